@@ -1,0 +1,90 @@
+//! The boundary to the world: observe a part of it, apply one step. Nothing here decides anything.
+
+pub mod fake;
+#[cfg(feature = "netlink")]
+pub mod netlink;
+
+use std::fmt;
+
+use crate::error::Errno;
+use crate::snapshot::{Scope, Snapshot};
+use crate::step::Step;
+
+/// Something that can be looked at and changed: the kernel, or a model of it.
+///
+/// A backend never decides: it has no "if it exists already". What is asked for is tried, and the answer comes back.
+pub trait Backend {
+    /// What this backend can do, found without side effects.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Looks at the parts of the system that `scope` names. A missing object is simply absent from the answer.
+    ///
+    /// # Errors
+    /// When the looking itself fails: no permission, an answer that cannot be read, a listing that was interrupted again
+    /// and again.
+    fn observe(&mut self, scope: &Scope) -> Result<Snapshot, BackendError>;
+
+    /// Applies one step.
+    ///
+    /// # Errors
+    /// The kernel's refusal. A refused step may have happened in part; only looking again tells.
+    fn apply(&mut self, step: &Step) -> Result<(), BackendError>;
+}
+
+/// What a backend can do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Capabilities {
+    /// `"netlink"` or `"fake"`.
+    pub name: &'static str,
+    /// Bridges can filter by VLAN. `None`: not known before it is tried.
+    pub bridge_vlan: Option<bool>,
+    /// nftables can be used.
+    pub nft: bool,
+    /// xenstore can be used.
+    pub xenstore: bool,
+}
+
+impl Capabilities {
+    /// The capabilities of a backend of this name that can do everything.
+    pub const fn full(name: &'static str) -> Self {
+        Capabilities { name, bridge_vlan: Some(true), nft: true, xenstore: true }
+    }
+}
+
+/// A backend's refusal: the error number, the kernel's own sentence, and what it was about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BackendError {
+    /// The error number.
+    pub errno: Errno,
+    /// The kernel's own sentence (netlink extended ack), if it gave one.
+    pub message: Option<String>,
+    /// The object: a link, a file below `/proc/sys`, a table.
+    pub object: String,
+}
+
+impl BackendError {
+    /// A refusal with this number, about this object.
+    pub fn new(errno: Errno, object: impl Into<String>) -> Self {
+        BackendError { errno, message: None, object: object.into() }
+    }
+
+    /// Adds the kernel's own sentence.
+    pub fn with_message(mut self, message: impl Into<String>) -> Self {
+        self.message = Some(message.into());
+        self
+    }
+}
+
+impl fmt::Display for BackendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.object, self.errno)?;
+        match &self.message {
+            Some(m) => write!(f, " ({m})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for BackendError {}

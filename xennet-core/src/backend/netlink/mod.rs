@@ -1,0 +1,1 @@
+//! The real kernel, over blocking netlink sockets of our own.

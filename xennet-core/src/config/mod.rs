@@ -1,0 +1,1 @@
+//! Text in, values out, every error with its position.

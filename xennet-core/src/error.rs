@@ -1,0 +1,574 @@
+//! What went wrong, told so that the reader can act: the object, the given value, the rule, the way out.
+//!
+//! There is one [`Error`] for the whole crate. Its [`ErrorKind`] has numbers that never change: they are the codes of
+//! the C ABI, the exit codes of the command and the classes of the Python package alike.
+
+use std::fmt;
+use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
+
+/// A kernel error number (`errno(3)`), always positive.
+///
+/// ```
+/// use xennet_core::Errno;
+/// assert_eq!(Errno::EOPNOTSUPP.to_string(), "EOPNOTSUPP");
+/// assert_eq!(Errno(95), Errno::EOPNOTSUPP);
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Errno(pub i32);
+
+macro_rules! errnos {
+    ($($name:ident = $number:literal, $text:literal;)*) => {
+        impl Errno {
+            $(#[doc = concat!("`", stringify!($name), "`: ", $text, " (`asm-generic/errno-base.h`, `errno.h`).")]
+              pub const $name: Errno = Errno($number);)*
+
+            /// The symbolic name, for example `"EPERM"`; `None` for a number that this library has no name for.
+            pub const fn name(self) -> Option<&'static str> {
+                match self.0 { $($number => Some(stringify!($name)),)* _ => None }
+            }
+
+            /// What the number means, as `strerror(3)` says it; `None` for a number that this library does not know.
+            pub const fn text(self) -> Option<&'static str> {
+                match self.0 { $($number => Some($text),)* _ => None }
+            }
+        }
+    };
+}
+
+errnos! {
+    EPERM = 1, "operation not permitted";
+    ENOENT = 2, "no such object";
+    ESRCH = 3, "no such entry";
+    EINTR = 4, "interrupted system call";
+    EIO = 5, "input/output error";
+    ENXIO = 6, "no such device or address";
+    EBADF = 9, "bad file descriptor";
+    EAGAIN = 11, "try again";
+    ENOMEM = 12, "out of memory";
+    EACCES = 13, "permission denied";
+    EBUSY = 16, "device or resource busy";
+    EEXIST = 17, "exists already";
+    ENODEV = 19, "no such device";
+    ENOTDIR = 20, "not a directory";
+    EISDIR = 21, "is a directory";
+    EINVAL = 22, "invalid argument";
+    ENFILE = 23, "too many open files in system";
+    EMFILE = 24, "too many open files";
+    EFBIG = 27, "file too large";
+    ENOSPC = 28, "no space left on device";
+    EROFS = 30, "read-only file system";
+    EDOM = 33, "argument out of domain";
+    ERANGE = 34, "result out of range";
+    ENAMETOOLONG = 36, "name too long";
+    ENOTEMPTY = 39, "not empty";
+    ELOOP = 40, "too many levels";
+    EXFULL = 54, "exchange full";
+    ENOTUNIQ = 76, "name not unique";
+    EMSGSIZE = 90, "message too long";
+    EOPNOTSUPP = 95, "operation not supported";
+    EAFNOSUPPORT = 97, "address family not supported";
+    EADDRINUSE = 98, "address in use";
+    EADDRNOTAVAIL = 99, "no such address";
+    ENETDOWN = 100, "network is down";
+    ENETUNREACH = 101, "network is unreachable";
+    ENOBUFS = 105, "no buffer space";
+    ETIMEDOUT = 110, "timed out";
+    EHOSTUNREACH = 113, "no route to host";
+    EDQUOT = 122, "quota exceeded";
+    ERESTART = 85, "interrupted, to be tried again";
+    ECONNREFUSED = 111, "connection refused";
+    EPIPE = 32, "broken pipe";
+}
+
+impl fmt::Display for Errno {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.name() {
+            Some(name) => f.write_str(name),
+            None => write!(f, "errno {}", self.0),
+        }
+    }
+}
+
+impl fmt::Debug for Errno {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl From<rustix::io::Errno> for Errno {
+    fn from(e: rustix::io::Errno) -> Self {
+        Errno(e.raw_os_error())
+    }
+}
+
+impl Errno {
+    /// The number behind an I/O error; `EIO` where the error carries none.
+    pub fn from_io(e: &std::io::Error) -> Self {
+        e.raw_os_error().map_or(Errno::EIO, Errno)
+    }
+}
+
+macro_rules! kinds {
+    ($($(#[doc = $doc:literal])+ $name:ident = $number:literal, $slug:literal;)*) => {
+        /// What kind of error this is: what a caller can branch on.
+        ///
+        /// The numbers are fixed for ever. They are the exit codes of the command and the codes of the C ABI; the
+        /// slugs are what JSON documents carry. A retired number is never given out again.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[non_exhaustive]
+        #[repr(u8)]
+        pub enum ErrorKind {
+            $($(#[doc = $doc])+ #[serde(rename = $slug)] $name = $number,)*
+        }
+
+        impl ErrorKind {
+            /// Every kind, in the order of the numbers.
+            pub const ALL: &'static [ErrorKind] = &[$(ErrorKind::$name),*];
+
+            /// The short name used in JSON documents and messages, for example `"bridge-not-found"`.
+            pub const fn slug(self) -> &'static str {
+                match self { $(ErrorKind::$name => $slug,)* }
+            }
+
+            /// The name of the variant, for example `"BridgeNotFound"`; C and Python names are made from it.
+            pub const fn name(self) -> &'static str {
+                match self { $(ErrorKind::$name => stringify!($name),)* }
+            }
+
+            /// One sentence that says what the kind means.
+            pub const fn meaning(self) -> &'static str {
+                match self { $(ErrorKind::$name => concat!($($doc),+).trim_ascii(),)* }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// a defect in xennet itself, or a situation that it has no better word for
+    Internal = 1, "internal";
+    /// the given text or value breaks a rule; the message shows where
+    Invalid = 2, "invalid";
+    /// the named link does not exist
+    LinkNotFound = 3, "link-not-found";
+    /// the named bridge does not exist
+    BridgeNotFound = 4, "bridge-not-found";
+    /// the named link exists but is not a bridge
+    NotABridge = 5, "not-a-bridge";
+    /// the wanted name belongs to another link
+    NameTaken = 6, "name-taken";
+    /// the link is a port of another bridge already
+    PortOfOther = 7, "port-of-other";
+    /// the caller lacks the permission (CAP_NET_ADMIN in the network namespace's user namespace)
+    Denied = 8, "denied";
+    /// a kernel setting cannot be written because /proc/sys is mounted read-only
+    ReadOnly = 9, "read-only";
+    /// the state directory has no room left
+    StateFull = 10, "state-full";
+    /// the state directory cannot be used
+    StateUnusable = 11, "state-unusable";
+    /// this backend or this kernel cannot do what was asked for
+    Unsupported = 12, "unsupported";
+    /// another process held the lock for longer than the deadline
+    Busy = 13, "busy";
+    /// the system has changed since the plan was made
+    Stale = 14, "stale";
+    /// the kernel refused a step
+    Kernel = 15, "kernel";
+    /// every step was accepted, but the state that was read back is not the wanted one
+    NotVerified = 16, "not-verified";
+    /// an earlier operation was interrupted and has not been recovered yet
+    Interrupted = 17, "interrupted";
+    /// the request contradicts another vif, network or record of this host
+    Conflict = 18, "conflict";
+    /// there is nothing recorded that could be undone
+    NothingToUndo = 19, "nothing-to-undo";
+    /// a step of the plan would cut dom0 off
+    WouldCutOff = 20, "would-cut-off";
+    /// talking to the kernel or reading its answer failed
+    Io = 21, "io";
+}
+
+impl ErrorKind {
+    /// The fixed number: exit code and C code. Never 0.
+    pub const fn number(self) -> u8 {
+        self as u8
+    }
+
+    /// The kind with this number.
+    pub fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.iter().copied().find(|k| k.number() == number)
+    }
+}
+
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.slug())
+    }
+}
+
+/// A finding in a text: what is wrong, where, by which rule, and the way out.
+///
+/// Offsets are bytes from the start of [`source`](Self::source).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Diagnostic {
+    /// The whole text that was read.
+    pub source: String,
+    /// The bytes that are wrong; may be empty (something is missing at that point).
+    pub span: Range<usize>,
+    /// What is wrong, naming the given value.
+    pub message: String,
+    /// The rule that was broken, as a sentence fragment that can stand under the caret.
+    pub rule: String,
+    /// The way out, if one is known.
+    pub hint: Option<String>,
+}
+
+impl Diagnostic {
+    /// Line and column of the start of the span, both from 1; the column counts characters.
+    pub fn position(&self) -> (usize, usize) {
+        let start = floor_char_boundary(&self.source, self.span.start);
+        let before = &self.source[..start];
+        let line = before.bytes().filter(|b| *b == b'\n').count() + 1;
+        let line_start = before.rfind('\n').map_or(0, |p| p + 1);
+        (line, before[line_start..].chars().count() + 1)
+    }
+
+    /// The line with the error and a caret under it, as lines without a final newline:
+    ///
+    /// ```text
+    ///   |
+    /// 1 | mac=00:16:3e:01:02,bridge=xenbr0
+    ///   |     ^^^^^^^^^^^^^^ six groups of two hex digits are needed
+    /// ```
+    pub fn snippet(&self) -> String {
+        let (line, _) = self.position();
+        let start = floor_char_boundary(&self.source, self.span.start);
+        let end = floor_char_boundary(&self.source, self.span.end).max(start);
+        let line_start = self.source[..start].rfind('\n').map_or(0, |p| p + 1);
+        let line_end = self.source[start..].find('\n').map_or(self.source.len(), |p| start + p);
+        // A control character would move the caret or the terminal; it is shown as one visible character.
+        let show = |text: &str| -> String {
+            text.chars()
+                .map(|c| {
+                    if c == '\t' {
+                        ' '
+                    } else if c.is_control() {
+                        '\u{fffd}'
+                    } else {
+                        c
+                    }
+                })
+                .collect()
+        };
+        let width = line.to_string().len();
+        let before = show(&self.source[line_start..start]);
+        let marked = show(&self.source[start..end.min(line_end)]);
+        let rest = show(&self.source[end.min(line_end).max(start)..line_end]);
+        let carets = "^".repeat(marked.chars().count().max(1));
+        let indent = " ".repeat(before.chars().count());
+        format!(
+            "{blank:width$} |\n{line} | {before}{marked}{rest}\n{blank:width$} | {indent}{carets} {rule}",
+            blank = "",
+            rule = self.rule
+        )
+    }
+}
+
+fn floor_char_boundary(text: &str, at: usize) -> usize {
+    let mut at = at.min(text.len());
+    while !text.is_char_boundary(at) {
+        at -= 1;
+    }
+    at
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (line, column) = self.position();
+        write!(f, "{} (line {line}, column {column}: {})", self.message, self.rule)
+    }
+}
+
+/// Everything that can go wrong in xennet, with what a reader needs to act.
+///
+/// `Display` is one line; [`report`](Self::report) is the long form of up to five parts: the sentence, the step, the
+/// kernel's words, the state the system is in, and a hint.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Error(Box<Parts>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Parts {
+    kind: ErrorKind,
+    message: String,
+    object: Option<String>,
+    errno: Option<Errno>,
+    kernel_message: Option<String>,
+    at: Option<String>,
+    state: Option<String>,
+    hint: Option<String>,
+    diagnostic: Option<Diagnostic>,
+}
+
+/// The result of everything here that can fail.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// A new error. The sentence starts in lower case, names the object first and has no full stop.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Error(Box::new(Parts {
+            kind,
+            message: message.into(),
+            object: None,
+            errno: None,
+            kernel_message: None,
+            at: None,
+            state: None,
+            hint: None,
+            diagnostic: None,
+        }))
+    }
+
+    /// Names the object that the error is about: a link, a file, a setting.
+    pub fn with_object(mut self, object: impl Into<String>) -> Self {
+        self.0.object = Some(object.into());
+        self
+    }
+
+    /// Adds the kernel's error number.
+    pub fn with_errno(mut self, errno: Errno) -> Self {
+        self.0.errno = Some(errno);
+        self
+    }
+
+    /// Adds the kernel's own sentence (netlink extended ack).
+    pub fn with_kernel_message(mut self, message: impl Into<String>) -> Self {
+        self.0.kernel_message = Some(message.into());
+        self
+    }
+
+    /// Says at which step it happened, for example `"step 3 of 5: vif5.0 becomes a port of xenbr0"`.
+    pub fn with_step(mut self, at: impl Into<String>) -> Self {
+        self.0.at = Some(at.into());
+        self
+    }
+
+    /// Says in what state the system was left, for example `"restored, 2 steps undone"`.
+    pub fn with_state(mut self, state: impl Into<String>) -> Self {
+        self.0.state = Some(state.into());
+        self
+    }
+
+    /// Adds the way out.
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.0.hint = Some(hint.into());
+        self
+    }
+
+    /// What kind of error this is.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// The sentence, without kernel words, state and hint.
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// The object that the error is about.
+    pub fn object(&self) -> Option<&str> {
+        self.0.object.as_deref()
+    }
+
+    /// The kernel's error number, if the kernel was asked.
+    pub fn errno(&self) -> Option<Errno> {
+        self.0.errno
+    }
+
+    /// The kernel's own sentence (netlink extended ack), if it gave one.
+    pub fn kernel_message(&self) -> Option<&str> {
+        self.0.kernel_message.as_deref()
+    }
+
+    /// At which step of which plan it happened.
+    pub fn step(&self) -> Option<&str> {
+        self.0.at.as_deref()
+    }
+
+    /// The state that the system was left in.
+    pub fn state(&self) -> Option<&str> {
+        self.0.state.as_deref()
+    }
+
+    /// The way out, if one is known.
+    pub fn hint(&self) -> Option<&str> {
+        self.0.hint.as_deref()
+    }
+
+    /// Where in a text the error is, if it is about a text.
+    pub fn diagnostic(&self) -> Option<&Diagnostic> {
+        self.0.diagnostic.as_ref()
+    }
+
+    /// The long form: several lines without a final newline, without colour.
+    ///
+    /// ```text
+    /// error: cannot attach vif5.0 to bridge xenbr0
+    ///   at step 3 of 5: vif5.0 becomes a port of xenbr0
+    ///   kernel: EOPNOTSUPP (Device does not allow enslaving to a bridge.)
+    ///   state: restored, 2 steps undone
+    /// hint: xenbr0 is an ethernet link, not a bridge; bridges here: br-lan, br-dmz
+    /// ```
+    pub fn report(&self) -> String {
+        let p = &*self.0;
+        let mut out = format!("error: {}", p.message);
+        if let Some(d) = &p.diagnostic {
+            for line in d.snippet().lines() {
+                out.push_str("\n  ");
+                out.push_str(line);
+            }
+        }
+        if let Some(at) = &p.at {
+            out.push_str(&format!("\n  at {at}"));
+        }
+        match (p.errno, &p.kernel_message) {
+            (Some(e), Some(m)) => out.push_str(&format!("\n  kernel: {e} ({m})")),
+            (Some(e), None) => match e.text() {
+                Some(t) => out.push_str(&format!("\n  kernel: {e} ({t})")),
+                None => out.push_str(&format!("\n  kernel: {e}")),
+            },
+            (None, Some(m)) => out.push_str(&format!("\n  kernel: {m}")),
+            (None, None) => {}
+        }
+        if let Some(state) = &p.state {
+            out.push_str(&format!("\n  state: {state}"));
+        }
+        if let Some(hint) = &p.hint {
+            out.push_str(&format!("\nhint: {hint}"));
+        }
+        out
+    }
+
+    /// The error as a JSON document: `kind`, `code`, `message` and, where known, `object`, `errno`, `errno_name`,
+    /// `kernel_message`, `step`, `state`, `hint`, `line`, `column`, `span`, `rule`.
+    pub fn to_json(&self) -> serde_json::Value {
+        let p = &*self.0;
+        let mut doc = serde_json::Map::new();
+        doc.insert("kind".into(), p.kind.slug().into());
+        doc.insert("code".into(), p.kind.number().into());
+        doc.insert("message".into(), p.message.clone().into());
+        let mut put = |key: &str, value: Option<&String>| {
+            if let Some(value) = value {
+                doc.insert(key.into(), value.clone().into());
+            }
+        };
+        put("object", p.object.as_ref());
+        put("kernel_message", p.kernel_message.as_ref());
+        put("step", p.at.as_ref());
+        put("state", p.state.as_ref());
+        put("hint", p.hint.as_ref());
+        if let Some(errno) = p.errno {
+            doc.insert("errno".into(), errno.0.into());
+            doc.insert("errno_name".into(), errno.to_string().into());
+        }
+        if let Some(d) = &p.diagnostic {
+            let (line, column) = d.position();
+            doc.insert("line".into(), line.into());
+            doc.insert("column".into(), column.into());
+            doc.insert("span".into(), serde_json::json!([d.span.start, d.span.end]));
+            doc.insert("rule".into(), d.rule.clone().into());
+        }
+        serde_json::Value::Object(doc)
+    }
+}
+
+impl From<Diagnostic> for Error {
+    fn from(d: Diagnostic) -> Self {
+        let mut e = Error::new(ErrorKind::Invalid, d.message.clone());
+        e.0.hint = d.hint.clone();
+        e.0.diagnostic = Some(d);
+        e
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let p = &*self.0;
+        f.write_str(&p.message)?;
+        if let Some(d) = &p.diagnostic {
+            let (line, column) = d.position();
+            write!(f, " (line {line}, column {column}: {})", d.rule)?;
+        }
+        match (p.errno, &p.kernel_message) {
+            (Some(e), Some(m)) => write!(f, ": {e} ({m})")?,
+            (Some(e), None) => write!(f, ": {e}")?,
+            (None, Some(m)) => write!(f, ": {m}")?,
+            (None, None) => {}
+        }
+        if let Some(state) = &p.state {
+            write!(f, "; state: {state}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&*self.0, f)
+    }
+}
+
+impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_have_distinct_numbers_slugs_and_meanings() {
+        let mut numbers: Vec<u8> = ErrorKind::ALL.iter().map(|k| k.number()).collect();
+        numbers.dedup();
+        assert_eq!(numbers.len(), ErrorKind::ALL.len());
+        for kind in ErrorKind::ALL {
+            assert_eq!(ErrorKind::from_number(kind.number()), Some(*kind));
+            assert!(kind.number() > 0 && kind.number() < 126, "an exit code");
+            assert!(!kind.meaning().is_empty() && !kind.meaning().ends_with('.'));
+        }
+        assert_eq!(ErrorKind::from_number(0), None);
+    }
+
+    #[test]
+    fn snippet_marks_the_span_also_behind_wide_and_control_characters() {
+        let d = Diagnostic {
+            source: "a=ü\n\tmac=\u{1b}x,b".into(),
+            span: 10..11,
+            message: "m".into(),
+            rule: "r".into(),
+            hint: None,
+        };
+        assert_eq!(d.position(), (2, 6));
+        assert_eq!(d.snippet(), "  |\n2 |  mac=\u{fffd}x,b\n  |      ^ r");
+        // Offsets that a careless caller gives never panic.
+        let d = Diagnostic { span: 3..900, ..d };
+        let _ = (d.snippet(), d.position());
+    }
+
+    #[test]
+    fn report_has_the_five_parts() {
+        let e = Error::new(ErrorKind::NotABridge, "cannot attach vif5.0 to bridge xenbr0")
+            .with_object("xenbr0")
+            .with_step("step 3 of 5: vif5.0 becomes a port of xenbr0")
+            .with_errno(Errno::EOPNOTSUPP)
+            .with_state("restored, 2 steps undone")
+            .with_hint("bridges here: br-lan");
+        assert_eq!(
+            e.report(),
+            "error: cannot attach vif5.0 to bridge xenbr0\n  at step 3 of 5: vif5.0 becomes a port of xenbr0\n  \
+             kernel: EOPNOTSUPP (operation not supported)\n  state: restored, 2 steps undone\nhint: bridges here: br-lan"
+        );
+        assert_eq!(e.to_json()["errno_name"], "EOPNOTSUPP");
+        assert!(!e.to_string().contains('\n'));
+    }
+}

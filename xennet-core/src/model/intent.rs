@@ -1,0 +1,93 @@
+//! What a caller wants of the system.
+
+use std::net::IpAddr;
+
+use ipnetwork::IpNetwork;
+use serde::{Deserialize, Serialize};
+
+use super::{BridgeSpec, IfName, Mtu, VifId, VlanSpec};
+
+/// One wish that the planner turns into steps.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "intent", rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Intent {
+    /// A vif shall be connected.
+    Attach(Attach),
+    /// A vif shall be disconnected.
+    Detach(Detach),
+    /// A bridge shall exist with these settings.
+    Bridge(BridgeSpec),
+}
+
+/// A vif that shall be connected to the world in one of the three modes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attach {
+    /// Which vif.
+    pub id: VifId,
+    /// The link's present name: netback's `vif<domid>.<devid>`, or its wanted name if it was renamed already.
+    pub device: IfName,
+    /// The name it shall have.
+    pub name: IfName,
+    /// The MTU it shall have; without one it takes the bridge's (bridge mode) or keeps its own.
+    pub mtu: Option<Mtu>,
+    /// How it is connected.
+    pub attachment: Attachment,
+}
+
+/// How a vif is connected: the three modes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "mode", rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Attachment {
+    /// The guest is a station on a bridge.
+    Bridge {
+        /// The bridge.
+        bridge: IfName,
+        /// VLAN membership on a VLAN-aware bridge.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        vlan: Option<VlanSpec>,
+        /// Whether the port may talk to non-isolated ports only (`bridge link set … isolated on`).
+        #[serde(default)]
+        isolated: bool,
+    },
+    /// The guest is behind dom0's address.
+    Nat {
+        /// The guest's addresses.
+        guest: Vec<IpNetwork>,
+        /// dom0's addresses on the vif, the guest's gateways; one per family.
+        gateway: Vec<IpAddr>,
+        /// The link NAT leaves through.
+        egress: Egress,
+    },
+    /// The guest's own address is visible outside; dom0 routes both ways.
+    Routed {
+        /// The guest's addresses or networks.
+        guest: Vec<IpNetwork>,
+        /// dom0's addresses, put on the vif and used as source; one per family.
+        source: Vec<IpAddr>,
+        /// Whether dom0 answers ARP and neighbour solicitations for what lies behind it.
+        answer_arp: bool,
+    },
+}
+
+/// The link NAT leaves through.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Egress {
+    /// Wherever the default route points.
+    DefaultRoute,
+    /// This link.
+    Link(IfName),
+}
+
+/// A vif that shall be disconnected: no port of any bridge, down, without addresses and routes of ours.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Detach {
+    /// Which vif.
+    pub id: VifId,
+    /// The link's present name. A link that is gone already is a success.
+    pub device: IfName,
+    /// Its index, if it was recorded: a link of the same name with another index is not ours and is left alone.
+    pub index: Option<u32>,
+}

@@ -1,0 +1,96 @@
+//! What is: the kernel's objects as plain values, and what part of the system was looked at.
+//!
+//! A [`Snapshot`] speaks of names, not of interface indexes, so that two of them can be compared by a person and across
+//! machines; the index is carried in [`Link::index`] for the kernel's use and left out of comparisons
+//! ([`Snapshot::normalised`]).
+
+mod nft;
+mod object;
+mod render;
+mod scope;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::IfName;
+
+pub use nft::*;
+pub use object::*;
+pub use scope::{Part, Scope};
+
+/// The observed state of a part of the system, or of all of it.
+///
+/// An object that is missing here and lies in [`scope`](Self::scope) does not exist; one outside of the scope was not
+/// looked at.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Snapshot {
+    /// What was looked at.
+    pub scope: Scope,
+    /// Links by name.
+    pub links: BTreeMap<IfName, Link>,
+    /// Addresses of links.
+    pub addresses: BTreeSet<Address>,
+    /// Routes of every table but `local`.
+    pub routes: BTreeSet<Route>,
+    /// Policy routing rules.
+    pub rules: BTreeSet<Rule>,
+    /// Permanent and proxy neighbours; learned ones come and go by themselves and are not state.
+    pub neighbours: BTreeSet<Neighbour>,
+    /// Static forwarding entries of bridges; learned ones are not state.
+    pub fdb: BTreeSet<FdbEntry>,
+    /// The VLANs of bridge ports, on VLAN-aware bridges.
+    pub port_vlans: BTreeMap<IfName, BTreeSet<PortVlan>>,
+    /// Kernel settings, without the trailing newline.
+    #[serde(with = "pairs")]
+    pub sysctls: BTreeMap<SysctlKey, String>,
+    /// nftables tables with all that is in them.
+    #[serde(with = "pairs")]
+    pub nft: BTreeMap<NftTableId, NftTable>,
+    /// xenstore nodes.
+    #[serde(with = "pairs")]
+    pub store: BTreeMap<StorePath, StoreNode>,
+}
+
+impl Snapshot {
+    /// An empty snapshot of nothing.
+    pub fn empty(scope: Scope) -> Self {
+        Snapshot { scope, ..Snapshot::default() }
+    }
+
+    /// The link with this index.
+    pub fn link_by_index(&self, index: u32) -> Option<(&IfName, &Link)> {
+        self.links.iter().find(|(_, l)| l.index == index)
+    }
+
+    /// The ports of a bridge, in the order of their names.
+    pub fn ports<'a>(&'a self, bridge: &'a IfName) -> impl Iterator<Item = (&'a IfName, &'a Link)> + 'a {
+        self.links.iter().filter(move |(_, l)| l.master.as_ref() == Some(bridge))
+    }
+
+    /// The addresses of a link.
+    pub fn addresses_of<'a>(&'a self, link: &'a IfName) -> impl Iterator<Item = &'a Address> + 'a {
+        self.addresses.iter().filter(move |a| a.link == *link)
+    }
+}
+
+/// Maps whose keys are not strings, written as a list of pairs.
+mod pairs {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<K: Serialize, V: Serialize, S: Serializer>(
+        map: &BTreeMap<K, V>,
+        out: S,
+    ) -> Result<S::Ok, S::Error> {
+        out.collect_seq(map.iter())
+    }
+
+    pub(super) fn deserialize<'de, K: Deserialize<'de> + Ord, V: Deserialize<'de>, D: Deserializer<'de>>(
+        input: D,
+    ) -> Result<BTreeMap<K, V>, D::Error> {
+        Ok(Vec::<(K, V)>::deserialize(input)?.into_iter().collect())
+    }
+}

@@ -1,0 +1,584 @@
+//! The kernel's objects and xenstore's nodes.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+use std::str::FromStr;
+
+use ipnetwork::IpNetwork;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, ErrorKind};
+use crate::model::{IfName, MacAddr, Tagging, Vid};
+
+/// An address family of the network layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Family {
+    /// IPv4.
+    Ipv4,
+    /// IPv6.
+    Ipv6,
+}
+
+impl Family {
+    /// The family of an address.
+    pub const fn of(address: &IpAddr) -> Self {
+        match address {
+            IpAddr::V4(_) => Family::Ipv4,
+            IpAddr::V6(_) => Family::Ipv6,
+        }
+    }
+
+    /// The folder of the family in `/proc/sys/net`.
+    pub const fn sysctl_folder(self) -> &'static str {
+        match self {
+            Family::Ipv4 => "ipv4",
+            Family::Ipv6 => "ipv6",
+        }
+    }
+}
+
+/// What a link is made of (`IFLA_INFO_KIND`).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum LinkKind {
+    /// The loopback link.
+    Loopback,
+    /// A link without a kind: hardware, or netback's vif.
+    Plain,
+    /// A bridge.
+    Bridge,
+    /// One end of a virtual cable.
+    Veth,
+    /// A tun or tap.
+    Tun,
+    /// An intermediate functional block.
+    Ifb,
+    /// A MAC-based VLAN link.
+    Macvlan,
+    /// Any other kind, by the kernel's name for it.
+    Other(String),
+}
+
+/// How IPv6 makes its own address for a link (`IFLA_INET6_ADDR_GEN_MODE`).
+///
+/// Source: `include/uapi/linux/if_link.h`, `enum in6_addr_gen_mode`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AddrGenMode {
+    /// From the MAC address.
+    Eui64,
+    /// None is made.
+    None,
+    /// From a secret, stable for a network.
+    StablePrivacy,
+    /// As stable-privacy, with a secret of the kernel's own.
+    Random,
+}
+
+/// A link.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Link {
+    /// The kernel's number of the link. Left out of comparisons.
+    pub index: u32,
+    /// What it is made of.
+    pub kind: LinkKind,
+    /// The hardware address; `None` for links without one (or with one that is not six octets long).
+    pub mac: Option<MacAddr>,
+    /// The MTU in bytes. A plain number: loopback has more than [`crate::model::Mtu`] allows.
+    pub mtu: u32,
+    /// The smallest and largest MTU that the kernel takes for it; 0 as the largest: no limit.
+    pub mtu_range: (u32, u32),
+    /// Administratively up (`IFF_UP`).
+    pub up: bool,
+    /// Whether ARP is used on it (no `IFF_NOARP`).
+    pub arp: bool,
+    /// Whether multicast is used on it (`IFF_MULTICAST`).
+    pub multicast: bool,
+    /// The link it is a port of, usually a bridge.
+    pub master: Option<IfName>,
+    /// How IPv6 makes its own address; `None` where the link has no IPv6 (switched off in the kernel, or MTU below 1280).
+    pub addr_gen_mode: Option<AddrGenMode>,
+    /// The note that an administrator may put on a link (`ip link set … alias`).
+    pub alias: Option<String>,
+    /// Transmit queue length.
+    pub txqueuelen: u32,
+    /// The settings of a bridge.
+    pub bridge: Option<BridgeState>,
+    /// The settings of a bridge port.
+    pub port: Option<PortState>,
+    /// The other end of a veth.
+    pub peer: Option<VethPeer>,
+}
+
+/// The other end of a veth.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum VethPeer {
+    /// In the same namespace.
+    Here(IfName),
+    /// In another namespace.
+    Elsewhere,
+}
+
+/// The settings of a bridge (`IFLA_INFO_DATA` of kind bridge).
+///
+/// Times are in hundredths of a second, the unit of the netlink attributes (`USER_HZ`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BridgeState {
+    /// Spanning tree protocol of the kernel.
+    pub stp: bool,
+    /// Forward delay in hundredths of a second.
+    pub forward_delay_cs: u32,
+    /// How long a learned address is kept, in hundredths of a second.
+    pub ageing_time_cs: u32,
+    /// Whether frames are filtered by VLAN. `None`: this kernel's bridge knows no VLANs.
+    pub vlan_filtering: Option<bool>,
+    /// The VLAN a new port gets. `None`: this kernel's bridge knows no VLANs.
+    pub default_pvid: Option<u16>,
+    /// Whether multicast groups are tracked.
+    pub multicast_snooping: bool,
+    /// Whether the MAC was set by hand, so that it no longer follows the ports. `None`: the kernel does not tell.
+    pub mac_fixed: Option<bool>,
+    /// Whether the MTU was set by hand, so that it no longer follows the ports. `None`: the kernel does not tell.
+    pub mtu_fixed: Option<bool>,
+}
+
+/// The settings of a bridge port (`IFLA_INFO_SLAVE_DATA` of kind bridge).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortState {
+    /// May talk to non-isolated ports only.
+    pub isolated: bool,
+    /// Addresses are learned from its frames.
+    pub learning: bool,
+    /// Frames may leave through the port they came in by.
+    pub hairpin: bool,
+    /// Frames for unknown stations are sent to it.
+    pub unicast_flood: bool,
+    /// Multicast frames without known receivers are sent to it.
+    pub multicast_flood: bool,
+    /// Broadcast frames are sent to it.
+    pub broadcast_flood: bool,
+    /// ARP and neighbour solicitations are answered by the bridge.
+    pub neigh_suppress: bool,
+    /// Only stations of the forwarding table may send.
+    pub locked: bool,
+    /// Spanning tree packets from it are dropped and the port is blocked (BPDU guard).
+    pub bpdu_guard: bool,
+    /// It can never become the way to the root bridge.
+    pub root_block: bool,
+}
+
+impl Default for PortState {
+    /// What the kernel gives a new port (`net/bridge/br_if.c`, `new_nbp`).
+    fn default() -> Self {
+        PortState {
+            isolated: false,
+            learning: true,
+            hairpin: false,
+            unicast_flood: true,
+            multicast_flood: true,
+            broadcast_flood: true,
+            neigh_suppress: false,
+            locked: false,
+            bpdu_guard: false,
+            root_block: false,
+        }
+    }
+}
+
+/// An address of a link.
+///
+/// The kernel tells addresses apart by link, address, prefix length (and peer) for IPv4, by link and address for IPv6.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Address {
+    /// The link.
+    pub link: IfName,
+    /// The address with its prefix length; host bits are kept.
+    pub address: IpNetwork,
+    /// The other end of a point-to-point link, when it differs from the address.
+    pub peer: Option<IpAddr>,
+    /// The broadcast address (IPv4).
+    pub broadcast: Option<Ipv4Addr>,
+    /// `rt_scope`: 0 global, 253 link, 254 host.
+    pub scope: u8,
+    /// The label (IPv4), when it differs from the link's name.
+    pub label: Option<String>,
+    /// Not the first of its subnet (IPv4): goes when the first goes, unless `promote_secondaries` is set. Set by the
+    /// kernel; ignored when an address is added.
+    pub secondary: bool,
+    /// No connected route is made for it.
+    pub no_prefix_route: bool,
+    /// No duplicate address detection (IPv6).
+    pub nodad: bool,
+    /// Remaining lifetimes in seconds, valid and preferred; `None` for ever. Left out of comparisons.
+    pub lifetime: Option<(u32, u32)>,
+}
+
+/// What a route does with a packet (`rtm_type`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum RouteKind {
+    /// Sends it on.
+    Unicast,
+    /// Drops it silently.
+    Blackhole,
+    /// Refuses it with "host unreachable".
+    Unreachable,
+    /// Refuses it with "prohibited".
+    Prohibit,
+    /// Goes on to the next rule.
+    Throw,
+    /// Delivers it here.
+    Local,
+    /// Broadcast.
+    Broadcast,
+    /// Anycast.
+    Anycast,
+    /// Multicast.
+    Multicast,
+}
+
+/// One way of a route with several.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct NextHop {
+    /// The link it leaves through.
+    pub link: Option<IfName>,
+    /// The gateway.
+    pub gateway: Option<IpAddr>,
+    /// Its share, from 1.
+    pub weight: u16,
+    /// The gateway is reachable although no route says so.
+    pub onlink: bool,
+}
+
+/// A route.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Route {
+    /// The table: 254 main, 253 default. Table 255 (local) is the kernel's own and never appears.
+    pub table: u32,
+    /// What it is for; `0.0.0.0/0` and `::/0` are the default routes.
+    pub destination: IpNetwork,
+    /// Type of service; IPv4 only.
+    pub tos: u8,
+    /// The metric; IPv6 routes have 1024 where none was given.
+    pub metric: u32,
+    /// What it does with a packet.
+    pub kind: RouteKind,
+    /// The link it leaves through. `None` for routes without one, and for routes with several ways.
+    pub link: Option<IfName>,
+    /// The gateway.
+    pub gateway: Option<IpAddr>,
+    /// The gateway is reachable although no route says so.
+    pub onlink: bool,
+    /// The source address that dom0's own packets take.
+    pub source: Option<IpAddr>,
+    /// Who made it (`rtm_protocol`): 2 kernel, 3 boot, 4 static.
+    pub protocol: u8,
+    /// `rt_scope`: 0 global, 253 link, 254 host. Always 0 for IPv6.
+    pub scope: u8,
+    /// The MTU on this path, if one was set on the route.
+    pub mtu: Option<u32>,
+    /// The ways of a route with several; empty for others.
+    pub next_hops: Vec<NextHop>,
+}
+
+impl Route {
+    /// The number of the main table.
+    pub const MAIN: u32 = 254;
+
+    /// A unicast route of the main table through a link, with the scope the kernel's tools would give it.
+    pub fn to(destination: IpNetwork, link: IfName) -> Self {
+        Route {
+            table: Route::MAIN,
+            destination,
+            tos: 0,
+            metric: 0,
+            kind: RouteKind::Unicast,
+            link: Some(link),
+            gateway: None,
+            onlink: false,
+            source: None,
+            protocol: 3,
+            scope: if destination.is_ipv4() { 253 } else { 0 },
+            mtu: None,
+            next_hops: Vec::new(),
+        }
+    }
+}
+
+/// A policy routing rule.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Rule {
+    /// The family it is for.
+    pub family: Family,
+    /// Rules are tried in ascending order.
+    pub priority: u32,
+    /// Only packets from here.
+    pub from: Option<IpNetwork>,
+    /// Only packets to there.
+    pub to: Option<IpNetwork>,
+    /// Only packets that came in by this link.
+    pub iif: Option<IfName>,
+    /// Only packets that leave through this link.
+    pub oif: Option<IfName>,
+    /// Only packets with this mark, under this mask.
+    pub mark: Option<(u32, u32)>,
+    /// The rule holds for all other packets.
+    pub not: bool,
+    /// What is done.
+    pub action: RuleAction,
+    /// Who made it; 0 unspecified, 2 kernel, 3 boot, 4 static.
+    pub protocol: u8,
+}
+
+/// What a policy rule does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum RuleAction {
+    /// Looks the destination up in this table.
+    Table(u32),
+    /// Goes on at the rule with this priority.
+    Goto(u32),
+    /// Drops silently.
+    Blackhole,
+    /// Refuses: no route.
+    Unreachable,
+    /// Refuses: prohibited.
+    Prohibit,
+    /// Does nothing.
+    Nop,
+}
+
+/// A permanent or proxy neighbour.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Neighbour {
+    /// The link.
+    pub link: IfName,
+    /// The address.
+    pub address: IpAddr,
+    /// What is said about it.
+    pub kind: NeighbourKind,
+}
+
+/// What is said about a neighbour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum NeighbourKind {
+    /// Its hardware address is fixed.
+    Permanent(MacAddr),
+    /// dom0 answers for it on this link (`ip neigh add proxy …`).
+    Proxy,
+}
+
+/// A static entry of a bridge's forwarding table.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct FdbEntry {
+    /// The port (or the bridge itself) that the station is behind.
+    pub link: IfName,
+    /// The station.
+    pub mac: MacAddr,
+    /// The VLAN, on a VLAN-aware bridge.
+    pub vlan: Option<u16>,
+    /// How it is kept.
+    pub kind: FdbKind,
+}
+
+/// How a forwarding entry is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FdbKind {
+    /// The address belongs to the bridge itself: frames for it are delivered here (`permanent`, `local`).
+    Local,
+    /// A station behind the port, never forgotten (`static`).
+    Static,
+}
+
+/// A VLAN of a bridge port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct PortVlan {
+    /// The VLAN.
+    pub vid: Vid,
+    /// Whether frames leave with their tag.
+    pub tagging: Tagging,
+    /// Whether untagged frames from the port belong to it.
+    pub pvid: bool,
+}
+
+/// The path of a kernel setting under `/proc/sys`, with slashes: `net/ipv4/conf/vif1.0/proxy_arp`. (Dots would be
+/// ambiguous: links have dots in their names.)
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct SysctlKey(String);
+
+impl SysctlKey {
+    /// A setting of one link: `net/<family>/conf/<link>/<name>`.
+    pub fn conf(family: Family, link: &IfName, name: &'static str) -> Self {
+        SysctlKey(format!("net/{}/conf/{link}/{name}", family.sysctl_folder()))
+    }
+
+    /// `net/ipv4/ip_forward` or `net/ipv6/conf/all/forwarding`.
+    pub fn forwarding(family: Family) -> Self {
+        SysctlKey(match family {
+            Family::Ipv4 => "net/ipv4/ip_forward".into(),
+            Family::Ipv6 => "net/ipv6/conf/all/forwarding".into(),
+        })
+    }
+
+    /// The path under `/proc/sys`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Family, link and name of a per-link setting.
+    pub fn as_conf(&self) -> Option<(Family, &str, &str)> {
+        let rest = self.0.strip_prefix("net/")?;
+        let (family, rest) = rest.split_once("/conf/")?;
+        let family = match family {
+            "ipv4" => Family::Ipv4,
+            "ipv6" => Family::Ipv6,
+            _ => return None,
+        };
+        let (link, name) = rest.split_once('/')?;
+        Some((family, link, name))
+    }
+}
+
+impl FromStr for SysctlKey {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let ok = text.starts_with("net/")
+            && text.len() <= 128
+            && text.split('/').all(|part| {
+                !part.is_empty() && part != "." && part != ".." && part.bytes().all(|b| b.is_ascii_graphic())
+            });
+        if ok {
+            Ok(SysctlKey(text.to_owned()))
+        } else {
+            Err(Error::new(
+                ErrorKind::Invalid,
+                format!(
+                    "\"{}\" is not a network setting: a path below net/ with slashes is needed",
+                    text.escape_debug()
+                ),
+            )
+            .with_object(text)
+            .with_hint("write net/ipv4/conf/vif1.0/proxy_arp, not net.ipv4.conf.vif1.0.proxy_arp"))
+        }
+    }
+}
+
+impl TryFrom<String> for SysctlKey {
+    type Error = Error;
+    fn try_from(text: String) -> Result<Self, Error> {
+        text.parse()
+    }
+}
+
+impl From<SysctlKey> for String {
+    fn from(key: SysctlKey) -> String {
+        key.0
+    }
+}
+
+impl fmt::Display for SysctlKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// An absolute path in xenstore.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct StorePath(String);
+
+impl StorePath {
+    /// The longest absolute path in bytes (`XENSTORE_ABS_PATH_MAX`, `xen/include/public/io/xs_wire.h`).
+    pub const MAX: usize = 3072;
+
+    /// The path as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The path one up; `None` for `/`.
+    pub fn parent(&self) -> Option<StorePath> {
+        let at = self.0.rfind('/')?;
+        match (at, self.0.len()) {
+            (0, 1) => None,
+            (0, _) => Some(StorePath("/".into())),
+            _ => Some(StorePath(self.0[..at].into())),
+        }
+    }
+
+    /// Whether this path is the other one or lies below it.
+    pub fn is_below(&self, other: &StorePath) -> bool {
+        other.0 == "/"
+            || self.0.strip_prefix(other.0.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+}
+
+impl FromStr for StorePath {
+    type Err = Error;
+
+    /// Takes what xenstored takes: letters, digits, `-`, `/`, `_`, `@`; no empty part, no slash at the end.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let bytes = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'/' | b'_' | b'@');
+        let ok = text == "/"
+            || (text.starts_with('/')
+                && !text.ends_with('/')
+                && !text.contains("//")
+                && text.len() <= Self::MAX
+                && text.bytes().all(bytes));
+        if ok {
+            Ok(StorePath(text.to_owned()))
+        } else {
+            Err(Error::new(ErrorKind::Invalid, format!("\"{}\" is not an absolute xenstore path", text.escape_debug()))
+                .with_object(text))
+        }
+    }
+}
+
+impl TryFrom<String> for StorePath {
+    type Error = Error;
+    fn try_from(text: String) -> Result<Self, Error> {
+        text.parse()
+    }
+}
+
+impl From<StorePath> for String {
+    fn from(path: StorePath) -> String {
+        path.0
+    }
+}
+
+impl fmt::Display for StorePath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A xenstore node: its value and who may read and write it. Children are nodes of their own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreNode {
+    /// Any bytes, at most 4096 with the path; usually text without a final zero.
+    pub value: Vec<u8>,
+    /// The owner first, then exceptions, as in `xenstore-chmod`: `n0`, `r5`, `b3`, `w1`.
+    pub permissions: Vec<StorePermission>,
+}
+
+/// What one domain may do with a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct StorePermission {
+    /// The domain. In the first entry of a list: the owner, and the access is that of everyone else.
+    pub domid: u16,
+    /// May read.
+    pub read: bool,
+    /// May write.
+    pub write: bool,
+}

@@ -1,0 +1,99 @@
+//! Which part of the system is looked at, or may be touched.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::{NftTableId, StorePath, SysctlKey};
+use crate::model::IfName;
+
+/// One part of the system.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Part {
+    /// All links, addresses, routes, rules, neighbours, forwarding entries, port VLANs, and our own nft tables. A listing:
+    /// its cost grows with the host. (Sysctls and xenstore are looked at only where named.)
+    Network,
+    /// All links, nothing else. A listing.
+    Links,
+    /// One link by its name, with the settings of bridge and port. Its master is added too if it has one, so that the
+    /// master's name is known.
+    Link(IfName),
+    /// Which link has this index.
+    LinkIndex(u32),
+    /// The addresses of one link, both families.
+    Addresses(IfName),
+    /// The routes that leave through one link, both families, all tables but `local`. A listing of the routes.
+    Routes(IfName),
+    /// The route with this exact destination in the main table, any metric.
+    Route(ipnetwork::IpNetwork),
+    /// The permanent and proxy neighbours of one link, both families.
+    Neighbours(IfName),
+    /// The static forwarding entries of one bridge port or bridge.
+    Fdb(IfName),
+    /// The VLANs of one bridge port.
+    PortVlans(IfName),
+    /// All policy rules.
+    Rules,
+    /// One kernel setting.
+    Sysctl(SysctlKey),
+    /// One nft table with all that is in it.
+    Nft(NftTableId),
+    /// One xenstore node, without its children.
+    Store(StorePath),
+    /// A xenstore node and all below it.
+    StoreTree(StorePath),
+}
+
+/// A set of [`Part`]s: what [`Backend::observe`](crate::backend::Backend::observe) looks at.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Scope(BTreeSet<Part>);
+
+impl Scope {
+    /// Nothing.
+    pub fn none() -> Self {
+        Scope::default()
+    }
+
+    /// The whole network: see [`Part::Network`].
+    pub fn network() -> Self {
+        Scope::from_iter([Part::Network])
+    }
+
+    /// Adds a part.
+    #[must_use]
+    pub fn with(mut self, part: Part) -> Self {
+        self.0.insert(part);
+        self
+    }
+
+    /// Adds a part in place.
+    pub fn insert(&mut self, part: Part) {
+        self.0.insert(part);
+    }
+
+    /// Whether this very part is named.
+    pub fn contains(&self, part: &Part) -> bool {
+        self.0.contains(part)
+    }
+
+    /// The parts in a fixed order.
+    pub fn parts(&self) -> impl Iterator<Item = &Part> {
+        self.0.iter()
+    }
+
+    /// Both together.
+    #[must_use]
+    pub fn union(mut self, other: &Scope) -> Self {
+        self.0.extend(other.0.iter().cloned());
+        self
+    }
+}
+
+impl FromIterator<Part> for Scope {
+    fn from_iter<T: IntoIterator<Item = Part>>(parts: T) -> Self {
+        Scope(parts.into_iter().collect())
+    }
+}
