@@ -194,13 +194,16 @@ impl BridgeChange {
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum PortStep {
-    /// `bridge link set dev PORT …`, and the link up or down in the same message if asked for, flags first:
-    /// `RTM_SETLINK` with `IFLA_LINKINFO`/`IFLA_INFO_SLAVE_DATA`.
+    /// `bridge link set dev PORT …`, and the link up or down in the same message if asked for. The port's settings are in
+    /// force before the link goes up: `IFLA_LINKINFO`/`IFLA_INFO_SLAVE_DATA` is worked through before the flags.
     Set {
         /// The port.
         port: LinkRef,
         /// What changes.
         change: PortChange,
+        /// Up or down, after the settings.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        up: Option<bool>,
     },
     /// `bridge vlan add dev PORT vid …`; an existing VLAN takes the new flags.
     VlanAdd {
