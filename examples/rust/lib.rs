@@ -1,0 +1,1 @@
+//! Programs to start from. Each is a file of its own beside this one.

@@ -1,0 +1,16 @@
+//! What the tests need of the machine: network namespaces, guests and state directories, all gone when the test is over.
+//!
+//! ```no_run
+//! #[test]
+//! fn a_new_namespace_is_empty() {
+//!     xennet_tests::in_netns("a_new_namespace_is_empty", || {
+//!         assert_eq!(std::fs::read_to_string("/proc/thread-self/net/route").unwrap().lines().count(), 1);
+//!     });
+//! }
+//! ```
+
+mod netns;
+mod state;
+
+pub use netns::in_netns;
+pub use state::StateDir;

@@ -1,0 +1,53 @@
+//! A state directory for one test.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// A fresh, empty directory that is removed with all that is in it when this value goes.
+#[derive(Debug)]
+pub struct StateDir(PathBuf);
+
+impl StateDir {
+    /// Makes the directory, below the system's directory for temporary files. No two calls get the same one, in this
+    /// process or in another.
+    ///
+    /// # Panics
+    /// If it cannot be made.
+    pub fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        loop {
+            let number = COUNT.fetch_add(1, Ordering::Relaxed);
+            let path = std::env::temp_dir().join(format!("xennet-test-{}-{number}", std::process::id()));
+            match std::fs::create_dir(&path) {
+                Ok(()) => return StateDir(path),
+                // Left behind by a process of the same number that was killed, or made in another pid namespace.
+                Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(e) => panic!("{} cannot be made: {e}", path.display()),
+            }
+        }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Default for StateDir {
+    fn default() -> Self {
+        StateDir::new()
+    }
+}
+
+impl AsRef<Path> for StateDir {
+    fn as_ref(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for StateDir {
+    fn drop(&mut self) {
+        // A test that panics has something more important to say than that its directory could not be removed.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}

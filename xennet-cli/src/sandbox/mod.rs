@@ -1,0 +1,3 @@
+//! A world to try things out in: real kernel, nothing real touched.
+
+pub mod namespace;
