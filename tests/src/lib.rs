@@ -14,3 +14,5 @@ mod state;
 
 pub use netns::in_netns;
 pub use state::StateDir;
+pub use xennet_cli::sandbox::namespace::NetNs;
+pub use xennet_cli::sandbox::{Guest, GuestSpec, World};

@@ -95,7 +95,7 @@ fn on_thread<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T> {
 ///
 /// # Errors
 /// [`ErrorKind::Denied`] where the host forbids user namespaces, or if the process has a second thread already and needs
-/// one. The process then still is where it was.
+/// one. Some of the namespaces may be new after an error too.
 pub fn enter() -> Result<()> {
     let plain = UnshareFlags::NEWNET | UnshareFlags::NEWNS;
     match unshare(plain) {

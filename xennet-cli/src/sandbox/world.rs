@@ -1,0 +1,174 @@
+//! The host of the sandbox: an uplink, a bridge, two guests.
+
+use std::net::Ipv4Addr;
+use std::path::Path;
+
+use rustix::mount::MountFlags;
+use xennet_core::ipnetwork::{IpNetwork, Ipv4Network};
+use xennet_core::{DevId, DomId, Error, ErrorKind, IfName, MacAddr, Result, VifId};
+
+use super::guest::{Guest, GuestSpec};
+use super::namespace::{self, NetNs};
+use super::wire::{End, Wire};
+
+/// A host with an uplink, a bridge and two guests whose vifs are connected to nothing yet.
+///
+/// ```text
+///   outside 192.0.2.254          guest 1              guest 2
+///        eth0                  192.0.2.11 eth0      192.0.2.12 eth0
+///          │                         │                    │
+///         eth0 (uplink)           vif1.0               vif2.0        both down, ports of nothing
+///          │
+///       xenbr0 192.0.2.1
+/// ```
+#[derive(Debug)]
+pub struct World {
+    guests: [Guest; 2],
+    // Held, not used: with the last descriptor the namespace would go and take the uplink with it.
+    _outside: NetNs,
+}
+
+impl World {
+    /// The bridge.
+    pub const BRIDGE: &str = "xenbr0";
+    /// The link to the outside, a port of the bridge.
+    pub const UPLINK: &str = "eth0";
+    /// The state directory of the sandbox: on a tmpfs that nobody else sees.
+    pub const STATE_DIR: &str = "/run/xennet";
+    /// The address of dom0.
+    pub const DOM0: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+    /// The address of the station outside.
+    pub const OUTSIDE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 254);
+
+    /// Takes this process into namespaces of its own, hides `/run` under an empty tmpfs there, and makes the world.
+    ///
+    /// Must be called before any thread is started.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Denied`] where the host forbids namespaces; the error says what is missing. The process may be in
+    /// namespaces of its own after an error too.
+    pub fn enter() -> Result<Self> {
+        namespace::enter()?;
+        hide_run()?;
+        World::build()
+    }
+
+    /// Makes the world in the calling thread's network namespace, which must have no links of the same names.
+    ///
+    /// # Errors
+    /// As [`Guest::new`].
+    pub fn build() -> Result<Self> {
+        let outside = NetNs::new()?;
+        let (bridge, uplink): (IfName, IfName) = (World::BRIDGE.parse()?, World::UPLINK.parse()?);
+        let mut wire = Wire::open()?;
+        wire.up("lo".parse()?)?;
+        // As on a real host, the bridge has the uplink's address, for good.
+        let mac = Some(MacAddr::new([0x02, 0x00, 0x5e, 0x00, 0x53, 0x01]));
+        let far = MacAddr::new([0x02, 0x00, 0x5e, 0x00, 0x53, 0xfe]);
+        wire.cable(End { name: uplink, mac }, End { name: uplink, mac: Some(far) }, &outside)?;
+        wire.bridge(End { name: bridge, mac })?;
+        wire.plug(uplink, bridge)?;
+        wire.up(uplink)?;
+        wire.up(bridge)?;
+        wire.address(bridge, network(World::DOM0)?)?;
+        outside.run(|| -> Result<()> {
+            let mut wire = Wire::open()?;
+            wire.up("lo".parse()?)?;
+            wire.address(uplink, network(World::OUTSIDE)?)?;
+            wire.up(uplink)
+        })??;
+        Ok(World { guests: [guest(1)?, guest(2)?], _outside: outside })
+    }
+
+    /// The guests: domains 1 and 2, each with device 0.
+    pub fn guests(&self) -> &[Guest; 2] {
+        &self.guests
+    }
+
+    /// The address of the guest with this domain id.
+    pub const fn address_of(domid: u8) -> Ipv4Addr {
+        Ipv4Addr::new(192, 0, 2, 10u8.saturating_add(domid))
+    }
+
+    /// The MAC of the guest with this domain id, from Xen's range.
+    pub const fn mac_of(domid: u8) -> MacAddr {
+        MacAddr::new([0x00, 0x16, 0x3e, 0x00, 0x00, domid])
+    }
+}
+
+fn guest(domid: u8) -> Result<Guest> {
+    let id = VifId::new(DomId::new(u32::from(domid))?, DevId::new(0)?);
+    Guest::new(&GuestSpec { id, mac: World::mac_of(domid), addresses: vec![network(World::address_of(domid))?] })
+}
+
+/// An address in the network of the sandbox: TEST-NET-1 (RFC 5737), which no real network has.
+fn network(address: Ipv4Addr) -> Result<IpNetwork> {
+    let network = Ipv4Network::new(address, 24);
+    network.map(IpNetwork::V4).map_err(|e| Error::new(ErrorKind::Internal, format!("{address}/24: {e}")))
+}
+
+/// Puts an empty tmpfs over `/run`, so that neither the host's state nor its xenstored is within reach.
+fn hide_run() -> Result<()> {
+    let path = Path::new("/run");
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    rustix::mount::mount("tmpfs", path, "tmpfs", flags, Some(c"mode=755")).map_err(|e| {
+        Error::new(ErrorKind::Denied, "/run cannot be hidden under a tmpfs")
+            .with_object("/run")
+            .with_errno(e.into())
+            .with_hint("the sandbox needs a mount namespace in which mounting is allowed, and a directory /run")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use xennet_tests::in_netns;
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(20);
+    const SHORT: Duration = Duration::from_millis(150);
+
+    #[test]
+    fn guests_answer_when_their_vifs_are_plugged_in_and_not_before() {
+        in_netns("sandbox::world::tests::guests_answer_when_their_vifs_are_plugged_in_and_not_before", || {
+            let world = World::build().unwrap();
+            let [one, two] = world.guests();
+            assert_eq!(one.ping(World::address_of(2), SHORT).unwrap(), None);
+            assert!(one.ping(World::address_of(1), LONG).unwrap().is_some(), "itself, over lo");
+            let mut wire = Wire::open().unwrap();
+            for guest in [one, two] {
+                let vif = guest.id().vif_name();
+                wire.plug(vif, World::BRIDGE.parse().unwrap()).unwrap();
+                wire.up(vif).unwrap();
+            }
+            for target in [World::address_of(2), World::DOM0, World::OUTSIDE] {
+                assert!(one.ping(target, LONG).unwrap().is_some(), "{target} answers");
+            }
+            assert!(two.ping(World::address_of(1), LONG).unwrap().is_some());
+            assert_eq!(one.ping(World::address_of(3), SHORT).unwrap(), None);
+        });
+    }
+
+    #[test]
+    fn a_guest_goes_with_its_value_and_a_taken_name_is_an_error() {
+        in_netns("sandbox::world::tests::a_guest_goes_with_its_value_and_a_taken_name_is_an_error", || {
+            let spec = GuestSpec {
+                id: VifId::new(DomId::new(7).unwrap(), DevId::new(3).unwrap()),
+                mac: World::mac_of(7),
+                addresses: Vec::new(),
+            };
+            let one = Guest::new(&spec).unwrap();
+            let refused = Guest::new(&spec).unwrap_err();
+            assert_eq!((refused.kind(), refused.object()), (ErrorKind::NameTaken, Some("vif7.3")));
+            drop(one);
+            // The kernel takes a namespace apart in its own time: the name is free a moment later.
+            let end = std::time::Instant::now() + LONG;
+            while let Err(e) = Guest::new(&spec) {
+                assert!(e.kind() == ErrorKind::NameTaken && std::time::Instant::now() < end, "{e}");
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        });
+    }
+}
