@@ -1,1 +1,5 @@
 //! The real kernel, over blocking netlink sockets of our own.
+
+mod extack;
+mod socket;
+mod wire;
