@@ -1,5 +1,43 @@
-//! The command `xennet`.
+//! The command `xennet`: data goes to standard output, everything else to standard error.
 //!
-//! It is a library too, so that tests and examples can use the [`sandbox`] in which the command rehearses.
+//! - Exit codes are the numbers of [`ErrorKind`](xennet_core::ErrorKind); 0 is success, 2 is wrong usage as well as wrong
+//!   text.
+//! - With `--json` the answer is one JSON document, and standard error has one JSON document a line: errors as
+//!   [`Error::to_json`](xennet_core::Error::to_json) makes them, remarks as `{"note": "..."}`. Wrong usage is reported in
+//!   plain text always, since `--json` may be what was mistyped.
+//! - Colour is for terminals only, and not if `NO_COLOR` is set (<https://no-color.org>).
+//!
+//! The package is a library too, so that tests and examples can use the [`sandbox`] in which the command rehearses.
 
+mod cli;
+mod command;
+mod output;
 pub mod sandbox;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cli::Cli;
+use output::Output;
+
+/// Runs the command with the arguments of this process: what `main` does.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) => {
+            // Help and version are answers and go to standard output. Nothing can be said if that is closed.
+            let _ = e.print();
+            return ExitCode::from(if e.use_stderr() { xennet_core::ErrorKind::Invalid.number() } else { 0 });
+        }
+    };
+    let mut output = Output::new(cli.global.json);
+    let result = command::run(&cli, &mut output).and_then(|()| output.finish());
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            output.error(&e);
+            ExitCode::from(e.kind().number())
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! What the command says of itself, and what wrong usage gets.
+
+use std::fs::OpenOptions;
+use std::process::Stdio;
+
+use xennet_core::ErrorKind;
+
+use crate::command::{finish, run, xennet};
+
+#[test]
+fn help_and_version_are_answers() {
+    let version = run(["--version"]);
+    assert_eq!((version.code, version.stdout.as_str()), (0, concat!("xennet ", env!("CARGO_PKG_VERSION"), "\n")));
+    let help = run(["--help"]);
+    assert_eq!((help.code, help.stderr.as_str()), (0, ""));
+    for kind in ErrorKind::ALL {
+        assert!(help.stdout.contains(&format!("{:>4}  {}\n", kind.number(), kind.meaning())), "{kind}");
+    }
+}
+
+#[test]
+fn wrong_usage_ends_with_2_and_says_nothing_on_standard_output() {
+    let cases: &[&[&str]] =
+        &[&[], &["nonsense"], &["--nonsense"], &["man", "--backend", "x"], &["completions", "tcsh"]];
+    for arguments in cases {
+        let got = run(*arguments);
+        assert_eq!((got.code, got.stdout.as_str()), (2, ""), "{arguments:?}");
+        assert!(!got.stderr.is_empty(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn arguments_that_are_no_text_are_wrong_usage() {
+    use std::os::unix::ffi::OsStrExt;
+    let got = run([std::ffi::OsStr::from_bytes(b"man"), std::ffi::OsStr::from_bytes(b"\xff")]);
+    assert_eq!((got.code, got.stdout.as_str()), (2, ""));
+}
+
+#[test]
+fn completions_and_manual_pages_cover_every_command() {
+    let man = run(["man"]).stdout;
+    assert!(man.starts_with(".ie") && man.contains(".TH xennet 1"));
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let got = run(["completions", shell]);
+        assert_eq!(got.code, 0);
+        for command in commands() {
+            assert!(got.stdout.contains(&command), "{command} in {shell}");
+        }
+    }
+    for command in commands() {
+        assert!(man.contains(&format!("xennet\\-{command}")), "{command} in the manual page");
+        assert!(run(["man", &command]).stdout.contains(&format!(".TH xennet-{command} 1")));
+    }
+}
+
+#[test]
+fn an_unknown_manual_page_is_refused_with_the_known_ones() {
+    let got = run(["--json", "man", "nonsense"]);
+    assert_eq!((got.code, got.stdout.as_str()), (2, ""));
+    let error = &got.json_lines()[0];
+    assert_eq!((error["kind"].as_str(), error["code"].as_u64()), (Some("invalid"), Some(2)));
+    assert!(error["hint"].as_str().unwrap().contains("completions"));
+}
+
+#[test]
+fn a_full_disk_is_an_error_and_a_closed_pipe_is_none_to_talk_about() {
+    let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let got = finish(xennet().arg("man").stdout(full));
+    assert_eq!(got.code, i32::from(ErrorKind::Io.number()));
+    assert!(got.stderr.starts_with("error: standard output cannot be written\n  kernel: ENOSPC"), "{}", got.stderr);
+
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let got = finish(xennet().arg("man").stdout(Stdio::from(writer)));
+    assert_eq!((got.code, got.stderr.as_str()), (i32::from(ErrorKind::Io.number()), ""));
+}
+
+/// The names of the commands, from the help.
+fn commands() -> Vec<String> {
+    let help = run(["--help"]).stdout;
+    let listed = help.lines().skip_while(|l| *l != "Commands:").skip(1).take_while(|l| !l.is_empty());
+    let names: Vec<String> = listed.filter_map(|l| l.split_whitespace().next()).map(str::to_owned).collect();
+    assert!(names.iter().any(|n| n == "completions"), "{help}");
+    names
+}

@@ -1,0 +1,6 @@
+//! The command as its users meet it: a process with arguments, two outputs and an exit code.
+
+#![allow(clippy::unwrap_used, reason = "all of this is tests")]
+
+mod command;
+mod describe;

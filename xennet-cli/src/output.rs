@@ -1,0 +1,75 @@
+//! What the command says, and where.
+
+use std::io::{BufWriter, IsTerminal, Stdout, Write};
+
+use xennet_core::{Errno, Error, ErrorKind, Result};
+
+/// Standard output for answers, standard error for the rest.
+pub(crate) struct Output {
+    json: bool,
+    colour: bool,
+    stdout: BufWriter<Stdout>,
+}
+
+impl Output {
+    pub(crate) fn new(json: bool) -> Self {
+        let set = |name| std::env::var_os(name).is_some_and(|v| !v.is_empty());
+        let dumb = std::env::var_os("TERM").is_some_and(|t| t == "dumb");
+        let colour = !json && std::io::stderr().is_terminal() && !set("NO_COLOR") && !dumb;
+        Output { json, colour, stdout: BufWriter::new(std::io::stdout()) }
+    }
+
+    /// Text on standard output. An empty one prints nothing, not an empty line.
+    pub(crate) fn line(&mut self, text: &str) -> Result<()> {
+        if text.is_empty() {
+            return Ok(());
+        }
+        let newline: &[u8] = if text.ends_with('\n') { b"" } else { b"\n" };
+        self.stdout.write_all(text.as_bytes()).and_then(|()| self.stdout.write_all(newline)).map_err(|e| unwritten(&e))
+    }
+
+    /// Everything said so far reaches standard output.
+    pub(crate) fn finish(&mut self) -> Result<()> {
+        self.stdout.flush().map_err(|e| unwritten(&e))
+    }
+
+    /// An error in its long form, or as a document.
+    pub(crate) fn error(&mut self, error: &Error) {
+        // A reader that went away, as `head` does, knows.
+        if error.object() == Some(STDOUT) && error.errno() == Some(Errno::EPIPE) {
+            return;
+        }
+        // What was answered before comes first, where both go to one terminal. A second failure adds nothing.
+        let _ = self.stdout.flush();
+        if self.json {
+            complain(&error.to_json().to_string());
+        } else {
+            complain(&self.painted(&error.report()));
+        }
+    }
+
+    /// The words that start a line of a report stand out on a terminal.
+    fn painted(&self, text: &str) -> String {
+        if !self.colour {
+            return text.to_owned();
+        }
+        let paint = |line: &str| match line.split_once(':') {
+            Some(("error", rest)) => format!("\x1b[1;31merror\x1b[0m:{rest}"),
+            Some(("hint", rest)) => format!("\x1b[1;32mhint\x1b[0m:{rest}"),
+            Some(("note", rest)) => format!("\x1b[1;36mnote\x1b[0m:{rest}"),
+            _ => line.to_owned(),
+        };
+        text.lines().map(paint).collect::<Vec<_>>().join("\n")
+    }
+}
+
+const STDOUT: &str = "standard output";
+
+fn unwritten(e: &std::io::Error) -> Error {
+    Error::new(ErrorKind::Io, format!("{STDOUT} cannot be written")).with_object(STDOUT).with_errno(Errno::from_io(e))
+}
+
+/// A line on standard error; if that is closed too, there is nobody left to tell.
+fn complain(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
