@@ -1,0 +1,336 @@
+//! nftables objects, as far as NAT and filtering need them: tables, chains, rules, sets and maps.
+//!
+//! Handles are left out: they are numbers of the kernel's, given anew to the same object made again. Counters are left
+//! out too: they run. Stateful objects with a name (`counter`, `quota`, `limit`) and flow tables are not looked at.
+
+mod render;
+mod rule;
+mod value;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+pub use render::nft_facts;
+pub use rule::*;
+pub use value::{NftType, NftValue};
+pub(crate) use value::{concat, split, width};
+
+/// The family of an nftables table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NftFamily {
+    /// IPv4 and IPv6.
+    Inet,
+    /// IPv4.
+    Ip,
+    /// IPv6.
+    Ip6,
+    /// Frames that cross a bridge.
+    Bridge,
+}
+
+impl NftFamily {
+    /// Every family, in the order of the kernel's numbers.
+    pub const ALL: [NftFamily; 4] = [NftFamily::Inet, NftFamily::Ip, NftFamily::Bridge, NftFamily::Ip6];
+
+    /// The kernel's number (`include/uapi/linux/netfilter.h`, `NFPROTO_*`).
+    pub const fn number(self) -> u8 {
+        match self {
+            NftFamily::Inet => 1,
+            NftFamily::Ip => 2,
+            NftFamily::Bridge => 7,
+            NftFamily::Ip6 => 10,
+        }
+    }
+
+    /// The family with this number, if it is one that xennet deals with.
+    pub fn from_number(number: u8) -> Option<NftFamily> {
+        Self::ALL.into_iter().find(|f| f.number() == number)
+    }
+
+    /// The name in nft's language.
+    pub const fn name(self) -> &'static str {
+        match self {
+            NftFamily::Inet => "inet",
+            NftFamily::Ip => "ip",
+            NftFamily::Ip6 => "ip6",
+            NftFamily::Bridge => "bridge",
+        }
+    }
+}
+
+impl fmt::Display for NftFamily {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// Which table: family and name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct NftTableId {
+    /// The family.
+    pub family: NftFamily,
+    /// The name.
+    pub name: String,
+}
+
+impl NftTableId {
+    /// How the names of xennet's own tables begin. Other tables are never changed.
+    pub const OWN_PREFIX: &'static str = "xennet";
+
+    /// A table by family and name.
+    pub fn new(family: NftFamily, name: impl Into<String>) -> Self {
+        NftTableId { family, name: name.into() }
+    }
+
+    /// Whether the table is one of xennet's own: it is called `xennet` or `xennet-…`.
+    pub fn is_own(&self) -> bool {
+        self.name.strip_prefix(Self::OWN_PREFIX).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+    }
+}
+
+impl fmt::Display for NftTableId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.family, self.name)
+    }
+}
+
+/// A table with all that is in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NftTable {
+    /// Chains by name.
+    pub chains: BTreeMap<String, NftChain>,
+    /// Sets and maps by name.
+    pub sets: BTreeMap<String, NftSet>,
+}
+
+/// A chain: a list of rules.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NftChain {
+    /// Where packets come into it from the kernel; `None` for a chain that is only jumped to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub base: Option<NftBase>,
+    /// The rules, first to last.
+    pub rules: Vec<NftRule>,
+}
+
+/// How a chain is hooked into the path of packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct NftBase {
+    /// What it is for.
+    pub kind: NftChainKind,
+    /// Where it is.
+    pub hook: NftHook,
+    /// Its place among the chains of the hook, lower first. 0 is where filters are; NAT needs more than -200, where
+    /// connection tracking is.
+    pub priority: i32,
+    /// What becomes of packets that no rule decided about.
+    pub policy: NftPolicy,
+}
+
+/// What a base chain is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NftChainKind {
+    /// Accepts and drops.
+    Filter,
+    /// Sees the first packet of each connection and may translate its addresses.
+    Nat,
+    /// Packets that it changes are routed again.
+    Route,
+}
+
+impl NftChainKind {
+    /// The kernel's name for it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            NftChainKind::Filter => "filter",
+            NftChainKind::Nat => "nat",
+            NftChainKind::Route => "route",
+        }
+    }
+
+    /// The kind with this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [NftChainKind::Filter, NftChainKind::Nat, NftChainKind::Route].into_iter().find(|k| k.name() == name)
+    }
+}
+
+/// Where a base chain sees packets.
+///
+/// Source: `include/uapi/linux/netfilter.h`, `NF_INET_*`; `netfilter_bridge.h`, `NF_BR_*` has the same numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NftHook {
+    /// Before it is decided where they go.
+    Prerouting,
+    /// Packets for this machine.
+    Input,
+    /// Packets that pass through.
+    Forward,
+    /// Packets that this machine sends.
+    Output,
+    /// Just before they leave.
+    Postrouting,
+}
+
+impl NftHook {
+    /// Every hook, in the order of the kernel's numbers.
+    pub const ALL: [NftHook; 5] =
+        [NftHook::Prerouting, NftHook::Input, NftHook::Forward, NftHook::Output, NftHook::Postrouting];
+
+    /// The kernel's number, 0 to 4.
+    pub const fn number(self) -> u32 {
+        self as u32
+    }
+
+    /// The hook with this number.
+    pub fn from_number(number: u32) -> Option<Self> {
+        Self::ALL.into_iter().find(|h| h.number() == number)
+    }
+
+    /// The name in nft's language.
+    pub const fn name(self) -> &'static str {
+        match self {
+            NftHook::Prerouting => "prerouting",
+            NftHook::Input => "input",
+            NftHook::Forward => "forward",
+            NftHook::Output => "output",
+            NftHook::Postrouting => "postrouting",
+        }
+    }
+}
+
+/// What becomes of packets that no rule of a base chain decided about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NftPolicy {
+    /// They go on.
+    #[default]
+    Accept,
+    /// They are dropped.
+    Drop,
+}
+
+impl NftPolicy {
+    /// The name in nft's language.
+    pub const fn name(self) -> &'static str {
+        match self {
+            NftPolicy::Accept => "accept",
+            NftPolicy::Drop => "drop",
+        }
+    }
+}
+
+/// A set, or a map from keys to verdicts or values.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NftSet {
+    /// The fields of a key, 1 to 16 of them and at most 64 bytes in all; more than one are a concatenation.
+    pub key: Vec<NftType>,
+    /// What a key leads to; `None` for a plain set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<NftDataType>,
+    /// Whether keys may be ranges. Single keys of such a set are ranges of one.
+    pub interval: bool,
+    /// Whether each element counts the packets that met it.
+    pub counter: bool,
+    /// The most elements it may hold; `None` for no limit. Not for interval sets.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size: Option<u32>,
+    /// Flags of the kernel's that this library has no word for (`NFT_SET_ANONYMOUS` 0x1, `NFT_SET_CONSTANT` 0x2,
+    /// `NFT_SET_TIMEOUT` 0x10, `NFT_SET_EVAL` 0x20, `NFT_SET_OBJECT` 0x40); 0 in every set of xennet's own.
+    pub other_flags: u32,
+    /// The elements by their keys.
+    #[serde(with = "crate::snapshot::pairs")]
+    pub elements: BTreeMap<NftKey, NftElement>,
+}
+
+/// What the keys of a map lead to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NftDataType {
+    /// A verdict: where the packet goes next.
+    Verdict,
+    /// Values of these types, for example an address and a port.
+    Value(Vec<NftType>),
+}
+
+/// The key of an element.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct NftKey {
+    /// One value for each field of the set's key; for a range, the first one of it. Empty: the catch-all element, which
+    /// meets what no other element meets (`*`).
+    pub first: Vec<NftValue>,
+    /// The last value of a range, included, field by field; `None` for a single key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<Vec<NftValue>>,
+}
+
+impl NftKey {
+    /// A single key.
+    pub fn exact(fields: impl IntoIterator<Item = NftValue>) -> Self {
+        NftKey { first: fields.into_iter().collect(), last: None }
+    }
+
+    /// A range of one field, both ends included.
+    pub fn range(first: NftValue, last: NftValue) -> Self {
+        NftKey { first: vec![first], last: Some(vec![last]) }.canonical()
+    }
+
+    /// All addresses of a network. Host bits are ignored.
+    pub fn network(network: ipnetwork::IpNetwork) -> Self {
+        match network {
+            ipnetwork::IpNetwork::V4(n) => NftKey::range(NftValue::Ipv4(n.network()), NftValue::Ipv4(n.broadcast())),
+            ipnetwork::IpNetwork::V6(n) => NftKey::range(NftValue::Ipv6(n.network()), NftValue::Ipv6(n.broadcast())),
+        }
+    }
+
+    /// Whether it is the catch-all element.
+    pub fn is_catch_all(&self) -> bool {
+        self.first.is_empty()
+    }
+
+    /// A range of one value becomes a single key.
+    pub(crate) fn canonical(mut self) -> Self {
+        if self.last.as_ref() == Some(&self.first) {
+            self.last = None;
+        }
+        self
+    }
+
+    /// The key as the kernel gives it back from a set with these fields.
+    pub(crate) fn typed(&self, types: &[NftType]) -> NftKey {
+        let typed = |fields: &[NftValue]| split(types, &concat(fields));
+        if self.is_catch_all() {
+            return self.clone();
+        }
+        NftKey { first: typed(&self.first), last: self.last.as_deref().map(typed) }.canonical()
+    }
+}
+
+/// An element, beside its key.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NftElement {
+    /// What the key leads to, in maps.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<NftData>,
+    /// A note for people, 1 to 127 bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
+}
+
+/// What a map's key leads to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NftData {
+    /// A verdict.
+    Verdict(NftVerdict),
+    /// One value for each field of the map's data.
+    Value(Vec<NftValue>),
+}

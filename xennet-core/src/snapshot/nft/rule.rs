@@ -1,0 +1,546 @@
+//! Rules: what is looked at in a packet, what it is compared with, and what is done then.
+//!
+//! The kernel's own rules are programs for a small register machine. Here they are the statements that such programs
+//! are made of; registers never appear. A program that is not made the way these statements are made is kept whole as
+//! [`NftExpr::Opaque`], so that a foreign rule is never misread.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use super::value::{NftType, NftValue};
+use crate::snapshot::Family;
+
+/// A rule: its statements, left to right. A packet that one match does not fit goes on to the next rule.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NftRule {
+    /// The statements.
+    pub exprs: Vec<NftExpr>,
+    /// A note for people, 1 to 127 bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
+}
+
+/// One statement of a rule.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum NftExpr {
+    /// Compares a field with a value: `oifname "eth0"`, `ip saddr 192.0.2.0/24`, `ct state established,related`.
+    Match {
+        /// What is looked at. A field of a header is read at its place whatever the packet is: match the protocol before.
+        field: NftField,
+        /// Only these bits are compared; as long as the field.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        mask: Option<NftValue>,
+        /// How.
+        op: NftCmp,
+        /// With what; as long as the field, or the beginning of a link's name.
+        value: NftValue,
+    },
+    /// Looks whether a set has the key: `iifname . ether saddr . ip saddr @guests`.
+    Lookup {
+        /// The fields of the key.
+        key: Vec<NftField>,
+        /// The set.
+        set: String,
+        /// Fits packets whose key is *not* in the set (`!=`).
+        #[serde(default)]
+        inverted: bool,
+    },
+    /// Takes the verdict that a map has for the key: `iifname vmap @chains`.
+    Vmap {
+        /// The fields of the key.
+        key: Vec<NftField>,
+        /// The map.
+        map: String,
+    },
+    /// Counts packets and bytes. The numbers are not part of a snapshot.
+    Counter,
+    /// Sets the packet's mark: `meta mark set 0x1`.
+    SetMark(u32),
+    /// Gives the packet the address of the link it leaves through. In nat chains at postrouting.
+    Masquerade,
+    /// Translates the source (`snat`) or the destination (`dnat`) of a connection.
+    Nat {
+        /// Which of the two.
+        side: NftNat,
+        /// The family of the new address.
+        family: Family,
+        /// The new address.
+        to: NftNatTo,
+    },
+    /// Ends the rule with a verdict.
+    Verdict(NftVerdict),
+    /// An expression that this library has no words for, as the kernel gives it.
+    Opaque {
+        /// The kernel's name for it (`NFTA_EXPR_NAME`), 1 to 31 bytes.
+        name: String,
+        /// Its attributes as they are on the wire (`NFTA_EXPR_DATA`), at most 4096 bytes.
+        data: Vec<u8>,
+    },
+}
+
+/// What is looked at in a packet.
+///
+/// Source: `include/uapi/linux/netfilter/nf_tables.h`, `enum nft_meta_keys`, `nft_payload_bases`, `nft_ct_keys`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum NftField {
+    /// The name of the link it came in through.
+    IifName,
+    /// The name of the link it leaves through.
+    OifName,
+    /// The index of the link it came in through.
+    Iif,
+    /// The index of the link it leaves through.
+    Oif,
+    /// The protocol above ethernet as the kernel sees it (`meta protocol`).
+    Protocol,
+    /// The family it is filtered under (`meta nfproto`); tells IPv4 and IPv6 apart in inet tables.
+    NfProto,
+    /// The protocol above IP, behind all extension headers (`meta l4proto`).
+    L4Proto,
+    /// The packet mark.
+    Mark,
+    /// To whom the frame was sent.
+    PktType,
+    /// Sender's MAC address.
+    EtherSaddr,
+    /// Receiver's MAC address.
+    EtherDaddr,
+    /// The protocol number in the ethernet header.
+    EtherType,
+    /// ARP: kind of hardware address, 1 for ethernet.
+    ArpHtype,
+    /// ARP: kind of protocol address, 0x0800 for IPv4.
+    ArpPtype,
+    /// ARP: length of a hardware address, 6 for ethernet.
+    ArpHlen,
+    /// ARP: length of a protocol address, 4 for IPv4.
+    ArpPlen,
+    /// ARP: request or reply.
+    ArpOperation,
+    /// ARP over ethernet: the sender's MAC address as it says.
+    ArpSaddrEther,
+    /// ARP over ethernet: the sender's IPv4 address as it says.
+    ArpSaddrIp,
+    /// ARP over ethernet: the MAC address asked for or answered to.
+    ArpDaddrEther,
+    /// ARP over ethernet: the IPv4 address asked for or answered to.
+    ArpDaddrIp,
+    /// IPv4: source.
+    IpSaddr,
+    /// IPv4: destination.
+    IpDaddr,
+    /// IPv4: protocol.
+    IpProtocol,
+    /// IPv6: source.
+    Ip6Saddr,
+    /// IPv6: destination.
+    Ip6Daddr,
+    /// IPv6: the header after the first.
+    Ip6NextHeader,
+    /// TCP, UDP: source port.
+    ThSport,
+    /// TCP, UDP: destination port.
+    ThDport,
+    /// ICMP and ICMPv6: the type of the message. The protocol tells which of the two.
+    IcmpType,
+    /// ICMPv6 neighbour solicitation and advertisement: the address asked for.
+    Icmpv6Target,
+    /// The states of its connection. Not in bridge tables.
+    CtState,
+    /// The link that the routing tables would send an answer through, if it is the one it came in by; 0 otherwise
+    /// (`fib saddr . iif oif`). In inet, ip and ip6 tables.
+    FibSaddrOif,
+    /// What the routing tables take the destination for (`fib daddr type`). In inet, ip and ip6 tables.
+    FibDaddrType,
+    /// Any bytes of a header.
+    Payload {
+        /// Which header.
+        header: NftHeader,
+        /// The first byte, from the beginning of the header.
+        offset: u8,
+        /// How many bytes, 1 to 16.
+        bytes: u8,
+    },
+}
+
+/// A header of a packet, with the kernel's numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NftHeader {
+    /// Ethernet.
+    Link,
+    /// IPv4, IPv6, ARP.
+    Network,
+    /// TCP, UDP, ICMP.
+    Transport,
+}
+
+/// Where the bytes of a field come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NftSource {
+    /// `meta`, with the kernel's number of the key.
+    Meta(u32),
+    /// `payload`: header, offset, length.
+    Payload(NftHeader, u8, u8),
+    /// `ct`, with the kernel's number of the key.
+    Ct(u32),
+    /// `fib`: result and flags.
+    Fib(u32, u32),
+}
+
+impl NftField {
+    /// Every field but [`NftField::Payload`].
+    pub const NAMED: [NftField; 34] = [
+        NftField::IifName,
+        NftField::OifName,
+        NftField::Iif,
+        NftField::Oif,
+        NftField::Protocol,
+        NftField::NfProto,
+        NftField::L4Proto,
+        NftField::Mark,
+        NftField::PktType,
+        NftField::EtherSaddr,
+        NftField::EtherDaddr,
+        NftField::EtherType,
+        NftField::ArpHtype,
+        NftField::ArpPtype,
+        NftField::ArpHlen,
+        NftField::ArpPlen,
+        NftField::ArpOperation,
+        NftField::ArpSaddrEther,
+        NftField::ArpSaddrIp,
+        NftField::ArpDaddrEther,
+        NftField::ArpDaddrIp,
+        NftField::IpSaddr,
+        NftField::IpDaddr,
+        NftField::IpProtocol,
+        NftField::Ip6Saddr,
+        NftField::Ip6Daddr,
+        NftField::Ip6NextHeader,
+        NftField::ThSport,
+        NftField::ThDport,
+        NftField::IcmpType,
+        NftField::Icmpv6Target,
+        NftField::CtState,
+        NftField::FibSaddrOif,
+        NftField::FibDaddrType,
+    ];
+
+    /// The type of its values.
+    pub const fn kind(self) -> NftType {
+        match self {
+            NftField::IifName | NftField::OifName => NftType::IfName,
+            NftField::Iif | NftField::Oif | NftField::FibSaddrOif => NftType::IfIndex,
+            NftField::Protocol | NftField::EtherType | NftField::ArpPtype => NftType::EtherType,
+            NftField::NfProto => NftType::NfProto,
+            NftField::L4Proto | NftField::IpProtocol | NftField::Ip6NextHeader => NftType::InetProto,
+            NftField::Mark => NftType::Mark,
+            NftField::PktType => NftType::PktType,
+            NftField::EtherSaddr | NftField::EtherDaddr | NftField::ArpSaddrEther | NftField::ArpDaddrEther => {
+                NftType::EtherAddr
+            }
+            NftField::ArpOperation => NftType::ArpOp,
+            // Plain numbers; the types only say how long they are and how they are ordered.
+            NftField::ArpHtype => NftType::InetService,
+            NftField::ArpHlen | NftField::ArpPlen => NftType::InetProto,
+            NftField::ArpSaddrIp | NftField::ArpDaddrIp | NftField::IpSaddr | NftField::IpDaddr => NftType::Ipv4Addr,
+            NftField::Ip6Saddr | NftField::Ip6Daddr | NftField::Icmpv6Target => NftType::Ipv6Addr,
+            NftField::ThSport | NftField::ThDport => NftType::InetService,
+            NftField::IcmpType => NftType::IcmpType,
+            NftField::CtState => NftType::CtState,
+            NftField::FibDaddrType => NftType::FibType,
+            NftField::Payload { bytes, .. } => NftType::Other { number: 4, bytes },
+        }
+    }
+
+    /// Where the bytes come from.
+    pub(crate) const fn source(self) -> NftSource {
+        use NftHeader::{Link, Network, Transport};
+        use NftSource::{Ct, Fib, Meta, Payload};
+        match self {
+            NftField::Protocol => Meta(1),
+            NftField::Mark => Meta(3),
+            NftField::Iif => Meta(4),
+            NftField::Oif => Meta(5),
+            NftField::IifName => Meta(6),
+            NftField::OifName => Meta(7),
+            NftField::NfProto => Meta(15),
+            NftField::L4Proto => Meta(16),
+            NftField::PktType => Meta(19),
+            NftField::EtherDaddr => Payload(Link, 0, 6),
+            NftField::EtherSaddr => Payload(Link, 6, 6),
+            NftField::EtherType => Payload(Link, 12, 2),
+            NftField::ArpHtype => Payload(Network, 0, 2),
+            NftField::ArpPtype => Payload(Network, 2, 2),
+            NftField::ArpHlen => Payload(Network, 4, 1),
+            NftField::ArpPlen => Payload(Network, 5, 1),
+            NftField::ArpOperation => Payload(Network, 6, 2),
+            NftField::ArpSaddrEther => Payload(Network, 8, 6),
+            NftField::ArpSaddrIp => Payload(Network, 14, 4),
+            NftField::ArpDaddrEther => Payload(Network, 18, 6),
+            NftField::ArpDaddrIp => Payload(Network, 24, 4),
+            NftField::IpProtocol => Payload(Network, 9, 1),
+            NftField::IpSaddr => Payload(Network, 12, 4),
+            NftField::IpDaddr => Payload(Network, 16, 4),
+            NftField::Ip6NextHeader => Payload(Network, 6, 1),
+            NftField::Ip6Saddr => Payload(Network, 8, 16),
+            NftField::Ip6Daddr => Payload(Network, 24, 16),
+            NftField::ThSport => Payload(Transport, 0, 2),
+            NftField::ThDport => Payload(Transport, 2, 2),
+            NftField::IcmpType => Payload(Transport, 0, 1),
+            NftField::Icmpv6Target => Payload(Transport, 8, 16),
+            NftField::CtState => Ct(0),
+            // NFT_FIB_RESULT_OIF with NFTA_FIB_F_SADDR | NFTA_FIB_F_IIF; NFT_FIB_RESULT_ADDRTYPE with NFTA_FIB_F_DADDR.
+            NftField::FibSaddrOif => Fib(1, 0b1001),
+            NftField::FibDaddrType => Fib(3, 0b10),
+            NftField::Payload { header, offset, bytes } => Payload(header, offset, bytes),
+        }
+    }
+
+    /// The field that is read from there; `None` for a source without a field.
+    pub(crate) fn from_source(source: NftSource) -> Option<NftField> {
+        Self::NAMED.into_iter().find(|f| f.source() == source).or(match source {
+            NftSource::Payload(header, offset, bytes) => Some(NftField::Payload { header, offset, bytes }),
+            _ => None,
+        })
+    }
+
+    /// The name in nft's language.
+    pub fn name(self) -> String {
+        let name = match self {
+            NftField::IifName => "iifname",
+            NftField::OifName => "oifname",
+            NftField::Iif => "iif",
+            NftField::Oif => "oif",
+            NftField::Protocol => "meta protocol",
+            NftField::NfProto => "meta nfproto",
+            NftField::L4Proto => "meta l4proto",
+            NftField::Mark => "meta mark",
+            NftField::PktType => "meta pkttype",
+            NftField::EtherSaddr => "ether saddr",
+            NftField::EtherDaddr => "ether daddr",
+            NftField::EtherType => "ether type",
+            NftField::ArpHtype => "arp htype",
+            NftField::ArpPtype => "arp ptype",
+            NftField::ArpHlen => "arp hlen",
+            NftField::ArpPlen => "arp plen",
+            NftField::ArpOperation => "arp operation",
+            NftField::ArpSaddrEther => "arp saddr ether",
+            NftField::ArpSaddrIp => "arp saddr ip",
+            NftField::ArpDaddrEther => "arp daddr ether",
+            NftField::ArpDaddrIp => "arp daddr ip",
+            NftField::IpSaddr => "ip saddr",
+            NftField::IpDaddr => "ip daddr",
+            NftField::IpProtocol => "ip protocol",
+            NftField::Ip6Saddr => "ip6 saddr",
+            NftField::Ip6Daddr => "ip6 daddr",
+            NftField::Ip6NextHeader => "ip6 nexthdr",
+            NftField::ThSport => "th sport",
+            NftField::ThDport => "th dport",
+            NftField::IcmpType => "icmp type",
+            NftField::Icmpv6Target => "@th,64,128",
+            NftField::CtState => "ct state",
+            NftField::FibSaddrOif => "fib saddr . iif oif",
+            NftField::FibDaddrType => "fib daddr type",
+            NftField::Payload { header, offset, bytes } => {
+                let header = match header {
+                    NftHeader::Link => "ll",
+                    NftHeader::Network => "nh",
+                    NftHeader::Transport => "th",
+                };
+                return format!("@{header},{},{}", u32::from(offset) * 8, u32::from(bytes) * 8);
+            }
+        };
+        name.into()
+    }
+}
+
+/// How a field is compared with a value. Greater and less go by the bytes, first to last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NftCmp {
+    /// Equal.
+    #[default]
+    Eq,
+    /// Not equal.
+    Ne,
+    /// Less.
+    Lt,
+    /// Less or equal.
+    Le,
+    /// Greater.
+    Gt,
+    /// Greater or equal.
+    Ge,
+}
+
+impl NftCmp {
+    /// Every comparison, in the order of the kernel's numbers (`enum nft_cmp_ops`).
+    pub const ALL: [NftCmp; 6] = [NftCmp::Eq, NftCmp::Ne, NftCmp::Lt, NftCmp::Le, NftCmp::Gt, NftCmp::Ge];
+
+    /// The sign in nft's language.
+    pub const fn sign(self) -> &'static str {
+        match self {
+            NftCmp::Eq => "==",
+            NftCmp::Ne => "!=",
+            NftCmp::Lt => "<",
+            NftCmp::Le => "<=",
+            NftCmp::Gt => ">",
+            NftCmp::Ge => ">=",
+        }
+    }
+}
+
+/// Which end of a connection is translated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NftNat {
+    /// The source: in nat chains at postrouting and input.
+    Source,
+    /// The destination: in nat chains at prerouting and output.
+    Destination,
+}
+
+/// Where a translated address comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NftNatTo {
+    /// It is written in the rule.
+    Address {
+        /// The address, of the family of the translation.
+        address: IpAddr,
+        /// The port; `None` to leave it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        port: Option<u16>,
+    },
+    /// A map has it: `dnat to ip daddr . tcp dport map @forwards`.
+    Map {
+        /// The fields of the key.
+        key: Vec<NftField>,
+        /// The map.
+        map: String,
+        /// What the map's data holds.
+        data: NftNatData,
+    },
+}
+
+/// What the data of a map for address translation holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NftNatData {
+    /// An address.
+    Address,
+    /// An address and a port.
+    AddressAndPort,
+}
+
+/// What becomes of a packet.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum NftVerdict {
+    /// It goes on to the next base chain.
+    Accept,
+    /// It is dropped.
+    Drop,
+    /// Back to where the chain was jumped to from.
+    Return,
+    /// The next rule of this chain.
+    Continue,
+    /// Into another chain, and back here at its end.
+    Jump(String),
+    /// Into another chain, never back.
+    Goto(String),
+}
+
+impl NftVerdict {
+    /// The chain it leads to.
+    pub fn target(&self) -> Option<&str> {
+        match self {
+            NftVerdict::Jump(chain) | NftVerdict::Goto(chain) => Some(chain),
+            _ => None,
+        }
+    }
+}
+
+impl NftRule {
+    /// A rule of these statements.
+    pub fn new(exprs: impl IntoIterator<Item = NftExpr>) -> Self {
+        NftRule { exprs: exprs.into_iter().collect(), comment: None }
+    }
+
+    /// Adds a note for people.
+    #[must_use]
+    pub fn with_comment(mut self, comment: impl Into<String>) -> Self {
+        self.comment = Some(comment.into());
+        self
+    }
+
+    /// The rule as the kernel gives it back: fields and values in the words that this library has for their bytes.
+    #[must_use]
+    pub fn canonical(&self) -> NftRule {
+        let fields = |key: &[NftField]| key.iter().map(|f| f.canonical()).collect();
+        let exprs = self.exprs.iter().map(|e| match e {
+            NftExpr::Match { field, mask, op, value } => {
+                let field = field.canonical();
+                let mask = mask.as_ref().map(|m| m.as_type(field.kind()));
+                NftExpr::Match { field, mask, op: *op, value: value.as_type(field.kind()) }
+            }
+            NftExpr::Lookup { key, set, inverted } => {
+                NftExpr::Lookup { key: fields(key), set: set.clone(), inverted: *inverted }
+            }
+            NftExpr::Vmap { key, map } => NftExpr::Vmap { key: fields(key), map: map.clone() },
+            NftExpr::Nat { side, family, to: NftNatTo::Map { key, map, data } } => NftExpr::Nat {
+                side: *side,
+                family: *family,
+                to: NftNatTo::Map { key: fields(key), map: map.clone(), data: *data },
+            },
+            other => other.clone(),
+        });
+        NftRule { exprs: exprs.collect(), comment: self.comment.clone() }
+    }
+}
+
+impl NftField {
+    fn canonical(self) -> NftField {
+        NftField::from_source(self.source()).unwrap_or(self)
+    }
+}
+
+impl NftExpr {
+    /// `FIELD == VALUE`.
+    pub fn eq(field: NftField, value: NftValue) -> Self {
+        NftExpr::Match { field, mask: None, op: NftCmp::Eq, value }
+    }
+
+    /// `FIELD != VALUE`.
+    pub fn ne(field: NftField, value: NftValue) -> Self {
+        NftExpr::Match { field, mask: None, op: NftCmp::Ne, value }
+    }
+
+    /// `FIELD == NETWORK`: the address lies in it. Host bits are ignored.
+    pub fn within(field: NftField, network: ipnetwork::IpNetwork) -> Self {
+        let (value, mask) = match network {
+            ipnetwork::IpNetwork::V4(n) => (NftValue::Ipv4(n.network()), NftValue::Ipv4(n.mask())),
+            ipnetwork::IpNetwork::V6(n) => (NftValue::Ipv6(n.network()), NftValue::Ipv6(n.mask())),
+        };
+        NftExpr::Match { field, mask: Some(mask), op: NftCmp::Eq, value }
+    }
+
+    /// `ct state A,B`: the connection is in one of these states, a mask of 1 invalid, 2 established, 4 related, 8 new.
+    pub fn ct_state(states: u32) -> Self {
+        NftExpr::Match {
+            field: NftField::CtState,
+            mask: Some(NftValue::U32(states)),
+            op: NftCmp::Ne,
+            value: NftValue::U32(0),
+        }
+    }
+}
