@@ -65,7 +65,9 @@ errnos! {
     ENAMETOOLONG = 36, "name too long";
     ENOTEMPTY = 39, "not empty";
     ELOOP = 40, "too many levels";
+    EMLINK = 31, "too many links";
     EXFULL = 54, "exchange full";
+    ENODATA = 61, "no data available";
     ENOTUNIQ = 76, "name not unique";
     EMSGSIZE = 90, "message too long";
     EOPNOTSUPP = 95, "operation not supported";

@@ -1,5 +1,7 @@
 //! The transition function: what the kernel does with a step, a file per kind of object.
 
+mod nft;
+
 use super::{Effects, Step};
 use crate::error::Errno;
 use crate::snapshot::Snapshot;
@@ -11,6 +13,9 @@ use crate::snapshot::Snapshot;
 ///
 /// # Errors
 /// The kernel's error number.
-pub fn step(_world: &mut Snapshot, _step: &Step) -> Result<Effects, Errno> {
-    Err(Errno::EOPNOTSUPP)
+pub fn step(world: &mut Snapshot, step: &Step) -> Result<Effects, Errno> {
+    match step {
+        Step::Nft(transaction) => nft::apply(&mut world.nft, transaction),
+        _ => Err(Errno::EOPNOTSUPP),
+    }
 }

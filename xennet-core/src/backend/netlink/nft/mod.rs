@@ -1,0 +1,234 @@
+//! nftables over netlink: tables read whole, transactions applied whole.
+//!
+//! The messages are written and read here, without a library: the crates that know nf_tables lack half of the
+//! expressions, and the `nft` tool costs a process for each change.
+
+mod decode;
+mod encode;
+mod expr;
+mod write;
+
+use std::collections::BTreeMap;
+
+use rustix::net::sockopt::{set_socket_send_buffer_size, set_socket_send_buffer_size_force};
+
+use super::socket::{Protocol, Refusal, Socket};
+use crate::backend::BackendError;
+use crate::error::Errno;
+use crate::snapshot::{NftChain, NftRule, NftTable, NftTableId};
+use crate::step::{NftOp, NftTransaction};
+use encode::{Known, Needs, RuleName, message};
+use write::question;
+
+/// How often a transaction or a reading is begun anew when others change the ruleset meanwhile.
+const TRIES: u32 = 32;
+
+/// What goes out in one piece without asking for a larger buffer: the kernel's own default is about twice that.
+const SMALL: usize = 64 * 1024;
+
+/// The kernel's nftables, over one socket that is kept open.
+///
+/// Keeping it open matters: closing a netfilter socket after something was deleted waits for the kernel's clean-up work,
+/// 5 to 30 ms (`nft_rcv_nl_event`), where the deletion itself takes 10 µs. A short-lived process pays that once, at its end.
+#[derive(Debug)]
+pub(crate) struct Nft {
+    socket: Socket,
+}
+
+impl Nft {
+    /// Opens the socket in the calling thread's network namespace.
+    ///
+    /// # Errors
+    /// The system's refusal; `EPROTONOSUPPORT` where the kernel has no netfilter over netlink.
+    pub(crate) fn open() -> Result<Self, BackendError> {
+        Socket::open(Protocol::Netfilter).map(|socket| Nft { socket }).map_err(|e| e.about("nftables"))
+    }
+
+    /// One table with all that is in it; `None` if there is none.
+    ///
+    /// The cost grows with the table, and with the chains of other tables of the same family: the kernel has no listing of
+    /// the chains of one table. All of it is of one generation of the ruleset.
+    ///
+    /// # Errors
+    /// `EPERM` without `CAP_NET_ADMIN`; `EINTR` when the ruleset changed again and again while it was read.
+    pub(crate) fn observe(&mut self, id: &NftTableId) -> Result<Option<NftTable>, BackendError> {
+        let about = |refusal: Refusal| refusal.about(format!("nft table {id}"));
+        for _ in 0..TRIES {
+            let before = self.generation().map_err(about)?;
+            let read = self.read(id);
+            if self.generation().map_err(about)? == before {
+                return read.map_err(about);
+            }
+        }
+        Err(about(Refusal::new(Errno::EINTR).with_message("others changed the ruleset each time while it was read")))
+    }
+
+    /// The tables that are xennet's own ([`NftTableId::is_own`]), with all that is in them. A listing.
+    ///
+    /// # Errors
+    /// As [`observe`](Self::observe).
+    pub(crate) fn observe_own(&mut self) -> Result<BTreeMap<NftTableId, NftTable>, BackendError> {
+        let mut ask = question(message::GET_TABLE, 0, |_| {});
+        let ids = self.socket.dump(&mut ask, decode::table).map_err(|e| e.about("nft tables"))?;
+        let mut out = BTreeMap::new();
+        for id in ids.into_iter().filter(NftTableId::is_own) {
+            if let Some(table) = self.observe(&id)? {
+                out.insert(id, table);
+            }
+        }
+        Ok(out)
+    }
+
+    /// Applies a transaction: all of it, or nothing.
+    ///
+    /// Where the messages depend on what is there (handles of rules that go), the kernel is told which generation of the
+    /// ruleset that was read from; if another came between, all is read and sent again.
+    ///
+    /// # Errors
+    /// `EINVAL` for what [`NftTransaction::check`] refuses; the kernel's refusal of the first operation that it refused,
+    /// with its own sentence if it gave one; `ERESTART` if others changed the ruleset each time in between; `EMSGSIZE` for
+    /// more than the socket's buffer can be made to hold (some 400 KiB, about 4,000 elements, without `CAP_NET_ADMIN`
+    /// in the first user namespace).
+    pub(crate) fn apply(&mut self, transaction: &NftTransaction) -> Result<(), BackendError> {
+        let id = &transaction.table;
+        let about = |refusal: Refusal| refusal.about(format!("nft table {id}"));
+        if let Err(fault) = transaction.check() {
+            return Err(Refusal::new(Errno::EINVAL).with_message(fault.message).about(object(transaction, fault.op)));
+        }
+        if transaction.ops.is_empty() {
+            return Ok(());
+        }
+        let needs = Needs::of(transaction);
+        for _ in 0..TRIES {
+            let (known, generation) = if needs.is_empty() {
+                (Known::default(), None)
+            } else {
+                let generation = self.generation().map_err(about)?;
+                (self.look(id, &needs).map_err(about)?, Some(generation))
+            };
+            let Some((mut datagram, origins)) = encode::batch(transaction, known, generation) else {
+                return Err(about(Refusal::new(Errno::EMSGSIZE).with_message("a rule has more than 64 KiB")));
+            };
+            self.room_for(datagram.len());
+            let Err(refused) = self.socket.batch(&mut datagram) else { return Ok(()) };
+            // The first message is the beginning of the batch: what is refused there is refused as a whole.
+            match refused.index {
+                0 if refused.refusal.errno == Errno::ERESTART => {}
+                0 => return Err(about(refused.refusal)),
+                index => {
+                    let op = origins.get(index).copied().unwrap_or(0);
+                    return Err(refused.refusal.about(object(transaction, op)));
+                }
+            }
+        }
+        let message =
+            format!("others changed the ruleset in between, {TRIES} times in a row; try again when it is calmer");
+        Err(about(Refusal::new(Errno::ERESTART).with_message(message)))
+    }
+
+    fn generation(&mut self) -> Result<u32, Refusal> {
+        let mut ask = question(message::GET_GENERATION, 0, |_| {});
+        let answer = self.socket.get(&mut ask, decode::generation)?;
+        answer.ok_or_else(|| Refusal::new(Errno::EIO).with_message("the kernel's answer has no generation"))
+    }
+
+    fn read(&mut self, id: &NftTableId) -> Result<Option<NftTable>, Refusal> {
+        let family = id.family.number();
+        let mut ask = question(message::GET_TABLE, family, |w| w.text(1, &id.name));
+        match self.socket.get(&mut ask, |_| ()) {
+            Ok(()) => {}
+            Err(refusal) if refusal.errno == Errno::ENOENT => return Ok(None),
+            Err(refusal) => return Err(refusal),
+        }
+        let mut table = NftTable::default();
+        let mut ask = question(message::GET_CHAIN, family, |w| w.text(1, &id.name));
+        for (name, base) in self.socket.dump(&mut ask, |m| decode::chain(m, id))? {
+            table.chains.insert(name, NftChain { base, rules: Vec::new() });
+        }
+        for (chain, _, rule) in self.rules(id, None)? {
+            if let Some(chain) = table.chains.get_mut(&chain) {
+                chain.rules.push(rule);
+            }
+        }
+        let mut ask = question(message::GET_SET, family, |w| w.text(1, &id.name));
+        for (name, mut set) in self.socket.dump(&mut ask, decode::set)? {
+            let mut ask = question(message::GET_ELEMENT, family, |w| {
+                w.text(1, &id.name);
+                w.text(2, &name);
+            });
+            let raw = self.socket.dump(&mut ask, |m| Some(decode::elements(m, &set)))?;
+            set.elements = decode::keyed(&set, raw.into_iter().flatten().collect());
+            table.sets.insert(name, set);
+        }
+        Ok(Some(table))
+    }
+
+    /// The rules of a table or of one of its chains, with chains and handles.
+    fn rules(&mut self, id: &NftTableId, chain: Option<&str>) -> Result<Vec<(String, u64, NftRule)>, Refusal> {
+        let mut ask = question(message::GET_RULE, id.family.number(), |w| {
+            w.text(1, &id.name);
+            if let Some(chain) = chain {
+                w.text(2, chain);
+            }
+        });
+        self.socket.dump(&mut ask, decode::rule)
+    }
+
+    /// Reads what the messages of a transaction depend on. What is not there is left out: the kernel will say so itself.
+    fn look(&mut self, id: &NftTableId, needs: &Needs) -> Result<Known, Refusal> {
+        let absent = |refusal: &Refusal| refusal.errno == Errno::ENOENT;
+        let mut known = Known::default();
+        for set in &needs.sets {
+            let mut ask = question(message::GET_SET, id.family.number(), |w| {
+                w.text(1, &id.name);
+                w.text(2, set);
+            });
+            match self.socket.get(&mut ask, decode::set) {
+                Ok(found) => drop(known.interval.insert(set.clone(), found.is_some_and(|(_, s)| s.interval))),
+                Err(refusal) if absent(&refusal) => {}
+                Err(refusal) => return Err(refusal),
+            }
+        }
+        for chain in &needs.chains {
+            let rules = match self.rules(id, Some(chain)) {
+                Ok(rules) => rules.into_iter().filter(|(of, _, _)| of == chain).collect(),
+                Err(refusal) if absent(&refusal) => Vec::new(),
+                Err(refusal) => return Err(refusal),
+            };
+            let named = rules.into_iter().map(|(_, handle, rule)| (rule, RuleName::Handle(handle)));
+            known.rules.insert(chain.clone(), named.collect());
+        }
+        Ok(known)
+    }
+
+    /// Makes the send buffer large enough for a datagram. The kernel counts its own overhead against it; what it does not
+    /// grant shows when the datagram is sent.
+    fn room_for(&self, bytes: usize) {
+        if bytes > SMALL {
+            let wanted = bytes.saturating_mul(2);
+            if set_socket_send_buffer_size_force(&self.socket, wanted).is_err() {
+                let _ = set_socket_send_buffer_size(&self.socket, wanted);
+            }
+        }
+    }
+}
+
+/// What an operation is about, for messages.
+fn object(transaction: &NftTransaction, op: usize) -> String {
+    let id = &transaction.table;
+    match transaction.ops.get(op) {
+        Some(NftOp::AddChain { chain, .. } | NftOp::DelChain { chain } | NftOp::FlushChain { chain }) => {
+            format!("nft chain {id} {chain}")
+        }
+        Some(NftOp::AddRule { chain, rule } | NftOp::DelRule { chain, rule }) => {
+            format!("nft rule {id} {chain} \"{rule}\"")
+        }
+        Some(
+            NftOp::AddSet { set, .. }
+            | NftOp::DelSet { set }
+            | NftOp::AddElements { set, .. }
+            | NftOp::DelElements { set, .. },
+        ) => format!("nft set {id} {set}"),
+        Some(NftOp::AddTable | NftOp::DelTable) | None => format!("nft table {id}"),
+    }
+}
