@@ -1,1 +1,148 @@
 //! Text in, values out, every error with its position.
+//!
+//! Three dialects of the same language ([`Dialect`]): ours, which refuses whatever xl would drop or misread; xl's own, bit
+//! for bit, with a note for everything it swallows; and that of the older `xm`. What can be read:
+//!
+//! | text | typed | as xl hands it to libxl | as a document |
+//! |---|---|---|---|
+//! | one vif spec | [`parse_vif`] | [`parse_vif_xl`] | [`document::vif`] |
+//! | `vif = [ ... ]` in a config file | [`parse_vif_list`] | [`parse_vif_list_xl`] | [`document::vif_list`] |
+//! | arguments of `xl network-attach` | [`parse_attach`] | [`parse_attach_xl`] | [`document::attach`] |
+//! | `rate=` | [`parse_rate`] | [`parse_rate_xl`] | [`document::rate`] |
+//! | `vlan=`, `mac=` | [`str::parse`] | | [`document::vlan`], [`document::mac`] |
+//!
+//! Nothing here touches the system: whether a bridge exists is asked later.
+
+mod attach;
+pub mod document;
+mod hint;
+mod number;
+mod python;
+mod rate;
+mod spec;
+mod statement;
+mod syntax;
+mod xl;
+mod xm;
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Diagnostic, Error, ErrorKind};
+use crate::model::VifSpec;
+
+pub use attach::{parse_attach, parse_attach_xl};
+pub use rate::{XlRate, parse_rate, parse_rate_xend, parse_rate_xl};
+pub use statement::{parse_vif_list, parse_vif_list_xl};
+pub use xl::XlNic;
+
+/// Whose rules a text is read by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Dialect {
+    /// Ours: every value is checked, and what xl drops, guesses or misreads is an error.
+    #[default]
+    Strict,
+    /// What `xl` of Xen 4.17 takes (and `vlan=` of 4.19), with a note for all that it swallows. Where it reads memory
+    /// beyond the value (`mac=` with fewer than six groups) we do not follow: the note says so.
+    Xl,
+    /// What `xm` took until Xen 4.4: blanks around `=` and `,`, decimal rates, `type=netfront`; in files also tuples,
+    /// adjacent strings and `+` between strings. Python itself is not run. Values are checked as in `Strict`.
+    Xm,
+}
+
+impl Dialect {
+    /// Every dialect.
+    pub const ALL: &'static [Dialect] = &[Dialect::Strict, Dialect::Xl, Dialect::Xm];
+
+    /// The name used on the command line and in documents.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Dialect::Strict => "strict",
+            Dialect::Xl => "xl",
+            Dialect::Xm => "xm",
+        }
+    }
+}
+
+impl fmt::Display for Dialect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Dialect {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<Self, Error> {
+        Self::ALL.iter().copied().find(|d| d.name() == text).ok_or_else(|| {
+            Error::new(ErrorKind::Invalid, format!("{} is no dialect", crate::model::flaw::quoted(text)))
+                .with_object(text)
+                .with_hint("the dialects are strict, xl and xm")
+        })
+    }
+}
+
+/// What was read, and what the reader should know about the text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Parsed<T> {
+    /// The value.
+    pub value: T,
+    /// Findings that did not stop the reading: what xl swallows or misreads, old spellings, likely mistakes.
+    pub notes: Vec<Diagnostic>,
+}
+
+impl<T> Parsed<T> {
+    pub(crate) fn map<U>(self, f: impl FnOnce(T) -> U) -> Parsed<U> {
+        Parsed { value: f(self.value), notes: self.notes }
+    }
+}
+
+/// Reads one vif spec: one string of `vif = [ ... ]`.
+///
+/// In [`Dialect::Xl`] the text is read as xl reads it and the outcome then checked: what xl would pass on and no vif can
+/// have (a bridge called `"br0 "`) is an error here; [`parse_vif_xl`] has it as it is.
+///
+/// # Errors
+/// [`ErrorKind::Invalid`] with position, rule and hint.
+///
+/// ```
+/// use xennet_core::config::{Dialect, parse_vif};
+/// let parsed = parse_vif("bridge=xenbr0,netdev=eth1", Dialect::Strict)?;
+/// assert_eq!(parsed.value.gatewaydev.unwrap(), "eth1");
+/// assert_eq!(parsed.notes[0].hint.as_deref(), Some("write gatewaydev="));
+///
+/// let error = parse_vif("mac=00:16:3e:01:02,bridge=xenbr0", Dialect::Strict).unwrap_err();
+/// assert_eq!(error.diagnostic().unwrap().position(), (1, 5));
+/// # Ok::<(), xennet_core::Error>(())
+/// ```
+pub fn parse_vif(text: &str, dialect: Dialect) -> Result<Parsed<VifSpec>, Error> {
+    match dialect {
+        Dialect::Strict => spec::read(text).map_err(|flaw| flaw.error(text)),
+        Dialect::Xm => xm::read(text).map_err(|flaw| flaw.error(text)),
+        Dialect::Xl => {
+            let Parsed { value, notes } = parse_vif_xl(text)?;
+            let value = value.to_spec().map_err(|(key, flaw)| xl::locate(text, key, flaw).error(text))?;
+            Ok(Parsed { value, notes })
+        }
+    }
+}
+
+/// Reads one vif spec as `xl create` does and gives what it would hand to libxl, defaults not filled in.
+///
+/// # Errors
+/// [`ErrorKind::Invalid`] where xl would stop: a bad `rate`, `mtu` or `devid`; and for a text with a NUL character.
+pub fn parse_vif_xl(text: &str) -> Result<Parsed<XlNic>, Error> {
+    xl::read(text).map_err(|flaw| flaw.error(text))
+}
+
+impl FromStr for VifSpec {
+    type Err = Error;
+
+    /// The strict dialect; what would only be a note is accepted.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        parse_vif(text, Dialect::Strict).map(|parsed| parsed.value)
+    }
+}

@@ -1,17 +1,25 @@
 //! What is meant: plain values without I/O, clock or randomness. A value of these types is always valid.
 
 mod bridge;
+pub(crate) mod flaw;
 mod id;
 mod ifname;
 mod intent;
 mod mac;
+pub mod macgen;
 mod net;
+mod rate;
+pub(crate) mod vif;
 mod vlan;
+mod word;
 
 pub use bridge::BridgeSpec;
 pub use id::{DevId, DomId, VifId};
 pub use ifname::{IfName, IfNameError};
 pub use intent::{Attach, Attachment, Detach, Egress, Intent};
-pub use mac::MacAddr;
+pub use mac::{GuestMac, MacAddr};
 pub use net::{Mtu, MtuError};
+pub use rate::RateLimit;
+pub use vif::{BackendDomain, ColoKey, VifSpec, VifType};
 pub use vlan::{Tagging, Vid, VlanSpec};
+pub use word::Word;

@@ -1,0 +1,106 @@
+//! The documents that the command, the C ABI and the Python package give out for a text, all the same.
+//!
+//! | function | document |
+//! |---|---|
+//! | [`vif`], [`attach`] | libxl's `device_nic` fields: `devid mac bridge ip model nictype ifname script gatewaydev backend_domname mtu rate_bytes_per_interval rate_interval_usecs trusted vlan coloft_forwarddev colo_*`, and `isolated` |
+//! | [`vif_list`] | `{"nics": [...]}` of those |
+//! | [`rate`] | `bytes_per_interval interval_usecs backend_rate` |
+//! | [`vlan`] | `pvid tagged untagged text` |
+//! | [`mac`] | `mac multicast local xen_oui` |
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::model::{DevId, GuestMac, MacAddr, Tagging, VlanSpec};
+
+/// One vif spec; in [`Dialect::Xl`] as xl hands it to libxl. `devid` is 0 unless given: the spec is one string of a list.
+///
+/// # Errors
+/// As [`parse_vif`] and [`parse_vif_xl`].
+pub fn vif(text: &str, dialect: Dialect) -> Result<Parsed<Value>, Error> {
+    match dialect {
+        Dialect::Xl => parse_vif_xl(text).map(|p| p.map(value)),
+        _ => parse_vif(text, dialect).map(|p| p.map(|spec| value(spec.numbered(DevId::FIRST)))),
+    }
+}
+
+/// The `vif` statements of a config file.
+///
+/// # Errors
+/// As [`parse_vif_list`] and [`parse_vif_list_xl`].
+pub fn vif_list(text: &str, dialect: Dialect) -> Result<Parsed<Value>, Error> {
+    match dialect {
+        Dialect::Xl => parse_vif_list_xl(text).map(|p| p.map(|nics| json!({ "nics": nics }))),
+        _ => parse_vif_list(text, dialect).map(|p| p.map(|nics| json!({ "nics": nics }))),
+    }
+}
+
+/// The arguments of `xl network-attach`.
+///
+/// # Errors
+/// As [`parse_attach`] and [`parse_attach_xl`].
+pub fn attach(args: &[impl AsRef<str>], dialect: Dialect) -> Result<Parsed<Value>, Error> {
+    match dialect {
+        Dialect::Xl => parse_attach_xl(args).map(|p| p.map(value)),
+        _ => parse_attach(args, dialect).map(|p| p.map(value)),
+    }
+}
+
+/// The value of `rate=`.
+///
+/// # Errors
+/// As [`parse_rate`] and [`parse_rate_xl`].
+pub fn rate(text: &str, dialect: Dialect) -> Result<Parsed<Value>, Error> {
+    let document = |bytes: u64, usecs: u32, text: String| {
+        json!({ "bytes_per_interval": bytes, "interval_usecs": usecs, "backend_rate": text })
+    };
+    match dialect {
+        Dialect::Xl => {
+            parse_rate_xl(text).map(|p| p.map(|r| document(r.bytes_per_interval, r.interval_usecs, r.backend_rate())))
+        }
+        _ => parse_rate(text, dialect)
+            .map(|p| p.map(|r| document(r.bytes_per_interval(), r.interval_usecs(), r.backend_rate()))),
+    }
+}
+
+/// The value of `vlan=`. xl stores any text.
+///
+/// # Errors
+/// [`ErrorKind::Invalid`] with the position of the term.
+pub fn vlan(text: &str) -> Result<Value, Error> {
+    let vlan: VlanSpec = text.parse()?;
+    let ids = |wanted: Tagging| -> Vec<u16> {
+        vlan.vids().filter(|(_, t)| *t == wanted).map(|(v, _)| v.get()).collect()
+    };
+    Ok(json!({
+        "pvid": vlan.pvid().get(),
+        "tagged": ids(Tagging::Tagged),
+        "untagged": ids(Tagging::Untagged),
+        "text": vlan.to_string(),
+    }))
+}
+
+/// The value of `mac=`, in the dialects other than strict as leniently as the dialect is.
+///
+/// # Errors
+/// [`ErrorKind::Invalid`] with the position.
+pub fn mac(text: &str, dialect: Dialect) -> Result<Parsed<Value>, Error> {
+    let document = |mac: MacAddr| {
+        json!({
+            "mac": mac,
+            "multicast": mac.is_multicast(),
+            "local": mac.is_local(),
+            "xen_oui": mac.is_xen_oui(),
+        })
+    };
+    match dialect {
+        Dialect::Xl => xl::mac(text).map(|p| p.map(document)),
+        _ => text.parse::<GuestMac>().map(|mac| Parsed { value: document(mac.get()), notes: Vec::new() }),
+    }
+}
+
+/// Values of this library are made of texts, numbers, lists and maps with text keys.
+fn value(document: impl Serialize) -> Value {
+    serde_json::to_value(document).expect("no map here has keys other than texts")
+}

@@ -1,0 +1,66 @@
+//! A finding in the text of one value, before it is known where that text stands.
+
+use std::ops::Range;
+
+use crate::error::{Diagnostic, Error};
+
+/// What is wrong with the text of one value. Offsets count from the start of that text.
+///
+/// Readers of values return it boxed: they are called for every value of every spec, and only a failure may cost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Flaw {
+    pub(crate) span: Range<usize>,
+    pub(crate) message: String,
+    pub(crate) rule: String,
+    pub(crate) hint: Option<String>,
+}
+
+impl Flaw {
+    pub(crate) fn new(span: Range<usize>, message: impl Into<String>, rule: impl Into<String>) -> Box<Self> {
+        Box::new(Flaw { span, message: message.into(), rule: rule.into(), hint: None })
+    }
+
+    pub(crate) fn hint(mut self: Box<Self>, hint: impl Into<String>) -> Box<Self> {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// The same finding in a longer text in which the value starts at `base`.
+    pub(crate) fn at(mut self: Box<Self>, base: usize) -> Box<Self> {
+        self.span = self.span.start.saturating_add(base)..self.span.end.saturating_add(base);
+        self
+    }
+
+    pub(crate) fn diagnostic(self, source: &str) -> Diagnostic {
+        Diagnostic {
+            source: source.to_owned(),
+            span: self.span,
+            message: self.message,
+            rule: self.rule,
+            hint: self.hint,
+        }
+    }
+
+    pub(crate) fn error(self, source: &str) -> Error {
+        self.diagnostic(source).into()
+    }
+}
+
+/// A text as it stands in a message: escaped, so that no control character reaches a terminal, and cut where it is long.
+pub(crate) fn quoted(text: &str) -> String {
+    const SHOWN: usize = 64;
+    let cut: String = text.chars().take(SHOWN).collect();
+    let more = if cut.len() < text.len() { "..." } else { "" };
+    format!("\"{}{more}\"", cut.escape_debug())
+}
+
+/// A decimal number without sign, blanks or leading zeros; `None` for any other text and for one beyond 64 bits.
+pub(crate) fn decimal(text: &[u8]) -> Option<u64> {
+    if text.is_empty() || text.len() > 20 || (text[0] == b'0' && text.len() > 1) {
+        return None;
+    }
+    text.iter().try_fold(0u64, |n, b| {
+        let digit = b.is_ascii_digit().then(|| u64::from(b - b'0'))?;
+        n.checked_mul(10)?.checked_add(digit)
+    })
+}

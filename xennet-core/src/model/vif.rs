@@ -1,0 +1,642 @@
+//! What a vif shall be: every key of `xl-network-configuration(5)` as a typed value.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use ipnetwork::IpNetwork;
+use serde::{Deserialize, Serialize};
+
+use super::flaw::{Flaw, decimal, quoted};
+use super::{DevId, DomId, GuestMac, IfName, Mtu, RateLimit, VlanSpec, Word};
+use crate::error::{Error, ErrorKind};
+
+/// One vif of a domain: what one string of `vif = [ ... ]` says.
+///
+/// `None`, an empty list and `false` mean that the key was not given. As text it is the strict dialect of
+/// [`config`](crate::config): `mac=00:16:3e:01:02:03,bridge=xenbr0`; as a document it has the field names of libxl's
+/// `device_nic`, with `isolated` as the one addition.
+///
+/// ```
+/// use xennet_core::{DomId, VifSpec};
+/// let vif: VifSpec = "mac=00:16:3e:01:02:03,bridge=xenbr0,ip=192.0.2.6".parse()?;
+/// assert_eq!(vif.bridge.unwrap(), "xenbr0");
+/// assert_eq!(vif.to_string(), "mac=00:16:3e:01:02:03,bridge=xenbr0,ip=192.0.2.6");
+///
+/// let same = VifSpec::new()
+///     .with_mac("00:16:3e:01:02:03".parse()?)
+///     .with_bridge("xenbr0".parse()?)
+///     .with_ip("192.0.2.6".parse().unwrap());
+/// assert_eq!(same, vif);
+/// # Ok::<(), xennet_core::Error>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "VifDocument", into = "VifDocument")]
+#[non_exhaustive]
+pub struct VifSpec {
+    /// `devid=`: the index in the domain. In a list it is the place in the list unless given.
+    pub devid: Option<DevId>,
+    /// `mac=`: the guest's address; generated if not given.
+    pub mac: Option<GuestMac>,
+    /// `bridge=`: the bridge in the backend domain.
+    pub bridge: Option<IfName>,
+    /// `gatewaydev=` (older: `netdev=`): the link whose address a routed vif borrows.
+    pub gatewaydev: Option<IfName>,
+    /// `ip=`: the guest's addresses or networks, in the given order.
+    pub ip: Vec<IpNetwork>,
+    /// `script=`: the hotplug script, a name in Xen's script directory or a path.
+    pub script: Option<Word>,
+    /// `vifname=`: the name of the link in the backend domain; the tap's gets `-emu` behind it.
+    pub vifname: Option<IfName>,
+    /// `type=`: with or without an emulated twin.
+    pub vif_type: Option<VifType>,
+    /// `model=`: what the device model emulates, for example `e1000`.
+    pub model: Option<Word>,
+    /// `backend=`: the domain that holds the backend.
+    pub backend: Option<BackendDomain>,
+    /// `rate=`: how fast the guest may send.
+    pub rate: Option<RateLimit>,
+    /// `mtu=`: the largest packet.
+    pub mtu: Option<Mtu>,
+    /// `vlan=`: VLAN membership on a VLAN-aware bridge.
+    pub vlan: Option<VlanSpec>,
+    /// `trusted` or `untrusted`: whether the frontend may trust the backend.
+    pub trusted: Option<bool>,
+    /// `isolated`: the port may talk to ports that are not isolated only. An addition of xennet; xl does not know it.
+    pub isolated: bool,
+    /// `forwarddev=`: COLO's forwarding link.
+    pub forwarddev: Option<IfName>,
+    /// `colo_*=`: carried as they are.
+    pub colo: BTreeMap<ColoKey, Word>,
+}
+
+impl VifSpec {
+    /// A vif of which nothing is said: libxl makes up an address and puts it on the default bridge.
+    pub fn new() -> Self {
+        VifSpec::default()
+    }
+
+    /// The same vif with this address.
+    pub fn with_mac(mut self, mac: GuestMac) -> Self {
+        self.mac = Some(mac);
+        self
+    }
+
+    /// The same vif on this bridge.
+    pub fn with_bridge(mut self, bridge: IfName) -> Self {
+        self.bridge = Some(bridge);
+        self
+    }
+
+    /// The same vif with one more guest address or network.
+    pub fn with_ip(mut self, ip: IpNetwork) -> Self {
+        self.ip.push(ip);
+        self
+    }
+
+    /// The same vif with this index in its domain.
+    pub fn with_devid(mut self, devid: DevId) -> Self {
+        self.devid = Some(devid);
+        self
+    }
+
+    /// The same vif with this index unless it has one: what a place in a list means.
+    pub fn numbered(mut self, devid: DevId) -> Self {
+        self.devid.get_or_insert(devid);
+        self
+    }
+
+    /// The same vif with this name in the backend domain.
+    pub fn with_vifname(mut self, vifname: IfName) -> Self {
+        self.vifname = Some(vifname);
+        self
+    }
+
+    /// Checks what the types of the single fields cannot say. Texts and documents are checked when they are read; a value
+    /// built by hand is not, and this finds what would not read back.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] if an emulated vif's tap name would be too long, if an address is listed twice or is none
+    /// that a guest can have, or if a link's name has a character that a spec cannot carry.
+    pub fn check(&self) -> Result<(), Error> {
+        let invalid = |key: &str, value: &dyn fmt::Display, rule: &str| {
+            Err(Error::new(ErrorKind::Invalid, format!("{key}={value}: {rule}")).with_object(value.to_string()))
+        };
+        for (key, name) in [
+            ("bridge", &self.bridge),
+            ("gatewaydev", &self.gatewaydev),
+            ("vifname", &self.vifname),
+            ("forwarddev", &self.forwarddev),
+        ] {
+            if let Some(name) = name.filter(|n| !n.as_str().chars().all(Word::takes)) {
+                return invalid(key, &name, "a name in a vif spec has no comma, quote or backslash");
+            }
+        }
+        if let (Some(name), Some(VifType::Ioemu)) = (&self.vifname, self.vif_type) {
+            name.tap()?;
+        }
+        for (i, ip) in self.ip.iter().enumerate() {
+            if let Some(rule) = refusal(ip) {
+                return invalid("ip", ip, rule);
+            }
+            if self.ip[..i].iter().any(|earlier| same_network(earlier, ip)) {
+                return invalid("ip", ip, "each address is listed once");
+            }
+        }
+        Ok(())
+    }
+
+    /// The addresses as the text of `ip=`: with blanks between them, a single host without its prefix length.
+    pub fn ip_text(&self) -> String {
+        let words: Vec<String> = self.ip.iter().map(|ip| Bare(ip).to_string()).collect();
+        words.join(" ")
+    }
+}
+
+/// An address or network as it is written in a spec: `/32` and `/128` left out.
+struct Bare<'a>(&'a IpNetwork);
+
+impl fmt::Display for Bare<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let host = if self.0.is_ipv4() { 32 } else { 128 };
+        match self.0.prefix() {
+            prefix if prefix == host => write!(f, "{}", self.0.ip()),
+            prefix => write!(f, "{}/{prefix}", self.0.ip()),
+        }
+    }
+}
+
+fn same_network(a: &IpNetwork, b: &IpNetwork) -> bool {
+    a.ip() == b.ip() && a.prefix() == b.prefix()
+}
+
+/// Why this cannot be a guest's address or network.
+pub(crate) fn refusal(network: &IpNetwork) -> Option<&'static str> {
+    let host = if network.is_ipv4() { 32 } else { 128 };
+    let ip = network.ip();
+    if ip.is_multicast() {
+        Some("a multicast address is no guest's")
+    } else if ip.is_loopback() {
+        Some("a loopback address is no guest's")
+    } else if network.prefix() == host && ip.is_unspecified() {
+        Some("the unspecified address is no guest's")
+    } else if ip == std::net::IpAddr::V4(std::net::Ipv4Addr::BROADCAST) {
+        Some("the broadcast address is no guest's")
+    } else {
+        None
+    }
+}
+
+/// Reads one address or network: `ADDRESS` or `ADDRESS/BITS`.
+pub(crate) fn read_network(text: &str) -> Result<IpNetwork, Box<Flaw>> {
+    let (address, prefix) = match text.split_once('/') {
+        Some((address, prefix)) => (address, Some(prefix)),
+        None => (text, None),
+    };
+    let fail = |span, rule: &str| Err(Flaw::new(span, format!("{} is not an address", quoted(text)), rule));
+    let Ok(ip) = address.parse::<std::net::IpAddr>() else {
+        let hint = if text.is_empty() {
+            "leave ip= out for none"
+        } else if address.contains('%') {
+            "leave the zone out"
+        } else if address.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
+            "four numbers from 0 to 255 with dots between them, without leading zeros"
+        } else if address.contains(':') {
+            "eight groups of hexadecimal digits, '::' for zeros"
+        } else {
+            "a host name is not looked up: write its address"
+        };
+        return fail(0..address.len(), "an IPv4 or IPv6 address, with /BITS for a network").map_err(|f| f.hint(hint));
+    };
+    let bits = if ip.is_ipv4() { 32 } else { 128 };
+    let prefix = match prefix {
+        None => bits,
+        Some(prefix) => match decimal(prefix.as_bytes()) {
+            Some(n @ 0..=128) if n <= u64::from(bits) => n as u8,
+            _ => {
+                let rule = format!("the number of bits is 0 to {bits}");
+                return match prefix.contains('.') {
+                    true => fail(address.len() + 1..text.len(), &rule).map_err(|f| f.hint("write bits, not a mask")),
+                    false => fail(address.len() + 1..text.len(), &rule),
+                };
+            }
+        },
+    };
+    let Ok(network) = IpNetwork::new(ip, prefix) else {
+        return fail(0..text.len(), "the number of bits is 0 to 32 (IPv4) or 128 (IPv6)");
+    };
+    match refusal(&network) {
+        None => Ok(network),
+        Some(rule) => fail(0..text.len(), rule),
+    }
+}
+
+/// Reads the value of `ip=`: addresses and networks with blanks between them.
+pub(crate) fn read_networks(text: &str) -> Result<Vec<IpNetwork>, Box<Flaw>> {
+    // One address is the usual case and must not pay for the others.
+    if !text.contains(' ') {
+        return Ok(vec![read_network(text)?]);
+    }
+    let mut networks: Vec<IpNetwork> = Vec::new();
+    let mut at = 0;
+    for word in text.split(' ') {
+        let start = at;
+        at += word.len() + 1;
+        if word.is_empty() {
+            // Blanks between words are as good as one; at the ends they are somebody's mistake.
+            if start == 0 || start >= text.len() {
+                return Err(Flaw::new(start.min(text.len() - 1)..start + 1, "a blank at the end of ip=", "one blank between addresses")
+                    .hint("remove the blank"));
+            }
+            continue;
+        }
+        let network = read_network(word).map_err(|flaw| flaw.at(start))?;
+        if networks.iter().any(|earlier| same_network(earlier, &network)) {
+            return Err(Flaw::new(start..start + word.len(), format!("{word} is listed twice"), "each address is listed once"));
+        }
+        networks.push(network);
+    }
+    Ok(networks)
+}
+
+/// Whether a vif has an emulated twin. HVM guests only; others are always `vif`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum VifType {
+    /// `type=vif`: the paravirtual vif alone.
+    #[serde(rename = "vif")]
+    Vif,
+    /// `type=ioemu`: an emulated NIC (a tap) beside it, until the guest's drivers unplug it.
+    #[serde(rename = "vif_ioemu")]
+    Ioemu,
+}
+
+impl VifType {
+    pub(crate) fn read(text: &str) -> Result<Self, Box<Flaw>> {
+        match text {
+            "vif" => Ok(VifType::Vif),
+            "ioemu" => Ok(VifType::Ioemu),
+            _ => {
+                let flaw = Flaw::new(0..text.len(), format!("{} is no type of vif", quoted(text)), "type is vif or ioemu");
+                Err(match text {
+                    "netfront" | "paravirtualised" => flaw.hint("write type=vif"),
+                    _ => flaw.hint("leave type= out for the guest's usual one"),
+                })
+            }
+        }
+    }
+}
+
+impl fmt::Display for VifType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            VifType::Vif => "vif",
+            VifType::Ioemu => "ioemu",
+        })
+    }
+}
+
+impl FromStr for VifType {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<Self, Error> {
+        VifType::read(text).map_err(|flaw| flaw.error(text).with_object(text))
+    }
+}
+
+/// The domain that holds a vif's backend: a number or a name. Digits alone are a number, as for xl.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum BackendDomain {
+    /// By number.
+    Id(DomId),
+    /// By name; never digits alone, if it was read from a text.
+    Name(Word),
+}
+
+impl BackendDomain {
+    pub(crate) fn read(text: &str) -> Result<Self, Box<Flaw>> {
+        if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
+            return text.parse().map(BackendDomain::Id).map_err(|_| {
+                Flaw::new(0..text.len(), format!("{} is no domain's number", quoted(text)), "0 to 32751, without leading zeros")
+            });
+        }
+        Word::read(text).map(BackendDomain::Name)
+    }
+}
+
+impl fmt::Display for BackendDomain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BackendDomain::Id(id) => id.fmt(f),
+            BackendDomain::Name(name) => name.fmt(f),
+        }
+    }
+}
+
+impl FromStr for BackendDomain {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<Self, Error> {
+        BackendDomain::read(text).map_err(|flaw| flaw.error(text).with_object(text))
+    }
+}
+
+impl TryFrom<String> for BackendDomain {
+    type Error = Error;
+    fn try_from(text: String) -> Result<Self, Error> {
+        text.parse()
+    }
+}
+
+impl From<BackendDomain> for String {
+    fn from(domain: BackendDomain) -> String {
+        domain.to_string()
+    }
+}
+
+/// One of the 48 `colo_*` keys.
+///
+/// Source: `tools/xl/xl_parse.c`, `parse_nic_config`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ColoKey(u8);
+
+const COLO: [&str; 48] = [
+    "colo_checkpoint_host",
+    "colo_checkpoint_port",
+    "colo_compare_notify_dev",
+    "colo_compare_out",
+    "colo_compare_pri_in",
+    "colo_compare_sec_in",
+    "colo_filter_mirror_outdev",
+    "colo_filter_mirror_queue",
+    "colo_filter_redirector0_indev",
+    "colo_filter_redirector0_outdev",
+    "colo_filter_redirector0_queue",
+    "colo_filter_redirector1_indev",
+    "colo_filter_redirector1_outdev",
+    "colo_filter_redirector1_queue",
+    "colo_filter_sec_redirector0_indev",
+    "colo_filter_sec_redirector0_outdev",
+    "colo_filter_sec_redirector0_queue",
+    "colo_filter_sec_redirector1_indev",
+    "colo_filter_sec_redirector1_outdev",
+    "colo_filter_sec_redirector1_queue",
+    "colo_filter_sec_rewriter0_queue",
+    "colo_sock_compare_notify_id",
+    "colo_sock_compare_notify_ip",
+    "colo_sock_compare_notify_port",
+    "colo_sock_compare_pri_in_id",
+    "colo_sock_compare_pri_in_ip",
+    "colo_sock_compare_pri_in_port",
+    "colo_sock_compare_sec_in_id",
+    "colo_sock_compare_sec_in_ip",
+    "colo_sock_compare_sec_in_port",
+    "colo_sock_mirror_id",
+    "colo_sock_mirror_ip",
+    "colo_sock_mirror_port",
+    "colo_sock_redirector0_id",
+    "colo_sock_redirector0_ip",
+    "colo_sock_redirector0_port",
+    "colo_sock_redirector1_id",
+    "colo_sock_redirector1_ip",
+    "colo_sock_redirector1_port",
+    "colo_sock_redirector2_id",
+    "colo_sock_redirector2_ip",
+    "colo_sock_redirector2_port",
+    "colo_sock_sec_redirector0_id",
+    "colo_sock_sec_redirector0_ip",
+    "colo_sock_sec_redirector0_port",
+    "colo_sock_sec_redirector1_id",
+    "colo_sock_sec_redirector1_ip",
+    "colo_sock_sec_redirector1_port",
+];
+
+impl ColoKey {
+    /// Every key, in the order of the names.
+    pub fn all() -> impl Iterator<Item = ColoKey> {
+        (0..COLO.len() as u8).map(ColoKey)
+    }
+
+    /// The key with this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        COLO.binary_search(&name).ok().map(|i| ColoKey(i as u8))
+    }
+
+    /// The name, with its `colo_`.
+    pub fn name(self) -> &'static str {
+        COLO[usize::from(self.0)]
+    }
+}
+
+impl fmt::Display for ColoKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl fmt::Debug for ColoKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl TryFrom<String> for ColoKey {
+    type Error = Error;
+    fn try_from(name: String) -> Result<Self, Error> {
+        ColoKey::from_name(&name)
+            .ok_or_else(|| Error::new(ErrorKind::Invalid, format!("{} is no COLO key", quoted(&name))).with_object(name))
+    }
+}
+
+impl From<ColoKey> for String {
+    fn from(key: ColoKey) -> String {
+        key.name().to_owned()
+    }
+}
+
+impl fmt::Display for VifSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut first = true;
+        let mut item = |key: &str, value: Option<&dyn fmt::Display>| {
+            let comma = if std::mem::take(&mut first) { "" } else { "," };
+            match value {
+                Some(value) => write!(f, "{comma}{key}={value}"),
+                None => write!(f, "{comma}{key}"),
+            }
+        };
+        macro_rules! keys {
+            ($($key:literal = $field:ident;)*) => {
+                $(if let Some(value) = &self.$field { item($key, Some(value))?; })*
+            };
+        }
+        keys! { "devid" = devid; "mac" = mac; "bridge" = bridge; "gatewaydev" = gatewaydev; }
+        if !self.ip.is_empty() {
+            item("ip", Some(&self.ip_text()))?;
+        }
+        keys! {
+            "script" = script; "vifname" = vifname; "type" = vif_type; "model" = model; "backend" = backend;
+            "rate" = rate; "mtu" = mtu; "vlan" = vlan; "forwarddev" = forwarddev;
+        }
+        match self.trusted {
+            Some(true) => item("trusted", None)?,
+            Some(false) => item("untrusted", None)?,
+            None => {}
+        }
+        if self.isolated {
+            item("isolated", None)?;
+        }
+        for (key, value) in &self.colo {
+            item(key.name(), Some(value))?;
+        }
+        Ok(())
+    }
+}
+
+/// The document of a vif: libxl's field names, texts where libxl has texts.
+#[derive(Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct VifDocument {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    devid: Option<DevId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mac: Option<GuestMac>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bridge: Option<IfName>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ip: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model: Option<Word>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    nictype: Option<VifType>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ifname: Option<IfName>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    script: Option<Word>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gatewaydev: Option<IfName>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    backend_domname: Option<BackendDomain>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mtu: Option<Mtu>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rate_bytes_per_interval: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rate_interval_usecs: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trusted: Option<Trust>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vlan: Option<VlanSpec>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    coloft_forwarddev: Option<IfName>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    isolated: bool,
+    #[serde(flatten)]
+    colo: BTreeMap<ColoKey, Word>,
+}
+
+/// libxl's spelling of a `defbool`.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Trust {
+    True,
+    False,
+}
+
+impl From<VifSpec> for VifDocument {
+    fn from(v: VifSpec) -> Self {
+        VifDocument {
+            ip: (!v.ip.is_empty()).then(|| v.ip_text()),
+            devid: v.devid,
+            mac: v.mac,
+            bridge: v.bridge,
+            model: v.model,
+            nictype: v.vif_type,
+            ifname: v.vifname,
+            script: v.script,
+            gatewaydev: v.gatewaydev,
+            backend_domname: v.backend,
+            mtu: v.mtu,
+            rate_bytes_per_interval: v.rate.map(RateLimit::bytes_per_interval),
+            rate_interval_usecs: v.rate.map(RateLimit::interval_usecs),
+            trusted: v.trusted.map(|t| if t { Trust::True } else { Trust::False }),
+            vlan: v.vlan,
+            coloft_forwarddev: v.forwarddev,
+            isolated: v.isolated,
+            colo: v.colo,
+        }
+    }
+}
+
+impl TryFrom<VifDocument> for VifSpec {
+    type Error = Error;
+    fn try_from(d: VifDocument) -> Result<Self, Error> {
+        let rate = match (d.rate_bytes_per_interval, d.rate_interval_usecs) {
+            (None, None) => None,
+            (Some(bytes), usecs) => {
+                Some(RateLimit::new(bytes, usecs.unwrap_or(RateLimit::DEFAULT_INTERVAL_USECS))?)
+            }
+            (None, Some(_)) => {
+                return Err(Error::new(ErrorKind::Invalid, "rate_interval_usecs stands without rate_bytes_per_interval"));
+            }
+        };
+        let ip = match &d.ip {
+            Some(text) => read_networks(text).map_err(|flaw| flaw.error(text).with_object(text.clone()))?,
+            None => Vec::new(),
+        };
+        let spec = VifSpec {
+            devid: d.devid,
+            mac: d.mac,
+            bridge: d.bridge,
+            gatewaydev: d.gatewaydev,
+            ip,
+            script: d.script,
+            vifname: d.ifname,
+            vif_type: d.nictype,
+            model: d.model,
+            backend: d.backend_domname,
+            rate,
+            mtu: d.mtu,
+            vlan: d.vlan,
+            trusted: d.trusted.map(|t| t == Trust::True),
+            isolated: d.isolated,
+            forwarddev: d.coloft_forwarddev,
+            colo: d.colo,
+        };
+        spec.check()?;
+        Ok(spec)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colo_names_are_sorted_and_found() {
+        assert!(COLO.is_sorted());
+        assert!(ColoKey::all().all(|k| ColoKey::from_name(k.name()) == Some(k)));
+        assert_eq!(ColoKey::from_name("colo_x"), None);
+    }
+
+    #[test]
+    fn a_document_reads_back_and_refuses_unknown_names() {
+        let spec: VifSpec = "mac=00:16:3e:01:02:03,bridge=br0,ip=10.0.0.1 2001:db8::/64,rate=10Mb/s,type=ioemu,vifname=web0,\
+                             untrusted,isolated,vlan=10p/20,colo_sock_mirror_id=x,backend=3,mtu=9000"
+            .parse()
+            .unwrap();
+        let doc = serde_json::to_value(&spec).unwrap();
+        assert_eq!(doc["nictype"], "vif_ioemu");
+        assert_eq!(doc["ip"], "10.0.0.1 2001:db8::/64");
+        assert_eq!(doc["trusted"], "False");
+        assert_eq!(doc["rate_bytes_per_interval"], 62500);
+        assert_eq!(serde_json::from_value::<VifSpec>(doc).unwrap(), spec);
+        assert_eq!(spec.to_string().parse::<VifSpec>().unwrap(), spec);
+        for bad in [
+            r#"{"brigde":"br0"}"#,
+            r#"{"mac":"01:00:5e:00:00:01"}"#,
+            r#"{"ifname":"aaaaaaaaaaaa","nictype":"vif_ioemu"}"#,
+            r#"{"rate_interval_usecs":5}"#,
+            r#"{"ip":"0.0.0.0"}"#,
+        ] {
+            assert!(serde_json::from_str::<VifSpec>(bad).is_err(), "{bad}");
+        }
+    }
+}
