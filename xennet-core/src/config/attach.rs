@@ -101,9 +101,13 @@ pub fn parse_attach_xl(args: &[impl AsRef<str>]) -> Result<Parsed<XlNic>, Error>
         no_nul(arg).map_err(|flaw| flaw.at(*at).error(&text))?;
         if let Some(comma) = arg.find(',') {
             notes.push(
-                *Flaw::new(comma..comma + 1, format!("{} has a comma in it", quoted(arg)), "xl takes one KEY=VALUE per argument")
-                    .hint("write a blank for the comma")
-                    .at(*at),
+                *Flaw::new(
+                    comma..comma + 1,
+                    format!("{} has a comma in it", quoted(arg)),
+                    "xl takes one KEY=VALUE per argument",
+                )
+                .hint("write a blank for the comma")
+                .at(*at),
             );
         }
         match option(&mut nic, arg, &mut seen, &mut notes, *at).map_err(|flaw| flaw.error(&text))? {

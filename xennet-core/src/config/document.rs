@@ -52,9 +52,7 @@ pub fn attach(args: &[impl AsRef<str>], dialect: Dialect) -> Result<Parsed<Value
 /// # Errors
 /// As [`parse_rate`] and [`parse_rate_xl`].
 pub fn rate(text: &str, dialect: Dialect) -> Result<Parsed<Value>, Error> {
-    let document = |bytes: u64, usecs: u32, text: String| {
-        json!({ "bytes_per_interval": bytes, "interval_usecs": usecs, "backend_rate": text })
-    };
+    let document = |bytes: u64, usecs: u32, text: String| json!({ "bytes_per_interval": bytes, "interval_usecs": usecs, "backend_rate": text });
     match dialect {
         Dialect::Xl => {
             parse_rate_xl(text).map(|p| p.map(|r| document(r.bytes_per_interval, r.interval_usecs, r.backend_rate())))
@@ -70,9 +68,8 @@ pub fn rate(text: &str, dialect: Dialect) -> Result<Parsed<Value>, Error> {
 /// [`ErrorKind::Invalid`] with the position of the term.
 pub fn vlan(text: &str) -> Result<Value, Error> {
     let vlan: VlanSpec = text.parse()?;
-    let ids = |wanted: Tagging| -> Vec<u16> {
-        vlan.vids().filter(|(_, t)| *t == wanted).map(|(v, _)| v.get()).collect()
-    };
+    let ids =
+        |wanted: Tagging| -> Vec<u16> { vlan.vids().filter(|(_, t)| *t == wanted).map(|(v, _)| v.get()).collect() };
     Ok(json!({
         "pvid": vlan.pvid().get(),
         "tagged": ids(Tagging::Tagged),

@@ -43,10 +43,8 @@ pub(super) fn unknown_item(item: &str) -> Box<Flaw> {
             .hint("remove the comma or the blanks");
     }
     if tidy.len() != key.len() && known(tidy).is_some() {
-        return flaw("no blank before or after a key, except blanks after a comma").hint(format!(
-            "write {tidy}{}",
-            if value.is_some() { "= without blanks" } else { "" }
-        ));
+        return flaw("no blank before or after a key, except blanks after a comma")
+            .hint(format!("write {tidy}{}", if value.is_some() { "= without blanks" } else { "" }));
     }
     if let Some((name, true)) = known(key).filter(|_| value.is_none()) {
         return flaw("this key has a value").hint(format!("write {name}=VALUE"));

@@ -14,7 +14,8 @@ pub(super) fn strtoul(text: &[u8], base: u32) -> CNumber {
     let sign = usize::from(matches!(text.get(blanks), Some(b'+' | b'-')));
     let mut at = blanks + sign;
     let digit = |at: usize, base: u32| text.get(at).and_then(|b| char::from(*b).to_digit(base));
-    let prefixed = digit(at, 10) == Some(0) && matches!(text.get(at + 1), Some(b'x' | b'X')) && digit(at + 2, 16).is_some();
+    let prefixed =
+        digit(at, 10) == Some(0) && matches!(text.get(at + 1), Some(b'x' | b'X')) && digit(at + 2, 16).is_some();
     let base = match base {
         0 if prefixed => 16,
         0 if digit(at, 10) == Some(0) => 8,

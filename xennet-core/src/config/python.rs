@@ -17,7 +17,7 @@ pub(super) fn vif_items(source: &str, notes: &mut Vec<Flaw>) -> Result<Vec<Atom>
         if !starts || token != Token::Word || &source[span.clone()] != "vif" {
             continue;
         }
-        let indented = !(span.start == 0 || matches!(source.as_bytes()[span.start - 1], b'\n' | b';' | b' ' if column_is_free(source, span.start)));
+        let indented = !column_is_free(source, span.start);
         let adds = match tokens.next()? {
             Some((Token::Mark(b'='), _)) => false,
             Some((Token::Adds, _)) => true,
@@ -39,20 +39,25 @@ pub(super) fn vif_items(source: &str, notes: &mut Vec<Flaw>) -> Result<Vec<Atom>
             Some(items) => {
                 if !items.is_empty() {
                     notes.push(
-                        *Flaw::new(span, format!("this replaces the {} vifs of the earlier statement", items.len()), "the last vif = counts")
-                            .hint("write vif += to add vifs"),
+                        *Flaw::new(
+                            span,
+                            format!("this replaces the {} vifs of the earlier statement", items.len()),
+                            "the last vif = counts",
+                        )
+                        .hint("write vif += to add vifs"),
                     );
                 }
                 *items = list;
             }
             None => items = Some(list),
         }
-        fresh = false;
+        // The list took the end of its statement with it.
+        fresh = true;
     }
     Ok(items.unwrap_or_default())
 }
 
-/// Whether nothing but blanks of a `;` stands before this place on its line.
+/// Whether a statement that starts here depends on no block: it starts the line, or follows a `;`.
 fn column_is_free(source: &str, at: usize) -> bool {
     let line = source[..at].rfind('\n').map_or(0, |p| p + 1);
     let before = &source[line..at];

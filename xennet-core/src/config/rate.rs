@@ -144,8 +144,7 @@ pub(super) fn read_xl(text: &str, notes: &mut Vec<Flaw>) -> Result<XlRate, Box<F
     let bytes = speed.as_bytes();
     let digits = bytes.iter().take_while(|b| b.is_ascii_digit()).count();
     let unit = &bytes[digits..];
-    let form = digits > 0
-        && matches!(unit, [b'B' | b'b', b'/', b's'] | [b'G' | b'M' | b'K', b'B' | b'b', b'/', b's']);
+    let form = digits > 0 && matches!(unit, [b'B' | b'b', b'/', b's'] | [b'G' | b'M' | b'K', b'B' | b'b', b'/', b's']);
     if !form {
         return stop(0..speed.len(), "invalid rate");
     }
@@ -192,11 +191,18 @@ pub(super) fn read_xl(text: &str, notes: &mut Vec<Flaw>) -> Result<XlRate, Box<F
             octal_note(&bytes[..digits], number.value, at, notes);
             if unit.is_empty() {
                 notes.push(
-                    *Flaw::new(at..text.len(), "an interval without a unit", "xl takes seconds, its manual says microseconds")
-                        .hint(format!("write @{interval}s or @{interval}us")),
+                    *Flaw::new(
+                        at..text.len(),
+                        "an interval without a unit",
+                        "xl takes seconds, its manual says microseconds",
+                    )
+                    .hint(format!("write @{interval}s or @{interval}us")),
                 );
             } else if matches!(unit, b"m" | b"u") {
-                notes.push(*Flaw::new(at..text.len(), "half a unit", "xl takes m for ms and u for us").hint(format!("write @{interval}s")));
+                notes.push(
+                    *Flaw::new(at..text.len(), "half a unit", "xl takes m for ms and u for us")
+                        .hint(format!("write @{interval}s")),
+                );
             }
             usecs
         }
@@ -219,4 +225,3 @@ fn octal_note(digits: &[u8], value: u64, at: usize, notes: &mut Vec<Flaw>) {
         );
     }
 }
-

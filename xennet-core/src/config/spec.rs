@@ -78,8 +78,12 @@ impl Builder {
     fn once(&mut self, key: Key, item: &str, at: usize) -> Result<(), Box<Flaw>> {
         let bit = 1 << key as u8;
         if self.seen & bit != 0 {
-            return Err(Flaw::new(at..at + item.len(), format!("{} is given a second time", quoted(item)), "each key is given once")
-                .hint("xl would take the last one; remove the others"));
+            return Err(Flaw::new(
+                at..at + item.len(),
+                format!("{} is given a second time", quoted(item)),
+                "each key is given once",
+            )
+            .hint("xl would take the last one; remove the others"));
         }
         self.seen |= bit;
         Ok(())
@@ -111,11 +115,11 @@ impl Builder {
         match key {
             "vifname" => self.vifname_at = value_at,
             "netdev" => self.note(
-                Flaw::new(at..at + key.len(), "netdev is the older name of gatewaydev", "xl warns of it")
+                *Flaw::new(at..at + key.len(), "netdev is the older name of gatewaydev", "xl warns of it")
                     .hint("write gatewaydev="),
             ),
             "accel" => self.note(
-                Flaw::new(at..at + item.len(), "accel has no effect", "xl does not support it").hint("remove it"),
+                *Flaw::new(at..at + item.len(), "accel has no effect", "xl does not support it").hint("remove it"),
             ),
             _ => {}
         }
@@ -158,7 +162,11 @@ impl Builder {
         };
         let word = Word::read(value).map_err(|flaw| closer(key, value, flaw).at(at + item.len() - value.len()))?;
         if self.spec.colo.insert(colo, word).is_some() {
-            return Err(Flaw::new(at..at + item.len(), format!("{} is given a second time", quoted(item)), "each key is given once"));
+            return Err(Flaw::new(
+                at..at + item.len(),
+                format!("{} is given a second time", quoted(item)),
+                "each key is given once",
+            ));
         }
         Ok(())
     }
@@ -188,8 +196,8 @@ impl Builder {
         Ok(())
     }
 
-    pub(super) fn note(&mut self, flaw: Box<Flaw>) {
-        self.notes.push(*flaw);
+    pub(super) fn note(&mut self, flaw: Flaw) {
+        self.notes.push(flaw);
     }
 
     /// Checks what the items say together.
@@ -226,17 +234,16 @@ pub(super) fn name(value: &str) -> Result<IfName, Box<Flaw>> {
 
 pub(super) fn mtu(value: &str) -> Result<Mtu, Box<Flaw>> {
     let rule = "a decimal number from 68 to 65517";
-    decimal(value.as_bytes())
-        .and_then(|n| u32::try_from(n).ok())
-        .and_then(|n| Mtu::new(n).ok())
-        .ok_or_else(|| Flaw::new(0..value.len(), format!("{} is not an MTU", quoted(value)), rule).hint("leave mtu= out for the bridge's"))
+    decimal(value.as_bytes()).and_then(|n| u32::try_from(n).ok()).and_then(|n| Mtu::new(n).ok()).ok_or_else(|| {
+        Flaw::new(0..value.len(), format!("{} is not an MTU", quoted(value)), rule)
+            .hint("leave mtu= out for the bridge's")
+    })
 }
 
 pub(super) fn devid(value: &str) -> Result<DevId, Box<Flaw>> {
-    decimal(value.as_bytes())
-        .and_then(|n| u32::try_from(n).ok())
-        .and_then(|n| DevId::new(n).ok())
-        .ok_or_else(|| Flaw::new(0..value.len(), format!("{} is not a device id", quoted(value)), "a decimal number from 0 to 65535"))
+    decimal(value.as_bytes()).and_then(|n| u32::try_from(n).ok()).and_then(|n| DevId::new(n).ok()).ok_or_else(|| {
+        Flaw::new(0..value.len(), format!("{} is not a device id", quoted(value)), "a decimal number from 0 to 65535")
+    })
 }
 
 /// A better finding than the value's own reader can give, for mistakes that any value can have.
@@ -256,15 +263,23 @@ fn closer(key: &str, value: &str, flaw: Box<Flaw>) -> Box<Flaw> {
     let quote = |c: char| c == '"' || c == '\'';
     if let Some(p) = value.find(quote) {
         let bare: String = value.chars().filter(|c| !quote(*c)).collect();
-        return Flaw::new(p..p + 1, format!("{key}={} has a quote in it", quoted(value)), "quotes become part of the value")
-            .hint(format!("write {key}={bare}"));
+        return Flaw::new(
+            p..p + 1,
+            format!("{key}={} has a quote in it", quoted(value)),
+            "quotes become part of the value",
+        )
+        .hint(format!("write {key}={bare}"));
     }
     match key {
         "script" if value.contains(' ') => {
             let at = value.find(' ').unwrap_or(0);
             let (program, _) = value.split_at(at);
-            Flaw::new(at..value.len(), format!("script={} has arguments", quoted(value)), "libxl runs the whole text as one path")
-                .hint(format!("write script={program} and give the rest as keys of their own"))
+            Flaw::new(
+                at..value.len(),
+                format!("script={} has arguments", quoted(value)),
+                "libxl runs the whole text as one path",
+            )
+            .hint(format!("write script={program} and give the rest as keys of their own"))
         }
         "bridge" if value.contains(':') => {
             flaw.hint("Open vSwitch's NAME.TAG:TRUNK is written bridge=NAME,vlan=TAGp/TRUNK here")

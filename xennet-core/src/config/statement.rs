@@ -39,9 +39,8 @@ pub fn parse_vif_list(text: &str, dialect: Dialect) -> Result<Parsed<Vec<VifSpec
         let parsed = parse_vif(&atom.text, dialect).map_err(|error| place(error, atom, text))?;
         notes.extend(parsed.notes.into_iter().map(|note| *atom.placed(flaw_of(note))));
         let devid = u32::try_from(i).ok().and_then(|n| DevId::new(n).ok());
-        let devid = devid.ok_or_else(|| {
-            Flaw::new(atom.span.clone(), "too many vifs", "a device id is 0 to 65535").error(text)
-        })?;
+        let devid = devid
+            .ok_or_else(|| Flaw::new(atom.span.clone(), "too many vifs", "a device id is 0 to 65535").error(text))?;
         specs.push(parsed.value.numbered(devid));
     }
     if dialect != Dialect::Xl {
@@ -142,7 +141,9 @@ fn vif_items(text: &str, dialect: Dialect, notes: &mut Vec<Flaw>) -> Result<Vec<
             Value::Atom(atom) => {
                 if !atom.is_string && dialect != Dialect::Xl {
                     let message = format!("{} is not a vif", quoted(&atom.text));
-                    return Err(Flaw::new(atom.span, message, "each item is a text in quotes").hint("put it into quotes"));
+                    return Err(
+                        Flaw::new(atom.span, message, "each item is a text in quotes").hint("put it into quotes")
+                    );
                 }
                 atoms.push(atom);
             }

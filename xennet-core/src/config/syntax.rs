@@ -161,6 +161,9 @@ impl Reader<'_> {
                 self.newlines()?;
                 let mut items = Vec::new();
                 while self.token != Token::Close {
+                    if self.token == Token::End {
+                        return Err(open_list(span));
+                    }
                     items.push(self.value(depth + 1)?);
                     self.newlines()?;
                     match self.token {
@@ -169,10 +172,7 @@ impl Reader<'_> {
                             self.newlines()?;
                         }
                         Token::Close => {}
-                        Token::End => {
-                            let flaw = Flaw::new(span, "the list is not closed", "a list ends with ]");
-                            return Err(flaw.hint("add the ] that is missing"));
-                        }
+                        Token::End => return Err(open_list(span)),
                         _ => return Err(self.unexpected("a comma or ] follows an item of a list")),
                     }
                 }
@@ -202,7 +202,9 @@ impl Reader<'_> {
             Token::Comma => flaw.hint("remove the comma, or add what is missing before it"),
             Token::Ident if rule.starts_with("a value") => flaw.hint("put the text into quotes"),
             Token::Newline if rule.starts_with("a value") => flaw.hint("the value starts on the line of the ="),
-            Token::Text if rule.starts_with("a statement ends") => flaw.hint("texts are not added here; write one text"),
+            Token::Text if rule.starts_with("a statement ends") => {
+                flaw.hint("texts are not added here; write one text")
+            }
             _ => flaw,
         }
     }
@@ -279,6 +281,10 @@ impl Reader<'_> {
     }
 }
 
+fn open_list(bracket: Range<usize>) -> Box<Flaw> {
+    Flaw::new(bracket, "the list is not closed", "a list ends with ]").hint("add the ] that is missing")
+}
+
 /// Resolves the escapes of a quoted text.
 fn dequote(source: &str, span: Range<usize>) -> Result<Atom, Box<Flaw>> {
     let inner = span.start + 1..span.end - 1;
@@ -303,7 +309,11 @@ fn dequote(source: &str, span: Range<usize>) -> Result<Atom, Box<Flaw>> {
         }
         let flaw = |end: usize, rule: &str| {
             let end = raw.len().min((end..).find(|e| raw.is_char_boundary(*e)).unwrap_or(raw.len()));
-            Flaw::new(inner.start + start..inner.start + end, format!("{} is no escape", quoted(&raw[start..end])), rule)
+            Flaw::new(
+                inner.start + start..inner.start + end,
+                format!("{} is no escape", quoted(&raw[start..end])),
+                rule,
+            )
         };
         // The reader of tokens saw to it that something follows.
         let escaped = bytes.get(i).copied().unwrap_or(b'\\');
@@ -326,13 +336,17 @@ fn dequote(source: &str, span: Range<usize>) -> Result<Atom, Box<Flaw>> {
                 let digits = &bytes[i..bytes.len().min(i + 3)];
                 let number = strtoul(digits, 10);
                 if number.len < 2 {
-                    return Err(flaw(i, "xl wants at least three digits in a number escape")
-                        .hint("write the character itself"));
+                    return Err(
+                        flaw(i, "xl wants at least three digits in a number escape").hint("write the character itself")
+                    );
                 }
                 i += number.len;
                 continue;
             }
-            _ => return Err(flaw(i, "the escapes are \\\" \\' \\\\ \\a \\b \\f \\n \\r \\t \\v").hint("write \\\\ for a backslash")),
+            _ => {
+                return Err(flaw(i, "the escapes are \\\" \\' \\\\ \\a \\b \\f \\n \\r \\t \\v")
+                    .hint("write \\\\ for a backslash"));
+            }
         };
         text.push(resolved);
         map.push(inner.start + start);
@@ -351,7 +365,8 @@ mod tests {
 
     #[test]
     fn skips_what_it_is_not_asked_for() {
-        let source = "# a guest\nname = \"x\" # its name\nmemory = 512; vcpus=2\n\n;;\ndisk = [ 'a', # first\n 'b',\n]\nx += []";
+        let source =
+            "# a guest\nname = \"x\" # its name\nmemory = 512; vcpus=2\n\n;;\ndisk = [ 'a', # first\n 'b',\n]\nx += []";
         assert_eq!(names(source), ["name", "memory", "vcpus", "disk", "x"]);
         assert_eq!(names(""), Vec::<String>::new());
     }

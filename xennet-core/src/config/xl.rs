@@ -243,8 +243,12 @@ pub(super) fn option<'a>(
     if let Some(trusted) = trust {
         if nic.trusted == Some(!trusted) {
             notes.push(
-                *Flaw::new(at..at + token.len(), "trusted and untrusted contradict each other", "xl takes the last one")
-                    .hint("remove one"),
+                *Flaw::new(
+                    at..at + token.len(),
+                    "trusted and untrusted contradict each other",
+                    "xl takes the last one",
+                )
+                .hint("remove one"),
             );
         }
         nic.trusted = Some(trusted);
@@ -300,14 +304,21 @@ pub(super) fn option<'a>(
             (nic.rate_bytes_per_interval, nic.rate_interval_usecs) = (rate.bytes_per_interval, rate.interval_usecs);
         }
         ("accel", _) => {
-            notes.push(*Flaw::new(0..token.len(), "accel has no effect", "xl does not support it").hint("remove it").at(at));
+            notes.push(
+                *Flaw::new(0..token.len(), "accel has no effect", "xl does not support it").hint("remove it").at(at),
+            );
         }
         // -1 is libxl's "not given".
-        ("devid", _) => nic.devid = Some(read_int(value, &mut note).map_err(|flaw| flaw.at(value_at))?).filter(|n| *n != -1),
+        ("devid", _) => {
+            nic.devid = Some(read_int(value, &mut note).map_err(|flaw| flaw.at(value_at))?).filter(|n| *n != -1)
+        }
         ("mtu", _) => {
             nic.mtu = read_int(value, &mut note).map_err(|flaw| flaw.at(value_at))?;
             if nic.mtu == 0 {
-                note(Flaw::new(0..value.len(), "mtu=0 is no limit and no size", "libxl takes it as not given").hint("leave mtu= out"));
+                note(
+                    Flaw::new(0..value.len(), "mtu=0 is no limit and no size", "libxl takes it as not given")
+                        .hint("leave mtu= out"),
+                );
             }
         }
         _ => match colo {
@@ -319,7 +330,8 @@ pub(super) fn option<'a>(
     }
     if seen.contains(&key) {
         notes.push(
-            *Flaw::new(at..at + token.len(), format!("{key}= is given again"), "xl takes the last one").hint("remove the others"),
+            *Flaw::new(at..at + token.len(), format!("{key}= is given again"), "xl takes the last one")
+                .hint("remove the others"),
         );
     }
     seen.push(key);
@@ -334,10 +346,20 @@ fn text_note(value: &str) -> Option<Box<Flaw>> {
     } else if tidy.len() != value.len() {
         let lead = value.len() - value.trim_start().len();
         let span = if lead > 0 { 0..lead } else { tidy.len()..value.len() };
-        Some(Flaw::new(span, format!("{} has blanks at its end or start", quoted(value)), "they become part of the value").hint("remove them"))
+        Some(
+            Flaw::new(
+                span,
+                format!("{} has blanks at its end or start", quoted(value)),
+                "they become part of the value",
+            )
+            .hint("remove them"),
+        )
     } else {
         let at = value.find(['"', '\''])?;
-        Some(Flaw::new(at..at + 1, format!("{} has a quote in it", quoted(value)), "quotes become part of the value").hint("remove it"))
+        Some(
+            Flaw::new(at..at + 1, format!("{} has a quote in it", quoted(value)), "quotes become part of the value")
+                .hint("remove it"),
+        )
     }
 }
 
@@ -345,15 +367,23 @@ fn text_note(value: &str) -> Option<Box<Flaw>> {
 fn read_int(value: &str, note: &mut impl FnMut(Box<Flaw>)) -> Result<i32, Box<Flaw>> {
     let number = strtoul(value.as_bytes(), 10);
     if number.len == 0 || number.value == u64::MAX {
-        let flaw = Flaw::new(0..value.len(), format!("{} is not a number", quoted(value)), "xl stops here: failed to convert");
+        let flaw =
+            Flaw::new(0..value.len(), format!("{} is not a number", quoted(value)), "xl stops here: failed to convert");
         return Err(flaw.hint("write a decimal number"));
     }
     // What C does on every platform that Xen runs on: the low 32 bits.
     let int = number.value as u32 as i32;
-    if i64::from(int) != number.value as i64 || number.len != value.len() || !value.starts_with(|c: char| c.is_ascii_digit()) {
+    if i64::from(int) != number.value as i64
+        || number.len != value.len()
+        || !value.starts_with(|c: char| c.is_ascii_digit())
+    {
         note(
-            Flaw::new(0..value.len(), format!("{} is read as {int}", quoted(value)), "xl takes the number at the start, modulo 2^32")
-                .hint(format!("write {int}")),
+            Flaw::new(
+                0..value.len(),
+                format!("{} is read as {int}", quoted(value)),
+                "xl takes the number at the start, modulo 2^32",
+            )
+            .hint(format!("write {int}")),
         );
     }
     Ok(int)
@@ -376,7 +406,9 @@ fn read_mac(value: &str, mac: &mut Option<MacAddr>, note: &mut impl FnMut(Box<Fl
                 let message = format!("{} is not a MAC address", quoted(value));
                 // Beyond the end xl reads on in memory, and may find hexadecimal digits there: that is not imitated.
                 let rule = match at > bytes.len() {
-                    true => format!("xl needs six groups; after {i} it reads on behind the value, in whatever is there"),
+                    true => {
+                        format!("xl needs six groups; after {i} it reads on behind the value, in whatever is there")
+                    }
                     false => "xl takes six hexadecimal numbers up to ff, and keeps those before a bad one".to_owned(),
                 };
                 let from = at.min(bytes.len());

@@ -9,9 +9,8 @@ use crate::model::flaw::{Flaw, quoted};
 /// What xm's `vif=` took.
 ///
 /// Source: Xen 4.1, `tools/python/xen/xm/create.py`, `configure_vifs`.
-const KEYS: [&str; 12] = [
-    "backend", "bridge", "ip", "mac", "script", "type", "vifname", "rate", "model", "accel", "policy", "label",
-];
+const KEYS: [&str; 12] =
+    ["backend", "bridge", "ip", "mac", "script", "type", "vifname", "rate", "model", "accel", "policy", "label"];
 
 pub(super) fn read(text: &str) -> Result<Parsed<VifSpec>, Box<Flaw>> {
     let mut builder = Builder::new();
@@ -48,8 +47,9 @@ pub(super) fn item(builder: &mut Builder, part: &str, at: usize) -> Result<(), B
         }
         ("type", "netfront") => {
             let rule = "xl does not know it";
-            let note = Flaw::new(value_at..span.end, "type=netfront is xend's name for vif", rule).hint("write type=vif");
-            builder.note(note);
+            let note =
+                Flaw::new(value_at..span.end, "type=netfront is xend's name for vif", rule).hint("write type=vif");
+            builder.note(*note);
             builder.set(key, "vif", item, at)
         }
         ("rate", _) => {

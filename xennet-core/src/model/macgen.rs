@@ -74,11 +74,12 @@ impl Scheme {
             (Scheme::Local, _) => Ok(from_local_draw(entropy)),
             (Scheme::Uuid, Some(seed)) => Ok(from_uuid(seed, devid)),
             (Scheme::Xapi, Some(seed)) => from_xapi_seed(seed, devid),
-            (Scheme::Uuid | Scheme::Xapi, None) => {
-                Err(Error::new(ErrorKind::Invalid, format!("scheme {self} makes the address from a seed, none was given"))
-                    .with_object(self.name())
-                    .with_hint("give the domain's UUID as seed, or use the scheme local"))
-            }
+            (Scheme::Uuid | Scheme::Xapi, None) => Err(Error::new(
+                ErrorKind::Invalid,
+                format!("scheme {self} makes the address from a seed, none was given"),
+            )
+            .with_object(self.name())
+            .with_hint("give the domain's UUID as seed, or use the scheme local")),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What is meant: plain values without I/O, clock or randomness. A value of these types is always valid.
 
 mod bridge;
+mod colo;
 pub(crate) mod flaw;
 mod id;
 mod ifname;
@@ -14,12 +15,13 @@ mod vlan;
 mod word;
 
 pub use bridge::BridgeSpec;
+pub use colo::ColoKey;
 pub use id::{DevId, DomId, VifId};
 pub use ifname::{IfName, IfNameError};
 pub use intent::{Attach, Attachment, Detach, Egress, Intent};
 pub use mac::{GuestMac, MacAddr};
 pub use net::{Mtu, MtuError};
 pub use rate::RateLimit;
-pub use vif::{BackendDomain, ColoKey, VifSpec, VifType};
+pub use vif::{BackendDomain, VifSpec, VifType};
 pub use vlan::{Tagging, Vid, VlanSpec};
 pub use word::Word;

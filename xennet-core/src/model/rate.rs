@@ -322,10 +322,7 @@ mod tests {
     #[test]
     fn hints_say_the_way_out() {
         let hint = |text: &str| text.parse::<RateLimit>().unwrap_err().hint().unwrap_or_default().to_owned();
-        assert_eq!(
-            hint("010MB/s"),
-            "write 10MB/s for 10, or 8MB/s for what xl makes of it: it reads octal"
-        );
+        assert_eq!(hint("010MB/s"), "write 10MB/s for 10, or 8MB/s for what xl makes of it: it reads octal");
         assert_eq!(hint("10mb/s"), "K, M and G are upper case");
         assert_eq!(hint("10MB/s@50"), "write @50us, @50ms or @50s: the manual says microseconds, xl takes seconds");
         assert_eq!(hint("10MB/s@50m"), "write @50ms");

@@ -8,7 +8,7 @@ use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 
 use super::flaw::{Flaw, decimal, quoted};
-use super::{DevId, DomId, GuestMac, IfName, Mtu, RateLimit, VlanSpec, Word};
+use super::{ColoKey, DevId, DomId, GuestMac, IfName, Mtu, RateLimit, VlanSpec, Word};
 use crate::error::{Error, ErrorKind};
 
 /// One vif of a domain: what one string of `vif = [ ... ]` says.
@@ -245,14 +245,22 @@ pub(crate) fn read_networks(text: &str) -> Result<Vec<IpNetwork>, Box<Flaw>> {
         if word.is_empty() {
             // Blanks between words are as good as one; at the ends they are somebody's mistake.
             if start == 0 || start >= text.len() {
-                return Err(Flaw::new(start.min(text.len() - 1)..start + 1, "a blank at the end of ip=", "one blank between addresses")
-                    .hint("remove the blank"));
+                return Err(Flaw::new(
+                    start.min(text.len() - 1)..start + 1,
+                    "a blank at the end of ip=",
+                    "one blank between addresses",
+                )
+                .hint("remove the blank"));
             }
             continue;
         }
         let network = read_network(word).map_err(|flaw| flaw.at(start))?;
         if networks.iter().any(|earlier| same_network(earlier, &network)) {
-            return Err(Flaw::new(start..start + word.len(), format!("{word} is listed twice"), "each address is listed once"));
+            return Err(Flaw::new(
+                start..start + word.len(),
+                format!("{word} is listed twice"),
+                "each address is listed once",
+            ));
         }
         networks.push(network);
     }
@@ -276,7 +284,8 @@ impl VifType {
             "vif" => Ok(VifType::Vif),
             "ioemu" => Ok(VifType::Ioemu),
             _ => {
-                let flaw = Flaw::new(0..text.len(), format!("{} is no type of vif", quoted(text)), "type is vif or ioemu");
+                let flaw =
+                    Flaw::new(0..text.len(), format!("{} is no type of vif", quoted(text)), "type is vif or ioemu");
                 Err(match text {
                     "netfront" | "paravirtualised" => flaw.hint("write type=vif"),
                     _ => flaw.hint("leave type= out for the guest's usual one"),
@@ -316,7 +325,11 @@ impl BackendDomain {
     pub(crate) fn read(text: &str) -> Result<Self, Box<Flaw>> {
         if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
             return text.parse().map(BackendDomain::Id).map_err(|_| {
-                Flaw::new(0..text.len(), format!("{} is no domain's number", quoted(text)), "0 to 32751, without leading zeros")
+                Flaw::new(
+                    0..text.len(),
+                    format!("{} is no domain's number", quoted(text)),
+                    "0 to 32751, without leading zeros",
+                )
             });
         }
         Word::read(text).map(BackendDomain::Name)
@@ -349,107 +362,6 @@ impl TryFrom<String> for BackendDomain {
 impl From<BackendDomain> for String {
     fn from(domain: BackendDomain) -> String {
         domain.to_string()
-    }
-}
-
-/// One of the 48 `colo_*` keys.
-///
-/// Source: `tools/xl/xl_parse.c`, `parse_nic_config`.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct ColoKey(u8);
-
-const COLO: [&str; 48] = [
-    "colo_checkpoint_host",
-    "colo_checkpoint_port",
-    "colo_compare_notify_dev",
-    "colo_compare_out",
-    "colo_compare_pri_in",
-    "colo_compare_sec_in",
-    "colo_filter_mirror_outdev",
-    "colo_filter_mirror_queue",
-    "colo_filter_redirector0_indev",
-    "colo_filter_redirector0_outdev",
-    "colo_filter_redirector0_queue",
-    "colo_filter_redirector1_indev",
-    "colo_filter_redirector1_outdev",
-    "colo_filter_redirector1_queue",
-    "colo_filter_sec_redirector0_indev",
-    "colo_filter_sec_redirector0_outdev",
-    "colo_filter_sec_redirector0_queue",
-    "colo_filter_sec_redirector1_indev",
-    "colo_filter_sec_redirector1_outdev",
-    "colo_filter_sec_redirector1_queue",
-    "colo_filter_sec_rewriter0_queue",
-    "colo_sock_compare_notify_id",
-    "colo_sock_compare_notify_ip",
-    "colo_sock_compare_notify_port",
-    "colo_sock_compare_pri_in_id",
-    "colo_sock_compare_pri_in_ip",
-    "colo_sock_compare_pri_in_port",
-    "colo_sock_compare_sec_in_id",
-    "colo_sock_compare_sec_in_ip",
-    "colo_sock_compare_sec_in_port",
-    "colo_sock_mirror_id",
-    "colo_sock_mirror_ip",
-    "colo_sock_mirror_port",
-    "colo_sock_redirector0_id",
-    "colo_sock_redirector0_ip",
-    "colo_sock_redirector0_port",
-    "colo_sock_redirector1_id",
-    "colo_sock_redirector1_ip",
-    "colo_sock_redirector1_port",
-    "colo_sock_redirector2_id",
-    "colo_sock_redirector2_ip",
-    "colo_sock_redirector2_port",
-    "colo_sock_sec_redirector0_id",
-    "colo_sock_sec_redirector0_ip",
-    "colo_sock_sec_redirector0_port",
-    "colo_sock_sec_redirector1_id",
-    "colo_sock_sec_redirector1_ip",
-    "colo_sock_sec_redirector1_port",
-];
-
-impl ColoKey {
-    /// Every key, in the order of the names.
-    pub fn all() -> impl Iterator<Item = ColoKey> {
-        (0..COLO.len() as u8).map(ColoKey)
-    }
-
-    /// The key with this name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        COLO.binary_search(&name).ok().map(|i| ColoKey(i as u8))
-    }
-
-    /// The name, with its `colo_`.
-    pub fn name(self) -> &'static str {
-        COLO[usize::from(self.0)]
-    }
-}
-
-impl fmt::Display for ColoKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-impl fmt::Debug for ColoKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl TryFrom<String> for ColoKey {
-    type Error = Error;
-    fn try_from(name: String) -> Result<Self, Error> {
-        ColoKey::from_name(&name)
-            .ok_or_else(|| Error::new(ErrorKind::Invalid, format!("{} is no COLO key", quoted(&name))).with_object(name))
-    }
-}
-
-impl From<ColoKey> for String {
-    fn from(key: ColoKey) -> String {
-        key.name().to_owned()
     }
 }
 
@@ -570,11 +482,12 @@ impl TryFrom<VifDocument> for VifSpec {
     fn try_from(d: VifDocument) -> Result<Self, Error> {
         let rate = match (d.rate_bytes_per_interval, d.rate_interval_usecs) {
             (None, None) => None,
-            (Some(bytes), usecs) => {
-                Some(RateLimit::new(bytes, usecs.unwrap_or(RateLimit::DEFAULT_INTERVAL_USECS))?)
-            }
+            (Some(bytes), usecs) => Some(RateLimit::new(bytes, usecs.unwrap_or(RateLimit::DEFAULT_INTERVAL_USECS))?),
             (None, Some(_)) => {
-                return Err(Error::new(ErrorKind::Invalid, "rate_interval_usecs stands without rate_bytes_per_interval"));
+                return Err(Error::new(
+                    ErrorKind::Invalid,
+                    "rate_interval_usecs stands without rate_bytes_per_interval",
+                ));
             }
         };
         let ip = match &d.ip {
@@ -610,18 +523,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn colo_names_are_sorted_and_found() {
-        assert!(COLO.is_sorted());
-        assert!(ColoKey::all().all(|k| ColoKey::from_name(k.name()) == Some(k)));
-        assert_eq!(ColoKey::from_name("colo_x"), None);
-    }
-
-    #[test]
     fn a_document_reads_back_and_refuses_unknown_names() {
-        let spec: VifSpec = "mac=00:16:3e:01:02:03,bridge=br0,ip=10.0.0.1 2001:db8::/64,rate=10Mb/s,type=ioemu,vifname=web0,\
+        let spec: VifSpec =
+            "mac=00:16:3e:01:02:03,bridge=br0,ip=10.0.0.1 2001:db8::/64,rate=10Mb/s,type=ioemu,vifname=web0,\
                              untrusted,isolated,vlan=10p/20,colo_sock_mirror_id=x,backend=3,mtu=9000"
-            .parse()
-            .unwrap();
+                .parse()
+                .unwrap();
         let doc = serde_json::to_value(&spec).unwrap();
         assert_eq!(doc["nictype"], "vif_ioemu");
         assert_eq!(doc["ip"], "10.0.0.1 2001:db8::/64");

@@ -194,8 +194,12 @@ impl VlanSpec {
             (Some((pvid, _)), _) => pvid,
             (None, Some(only)) if vids.len() == 1 => only,
             _ => {
-                return Err(Flaw::new(0..text.len(), format!("{} names no PVID", quoted(text)), "there is exactly one PVID")
-                    .hint("mark the VLAN of the guest's untagged frames with p, for example 10p"));
+                return Err(Flaw::new(
+                    0..text.len(),
+                    format!("{} names no PVID", quoted(text)),
+                    "there is exactly one PVID",
+                )
+                .hint("mark the VLAN of the guest's untagged frames with p, for example 10p"));
             }
         };
         vids.insert(pvid, Tagging::Untagged);

@@ -31,10 +31,13 @@ impl Word {
         if !text.is_empty() && (text.bytes().all(plain) || text.chars().all(Word::takes)) {
             return Ok(Word(text.into()));
         }
-        let rule = "a value has at least one character, and no blanks, control characters, commas, quotes or backslashes";
+        let rule =
+            "a value has at least one character, and no blanks, control characters, commas, quotes or backslashes";
         Err(match text.char_indices().find(|(_, c)| !Word::takes(*c)) {
             None => Flaw::new(0..0, "an empty value", rule),
-            Some((at, c)) => Flaw::new(at..at + c.len_utf8(), format!("{} cannot stand in a vif spec", quoted(text)), rule),
+            Some((at, c)) => {
+                Flaw::new(at..at + c.len_utf8(), format!("{} cannot stand in a vif spec", quoted(text)), rule)
+            }
         })
     }
 }
