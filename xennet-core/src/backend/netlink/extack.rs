@@ -60,10 +60,10 @@ fn sentence(message: &Message<'_>) -> Option<String> {
         return None;
     }
     // "Attribute failed policy validation" alone does not say which.
-    if text.starts_with("Attribute") || text.contains("attribute") {
-        if let Some(at) = attributes.find(OFFS).and_then(wire::u32) {
-            text.push_str(&format!(" (at byte {at} of the request)"));
-        }
+    if text.to_ascii_lowercase().contains("attribute")
+        && let Some(at) = attributes.find(OFFS).and_then(wire::u32)
+    {
+        text.push_str(&format!(" (at byte {at} of the request)"));
     }
     Some(text)
 }

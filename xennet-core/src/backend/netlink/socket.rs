@@ -5,6 +5,7 @@
 //! cannot be bounded by anybody.
 
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rtnetlink::sys;
@@ -91,7 +92,7 @@ pub(crate) struct BatchRefusal {
 /// A blocking netlink socket. It belongs to the network namespace in which it was opened, whichever thread uses it.
 #[derive(Debug)]
 pub(crate) struct Socket {
-    socket: sys::Socket,
+    socket: Arc<sys::Socket>,
     seq: u32,
     input: Vec<u8>,
 }
@@ -121,7 +122,12 @@ impl Socket {
             socket.set_netlink_get_strict_chk(true).map_err(io)?;
         }
         set_socket_timeout(&socket, Timeout::Recv, Some(DEADLINE))?;
-        Ok(Socket { socket, seq: 0, input: vec![0; ROOM] })
+        Ok(Socket { socket: Arc::new(socket), seq: 0, input: vec![0; ROOM] })
+    }
+
+    /// The descriptor by itself, for what is asked by `ioctl` while a listing is read.
+    pub(crate) fn descriptor(&self) -> Arc<impl AsFd + use<>> {
+        Arc::clone(&self.socket)
     }
 
     /// Sends one message and waits for its acknowledgement. `REQUEST` and `ACK` are added to its flags.
@@ -163,10 +169,10 @@ impl Socket {
                 }
                 awaited = awaited.saturating_sub(1);
                 let index = usize::try_from(index).unwrap_or(usize::MAX);
-                if let Err(refusal) = extack::read(&message) {
-                    if refused.as_ref().is_none_or(|earlier| index < earlier.index) {
-                        refused = Some(BatchRefusal { index, refusal });
-                    }
+                if let Err(refusal) = extack::read(&message)
+                    && refused.as_ref().is_none_or(|earlier| index < earlier.index)
+                {
+                    refused = Some(BatchRefusal { index, refusal });
                 }
             }
         }

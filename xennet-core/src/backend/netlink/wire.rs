@@ -134,14 +134,24 @@ pub(crate) fn text(value: &[u8]) -> &[u8] {
 
 /// Writes a message of rtnetlink's into `out`, in place of what was there. The sequence number comes with sending.
 pub(crate) fn encode(out: &mut Vec<u8>, flags: u16, message: &RouteNetlinkMessage) {
-    let len = HEADER.saturating_add(message.buffer_len());
+    // The writers skip padding, so what they write into must be zero.
+    message.serialize(frame(out, message.message_type(), flags, message.buffer_len()));
+}
+
+/// Writes a message that rtnetlink has no type for.
+pub(crate) fn encode_raw(out: &mut Vec<u8>, kind: u16, body: &[u8]) {
+    frame(out, kind, 0, body.len()).copy_from_slice(body);
+}
+
+/// A header and that many zero bytes behind it, which are returned.
+fn frame(out: &mut Vec<u8>, kind: u16, flags: u16, body: usize) -> &mut [u8] {
+    let len = HEADER.saturating_add(body);
     out.clear();
-    // All zero: the writers skip padding.
     out.resize(len, 0);
     let (header, body) = out.split_at_mut(HEADER);
     // Beyond 4 GiB nothing is ever built; the kernel would refuse it as malformed.
     header[..4].copy_from_slice(&u32::try_from(len).unwrap_or(u32::MAX).to_ne_bytes());
-    header[4..6].copy_from_slice(&message.message_type().to_ne_bytes());
+    header[4..6].copy_from_slice(&kind.to_ne_bytes());
     header[6..8].copy_from_slice(&flags.to_ne_bytes());
-    message.serialize(body);
+    body
 }

@@ -126,7 +126,8 @@ impl Nft {
         Err(about(Refusal::new(Errno::ERESTART).with_message(message)))
     }
 
-    fn generation(&mut self) -> Result<u32, Refusal> {
+    /// The number of the current ruleset.
+    pub(crate) fn generation(&mut self) -> Result<u32, Refusal> {
         let mut ask = question(message::GET_GENERATION, 0, |_| {});
         let answer = self.socket.get(&mut ask, decode::generation)?;
         answer.ok_or_else(|| Refusal::new(Errno::EIO).with_message("the kernel's answer has no generation"))

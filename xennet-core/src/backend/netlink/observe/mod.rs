@@ -1,0 +1,373 @@
+//! Looking: one part of a scope after the other, each by the narrowest question that the kernel answers.
+
+mod address;
+mod ip;
+mod link;
+mod neighbour;
+mod route;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ipnetwork::IpNetwork;
+use rtnetlink::packet_route::AddressFamily;
+use rtnetlink::packet_route::RouteNetlinkMessage as Rtnl;
+use rtnetlink::packet_route::address::AddressMessage;
+use rtnetlink::packet_route::link::{LinkAttribute, LinkExtentMask, LinkMessage};
+use rtnetlink::packet_route::neighbour::{NeighbourAttribute, NeighbourFlags, NeighbourMessage};
+use rtnetlink::packet_route::route::{RouteAttribute, RouteMessage};
+use rtnetlink::packet_route::rule::RuleMessage;
+use rustix::net::netdevice;
+
+use super::Netlink;
+use super::socket::Refusal;
+use super::sysctl;
+use super::wire::{self, Message};
+use crate::backend::BackendError;
+use crate::error::Errno;
+use crate::model::IfName;
+use crate::snapshot::{Part, PortVlan, Route, Scope, Snapshot, VethPeer};
+
+const IP: [AddressFamily; 2] = [AddressFamily::Inet, AddressFamily::Inet6];
+
+/// Which link is asked for.
+#[derive(Clone, Copy)]
+pub(super) enum Which {
+    Name(IfName),
+    Index(u32),
+}
+
+/// Whether a link can have this number: from 1 (`include/linux/netdevice.h`: a signed number, 0 for none).
+pub(super) fn is_number(index: u32) -> bool {
+    index > 0 && i32::try_from(index).is_ok()
+}
+
+/// A question about one link, without the counters that nobody here reads.
+pub(super) fn link_question(which: Which) -> Rtnl {
+    let mut question = LinkMessage::default();
+    match which {
+        Which::Name(name) => question.attributes.push(LinkAttribute::IfName(name.as_str().to_owned())),
+        Which::Index(index) => question.header.index = index,
+    }
+    question.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
+    Rtnl::GetLink(question)
+}
+
+/// Nothing there, in the words of the several parts of the kernel: no such link, no such table, no IPv6 in this kernel.
+fn absent(refusal: &Refusal) -> bool {
+    matches!(refusal.errno, Errno::ENODEV | Errno::ENOENT | Errno::ENXIO | Errno::EAFNOSUPPORT)
+}
+
+/// What is absent is an empty list.
+fn or_none<T>(found: Result<Vec<T>, Refusal>) -> Result<Vec<T>, Refusal> {
+    match found {
+        Err(refusal) if absent(&refusal) => Ok(Vec::new()),
+        found => found,
+    }
+}
+
+/// Names of links by their numbers, as far as they are known; the rest is asked for (`SIOCGIFNAME`, less than a
+/// microsecond). `None` for a link that is gone by now.
+pub(super) struct Names(BTreeMap<u32, IfName>);
+
+impl Names {
+    fn of(&mut self, kernel: &impl std::os::fd::AsFd, index: u32) -> Option<IfName> {
+        if let Some(name) = self.0.get(&index) {
+            return Some(*name);
+        }
+        let found = netdevice::index_to_name_inlined(kernel, index).ok()?;
+        let name = link::name(found.as_bytes(), index);
+        self.0.insert(index, name);
+        Some(name)
+    }
+}
+
+/// One observation under way.
+pub(super) struct Observer<'a> {
+    netlink: &'a mut Netlink,
+    world: Snapshot,
+    names: Names,
+}
+
+impl Netlink {
+    /// The number of a link (`SIOCGIFINDEX` in the socket's namespace); `None` if there is none.
+    pub(super) fn index_of(&self, name: &IfName) -> Result<Option<u32>, Refusal> {
+        match netdevice::name_to_index(&self.route, name.as_str()) {
+            Ok(index) => Ok(Some(index)),
+            Err(rustix::io::Errno::NODEV) => Ok(None),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// One link; `None` if there is none.
+    pub(super) fn fetch_link(&mut self, which: Which) -> Result<Option<link::Told>, Refusal> {
+        if matches!(which, Which::Index(index) if !is_number(index)) {
+            return Ok(None);
+        }
+        wire::encode(&mut self.out, 0, &link_question(which));
+        match self.route.get(&mut self.out, |answer| link::read(answer.body)) {
+            Ok(Some(told)) => Ok(Some(told)),
+            Ok(None) => Err(Refusal::new(Errno::EIO).with_message("the kernel's answer about the link cannot be read")),
+            Err(refusal) if absent(&refusal) => Ok(None),
+            Err(refusal) => Err(refusal),
+        }
+    }
+
+    /// The VLANs of one port, or of all with 0. Linux 5.6; packet-route has no type for it.
+    fn list_vlans(&mut self, index: u32) -> Result<Vec<(u32, BTreeSet<PortVlan>)>, Refusal> {
+        let mut header = [0; neighbour::VLAN_HEADER];
+        header[0] = neighbour::AF_BRIDGE;
+        header[4..].copy_from_slice(&index.to_ne_bytes());
+        wire::encode_raw(&mut self.out, neighbour::GET_VLAN, &header);
+        self.route.dump(&mut self.out, |message| {
+            if message.kind == neighbour::NEW_VLAN { neighbour::read_vlans(message.body) } else { None }
+        })
+    }
+
+    /// A listing: the objects that come in messages of this kind.
+    fn list<T>(
+        &mut self,
+        question: &Rtnl,
+        kind: u16,
+        mut read: impl FnMut(&[u8]) -> Option<T>,
+    ) -> Result<Vec<T>, Refusal> {
+        wire::encode(&mut self.out, 0, question);
+        self.route.dump(
+            &mut self.out,
+            |message: &Message<'_>| {
+                if message.kind == kind { read(message.body) } else { None }
+            },
+        )
+    }
+}
+
+/// Looks at everything that `scope` names.
+pub(super) fn observe(netlink: &mut Netlink, scope: &Scope) -> Result<Snapshot, BackendError> {
+    let mut observer = Observer { netlink, world: Snapshot::empty(scope.clone()), names: Names(BTreeMap::new()) };
+    // The parts come sorted, links first: what follows finds most names known.
+    for part in scope.parts() {
+        observer.part(part)?;
+    }
+    Ok(observer.world)
+}
+
+impl Observer<'_> {
+    fn part(&mut self, part: &Part) -> Result<(), BackendError> {
+        match part {
+            Part::Network => {
+                self.links().map_err(|e| e.about("links"))?;
+                self.addresses(0).map_err(|e| e.about("addresses"))?;
+                self.routes(RouteFilter::All).map_err(|e| e.about("routes"))?;
+                self.rules().map_err(|e| e.about("rules"))?;
+                self.neighbours(0).map_err(|e| e.about("neighbours"))?;
+                self.fdb(0).map_err(|e| e.about("forwarding entries"))?;
+                self.vlans(0).map_err(|e| e.about("port VLANs"))?;
+                self.world.nft.extend(self.netlink.nft()?.observe_own()?);
+                Ok(())
+            }
+            Part::Links => self.links().map_err(|e| e.about("links")),
+            Part::Link(name) => self.link(Which::Name(*name)).map_err(|e| e.about(name.as_str())),
+            Part::LinkIndex(index) => self.link(Which::Index(*index)).map_err(|e| e.about(format!("link {index}"))),
+            Part::Addresses(name) => self.of_link(name, Self::addresses),
+            Part::Routes(name) => self.of_link(name, |this, index| this.routes(RouteFilter::Link(index))),
+            Part::Route(destination) => {
+                self.routes(RouteFilter::Main(*destination)).map_err(|e| e.about(format!("routes to {destination}")))
+            }
+            Part::Neighbours(name) => self.of_link(name, Self::neighbours),
+            Part::Fdb(name) => self.of_link(name, Self::fdb),
+            Part::PortVlans(name) => self.of_link(name, Self::vlans),
+            Part::Rules => self.rules().map_err(|e| e.about("rules")),
+            Part::Sysctl(key) => {
+                sysctl::check(self.netlink.namespace).map_err(|e| e.about(sysctl::path(key)))?;
+                if let Some(value) = sysctl::read(key)? {
+                    self.world.sysctls.insert(key.clone(), value);
+                }
+                Ok(())
+            }
+            Part::Nft(id) => {
+                if let Some(table) = self.netlink.nft()?.observe(id)? {
+                    self.world.nft.insert(id.clone(), table);
+                }
+                Ok(())
+            }
+            Part::Store(path) | Part::StoreTree(path) => {
+                Err(BackendError::new(Errno::EOPNOTSUPP, path.as_str()).with_message("this backend has no xenstore"))
+            }
+        }
+    }
+
+    /// Something of one link, if the link exists.
+    fn of_link(
+        &mut self,
+        name: &IfName,
+        look: impl FnOnce(&mut Self, u32) -> Result<(), Refusal>,
+    ) -> Result<(), BackendError> {
+        let known = self.world.links.get(name).map(|link| link.index);
+        let index = match known {
+            Some(index) => Some(index),
+            None => self.netlink.index_of(name).map_err(|e| e.about(name.as_str()))?,
+        };
+        match index {
+            Some(index) => {
+                self.names.0.insert(index, *name);
+                look(self, index).map_err(|e| e.about(name.as_str()))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn link(&mut self, which: Which) -> Result<(), Refusal> {
+        let known = match which {
+            Which::Name(name) => self.world.links.contains_key(&name),
+            Which::Index(index) => self.world.link_by_index(index).is_some(),
+        };
+        if known {
+            return Ok(());
+        }
+        let Some(told) = self.netlink.fetch_link(which)? else { return Ok(()) };
+        let master = told.master;
+        self.add(told);
+        match master {
+            // A master has no master in turn that anybody would need: bridges are never ports.
+            Some(index) if self.world.link_by_index(index).is_none() => {
+                if let Some(master) = self.netlink.fetch_link(Which::Index(index))? {
+                    self.names.0.insert(index, master.name);
+                    self.add(master);
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn links(&mut self) -> Result<(), Refusal> {
+        let mut question = LinkMessage::default();
+        question.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
+        let all = self.netlink.list(&Rtnl::GetLink(question), link::NEW, link::read)?;
+        self.names.0.extend(all.iter().map(|told| (told.link.index, told.name)));
+        for told in all {
+            self.add(told);
+        }
+        Ok(())
+    }
+
+    /// Numbers become names.
+    fn add(&mut self, told: link::Told) {
+        let link::Told { name, mut link, master, peer } = told;
+        self.names.0.insert(link.index, name);
+        link.master = master.and_then(|index| self.names.of(&self.netlink.route, index));
+        link.peer = match peer {
+            Some(Some(index)) => self.names.of(&self.netlink.route, index).map(VethPeer::Here),
+            Some(None) => Some(VethPeer::Elsewhere),
+            None => None,
+        };
+        self.world.links.insert(name, link);
+    }
+
+    /// Asks for a listing whose objects name links by their numbers.
+    fn list<T>(
+        &mut self,
+        question: &Rtnl,
+        kind: u16,
+        mut read: impl FnMut(&[u8], &mut dyn FnMut(u32) -> Option<IfName>) -> Option<T>,
+    ) -> Result<Vec<T>, Refusal> {
+        let kernel = self.netlink.route.descriptor();
+        let names = &mut self.names;
+        or_none(self.netlink.list(question, kind, |body| read(body, &mut |index| names.of(&*kernel, index))))
+    }
+
+    /// The addresses of one link, or of all with 0.
+    fn addresses(&mut self, index: u32) -> Result<(), Refusal> {
+        let mut question = AddressMessage::default();
+        question.header.index = index;
+        let found = self.list(&Rtnl::GetAddress(question), address::NEW, |body, name| address::read(body, name))?;
+        self.world.addresses.extend(found);
+        Ok(())
+    }
+
+    fn routes(&mut self, filter: RouteFilter) -> Result<(), Refusal> {
+        for family in IP {
+            let mut question = RouteMessage::default();
+            question.header.address_family = family;
+            match filter {
+                RouteFilter::All => {}
+                RouteFilter::Link(index) => question.attributes.push(RouteAttribute::Oif(index)),
+                RouteFilter::Main(destination) => {
+                    if (family == AddressFamily::Inet) != destination.is_ipv4() {
+                        continue;
+                    }
+                    question.attributes.push(RouteAttribute::Table(Route::MAIN));
+                }
+            }
+            let mut found = self.list(&Rtnl::GetRoute(question), route::NEW, |body, name| route::read(body, name))?;
+            if let RouteFilter::Main(destination) = filter {
+                // The kernel filters listings by table, link, kind and protocol, not by destination.
+                found.retain(|route| {
+                    route.destination.prefix() == destination.prefix()
+                        && route.destination.network() == destination.network()
+                });
+            }
+            self.world.routes.extend(found);
+        }
+        Ok(())
+    }
+
+    fn rules(&mut self) -> Result<(), Refusal> {
+        for family in IP {
+            let mut question = RuleMessage::default();
+            question.header.family = family;
+            let found = self.list(&Rtnl::GetRule(question), route::NEW_RULE, |body, _| route::read_rule(body))?;
+            self.world.rules.extend(found);
+        }
+        Ok(())
+    }
+
+    /// The permanent and proxy neighbours of one link, or of all with 0. Proxies are a listing of their own.
+    fn neighbours(&mut self, index: u32) -> Result<(), Refusal> {
+        for flags in [NeighbourFlags::empty(), NeighbourFlags::Proxy] {
+            let mut question = NeighbourMessage::default();
+            question.header.flags = flags;
+            if index != 0 {
+                question.attributes.push(NeighbourAttribute::IfIndex(index));
+            }
+            let found =
+                self.list(&Rtnl::GetNeighbour(question), neighbour::NEW, |body, name| neighbour::read(body, name))?;
+            self.world.neighbours.extend(found);
+        }
+        Ok(())
+    }
+
+    /// The static forwarding entries of one port or bridge, or of all with 0.
+    fn fdb(&mut self, index: u32) -> Result<(), Refusal> {
+        let mut question = NeighbourMessage::default();
+        question.header.family = AddressFamily::Bridge;
+        question.header.ifindex = index;
+        let found =
+            self.list(&Rtnl::GetNeighbour(question), neighbour::NEW, |body, name| neighbour::read_fdb(body, name))?;
+        self.world.fdb.extend(found);
+        Ok(())
+    }
+
+    /// The VLANs of one port or bridge, or of all with 0. A kernel whose bridges know no VLANs has none to tell.
+    fn vlans(&mut self, index: u32) -> Result<(), Refusal> {
+        let found = self.netlink.list_vlans(index);
+        let found = match found {
+            Err(Refusal { errno: Errno::EOPNOTSUPP, .. }) => Vec::new(),
+            found => or_none(found)?,
+        };
+        let kernel = self.netlink.route.descriptor();
+        for (index, vlans) in found {
+            if let Some(name) = self.names.of(&*kernel, index) {
+                self.world.port_vlans.entry(name).or_default().extend(vlans);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Which routes are asked for.
+#[derive(Clone, Copy)]
+enum RouteFilter {
+    All,
+    Link(u32),
+    Main(IpNetwork),
+}
