@@ -1,6 +1,12 @@
 //! Running the command.
 
+use std::fs::Permissions;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
+
+use xennet_tests::StateDir;
 
 /// What a run gave.
 #[derive(Debug)]
@@ -11,6 +17,11 @@ pub(crate) struct Run {
 }
 
 impl Run {
+    /// Standard output as one JSON document.
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|e| panic!("no JSON document: {e}\n{self:?}"))
+    }
+
     /// Standard error as one JSON document a line.
     pub(crate) fn json_lines(&self) -> Vec<serde_json::Value> {
         let line = |l| serde_json::from_str(l).unwrap_or_else(|e| panic!("no JSON document: {e}: {l}\n{self:?}"));
@@ -32,6 +43,32 @@ fn bare(program: impl AsRef<std::ffi::OsStr>) -> Command {
 /// Runs the command with these arguments.
 pub(crate) fn run<A: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = A>) -> Run {
     finish(xennet().args(arguments))
+}
+
+/// Runs the command with these arguments and this text on standard input.
+pub(crate) fn run_with_input(arguments: &[&str], input: &[u8]) -> Run {
+    let mut command = xennet();
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    // A command that does not read its input closes the pipe; that is for the test to judge by the outcome.
+    let _ = child.stdin.take().unwrap().write_all(input);
+    outcome(child.wait_with_output().unwrap())
+}
+
+/// Runs the command as a user without any rights, if this is root; as whoever runs the test otherwise.
+pub(crate) fn run_as_nobody(arguments: &[&str]) -> Run {
+    let place = StateDir::new();
+    let program = place.path().join("xennet");
+    std::fs::copy(env!("CARGO_BIN_EXE_xennet"), &program).unwrap();
+    for path in [place.path(), &program] {
+        std::fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
+    }
+    let mut command = bare(&program);
+    command.args(arguments).current_dir("/");
+    if rustix::process::geteuid().is_root() {
+        command.uid(65534).gid(65534);
+    }
+    finish(&mut command)
 }
 
 /// Runs a command to its end.

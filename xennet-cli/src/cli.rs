@@ -2,8 +2,11 @@
 
 use std::path::PathBuf;
 
+use clap::builder::PossibleValuesParser;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use xennet_core::ErrorKind;
+use xennet_core::config::Dialect;
+use xennet_core::macgen::Scheme;
 
 /// The networking of a Xen host: planned as data, applied to the kernel, verified, undone
 #[derive(Debug, Parser)]
@@ -27,12 +30,14 @@ pub(crate) struct Global {
     #[arg(long, global = true)]
     pub(crate) json: bool,
 
-    /// Where journals, locks and records are kept
-    #[arg(long, global = true, value_name = "DIR", env = "XENNET_STATE_DIR", default_value = "/run/xennet")]
-    pub(crate) state_dir: PathBuf,
+    /// Where journals, locks and records are kept [default: /run/xennet]
+    #[arg(long, global = true, value_name = "DIR", env = "XENNET_STATE_DIR")]
+    pub(crate) state_dir: Option<PathBuf>,
 
-    /// Runs the command in namespaces of its own on a small host made for it: bridge xenbr0, uplink eth0, unconnected
-    /// vif1.0 and vif2.0, and a state directory of its own. Needs no root and touches nothing real
+    /// Runs the command on a small host of its own, in namespaces: nothing real is touched, and no root is needed
+    ///
+    /// That host has the bridge xenbr0, the uplink eth0, the vifs vif1.0 and vif2.0, connected to nothing, and a state
+    /// directory of its own. It goes when the command ends.
     #[arg(long, global = true)]
     pub(crate) sandbox: bool,
 }
@@ -48,6 +53,11 @@ pub(crate) enum BackendName {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Reads a text and prints what it means; refuses it with the place and the rule if it means nothing
+    Parse(ParseArgs),
+    /// Makes MAC addresses
+    #[command(subcommand)]
+    Mac(MacCommand),
     /// Prints the completions for a shell
     Completions {
         /// Which shell
@@ -58,6 +68,82 @@ pub(crate) enum Command {
         /// Which command, for example: plan attach
         command: Vec<String>,
     },
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ParseArgs {
+    #[command(subcommand)]
+    pub(crate) what: ParseWhat,
+
+    #[command(flatten)]
+    pub(crate) dialect: DialectArg,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct DialectArg {
+    /// By whose rules: ours, which refuse what xl drops or misreads; xl's own; or those of the older xm
+    #[arg(id = "dialect", long = "dialect", global = true, value_name = "DIALECT", default_value = Dialect::Strict.name(), value_parser = dialects())]
+    pub(crate) name: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ParseWhat {
+    /// One vif spec: one string of vif = [ ... ]
+    Vif {
+        /// The spec, or - for standard input
+        text: String,
+    },
+    /// The vif statements of a domain config
+    VifList {
+        /// The whole config, or - for standard input
+        text: String,
+    },
+    /// The arguments of xl network-attach behind the domain
+    Attach {
+        /// The arguments, one key=value each; a single - for standard input with one argument a line
+        text: Vec<String>,
+    },
+    /// The value of rate=
+    Rate {
+        /// The rate, or - for standard input
+        text: String,
+    },
+    /// The value of vlan=
+    Vlan {
+        /// The VLANs, or - for standard input
+        text: String,
+    },
+    /// The value of mac=
+    Mac {
+        /// The address, or - for standard input
+        text: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum MacCommand {
+    /// Prints one address for a guest
+    Generate(MacArgs),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct MacArgs {
+    /// How it is made: drawn as libxl does (23 bits), under 00:16:3e (24 bits), locally administered (46 bits); or from
+    /// --seed and --devid, always the same, by SHA-256 or as XAPI does
+    #[arg(long, value_parser = PossibleValuesParser::new(Scheme::ALL.iter().map(|s| s.name())))]
+    pub(crate) scheme: String,
+
+    /// What uuid and xapi make the address from: the domain's UUID, the VM's mac_seed
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) seed: Option<String>,
+
+    /// The vif's index in the domain, for uuid and xapi
+    #[arg(long, value_name = "N", default_value = "0")]
+    pub(crate) devid: String,
+}
+
+fn dialects() -> PossibleValuesParser {
+    PossibleValuesParser::new(Dialect::ALL.iter().map(|d| d.name()))
 }
 
 /// The definition as clap keeps it.

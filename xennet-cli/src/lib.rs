@@ -11,6 +11,7 @@
 
 mod cli;
 mod command;
+mod input;
 mod output;
 pub mod sandbox;
 

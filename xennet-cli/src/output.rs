@@ -2,7 +2,8 @@
 
 use std::io::{BufWriter, IsTerminal, Stdout, Write};
 
-use xennet_core::{Errno, Error, ErrorKind, Result};
+use serde_json::Value;
+use xennet_core::{Diagnostic, Errno, Error, ErrorKind, Result};
 
 /// Standard output for answers, standard error for the rest.
 pub(crate) struct Output {
@@ -19,6 +20,11 @@ impl Output {
         Output { json, colour, stdout: BufWriter::new(std::io::stdout()) }
     }
 
+    /// One answer: the document with `--json`, otherwise the text, which gets its final newline here.
+    pub(crate) fn answer(&mut self, text: impl FnOnce() -> String, document: impl FnOnce() -> Value) -> Result<()> {
+        if self.json { self.line(&document().to_string()) } else { self.line(&text()) }
+    }
+
     /// Text on standard output. An empty one prints nothing, not an empty line.
     pub(crate) fn line(&mut self, text: &str) -> Result<()> {
         if text.is_empty() {
@@ -31,6 +37,40 @@ impl Output {
     /// Everything said so far reaches standard output.
     pub(crate) fn finish(&mut self) -> Result<()> {
         self.stdout.flush().map_err(|e| unwritten(&e))
+    }
+
+    /// A remark beside the answer.
+    pub(crate) fn note(&mut self, text: &str) {
+        if self.json {
+            complain(&serde_json::json!({ "note": text }).to_string());
+        } else {
+            complain(&self.painted(&format!("note: {text}")));
+        }
+    }
+
+    /// A remark on a text that was read, with the place.
+    pub(crate) fn finding(&mut self, finding: &Diagnostic) {
+        if self.json {
+            let (line, column) = finding.position();
+            complain(
+                &serde_json::json!({
+                    "note": finding.message, "line": line, "column": column,
+                    "span": [finding.span.start, finding.span.end], "rule": finding.rule, "hint": finding.hint,
+                })
+                .to_string(),
+            );
+            return;
+        }
+        let mut text = format!("note: {}", finding.message);
+        for line in finding.snippet().lines() {
+            text.push_str("\n  ");
+            text.push_str(line);
+        }
+        if let Some(hint) = &finding.hint {
+            text.push_str("\nhint: ");
+            text.push_str(hint);
+        }
+        complain(&self.painted(&text));
     }
 
     /// An error in its long form, or as a document.

@@ -222,9 +222,13 @@ fn refused(what: &str, errno: Errno) -> Error {
              kernel.apparmor_restrict_unprivileged_userns=0; in a container its seccomp profile must let unshare through)"
         }
         Errno::NOSPC | Errno::USERS => "raise the sysctls user.max_user_namespaces and user.max_net_namespaces",
-        Errno::INVAL => "the kernel needs CONFIG_USER_NS, CONFIG_NET_NS and / must be a mount point (no chroot)",
-        Errno::NOMEM => "the kernel has no memory left for another namespace",
-        _ => "run as root, on a kernel with namespaces",
+        Errno::INVAL | Errno::NOSYS => {
+            "the kernel needs CONFIG_USER_NS and CONFIG_NET_NS, and / must be a mount point (no chroot)"
+        }
+        // Not a matter of what the host allows: out of memory, a missing /dev/null.
+        _ => {
+            return Error::new(ErrorKind::Io, format!("making {what} failed")).with_errno(errno.into());
+        }
     };
     Error::new(ErrorKind::Denied, format!("{what} cannot be had here")).with_errno(errno.into()).with_hint(hint)
 }
@@ -245,5 +249,6 @@ mod tests {
         assert_eq!((e.kind(), e.errno()), (ErrorKind::Denied, Some(xennet_core::Errno::EPERM)));
         assert!(e.hint().unwrap().contains("user namespaces are forbidden"));
         assert_eq!(explain(&std::io::Error::other("x")).kind(), ErrorKind::Io);
+        assert_eq!(explain(&std::io::Error::from_raw_os_error(2)).kind(), ErrorKind::Io, "nothing that was forbidden");
     }
 }

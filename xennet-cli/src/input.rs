@@ -1,0 +1,47 @@
+//! Text that was given as an argument, or on standard input.
+
+use std::io::Read;
+
+use xennet_core::{Errno, Error, ErrorKind, Result};
+
+/// The most that is read from standard input, in bytes. The largest domain config is a few KiB.
+const MOST: u64 = 16 << 20;
+
+/// The text itself, or all of standard input if it is `-`, without the newline at its end.
+pub(crate) fn text(argument: &str) -> Result<String> {
+    if argument != "-" {
+        return Ok(argument.to_owned());
+    }
+    let mut text = stdin()?;
+    if text.ends_with('\n') {
+        text.pop();
+        if text.ends_with('\r') {
+            text.pop();
+        }
+    }
+    Ok(text)
+}
+
+/// The arguments themselves, or the lines of standard input if there is exactly one and it is `-`.
+pub(crate) fn list(arguments: &[String]) -> Result<Vec<String>> {
+    match arguments {
+        [one] if one == "-" => Ok(stdin()?.lines().map(str::to_owned).collect()),
+        _ => Ok(arguments.to_vec()),
+    }
+}
+
+fn stdin() -> Result<String> {
+    let named = |e: Error| e.with_object("standard input");
+    let mut bytes = Vec::new();
+    std::io::stdin().lock().take(MOST + 1).read_to_end(&mut bytes).map_err(|e| {
+        named(Error::new(ErrorKind::Io, "standard input cannot be read").with_errno(Errno::from_io(&e)))
+    })?;
+    if bytes.len() as u64 > MOST {
+        let message = format!("standard input has more than {MOST} bytes, the most that is read");
+        return Err(named(Error::new(ErrorKind::Invalid, message)));
+    }
+    String::from_utf8(bytes).map_err(|e| {
+        let at = e.utf8_error().valid_up_to();
+        named(Error::new(ErrorKind::Invalid, format!("standard input is not UTF-8 from byte {at} on")))
+    })
+}
