@@ -88,7 +88,7 @@ fn place(error: Error, atom: &Atom, text: &str) -> Error {
 
 /// The items of the list that the statements of a file leave for `vif`.
 fn vif_items(text: &str, dialect: Dialect, notes: &mut Vec<Flaw>) -> Result<Vec<Atom>, Box<Flaw>> {
-    let settings = syntax::read(text)?;
+    let settings = syntax::read(text, (dialect == Dialect::Xl).then_some(&mut *notes))?;
     // xl keeps the settings of each name; only whether they are lists matters for names other than vif.
     let mut lists: BTreeMap<String, bool> = BTreeMap::new();
     let mut vif: Option<(Vec<Value>, Setting)> = None;

@@ -98,9 +98,10 @@ enum Token {
 /// Reads all statements of a file.
 ///
 /// # Errors
-/// The first thing that xl's reader stumbles over.
-pub(super) fn read(source: &str) -> Result<Vec<Setting>, Box<Flaw>> {
-    let mut reader = Reader { source, at: 0, span: 0..0, token: Token::End };
+/// The first thing that xl's reader stumbles over; and a stray character at the very end of the text, which it does not
+/// see: that one goes to `swallowed`, if there is one.
+pub(super) fn read(source: &str, swallowed: Option<&mut Vec<Flaw>>) -> Result<Vec<Setting>, Box<Flaw>> {
+    let mut reader = Reader { source, at: 0, span: 0..0, token: Token::End, swallowed };
     reader.next()?;
     let mut settings = Vec::new();
     loop {
@@ -115,6 +116,7 @@ pub(super) fn read(source: &str) -> Result<Vec<Setting>, Box<Flaw>> {
 
 struct Reader<'a> {
     source: &'a str,
+    swallowed: Option<&'a mut Vec<Flaw>>,
     /// Where the next token is looked for.
     at: usize,
     /// The present token.
@@ -217,6 +219,19 @@ impl Reader<'_> {
         }
         let start = self.at;
         let rest = &bytes[start..];
+        // Having met a stray character, xl's reader reports it with what follows. At the end nothing follows.
+        let stray = !matches!(rest, [b'a'..=b'z' | b'0'..=b'9' | b',' | b'[' | b']' | b'=' | b';' | b'\n'] | []);
+        if let Some(swallowed) = self.swallowed.as_deref_mut().filter(|_| stray && rest.len() == 1) {
+            let rule = "xl does not see a stray character at the very end";
+            swallowed.push(
+                *Flaw::new(start..start + 1, format!("{} has no meaning here", quoted(&self.source[start..])), rule)
+                    .hint("remove it"),
+            );
+            self.at = bytes.len();
+            self.span = start..self.at;
+            self.token = Token::End;
+            return Ok(());
+        }
         let run = |test: fn(u8) -> bool| 1 + rest[1..].iter().take_while(|b| test(**b)).count();
         let (token, len) = match rest {
             [] => (Token::End, 0),
@@ -360,7 +375,7 @@ mod tests {
     use super::*;
 
     fn names(source: &str) -> Vec<String> {
-        read(source).unwrap().into_iter().map(|s| s.name).collect()
+        read(source, None).unwrap().into_iter().map(|s| s.name).collect()
     }
 
     #[test]
@@ -394,15 +409,19 @@ mod tests {
             ("a = '\\1'", 5),
             ("a = 'x\\", 4),
         ] {
-            assert_eq!(read(bad).map_err(|f| f.span.start).err(), Some(at), "{bad:?}");
+            assert_eq!(read(bad, None).map_err(|f| f.span.start).err(), Some(at), "{bad:?}");
         }
-        assert!(read(&"a = ".chars().chain("[".repeat(100_000).chars()).collect::<String>()).is_err());
+        assert!(read(&format!("a = {}", "[".repeat(100_000)), None).is_err());
+        // A last character alone is out of xl's sight.
+        let mut swallowed = Vec::new();
+        assert_eq!(read("a = 1\n#", Some(&mut swallowed)).unwrap().len(), 1);
+        assert_eq!(swallowed[0].span, 6..7);
     }
 
     #[test]
     fn escapes_keep_the_way_back() {
         let source = r#"v = 'a\'b\\c\112d'"#;
-        let settings = read(source).unwrap();
+        let settings = read(source, None).unwrap();
         let Value::Atom(atom) = &settings[0].value else { panic!() };
         assert_eq!(atom.text, r"a'b\cd", "xl drops numeric escapes");
         assert_eq!(&source[atom.place(1..2)], r"\");
