@@ -1,0 +1,75 @@
+// Every reader of texts, as ordinary functions: the fuzz targets beside this file call them, and so does the bounded property
+// test in `tests/texts.rs`, which includes this file.
+
+use xennet_core::config::{self, Dialect, document};
+use xennet_core::{Error, GuestMac, IfName, MacAddr, RateLimit, VlanSpec};
+
+/// Bytes that need not be UTF-8: what stands in a file or an argument.
+pub fn bytes(bytes: &[u8]) {
+    all(&String::from_utf8_lossy(bytes));
+}
+
+/// Every reader on one text.
+pub fn all(text: &str) {
+    spec(text);
+    file(text);
+    values(text);
+}
+
+/// One vif spec, and the arguments of `xl network-attach`, in every dialect.
+pub fn spec(text: &str) {
+    let args: Vec<&str> = text.split(' ').collect();
+    for dialect in Dialect::ALL {
+        told(document::vif(text, *dialect));
+        told(document::attach(&args, *dialect));
+        told(config::parse_vif(text, *dialect));
+        told(config::parse_attach(&args, *dialect));
+    }
+}
+
+/// A config file in every dialect.
+pub fn file(text: &str) {
+    for dialect in Dialect::ALL {
+        told(document::vif_list(text, *dialect));
+        told(config::parse_vif_list(text, *dialect));
+    }
+}
+
+/// The single values.
+pub fn values(text: &str) {
+    for dialect in Dialect::ALL {
+        told(document::rate(text, *dialect));
+        told(document::mac(text, *dialect));
+    }
+    let _ = config::parse_rate_xend(text);
+    let _ = MacAddr::parse_as_libxl(text);
+    let _ = MacAddr::parse_lenient(text);
+    let _ = RateLimit::from_backend_rate(text).map_err(shown);
+    let _ = text.parse::<RateLimit>().map_err(shown);
+    let _ = text.parse::<GuestMac>().map_err(shown);
+    let _ = text.parse::<IfName>().map_err(shown);
+    if let Ok(vlan) = text.parse::<VlanSpec>().map_err(shown) {
+        assert_eq!(vlan.to_string().parse::<VlanSpec>().ok().as_ref(), Some(&vlan));
+    }
+}
+
+/// A finding must be printable, and lie in the text.
+fn shown(error: Error) {
+    if let Some(d) = error.diagnostic() {
+        assert!(d.span.start <= d.span.end && d.span.end <= d.source.len(), "{:?} in {:?}", d.span, d.source);
+        assert!(!d.message.is_empty() && !d.rule.is_empty());
+    }
+    assert!(!error.to_string().contains('\n'), "{error}");
+    let _ = (error.report(), error.to_json());
+}
+
+fn told<T>(result: Result<config::Parsed<T>, Error>) {
+    match result {
+        Ok(parsed) => {
+            for note in parsed.notes {
+                shown(note.into());
+            }
+        }
+        Err(error) => shown(error),
+    }
+}
