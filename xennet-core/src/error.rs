@@ -69,6 +69,7 @@ errnos! {
     EMLINK = 31, "too many links";
     EXFULL = 54, "exchange full";
     ENODATA = 61, "no data available";
+    EPROTO = 71, "protocol error";
     ENOTUNIQ = 76, "name not unique";
     EMSGSIZE = 90, "message too long";
     EOPNOTSUPP = 95, "operation not supported";

@@ -159,8 +159,12 @@ impl Work<'_> {
             NftOp::AddChain { chain, base } => {
                 let family = self.id.family;
                 let table = self.table_mut()?;
-                if table.chains.contains_key(chain) {
-                    return Err(Errno::EEXIST);
+                match table.chains.get(chain) {
+                    // A policy for a chain that has none is refused before it is seen that the chain exists
+                    // (`nf_tables_newchain`).
+                    Some(there) if there.base.is_none() && base.is_some() => return Err(Errno::EOPNOTSUPP),
+                    Some(_) => return Err(Errno::EEXIST),
+                    None => {}
                 }
                 base.as_ref().map_or(Ok(()), |b| base_chain(family, b))?;
                 table.chains.insert(chain.clone(), NftChain { base: *base, rules: Vec::new() });
@@ -435,9 +439,9 @@ fn unknown_to_bridge(expr: &NftExpr) -> bool {
 
 fn check_expr(family: NftFamily, table: &NftTable, expr: &NftExpr, registers: &mut Registers) -> Result<(), Errno> {
     let fields = fields_of(expr);
-    // Connection tracking for bridges is a module of its own that few kernels have (`nf_ct_netns_get`).
+    // Connection tracking for bridges is a module of its own that few kernels have (`nf_ct_netns_do_get`).
     if family == NftFamily::Bridge && fields.iter().any(|f| matches!(f.source(), NftSource::Ct(_))) {
-        return Err(Errno::EOPNOTSUPP);
+        return Err(Errno::EPROTO);
     }
     registers.write(0, fields.iter().map(|f| usize::from(f.kind().words()) * 4).sum());
     match expr {
@@ -518,8 +522,9 @@ fn validate_chain<'a>(
             NftExpr::Verdict(v) => v.target(),
             _ => None,
         };
+        // A map of verdicts counts even where it is only asked whether it has the key (`nft_lookup_validate`).
         let map = match expr {
-            NftExpr::Vmap { map, .. } => table.sets.get(map),
+            NftExpr::Vmap { map, .. } | NftExpr::Lookup { set: map, .. } => table.sets.get(map),
             _ => None,
         };
         let by_map = map.into_iter().flat_map(|m| m.elements.values()).filter_map(|e| match &e.data {

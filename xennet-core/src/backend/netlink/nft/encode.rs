@@ -55,10 +55,31 @@ const NO_RULE: u64 = u64::MAX;
 /// What has to be known of the kernel's state before operations can be put into messages.
 #[derive(Debug, Default)]
 pub(super) struct Known {
-    /// For sets with one field: whether they are interval sets, which take each key as two elements.
-    pub(super) interval: BTreeMap<String, bool>,
+    /// The interval sets with one field. Such a set takes each key as two elements, its ends, and the kernel does not
+    /// always see that the ends of one range lie around another: what is in the set has to be known.
+    pub(super) ranges: BTreeMap<String, Ranges>,
     /// For chains of which rules are deleted: the rules with their handles.
     pub(super) rules: BTreeMap<String, Vec<(NftRule, RuleName)>>,
+}
+
+/// The ranges in a set with one field: last values by first values.
+#[derive(Debug, Default)]
+pub(super) struct Ranges(BTreeMap<Vec<u8>, Vec<u8>>);
+
+impl Ranges {
+    pub(super) fn of<'a>(keys: impl Iterator<Item = &'a NftKey>) -> Ranges {
+        Ranges(keys.filter(|k| !k.is_catch_all()).map(ends).collect())
+    }
+
+    /// The beginning of a range that shares a value with this one.
+    fn overlapped(&self, (first, last): &(Vec<u8>, Vec<u8>)) -> Option<&Vec<u8>> {
+        self.0.range(..=last.clone()).next_back().filter(|(_, end)| *end >= first).map(|(start, _)| start)
+    }
+}
+
+/// The first and the last value of a key.
+fn ends(key: &NftKey) -> (Vec<u8>, Vec<u8>) {
+    (concat(&key.first), concat(key.last.as_ref().unwrap_or(&key.first)))
 }
 
 /// By what the kernel knows a rule.
@@ -128,6 +149,7 @@ pub(super) fn batch(
             NftOp::AddTable => b.add(message::NEW_TABLE, CREATE, i, |w| w.text(1, table)),
             NftOp::DelTable => {
                 known.rules.values_mut().for_each(Vec::clear);
+                known.ranges.clear();
                 b.add(message::DEL_TABLE, 0, i, |w| w.text(1, table));
             }
             NftOp::AddChain { chain, base } => b.add(message::NEW_CHAIN, CREATE | EXCL, i, |w| {
@@ -181,7 +203,10 @@ pub(super) fn batch(
             NftOp::AddSet { set, def } => {
                 let id = next_id;
                 next_id = next_id.checked_add(1)?;
-                known.interval.insert(set.clone(), def.interval);
+                known.ranges.remove(set);
+                if def.interval && def.key.len() == 1 {
+                    known.ranges.insert(set.clone(), Ranges::default());
+                }
                 b.add(message::NEW_SET, CREATE | EXCL, i, |w| {
                     w.text(1, table);
                     w.text(2, set);
@@ -189,21 +214,22 @@ pub(super) fn batch(
                     w.be32(10, id);
                 });
                 let elements = def.elements.iter().map(|(k, e)| (k, Some(e)));
-                add_elements(&mut b, message::NEW_ELEMENT, i, (table, set), def.interval, elements);
+                add_elements(&mut b, message::NEW_ELEMENT, i, (table, set), known.ranges.get_mut(set), elements);
             }
-            NftOp::DelSet { set } => b.add(message::DEL_SET, 0, i, |w| {
-                w.text(1, table);
-                w.text(2, set);
-            }),
+            NftOp::DelSet { set } => {
+                known.ranges.remove(set);
+                b.add(message::DEL_SET, 0, i, |w| {
+                    w.text(1, table);
+                    w.text(2, set);
+                });
+            }
             NftOp::AddElements { set, elements } => {
-                let interval = known.interval.get(set).copied().unwrap_or(false);
                 let elements = elements.iter().map(|(k, e)| (k, Some(e)));
-                add_elements(&mut b, message::NEW_ELEMENT, i, (table, set), interval, elements);
+                add_elements(&mut b, message::NEW_ELEMENT, i, (table, set), known.ranges.get_mut(set), elements);
             }
             NftOp::DelElements { set, keys } => {
-                let interval = known.interval.get(set).copied().unwrap_or(false);
                 let keys = keys.iter().map(|k| (k, None));
-                add_elements(&mut b, message::DEL_ELEMENT, i, (table, set), interval, keys);
+                add_elements(&mut b, message::DEL_ELEMENT, i, (table, set), known.ranges.get_mut(set), keys);
             }
         }
     }
@@ -318,7 +344,7 @@ fn add_elements<'a>(
     message: u16,
     op: usize,
     (table, set): (&str, &str),
-    interval: bool,
+    mut ranges: Option<&mut Ranges>,
     elements: impl Iterator<Item = (&'a NftKey, Option<&'a NftElement>)>,
 ) {
     let flags = if message == message::NEW_ELEMENT { CREATE | EXCL } else { 0 };
@@ -332,7 +358,10 @@ fn add_elements<'a>(
         });
     };
     for (key, element) in elements {
-        write_key(&mut list, key, element, interval);
+        match &mut ranges {
+            Some(ranges) if key.first.len() == 1 => write_range(&mut list, key, element, ranges),
+            _ => write_key(&mut list, key, element),
+        }
         if list.out.len() > NEST_LIMIT {
             send(std::mem::take(&mut list));
         }
@@ -343,41 +372,60 @@ fn add_elements<'a>(
     }
 }
 
-fn write_key(w: &mut Writer, key: &NftKey, element: Option<&NftElement>, interval: bool) {
-    let mut one = |flags: u32, first: &[u8], last: Option<Vec<u8>>, element: Option<&NftElement>| {
-        w.nest(1, |w| {
-            if flags != 0 {
-                w.be32(3, flags);
-            }
-            if flags & CATCH_ALL == 0 {
-                w.nest(1, |w| w.put(1, first));
-            }
-            if let Some(last) = last {
-                w.nest(10, |w| w.put(1, &last));
-            }
-            match element.and_then(|e| e.data.as_ref()) {
-                Some(NftData::Verdict(verdict)) => w.nest(2, |w| expr::write_verdict(w, verdict)),
-                Some(NftData::Value(values)) => w.nest(2, |w| w.put(1, &concat(values))),
-                None => {}
-            }
-            if let Some(comment) = element.and_then(|e| e.comment.as_ref()) {
-                w.put(6, &userdata_text(0, comment));
-            }
-        });
-    };
+fn write_key(w: &mut Writer, key: &NftKey, element: Option<&NftElement>) {
     if key.is_catch_all() {
-        return one(CATCH_ALL, &[], None, element);
+        return write_element(w, CATCH_ALL, &[], None, element);
     }
-    let first = concat(&key.first);
     let last = key.last.as_deref().map(concat);
-    if !interval || key.first.len() > 1 {
-        return one(0, &first, last, element);
+    write_element(w, 0, &concat(&key.first), last.as_deref(), element);
+}
+
+/// A range of a set with one field: its first value, and the first one behind it. A range to the end of all values has no
+/// second element.
+///
+/// The kernel looks at the neighbours of each of the two only. It takes a range without an end around others, and it
+/// takes the beginning of one and the end of another away together (`nft_set_rbtree.c`). Where that would happen, a
+/// third element follows that is refused for what is wrong, and with it the whole transaction.
+fn write_range(w: &mut Writer, key: &NftKey, element: Option<&NftElement>, ranges: &mut Ranges) {
+    let (first, last) = ends(key);
+    write_element(w, 0, &first, None, element);
+    if let Some(behind) = successor(last.clone()) {
+        write_element(w, INTERVAL_END, &behind, None, None);
     }
-    // Two elements: the first value, and the first one behind the range. A range to the end of all values has no second.
-    one(0, &first, None, element);
-    if let Some(behind) = successor(last.unwrap_or(first)) {
-        one(INTERVAL_END, &behind, None, None);
+    if let Some(element) = element {
+        let range = (first, last);
+        if let Some(start) = ranges.overlapped(&range) {
+            write_element(w, 0, start, None, Some(&NftElement { data: element.data.clone(), comment: None }));
+        }
+        ranges.0.insert(range.0, range.1);
+    } else {
+        if ranges.0.get(&first) != Some(&last) {
+            write_element(w, 0, &first, None, None);
+        }
+        ranges.0.remove(&first);
     }
+}
+
+fn write_element(w: &mut Writer, flags: u32, first: &[u8], last: Option<&[u8]>, element: Option<&NftElement>) {
+    w.nest(1, |w| {
+        if flags != 0 {
+            w.be32(3, flags);
+        }
+        if flags & CATCH_ALL == 0 {
+            w.nest(1, |w| w.put(1, first));
+        }
+        if let Some(last) = last {
+            w.nest(10, |w| w.put(1, last));
+        }
+        match element.and_then(|e| e.data.as_ref()) {
+            Some(NftData::Verdict(verdict)) => w.nest(2, |w| expr::write_verdict(w, verdict)),
+            Some(NftData::Value(values)) => w.nest(2, |w| w.put(1, &concat(values))),
+            None => {}
+        }
+        if let Some(comment) = element.and_then(|e| e.comment.as_ref()) {
+            w.put(6, &userdata_text(0, comment));
+        }
+    });
 }
 
 /// The next value in the order of the bytes; `None` behind the last one.

@@ -6,6 +6,8 @@
 mod decode;
 mod encode;
 mod expr;
+#[cfg(test)]
+mod tests;
 mod write;
 
 use std::collections::BTreeMap;
@@ -15,9 +17,9 @@ use rustix::net::sockopt::{set_socket_send_buffer_size, set_socket_send_buffer_s
 use super::socket::{Protocol, Refusal, Socket};
 use crate::backend::BackendError;
 use crate::error::Errno;
-use crate::snapshot::{NftChain, NftRule, NftTable, NftTableId};
+use crate::snapshot::{NftChain, NftElement, NftKey, NftRule, NftSet, NftTable, NftTableId};
 use crate::step::{NftOp, NftTransaction};
-use encode::{Known, Needs, RuleName, message};
+use encode::{Known, Needs, Ranges, RuleName, message};
 use write::question;
 
 /// How often a transaction or a reading is begun anew when others change the ruleset meanwhile.
@@ -153,12 +155,7 @@ impl Nft {
         }
         let mut ask = question(message::GET_SET, family, |w| w.text(1, &id.name));
         for (name, mut set) in self.socket.dump(&mut ask, decode::set)? {
-            let mut ask = question(message::GET_ELEMENT, family, |w| {
-                w.text(1, &id.name);
-                w.text(2, &name);
-            });
-            let raw = self.socket.dump(&mut ask, |m| Some(decode::elements(m, &set)))?;
-            set.elements = decode::keyed(&set, raw.into_iter().flatten().collect());
+            set.elements = self.elements(id, &name, &set)?;
             table.sets.insert(name, set);
         }
         Ok(Some(table))
@@ -175,6 +172,15 @@ impl Nft {
         self.socket.dump(&mut ask, decode::rule)
     }
 
+    fn elements(&mut self, id: &NftTableId, name: &str, set: &NftSet) -> Result<BTreeMap<NftKey, NftElement>, Refusal> {
+        let mut ask = question(message::GET_ELEMENT, id.family.number(), |w| {
+            w.text(1, &id.name);
+            w.text(2, name);
+        });
+        let raw = self.socket.dump(&mut ask, |m| Some(decode::elements(m, set)))?;
+        Ok(decode::keyed(set, raw.into_iter().flatten().collect()))
+    }
+
     /// Reads what the messages of a transaction depend on. What is not there is left out: the kernel will say so itself.
     fn look(&mut self, id: &NftTableId, needs: &Needs) -> Result<Known, Refusal> {
         let absent = |refusal: &Refusal| refusal.errno == Errno::ENOENT;
@@ -185,7 +191,11 @@ impl Nft {
                 w.text(2, set);
             });
             match self.socket.get(&mut ask, decode::set) {
-                Ok(found) => drop(known.interval.insert(set.clone(), found.is_some_and(|(_, s)| s.interval))),
+                Ok(Some((_, def))) if def.interval && def.key.len() == 1 => {
+                    let elements = self.elements(id, set, &def)?;
+                    known.ranges.insert(set.clone(), Ranges::of(elements.keys()));
+                }
+                Ok(_) => {}
                 Err(refusal) if absent(&refusal) => {}
                 Err(refusal) => return Err(refusal),
             }
