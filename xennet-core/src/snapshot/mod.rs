@@ -4,6 +4,8 @@
 //! machines; the index is carried in [`Link::index`] for the kernel's use and left out of comparisons
 //! ([`Snapshot::normalised`]).
 
+mod diff;
+mod hidden;
 mod nft;
 mod object;
 mod render;
@@ -15,6 +17,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::IfName;
 
+pub use diff::Change;
+pub use hidden::Hidden;
 pub use nft::*;
 pub use object::*;
 pub use scope::{Part, Scope};
@@ -51,6 +55,9 @@ pub struct Snapshot {
     /// xenstore nodes.
     #[serde(with = "pairs")]
     pub store: BTreeMap<StorePath, StoreNode>,
+    /// What the kernel keeps to itself. Left out of comparisons.
+    #[serde(skip_serializing_if = "Hidden::is_empty")]
+    pub hidden: Hidden,
 }
 
 impl Snapshot {

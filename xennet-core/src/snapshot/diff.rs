@@ -1,0 +1,83 @@
+//! What differs between two snapshots.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Hidden, Snapshot};
+
+/// One difference between two snapshots, as facts in the words of an administrator. Printed with its sign.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Change {
+    /// A fact that holds in the second only.
+    Added(String),
+    /// A fact that holds in the first only.
+    Removed(String),
+    /// A fact about the same object that says something else.
+    Changed {
+        /// What the first says.
+        from: String,
+        /// What the second says.
+        to: String,
+    },
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Change::Added(fact) => write!(f, "+ {fact}"),
+            Change::Removed(fact) => write!(f, "- {fact}"),
+            Change::Changed { from, to } => write!(f, "~ {from} => {to}"),
+        }
+    }
+}
+
+impl Snapshot {
+    /// The snapshot without what two observations of the same state may differ in: indexes, lifetimes, whether a bridge's
+    /// address and MTU were set by hand, what the kernel hides, and what was looked at.
+    pub fn normalised(&self) -> Snapshot {
+        let mut s = self.clone();
+        for link in s.links.values_mut() {
+            link.index = 0;
+            if let Some(bridge) = &mut link.bridge {
+                bridge.mac_fixed = None;
+                bridge.mtu_fixed = None;
+            }
+        }
+        s.addresses = s.addresses.into_iter().map(|a| super::Address { lifetime: None, ..a }).collect();
+        s.port_vlans.retain(|_, vlans| !vlans.is_empty());
+        s.hidden = Hidden::default();
+        s.scope = super::Scope::none();
+        s
+    }
+
+    /// What has to change for this snapshot to become `other`, in the order of the objects. Empty if their
+    /// [`normalised`](Self::normalised) forms are the same.
+    pub fn changes(&self, other: &Snapshot) -> Vec<Change> {
+        let (old, new) = (self.normalised(), other.normalised());
+        if old == new {
+            return Vec::new();
+        }
+        let (old, new) = (old.facts(), new.facts());
+        let objects: BTreeSet<_> = old.keys().chain(new.keys()).collect();
+        let mut out = Vec::new();
+        for object in objects {
+            match (old.get(object), new.get(object)) {
+                (Some(from), Some(to)) if from == to => {}
+                (Some(from), Some(to)) => out.push(Change::Changed { from: from.clone(), to: to.clone() }),
+                (Some(from), None) => out.push(Change::Removed(from.clone())),
+                (None, Some(to)) => out.push(Change::Added(to.clone())),
+                (None, None) => {}
+            }
+        }
+        out
+    }
+
+    /// Every fact, under the object that it is about.
+    fn facts(&self) -> BTreeMap<super::render::Object, String> {
+        self.lines().collect()
+    }
+}

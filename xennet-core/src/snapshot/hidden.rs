@@ -1,0 +1,40 @@
+//! What the kernel keeps to itself and a model of it has to remember.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use ipnetwork::IpNetwork;
+use serde::{Deserialize, Serialize};
+
+use super::Address;
+use crate::model::IfName;
+
+/// State that decides what the kernel does next although no listing shows it, or although sets cannot carry it.
+///
+/// Empty in a snapshot that was observed from a kernel; [`step`](crate::step::step) then assumes what is usual.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Hidden {
+    /// The snapshot is a whole world: whatever is missing does not exist. Otherwise only what lies in the scope is known.
+    pub whole: bool,
+    /// The last interface index that was given to a link; they are not used twice.
+    pub last_index: u32,
+    /// The IPv4 addresses of a link in the kernel's order (address, prefix length and peer): the order decides which
+    /// secondary address is promoted, and which labels a link that is renamed gives to its addresses.
+    pub address_order: BTreeMap<IfName, Vec<(IpNetwork, Option<IpAddr>)>>,
+}
+
+impl Hidden {
+    /// Whether nothing is remembered.
+    pub fn is_empty(&self) -> bool {
+        *self == Hidden::default()
+    }
+
+    /// Where an address stands in the order of its link; those that are not listed come last.
+    pub(crate) fn position(&self, address: &Address) -> usize {
+        self.address_order
+            .get(&address.link)
+            .and_then(|order| order.iter().position(|(a, p)| *a == address.address && *p == address.peer))
+            .unwrap_or(usize::MAX)
+    }
+}
