@@ -1,6 +1,6 @@
 //! What the kernel keeps to itself and a model of it has to remember.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
@@ -22,6 +22,8 @@ pub struct Hidden {
     /// The IPv4 addresses of a link in the kernel's order (address, prefix length and peer): the order decides which
     /// secondary address is promoted, and which labels a link that is renamed gives to its addresses.
     pub address_order: BTreeMap<IfName, Vec<(IpNetwork, Option<IpAddr>)>>,
+    /// Vifs that netback has made in a fake world: one that is gone does not come back by itself.
+    pub vifs_seen: BTreeSet<IfName>,
 }
 
 impl Hidden {

@@ -14,6 +14,7 @@ use crate::snapshot::{
 };
 
 pub use nft::*;
+pub(crate) use rules::appear;
 pub use rules::step;
 
 /// A link as a step names it.

@@ -107,10 +107,11 @@ fn disconnect(w: &mut World<'_>, a: &Address) {
     let net = |p: &Address| IpNetwork::new(p.address.network(), p.address.prefix()).ok();
     // check_cleanup_prefix_route: another address of the link in the same network keeps the route.
     let shared = w.now.addresses_of(&a.link).any(|p| p.address.is_ipv6() && net(p) == net(a));
-    if !a.no_prefix_route && !shared {
-        if let Some(destination) = net(a) {
-            drop_prefix_route(w, &a.link, destination);
-        }
+    if !a.no_prefix_route
+        && !shared
+        && let Some(destination) = net(a)
+    {
+        drop_prefix_route(w, &a.link, destination);
     }
     if let Some(peer) = a.peer {
         drop_prefix_route(w, &a.link, IpNetwork::from(peer));

@@ -151,7 +151,7 @@ fn build(
 }
 
 /// `register_netdevice`: a number, an address unless one was given, settings, IPv6.
-fn register(w: &mut World<'_>, name: IfName, mut link: Link) {
+pub(super) fn register(w: &mut World<'_>, name: IfName, mut link: Link) {
     let highest = w.now.links.values().map(|l| l.index).max().unwrap_or(0).max(w.now.hidden.last_index);
     link.index = highest.saturating_add(1);
     w.now.hidden.last_index = link.index;

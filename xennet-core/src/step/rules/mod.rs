@@ -54,6 +54,11 @@ pub fn step(world: &mut Snapshot, step: &Step) -> Result<Effects, Errno> {
     Ok(Effects { implied: w.implied })
 }
 
+/// A link appears that no step makes: hardware, or a vif of netback.
+pub(crate) fn appear(world: &mut Snapshot, name: IfName, link: Link) {
+    link::register(&mut World { now: world, implied: Vec::new() }, name, link);
+}
+
 /// The world that a step changes, and what it did unasked so far.
 struct World<'a> {
     now: &'a mut Snapshot,

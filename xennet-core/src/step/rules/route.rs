@@ -74,12 +74,14 @@ fn add4(w: &mut World<'_>, wanted: &Route) -> Result<(), Errno> {
         r.next_hops = hops;
         r.onlink = false;
     }
-    if let Some(source) = r.source.filter(|s| !s.is_unspecified()) {
-        if !is_reject(r.kind) && w.knows_all() && !valid_source4(w, &r, source) {
-            return Err(Errno::EINVAL);
-        }
-    }
     r.source = r.source.filter(|s| !s.is_unspecified());
+    if let Some(source) = r.source
+        && !is_reject(r.kind)
+        && w.knows_all()
+        && !valid_source4(w, &r, source)
+    {
+        return Err(Errno::EINVAL);
+    }
     // fib_table_insert: one route for a destination, type of service and metric.
     if same_place(w, &r) {
         return Err(Errno::EEXIST);
@@ -180,10 +182,11 @@ fn add6(w: &mut World<'_>, wanted: &Route) -> Result<(), Errno> {
         }
         r.next_hops = hops;
     }
-    if let Some(source) = r.source {
-        if w.knows_all() && !w.now.addresses.iter().any(|a| a.address.ip() == source) {
-            return Err(Errno::EINVAL);
-        }
+    if let Some(source) = r.source
+        && w.knows_all()
+        && !w.now.addresses.iter().any(|a| a.address.ip() == source)
+    {
+        return Err(Errno::EINVAL);
     }
     // fib6_add_rt2node: one route for a destination and metric.
     if same_place(w, &r) {
@@ -200,10 +203,10 @@ fn loopback(w: &World<'_>) -> IfName {
 
 fn check_hop6(w: &World<'_>, r: &Route, hop: &NextHop) -> Result<Option<IfName>, Errno> {
     let seen = Hop { link: hop.link.as_ref(), onlink: hop.onlink };
-    if let Some(link) = &hop.link {
-        if w.link(link)?.addr_gen_mode.is_none() {
-            return Err(Errno::ENODEV);
-        }
+    if let Some(link) = &hop.link
+        && w.link(link)?.addr_gen_mode.is_none()
+    {
+        return Err(Errno::ENODEV);
     }
     let link = match hop.gateway {
         Some(IpAddr::V6(gateway)) => fib::gateway6(w, r.table, &seen, gateway)?,

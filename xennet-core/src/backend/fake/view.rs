@@ -1,0 +1,98 @@
+//! What of a world an observer sees who names a scope: exactly what the kernel's backend would bring.
+
+use crate::model::IfName;
+use crate::snapshot::{Hidden, Link, NftTableId, Part, Route, Scope, Snapshot, SysctlKey};
+
+/// The part of `world` that `scope` names.
+pub(super) fn observe(world: &Snapshot, scope: &Scope) -> Snapshot {
+    let mut seen = Snapshot::empty(scope.clone());
+    for part in scope.parts() {
+        look(world, part, &mut seen);
+    }
+    for bridge in seen.links.values_mut().filter_map(|l| l.bridge.as_mut()) {
+        // No listing tells these.
+        bridge.mac_fixed = None;
+        bridge.mtu_fixed = None;
+    }
+    seen.hidden = Hidden::default();
+    seen
+}
+
+fn look(world: &Snapshot, part: &Part, seen: &mut Snapshot) {
+    match part {
+        Part::Network => {
+            seen.links.clone_from(&world.links);
+            seen.addresses.clone_from(&world.addresses);
+            seen.routes.clone_from(&world.routes);
+            seen.rules.clone_from(&world.rules);
+            seen.neighbours.clone_from(&world.neighbours);
+            seen.fdb.clone_from(&world.fdb);
+            seen.port_vlans.clone_from(&world.port_vlans);
+            let own = world.nft.iter().filter(|(id, _)| NftTableId::is_own(id));
+            seen.nft.extend(own.map(|(id, t)| (id.clone(), t.clone())));
+        }
+        Part::Links => seen.links.clone_from(&world.links),
+        Part::Link(name) => {
+            if let Some(link) = world.links.get(name) {
+                see_link(world, name, link, seen);
+            }
+        }
+        Part::LinkIndex(index) => {
+            if let Some((name, link)) = world.link_by_index(*index) {
+                see_link(world, name, link, seen);
+            }
+        }
+        Part::Addresses(name) => seen.addresses.extend(world.addresses_of(name).cloned()),
+        Part::Routes(name) => {
+            let through = |r: &&Route| r.link == Some(*name) || r.next_hops.iter().any(|h| h.link == Some(*name));
+            seen.routes.extend(world.routes.iter().filter(through).cloned());
+        }
+        Part::Route(destination) => {
+            let to = |r: &&Route| {
+                r.table == Route::MAIN
+                    && r.destination.prefix() == destination.prefix()
+                    && r.destination.network() == destination.network()
+            };
+            seen.routes.extend(world.routes.iter().filter(to).cloned());
+        }
+        Part::Neighbours(name) => {
+            seen.neighbours.extend(world.neighbours.iter().filter(|n| n.link == *name).cloned());
+        }
+        Part::Fdb(name) => seen.fdb.extend(world.fdb.iter().filter(|e| e.link == *name).cloned()),
+        Part::PortVlans(name) => {
+            if let Some(vlans) = world.port_vlans.get(name) {
+                seen.port_vlans.insert(*name, vlans.clone());
+            }
+        }
+        Part::Rules => seen.rules.clone_from(&world.rules),
+        Part::Sysctl(key) => see_setting(world, key, seen),
+        Part::Nft(id) => {
+            if let Some(table) = world.nft.get(id) {
+                seen.nft.insert(id.clone(), table.clone());
+            }
+        }
+        Part::Store(path) => {
+            if let Some(node) = world.store.get(path) {
+                seen.store.insert(path.clone(), node.clone());
+            }
+        }
+        Part::StoreTree(path) => {
+            let below = world.store.iter().filter(|(p, _)| p.is_below(path));
+            seen.store.extend(below.map(|(p, n)| (p.clone(), n.clone())));
+        }
+    }
+}
+
+/// A link, and its master.
+fn see_link(world: &Snapshot, name: &IfName, link: &Link, seen: &mut Snapshot) {
+    seen.links.insert(*name, link.clone());
+    if let Some((master, link)) = link.master.and_then(|m| world.links.get_key_value(&m)) {
+        seen.links.insert(*master, link.clone());
+    }
+}
+
+fn see_setting(world: &Snapshot, key: &SysctlKey, seen: &mut Snapshot) {
+    if let Some(value) = world.sysctls.get(key) {
+        seen.sysctls.insert(key.clone(), value.clone());
+    }
+}
