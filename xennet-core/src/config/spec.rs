@@ -92,33 +92,33 @@ impl Builder {
     /// Takes `key=value`; `at` is where the item starts, and the value is the end of the item.
     pub(super) fn set(&mut self, key: &str, value: &str, item: &str, at: usize) -> Result<(), Box<Flaw>> {
         let value_at = at + item.len() - value.len();
-        let known = match key {
-            "mac" => Key::Mac,
-            "bridge" => Key::Bridge,
-            "ip" => Key::Ip,
-            "vifname" => Key::Vifname,
-            "rate" => Key::Rate,
-            "model" => Key::Model,
-            "type" => Key::Type,
-            "script" => Key::Script,
-            "backend" => Key::Backend,
-            "mtu" => Key::Mtu,
-            "vlan" => Key::Vlan,
-            "devid" => Key::Devid,
-            "gatewaydev" | "netdev" => Key::Gatewaydev,
-            "forwarddev" => Key::Forwarddev,
-            "accel" => Key::Accel,
+        let known = match key.as_bytes() {
+            b"mac" => Key::Mac,
+            b"bridge" => Key::Bridge,
+            b"ip" => Key::Ip,
+            b"vifname" => Key::Vifname,
+            b"rate" => Key::Rate,
+            b"model" => Key::Model,
+            b"type" => Key::Type,
+            b"script" => Key::Script,
+            b"backend" => Key::Backend,
+            b"mtu" => Key::Mtu,
+            b"vlan" => Key::Vlan,
+            b"devid" => Key::Devid,
+            b"gatewaydev" | b"netdev" => Key::Gatewaydev,
+            b"forwarddev" => Key::Forwarddev,
+            b"accel" => Key::Accel,
             _ => return self.other(key, value, item, at),
         };
         self.once(known, item, at)?;
         self.value(known, value).map_err(|flaw| closer(key, value, flaw).at(value_at))?;
-        match key {
-            "vifname" => self.vifname_at = value_at,
-            "netdev" => self.note(
+        match known {
+            Key::Vifname => self.vifname_at = value_at,
+            Key::Gatewaydev if key == "netdev" => self.note(
                 *Flaw::new(at..at + key.len(), "netdev is the older name of gatewaydev", "xl warns of it")
                     .hint("write gatewaydev="),
             ),
-            "accel" => self.note(
+            Key::Accel => self.note(
                 *Flaw::new(at..at + item.len(), "accel has no effect", "xl does not support it").hint("remove it"),
             ),
             _ => {}
@@ -285,5 +285,59 @@ fn closer(key: &str, value: &str, flaw: Box<Flaw>) -> Box<Flaw> {
             flaw.hint("Open vSwitch's NAME.TAG:TRUNK is written bridge=NAME,vlan=TAGp/TRUNK here")
         }
         _ => flaw,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{Dialect, parse_vif};
+
+    #[test]
+    fn a_refusal_shows_the_place_the_rule_and_the_way_out() {
+        let error = parse_vif("mac=00:16:3e:01:02,bridge=xenbr0", Dialect::Strict).unwrap_err();
+        assert_eq!(
+            error.report(),
+            "error: \"00:16:3e:01:02\" is not a MAC address\n    |\n  1 | mac=00:16:3e:01:02,bridge=xenbr0\n    \
+             |     ^^^^^^^^^^^^^^ six groups of two hexadecimal digits with ':' between them\n\
+             hint: for example 00:16:3e:01:02:03; without mac= one is generated"
+        );
+    }
+
+    #[test]
+    fn every_refusal_marks_what_is_wrong() {
+        for (text, marked, hint) in [
+            ("bridge=br0 ,ip=10.0.0.1", " ", "write bridge=br0"),
+            ("bridge=\"br0\"", "\"", "write bridge=br0"),
+            ("bridge=", "", "leave bridge= out"),
+            ("bridge=br0, ", " ", "remove the comma or the blanks"),
+            ("ip=10.0.0.1,10.0.0.2", "10.0.0.2", "several addresses are separated by blanks: ip=10.0.0.1 10.0.0.2"),
+            ("ip=10.0.0.1/255.255.255.0", "255.255.255.0", "write bits, not a mask"),
+            ("ip=guest.example.org", "guest.example.org", "a host name is not looked up: write its address"),
+            (
+                "ip=10.0.0.1 10.0.0.300",
+                "10.0.0.300",
+                "four numbers from 0 to 255 with dots between them, without leading zeros",
+            ),
+            (
+                "script=vif-bridge bridge=br9",
+                " bridge=br9",
+                "write script=vif-bridge and give the rest as keys of their own",
+            ),
+            ("bridge=ovs0.10:20", ":", "Open vSwitch's NAME.TAG:TRUNK is written bridge=NAME,vlan=TAGp/TRUNK here"),
+            ("bridge=a,bridge=b", "bridge=b", "xl would take the last one; remove the others"),
+            ("trusted,untrusted", "untrusted", "xl would take the last one"),
+            ("type=ioemu,vifname=aaaaaaaaaaaa", "aaaaaaaaaaaa", "shorten the name, or use type=vif"),
+            ("type=netfront", "netfront", "write type=vif"),
+            ("rate=10Mb/s@50", "50", "write @50us, @50ms or @50s: the manual says microseconds, xl takes seconds"),
+            ("mac=00-16-3e-01-02-03", "-", "write 00:16:3e:01:02:03"),
+            ("mac=01:00:5e:00:00:01", "01:00:5e:00:00:01", "clear that bit"),
+            ("mtu=66", "66", "leave mtu= out for the bridge's"),
+            ("vlan=10p/20p", "20p", "10p is the PVID already"),
+        ] {
+            let error = parse_vif(text, Dialect::Strict).unwrap_err();
+            let found = error.diagnostic().unwrap();
+            assert_eq!(&text[found.span.clone()], marked, "{}", error.report());
+            assert_eq!(error.hint(), Some(hint), "{text}");
+        }
     }
 }

@@ -60,3 +60,41 @@ pub(super) fn item(builder: &mut Builder, part: &str, at: usize) -> Result<(), B
         _ => builder.set(key, value, item, at),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{Dialect, parse_attach, parse_vif, parse_vif_list};
+
+    #[test]
+    fn blanks_and_decimal_rates_are_taken() {
+        let parsed =
+            parse_vif(" bridge = xenbr0 ,\tip = 10.0.0.1 ,, rate = 010MB/s, type=netfront", Dialect::Xm).unwrap();
+        assert_eq!(parsed.value.to_string(), "bridge=xenbr0,ip=10.0.0.1,type=vif,rate=10MB/s");
+        assert_eq!(parsed.notes.len(), 1, "{:?}", parsed.notes);
+    }
+
+    #[test]
+    fn what_xm_did_not_know_is_refused_where_it_stands() {
+        for (text, marked) in [
+            ("mtu=9000", "mtu=9000"),
+            ("untrusted", "untrusted"),
+            ("bridge=a, policy=x", "policy=x"),
+            ("bridge = xen br0", " "),
+            ("rate = 10", "10"),
+            ("mac=00:16:3e:01:02:03, mac = 00:16:3e:01:02:04", "mac = 00:16:3e:01:02:04"),
+            ("mac = 0:16:3e:1:2:3", "0"),
+        ] {
+            let error = parse_vif(text, Dialect::Xm).unwrap_err();
+            let found = error.diagnostic().unwrap();
+            assert_eq!(&text[found.span.clone()], marked, "{}", error.report());
+        }
+    }
+
+    #[test]
+    fn arguments_and_files_have_the_same_rules() {
+        assert!(parse_attach(&["bridge = xenbr0"], Dialect::Xm).is_ok());
+        let file = "import os\nvif = ( 'bridge = xenbr0' ,\n        'brigde=xenbr1' )\n";
+        let error = parse_vif_list(file, Dialect::Xm).unwrap_err();
+        assert_eq!(error.diagnostic().unwrap().position(), (3, 10));
+    }
+}
