@@ -5,12 +5,12 @@ use std::net::{IpAddr, Ipv4Addr};
 use xennet_core::Errno;
 use xennet_core::backend::Backend;
 use xennet_core::snapshot::{
-    AddrGenMode, Address, Family, FdbEntry, FdbKind, LinkKind, Neighbour, NeighbourKind, NextHop, Part, PortState,
-    Route, RouteKind, Rule, RuleAction, Scope, SysctlKey, VethPeer,
+    AddrGenMode, Address, Family, FdbEntry, FdbKind, LinkKind, Neighbour, NeighbourKind, NextHop, NftFamily,
+    NftTableId, Part, PortState, Route, RouteKind, Rule, RuleAction, Scope, SysctlKey, VethPeer,
 };
 use xennet_core::step::{
-    AddrStep, BridgeChange, LinkChange, LinkRef, LinkStep, NeighStep, NewLink, NewMaster, PortChange, PortStep,
-    RouteStep, RuleStep, Step, SysctlStep,
+    AddrStep, BridgeChange, LinkChange, LinkRef, LinkStep, NeighStep, NewLink, NewMaster, NftOp, NftTransaction,
+    PortChange, PortStep, RouteStep, RuleStep, Step, SysctlStep,
 };
 use xennet_tests::in_netns;
 
@@ -464,5 +464,26 @@ fn settings_are_those_of_the_namespace() {
 
         let missing = SysctlKey::conf(Family::Ipv4, &name("vif9.0"), "proxy_arp");
         assert!(kernel.look(Part::Sysctl(missing)).sysctls.is_empty());
+    });
+}
+
+#[test]
+fn an_nft_table_comes_and_goes() {
+    in_netns("objects::an_nft_table_comes_and_goes", || {
+        let mut kernel = Kernel::open();
+        if !kernel.0.capabilities().nft {
+            eprintln!("skipped: this kernel has no nftables");
+            return;
+        }
+        let table = NftTableId { family: NftFamily::Bridge, name: "foreign".into() };
+        let part = Part::Nft(table.clone());
+        let transaction = |op| Step::Nft(NftTransaction { table: table.clone(), ops: vec![op] });
+        assert!(kernel.look(part.clone()).nft.is_empty());
+        kernel.apply(transaction(NftOp::AddTable));
+        assert!(kernel.look(part.clone()).nft.contains_key(&table));
+        // The network holds our own tables only.
+        assert!(kernel.look(Part::Network).nft.is_empty());
+        kernel.apply(transaction(NftOp::DelTable));
+        assert!(kernel.look(part).nft.is_empty());
     });
 }

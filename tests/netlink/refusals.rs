@@ -1,6 +1,7 @@
 //! What the kernel refuses, with its own words.
 
-use xennet_cli::sandbox::namespace::NetNs;
+use rustix::mount::MountFlags;
+use xennet_cli::sandbox::namespace::{self, NetNs};
 use xennet_core::Errno;
 use xennet_core::backend::{Backend, BackendError};
 use xennet_core::snapshot::{Family, FdbEntry, FdbKind, Part, PortVlan, Route, Scope, SysctlKey};
@@ -172,6 +173,36 @@ fn settings_that_cannot_be_written() {
         let e = kernel.try_apply(write("net/ipv4/conf/vif9.0/proxy_arp", "1"));
         refused(e, Errno::ENOENT, "/proc/sys/net/ipv4/conf/vif9.0/proxy_arp", None);
     });
+}
+
+/// In containers `/proc/sys` is often mounted read-only. A process of its own, because mounts are a process's, not a
+/// thread's.
+#[test]
+fn settings_on_a_read_only_proc() {
+    const INSIDE: &str = "XENNET_TESTS_READ_ONLY_PROC";
+    let test = "refusals::settings_on_a_read_only_proc";
+    if std::env::var_os(INSIDE).is_none() {
+        let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+        command.args([test, "--exact", "--nocapture"]).env(INSIDE, "1");
+        match namespace::isolate(&mut command).output() {
+            Ok(output) => {
+                let text =
+                    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+                assert!(output.status.success() && text.contains("1 passed"), "{text}");
+            }
+            Err(e) if std::env::var_os("CI").is_some() => panic!("{}", namespace::explain(&e).report()),
+            Err(e) => eprintln!("skipped: {test}: {}", namespace::explain(&e)),
+        }
+        return;
+    }
+    rustix::mount::mount_bind("/proc/sys", "/proc/sys").unwrap();
+    let flags = MountFlags::BIND | MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    rustix::mount::mount_remount("/proc/sys", flags, "").unwrap();
+    let mut kernel = Kernel::open();
+    let key = SysctlKey::forwarding(Family::Ipv4);
+    let e = kernel.try_apply(Step::Sysctl(SysctlStep { key: key.clone(), value: "1".into() }));
+    refused(e, Errno::EROFS, "/proc/sys/net/ipv4/ip_forward", None);
+    assert_eq!(kernel.look(Part::Sysctl(key.clone())).sysctls[&key], "0");
 }
 
 #[test]

@@ -103,7 +103,7 @@ fn interrupted_listings_are_repeated() {
                 }
             });
             let mut complete = 0;
-            for _ in 0..20 {
+            for _ in 0..10 {
                 match kernel.0.observe(&Scope::from_iter([Part::Links])) {
                     Ok(seen) => {
                         complete += 1;
@@ -120,7 +120,7 @@ fn interrupted_listings_are_repeated() {
             }
             stop.store(true, Ordering::Relaxed);
             churn.join().unwrap();
-            eprintln!("{complete} of 20 listings were complete");
+            eprintln!("{complete} of 10 listings were complete");
         });
         assert_eq!(kernel.look(Part::Links).links.len(), 1001);
     });

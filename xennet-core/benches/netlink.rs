@@ -21,8 +21,10 @@ use rtnetlink::sys;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 use xennet_core::backend::Backend;
 use xennet_core::backend::netlink::Netlink;
-use xennet_core::snapshot::{AddrGenMode, Address, Family, Part, Scope, SysctlKey};
-use xennet_core::step::{AddrStep, LinkChange, LinkRef, LinkStep, NewLink, NewMaster, PortChange, PortStep, Step};
+use xennet_core::snapshot::{AddrGenMode, Address, Family, Part, Route, Scope, SysctlKey};
+use xennet_core::step::{
+    AddrStep, LinkChange, LinkRef, LinkStep, NewLink, NewMaster, PortChange, PortStep, RouteStep, Step,
+};
 use xennet_core::{IfName, MacAddr};
 
 /// Tells the program that it runs in its own namespaces already.
@@ -289,6 +291,26 @@ fn requests() {
         netlink.apply(&add).expect("add");
         netlink.apply(&del).expect("del");
     });
+    let far =
+        |last: u32| Route::to(format!("10.0.{}.{}/32", last / 256, last % 256).parse().expect("a literal"), name("lo"));
+    netlink
+        .apply(&Step::Link(LinkStep::Set {
+            link: LinkRef::named(name("lo")),
+            change: LinkChange { up: Some(true), ..LinkChange::default() },
+        }))
+        .expect("up");
+    for routes in [10, 1000] {
+        for last in 0..routes {
+            netlink.apply(&Step::Route(RouteStep::Add(far(last)))).expect("add");
+        }
+        let scope = Scope::from_iter([Part::Route(far(7).destination)]);
+        measure(&format!("requests: the routes to one place, among {routes}"), 1_000, || {
+            black_box(netlink.observe(&scope).expect("observe"));
+        });
+        for last in 0..routes {
+            netlink.apply(&Step::Route(RouteStep::Del(far(last)))).expect("del");
+        }
+    }
     measure("requests: opening the backend", 2_000, || {
         black_box(Netlink::open().expect("netlink"));
     });

@@ -392,6 +392,24 @@ mod tests {
     }
 
     #[test]
+    fn answers_to_earlier_questions_are_passed_over() {
+        let mut socket = Socket::open(Protocol::Route).unwrap();
+        for _ in 0..3 {
+            // Asked and never read, as after a deadline that ran out.
+            let mut unread = by_name("lo");
+            number(&mut unread, 0xdead_0000).unwrap();
+            socket.send(&unread).unwrap();
+        }
+        assert_eq!(socket.get(&mut by_name("no-such-link"), |m| m.kind).unwrap_err().errno, Errno::ENODEV);
+        let mut late = of_no_link();
+        number(&mut late, 0xdead_0000).unwrap();
+        socket.send(&late).unwrap();
+        let mut message = Vec::new();
+        encode(&mut message, 0, &RouteNetlinkMessage::GetLink(LinkMessage::default()));
+        assert!(socket.dump(&mut message, |m| Some(m.kind)).unwrap().iter().all(|kind| *kind == 16));
+    }
+
+    #[test]
     fn malformed_requests_are_refused_by_whoever_sees_it_first() {
         let mut socket = Socket::open(Protocol::Route).unwrap();
         assert_eq!(socket.request(&mut []).unwrap_err().errno, Errno::EINVAL);

@@ -5,6 +5,8 @@ mod ip;
 mod link;
 mod neighbour;
 mod route;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -57,10 +59,19 @@ fn absent(refusal: &Refusal) -> bool {
     matches!(refusal.errno, Errno::ENODEV | Errno::ENOENT | Errno::ENXIO | Errno::EAFNOSUPPORT)
 }
 
-/// What is absent is an empty list.
+/// What is absent is an empty list; so is what this kernel was built without (policy rules, VLANs of bridges).
 fn or_none<T>(found: Result<Vec<T>, Refusal>) -> Result<Vec<T>, Refusal> {
     match found {
-        Err(refusal) if absent(&refusal) => Ok(Vec::new()),
+        Err(refusal) if absent(&refusal) || refusal.errno == Errno::EOPNOTSUPP => Ok(Vec::new()),
+        found => found,
+    }
+}
+
+/// A kernel without nftables has no tables: no netfilter over netlink, or none of this kind (`nfnetlink_rcv_msg` says
+/// `EINVAL` to that, and there is nothing else about the questions that it could mean).
+fn or_no_table<T: Default>(found: Result<T, BackendError>) -> Result<T, BackendError> {
+    match found {
+        Err(e) if matches!(e.errno, Errno::EPROTONOSUPPORT | Errno::EOPNOTSUPP | Errno::EINVAL) => Ok(T::default()),
         found => found,
     }
 }
@@ -98,7 +109,8 @@ impl Netlink {
         }
     }
 
-    /// One link; `None` if there is none.
+    /// One link; `None` if there is none. The kernel also finds a link by one of its alternative names (`ip link property
+    /// add`); it answers with the link's name.
     pub(super) fn fetch_link(&mut self, which: Which) -> Result<Option<link::Told>, Refusal> {
         if matches!(which, Which::Index(index) if !is_number(index)) {
             return Ok(None);
@@ -161,7 +173,8 @@ impl Observer<'_> {
                 self.neighbours(0).map_err(|e| e.about("neighbours"))?;
                 self.fdb(0).map_err(|e| e.about("forwarding entries"))?;
                 self.vlans(0).map_err(|e| e.about("port VLANs"))?;
-                self.world.nft.extend(self.netlink.nft()?.observe_own()?);
+                let tables = self.netlink.nft().and_then(|nft| nft.observe_own());
+                self.world.nft.extend(or_no_table(tables)?);
                 Ok(())
             }
             Part::Links => self.links().map_err(|e| e.about("links")),
@@ -184,7 +197,8 @@ impl Observer<'_> {
                 Ok(())
             }
             Part::Nft(id) => {
-                if let Some(table) = self.netlink.nft()?.observe(id)? {
+                let table = self.netlink.nft().and_then(|nft| nft.observe(id));
+                if let Some(table) = or_no_table(table)? {
                     self.world.nft.insert(id.clone(), table);
                 }
                 Ok(())
@@ -227,7 +241,7 @@ impl Observer<'_> {
         let master = told.master;
         self.add(told);
         match master {
-            // A master has no master in turn that anybody would need: bridges are never ports.
+            // The master's own master, if it has one (a bond in a bridge), is known by name.
             Some(index) if self.world.link_by_index(index).is_none() => {
                 if let Some(master) = self.netlink.fetch_link(Which::Index(index))? {
                     self.names.0.insert(index, master.name);
@@ -349,11 +363,7 @@ impl Observer<'_> {
 
     /// The VLANs of one port or bridge, or of all with 0. A kernel whose bridges know no VLANs has none to tell.
     fn vlans(&mut self, index: u32) -> Result<(), Refusal> {
-        let found = self.netlink.list_vlans(index);
-        let found = match found {
-            Err(Refusal { errno: Errno::EOPNOTSUPP, .. }) => Vec::new(),
-            found => or_none(found)?,
-        };
+        let found = or_none(self.netlink.list_vlans(index))?;
         let kernel = self.netlink.route.descriptor();
         for (index, vlans) in found {
             if let Some(name) = self.names.of(&*kernel, index) {
