@@ -14,6 +14,7 @@
 
 mod defaults;
 mod fault;
+mod kept;
 mod view;
 
 use ipnetwork::IpNetwork;
@@ -27,6 +28,7 @@ use crate::snapshot::{
 use crate::step::{self, AddrStep, BridgeChange, LinkChange, LinkRef, LinkStep, NewLink, RouteStep, Step};
 
 pub use fault::Fault;
+pub use kept::Kept;
 
 /// The largest MTU of a vif (`drivers/net/xen-netback/interface.c`: `ETH_MAX_MTU - VLAN_ETH_HLEN`).
 const VIF_MAX_MTU: u32 = 65517;
