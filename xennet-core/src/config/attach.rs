@@ -1,7 +1,7 @@
 //! The arguments of `xl network-attach DOMAIN`: one `key=value` each.
 
 use super::xl::{Outcome, XlNic, no_nul, option};
-use super::{Dialect, Parsed, spec, xm};
+use super::{Dialect, Parsed, findings, spec, xm};
 use crate::error::Error;
 use crate::model::VifSpec;
 use crate::model::flaw::{Flaw, quoted};
@@ -62,7 +62,7 @@ pub fn parse_attach(args: &[impl AsRef<str>], dialect: Dialect) -> Result<Parsed
             }
             let notes = std::mem::take(&mut builder.notes);
             let value = builder.finish().map_err(|flaw| flaw.error(&text))?;
-            Ok(Parsed { value, notes: notes.into_iter().map(|flaw| flaw.diagnostic(&text)).collect() })
+            Ok(Parsed { value, notes: findings(notes, &text) })
         }
     }
 }
@@ -115,5 +115,5 @@ pub fn parse_attach_xl(args: &[impl AsRef<str>]) -> Result<Parsed<XlNic>, Error>
             Outcome::Complaint(flaw) => return Err(flaw.at(*at).error(&text)),
         }
     }
-    Ok(Parsed { value: nic, notes: notes.into_iter().map(|flaw| flaw.diagnostic(&text)).collect() })
+    Ok(Parsed { value: nic, notes: findings(notes, &text) })
 }

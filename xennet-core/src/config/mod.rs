@@ -32,6 +32,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Diagnostic, Error, ErrorKind};
 use crate::model::VifSpec;
+use crate::model::flaw::Flaw;
 
 pub use attach::{parse_attach, parse_attach_xl};
 pub use rate::{XlRate, parse_rate, parse_rate_xend, parse_rate_xl};
@@ -100,6 +101,22 @@ impl<T> Parsed<T> {
     }
 }
 
+/// How many notes are told at most. Each carries the text that it is about, which may be long.
+const NOTES: usize = 64;
+
+/// Findings as notes; of very many the first ones, and how many there were.
+fn findings(flaws: Vec<Flaw>, text: &str) -> Vec<Diagnostic> {
+    let all = flaws.len();
+    let mut notes: Vec<Diagnostic> = flaws.into_iter().take(NOTES).map(|flaw| flaw.diagnostic(text)).collect();
+    if all > NOTES {
+        let rule = format!("the first {NOTES} findings of {all} are told");
+        notes.push(
+            Flaw::new(text.len()..text.len(), "many findings", rule).hint("is this the right text?").diagnostic(text),
+        );
+    }
+    notes
+}
+
 /// Reads one vif spec: one string of `vif = [ ... ]`.
 ///
 /// In [`Dialect::Xl`] the text is read as xl reads it and the outcome then checked: what xl would pass on and no vif can
@@ -144,5 +161,20 @@ impl FromStr for VifSpec {
     /// The strict dialect; what would only be a note is accepted.
     fn from_str(text: &str) -> Result<Self, Error> {
         parse_vif(text, Dialect::Strict).map(|parsed| parsed.value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_of_findings_is_cut_off() {
+        let spec = "x=1,".repeat(10_000);
+        let notes = parse_vif_xl(&spec).unwrap().notes;
+        assert_eq!(notes.len(), NOTES + 1);
+        assert_eq!(notes[NOTES].rule, "the first 64 findings of 10000 are told");
+        let file = format!("vif = [ {} ]", "'x=1', ".repeat(10_000));
+        assert_eq!(parse_vif_list_xl(&file).unwrap().notes.len(), NOTES + 1);
     }
 }

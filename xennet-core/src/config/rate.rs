@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::number::strtoul;
-use super::{Dialect, Parsed};
+use super::{Dialect, Parsed, findings};
 use crate::error::Error;
 use crate::model::RateLimit;
 use crate::model::flaw::{Flaw, quoted};
@@ -65,7 +65,7 @@ pub fn parse_rate(text: &str, dialect: Dialect) -> Result<Parsed<RateLimit>, Err
 pub fn parse_rate_xl(text: &str) -> Result<Parsed<XlRate>, Error> {
     let mut notes = Vec::new();
     let value = read_xl(text, &mut notes).map_err(|flaw| flaw.error(text))?;
-    Ok(Parsed { value, notes: notes.into_iter().map(|flaw| flaw.diagnostic(text)).collect() })
+    Ok(Parsed { value, notes: findings(notes, text) })
 }
 
 /// Reads the value of `rate=` as xend did; `None` is no limit, which it took every text for that it could not read.

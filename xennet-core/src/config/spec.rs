@@ -1,8 +1,7 @@
 //! One vif spec in the strict dialect. This is the path that must be fast: one pass, positions only where one is told.
 
-use super::Parsed;
 use super::hint::unknown_item;
-use crate::error::Diagnostic;
+use super::{Parsed, findings};
 use crate::model::flaw::{Flaw, decimal, quoted};
 use crate::model::vif::read_networks;
 use crate::model::{
@@ -36,7 +35,7 @@ pub(super) fn read(text: &str) -> Result<Parsed<VifSpec>, Box<Flaw>> {
     }
     let notes = std::mem::take(&mut builder.notes);
     let value = builder.finish()?;
-    Ok(Parsed { value, notes: notes.into_iter().map(|flaw| flaw.diagnostic(text)).collect::<Vec<Diagnostic>>() })
+    Ok(Parsed { value, notes: findings(notes, text) })
 }
 
 /// The keys, as bits of [`Builder::seen`].

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::syntax::{self, Atom, Setting, Value};
 use super::xl::{self, XlNic};
-use super::{Dialect, Parsed, parse_vif, python};
+use super::{Dialect, Parsed, findings, parse_vif, python};
 use crate::error::{Diagnostic, Error};
 use crate::model::flaw::{Flaw, quoted};
 use crate::model::{DevId, VifSpec};
@@ -47,7 +47,7 @@ pub fn parse_vif_list(text: &str, dialect: Dialect) -> Result<Parsed<Vec<VifSpec
         unique(&items, &specs).map_err(|flaw| flaw.error(text))?;
     }
     one_nic_in_pieces(&items, &mut notes);
-    Ok(Parsed { value: specs, notes: diagnostics(notes, text) })
+    Ok(Parsed { value: specs, notes: findings(notes, text) })
 }
 
 /// Reads the vifs of a domain's config file as `xl create` does and gives what it would hand to libxl.
@@ -67,11 +67,7 @@ pub fn parse_vif_list_xl(text: &str) -> Result<Parsed<Vec<XlNic>>, Error> {
         nics.push(nic);
     }
     one_nic_in_pieces(&items, &mut notes);
-    Ok(Parsed { value: nics, notes: diagnostics(notes, text) })
-}
-
-fn diagnostics(notes: Vec<Flaw>, text: &str) -> Vec<Diagnostic> {
-    notes.into_iter().map(|flaw| flaw.diagnostic(text)).collect()
+    Ok(Parsed { value: nics, notes: findings(notes, text) })
 }
 
 fn flaw_of(d: Diagnostic) -> Box<Flaw> {

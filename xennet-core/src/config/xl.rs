@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use super::hint::unknown_item;
 use super::number::strtoul;
-use super::{Parsed, rate, spec};
-use crate::error::{Diagnostic, Error};
+use super::{Parsed, findings, rate, spec};
+use crate::error::Error;
 use crate::model::flaw::{Flaw, quoted};
 use crate::model::vif::{Trust, read_networks};
 use crate::model::{
@@ -185,7 +185,7 @@ pub(super) fn read(text: &str) -> Result<Parsed<XlNic>, Box<Flaw>> {
     let mut nic = XlNic { devid: Some(0), ..XlNic::default() };
     let mut notes = Vec::new();
     read_items(text, &mut nic, &mut notes)?;
-    Ok(Parsed { value: nic, notes: notes.into_iter().map(|flaw| flaw.diagnostic(text)).collect::<Vec<Diagnostic>>() })
+    Ok(Parsed { value: nic, notes: findings(notes, text) })
 }
 
 /// Reads the items of one spec into `nic`, as `xl create` does: complaints do not stop it.
@@ -437,6 +437,6 @@ pub(super) fn mac(text: &str) -> Result<Parsed<MacAddr>, Error> {
     no_nul(text)
         .and_then(|()| read_mac(text, &mut mac, &mut |flaw| notes.push(*flaw)))
         .map_err(|flaw| flaw.error(text))?;
-    let notes = notes.into_iter().map(|flaw: Flaw| flaw.diagnostic(text)).collect();
+    let notes = findings(notes, text);
     Ok(Parsed { value: mac.unwrap_or(MacAddr::ZERO), notes })
 }

@@ -2,7 +2,7 @@
 //! dialect (xm checked none).
 
 use super::spec::Builder;
-use super::{Parsed, rate};
+use super::{Parsed, findings, rate};
 use crate::model::VifSpec;
 use crate::model::flaw::{Flaw, quoted};
 
@@ -22,7 +22,7 @@ pub(super) fn read(text: &str) -> Result<Parsed<VifSpec>, Box<Flaw>> {
         at += part.len() + 1;
     }
     let notes = std::mem::take(&mut builder.notes);
-    Ok(Parsed { value: builder.finish()?, notes: notes.into_iter().map(|flaw| flaw.diagnostic(text)).collect() })
+    Ok(Parsed { value: builder.finish()?, notes: findings(notes, text) })
 }
 
 /// Takes one item, with blanks where xm allowed them; `at` is where `part` starts.
