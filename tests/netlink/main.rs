@@ -1,5 +1,5 @@
-//! The netlink backend against the real kernel: every kind of step is applied and read back, every part is looked at, and
-//! refusals come with the kernel's own words. Links are made of what every kernel has: bridges and veths.
+//! The netlink backend against the real kernel: every kind of step is applied and read back, every part is looked at,
+//! and refusals come with the kernel's own words. Links are made of what every kernel has: bridges and veths.
 
 mod objects;
 mod refusals;

@@ -4,7 +4,7 @@ use rustix::mount::MountFlags;
 use xennet_cli::sandbox::namespace::{self, NetNs};
 use xennet_core::Errno;
 use xennet_core::backend::{Backend, BackendError};
-use xennet_core::snapshot::{Family, FdbEntry, FdbKind, Part, PortVlan, Route, Scope, SysctlKey};
+use xennet_core::snapshot::{Family, FdbEntry, FdbKind, NextHop, Part, PortVlan, Route, Scope, SysctlKey};
 use xennet_core::step::{
     AddrStep, BridgeChange, LinkChange, LinkRef, LinkStep, NewLink, PortChange, PortStep, RouteStep, Step,
     StoreTransaction, SysctlStep,
@@ -223,6 +223,30 @@ fn settings_of_another_namespace_are_not_touched_by_mistake() {
             })
             .unwrap();
         assert_eq!(std::fs::read_to_string("/proc/sys/net/ipv4/ip_forward").unwrap(), "0\n");
+    });
+}
+
+/// What no message can say does not become another message.
+#[test]
+fn what_does_not_fit_into_a_message() {
+    in_netns("refusals::what_does_not_fit_into_a_message", || {
+        let mut kernel = Kernel::open();
+        for (length, errno) in [(300, Errno::EINVAL), (65_000, Errno::EINVAL), (70_000, Errno::EMSGSIZE)] {
+            let change = LinkChange { alias: Some("x".repeat(length)), ..LinkChange::default() };
+            let e = kernel.try_apply(set("lo", change)).unwrap_err();
+            assert!(e.errno == errno || length < 70_000 && e.errno == Errno::ERANGE, "{length}: {e}");
+        }
+        let mut label = address("lo", "192.0.2.1/32");
+        label.label = Some("a".repeat(100_000));
+        assert_eq!(kernel.try_apply(Step::Addr(AddrStep::Add(label))).unwrap_err().errno, Errno::ERANGE);
+        let hop = |weight| NextHop { link: Some(name("lo")), gateway: None, weight, onlink: false };
+        let ways = |hops: Vec<NextHop>| {
+            let route = Route::to("192.0.2.0/24".parse().unwrap(), name("lo"));
+            Step::Route(RouteStep::Add(Route { link: None, next_hops: hops, ..route }))
+        };
+        assert_eq!(kernel.try_apply(ways(vec![hop(1); 5000])).unwrap_err().errno, Errno::EMSGSIZE);
+        assert_eq!(kernel.try_apply(ways(vec![hop(0)])).unwrap_err().errno, Errno::EINVAL);
+        assert_eq!(kernel.try_apply(ways(vec![hop(257)])).unwrap_err().errno, Errno::EINVAL);
     });
 }
 

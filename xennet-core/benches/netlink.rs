@@ -1,10 +1,11 @@
 //! What the netlink backend costs, beside the bare messages that it must send.
 //!
-//! `cargo bench -p xennet-core --bench netlink [PART OF A NAME]` runs everything in a user and network namespace of its own
-//! (made with util-linux's `unshare`): no root, nothing real is touched. Each line: median, fastest, 9 of 10 below, runs.
+//! `cargo bench -p xennet-core --bench netlink [PART OF A NAME]` runs everything in a user and network namespace of its
+//! own (made with util-linux's `unshare`): no root, nothing real is touched. Each line: median, fastest, 9 of 10 below,
+//! runs.
 //!
-//! *Bare* is what cannot be saved: the finished bytes of the messages, sent and answered over a socket without any check.
-//! The bridge itself is O(ports) per change, so the two sizes tell the kernel's growth from ours.
+//! *Bare* is what cannot be saved: the finished bytes of the messages, sent and answered over a socket without any
+//! check. The bridge itself is O(ports) per change, so the two sizes tell the kernel's growth from ours.
 
 use std::hint::black_box;
 use std::os::fd::AsFd;

@@ -73,7 +73,8 @@ mod tests {
     use super::super::wire::Messages;
     use super::*;
 
-    /// What Linux 6.18 answered to a RTM_SETLINK of a veth with an MTU of 10, with NETLINK_CAP_ACK and NETLINK_EXT_ACK on.
+    /// What Linux 6.18 answered to a RTM_SETLINK of a veth with an MTU of 10, with NETLINK_CAP_ACK and NETLINK_EXT_ACK
+    /// on.
     const REFUSED_MTU: &[u8] = &[
         72, 0, 0, 0, 2, 0, 0, 3, 7, 0, 0, 0, 152, 45, 0, 0, 234, 255, 255, 255, 40, 0, 0, 0, 19, 0, 5, 0, 7, 0, 0, 0,
         0, 0, 0, 0, 33, 0, 1, 0, 109, 116, 117, 32, 108, 101, 115, 115, 32, 116, 104, 97, 110, 32, 100, 101, 118, 105,

@@ -1,14 +1,15 @@
 //! The real kernel, over blocking netlink sockets of our own.
 //!
-//! Messages to the kernel are made with rtnetlink's types; answers are read by a walk of our own, because a listing must not
-//! fail for an attribute that nobody asked for, and because most of a link's kilobyte is of no interest here.
+//! Messages to the kernel are made with rtnetlink's types; answers are read by a walk of our own, because a listing
+//! must not fail for an attribute that nobody asked for, and because most of a link's kilobyte is of no interest here.
 //!
 //! # Namespaces
 //!
-//! A [`Netlink`] works on the network namespace that the calling thread was in when it was opened, and stays there when the
-//! thread moves on. Kernel settings are the exception: `/proc/sys/net` always shows those of the reading thread's namespace.
-//! To read or write another namespace's settings by mistake would be silent, so it is checked: from a thread that is
-//! elsewhere, settings are refused with `EXDEV`, and so is the first use of nftables, which opens its socket only then.
+//! A [`Netlink`] works on the network namespace that the calling thread was in when it was opened, and stays there when
+//! the thread moves on. Kernel settings are the exception: `/proc/sys/net` always shows those of the reading thread's
+//! namespace. To read or write another namespace's settings by mistake would be silent, so it is checked: from a thread
+//! that is elsewhere, settings are refused with `EXDEV`, and so is the first use of nftables, which opens its socket
+//! only then.
 
 mod apply;
 mod extack;
@@ -53,7 +54,8 @@ impl Netlink {
 }
 
 impl Netlink {
-    /// The nftables socket. It has to be opened in the namespace of the others, so it is checked that we are still there.
+    /// The nftables socket. It has to be opened in the namespace of the others, so it is checked that we are still
+    /// there.
     fn nft(&mut self) -> Result<&mut Nft, BackendError> {
         let opened = match self.nft.take() {
             Some(nft) => nft,
@@ -68,7 +70,8 @@ impl Netlink {
 
 impl Backend for Netlink {
     fn capabilities(&self) -> Capabilities {
-        // Asking for the number of the current ruleset changes nothing, and tells whether the kernel has nftables and lets us.
+        // Asking for the number of the current ruleset changes nothing, and tells whether the kernel has nftables and
+        // lets us.
         let nft = Nft::open().is_ok_and(|mut nft| nft.generation().is_ok());
         Capabilities { name: "netlink", bridge_vlan: None, nft, xenstore: false }
     }

@@ -1,8 +1,8 @@
 //! One blocking netlink socket, whatever the protocol: send, read the answer, check that it is the answer.
 //!
 //! The kernel works a request off while it is sent, so the answer is there when `send` returns: a request costs two
-//! system calls. Waiting for it is bounded all the same ([`DEADLINE`]); waiting for the kernel's own locks within `send`
-//! cannot be bounded by anybody.
+//! system calls. Waiting for it is bounded all the same ([`DEADLINE`]); waiting for the kernel's own locks within
+//! `send` cannot be bounded by anybody.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
@@ -20,8 +20,8 @@ use crate::error::Errno;
 /// How long an answer is waited for. The kernel answers within `send`; only a lost answer takes this long.
 const DEADLINE: Duration = Duration::from_secs(5);
 
-/// Room for one datagram. The kernel lists in pieces of at most 32 KiB (`netlink_dump`); a single object is smaller than
-/// 64 KiB, the most that an attribute can say of its length.
+/// Room for one datagram. The kernel lists in pieces of at most 32 KiB (`netlink_dump`); a single object is smaller
+/// than 64 KiB, the most that an attribute can say of its length.
 const ROOM: usize = 128 * 1024;
 
 /// How often a listing is begun anew when what it lists changes meanwhile.
@@ -139,11 +139,11 @@ impl Socket {
         self.batch(message).map_err(|refused| refused.refusal)
     }
 
-    /// Sends several messages in one datagram; waits for one answer to each that has `ACK` among its flags, and at least one
-    /// must have. `REQUEST` is added to each.
+    /// Sends several messages in one datagram; waits for one answer to each that has `ACK` among its flags, and at
+    /// least one must have. `REQUEST` is added to each.
     ///
-    /// No more than 128 answers fit into the default receive buffer. NETLINK_ROUTE goes on behind a refused message and keeps
-    /// what it did; NETLINK_NETFILTER does all or nothing.
+    /// No more than 128 answers fit into the default receive buffer. NETLINK_ROUTE goes on behind a refused message and
+    /// keeps what it did; NETLINK_NETFILTER does all or nothing.
     ///
     /// # Errors
     /// The first message that was refused.
@@ -204,8 +204,8 @@ impl Socket {
         }
     }
 
-    /// Asks for a listing and reads every object of it. `DUMP` is added to the flags. A listing that the kernel marks as
-    /// interrupted is thrown away and begun anew, up to [`TRIES`] times: the one place where this is done.
+    /// Asks for a listing and reads every object of it. `DUMP` is added to the flags. A listing that the kernel marks
+    /// as interrupted is thrown away and begun anew, up to [`TRIES`] times: the one place where this is done.
     ///
     /// # Errors
     /// The kernel's refusal; `EINTR` for a listing that was interrupted again and again.
@@ -295,8 +295,8 @@ fn add_flags(message: &mut [u8], flags: u16) {
     }
 }
 
-/// Gives the messages of a datagram their sequence numbers, from `seq`, and the flag `REQUEST`. Returns how many they are,
-/// and how many of them want an acknowledgement.
+/// Gives the messages of a datagram their sequence numbers, from `seq`, and the flag `REQUEST`. Returns how many they
+/// are, and how many of them want an acknowledgement.
 fn number(datagram: &mut [u8], mut seq: u32) -> Result<(u32, u32), Refusal> {
     let (mut count, mut acks) = (0_u32, 0_u32);
     let mut rest = datagram;

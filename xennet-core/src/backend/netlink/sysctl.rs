@@ -1,9 +1,9 @@
 //! Kernel settings, as files below `/proc/sys`.
 //!
 //! `/proc/sys/net` shows the settings of the network namespace of the *reading thread*
-//! (`net/sysctl_net.c`, `net_ctl_header_lookup`), not of the process and not of the mount. A netlink socket however stays in
-//! the namespace where it was opened. To read or write another namespace's settings by mistake would be silent, so the two
-//! are compared first.
+//! (`net/sysctl_net.c`, `net_ctl_header_lookup`), not of the process and not of the mount. A netlink socket however
+//! stays in the namespace where it was opened. To read or write another namespace's settings by mistake would be
+//! silent, so the two are compared first.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};

@@ -21,8 +21,12 @@ use crate::error::Errno;
 use crate::snapshot::{Address, Family, Neighbour, NeighbourKind, NextHop, Route, RouteKind, Rule, RuleAction};
 use crate::step::{AddrStep, NeighStep, RouteStep, RuleStep};
 
-/// The longest label (`IFNAMSIZ` without the final zero): a longer one does not reach the kernel, which would say `ERANGE`.
+/// The longest label (`IFNAMSIZ` without the final zero): a longer one does not reach the kernel, which would say
+/// `ERANGE`.
 const LABEL: usize = 15;
+
+/// The most ways of a route: an attribute holds 64 KiB, a way takes up to 32 bytes, and the kernel has its own limits.
+const WAYS: usize = 1024;
 
 fn family_of(address: &IpAddr) -> AddressFamily {
     if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 }
@@ -126,6 +130,10 @@ fn route_message(netlink: &Netlink, route: &Route) -> Result<RouteMessage, Refus
     attributes.extend(route.source.map(|source| RouteAttribute::PrefSource(source.into())));
     if let Some(mtu) = route.mtu {
         attributes.push(RouteAttribute::Metrics(vec![RouteMetric::Mtu(mtu)]));
+    }
+    if route.next_hops.len() > WAYS {
+        return Err(Refusal::new(Errno::EMSGSIZE)
+            .with_message(format!("a route has at most {WAYS} ways, this one has {}", route.next_hops.len())));
     }
     if !route.next_hops.is_empty() {
         let hops = route.next_hops.iter().map(|hop| next_hop(netlink, &destination, hop));

@@ -15,7 +15,8 @@ use crate::step::{BridgeChange, LinkChange, LinkStep, NewLink, NewMaster};
 
 const IFLA_IFALIAS: u16 = 20;
 
-/// The longest text in an attribute, whose length has 16 bits. The kernel takes far less; this is what can be asked at all.
+/// The longest text in an attribute, whose length has 16 bits. The kernel takes far less; this is what can be asked at
+/// all.
 const LONGEST: usize = 0xffff - 8;
 
 pub(super) fn apply(netlink: &mut Netlink, step: &LinkStep) -> Result<(), Refusal> {

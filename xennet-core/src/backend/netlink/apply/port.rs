@@ -68,7 +68,8 @@ fn settings(change: &PortChange) -> Vec<InfoBridgePort> {
     data
 }
 
-/// A VLAN of a port or of a bridge. The kernel wants to be told which of the two it is (`BRIDGE_FLAGS_SELF`), so it is asked.
+/// A VLAN of a port or of a bridge. The kernel wants to be told which of the two it is (`BRIDGE_FLAGS_SELF`), so it is
+/// asked.
 fn vlan_message(netlink: &mut Netlink, port: &LinkRef, vlan: &PortVlan) -> Result<LinkMessage, Refusal> {
     let which = port.index.map_or(Which::Name(port.name), Which::Index);
     let (index, bridge) = whether_bridge(netlink, which, &port.name)?;
@@ -87,8 +88,8 @@ fn vlan_message(netlink: &mut Netlink, port: &LinkRef, vlan: &PortVlan) -> Resul
     Ok(message)
 }
 
-/// A forwarding entry, at a port (`NTF_MASTER`: kept by its bridge) or at a bridge itself (`NTF_SELF`). At a port `NTF_SELF`
-/// would add the address to those that the link itself listens to.
+/// A forwarding entry, at a port (`NTF_MASTER`: kept by its bridge) or at a bridge itself (`NTF_SELF`). At a port
+/// `NTF_SELF` would add the address to those that the link itself listens to.
 fn fdb_message(netlink: &mut Netlink, entry: &FdbEntry) -> Result<NeighbourMessage, Refusal> {
     let (index, bridge) = whether_bridge(netlink, Which::Name(entry.link), &entry.link)?;
     let mut message = NeighbourMessage::default();

@@ -69,8 +69,8 @@ pub(crate) struct Told {
     pub(crate) peer: Option<Option<u32>>,
 }
 
-/// The name of a link, as far as our rules take it. The kernel also takes bytes that could move a terminal; such a link is
-/// shown by a question mark and its number, a name that it is not found under.
+/// The name of a link, as far as our rules take it. The kernel also takes bytes that could move a terminal; such a link
+/// is shown by a question mark and its number, a name that it is not found under.
 pub(crate) fn name(bytes: &[u8], index: u32) -> IfName {
     std::str::from_utf8(bytes)
         .ok()

@@ -109,8 +109,8 @@ impl Netlink {
         }
     }
 
-    /// One link; `None` if there is none. The kernel also finds a link by one of its alternative names (`ip link property
-    /// add`); it answers with the link's name.
+    /// One link; `None` if there is none. The kernel also finds a link by one of its alternative names (`ip link
+    /// property add`); it answers with the link's name.
     pub(super) fn fetch_link(&mut self, which: Which) -> Result<Option<link::Told>, Refusal> {
         if matches!(which, Which::Index(index) if !is_number(index)) {
             return Ok(None);

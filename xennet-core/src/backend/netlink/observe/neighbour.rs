@@ -1,7 +1,8 @@
 //! Neighbours, forwarding entries of bridges, VLANs of bridge ports.
 //!
 //! Source: `include/uapi/linux/neighbour.h`, `net/core/neighbour.c` (`neigh_fill_info`, `pneigh_fill_info`),
-//! `net/bridge/br_fdb.c` (`fdb_fill_info`), `include/uapi/linux/if_bridge.h` (`struct br_vlan_msg`), `net/bridge/br_vlan.c`.
+//! `net/bridge/br_fdb.c` (`fdb_fill_info`), `include/uapi/linux/if_bridge.h` (`struct br_vlan_msg`),
+//! `net/bridge/br_vlan.c`.
 
 use std::collections::BTreeSet;
 
@@ -70,8 +71,8 @@ pub(crate) fn read(body: &[u8], mut name: impl FnMut(u32) -> Option<IfName>) -> 
     Some(Neighbour { link: name(header.index)?, address, kind })
 }
 
-/// Reads the body of an `RTM_NEWNEIGH` about a forwarding entry. `None` for learned ones, and for the list of addresses that
-/// a link itself listens to, which comes in the same listing.
+/// Reads the body of an `RTM_NEWNEIGH` about a forwarding entry. `None` for learned ones, and for the list of addresses
+/// that a link itself listens to, which comes in the same listing.
 pub(crate) fn read_fdb(body: &[u8], mut name: impl FnMut(u32) -> Option<IfName>) -> Option<FdbEntry> {
     let header = header(body)?;
     if header.family != AF_BRIDGE || header.flags & (NTF_SELF | NTF_EXT_LEARNED) != 0 {

@@ -37,8 +37,9 @@ const RTA_TABLE: u16 = 15;
 const RTA_VIA: u16 = 18;
 const RTAX_MTU: u16 = 2;
 
-/// Reads the body of an `RTM_NEWROUTE`; `name` tells the name of a link. `None` for routes that are not state (the kernel's
-/// own table, cached ones) and for those that a [`Route`] cannot say: other families, IPv6 routes chosen by source.
+/// Reads the body of an `RTM_NEWROUTE`; `name` tells the name of a link. `None` for routes that are not state (the
+/// kernel's own table, cached ones) and for those that a [`Route`] cannot say: other families, IPv6 routes chosen by
+/// source.
 pub(crate) fn read(body: &[u8], mut name: impl FnMut(u32) -> Option<IfName>) -> Option<Route> {
     let [family, prefix, source_prefix, tos, table, protocol, scope, kind]: [u8; 8] = body.get(..8)?.try_into().ok()?;
     let flags = wire::u32(body.get(8..)?)?;
