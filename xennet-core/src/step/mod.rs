@@ -14,8 +14,8 @@ use crate::snapshot::{
 };
 
 pub use nft::*;
-pub(crate) use rules::appear;
 pub use rules::step;
+pub(crate) use rules::{appear, vanish};
 
 /// A link as a step names it.
 ///

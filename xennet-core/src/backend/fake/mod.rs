@@ -223,6 +223,16 @@ impl Fake {
         self.add_hardware(id.vif_name(), vif());
     }
 
+    /// A vif goes, with all that hangs on it, as netback takes it away when its domain ends. Nothing happens if there is none.
+    ///
+    /// No step does this: the kernel refuses to delete a vif, which has no `dellink` operation, with `EOPNOTSUPP`.
+    pub fn remove_vif(&mut self, id: VifId) {
+        let name = id.vif_name();
+        if self.world.links.contains_key(&name) {
+            step::vanish(&mut self.world, &name);
+        }
+    }
+
     /// The world as a JSON document, to be [loaded](Self::load) later.
     pub fn save(&self) -> String {
         serde_json::to_string_pretty(&self.world).expect("a world holds only what JSON can say")

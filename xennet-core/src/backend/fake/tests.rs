@@ -130,3 +130,19 @@ fn changes_are_told_with_their_signs() {
         ]
     );
 }
+
+#[test]
+fn netback_takes_a_vif_away_which_no_step_can() {
+    let mut f = Fake::example();
+    let before = f.clone();
+    let (id, vif) = (VifId::from_vif_name("vif3.0").unwrap(), LinkRef::named(name("vif3.0")));
+    let master = Some(step::NewMaster::Bridge(LinkRef::named(name("xenbr0"))));
+    let change = LinkChange { master, up: Some(true), ..LinkChange::default() };
+    f.apply(&Step::Link(LinkStep::Set { link: vif, change })).unwrap();
+    let refused = f.apply(&Step::Link(LinkStep::Delete { link: vif })).unwrap_err();
+    assert_eq!(refused.errno, Errno::EOPNOTSUPP);
+    f.remove_vif(id);
+    assert_eq!(before.world().changes(f.world()), []);
+    f.remove_vif(id);
+    assert!(f.apply(&Step::Link(LinkStep::Delete { link: vif })).is_err(), "it does not come back by itself");
+}

@@ -403,7 +403,7 @@ fn delete(w: &mut World<'_>, name: &IfName) -> Result<(), Errno> {
 }
 
 /// `unregister_netdevice`: a link goes with all that hangs on it.
-fn unregister(w: &mut World<'_>, name: &IfName) {
+pub(super) fn unregister(w: &mut World<'_>, name: &IfName) {
     if let Some(master) = w.now.links.get(name).and_then(|l| l.master) {
         let _ = del_port(w, &master, name);
     }

@@ -59,6 +59,11 @@ pub(crate) fn appear(world: &mut Snapshot, name: IfName, link: Link) {
     link::register(&mut World { now: world, implied: Vec::new() }, name, link);
 }
 
+/// A link goes that no step removes: hardware that is pulled out, or a vif whose domain has ended.
+pub(crate) fn vanish(world: &mut Snapshot, name: &IfName) {
+    link::unregister(&mut World { now: world, implied: Vec::new() }, name);
+}
+
 /// The world that a step changes, and what it did unasked so far.
 struct World<'a> {
     now: &'a mut Snapshot,
