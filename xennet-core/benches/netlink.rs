@@ -1,11 +1,10 @@
 //! What the netlink backend costs, beside the bare messages that it must send.
 //!
-//! `cargo bench -p xennet-core --bench netlink [PART OF A NAME]` runs everything in a user and network namespace of its
-//! own (made with util-linux's `unshare`): no root, nothing real is touched. Each line: median, fastest, 9 of 10 below,
-//! runs.
+//! `cargo bench -p xennet-core --bench netlink [PART OF A NAME]` runs everything in a user and network namespace of its own
+//! (made with util-linux's `unshare`): no root, nothing real is touched. Each line: median, fastest, 9 of 10 below, runs.
 //!
-//! *Bare* is what cannot be saved: the finished bytes of the messages, sent and answered over a socket without any
-//! check. The bridge itself is O(ports) per change, so the two sizes tell the kernel's growth from ours.
+//! *Bare* is what cannot be saved: the finished bytes of the messages, sent and answered over a socket without any check.
+//! The bridge itself is O(ports) per change, so the two sizes tell the kernel's growth from ours.
 
 use std::hint::black_box;
 use std::os::fd::AsFd;
@@ -22,11 +21,10 @@ use rtnetlink::sys;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 use xennet_core::backend::Backend;
 use xennet_core::backend::netlink::Netlink;
-use xennet_core::snapshot::{AddrGenMode, Address, Family, Part, Route, Scope, SysctlKey};
-use xennet_core::step::{
-    AddrStep, LinkChange, LinkRef, LinkStep, NewLink, NewMaster, PortChange, PortStep, RouteStep, Step,
-};
-use xennet_core::{IfName, MacAddr};
+use xennet_core::exec::{Journal as _, StateDir, Subject, observe_for};
+use xennet_core::snapshot::{AddrGenMode, Address, Family, Part, Scope, SysctlKey};
+use xennet_core::step::{AddrStep, LinkChange, LinkRef, LinkStep, NewLink, NewMaster, PortChange, PortStep, Step};
+use xennet_core::{Attach, Attachment, DevId, DomId, Host, IfName, Intent, MacAddr, VifId, VifSpec, plan};
 
 /// Tells the program that it runs in its own namespaces already.
 const INSIDE: &str = "XENNET_BENCH_INSIDE";
@@ -126,7 +124,7 @@ fn world(ports: usize) -> World {
     apply(Step::Link(LinkStep::Create { name: bridge, kind: NewLink::Bridge, change: LinkChange::default() }));
     apply(set(bridge, quiet()));
     for port in 0..=ports {
-        let (near, far) = (name(&format!("a{ports}.{port}")), name(&format!("b{ports}.{port}")));
+        let (near, far) = (name(&format!("vif{ports}.{port}")), name(&format!("far{ports}.{port}")));
         let kind = NewLink::Veth { peer: far };
         apply(Step::Link(LinkStep::Create { name: near, kind, change: LinkChange::default() }));
         if port > 0 {
@@ -134,7 +132,7 @@ fn world(ports: usize) -> World {
             apply(set(near, LinkChange { master: Some(NewMaster::Bridge(LinkRef::named(bridge))), ..quiet() }));
         }
     }
-    let vif = name(&format!("a{ports}.0"));
+    let vif = name(&format!("vif{ports}.0"));
     let mut number = |link: IfName| {
         let seen = netlink.observe(&Scope::from_iter([Part::Link(link)])).expect("the bench's own world");
         LinkRef { name: link, index: seen.links.get(&link).map(|l| l.index) }
@@ -198,8 +196,9 @@ fn run(only: String) {
         if wanted("attach") {
             let messages = attach_bytes(&world);
             let steps = attach(&world);
-            // In turn, so that a slow moment of the machine meets both.
+            // In turn, so that a slow moment of the machine meets all of them.
             let (mut bare_times, mut our_times) = (Vec::new(), Vec::new());
+            let mut whole = Whole::new(ports, &world);
             for _ in 0..runs {
                 undo.apply(&leave).expect("detach");
                 bare_times.push(timed(&mut || assert!(messages.iter().all(|m| bare.exchange(m) == 0))));
@@ -207,6 +206,10 @@ fn run(only: String) {
                 our_times.push(timed(&mut || {
                     steps.iter().for_each(|step| world.netlink.apply(step).expect("attach"));
                 }));
+                undo.apply(&leave).expect("detach");
+                whole.attach();
+                undo.apply(&leave).expect("detach");
+                whole.phases(&mut world.netlink);
             }
             undo.apply(&leave).expect("detach");
             let bare = tell(&format!("attach, bare messages, {ports} ports"), bare_times);
@@ -216,6 +219,7 @@ fn run(only: String) {
                 format!("  steps / bare, {ports} ports"),
                 ours.as_secs_f64() / bare.as_secs_f64()
             );
+            whole.tell(ports, bare);
         }
         if wanted("observe") {
             observe(&mut world, ports);
@@ -226,13 +230,91 @@ fn run(only: String) {
     }
 }
 
+/// The whole attach, as a toolstack calls it, and its parts each by itself.
+struct Whole {
+    host: Host,
+    state: StateDir,
+    id: VifId,
+    spec: VifSpec,
+    intent: Intent,
+    total: Vec<Duration>,
+    parts: [(&'static str, Vec<Duration>); 5],
+}
+
+impl Whole {
+    fn new(ports: usize, world: &World) -> Self {
+        // A tmpfs, as /run is.
+        let state = StateDir::at(format!("/dev/shm/xennet-bench-{}", std::process::id()));
+        let host = Host::with_backend(Box::new(Netlink::open().expect("netlink"))).with_state_dir(state.clone());
+        let domid = DomId::new(u32::try_from(ports).expect("few ports")).expect("a domain's number");
+        let id = VifId::new(domid, DevId::FIRST);
+        let spec = format!("mac=00:16:3e:01:02:03,bridge={},isolated", world.bridge.name).parse().expect("a spec");
+        let attachment = Attachment::Bridge { bridge: world.bridge.name, vlan: None, isolated: true };
+        let intent = Intent::Attach(Attach { attachment, ..Attach::to_bridge(id, world.bridge.name) });
+        let parts = ["observe", "plan", "journal", "apply", "verify"].map(|what| (what, Vec::new()));
+        Whole { host, state, id, spec, intent, total: Vec::new(), parts }
+    }
+
+    fn attach(&mut self) {
+        self.state.forget(Subject::Vif(self.id)).expect("the bench's own state");
+        let (host, id, spec) = (&mut self.host, self.id, &self.spec);
+        self.total.push(timed(&mut || assert_eq!(host.attach(id.domid, spec).expect("attach").steps, 2)));
+    }
+
+    /// The same calls that `Host::attach` makes, with a clock between them.
+    fn phases(&mut self, on: &mut Netlink) {
+        let subject = Subject::Vif(self.id);
+        let mut clock = Instant::now();
+        let mut lap = || {
+            let now = Instant::now();
+            let lap = now - clock;
+            clock = now;
+            lap
+        };
+        let seen = observe_for(&self.intent, on).expect("observe");
+        let observe = lap();
+        let way = plan::plan(&self.intent, &seen).expect("plan");
+        let planned = lap();
+        let lock = self.state.lock(subject, Duration::from_secs(1)).expect("lock");
+        let mut journal = self.state.journal(subject, None, None);
+        journal.begin(&way).expect("journal");
+        let mut written = lap();
+        for step in way.steps() {
+            on.apply(&step.step).expect("apply");
+        }
+        let applied = lap();
+        let seen = observe_for(&self.intent, on).expect("observe");
+        assert!(plan::plan(&self.intent, &seen).expect("plan").is_empty());
+        let verified = lap();
+        journal.commit().expect("journal");
+        drop(lock);
+        written += lap();
+        for ((_, times), time) in self.parts.iter_mut().zip([observe, planned, written, applied, verified]) {
+            times.push(time);
+        }
+    }
+
+    fn tell(self, ports: usize, bare: Duration) {
+        for (what, times) in self.parts {
+            tell(&format!("  of it: {what}, {ports} ports"), times);
+        }
+        let total = tell(&format!("attach, all of it in process, {ports} ports"), self.total);
+        println!(
+            "{:<58} {:>9.2}",
+            format!("  all of it / bare, {ports} ports"),
+            total.as_secs_f64() / bare.as_secs_f64()
+        );
+        std::fs::remove_dir_all(self.state.path()).expect("the bench's own state");
+    }
+}
+
 /// Looking at what an attach needs to know, in a host with this many ports.
 fn observe(world: &mut World, ports: usize) {
     let vif = world.vif.name;
     let key = SysctlKey::conf(Family::Ipv4, &vif, "proxy_arp");
     let parts = [
         ("one link without a master", Scope::from_iter([Part::Link(vif)])),
-        ("a port and its bridge", Scope::from_iter([Part::Link(name(&format!("a{ports}.1")))])),
+        ("a port and its bridge", Scope::from_iter([Part::Link(name(&format!("vif{ports}.1")))])),
         ("vif and bridge", Scope::from_iter([Part::Link(vif), Part::Link(world.bridge.name)])),
         ("one link by number", Scope::from_iter([Part::LinkIndex(world.vif.index.unwrap_or(0))])),
         ("a missing link", Scope::from_iter([Part::Link(name("vif99.0"))])),
@@ -292,26 +374,6 @@ fn requests() {
         netlink.apply(&add).expect("add");
         netlink.apply(&del).expect("del");
     });
-    let far =
-        |last: u32| Route::to(format!("10.0.{}.{}/32", last / 256, last % 256).parse().expect("a literal"), name("lo"));
-    netlink
-        .apply(&Step::Link(LinkStep::Set {
-            link: LinkRef::named(name("lo")),
-            change: LinkChange { up: Some(true), ..LinkChange::default() },
-        }))
-        .expect("up");
-    for routes in [10, 1000] {
-        for last in 0..routes {
-            netlink.apply(&Step::Route(RouteStep::Add(far(last)))).expect("add");
-        }
-        let scope = Scope::from_iter([Part::Route(far(7).destination)]);
-        measure(&format!("requests: the routes to one place, among {routes}"), 1_000, || {
-            black_box(netlink.observe(&scope).expect("observe"));
-        });
-        for last in 0..routes {
-            netlink.apply(&Step::Route(RouteStep::Del(far(last)))).expect("del");
-        }
-    }
     measure("requests: opening the backend", 2_000, || {
         black_box(Netlink::open().expect("netlink"));
     });

@@ -1,1 +1,384 @@
-//! Carrying a plan out: apply, verify, restore; journal, lock, recovery.
+//! Carrying a plan out: apply, verify, restore; the journal that survives a crash; the lock.
+//!
+//! *Atomic* means here: a call either reaches the verified wanted state, or restores the observed earlier state and says
+//! which; nft and xenstore parts are single transactions; between two steps others can see intermediate states, ordered
+//! so that by our model none of them cuts this domain off; after a crash the journal lets the next run restore or finish.
+//! Not restorable: interface indexes, learned forwarding entries, connection tracking, lifetimes.
+
+mod journal;
+mod lock;
+mod state;
+
+use std::fmt;
+
+use crate::backend::{Backend, BackendError, Capabilities};
+use crate::error::{Errno, Error, ErrorKind};
+use crate::model::Intent;
+use crate::plan::{self, Goal, Plan};
+use crate::snapshot::{Change, Scope, Snapshot};
+use crate::step::Step;
+
+pub use journal::{Entry, Journal, MemoryJournal, Subject};
+pub use lock::Lock;
+pub use state::{DirJournal, StateDir};
+
+/// How much the caller knows about the time between observation and application.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Freshness {
+    /// The plan may be old (shown to a person, sent over a wire): look again, and refuse if anything differs.
+    Check,
+    /// The caller observed, planned and applies under one lock.
+    JustObserved,
+}
+
+/// What was done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Applied {
+    /// How many steps were carried out; 0 if everything was as wanted already.
+    pub steps: usize,
+    /// The state that was read back afterwards.
+    pub after: Snapshot,
+}
+
+impl Applied {
+    pub(crate) fn nothing(now: Snapshot) -> Self {
+        Applied { steps: 0, after: now }
+    }
+}
+
+/// Why a plan was not carried out, and what state the system is in.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum ApplyError {
+    /// The system is no longer as it was when the plan was made. Nothing was done.
+    Stale(Vec<Change>),
+    /// The backend cannot do this step at all. Nothing was done.
+    Unsupported {
+        /// The step, from 0.
+        step: usize,
+        /// What it is.
+        what: String,
+    },
+    /// The journal could not be written. Nothing was done.
+    Journal(Error),
+    /// Looking at the system failed before the first step. Nothing was done.
+    Observe(BackendError),
+    /// A step was refused.
+    Failed {
+        /// Which, from 0.
+        step: usize,
+        /// Of how many.
+        of: usize,
+        /// The step in words.
+        what: String,
+        /// The kernel's refusal.
+        cause: Box<BackendError>,
+        /// What state the system is in.
+        recovery: Recovery,
+    },
+    /// All steps were accepted, but what was read back is not what was wanted.
+    NotVerified {
+        /// The steps that a new plan would still need, or why there is none.
+        missing: Vec<String>,
+        /// What state the system is in.
+        recovery: Recovery,
+    },
+}
+
+/// What state a failed application left the system in. It is part of the failure, so that no message can forget it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Recovery {
+    /// As it was before, read back and compared.
+    Restored {
+        /// How many steps it took.
+        steps_undone: usize,
+    },
+    /// Not as before.
+    Incomplete {
+        /// What differs from before.
+        left: Vec<Change>,
+        /// What went wrong on the way back.
+        errors: Vec<BackendError>,
+    },
+}
+
+impl fmt::Display for Recovery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Recovery::Restored { steps_undone: 0 } => f.write_str("unchanged"),
+            Recovery::Restored { steps_undone: 1 } => f.write_str("restored, 1 step undone"),
+            Recovery::Restored { steps_undone } => write!(f, "restored, {steps_undone} steps undone"),
+            Recovery::Incomplete { left, errors } => {
+                f.write_str("not restored")?;
+                let mut sep = ": left ";
+                for change in left {
+                    write!(f, "{sep}{change}")?;
+                    sep = ", ";
+                }
+                sep = "; because ";
+                for error in errors {
+                    write!(f, "{sep}{error}")?;
+                    sep = ", ";
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Carries a plan out: journal, steps, verification; on any failure the way back.
+///
+/// An empty plan changes nothing and writes no journal.
+///
+/// # Errors
+/// [`ApplyError`]; after every variant but the last two nothing was changed, and those two say in [`Recovery`] what state
+/// the system is in.
+pub fn apply(
+    plan: &Plan,
+    on: &mut dyn Backend,
+    journal: &mut dyn Journal,
+    freshness: Freshness,
+) -> Result<Applied, ApplyError> {
+    if freshness == Freshness::Check {
+        let now = observe(plan.scope(), on).map_err(ApplyError::Observe)?;
+        let changes = plan.before().changes(&now);
+        if !changes.is_empty() {
+            return Err(ApplyError::Stale(changes));
+        }
+    }
+    if plan.is_empty() {
+        return Ok(Applied::nothing(plan.before().clone()));
+    }
+    can_do(plan, on)?;
+    journal.begin(plan).map_err(ApplyError::Journal)?;
+    let of = plan.steps().len();
+    for (at, planned) in plan.steps().iter().enumerate() {
+        if let Err(cause) = on.apply(&planned.step) {
+            let recovery = go_back(plan.before(), on);
+            settle(journal, &recovery);
+            return Err(ApplyError::Failed {
+                step: at,
+                of,
+                what: planned.step.to_string(),
+                cause: Box::new(cause),
+                recovery,
+            });
+        }
+    }
+    match verify(plan.goal(), on) {
+        Ok(after) => {
+            // The wanted state is reached and read back. A journal that cannot be closed is no reason to report failure:
+            // the next run finds it, sees the wanted state, and closes it.
+            let _ = journal.commit();
+            Ok(Applied { steps: of, after })
+        }
+        Err(missing) => {
+            let recovery = go_back(plan.before(), on);
+            settle(journal, &recovery);
+            Err(ApplyError::NotVerified { missing, recovery })
+        }
+    }
+}
+
+/// Closes the journal after a way back; an incomplete one stays open for `recover`.
+fn settle(journal: &mut dyn Journal, recovery: &Recovery) {
+    if matches!(recovery, Recovery::Restored { .. }) {
+        // As with `commit`: a journal that stays behind is closed by the next run.
+        let _ = journal.abandon();
+    }
+}
+
+/// Refuses steps that the backend cannot do at all, before the first one. The backend is asked only where it matters:
+/// finding out may cost a conversation with the kernel.
+fn can_do(plan: &Plan, on: &dyn Backend) -> Result<(), ApplyError> {
+    let mut capabilities = None;
+    for (step, planned) in plan.steps().iter().enumerate() {
+        let mut can = |what: fn(&Capabilities) -> bool| what(capabilities.get_or_insert_with(|| on.capabilities()));
+        let possible = match &planned.step {
+            Step::Nft(_) => can(|c| c.nft),
+            Step::Store(_) => can(|c| c.xenstore),
+            _ => true,
+        };
+        if !possible {
+            return Err(ApplyError::Unsupported { step, what: planned.step.to_string() });
+        }
+    }
+    Ok(())
+}
+
+/// Looks at everything that planning this intent needs, in as few looks as possible (one on the usual way).
+///
+/// # Errors
+/// As [`Backend::observe`].
+pub fn observe_for(intent: &Intent, on: &mut dyn Backend) -> Result<Snapshot, BackendError> {
+    let mut seen = Snapshot::default();
+    while let Some(scope) = plan::scope(intent, &seen) {
+        seen.merge(observe(&scope, on)?);
+    }
+    Ok(seen)
+}
+
+/// Looks at exactly these parts: links that a backend adds by itself to name a master are left out, so that two looks at
+/// the same scope can be compared.
+fn observe(scope: &Scope, on: &mut dyn Backend) -> Result<Snapshot, BackendError> {
+    let mut seen = on.observe(scope)?;
+    seen.prune();
+    Ok(seen)
+}
+
+/// Whether the goal is reached: a new plan from what is now has no steps. The answer is what was read, or what is missing.
+pub(crate) fn verify(goal: &Goal, on: &mut dyn Backend) -> Result<Snapshot, Vec<String>> {
+    let unread = |e: BackendError| vec![format!("reading the state back failed: {e}")];
+    let (now, again) = match goal {
+        Goal::Intent(intent) => {
+            let intent = intent.clone().fulfilled();
+            let now = observe_for(&intent, on).map_err(unread)?;
+            let again = plan::plan(&intent, &now);
+            (now, again)
+        }
+        Goal::Restore(target) => {
+            let now = observe(&target.scope, on).map_err(unread)?;
+            let again = plan::restore(target, &now);
+            (now, again)
+        }
+    };
+    match again {
+        Ok(plan) if plan.is_empty() => Ok(now),
+        Ok(plan) => Err(plan.steps().iter().map(|p| p.step.to_string()).collect()),
+        Err(e) => Err(vec![e.to_string()]),
+    }
+}
+
+/// The way back to an observed state: look, plan, apply; again if something else got in between.
+pub(crate) fn go_back(before: &Snapshot, on: &mut dyn Backend) -> Recovery {
+    let mut errors = Vec::new();
+    let mut undone = 0;
+    let mut left = Vec::new();
+    for _ in 0..3 {
+        let now = match observe(&before.scope, on) {
+            Ok(now) => now,
+            Err(e) => {
+                errors.push(e);
+                continue;
+            }
+        };
+        left = before.changes(&now);
+        if left.is_empty() {
+            return Recovery::Restored { steps_undone: undone };
+        }
+        let way = match plan::restore(before, &now) {
+            Ok(way) => way,
+            Err(e) => {
+                errors.push(BackendError::new(e.errno().unwrap_or(Errno::EIO), e.to_string()));
+                break;
+            }
+        };
+        if way.is_empty() {
+            break;
+        }
+        for planned in way.steps() {
+            match on.apply(&planned.step) {
+                Ok(()) => undone += 1,
+                Err(e) => {
+                    errors.push(e);
+                    break;
+                }
+            }
+        }
+    }
+    Recovery::Incomplete { left, errors }
+}
+
+/// What a refusal means to the caller.
+fn kind_of(cause: &BackendError) -> ErrorKind {
+    match cause.errno {
+        Errno::EPERM | Errno::EACCES => ErrorKind::Denied,
+        Errno::EROFS => ErrorKind::ReadOnly,
+        Errno::ENODEV => ErrorKind::LinkNotFound,
+        _ => ErrorKind::Kernel,
+    }
+}
+
+fn hint_for(kind: ErrorKind, cause: &BackendError) -> Option<String> {
+    match (kind, cause.errno) {
+        (ErrorKind::Denied, _) => {
+            Some("run it as root, or with the capability CAP_NET_ADMIN in this network namespace".into())
+        }
+        (ErrorKind::ReadOnly, _) => Some(
+            "/proc/sys is mounted read-only here (a container?): remount it writable, or run xennet on the host".into(),
+        ),
+        (ErrorKind::LinkNotFound, _) => {
+            Some(format!("{} went away meanwhile; is the domain still running?", cause.object))
+        }
+        (_, Errno::EXFULL) => Some("a bridge of the Linux kernel holds 1023 ports: use a second bridge".into()),
+        _ => None,
+    }
+}
+
+impl BackendError {
+    /// The error of looking at the system.
+    pub(crate) fn into_observe_error(self) -> Error {
+        let kind = match kind_of(&self) {
+            ErrorKind::Kernel => ErrorKind::Io,
+            kind => kind,
+        };
+        let mut e = Error::new(kind, format!("{}: the kernel's state cannot be read", self.object))
+            .with_object(self.object.clone())
+            .with_errno(self.errno)
+            .with_state("unchanged, nothing was applied");
+        if let Some(hint) = hint_for(kind, &self) {
+            e = e.with_hint(hint);
+        }
+        match self.message {
+            Some(m) => e.with_kernel_message(m),
+            None => e,
+        }
+    }
+}
+
+impl ApplyError {
+    /// The error in the words of the whole library: `what` says what was tried, for example
+    /// `"cannot attach vif5.0 to bridge xenbr0"`.
+    pub fn into_error(self, what: &str) -> Error {
+        const UNTOUCHED: &str = "unchanged, nothing was applied";
+        match self {
+            ApplyError::Stale(changes) => {
+                let list: Vec<String> = changes.iter().map(ToString::to_string).collect();
+                Error::new(
+                    ErrorKind::Stale,
+                    format!("{what}: the system has changed since the plan was made: {}", list.join(", ")),
+                )
+                .with_state(UNTOUCHED)
+                .with_hint("make a new plan")
+            }
+            ApplyError::Unsupported { step, what: words } => {
+                Error::new(ErrorKind::Unsupported, format!("{what}: this backend cannot do step {}: {words}", step + 1))
+                    .with_state(UNTOUCHED)
+            }
+            ApplyError::Journal(e) => e,
+            ApplyError::Observe(cause) => cause.into_observe_error(),
+            ApplyError::Failed { step, of, what: words, cause, recovery } => {
+                let kind = kind_of(&cause);
+                let mut e = Error::new(kind, what.to_owned())
+                    .with_object(cause.object.clone())
+                    .with_step(format!("step {} of {of}: {words}", step + 1))
+                    .with_errno(cause.errno)
+                    .with_state(recovery.to_string());
+                if let Some(hint) = hint_for(kind, &cause) {
+                    e = e.with_hint(hint);
+                }
+                match cause.message {
+                    Some(m) => e.with_kernel_message(m),
+                    None => e,
+                }
+            }
+            ApplyError::NotVerified { missing, recovery } => Error::new(
+                ErrorKind::NotVerified,
+                format!("{what}: every step was accepted, but what was read back still needs: {}", missing.join("; ")),
+            )
+            .with_state(recovery.to_string())
+            .with_hint("somebody else changes the same link (NetworkManager, systemd-networkd?): keep them off vifs"),
+        }
+    }
+}

@@ -18,8 +18,8 @@ pub struct BridgeSpec {
     pub stp: bool,
     /// How long a new port listens before it forwards; 0 by default, as the Xen scripts set it.
     pub forward_delay: Duration,
-    /// The bridge's own address. Without one a new bridge gets an address derived from its name, so that it does not
-    /// move when guests come and go.
+    /// The bridge's own address. Without one the planner leaves it to the kernel, where it follows the lowest port and
+    /// moves when guests come and go; [`Host`](crate::Host) therefore gives a new bridge an address of this host.
     pub mac: Option<MacAddr>,
     /// The bridge's MTU; without one it follows its smallest port.
     pub mtu: Option<Mtu>,

@@ -31,8 +31,32 @@ pub struct Attach {
     pub name: IfName,
     /// The MTU it shall have; without one it takes the bridge's (bridge mode) or keeps its own.
     pub mtu: Option<Mtu>,
+    /// The bridge that a record of ours says it is on. A port of this bridge may be moved to another one; a port of any
+    /// other bridge belongs to somebody else and is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recorded_bridge: Option<IfName>,
     /// How it is connected.
     pub attachment: Attachment,
+}
+
+impl Intent {
+    /// The same wish once it is fulfilled: a renamed vif is then found under its new name.
+    #[must_use]
+    pub fn fulfilled(self) -> Self {
+        match self {
+            Intent::Attach(a) => Intent::Attach(Attach { device: a.name, ..a }),
+            other => other,
+        }
+    }
+}
+
+impl Attach {
+    /// The vif as netback made it, connected to a bridge, without further wishes.
+    pub fn to_bridge(id: VifId, bridge: IfName) -> Self {
+        let device = id.vif_name();
+        let attachment = Attachment::Bridge { bridge, vlan: None, isolated: false };
+        Attach { id, device, name: device, mtu: None, recorded_bridge: None, attachment }
+    }
 }
 
 /// How a vif is connected: the three modes.

@@ -1,1 +1,190 @@
 //! How to get there: wanted objects, the difference to what is, the order, the checks.
+//!
+//! [`plan`] turns an [`Intent`] and a [`Snapshot`] into a [`Plan`]; [`restore`] plans the way back to an earlier
+//! snapshot. Both work alike: the wanted objects are compared with the world *as it will be after the steps so far*,
+//! which the transition function ([`crate::step::step`]) predicts. What a step implies (the route that comes with an
+//! address, the port that leaves its old bridge) is therefore never planned twice, and a plan that the kernel would
+//! refuse is refused before the first system call.
+
+mod check;
+mod diff;
+mod display;
+mod restore;
+mod want;
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, ErrorKind};
+use crate::model::Intent;
+use crate::snapshot::{Scope, Snapshot};
+use crate::step::{Effects, Step};
+
+pub use restore::restore;
+
+/// The protocol number that marks our routes (`rtm_protocol`), so that they are told from an administrator's.
+///
+/// Free in `include/uapi/linux/rtnetlink.h`. To see it by name, write `120 xennet` into `/etc/iproute2/rt_protos.d/xennet.conf`.
+pub const ROUTE_PROTOCOL: u8 = 120;
+
+/// Why a step is there, as a sentence fragment.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(transparent)]
+pub struct Reason(Cow<'static, str>);
+
+impl Reason {
+    pub(crate) const fn fixed(text: &'static str) -> Self {
+        Reason(Cow::Borrowed(text))
+    }
+
+    pub(crate) fn told(text: String) -> Self {
+        Reason(Cow::Owned(text))
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A step of a plan, with its reason and what the kernel will do besides.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Planned {
+    /// The change.
+    pub step: Step,
+    /// Why it is needed.
+    pub why: Reason,
+    /// What it changes besides what it asks for, by our model of the kernel.
+    pub effects: Effects,
+}
+
+/// What a plan is for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Goal {
+    /// A wish.
+    Intent(Intent),
+    /// The way back to an earlier state.
+    Restore(Box<Snapshot>),
+}
+
+/// A checked way from an observed state to a wanted one.
+///
+/// A plan exists only checked: its steps were carried out on a model of the kernel, the end satisfies the goal, and no
+/// prefix of it cuts dom0 off. It can be printed (one line a step), written as JSON, and applied
+/// ([`crate::exec::apply`]); an empty plan means that nothing needs to be done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Plan {
+    goal: Goal,
+    steps: Vec<Planned>,
+    notes: Vec<String>,
+    before: Snapshot,
+    #[serde(skip)]
+    after: Snapshot,
+}
+
+impl Plan {
+    /// What it is for.
+    pub fn goal(&self) -> &Goal {
+        &self.goal
+    }
+
+    /// The steps in their order.
+    pub fn steps(&self) -> &[Planned] {
+        &self.steps
+    }
+
+    /// Whether nothing needs to be done.
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    /// What the reader should know besides: parts of the wish that have no effect, things that follow.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// Adds notes of the caller's.
+    #[must_use]
+    pub fn with_notes(mut self, notes: impl IntoIterator<Item = String>) -> Self {
+        self.notes.extend(notes);
+        self
+    }
+
+    /// The observed state that the plan was made from.
+    pub fn before(&self) -> &Snapshot {
+        &self.before
+    }
+
+    /// The state that the plan leads to, by our model of the kernel.
+    pub fn after(&self) -> &Snapshot {
+        &self.after
+    }
+
+    /// The part of the system that the plan looked at.
+    pub fn scope(&self) -> &Scope {
+        &self.before.scope
+    }
+
+    /// The plan as a JSON document: `steps` (each `sign`, `text`, `why`, `effects`, `step`), `notes`.
+    pub fn to_json(&self) -> serde_json::Value {
+        let steps: Vec<serde_json::Value> = self
+            .steps
+            .iter()
+            .map(|p| {
+                serde_json::json!({
+                    "sign": p.step.sign().to_string(),
+                    "text": p.step.to_string(),
+                    "why": p.why.as_str(),
+                    "effects": p.effects.implied.iter().map(ToString::to_string).collect::<Vec<_>>(),
+                    "step": p.step,
+                })
+            })
+            .collect();
+        serde_json::json!({ "steps": steps, "notes": self.notes })
+    }
+}
+
+/// Which part of the system must be observed to plan this intent, given what was observed already.
+///
+/// Start with an empty snapshot; observe and [merge](Snapshot::merge); ask again, until the answer is `None`. On the usual way (a vif as netback made
+/// it) that is one narrow observation. What grows with the host is looked at only where the first look says that it can
+/// matter, for example routes through a vif that is up and has addresses.
+pub fn scope(intent: &Intent, seen: &Snapshot) -> Option<Scope> {
+    let missing: Scope = want::scope(intent, seen).parts().filter(|p| !seen.scope.contains(p)).cloned().collect();
+    (missing != Scope::none()).then_some(missing)
+}
+
+/// Plans the way from what is to what is wanted.
+///
+/// # Errors
+/// - [`ErrorKind::LinkNotFound`], [`ErrorKind::BridgeNotFound`], [`ErrorKind::NotABridge`], [`ErrorKind::NameTaken`],
+///   [`ErrorKind::PortOfOther`]: the system is not as the intent needs it;
+/// - [`ErrorKind::Unsupported`]: the wish cannot be fulfilled on this system (VLANs on a bridge without VLAN filtering);
+/// - [`ErrorKind::WouldCutOff`]: a step would take dom0's own connectivity;
+/// - [`ErrorKind::Kernel`]: by our model the kernel would refuse a step, with the error number it would give.
+pub fn plan(intent: &Intent, now: &Snapshot) -> Result<Plan, Error> {
+    let (wanted, notes) = want::want(intent, now)?;
+    let (steps, after) = diff::steps_towards(&wanted, now)?;
+    if !matches!(intent, Intent::Detach(_)) {
+        check::never_cut_off(&steps)?;
+    }
+    Ok(Plan { goal: Goal::Intent(intent.clone()), steps, notes, before: now.clone(), after })
+}
+
+/// The error of a step that the model of the kernel refuses.
+fn refused(step: &Step, errno: crate::error::Errno) -> Error {
+    Error::new(ErrorKind::Kernel, format!("{}: the kernel would refuse this step: {step}", step.object()))
+        .with_object(step.object())
+        .with_errno(errno)
+        .with_state("unchanged, nothing was applied")
+}

@@ -76,6 +76,33 @@ impl Snapshot {
         self.links.iter().filter(move |(_, l)| l.master.as_ref() == Some(bridge))
     }
 
+    /// Leaves out links that the scope does not name (a backend adds masters so that their names are known).
+    pub fn prune(&mut self) {
+        if self.scope.contains(&Part::Network) || self.scope.contains(&Part::Links) {
+            return;
+        }
+        let scope = &self.scope;
+        self.links
+            .retain(|name, link| scope.contains(&Part::Link(*name)) || scope.contains(&Part::LinkIndex(link.index)));
+    }
+
+    /// Adds what another look at other parts saw.
+    pub fn merge(&mut self, other: Snapshot) {
+        self.scope = std::mem::take(&mut self.scope).union(&other.scope);
+        self.links.extend(other.links);
+        self.addresses.extend(other.addresses);
+        self.routes.extend(other.routes);
+        self.rules.extend(other.rules);
+        self.neighbours.extend(other.neighbours);
+        self.fdb.extend(other.fdb);
+        for (port, vlans) in other.port_vlans {
+            self.port_vlans.entry(port).or_default().extend(vlans);
+        }
+        self.sysctls.extend(other.sysctls);
+        self.nft.extend(other.nft);
+        self.store.extend(other.store);
+    }
+
     /// The addresses of a link.
     pub fn addresses_of<'a>(&'a self, link: &'a IfName) -> impl Iterator<Item = &'a Address> + 'a {
         self.addresses.iter().filter(move |a| a.link == *link)

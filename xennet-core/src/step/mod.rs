@@ -1,6 +1,7 @@
 //! What a change is: a typed step that can be printed, stored, compared and refused, and the pure function that says
 //! what the kernel would do with it.
 
+mod display;
 mod nft;
 mod rules;
 

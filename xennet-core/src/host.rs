@@ -1,0 +1,645 @@
+//! The front door: one value that plans, applies, verifies and undoes, for people who want one line.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+
+use crate::backend::Backend;
+use crate::backend::fake::{Fake, Kept};
+use crate::error::{Error, ErrorKind};
+use crate::exec::{
+    self, Applied, Entry, Freshness, Journal, Lock, MemoryJournal, StateDir, Subject, go_back, observe_for, verify,
+};
+use crate::model::{Attach, Attachment, BridgeSpec, Detach, DevId, DomId, IfName, Intent, MacAddr, VifId, VifSpec};
+use crate::plan::{self, Goal, Plan};
+use crate::snapshot::{LinkKind, Part, Scope, Snapshot};
+
+/// A Xen host, or a rehearsal of one.
+///
+/// Every method takes the lock of its vif or bridge, first recovers what a crashed run left open there, and leaves either
+/// the wanted, verified state or the earlier one.
+///
+/// ```
+/// use xennet_core::{DomId, Host, VifSpec};
+///
+/// let mut host = Host::fake(); // or Host::netlink()?
+/// let vif: VifSpec = "mac=00:16:3e:01:02:03,bridge=xenbr0".parse()?;
+/// println!("{}", host.plan_attach(DomId::new(5)?, &vif)?); // nothing happens
+/// host.attach(DomId::new(5)?, &vif)?; // verified, or restored and told
+/// # Ok::<(), xennet_core::Error>(())
+/// ```
+pub struct Host {
+    backend: Box<dyn Backend + Send>,
+    records: Records,
+    deadline: Duration,
+}
+
+/// Where operations are remembered.
+enum Records {
+    Dir(StateDir),
+    /// Gone with the process; the last one that changed is at the end.
+    Memory(Vec<(Subject, Entry)>),
+}
+
+/// What recovery did with one interrupted operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Recovered {
+    /// The wanted state had been reached: the operation now counts as carried out.
+    Finished,
+    /// The state before the operation was put back.
+    Restored {
+        /// How many steps it took.
+        steps: usize,
+    },
+}
+
+impl fmt::Display for Recovered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Recovered::Finished => f.write_str("finished: the wanted state had been reached"),
+            Recovered::Restored { steps: 0 } => f.write_str("nothing had been changed yet"),
+            Recovered::Restored { steps } => write!(f, "restored: {steps} steps undone"),
+        }
+    }
+}
+
+/// What there is to see: the vifs that are attached by our doing, and the bridges with their ports.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[non_exhaustive]
+pub struct Shown {
+    /// Attached vifs, in the order of domain and index.
+    pub vifs: Vec<ShownVif>,
+    /// Bridges, in the order of their names.
+    pub bridges: Vec<ShownBridge>,
+}
+
+/// One attached vif.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[non_exhaustive]
+pub struct ShownVif {
+    /// `vif<domid>.<devid>`, whatever the link is called now.
+    pub vif: String,
+    /// The domain.
+    pub domid: DomId,
+    /// The index in the domain.
+    pub devid: DevId,
+    /// The link's present name; `None` if the link is gone.
+    pub link: Option<IfName>,
+    /// The bridge it is a port of.
+    pub bridge: Option<IfName>,
+    /// Whether the link is up.
+    pub up: bool,
+    /// The link's MTU in bytes; 0 if the link is gone.
+    pub mtu: u32,
+    /// The vif line that it was attached with.
+    pub spec: Option<String>,
+}
+
+/// One bridge.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[non_exhaustive]
+pub struct ShownBridge {
+    /// Its name.
+    pub bridge: IfName,
+    /// Its MAC.
+    pub mac: Option<MacAddr>,
+    /// Its MTU in bytes.
+    pub mtu: u32,
+    /// Whether it is up.
+    pub up: bool,
+    /// Its ports, in the order of their names.
+    pub ports: Vec<IfName>,
+}
+
+impl Host {
+    /// How long a call waits for another process that works on the same vif or bridge.
+    pub const LOCK_DEADLINE: Duration = Duration::from_secs(10);
+
+    /// The real kernel, in the calling thread's network namespace, with the state in `/run/xennet`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`] or [`ErrorKind::Denied`] if no netlink socket can be opened.
+    #[cfg(feature = "netlink")]
+    pub fn netlink() -> Result<Host, Error> {
+        let backend = crate::backend::netlink::Netlink::open()?;
+        Ok(Host::with_backend(Box::new(backend)).with_state_dir(StateDir::at(StateDir::DEFAULT)))
+    }
+
+    /// A rehearsal in memory: [`Fake::example`], a host with an uplink `eth0`, a bridge `xenbr0`, and a netback that makes
+    /// a vif when it is asked for. Nothing outlives the value.
+    pub fn fake() -> Host {
+        Host::with_backend(Box::new(Fake::example()))
+    }
+
+    /// A rehearsal that outlives the process: as [`fake`](Self::fake), with the world and the state kept in this directory.
+    ///
+    /// # Errors
+    /// [`ErrorKind::StateUnusable`] if the directory holds a world that cannot be read.
+    pub fn fake_in(dir: StateDir) -> Result<Host, Error> {
+        Ok(Host::with_backend(Box::new(Kept::at(dir.path())?)).with_state_dir(dir))
+    }
+
+    /// Any backend; operations are remembered in memory until [`with_state_dir`](Self::with_state_dir) is called.
+    pub fn with_backend(backend: Box<dyn Backend + Send>) -> Host {
+        Host { backend, records: Records::Memory(Vec::new()), deadline: Host::LOCK_DEADLINE }
+    }
+
+    /// Remembers operations in this directory.
+    #[must_use]
+    pub fn with_state_dir(mut self, dir: StateDir) -> Host {
+        self.records = Records::Dir(dir);
+        self
+    }
+
+    /// Waits at most this long for another process that works on the same vif or bridge; 10 s by default.
+    #[must_use]
+    pub fn with_lock_deadline(mut self, deadline: Duration) -> Host {
+        self.deadline = deadline;
+        self
+    }
+
+    /// The backend, for looking around.
+    pub fn backend(&mut self) -> &mut dyn Backend {
+        &mut *self.backend
+    }
+
+    /// What attaching this vif would do. Changes nothing.
+    ///
+    /// The mode is bridge mode: `script=` must be absent or name `vif-bridge`. Without `bridge=` the only bridge of the
+    /// host is taken; if there are several, or none, that is an error.
+    ///
+    /// # Errors
+    /// As [`plan::plan`], and [`ErrorKind::Unsupported`] for a script of another mode.
+    pub fn plan_attach(&mut self, domid: DomId, vif: &VifSpec) -> Result<Plan, Error> {
+        let id = VifId::new(domid, vif.devid.unwrap_or(DevId::FIRST));
+        let record = self.records.record(Subject::Vif(id))?;
+        let (intent, notes) = self.attach_intent(id, vif, record.as_ref())?;
+        Ok(self.plan(&intent)?.with_notes(notes))
+    }
+
+    /// Attaches a vif: a port of its bridge, up, with the backend's MAC and no addresses of its own.
+    ///
+    /// A second call with the same vif changes nothing; one with another bridge, name or MTU changes only that.
+    ///
+    /// # Errors
+    /// As [`plan_attach`](Self::plan_attach); [`ErrorKind::Busy`], [`ErrorKind::StateFull`],
+    /// [`ErrorKind::StateUnusable`] before anything is touched; [`ErrorKind::Denied`], [`ErrorKind::Kernel`],
+    /// [`ErrorKind::NotVerified`] with the state the system was left in.
+    pub fn attach(&mut self, domid: DomId, vif: &VifSpec) -> Result<Applied, Error> {
+        let id = VifId::new(domid, vif.devid.unwrap_or(DevId::FIRST));
+        let subject = Subject::Vif(id);
+        let (_lock, record) = self.begin(subject)?;
+        let (intent, notes) = self.attach_intent(id, vif, record.as_ref())?;
+        let plan = self.plan(&intent)?.with_notes(notes);
+        let what = match &intent {
+            Intent::Attach(Attach { attachment: Attachment::Bridge { bridge, .. }, .. }) => {
+                format!("cannot attach {id} to bridge {bridge}")
+            }
+            _ => format!("cannot attach {id}"),
+        };
+        self.carry_out(subject, &plan, Some(vif.to_string()), record, &what)
+    }
+
+    /// What detaching this vif would do. Changes nothing.
+    ///
+    /// # Errors
+    /// As [`plan::plan`].
+    pub fn plan_detach(&mut self, domid: DomId, devid: DevId) -> Result<Plan, Error> {
+        let id = VifId::new(domid, devid);
+        let record = self.records.record(Subject::Vif(id))?;
+        let intent = self.detach_intent(id, record.as_ref())?;
+        self.plan(&intent)
+    }
+
+    /// Detaches a vif: a port of nothing, down. A vif that is gone already is a success.
+    ///
+    /// # Errors
+    /// As [`attach`](Self::attach).
+    pub fn detach(&mut self, domid: DomId, devid: DevId) -> Result<Applied, Error> {
+        let id = VifId::new(domid, devid);
+        let subject = Subject::Vif(id);
+        let (_lock, record) = self.begin(subject)?;
+        let intent = self.detach_intent(id, record.as_ref())?;
+        let plan = self.plan(&intent)?;
+        if plan.is_empty() {
+            // The link is gone, or as it should be: what is remembered of it has no use any more.
+            self.records.forget(subject)?;
+            return Ok(Applied::nothing(plan.before().clone()));
+        }
+        self.carry_out(subject, &plan, None, record, &format!("cannot detach {id}"))
+    }
+
+    /// What making or changing this bridge would do. Changes nothing.
+    ///
+    /// # Errors
+    /// As [`plan::plan`].
+    pub fn plan_bridge(&mut self, bridge: &BridgeSpec) -> Result<Plan, Error> {
+        let spec = self.bridge_with_mac(bridge)?;
+        self.plan(&Intent::Bridge(spec))
+    }
+
+    /// Makes sure that a bridge exists with these settings. A new bridge without a MAC in the spec gets one that is derived
+    /// from this machine's id and the bridge's name, so that it does not follow its ports.
+    ///
+    /// # Errors
+    /// As [`attach`](Self::attach).
+    pub fn ensure_bridge(&mut self, bridge: &BridgeSpec) -> Result<Applied, Error> {
+        let subject = Subject::Bridge(bridge.name);
+        let (_lock, record) = self.begin(subject)?;
+        let spec = self.bridge_with_mac(bridge)?;
+        let plan = self.plan(&Intent::Bridge(spec))?;
+        if plan.is_empty() {
+            return Ok(Applied::nothing(plan.before().clone()));
+        }
+        self.carry_out(subject, &plan, None, record, &format!("cannot set up bridge {}", bridge.name))
+    }
+
+    /// Puts back what was there before the last operation on this vif or bridge.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NothingToUndo`] if nothing is recorded for it; else as [`attach`](Self::attach).
+    pub fn undo(&mut self, subject: Subject) -> Result<Applied, Error> {
+        let (_lock, record) = self.begin(subject)?;
+        let entry = record.ok_or_else(|| {
+            Error::new(ErrorKind::NothingToUndo, format!("{subject}: nothing is recorded that could be undone"))
+                .with_object(subject.to_string())
+                .with_hint("`xennet show` lists what is recorded")
+        })?;
+        let now = self.look(&entry.before.scope)?;
+        let plan = plan::restore(&entry.before, &now)?;
+        let left = entry.before.changes(plan.after());
+        if !left.is_empty() {
+            let list: Vec<String> = left.iter().map(ToString::to_string).collect();
+            return Err(Error::new(
+                ErrorKind::Stale,
+                format!("cannot undo the last operation on {subject}: this cannot be put back: {}", list.join(", ")),
+            )
+            .with_object(subject.to_string())
+            .with_state("unchanged, nothing was applied")
+            .with_hint(
+                "a link that is gone can only be made again by whoever made it (netback, when the domain is built)",
+            ));
+        }
+        let previous = entry.previous.map(|p| *p);
+        let what = format!("cannot undo the last operation on {subject}");
+        if plan.is_empty() {
+            self.records.replace(subject, previous)?;
+            return Ok(Applied::nothing(now));
+        }
+        match &mut self.records {
+            Records::Dir(dir) => {
+                let mut journal = dir.undo_journal(subject, previous);
+                exec::apply(&plan, &mut *self.backend, &mut journal, Freshness::JustObserved)
+            }
+            .map_err(|e| e.into_error(&what)),
+            Records::Memory(_) => {
+                let mut journal = MemoryJournal::new(subject, None, None);
+                let applied = exec::apply(&plan, &mut *self.backend, &mut journal, Freshness::JustObserved)
+                    .map_err(|e| e.into_error(&what))?;
+                self.records.replace(subject, previous)?;
+                Ok(applied)
+            }
+        }
+    }
+
+    /// The subject of the last operation that can be undone.
+    ///
+    /// # Errors
+    /// [`ErrorKind::StateUnusable`] if the state directory cannot be read.
+    pub fn last(&self) -> Result<Option<Subject>, Error> {
+        self.records.last()
+    }
+
+    /// Closes every operation that a crash left open: finished if its goal had been reached, else undone.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Interrupted`] if a state cannot be put back, with what is left; the other operations are recovered
+    /// all the same, and the first error is returned.
+    pub fn recover(&mut self) -> Result<Vec<(Subject, Recovered)>, Error> {
+        let Records::Dir(dir) = &self.records else { return Ok(Vec::new()) };
+        let dir = dir.clone();
+        let mut done = Vec::new();
+        let mut first_error = None;
+        for subject in dir.open_journals()? {
+            let result = dir.lock(subject, self.deadline).and_then(|_lock| self.recover_one(&dir, subject));
+            match result {
+                Ok(Some(recovered)) => done.push((subject, recovered)),
+                Ok(None) => {}
+                Err(e) => {
+                    first_error.get_or_insert(e);
+                }
+            }
+        }
+        first_error.map_or(Ok(done), Err)
+    }
+
+    /// Attached vifs and all bridges. A listing: its cost grows with the host.
+    ///
+    /// # Errors
+    /// As [`Backend::observe`], and [`ErrorKind::StateUnusable`].
+    pub fn show(&mut self) -> Result<Shown, Error> {
+        let now = self.look(&Scope::none().with(Part::Links))?;
+        let mut vifs = Vec::new();
+        for (subject, entry) in self.records.all()? {
+            let Subject::Vif(id) = subject else { continue };
+            let Some((index, _)) = entry.owned_link() else { continue };
+            let link = now.link_by_index(index);
+            vifs.push(ShownVif {
+                vif: id.to_string(),
+                domid: id.domid,
+                devid: id.devid,
+                link: link.map(|(name, _)| *name),
+                bridge: link.and_then(|(_, l)| l.master),
+                up: link.is_some_and(|(_, l)| l.up),
+                mtu: link.map_or(0, |(_, l)| l.mtu),
+                spec: entry.text,
+            });
+        }
+        let bridges = now.links.iter().filter(|(_, l)| l.kind == LinkKind::Bridge).map(|(name, l)| ShownBridge {
+            bridge: *name,
+            mac: l.mac,
+            mtu: l.mtu,
+            up: l.up,
+            ports: now.ports(name).map(|(port, _)| *port).collect(),
+        });
+        Ok(Shown { vifs, bridges: bridges.collect() })
+    }
+
+    fn begin(&mut self, subject: Subject) -> Result<(Option<Lock>, Option<Entry>), Error> {
+        let lock = match &self.records {
+            Records::Dir(dir) => {
+                let dir = dir.clone();
+                let lock = dir.lock(subject, self.deadline)?;
+                self.recover_one(&dir, subject)?;
+                Some(lock)
+            }
+            Records::Memory(_) => None,
+        };
+        Ok((lock, self.records.record(subject)?))
+    }
+
+    /// Closes an open journal; the caller holds the lock.
+    fn recover_one(&mut self, dir: &StateDir, subject: Subject) -> Result<Option<Recovered>, Error> {
+        let Some(entry) = dir.open_journal(subject)? else { return Ok(None) };
+        let mut journal = match &entry.goal {
+            Goal::Intent(_) => dir.journal(subject, None, None),
+            Goal::Restore(_) => dir.undo_journal(subject, entry.previous.as_deref().cloned()),
+        };
+        if verify(&entry.goal, &mut *self.backend).is_ok() {
+            journal.commit()?;
+            return Ok(Some(Recovered::Finished));
+        }
+        match go_back(&entry.before, &mut *self.backend) {
+            exec::Recovery::Restored { steps_undone } => {
+                journal.abandon()?;
+                Ok(Some(Recovered::Restored { steps: steps_undone }))
+            }
+            incomplete => Err(Error::new(
+                ErrorKind::Interrupted,
+                format!("{subject}: an interrupted operation can be neither finished nor undone"),
+            )
+            .with_object(subject.to_string())
+            .with_state(incomplete.to_string())
+            .with_hint(format!(
+                "put it right by hand, then remove {}",
+                dir.path().join(format!("{subject}.journal")).display()
+            ))),
+        }
+    }
+
+    fn look(&mut self, scope: &Scope) -> Result<Snapshot, Error> {
+        let mut now = self.backend.observe(scope).map_err(|e| e.into_observe_error())?;
+        now.prune();
+        Ok(now)
+    }
+
+    fn plan(&mut self, intent: &Intent) -> Result<Plan, Error> {
+        let now = observe_for(intent, &mut *self.backend).map_err(|e| e.into_observe_error())?;
+        plan::plan(intent, &now).map_err(|e| match e.kind() {
+            ErrorKind::BridgeNotFound | ErrorKind::NotABridge if e.hint().is_none() => match self.bridges() {
+                Ok(bridges) if bridges.is_empty() => e.with_hint("there is no bridge here; make one first"),
+                Ok(bridges) => e.with_hint(format!("bridges here: {}", bridges.join(", "))),
+                // The list is a courtesy; the error stands without it.
+                Err(_) => e,
+            },
+            _ => e,
+        })
+    }
+
+    fn bridges(&mut self) -> Result<Vec<String>, Error> {
+        let all = self.look(&Scope::none().with(Part::Links))?;
+        Ok(all.links.iter().filter(|(_, l)| l.kind == LinkKind::Bridge).map(|(name, _)| name.to_string()).collect())
+    }
+
+    fn carry_out(
+        &mut self,
+        subject: Subject,
+        plan: &Plan,
+        text: Option<String>,
+        record: Option<Entry>,
+        what: &str,
+    ) -> Result<Applied, Error> {
+        // A vif that is as wanted already, but not by our doing, is ours from now on.
+        if plan.is_empty() && record.is_some() {
+            return Ok(Applied::nothing(plan.before().clone()));
+        }
+        match &mut self.records {
+            Records::Dir(dir) => {
+                let mut journal = dir.journal(subject, text, record);
+                carry_out_in(plan, &mut *self.backend, &mut journal, what)
+            }
+            Records::Memory(_) => {
+                let mut journal = MemoryJournal::new(subject, text, record);
+                let applied = carry_out_in(plan, &mut *self.backend, &mut journal, what)?;
+                self.records.replace(subject, journal.committed)?;
+                Ok(applied)
+            }
+        }
+    }
+
+    fn attach_intent(
+        &mut self,
+        id: VifId,
+        vif: &VifSpec,
+        record: Option<&Entry>,
+    ) -> Result<(Intent, Vec<String>), Error> {
+        let mut notes = Vec::new();
+        if let Some(script) = &vif.script {
+            let name = script.as_str().rsplit('/').next().unwrap_or_default();
+            if name != "vif-bridge" {
+                return Err(Error::new(
+                    ErrorKind::Unsupported,
+                    format!("{id}: script={script} is not bridge mode, and only bridge mode is attached by a vif line"),
+                )
+                .with_object(script.as_str())
+                .with_state("unchanged, nothing was applied")
+                .with_hint("leave script= out, or write script=vif-bridge"));
+            }
+        }
+        let bridge = match vif.bridge {
+            Some(bridge) => bridge,
+            None => {
+                let only = self.only_bridge(id)?;
+                notes.push(format!("no bridge= was given: {only} is the only bridge here"));
+                only
+            }
+        };
+        if !vif.ip.is_empty() {
+            notes.push("ip= is kept in the record; it does not filter what the guest sends".to_owned());
+        }
+        let (device, recorded_bridge) = self.present_device(id, record)?;
+        Ok((
+            Intent::Attach(Attach {
+                id,
+                device,
+                name: vif.vifname.unwrap_or(id.vif_name()),
+                mtu: vif.mtu,
+                recorded_bridge,
+                attachment: Attachment::Bridge { bridge, vlan: vif.vlan.clone(), isolated: vif.isolated },
+            }),
+            notes,
+        ))
+    }
+
+    fn detach_intent(&mut self, id: VifId, record: Option<&Entry>) -> Result<Intent, Error> {
+        let (device, _) = self.present_device(id, record)?;
+        let index = record.and_then(Entry::owned_link).map(|(index, _)| index);
+        Ok(Intent::Detach(Detach { id, device, index }))
+    }
+
+    /// What the vif's link is called now, and the bridge that we put it on. A link keeps its index when it is renamed, so
+    /// the record's index finds it under any name, and never finds another domain's link that took the name.
+    fn present_device(&mut self, id: VifId, record: Option<&Entry>) -> Result<(IfName, Option<IfName>), Error> {
+        let Some(entry) = record else { return Ok((id.vif_name(), None)) };
+        let Some((index, name)) = entry.owned_link() else { return Ok((id.vif_name(), None)) };
+        let seen = self.look(&Scope::none().with(Part::LinkIndex(index)))?;
+        let recorded_bridge = match &entry.goal {
+            Goal::Intent(Intent::Attach(Attach { attachment: Attachment::Bridge { bridge, .. }, .. })) => Some(*bridge),
+            _ => None,
+        };
+        Ok(match seen.link_by_index(index) {
+            Some((present, _)) if *present == name || *present == id.vif_name() => (*present, recorded_bridge),
+            // Gone, or the index belongs to a link that we know nothing of (indexes are not given out again soon, but the
+            // state directory may be older than the kernel).
+            _ => (id.vif_name(), None),
+        })
+    }
+
+    fn only_bridge(&mut self, id: VifId) -> Result<IfName, Error> {
+        let all = self.look(&Scope::none().with(Part::Links))?;
+        let bridges: Vec<&IfName> =
+            all.links.iter().filter(|(_, l)| l.kind == LinkKind::Bridge).map(|(n, _)| n).collect();
+        match bridges[..] {
+            [only] => Ok(*only),
+            [] => Err(Error::new(
+                ErrorKind::BridgeNotFound,
+                format!("{id}: no bridge= was given, and there is no bridge here"),
+            )
+            .with_hint("make a bridge first, then name it: bridge=NAME")),
+            _ => {
+                let names: Vec<&str> = bridges.iter().map(|n| n.as_str()).collect();
+                Err(Error::new(
+                    ErrorKind::BridgeNotFound,
+                    format!("{id}: no bridge= was given, and there are several bridges here: {}", names.join(", ")),
+                )
+                .with_hint("name one: bridge=NAME"))
+            }
+        }
+        .map_err(|e: Error| e.with_object(id.to_string()).with_state("unchanged, nothing was applied"))
+    }
+
+    fn bridge_with_mac(&mut self, bridge: &BridgeSpec) -> Result<BridgeSpec, Error> {
+        let mut spec = bridge.clone();
+        if spec.mac.is_none() && !self.look(&Scope::none().with(Part::Link(spec.name)))?.links.contains_key(&spec.name)
+        {
+            spec.mac = Some(mac_of_this_machine(&spec.name));
+        }
+        Ok(spec)
+    }
+}
+
+impl fmt::Debug for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Host").field("backend", &self.backend.capabilities()).finish_non_exhaustive()
+    }
+}
+
+fn carry_out_in(plan: &Plan, on: &mut dyn Backend, journal: &mut dyn Journal, what: &str) -> Result<Applied, Error> {
+    if plan.is_empty() {
+        journal.begin(plan)?;
+        journal.commit()?;
+        return Ok(Applied::nothing(plan.before().clone()));
+    }
+    exec::apply(plan, on, journal, Freshness::JustObserved).map_err(|e| e.into_error(what))
+}
+
+/// A locally administered address that is the same after every boot and differs between machines: the first octets of
+/// SHA-256 over the machine's id (`machine-id(5)`) and the link's name. Where there is no machine id the address is random.
+fn mac_of_this_machine(name: &IfName) -> MacAddr {
+    let mut hash = Sha256::new();
+    match std::fs::read("/etc/machine-id") {
+        Ok(id) if !id.is_empty() => hash.update(&id),
+        _ => {
+            let mut entropy = [0_u8; 16];
+            // Without entropy the name alone decides, which is still better than a bridge without an address.
+            let _ = rustix::rand::getrandom(&mut entropy, rustix::rand::GetRandomFlags::empty());
+            hash.update(entropy);
+        }
+    }
+    hash.update(name.as_str().as_bytes());
+    let digest = hash.finalize();
+    MacAddr::new([digest[0] & 0xfc | 0x02, digest[1], digest[2], digest[3], digest[4], digest[5]])
+}
+
+impl Records {
+    fn record(&self, subject: Subject) -> Result<Option<Entry>, Error> {
+        match self {
+            Records::Dir(dir) => dir.record(subject),
+            Records::Memory(list) => Ok(list.iter().find(|(s, _)| *s == subject).map(|(_, e)| e.clone())),
+        }
+    }
+
+    fn all(&self) -> Result<BTreeMap<Subject, Entry>, Error> {
+        match self {
+            Records::Dir(dir) => {
+                let mut all = BTreeMap::new();
+                for subject in dir.records()? {
+                    // It may be detached between the listing and the reading.
+                    if let Some(entry) = dir.record(subject)? {
+                        all.insert(subject, entry);
+                    }
+                }
+                Ok(all)
+            }
+            Records::Memory(list) => Ok(list.iter().cloned().collect()),
+        }
+    }
+
+    fn last(&self) -> Result<Option<Subject>, Error> {
+        match self {
+            Records::Dir(dir) => dir.latest(),
+            Records::Memory(list) => Ok(list.last().map(|(s, _)| *s)),
+        }
+    }
+
+    fn forget(&mut self, subject: Subject) -> Result<(), Error> {
+        match self {
+            Records::Dir(dir) => dir.forget(subject),
+            Records::Memory(_) => self.replace(subject, None),
+        }
+    }
+
+    fn replace(&mut self, subject: Subject, entry: Option<Entry>) -> Result<(), Error> {
+        match self {
+            Records::Dir(dir) => dir.replace(subject, entry),
+            Records::Memory(list) => {
+                list.retain(|(s, _)| *s != subject);
+                list.extend(entry.map(|e| (subject, e)));
+                Ok(())
+            }
+        }
+    }
+}

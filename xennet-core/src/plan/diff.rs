@@ -1,0 +1,297 @@
+//! The difference between what is wanted and what will be, as steps in a safe order.
+//!
+//! The order within one pass: bridges are made; links are renamed and set (down first where the kernel or the network
+//! demands it); addresses are added, then superfluous ones removed; VLANs and port settings are put in force; only then
+//! links go up; then routes, neighbours, forwarding entries, rules and settings. After each step the world is what the
+//! transition function says, so what a step implies is seen by the steps behind it. Passes are repeated until one finds
+//! nothing to do: a bridge's MAC, for example, can only be put back after the port that moved it has left.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::want::{LinkTarget, LinkWish, Wanted, WantedLink, Wish};
+use super::{Planned, Reason, refused};
+use crate::error::{Error, ErrorKind};
+use crate::model::IfName;
+use crate::snapshot::{Address, Link, LinkKind, PortState, Route, Snapshot};
+use crate::step::{
+    AddrStep, BridgeChange, LinkChange, LinkRef, LinkStep, NeighStep, NewMaster, PortChange, PortStep, RouteStep,
+    RuleStep, Step, SysctlStep, step,
+};
+
+/// More passes than any chain of consequences that the kernel has needs.
+const PASSES: usize = 4;
+
+pub(super) fn steps_towards(wanted: &Wanted, now: &Snapshot) -> Result<(Vec<Planned>, Snapshot), Error> {
+    let mut path = Path { world: now.clone(), steps: Vec::new() };
+    for _ in 0..PASSES {
+        let before = path.steps.len();
+        path.pass(wanted)?;
+        if path.steps.len() == before {
+            return Ok((path.steps, path.world));
+        }
+    }
+    Err(Error::new(
+        ErrorKind::Internal,
+        format!("the planner does not come to an end: {} steps and still not there", path.steps.len()),
+    )
+    .with_state("unchanged, nothing was applied"))
+}
+
+/// The steps so far and the world that they lead to.
+struct Path {
+    world: Snapshot,
+    steps: Vec<Planned>,
+}
+
+impl Path {
+    fn push(&mut self, s: Step, why: &Reason) -> Result<(), Error> {
+        let effects = step(&mut self.world, &s).map_err(|errno| refused(&s, errno))?;
+        self.steps.push(Planned { step: s, why: why.clone(), effects });
+        Ok(())
+    }
+
+    fn pass(&mut self, wanted: &Wanted) -> Result<(), Error> {
+        for link in &wanted.links {
+            self.make_or_remove(link)?;
+        }
+        let targets: Vec<(&WantedLink, &LinkTarget)> = wanted
+            .links
+            .iter()
+            .filter_map(|l| match &l.wish {
+                LinkWish::Be(t) | LinkWish::Exist(_, t) => Some((l, t)),
+                LinkWish::Absent => None,
+            })
+            .collect();
+        for (link, target) in &targets {
+            self.settings(link, target)?;
+        }
+        for (link, wish) in &wanted.addresses {
+            self.addresses(link, wish)?;
+        }
+        for (link, wish) in &wanted.port_vlans {
+            self.port_vlans(link, wish)?;
+        }
+        for (link, target) in &targets {
+            self.port_and_up(link, target)?;
+        }
+        // Before the routes: an answer for others is of no use before there is a route, and harmless.
+        for (key, (value, why)) in &wanted.sysctls {
+            if self.world.sysctls.get(key) != Some(value) {
+                self.push(Step::Sysctl(SysctlStep { key: key.clone(), value: value.clone() }), why)?;
+            }
+        }
+        for (link, wish) in &wanted.routes {
+            let have = self.world.routes.iter().filter(|r| r.link == Some(*link)).cloned().collect();
+            // Routes without a gateway first: the others may lean on them.
+            let (mut add, del) = difference(wish, have, Clone::clone);
+            add.sort_by_key(|r: &Route| r.gateway.is_some());
+            self.add_del(add, del, &wish.why, |r| Step::Route(RouteStep::Add(r)), |r| Step::Route(RouteStep::Del(r)))?;
+        }
+        for (link, wish) in &wanted.neighbours {
+            let have = self.world.neighbours.iter().filter(|n| n.link == *link).cloned().collect();
+            let (add, del) = difference(wish, have, Clone::clone);
+            self.add_del(add, del, &wish.why, |n| Step::Neigh(NeighStep::Add(n)), |n| Step::Neigh(NeighStep::Del(n)))?;
+        }
+        for (link, wish) in &wanted.fdb {
+            let have = self.world.fdb.iter().filter(|e| e.link == *link).cloned().collect();
+            let (add, del) = difference(wish, have, Clone::clone);
+            self.add_del(
+                add,
+                del,
+                &wish.why,
+                |entry| Step::Port(PortStep::FdbAdd { entry }),
+                |entry| Step::Port(PortStep::FdbDel { entry }),
+            )?;
+        }
+        if let Some(wish) = &wanted.rules {
+            let (add, del) = difference(wish, self.world.rules.clone(), Clone::clone);
+            self.add_del(add, del, &wish.why, |r| Step::Rule(RuleStep::Add(r)), |r| Step::Rule(RuleStep::Del(r)))?;
+        }
+        Ok(())
+    }
+
+    fn add_del<T>(
+        &mut self,
+        add: Vec<T>,
+        del: Vec<T>,
+        why: &Reason,
+        added: impl Fn(T) -> Step,
+        deleted: impl Fn(T) -> Step,
+    ) -> Result<(), Error> {
+        for item in add {
+            self.push(added(item), why)?;
+        }
+        for item in del {
+            self.push(deleted(item), why)?;
+        }
+        Ok(())
+    }
+
+    fn make_or_remove(&mut self, wanted: &WantedLink) -> Result<(), Error> {
+        let exists = self.world.links.contains_key(&wanted.link.name);
+        match &wanted.wish {
+            LinkWish::Exist(kind, target) if !exists => {
+                // What the kernel takes in the creating message; the rest follows as a change.
+                let change = LinkChange {
+                    mac: target.mac,
+                    mtu: target.mtu,
+                    bridge: target.bridge.clone(),
+                    ..LinkChange::default()
+                };
+                let made = LinkStep::Create { name: wanted.link.name, kind: kind.clone(), change };
+                self.push(Step::Link(made), &wanted.why)
+            }
+            LinkWish::Absent if exists => self.push(Step::Link(LinkStep::Delete { link: wanted.link }), &wanted.why),
+            _ => Ok(()),
+        }
+    }
+
+    /// Where the link is in the predicted world: under its old or its new name.
+    fn find(&self, wanted: &WantedLink, target: &LinkTarget) -> Result<(LinkRef, &Link), Error> {
+        let index = wanted.link.index;
+        let same = |link: &&Link| index.is_none_or(|i| link.index == i);
+        let names = [Some(wanted.link.name), target.name];
+        names
+            .into_iter()
+            .flatten()
+            .find_map(|name| Some((LinkRef { name, index }, self.world.links.get(&name).filter(same)?)))
+            .ok_or_else(|| {
+                Error::new(ErrorKind::LinkNotFound, format!("{}: there is no such link", wanted.link.name))
+                    .with_object(wanted.link.name.as_str())
+            })
+    }
+
+    /// Everything of a link but its port settings and going up.
+    fn settings(&mut self, wanted: &WantedLink, target: &LinkTarget) -> Result<(), Error> {
+        let (mut at, link) = self.find(wanted, target)?;
+        let moves = target.master.is_some_and(|m| m != link.master);
+        // An address change on a link that is up is refused by drivers that cannot do it live, netback among them
+        // (eth_mac_addr, IFF_LIVE_ADDR_CHANGE); and a link that is up must not carry frames of its old place to its new one.
+        let mac_needs_down = link.kind == LinkKind::Plain && target.mac.is_some_and(|m| Some(m) != link.mac);
+        if link.up && target.up == Some(true) && (mac_needs_down || (moves && target.master != Some(None))) {
+            let change = LinkChange { up: Some(false), ..LinkChange::default() };
+            let why = Reason::fixed("it is down while it is moved");
+            self.push(Step::Link(LinkStep::Set { link: at, change }), &why)?;
+        }
+        let (_, link) = self.find(wanted, target)?;
+        let bridges = &self.world.links;
+        let change = LinkChange {
+            mac: differs(target.mac, link.mac),
+            mtu: target.mtu.filter(|m| *m != link.mtu),
+            name: target.name.filter(|n| *n != at.name),
+            alias: target.alias.clone().filter(|a| *a != link.alias.clone().unwrap_or_default()),
+            up: (link.up && target.up == Some(false)).then_some(false),
+            arp: target.arp.filter(|a| *a != link.arp),
+            multicast: target.multicast.filter(|m| *m != link.multicast),
+            master: target.master.filter(|m| *m != link.master).map(|m| match m {
+                Some(name) => {
+                    NewMaster::Bridge(LinkRef { name, index: bridges.get(&name).map(|b| b.index).filter(|i| *i != 0) })
+                }
+                None => NewMaster::None,
+            }),
+            txqueuelen: target.txqueuelen.filter(|t| *t != link.txqueuelen),
+            // A link without IPv6 makes no addresses of its own either.
+            addr_gen_mode: target.addr_gen_mode.filter(|m| link.addr_gen_mode.is_some_and(|have| have != *m)),
+            bridge: bridge_difference(&target.bridge, link),
+        };
+        if change != LinkChange::default() {
+            at.index = wanted.link.index;
+            self.push(Step::Link(LinkStep::Set { link: at, change }), &wanted.why)?;
+        }
+        Ok(())
+    }
+
+    fn port_and_up(&mut self, wanted: &WantedLink, target: &LinkTarget) -> Result<(), Error> {
+        let (at, link) = self.find(wanted, target)?;
+        let up = target.up.filter(|u| *u != link.up);
+        let change = link.port.as_ref().map(|p| port_difference(&target.port, p)).unwrap_or_default();
+        if change != PortChange::default() {
+            self.push(Step::Port(PortStep::Set { port: at, change, up }), &wanted.why)
+        } else if up.is_some() {
+            let change = LinkChange { up, ..LinkChange::default() };
+            self.push(Step::Link(LinkStep::Set { link: at, change }), &wanted.why)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn addresses(&mut self, link: &IfName, wish: &Wish<Address>) -> Result<(), Error> {
+        let have: BTreeSet<Address> = self.world.addresses_of(link).cloned().collect();
+        // Whether one is the first of its subnet, and how long it lives, follows from the others and from time.
+        let key = |a: &Address| Address { secondary: false, lifetime: None, ..a.clone() };
+        let (add, del) = difference(wish, have, key);
+        // A subnet's first address first, so that first stays first.
+        let mut add = add;
+        add.sort_by_key(|a| a.secondary);
+        for address in add {
+            self.push(Step::Addr(AddrStep::Add(address)), &wish.why)?;
+        }
+        for address in del {
+            // It may have gone with the first address of its subnet.
+            if self.world.addresses.contains(&address) {
+                self.push(Step::Addr(AddrStep::Del(address)), &wish.why)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn port_vlans(&mut self, link: &IfName, wish: &Wish<crate::snapshot::PortVlan>) -> Result<(), Error> {
+        let Some((name, found)) = self.world.links.get_key_value(link) else { return Ok(()) };
+        let port = LinkRef { name: *name, index: Some(found.index) };
+        let have = self.world.port_vlans.get(link).cloned().unwrap_or_default();
+        let (add, del) = difference(wish, have, |v| *v);
+        let replaced: BTreeSet<_> = add.iter().map(|v| v.vid).collect();
+        for vlan in add {
+            self.push(Step::Port(PortStep::VlanAdd { port, vlan }), &wish.why)?;
+        }
+        for vlan in del.into_iter().filter(|v| !replaced.contains(&v.vid)) {
+            let why = Reason::fixed("the guest is not in this VLAN");
+            self.push(Step::Port(PortStep::VlanDel { port, vlan }), &why)?;
+        }
+        Ok(())
+    }
+}
+
+fn differs<T: PartialEq + Copy>(wanted: Option<T>, have: Option<T>) -> Option<T> {
+    wanted.filter(|w| Some(*w) != have)
+}
+
+/// What must be added and removed, comparing by `key`.
+fn difference<T: Clone + Ord, K: Ord>(wish: &Wish<T>, have: BTreeSet<T>, key: impl Fn(&T) -> K) -> (Vec<T>, Vec<T>) {
+    let wanted: BTreeMap<K, &T> = wish.items.iter().map(|t| (key(t), t)).collect();
+    let have: BTreeMap<K, T> = have.into_iter().map(|t| (key(&t), t)).collect();
+    let add = wanted.iter().filter(|(k, _)| !have.contains_key(k)).map(|(_, t)| (*t).clone()).collect();
+    let del = if wish.exact {
+        have.into_iter().filter(|(k, _)| !wanted.contains_key(k)).map(|(_, t)| t).collect()
+    } else {
+        Vec::new()
+    };
+    (add, del)
+}
+
+fn bridge_difference(wanted: &BridgeChange, link: &Link) -> BridgeChange {
+    let Some(have) = &link.bridge else { return BridgeChange::default() };
+    BridgeChange {
+        stp: wanted.stp.filter(|v| *v != have.stp),
+        forward_delay_cs: wanted.forward_delay_cs.filter(|v| *v != have.forward_delay_cs),
+        ageing_time_cs: wanted.ageing_time_cs.filter(|v| *v != have.ageing_time_cs),
+        vlan_filtering: differs(wanted.vlan_filtering, have.vlan_filtering),
+        default_pvid: differs(wanted.default_pvid, have.default_pvid),
+        multicast_snooping: wanted.multicast_snooping.filter(|v| *v != have.multicast_snooping),
+    }
+}
+
+fn port_difference(wanted: &PortChange, have: &PortState) -> PortChange {
+    PortChange {
+        isolated: wanted.isolated.filter(|v| *v != have.isolated),
+        learning: wanted.learning.filter(|v| *v != have.learning),
+        hairpin: wanted.hairpin.filter(|v| *v != have.hairpin),
+        unicast_flood: wanted.unicast_flood.filter(|v| *v != have.unicast_flood),
+        multicast_flood: wanted.multicast_flood.filter(|v| *v != have.multicast_flood),
+        broadcast_flood: wanted.broadcast_flood.filter(|v| *v != have.broadcast_flood),
+        neigh_suppress: wanted.neigh_suppress.filter(|v| *v != have.neigh_suppress),
+        locked: wanted.locked.filter(|v| *v != have.locked),
+        bpdu_guard: wanted.bpdu_guard.filter(|v| *v != have.bpdu_guard),
+        root_block: wanted.root_block.filter(|v| *v != have.root_block),
+    }
+}

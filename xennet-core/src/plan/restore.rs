@@ -1,0 +1,134 @@
+//! The way back: an observed earlier state is the wish, all of it.
+
+use super::want::{LinkTarget, LinkWish, Wanted, WantedLink, Wish};
+use super::{Goal, Plan, Reason, diff};
+use crate::error::Error;
+use crate::model::IfName;
+use crate::snapshot::{Link, LinkKind, Part, Snapshot};
+use crate::step::{BridgeChange, LinkRef, NewLink, PortChange};
+
+/// Plans the way back to an observed earlier state, as far as that state was observed.
+///
+/// `now` must be an observation of the same scope. It works from any state in between: after a half-applied step, after
+/// a crash, after somebody else's interference. Not restorable: links that somebody else made and that are gone (netback's
+/// vifs), indexes, learned entries, lifetimes.
+///
+/// # Errors
+/// As [`super::plan`]; a link that is gone and cannot be made by us is left out, not an error: compare
+/// [`Plan::after`] with the target to see what stays different.
+pub fn restore(target: &Snapshot, now: &Snapshot) -> Result<Plan, Error> {
+    let wanted = wanted(target, now);
+    let (steps, after) = diff::steps_towards(&wanted, now)?;
+    Ok(Plan { goal: Goal::Restore(Box::new(target.clone())), steps, notes: Vec::new(), before: now.clone(), after })
+}
+
+const WHY: Reason = Reason::fixed("it was so before");
+
+fn wanted(target: &Snapshot, now: &Snapshot) -> Wanted {
+    let mut wanted = Wanted::default();
+    // Bridges last: their MAC and MTU follow their ports, and come back by themselves when the ports do. (A bridge that
+    // must be made again is made before anything else.)
+    let mut links: Vec<(&IfName, &Link)> = target.links.iter().collect();
+    links.sort_by_key(|(_, link)| link.kind == LinkKind::Bridge);
+    for (name, link) in links {
+        let present = now.link_by_index(link.index).or_else(|| {
+            now.links.get_key_value(name).filter(|(_, l)| l.kind == link.kind && link.kind == LinkKind::Bridge)
+        });
+        let wish = match (present, &link.kind) {
+            (Some(_), _) => LinkWish::Be(exactly(name, link)),
+            (None, LinkKind::Bridge) => LinkWish::Exist(NewLink::Bridge, exactly(name, link)),
+            // Only whoever made it can make it again.
+            (None, _) => continue,
+        };
+        let at = present.map_or(LinkRef::named(*name), |(name, l)| LinkRef { name: *name, index: Some(l.index) });
+        wanted.links.push(WantedLink { link: at, wish, why: WHY });
+    }
+    for (name, link) in &now.links {
+        let known = target.link_by_index(link.index).is_some() || target.links.contains_key(name);
+        // Bridges are what plans make. Anything else that appeared meanwhile is somebody else's.
+        if !known && link.kind == LinkKind::Bridge && target.scope.contains(&Part::Link(*name)) {
+            let at = LinkRef { name: *name, index: Some(link.index) };
+            let why = Reason::fixed("it was not there before");
+            wanted.links.push(WantedLink { link: at, wish: LinkWish::Absent, why });
+        }
+    }
+    // A link keeps its index when it is renamed, so its objects are found under the target's name again.
+    let there = |name: &IfName| {
+        target.links.get(name).is_some_and(|l| l.kind == LinkKind::Bridge || now.link_by_index(l.index).is_some())
+    };
+    for part in target.scope.parts() {
+        match part {
+            Part::Addresses(l) if there(l) => {
+                wanted.addresses.insert(*l, exact(target.addresses_of(l).cloned()));
+            }
+            Part::Routes(l) if there(l) => {
+                wanted.routes.insert(*l, exact(target.routes.iter().filter(|r| r.link == Some(*l)).cloned()));
+            }
+            Part::Neighbours(l) if there(l) => {
+                wanted.neighbours.insert(*l, exact(target.neighbours.iter().filter(|n| n.link == *l).cloned()));
+            }
+            Part::Fdb(l) if there(l) => {
+                wanted.fdb.insert(*l, exact(target.fdb.iter().filter(|e| e.link == *l).cloned()));
+            }
+            // VLANs go with the port: only a link that was one has some to be put back.
+            Part::PortVlans(l) if there(l) && target.links.get(l).is_some_and(|link| link.master.is_some()) => {
+                wanted.port_vlans.insert(*l, exact(target.port_vlans.get(l).into_iter().flatten().copied()));
+            }
+            Part::Rules => wanted.rules = Some(exact(target.rules.iter().cloned())),
+            Part::Sysctl(key) => {
+                if let Some(value) = target.sysctls.get(key) {
+                    wanted.sysctls.insert(key.clone(), (value.clone(), WHY));
+                }
+            }
+            _ => {}
+        }
+    }
+    wanted
+}
+
+fn exact<T: Ord>(items: impl Iterator<Item = T>) -> Wish<T> {
+    Wish { items: items.collect(), exact: true, why: WHY }
+}
+
+fn exactly(name: &IfName, link: &Link) -> LinkTarget {
+    LinkTarget {
+        name: Some(*name),
+        mac: link.mac,
+        mtu: Some(link.mtu),
+        up: Some(link.up),
+        arp: Some(link.arp),
+        multicast: Some(link.multicast),
+        txqueuelen: Some(link.txqueuelen),
+        alias: Some(link.alias.clone().unwrap_or_default()),
+        master: Some(link.master),
+        addr_gen_mode: link.addr_gen_mode,
+        port: link.port.as_ref().map(port).unwrap_or_default(),
+        bridge: link.bridge.as_ref().map(bridge).unwrap_or_default(),
+    }
+}
+
+fn port(p: &crate::snapshot::PortState) -> PortChange {
+    PortChange {
+        isolated: Some(p.isolated),
+        learning: Some(p.learning),
+        hairpin: Some(p.hairpin),
+        unicast_flood: Some(p.unicast_flood),
+        multicast_flood: Some(p.multicast_flood),
+        broadcast_flood: Some(p.broadcast_flood),
+        neigh_suppress: Some(p.neigh_suppress),
+        locked: Some(p.locked),
+        bpdu_guard: Some(p.bpdu_guard),
+        root_block: Some(p.root_block),
+    }
+}
+
+fn bridge(b: &crate::snapshot::BridgeState) -> BridgeChange {
+    BridgeChange {
+        stp: Some(b.stp),
+        forward_delay_cs: Some(b.forward_delay_cs),
+        ageing_time_cs: Some(b.ageing_time_cs),
+        vlan_filtering: b.vlan_filtering,
+        default_pvid: b.default_pvid,
+        multicast_snooping: Some(b.multicast_snooping),
+    }
+}

@@ -1,0 +1,370 @@
+//! From an intent to wanted objects: one pure function per mode.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ipnetwork::IpNetwork;
+
+use super::{ROUTE_PROTOCOL, Reason};
+use crate::error::{Error, ErrorKind};
+use crate::model::{Attach, Attachment, BridgeSpec, Detach, IfName, Intent, MacAddr, VlanSpec};
+use crate::snapshot::{
+    AddrGenMode, Address, Family, FdbEntry, Link, LinkKind, Neighbour, Part, PortVlan, Route, Rule, Scope, Snapshot,
+    SysctlKey,
+};
+use crate::step::{BridgeChange, LinkRef, NewLink, PortChange};
+
+/// Wanted objects. What is not mentioned may be as it is.
+#[derive(Default)]
+pub(super) struct Wanted {
+    pub(super) links: Vec<WantedLink>,
+    pub(super) addresses: BTreeMap<IfName, Wish<Address>>,
+    pub(super) routes: BTreeMap<IfName, Wish<Route>>,
+    pub(super) neighbours: BTreeMap<IfName, Wish<Neighbour>>,
+    pub(super) fdb: BTreeMap<IfName, Wish<FdbEntry>>,
+    pub(super) port_vlans: BTreeMap<IfName, Wish<PortVlan>>,
+    pub(super) rules: Option<Wish<Rule>>,
+    pub(super) sysctls: BTreeMap<SysctlKey, (String, Reason)>,
+}
+
+/// Objects of one kind on one link (or of the whole namespace).
+pub(super) struct Wish<T> {
+    /// These must exist.
+    pub(super) items: BTreeSet<T>,
+    /// Others must not.
+    pub(super) exact: bool,
+    pub(super) why: Reason,
+}
+
+/// One link: which, and what becomes of it.
+pub(super) struct WantedLink {
+    /// The present name, and the index if it was observed.
+    pub(super) link: LinkRef,
+    pub(super) wish: LinkWish,
+    pub(super) why: Reason,
+}
+
+pub(super) enum LinkWish {
+    /// It exists and shall be so.
+    Be(LinkTarget),
+    /// It shall be made unless it exists, and be so.
+    Exist(NewLink, LinkTarget),
+    /// It shall be gone.
+    Absent,
+}
+
+/// Settings of a link; `None`: as it is.
+#[derive(Clone, Default)]
+pub(super) struct LinkTarget {
+    pub(super) name: Option<IfName>,
+    pub(super) mac: Option<MacAddr>,
+    pub(super) mtu: Option<u32>,
+    pub(super) up: Option<bool>,
+    pub(super) arp: Option<bool>,
+    pub(super) multicast: Option<bool>,
+    pub(super) txqueuelen: Option<u32>,
+    pub(super) alias: Option<String>,
+    /// `Some(None)`: a port of nothing.
+    pub(super) master: Option<Option<IfName>>,
+    pub(super) addr_gen_mode: Option<AddrGenMode>,
+    pub(super) port: PortChange,
+    pub(super) bridge: BridgeChange,
+}
+
+pub(super) fn scope(intent: &Intent, seen: &Snapshot) -> Scope {
+    match intent {
+        Intent::Attach(a) => {
+            let mut scope = vif_scope(&a.device, seen);
+            if a.name != a.device {
+                scope = scope.with(Part::Link(a.name)).with(Part::Addresses(a.name));
+            }
+            match &a.attachment {
+                Attachment::Bridge { bridge, vlan, .. } => {
+                    scope.insert(Part::Link(*bridge));
+                    if vlan.is_some() {
+                        scope.insert(Part::PortVlans(a.device));
+                    }
+                }
+                Attachment::Nat { guest, .. } | Attachment::Routed { guest, .. } => {
+                    for network in guest {
+                        scope.insert(Part::Route(*network));
+                    }
+                    if let Some(key) = proxy_settings(&a.device, guest) {
+                        scope.insert(Part::Sysctl(key));
+                    }
+                }
+            }
+            scope
+        }
+        Intent::Detach(d) => vif_scope(&d.device, seen),
+        Intent::Bridge(b) => Scope::none().with(Part::Link(b.name)),
+    }
+}
+
+/// A vif and its addresses; its routes only where it can have some, since finding them means reading all of them.
+fn vif_scope(device: &IfName, seen: &Snapshot) -> Scope {
+    let mut scope = Scope::none().with(Part::Link(*device)).with(Part::Addresses(*device));
+    if let Some(link) = seen.links.get(device) {
+        if let Some(master) = link.master {
+            scope.insert(Part::Link(master));
+        }
+        if link.up && (link.master.is_none() || seen.addresses_of(device).next().is_some()) {
+            scope.insert(Part::Routes(*device));
+        }
+    }
+    scope
+}
+
+pub(super) fn want(intent: &Intent, now: &Snapshot) -> Result<(Wanted, Vec<String>), Error> {
+    match intent {
+        Intent::Attach(a) => attach(a, now),
+        Intent::Detach(d) => Ok((detach(d, now), Vec::new())),
+        Intent::Bridge(b) => bridge(b, now),
+    }
+}
+
+fn attach(a: &Attach, now: &Snapshot) -> Result<(Wanted, Vec<String>), Error> {
+    let device = now.links.get(&a.device).ok_or_else(|| {
+        Error::new(ErrorKind::LinkNotFound, format!("{}: there is no such link", a.device))
+            .with_object(a.device.as_str())
+            .with_hint(format!(
+                "netback makes {} when domain {} is built; is the domain running (`xl list`), and is its backend this domain?",
+                a.id, a.id.domid
+            ))
+    })?;
+    if a.name != a.device
+        && let Some(other) = now.links.get(&a.name)
+        && other.index != device.index
+    {
+        return Err(Error::new(
+            ErrorKind::NameTaken,
+            format!("{}: cannot be renamed to {}, another link has this name", a.device, a.name),
+        )
+        .with_object(a.name.as_str())
+        .with_hint(format!(
+            "choose another vifname, or remove the link {} (index {}) if nobody uses it",
+            a.name, other.index
+        )));
+    }
+    let mut notes = Vec::new();
+    let mut wanted = Wanted::default();
+    let mut target = LinkTarget {
+        name: Some(a.name),
+        mtu: a.mtu.map(|m| m.get()),
+        up: Some(true),
+        addr_gen_mode: Some(AddrGenMode::None),
+        ..LinkTarget::default()
+    };
+    let why;
+    match &a.attachment {
+        Attachment::Bridge { bridge, vlan, isolated } => {
+            let found = bridge_of(a, device, bridge, now)?;
+            target.mac = Some(MacAddr::BACKEND);
+            target.mtu = target.mtu.or(Some(found.mtu));
+            target.master = Some(Some(*bridge));
+            target.port.isolated = Some(*isolated);
+            why = Reason::told(format!("{} is to be a port of {bridge}", a.id));
+            let reason = Reason::fixed("a bridge port has no addresses of its own");
+            wanted.addresses.insert(a.name, Wish { items: BTreeSet::new(), exact: true, why: reason });
+            if let Some(vlan) = vlan {
+                wanted.port_vlans.insert(a.name, vlan_wish(a, bridge, found, vlan)?);
+            }
+            if let Some(mtu) = a.mtu
+                && mtu.get() < found.mtu
+            {
+                notes.push(format!(
+                    "{bridge} has an MTU of {} and {} of {mtu}: unless {bridge}'s MTU was set by hand it falls to that of its \
+                     smallest port",
+                    found.mtu, a.name
+                ));
+            }
+        }
+        Attachment::Nat { guest, gateway, .. } => {
+            target.master = Some(None);
+            why = Reason::told(format!("{} is to be reached by routes of its own, behind this domain's address", a.id));
+            routed_objects(&mut wanted, a, guest, gateway, true);
+        }
+        Attachment::Routed { guest, source, answer_arp } => {
+            target.master = Some(None);
+            why = Reason::told(format!("{} is to be reached by routes of its own", a.id));
+            routed_objects(&mut wanted, a, guest, source, *answer_arp);
+        }
+    }
+    if target.master == Some(None)
+        && let Some(master) = device.master
+        && Some(master) != a.recorded_bridge
+    {
+        return Err(port_of_other(a, master));
+    }
+    let link = LinkRef { name: a.device, index: Some(device.index) };
+    wanted.links.push(WantedLink { link, wish: LinkWish::Be(target), why });
+    Ok((wanted, notes))
+}
+
+/// The bridge, if it is there, is one, and the vif is free to become its port.
+fn bridge_of<'a>(a: &Attach, device: &Link, bridge: &IfName, now: &'a Snapshot) -> Result<&'a Link, Error> {
+    let found = now.links.get(bridge).ok_or_else(|| {
+        Error::new(
+            ErrorKind::BridgeNotFound,
+            format!("cannot attach {} to bridge {bridge}: there is no such link", a.device),
+        )
+        .with_object(bridge.as_str())
+        .with_state("unchanged, nothing was applied")
+    })?;
+    if found.kind != LinkKind::Bridge {
+        return Err(Error::new(
+            ErrorKind::NotABridge,
+            format!("cannot attach {} to {bridge}: it is not a bridge but {}", a.device, kind_words(&found.kind)),
+        )
+        .with_object(bridge.as_str())
+        .with_state("unchanged, nothing was applied"));
+    }
+    match device.master {
+        Some(master) if master != *bridge && Some(master) != a.recorded_bridge => Err(port_of_other(a, master)),
+        _ => Ok(found),
+    }
+}
+
+fn port_of_other(a: &Attach, master: IfName) -> Error {
+    Error::new(ErrorKind::PortOfOther, format!("{} is a port of {master} already, and not by our doing", a.device))
+        .with_object(a.device.as_str())
+        .with_state("unchanged, nothing was applied")
+        .with_hint(format!("take it off first if that is a mistake: ip link set {} nomaster", a.device))
+}
+
+/// A kind of link in words, with its article.
+pub(crate) fn kind_words(kind: &LinkKind) -> String {
+    match kind {
+        LinkKind::Loopback => "the loopback link".into(),
+        LinkKind::Plain => "an ethernet link".into(),
+        LinkKind::Bridge => "a bridge".into(),
+        LinkKind::Veth => "a veth link".into(),
+        LinkKind::Tun => "a tun or tap link".into(),
+        LinkKind::Ifb => "an ifb link".into(),
+        LinkKind::Macvlan => "a macvlan link".into(),
+        LinkKind::Other(name) => format!("a link of kind {name}"),
+    }
+}
+
+fn vlan_wish(a: &Attach, bridge: &IfName, found: &Link, vlan: &VlanSpec) -> Result<Wish<PortVlan>, Error> {
+    let refuse = |rule: &str, hint: String| {
+        Err(Error::new(ErrorKind::Unsupported, format!("cannot put {} into VLANs: {bridge} {rule}", a.device))
+            .with_object(bridge.as_str())
+            .with_state("unchanged, nothing was applied")
+            .with_hint(hint))
+    };
+    match found.bridge.as_ref().and_then(|b| b.vlan_filtering) {
+        Some(true) => {}
+        Some(false) => {
+            return refuse(
+                "does not filter by VLAN",
+                format!("switch it on: ip link set {bridge} type bridge vlan_filtering 1"),
+            );
+        }
+        None => {
+            return refuse(
+                "cannot filter by VLAN on this kernel",
+                "the kernel needs CONFIG_BRIDGE_VLAN_FILTERING; remove vlan= to attach without VLANs".into(),
+            );
+        }
+    }
+    let items = vlan.vids().map(|(vid, tagging)| PortVlan { vid, tagging, pvid: vid == vlan.pvid() }).collect();
+    Ok(Wish { items, exact: true, why: Reason::fixed("the vif line names these VLANs, and no others") })
+}
+
+/// What NAT and routed mode have in common: our address on the vif, a route per guest address, answers for others.
+fn routed_objects(wanted: &mut Wanted, a: &Attach, guest: &[IpNetwork], ours: &[std::net::IpAddr], proxy: bool) {
+    let addresses = ours.iter().map(|ip| Address {
+        link: a.name,
+        address: IpNetwork::from(*ip),
+        peer: None,
+        broadcast: None,
+        scope: 0,
+        label: None,
+        secondary: false,
+        no_prefix_route: false,
+        nodad: ip.is_ipv6(),
+        lifetime: None,
+    });
+    wanted.addresses.insert(
+        a.name,
+        Wish { items: addresses.collect(), exact: true, why: Reason::fixed("the guest's gateway is on its vif") },
+    );
+    let routes = guest.iter().map(|network| {
+        let family = Family::of(&network.ip());
+        Route {
+            // 2 leaves room for the emulated twin's 1: it wins until the guest unplugs it (vif-route).
+            metric: 2,
+            source: ours.iter().copied().find(|ip| Family::of(ip) == family),
+            protocol: ROUTE_PROTOCOL,
+            ..Route::to(network_of(*network), a.name)
+        }
+    });
+    wanted.routes.insert(
+        a.name,
+        Wish { items: routes.collect(), exact: false, why: Reason::fixed("the guest is reached through its vif") },
+    );
+    if proxy && let Some(key) = proxy_settings(&a.name, guest) {
+        let why = Reason::fixed("this domain answers for the addresses that lie behind it");
+        wanted.sysctls.insert(key, ("1".into(), why));
+    }
+}
+
+fn network_of(address: IpNetwork) -> IpNetwork {
+    IpNetwork::new(address.network(), address.prefix()).unwrap_or(address)
+}
+
+/// IPv4 only: an IPv6 guest uses the address on its vif as its gateway.
+fn proxy_settings(link: &IfName, guest: &[IpNetwork]) -> Option<SysctlKey> {
+    guest.iter().any(IpNetwork::is_ipv4).then(|| SysctlKey::conf(Family::Ipv4, link, "proxy_arp"))
+}
+
+fn detach(d: &Detach, now: &Snapshot) -> Wanted {
+    let mut wanted = Wanted::default();
+    // Gone already, or another link under the same name: both are as they should be.
+    let Some(link) = now.links.get(&d.device).filter(|l| d.index.is_none_or(|index| index == l.index)) else {
+        return wanted;
+    };
+    let target = LinkTarget { up: Some(false), master: Some(None), ..LinkTarget::default() };
+    let why = Reason::told(format!("{} is to be disconnected", d.id));
+    let link = LinkRef { name: d.device, index: Some(link.index) };
+    wanted.links.push(WantedLink { link, wish: LinkWish::Be(target), why });
+    let why = Reason::fixed("a disconnected vif has no addresses");
+    wanted.addresses.insert(d.device, Wish { items: BTreeSet::new(), exact: true, why });
+    wanted
+}
+
+fn bridge(b: &BridgeSpec, now: &Snapshot) -> Result<(Wanted, Vec<String>), Error> {
+    let hundredths = u32::try_from(b.forward_delay.as_millis() / 10).unwrap_or(u32::MAX);
+    let target = LinkTarget {
+        mac: b.mac,
+        mtu: b.mtu.map(|m| m.get()),
+        up: Some(true),
+        bridge: BridgeChange {
+            stp: Some(b.stp),
+            forward_delay_cs: Some(hundredths),
+            vlan_filtering: b.vlan_filtering,
+            ..BridgeChange::default()
+        },
+        ..LinkTarget::default()
+    };
+    let index = match now.links.get(&b.name) {
+        None => None,
+        Some(link) if link.kind == LinkKind::Bridge => Some(link.index),
+        Some(link) => {
+            return Err(Error::new(
+                ErrorKind::NotABridge,
+                format!("{}: exists already and is not a bridge but {}", b.name, kind_words(&link.kind)),
+            )
+            .with_object(b.name.as_str())
+            .with_state("unchanged, nothing was applied")
+            .with_hint("choose another name for the bridge"));
+        }
+    };
+    let mut wanted = Wanted::default();
+    wanted.links.push(WantedLink {
+        link: LinkRef { name: b.name, index },
+        wish: LinkWish::Exist(NewLink::Bridge, target),
+        why: Reason::told(format!("bridge {} is wanted", b.name)),
+    });
+    Ok((wanted, Vec::new()))
+}
