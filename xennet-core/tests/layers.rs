@@ -1,5 +1,7 @@
 //! The layering rule of DESIGN.md: pure modules do no I/O, and a module imports only from above it.
 
+#![allow(clippy::unwrap_used, reason = "all of this is tests")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
