@@ -73,7 +73,16 @@ pub(crate) fn run_as_nobody(arguments: &[&str]) -> Run {
 
 /// Runs a command to its end.
 pub(crate) fn finish(command: &mut Command) -> Run {
-    outcome(command.output().unwrap())
+    loop {
+        match command.output() {
+            // Another thread forked while the program was being copied: its child has the copy open for writing until it
+            // becomes a program itself.
+            Err(e) if e.kind() == std::io::ErrorKind::ExecutableFileBusy => {
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
+            result => return outcome(result.unwrap()),
+        }
+    }
 }
 
 fn outcome(output: std::process::Output) -> Run {

@@ -3,5 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "all of this is tests")]
 
 mod command;
+mod demo;
 mod describe;
+mod host;
 mod parse;

@@ -58,6 +58,28 @@ pub(crate) enum Command {
     /// Makes MAC addresses
     #[command(subcommand)]
     Mac(MacCommand),
+    /// Shows what a command would do, one line a step with its reason, and does nothing
+    #[command(subcommand)]
+    Plan(PlanWhat),
+    /// Connects a vif to its bridge; the earlier state comes back if that fails
+    Attach(AttachArgs),
+    /// Disconnects a vif
+    Detach(DetachArgs),
+    /// Lists the attached vifs and the bridges
+    Show,
+    /// Puts back what was there before the last operation
+    Undo {
+        /// A vif (vif5.0) or a bridge; without it the last operation of all is undone
+        #[arg(value_name = "VIF|BRIDGE")]
+        what: Option<String>,
+    },
+    /// Finishes or undoes what a crash interrupted
+    Recover,
+    /// Runs the main job for show, on the real kernel but in namespaces of its own: attach two guests, ping, detach
+    ///
+    /// Needs no root and no Xen. Where namespaces are forbidden, a model of the kernel takes the kernel's place. Ends with
+    /// an error if anything was not as claimed.
+    Demo,
     /// Prints the completions for a shell
     Completions {
         /// Which shell
@@ -139,6 +161,39 @@ pub(crate) struct MacArgs {
 
     /// The vif's index in the domain, for uuid and xapi
     #[arg(long, value_name = "N", default_value = "0")]
+    pub(crate) devid: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PlanWhat {
+    /// Shows what attach would do
+    Attach(AttachArgs),
+    /// Shows what detach would do
+    Detach(DetachArgs),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct AttachArgs {
+    /// The guest's domain id
+    #[arg(value_name = "DOMID")]
+    pub(crate) domid: String,
+
+    /// The vif spec, for example mac=00:16:3e:01:02:03,bridge=xenbr0; - for standard input
+    #[arg(value_name = "SPEC")]
+    pub(crate) spec: String,
+
+    #[command(flatten)]
+    pub(crate) dialect: DialectArg,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct DetachArgs {
+    /// The guest's domain id
+    #[arg(value_name = "DOMID")]
+    pub(crate) domid: String,
+
+    /// The vif's index in the domain
+    #[arg(value_name = "DEVID", default_value = "0")]
     pub(crate) devid: String,
 }
 

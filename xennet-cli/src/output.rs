@@ -20,6 +20,11 @@ impl Output {
         Output { json, colour, stdout: BufWriter::new(std::io::stdout()) }
     }
 
+    /// Whether answers are JSON documents.
+    pub(crate) fn is_json(&self) -> bool {
+        self.json
+    }
+
     /// One answer: the document with `--json`, otherwise the text, which gets its final newline here.
     pub(crate) fn answer(&mut self, text: impl FnOnce() -> String, document: impl FnOnce() -> Value) -> Result<()> {
         if self.json { self.line(&document().to_string()) } else { self.line(&text()) }

@@ -1,6 +1,8 @@
 //! What the commands do, a file each.
 
+mod demo;
 mod describe;
+mod host;
 mod mac;
 mod parse;
 
@@ -11,9 +13,24 @@ use crate::output::Output;
 
 /// Runs the command that was asked for.
 pub(crate) fn run(cli: &Cli, output: &mut Output) -> Result<()> {
+    let global = &cli.global;
+    // Held until the command has ended: the world goes with the value.
+    let _world = match cli.command {
+        // The demo makes its own.
+        Command::Demo => None,
+        _ if global.sandbox => Some(host::enter_sandbox(global, output)?),
+        _ => None,
+    };
     match &cli.command {
         Command::Parse(args) => parse::run(args, output),
         Command::Mac(MacCommand::Generate(args)) => mac::generate(args, output),
+        Command::Plan(what) => host::plan(global, what, output),
+        Command::Attach(args) => host::attach(global, args, output),
+        Command::Detach(args) => host::detach(global, args, output),
+        Command::Show => host::show(global, output),
+        Command::Undo { what } => host::undo(global, what.as_deref(), output),
+        Command::Recover => host::recover(global, output),
+        Command::Demo => demo::run(global, output),
         Command::Completions { shell } => describe::completions(*shell, output),
         Command::Man { command } => describe::man(command, output),
     }

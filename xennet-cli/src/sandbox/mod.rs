@@ -1,6 +1,6 @@
 //! A world to try things out in: the real kernel, and nothing real is touched.
 //!
-//! [`World`] is a host with an uplink, a bridge and two [`Guest`]s, in namespaces of its own. It needs no root, no Xen and
+//! [`World`] is a host with an uplink, a bridge and [`Guest`]s, in namespaces of its own. It needs no root, no Xen and
 //! no other program.
 
 mod guest;

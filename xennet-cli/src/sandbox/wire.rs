@@ -82,6 +82,12 @@ impl Wire {
         self.ask(RouteNetlinkMessage::SetLink(message), 0).map_err(|e| failed(port, e))
     }
 
+    /// Removes a link, and the other end of its cable.
+    pub(super) fn delete(&mut self, name: IfName) -> Result<()> {
+        let message = Builder::default().index(self.index(name)?).build();
+        self.ask(RouteNetlinkMessage::DelLink(message), 0).map_err(|e| failed(name, e))
+    }
+
     /// Gives a link an address.
     pub(super) fn address(&mut self, name: IfName, address: IpNetwork) -> Result<()> {
         let index = self.index(name)?;

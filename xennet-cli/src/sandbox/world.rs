@@ -1,5 +1,6 @@
-//! The host of the sandbox: an uplink, a bridge, two guests.
+//! The host of the sandbox: an uplink, a bridge, guests.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::Path;
 
@@ -11,7 +12,7 @@ use super::guest::{Guest, GuestSpec};
 use super::namespace::{self, NetNs};
 use super::wire::{End, Wire};
 
-/// A host with an uplink, a bridge and two guests whose vifs are connected to nothing yet.
+/// A host with an uplink and a bridge, and as many guests as are [started](World::start) on it.
 ///
 /// ```text
 ///   outside 192.0.2.254          guest 1              guest 2
@@ -23,7 +24,7 @@ use super::wire::{End, Wire};
 /// ```
 #[derive(Debug)]
 pub struct World {
-    guests: [Guest; 2],
+    guests: BTreeMap<u8, Guest>,
     // Held, not used: with the last descriptor the namespace would go and take the uplink with it.
     _outside: NetNs,
 }
@@ -77,12 +78,35 @@ impl World {
             wire.address(uplink, network(World::OUTSIDE)?)?;
             wire.up(uplink)
         })??;
-        Ok(World { guests: [guest(1)?, guest(2)?], _outside: outside })
+        Ok(World { guests: BTreeMap::new(), _outside: outside })
     }
 
-    /// The guests: domains 1 and 2, each with device 0.
-    pub fn guests(&self) -> &[Guest; 2] {
-        &self.guests
+    /// Starts a guest with this domain id, 1 to 99: its vif appears in the calling thread's network namespace, where the
+    /// world was made, as if netback had made it.
+    ///
+    /// # Errors
+    /// As [`Guest::new`].
+    pub fn start(&mut self, domid: u8) -> Result<&Guest> {
+        let id = VifId::new(DomId::new(u32::from(domid))?, DevId::new(0)?);
+        let addresses = vec![network(World::address_of(domid))?];
+        let guest = Guest::new(&GuestSpec { id, mac: World::mac_of(domid), addresses })?;
+        Ok(self.guests.entry(domid).insert_entry(guest).into_mut())
+    }
+
+    /// Ends the guest with this domain id: its vif is gone when this returns. Nothing happens if it was not started.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Kernel`] if the vif cannot be removed.
+    pub fn stop(&mut self, domid: u8) -> Result<()> {
+        match self.guests.remove(&domid) {
+            Some(guest) => Wire::open()?.delete(guest.id().vif_name()),
+            None => Ok(()),
+        }
+    }
+
+    /// The guest with this domain id, if it was started.
+    pub fn guest(&self, domid: u8) -> Option<&Guest> {
+        self.guests.get(&domid)
     }
 
     /// The address of the guest with this domain id.
@@ -94,11 +118,6 @@ impl World {
     pub const fn mac_of(domid: u8) -> MacAddr {
         MacAddr::new([0x00, 0x16, 0x3e, 0x00, 0x00, domid])
     }
-}
-
-fn guest(domid: u8) -> Result<Guest> {
-    let id = VifId::new(DomId::new(u32::from(domid))?, DevId::new(0)?);
-    Guest::new(&GuestSpec { id, mac: World::mac_of(domid), addresses: vec![network(World::address_of(domid))?] })
 }
 
 /// An address in the network of the sandbox: TEST-NET-1 (RFC 5737), which no real network has.
@@ -133,8 +152,12 @@ mod tests {
     #[test]
     fn guests_answer_when_their_vifs_are_plugged_in_and_not_before() {
         in_netns("sandbox::world::tests::guests_answer_when_their_vifs_are_plugged_in_and_not_before", || {
-            let world = World::build().unwrap();
-            let [one, two] = world.guests();
+            let mut world = World::build().unwrap();
+            assert!(world.guest(1).is_none());
+            for domid in [1, 2] {
+                world.start(domid).unwrap();
+            }
+            let (one, two) = (world.guest(1).unwrap(), world.guest(2).unwrap());
             assert_eq!(one.ping(World::address_of(2), SHORT).unwrap(), None);
             assert!(one.ping(World::address_of(1), LONG).unwrap().is_some(), "itself, over lo");
             let mut wire = Wire::open().unwrap();

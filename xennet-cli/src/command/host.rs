@@ -1,0 +1,176 @@
+//! `plan`, `attach`, `detach`, `show`, `undo`, `recover`: the front door of the library, one command a method.
+
+use serde_json::{Value, json};
+use xennet_core::backend::fake::Kept;
+use xennet_core::config::parse_vif;
+use xennet_core::exec::{Applied, StateDir, Subject};
+use xennet_core::plan::Plan;
+use xennet_core::{DevId, DomId, Error, ErrorKind, Host, IfName, Recovered, Result, Shown, VifId, VifSpec};
+
+use crate::cli::{AttachArgs, BackendName, DetachArgs, Global, PlanWhat};
+use crate::input;
+use crate::output::Output;
+use crate::sandbox::World;
+
+/// Takes this process into a world of its own.
+pub(super) fn enter_sandbox(global: &Global, output: &mut Output) -> Result<World> {
+    if global.backend == BackendName::Fake {
+        return Err(Error::new(
+            ErrorKind::Invalid,
+            "--sandbox is a world on the real kernel, and --backend fake has none",
+        )
+        .with_object("--sandbox")
+        .with_hint("leave one of them out"));
+    }
+    if global.state_dir.is_some() {
+        output.note("--state-dir has no effect in the sandbox, which has a state directory of its own");
+    }
+    let mut world = World::enter()?;
+    for domid in [1, 2] {
+        world.start(domid)?;
+    }
+    Ok(world)
+}
+
+/// Opens what `--backend` names.
+fn open(global: &Global) -> Result<Host> {
+    let dir = match &global.state_dir {
+        Some(dir) if !global.sandbox => StateDir::at(dir),
+        _ => StateDir::at(StateDir::DEFAULT),
+    };
+    match global.backend {
+        BackendName::Netlink => Ok(Host::netlink()?.with_state_dir(dir)),
+        BackendName::Fake => Ok(Host::with_backend(Box::new(Kept::at(dir.path())?)).with_state_dir(dir)),
+    }
+}
+
+pub(super) fn plan(global: &Global, what: &PlanWhat, output: &mut Output) -> Result<()> {
+    let plan = match what {
+        PlanWhat::Attach(args) => {
+            let (domid, vif) = vif(args, output)?;
+            open(global)?.plan_attach(domid, &vif)?
+        }
+        PlanWhat::Detach(args) => {
+            let (domid, devid) = ids(args)?;
+            open(global)?.plan_detach(domid, devid)?
+        }
+    };
+    show_plan(&plan, output)
+}
+
+/// A plan, one line a step; its remarks beside it.
+pub(super) fn show_plan(plan: &Plan, output: &mut Output) -> Result<()> {
+    if !output.is_json() {
+        for note in plan.notes() {
+            output.note(note);
+        }
+    }
+    output.answer(|| plan.to_string(), || plan.to_json())
+}
+
+pub(super) fn attach(global: &Global, args: &AttachArgs, output: &mut Output) -> Result<()> {
+    let (domid, vif) = vif(args, output)?;
+    let id = VifId::new(domid, vif.devid.unwrap_or(DevId::FIRST));
+    let applied = open(global)?.attach(domid, &vif)?;
+    done(&Subject::Vif(id), "attached", &applied, output)
+}
+
+pub(super) fn detach(global: &Global, args: &DetachArgs, output: &mut Output) -> Result<()> {
+    let (domid, devid) = ids(args)?;
+    let applied = open(global)?.detach(domid, devid)?;
+    done(&Subject::Vif(VifId::new(domid, devid)), "detached", &applied, output)
+}
+
+pub(super) fn undo(global: &Global, what: Option<&str>, output: &mut Output) -> Result<()> {
+    let mut host = open(global)?;
+    let subject = match what {
+        Some(name) => subject(name)?,
+        None => {
+            host.last()?.ok_or_else(|| Error::new(ErrorKind::NothingToUndo, "there is nothing that could be undone"))?
+        }
+    };
+    let applied = host.undo(subject)?;
+    done(&subject, "as before", &applied, output)
+}
+
+pub(super) fn recover(global: &Global, output: &mut Output) -> Result<()> {
+    let recovered = open(global)?.recover()?;
+    let text = || match recovered[..] {
+        [] => "nothing was interrupted".to_owned(),
+        _ => recovered.iter().map(|(subject, how)| format!("{subject}: {how}")).collect::<Vec<_>>().join("\n"),
+    };
+    let document =
+        |(subject, how): &(Subject, Recovered)| json!({ "subject": subject.to_string(), "outcome": how.to_string() });
+    output.answer(text, || json!({ "recovered": recovered.iter().map(document).collect::<Vec<Value>>() }))
+}
+
+pub(super) fn show(global: &Global, output: &mut Output) -> Result<()> {
+    let shown = open(global)?.show()?;
+    output.answer(|| table(&shown), || json!(shown))
+}
+
+/// What an operation did: one line, or one document.
+fn done(subject: &Subject, what: &str, applied: &Applied, output: &mut Output) -> Result<()> {
+    let text = || match applied.steps {
+        0 => format!("{subject}: {what} already"),
+        1 => format!("{subject}: {what}, 1 step, verified"),
+        n => format!("{subject}: {what}, {n} steps, verified"),
+    };
+    output.answer(text, || json!({ "subject": subject.to_string(), "steps": applied.steps }))
+}
+
+/// The vif that the command line names. Remarks on its text go to standard error.
+fn vif(args: &AttachArgs, output: &mut Output) -> Result<(DomId, VifSpec)> {
+    let domid = args.domid.parse()?;
+    let parsed = parse_vif(&input::text(&args.spec)?, args.dialect.name.parse()?)?;
+    for note in &parsed.notes {
+        output.finding(note);
+    }
+    Ok((domid, parsed.value))
+}
+
+fn ids(args: &DetachArgs) -> Result<(DomId, DevId)> {
+    Ok((args.domid.parse()?, args.devid.parse()?))
+}
+
+/// The vif or the bridge that a name names.
+fn subject(name: &str) -> Result<Subject> {
+    match VifId::from_vif_name(name) {
+        Some(id) => Ok(Subject::Vif(id)),
+        None => Ok(Subject::Bridge(name.parse()?)),
+    }
+}
+
+/// Vifs and bridges for reading, in columns.
+pub(super) fn table(shown: &Shown) -> String {
+    let state = |up| if up { "up" } else { "down" }.to_owned();
+    let name = |name: Option<IfName>| name.map_or_else(|| "-".to_owned(), |n| n.to_string());
+    let vifs = shown.vifs.iter().map(|v| {
+        let spec = v.spec.clone().unwrap_or_else(|| "-".to_owned());
+        [v.vif.clone(), name(v.link), name(v.bridge), state(v.up), v.mtu.to_string(), spec]
+    });
+    let bridges = shown.bridges.iter().map(|b| {
+        let ports: Vec<&str> = b.ports.iter().map(IfName::as_str).collect();
+        let mac = b.mac.map_or_else(|| "-".to_owned(), |m| m.to_string());
+        [b.bridge.to_string(), state(b.up), b.mtu.to_string(), mac, ports.join(" ")]
+    });
+    let vifs = columns(["VIF", "LINK", "BRIDGE", "STATE", "MTU", "SPEC"], vifs);
+    let bridges = columns(["BRIDGE", "STATE", "MTU", "MAC", "PORTS"], bridges);
+    format!("{vifs}\n{bridges}")
+}
+
+/// Rows under headings, as wide as they need to be.
+fn columns<const N: usize>(headings: [&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
+    let rows: Vec<[String; N]> = std::iter::once(headings.map(str::to_owned)).chain(rows).collect();
+    let mut widths = [0; N];
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
+    let line = |row: &[String; N]| {
+        let cells: Vec<String> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        cells.join("  ").trim_end().to_owned() + "\n"
+    };
+    rows.iter().map(line).collect()
+}
