@@ -91,7 +91,7 @@ impl Stage {
     /// A domain is built.
     fn start(&mut self, domid: u8) -> Result<()> {
         match self {
-            Stage::Kernel(world) => world.start(domid).map(|_| ()),
+            Stage::Kernel(world) => world.start(domid),
             // Netback makes the vif there when it is first named.
             Stage::Model(_) => Ok(()),
         }

@@ -86,11 +86,12 @@ impl World {
     ///
     /// # Errors
     /// As [`Guest::new`].
-    pub fn start(&mut self, domid: u8) -> Result<&Guest> {
+    pub fn start(&mut self, domid: u8) -> Result<()> {
         let id = VifId::new(DomId::new(u32::from(domid))?, DevId::new(0)?);
         let addresses = vec![network(World::address_of(domid))?];
         let guest = Guest::new(&GuestSpec { id, mac: World::mac_of(domid), addresses })?;
-        Ok(self.guests.entry(domid).insert_entry(guest).into_mut())
+        self.guests.insert(domid, guest);
+        Ok(())
     }
 
     /// Ends the guest with this domain id: its vif is gone when this returns. Nothing happens if it was not started.
