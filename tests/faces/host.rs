@@ -61,6 +61,19 @@ fn what_one_call_does_the_next_one_sees() {
 }
 
 #[test]
+fn what_a_spec_leaves_open_is_told() {
+    let fake = Fake::new();
+    let plan = fake.run(&["plan", "attach", "5", "mac=00:16:3e:01:02:03"]);
+    let done = fake.run(&["attach", "5", "mac=00:16:3e:01:02:03"]);
+    assert_eq!((plan.code, done.code), (0, 0));
+    assert!(plan.stderr.starts_with("note: no bridge= was given"), "{plan:?}");
+    assert_eq!(done.stderr, plan.stderr);
+    let document = fake.run(&["attach", "5", "mac=00:16:3e:01:02:03", "--json"]);
+    assert_eq!((document.json()["steps"].as_u64(), document.stderr.as_str()), (Some(0), ""));
+    assert_eq!(document.json()["notes"].as_array().unwrap().len(), 1);
+}
+
+#[test]
 fn undo_puts_back_the_state_before() {
     let fake = Fake::new();
     refused(&fake.run(&["undo"]), ErrorKind::NothingToUndo);

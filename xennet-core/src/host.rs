@@ -200,7 +200,9 @@ impl Host {
             }
             _ => format!("cannot attach {id}"),
         };
-        self.carry_out(subject, &plan, Some(vif.to_string()), record, &what)
+        let applied = self.carry_out(subject, &plan, Some(vif.to_string()), record, &what)?;
+        // Also where nothing had to be done.
+        Ok(Applied { notes: plan.notes().to_vec(), ..applied })
     }
 
     /// What detaching this vif would do. Changes nothing.

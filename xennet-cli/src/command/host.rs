@@ -109,14 +109,20 @@ pub(super) fn show(global: &Global, output: &mut Output) -> Result<()> {
     output.answer(|| table(&shown), || json!(shown))
 }
 
-/// What an operation did: one line, or one document.
+/// What an operation did: one line, or one document. Remarks stand beside it, as those of a plan do.
 fn done(subject: &Subject, what: &str, applied: &Applied, output: &mut Output) -> Result<()> {
+    if !output.is_json() {
+        for note in &applied.notes {
+            output.note(note);
+        }
+    }
     let text = || match applied.steps {
         0 => format!("{subject}: {what} already"),
         1 => format!("{subject}: {what}, 1 step, verified"),
         n => format!("{subject}: {what}, {n} steps, verified"),
     };
-    output.answer(text, || json!({ "subject": subject.to_string(), "steps": applied.steps }))
+    let document = || json!({ "subject": subject.to_string(), "steps": applied.steps, "notes": applied.notes });
+    output.answer(text, document)
 }
 
 /// The vif that the command line names. Remarks on its text go to standard error.

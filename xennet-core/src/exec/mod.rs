@@ -39,11 +39,13 @@ pub struct Applied {
     pub steps: usize,
     /// The state that was read back afterwards.
     pub after: Snapshot,
+    /// What the reader should know besides: the notes of the plan.
+    pub notes: Vec<String>,
 }
 
 impl Applied {
     pub(crate) fn nothing(now: Snapshot) -> Self {
-        Applied { steps: 0, after: now }
+        Applied { steps: 0, after: now, notes: Vec::new() }
     }
 }
 
@@ -171,7 +173,7 @@ pub fn apply(
             // The wanted state is reached and read back. A journal that cannot be closed is no reason to report failure:
             // the next run finds it, sees the wanted state, and closes it.
             let _ = journal.commit();
-            Ok(Applied { steps: of, after })
+            Ok(Applied { steps: of, after, notes: plan.notes().to_vec() })
         }
         Err(missing) => {
             let recovery = go_back(plan.before(), on);
