@@ -125,6 +125,10 @@ impl NftTransaction {
     }
 }
 
+/// How many of the kernel's expressions a rule may have. The kernel takes 127, and 4 KiB (`nf_tables_newrule`): none of
+/// those that statements are made of has more than 64 bytes there.
+const RULE_EXPRESSIONS: usize = 60;
+
 type Check = Result<(), String>;
 
 fn check_op(op: &NftOp) -> Check {
@@ -148,6 +152,7 @@ fn check_op(op: &NftOp) -> Check {
         NftOp::DelSet { set } => check_name("set", set),
         NftOp::AddElements { set, elements } => {
             check_name("set", set)?;
+            check_some(set, elements.len())?;
             elements.iter().try_for_each(|(k, e)| {
                 check_key(set, k)?;
                 check_element(set, e)
@@ -155,6 +160,7 @@ fn check_op(op: &NftOp) -> Check {
         }
         NftOp::DelElements { set, keys } => {
             check_name("set", set)?;
+            check_some(set, keys.len())?;
             keys.iter().try_for_each(|k| check_key(set, k))
         }
     }
@@ -184,6 +190,11 @@ fn check_comment(comment: Option<&String>) -> Check {
     }
 }
 
+/// To the kernel, no elements are all elements where some are removed.
+fn check_some(set: &str, elements: usize) -> Check {
+    if elements == 0 { Err(format!("set {set}: no element is named; leave the operation out")) } else { Ok(()) }
+}
+
 fn check_types(set: &str, what: &str, types: &[NftType]) -> Check {
     if let Some(bad) = types.iter().find(|t| t.bytes() == 0 || (types.len() > 1 && t.number() > 63)) {
         return Err(format!("set {set}: a field of type {bad:?} cannot stand in its {what}"));
@@ -202,11 +213,6 @@ fn check_set(name: &str, set: &NftSet) -> Check {
     check_types(name, "key", &set.key)?;
     if let Some(NftDataType::Value(types)) = &set.data {
         check_types(name, "data", types)?;
-    }
-    if set.interval && set.size.is_some() {
-        return Err(format!(
-            "set {name}: an interval set is not given a size, since the kernel counts both ends of a range"
-        ));
     }
     if set.size == Some(0) {
         return Err(format!("set {name}: a size of 0 means no limit to the kernel; leave it out"));
@@ -292,7 +298,25 @@ fn check_field(field: NftField) -> Check {
 
 fn check_rule(rule: &NftRule) -> Check {
     check_comment(rule.comment.as_ref())?;
+    let expressions: usize = rule.exprs.iter().map(expressions).sum();
+    if expressions > RULE_EXPRESSIONS {
+        return Err(format!(
+            "a rule is made of at most {RULE_EXPRESSIONS} of the kernel's expressions, this one of {expressions}: use a set"
+        ));
+    }
     rule.exprs.iter().try_for_each(check_expr)
+}
+
+/// Of how many of the kernel's expressions a statement is made.
+fn expressions(statement: &NftExpr) -> usize {
+    match statement {
+        NftExpr::Match { mask, .. } => 2 + usize::from(mask.is_some()),
+        NftExpr::Lookup { key, .. } | NftExpr::Vmap { key, .. } => key.len().saturating_add(1),
+        NftExpr::SetMark(_) => 2,
+        NftExpr::Nat { to: NftNatTo::Address { port, .. }, .. } => 2 + usize::from(port.is_some()),
+        NftExpr::Nat { to: NftNatTo::Map { key, .. }, .. } => key.len().saturating_add(2),
+        NftExpr::Counter | NftExpr::Masquerade | NftExpr::Verdict(_) | NftExpr::Opaque { .. } => 1,
+    }
 }
 
 fn check_expr(expr: &NftExpr) -> Check {

@@ -239,7 +239,7 @@ pub struct NftSet {
     pub interval: bool,
     /// Whether each element counts the packets that met it.
     pub counter: bool,
-    /// The most elements it may hold; `None` for no limit. Not for interval sets.
+    /// The most elements it may hold; `None` for no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<u32>,
     /// Flags of the kernel's that this library has no word for (`NFT_SET_ANONYMOUS` 0x1, `NFT_SET_CONSTANT` 0x2,

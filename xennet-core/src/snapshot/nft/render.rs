@@ -9,19 +9,12 @@ use super::{
 };
 use crate::snapshot::Family;
 
-/// The facts of tables, one a line, sorted by table, then sets and their elements, then chains and their rules in
-/// order: what `nft list ruleset` tells, in words that can be typed back behind `nft`.
+/// The facts of tables, one a line: what `nft list ruleset` tells, in words that can be typed back behind `nft`. For each
+/// table its chains, its sets with their elements, and its rules in order, so that what is named comes first.
 pub fn nft_facts(tables: &BTreeMap<NftTableId, NftTable>) -> Vec<String> {
     let mut out = Vec::new();
     for (id, table) in tables {
         out.push(format!("add table {id}"));
-        for (name, set) in &table.sets {
-            let noun = if set.data.is_some() { "map" } else { "set" };
-            out.push(format!("add {noun} {id} {name} {{ {}}}", declaration(set)));
-            for (key, element) in &set.elements {
-                out.push(format!("add element {id} {name} {{ {} }}", element_text(set, key, element)));
-            }
-        }
         for (name, chain) in &table.chains {
             out.push(match &chain.base {
                 Some(b) => format!(
@@ -33,6 +26,13 @@ pub fn nft_facts(tables: &BTreeMap<NftTableId, NftTable>) -> Vec<String> {
                 ),
                 None => format!("add chain {id} {name}"),
             });
+        }
+        for (name, set) in &table.sets {
+            let noun = if set.data.is_some() { "map" } else { "set" };
+            out.push(format!("add {noun} {id} {name} {{ {}}}", declaration(set)));
+            for (key, element) in &set.elements {
+                out.push(format!("add element {id} {name} {{ {} }}", element_text(set, key, element)));
+            }
         }
         for (name, chain) in &table.chains {
             out.extend(chain.rules.iter().map(|rule| format!("add rule {id} {name} {rule}")));
@@ -263,7 +263,9 @@ fn expr_text(expr: &NftExpr, icmpv6: bool) -> String {
 
 fn match_text(field: NftField, mask: Option<&NftValue>, op: NftCmp, value: &NftValue, icmpv6: bool) -> String {
     let name = field_name(field, icmpv6);
-    let kind = Some(field.kind());
+    // What these share with ports and protocols is the length, not the words.
+    let plain = matches!(field, NftField::ArpHtype | NftField::ArpHlen | NftField::ArpPlen);
+    let kind = (!plain).then(|| field.kind());
     let sign = if op == NftCmp::Eq { String::new() } else { format!("{} ", op.sign()) };
     let Some(mask) = mask else { return format!("{name} {sign}{}", value_text(kind, value)) };
     let ones: Vec<u8> = mask.bytes();

@@ -345,7 +345,7 @@ impl NftField {
             NftField::ThSport => "th sport",
             NftField::ThDport => "th dport",
             NftField::IcmpType => "icmp type",
-            NftField::Icmpv6Target => "@th,64,128",
+            NftField::Icmpv6Target => "icmpv6 taddr",
             NftField::CtState => "ct state",
             NftField::FibSaddrOif => "fib saddr . iif oif",
             NftField::FibDaddrType => "fib daddr type",

@@ -78,7 +78,7 @@ const IPV6: u32 = 10;
 /// The number of a register on the wire: four of them have numbers of their own for all 16 bytes from there on, and the
 /// kernel answers with those (`nft_dump_register`).
 fn register(n: Register) -> u32 {
-    if n % 4 == 0 { u32::from(n) / 4 + 1 } else { u32::from(n) + 8 }
+    if n.is_multiple_of(4) { u32::from(n) / 4 + 1 } else { u32::from(n) + 8 }
 }
 
 fn from_register(number: u32) -> Option<Register> {

@@ -92,8 +92,8 @@ pub(super) fn guard() -> (NftTableId, NftTable) {
         NftRule::new([
             arp,
             NftExpr::eq(ArpHlen, NftValue::U8(6)),
-            NftExpr::eq(ArpPlen, NftValue::U8(4)),
             NftExpr::Match { field: ArpOperation, mask: None, op: NftCmp::Le, value: NftValue::U16(2) },
+            NftExpr::eq(ArpPlen, NftValue::U8(4)),
             NftExpr::Lookup { key: vec![IifName, ArpSaddrEther, ArpSaddrIp], set: "guests4".into(), inverted: false },
             verdict(NftVerdict::Accept),
         ]),

@@ -3,7 +3,9 @@
 mod fixtures;
 mod kernel;
 mod walk;
+mod wire;
 
+use std::io::Write;
 use std::process::{Command, Stdio};
 
 /// Tells a test that it runs in namespaces made for it.
@@ -37,11 +39,16 @@ fn in_netns(name: &str) -> bool {
     false
 }
 
-/// Runs the `nft` tool and returns what it printed; `None`, with a line that says so, where it is not installed.
-fn nft(args: &[&str]) -> Option<String> {
-    match Command::new("nft").args(args).output() {
-        Ok(out) => {
-            assert!(out.status.success(), "nft {args:?}: {}", String::from_utf8_lossy(&out.stderr));
+/// Runs the `nft` tool with this input and returns what it printed; `None`, with a line that says so, where it is not
+/// installed.
+fn nft(args: &[&str], input: &str) -> Option<String> {
+    let piped =
+        Command::new("nft").args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    match piped {
+        Ok(mut child) => {
+            child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+            let out = child.wait_with_output().unwrap();
+            assert!(out.status.success(), "nft {args:?}: {}\n{input}", String::from_utf8_lossy(&out.stderr));
             Some(String::from_utf8(out.stdout).unwrap())
         }
         Err(e) => {

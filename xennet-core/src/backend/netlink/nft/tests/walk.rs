@@ -14,10 +14,10 @@ use crate::step::{NftOp, NftTransaction, Step, step};
 const STEPS: usize = 1000;
 const WALKS: u64 = 2;
 
-struct Dice(u64);
+pub(super) struct Dice(pub(super) u64);
 
 impl Dice {
-    fn below(&mut self, n: usize) -> usize {
+    pub(super) fn below(&mut self, n: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -65,7 +65,7 @@ impl Dice {
                 _ => (vec![NftType::Ipv6Addr], None, true),
             },
         };
-        let size = (!interval && self.one_in(4)).then_some(3);
+        let size = self.one_in(4).then_some(3);
         NftSet { key, data, interval, counter: self.one_in(4), size, ..NftSet::default() }
     }
 
@@ -171,7 +171,7 @@ impl Dice {
         }
     }
 
-    fn rule(&mut self) -> NftRule {
+    pub(super) fn rule(&mut self) -> NftRule {
         let exprs = (0..=self.below(3)).map(|_| self.expr()).collect();
         NftRule { exprs, comment: self.one_in(3).then(|| "a note".into()) }
     }
@@ -186,7 +186,7 @@ impl Dice {
     }
 
     /// Mostly operations that the model takes, one after the other; else nearly all would fail for their first one.
-    fn transaction(&mut self, id: &NftTableId, world: &Snapshot) -> NftTransaction {
+    pub(super) fn transaction(&mut self, id: &NftTableId, world: &Snapshot) -> NftTransaction {
         let mut scratch = world.clone();
         let mut transaction = NftTransaction::new(id.clone(), Vec::new());
         for _ in 0..=self.below(4) {
@@ -285,7 +285,7 @@ fn run(family: NftFamily, walk: u64) {
         let transaction = dice.transaction(&id, &world);
         let model = step(&mut world, &Step::Nft(transaction.clone())).map(drop);
         let real = kernel.apply(&transaction);
-        let answer = real.as_ref().map(|()| ()).map_err(|e| e.errno);
+        let answer = real.as_ref().map_err(|e| e.errno).copied();
         let was = || nft_facts(&before.iter().map(|t| (id.clone(), t.clone())).collect()).join("\n");
         assert_eq!(
             answer,
