@@ -65,7 +65,7 @@ impl Dice {
                 _ => (vec![NftType::Ipv6Addr], None, true),
             },
         };
-        let size = self.one_in(4).then_some(3);
+        let size = (!interval && self.one_in(4)).then_some(3);
         NftSet { key, data, interval, counter: self.one_in(4), size, ..NftSet::default() }
     }
 
@@ -243,7 +243,8 @@ impl Dice {
                     return NftOp::AddElements { set, elements };
                 }
                 let keys: Vec<_> = def.elements.keys().cloned().collect();
-                let keys = (0..=self.below(2)).map(|_| match self.one_in(5) || keys.is_empty() {
+                let several = def.interval && def.key.len() > 1;
+                let keys = (0..=self.below(2)).map(|_| match !several && self.one_in(5) || keys.is_empty() {
                     true => self.key(&def),
                     false => self.pick(&keys).clone(),
                 });
