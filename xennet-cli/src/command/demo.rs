@@ -167,7 +167,9 @@ impl Demo<'_> {
         }
         let indent = |l: &str| if l.is_empty() { String::new() } else { format!("  {l}") };
         let indented: Vec<String> = text.lines().map(indent).collect();
-        self.output.line(&indented.join("\n"))
+        self.output.line(&indented.join("\n"))?;
+        // The reader follows while it happens.
+        self.output.finish()
     }
 
     /// What happens next, beside the commands.

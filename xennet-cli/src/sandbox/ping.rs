@@ -31,8 +31,9 @@ pub(super) fn ping(target: Ipv4Addr, patience: Duration) -> Result<Option<Durati
             .map_err(failed)?;
     let id = std::process::id().to_be_bytes();
     let start = Instant::now();
-    for sequence in 0u16.. {
-        let Some(left) = patience.checked_sub(start.elapsed()).filter(|d| !d.is_zero()) else { break };
+    let mut sequence = 0_u16;
+    while let Some(left) = patience.checked_sub(start.elapsed()).filter(|d| !d.is_zero()) {
+        sequence = sequence.wrapping_add(1);
         let round = left.min(ROUND);
         let request = echo(ECHO_REQUEST, [id[2], id[3]], sequence);
         let sent = Instant::now();

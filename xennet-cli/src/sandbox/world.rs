@@ -85,8 +85,12 @@ impl World {
     /// world was made, as if netback had made it.
     ///
     /// # Errors
-    /// As [`Guest::new`].
+    /// As [`Guest::new`]; [`ErrorKind::Invalid`] for any other domain id.
     pub fn start(&mut self, domid: u8) -> Result<()> {
+        if !(1..=99).contains(&domid) {
+            let message = format!("a guest of the sandbox has a domain id of 1 to 99, not {domid}");
+            return Err(Error::new(ErrorKind::Invalid, message).with_object(domid.to_string()));
+        }
         let id = VifId::new(DomId::new(u32::from(domid))?, DevId::new(0)?);
         let addresses = vec![network(World::address_of(domid))?];
         let guest = Guest::new(&GuestSpec { id, mac: World::mac_of(domid), addresses })?;
@@ -155,6 +159,8 @@ mod tests {
         in_netns("sandbox::world::tests::guests_answer_when_their_vifs_are_plugged_in_and_not_before", || {
             let mut world = World::build().unwrap();
             assert!(world.guest(1).is_none());
+            assert_eq!(world.start(0).unwrap_err().kind(), ErrorKind::Invalid);
+            assert_eq!(world.start(100).unwrap_err().kind(), ErrorKind::Invalid);
             for domid in [1, 2] {
                 world.start(domid).unwrap();
             }

@@ -1,1 +1,0 @@
-//! Programs to start from. Each is a file of its own beside this one.
