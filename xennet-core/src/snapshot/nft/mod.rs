@@ -303,6 +303,16 @@ impl NftKey {
         self
     }
 
+    /// Whether a point lies in the key, field by field.
+    pub(crate) fn holds(&self, point: &[NftValue]) -> bool {
+        let last = self.last.as_ref().unwrap_or(&self.first);
+        !self.is_catch_all()
+            && self.first.iter().zip(last).zip(point).all(|((a, b), p)| {
+                let p = p.bytes();
+                a.bytes() <= p && p <= b.bytes()
+            })
+    }
+
     /// The key as the kernel gives it back from a set with these fields.
     pub(crate) fn typed(&self, types: &[NftType]) -> NftKey {
         let typed = |fields: &[NftValue]| split(types, &concat(fields));

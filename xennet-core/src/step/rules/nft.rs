@@ -266,17 +266,8 @@ impl Work<'_> {
         let table = self.table_mut()?;
         let def = table.sets.get_mut(set).ok_or(Errno::ENOENT)?;
         let key = key_of(def, key)?;
-        let found = if def.interval && def.key.len() > 1 && !key.is_catch_all() {
-            // Such a set is asked with the beginning of the range only: whatever contains it is removed
-            // (`nft_set_pipapo.c`, `nft_pipapo_deactivate`).
-            let contains = |k: &&NftKey| holds(k, &key.first);
-            def.elements.get_key_value(&key).map(|(k, _)| k).or_else(|| def.elements.keys().find(contains)).cloned()
-        } else {
-            def.elements.contains_key(&key).then_some(key)
-        };
-        let found = found.ok_or(Errno::ENOENT)?;
-        let before = def.elements.remove(&found);
-        self.undo.push(Undo::Element(set.into(), found, before));
+        let before = def.elements.remove(&key).ok_or(Errno::ENOENT)?;
+        self.undo.push(Undo::Element(set.into(), key, Some(before)));
         Ok(())
     }
 }
@@ -373,22 +364,12 @@ fn overlaps(set: &NftSet, key: &NftKey) -> bool {
     let last = key.last.as_ref().unwrap_or(&key.first);
     if set.key.len() > 1 {
         // Only both ends are looked up; a range around an existing one passes (`nft_pipapo_insert`).
-        return set.elements.keys().any(|k| holds(k, &key.first) || holds(k, last));
+        return set.elements.keys().any(|k| k.holds(&key.first) || k.holds(last));
     }
     set.elements.keys().filter(|k| !k.is_catch_all()).any(|k| {
         let end = k.last.as_ref().unwrap_or(&k.first);
         concat(&k.first) <= concat(last) && concat(&key.first) <= concat(end)
     })
-}
-
-/// Whether a point lies in the element's key, field by field.
-fn holds(key: &NftKey, point: &[NftValue]) -> bool {
-    let last = key.last.as_ref().unwrap_or(&key.first);
-    !key.is_catch_all()
-        && key.first.iter().zip(last).zip(point).all(|((a, b), p)| {
-            let p = p.bytes();
-            a.bytes() <= p && p <= b.bytes()
-        })
 }
 
 /// The registers that a rule has written so far, a bit for each 4 bytes. Reading one before is refused

@@ -58,6 +58,8 @@ pub(super) struct Known {
     /// The interval sets with one field. Such a set takes each key as two elements, its ends, and the kernel does not
     /// always see that the ends of one range lie around another: what is in the set has to be known.
     pub(super) ranges: BTreeMap<String, Ranges>,
+    /// The interval sets with several fields of which elements are removed, as they are.
+    pub(super) wide: BTreeMap<String, NftSet>,
     /// For chains of which rules are deleted: the rules with their handles.
     pub(super) rules: BTreeMap<String, Vec<(NftRule, RuleName)>>,
 }
@@ -119,7 +121,7 @@ impl Needs {
                     continue;
                 }
                 NftOp::AddElements { set, elements } if elements.iter().any(|(key, _)| single(key)) => set,
-                NftOp::DelElements { set, keys } if keys.iter().any(single) => set,
+                NftOp::DelElements { set, .. } => set,
                 _ => continue,
             };
             if !made.contains(&set.as_str()) && !needs.sets.contains(set) {
@@ -150,6 +152,7 @@ pub(super) fn batch(
             NftOp::DelTable => {
                 known.rules.values_mut().for_each(Vec::clear);
                 known.ranges.clear();
+                known.wide.clear();
                 b.add(message::DEL_TABLE, 0, i, |w| w.text(1, table));
             }
             NftOp::AddChain { chain, base } => b.add(message::NEW_CHAIN, CREATE | EXCL, i, |w| {
@@ -204,8 +207,12 @@ pub(super) fn batch(
                 let id = next_id;
                 next_id = next_id.checked_add(1)?;
                 known.ranges.remove(set);
+                known.wide.remove(set);
                 if def.interval && def.key.len() == 1 {
                     known.ranges.insert(set.clone(), Ranges::default());
+                } else if def.interval {
+                    let elements = def.elements.iter().map(|(k, e)| (k.typed(&def.key), e.clone())).collect();
+                    known.wide.insert(set.clone(), NftSet { elements, ..def.clone() });
                 }
                 b.add(message::NEW_SET, CREATE | EXCL, i, |w| {
                     w.text(1, table);
@@ -218,22 +225,45 @@ pub(super) fn batch(
             }
             NftOp::DelSet { set } => {
                 known.ranges.remove(set);
+                known.wide.remove(set);
                 b.add(message::DEL_SET, 0, i, |w| {
                     w.text(1, table);
                     w.text(2, set);
                 });
             }
             NftOp::AddElements { set, elements } => {
+                if let Some(wide) = known.wide.get_mut(set) {
+                    let added = elements.iter().map(|(k, e)| (k.typed(&wide.key), e.clone()));
+                    let added: Vec<_> = added.collect();
+                    wide.elements.extend(added);
+                }
                 let elements = elements.iter().map(|(k, e)| (k, Some(e)));
                 add_elements(&mut b, message::NEW_ELEMENT, i, (table, set), known.ranges.get_mut(set), elements);
             }
             NftOp::DelElements { set, keys } => {
-                let keys = keys.iter().map(|k| (k, None));
+                let keys = match known.wide.get_mut(set) {
+                    Some(wide) => keys.iter().flat_map(|k| std::iter::repeat_n(k, removals(wide, k))).collect(),
+                    None => keys.iter().collect::<Vec<_>>(),
+                };
+                let keys = keys.into_iter().map(|k| (k, None));
                 add_elements(&mut b, message::DEL_ELEMENT, i, (table, set), known.ranges.get_mut(set), keys);
             }
         }
     }
     b.finish()
+}
+
+/// How often the removal of an element of an interval set with several fields is told to the kernel.
+///
+/// The kernel removes whatever contains the beginning of the key (`nft_set_pipapo.c`, `nft_pipapo_deactivate`): without the
+/// element itself that would be another, wider one. Told once more than there are such elements, it finds none at last
+/// and refuses it all.
+fn removals(set: &mut NftSet, key: &NftKey) -> usize {
+    let key = key.typed(&set.key);
+    if set.elements.remove(&key).is_some() {
+        return 1;
+    }
+    set.elements.keys().filter(|k| k.holds(&key.first)).count().saturating_add(1)
 }
 
 fn forget(known: &mut Known, chain: &str) {

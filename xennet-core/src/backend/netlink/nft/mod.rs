@@ -83,8 +83,9 @@ impl Nft {
 
     /// Applies a transaction: all of it, or nothing.
     ///
-    /// Where the messages depend on what is there (handles of rules that go), the kernel is told which generation of the
-    /// ruleset that was read from; if another came between, all is read and sent again.
+    /// Where the messages depend on what is there (handles of rules that go, ranges of interval sets, the kind of a set whose
+    /// elements go), the kernel is told which generation of the ruleset that was read from; if another came between, all is
+    /// read and sent again. Adding elements to a set with several fields and without intervals needs no reading.
     ///
     /// # Errors
     /// `EINVAL` for what [`NftTransaction::check`] refuses; the kernel's refusal of the first operation that it refused,
@@ -191,9 +192,13 @@ impl Nft {
                 w.text(2, set);
             });
             match self.socket.get(&mut ask, decode::set) {
-                Ok(Some((_, def))) if def.interval && def.key.len() == 1 => {
-                    let elements = self.elements(id, set, &def)?;
-                    known.ranges.insert(set.clone(), Ranges::of(elements.keys()));
+                Ok(Some((_, mut def))) if def.interval => {
+                    def.elements = self.elements(id, set, &def)?;
+                    if def.key.len() == 1 {
+                        known.ranges.insert(set.clone(), Ranges::of(def.elements.keys()));
+                    } else {
+                        known.wide.insert(set.clone(), def);
+                    }
                 }
                 Ok(_) => {}
                 Err(refusal) if absent(&refusal) => {}

@@ -293,6 +293,33 @@ fn ranges_are_whole_or_refused() {
     assert_eq!(set.elements.keys().collect::<Vec<_>>(), [&everything]);
 }
 
+/// Found by the walks: of an interval set with several fields the kernel removes whatever contains the beginning of the
+/// given key. The model asks for the very element, so the backend does.
+#[test]
+fn a_wider_element_is_not_removed_for_a_narrower_one() {
+    here!(a_wider_element_is_not_removed_for_a_narrower_one);
+    let mut kernel = Nft::open().unwrap();
+    let key = |a: &str, b: &str, port: u16| NftKey {
+        first: vec![ip(a), NftValue::U16(port)],
+        last: Some(vec![ip(b), NftValue::U16(port)]),
+    };
+    let wide = key("10.0.0.0", "10.255.255.255", 80);
+    let def = NftSet {
+        key: vec![NftType::Ipv4Addr, NftType::InetService],
+        interval: true,
+        elements: [(wide.clone(), NftElement::default())].into(),
+        ..NftSet::default()
+    };
+    let del = |k: NftKey| NftOp::DelElements { set: "s".into(), keys: vec![k] };
+    kernel.apply(&transaction(vec![NftOp::AddTable, NftOp::AddSet { set: "s".into(), def: def.clone() }])).unwrap();
+    for narrow in [NftKey::exact([ip("10.0.0.7"), NftValue::U16(80)]), key("10.0.0.0", "10.0.0.9", 80)] {
+        assert_eq!(kernel.apply(&transaction(vec![del(narrow)])).unwrap_err().errno, Errno::ENOENT);
+        assert_eq!(kernel.observe(&id()).unwrap().unwrap().sets["s"], def);
+    }
+    kernel.apply(&transaction(vec![del(wide)])).unwrap();
+    assert_eq!(kernel.observe(&id()).unwrap().unwrap().sets["s"].elements.len(), 0);
+}
+
 #[test]
 fn thousands_of_elements_go_in_one_transaction() {
     here!(thousands_of_elements_go_in_one_transaction);

@@ -243,8 +243,7 @@ impl Dice {
                     return NftOp::AddElements { set, elements };
                 }
                 let keys: Vec<_> = def.elements.keys().cloned().collect();
-                let several = def.interval && def.key.len() > 1;
-                let keys = (0..=self.below(2)).map(|_| match !several && self.one_in(5) || keys.is_empty() {
+                let keys = (0..=self.below(2)).map(|_| match self.one_in(5) || keys.is_empty() {
                     true => self.key(&def),
                     false => self.pick(&keys).clone(),
                 });
