@@ -302,3 +302,39 @@ fn shown(time: Duration) -> impl Display {
         us => format!("{}.{} ms", us / 1000, us % 1000 / 100),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn demo(output: &mut Output) -> Demo<'_> {
+        Demo { output, events: Vec::new(), broken: Vec::new() }
+    }
+
+    #[test]
+    fn a_claim_that_does_not_hold_is_an_error_at_the_end() {
+        let mut output = Output::new(true);
+        let mut fine = demo(&mut output);
+        fine.claim(true, "water is wet").unwrap();
+        assert_eq!(fine.end(false), Ok(()));
+
+        let mut broken = demo(&mut output);
+        broken.claim(false, "water is dry").unwrap();
+        broken.claim(true, "water is wet").unwrap();
+        let error = broken.end(false).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotVerified);
+        assert!(error.message().contains("water is dry") && !error.message().contains("wet"), "{error}");
+    }
+
+    #[test]
+    fn what_is_left_behind_is_a_claim_that_does_not_hold() {
+        let mut host = Host::fake();
+        let before = look(&mut host).unwrap();
+        let vif: VifSpec = "bridge=xenbr0".parse().unwrap();
+        host.attach(id(1).unwrap().domid, &vif).unwrap();
+        let mut output = Output::new(true);
+        let mut demo = demo(&mut output);
+        demo.nothing_left(&before, &mut host).unwrap();
+        assert_eq!(demo.broken.len(), 2, "{:?}", demo.broken);
+    }
+}
