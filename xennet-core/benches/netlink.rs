@@ -1,10 +1,11 @@
 //! What the netlink backend costs, beside the bare messages that it must send.
 //!
-//! `cargo bench -p xennet-core --bench netlink [PART OF A NAME]` runs everything in a user and network namespace of its own
-//! (made with util-linux's `unshare`): no root, nothing real is touched. Each line: median, fastest, 9 of 10 below, runs.
+//! `cargo bench -p xennet-core --bench netlink [PART OF A NAME]` runs everything in a user and network namespace of its
+//! own (made with util-linux's `unshare`): no root, nothing real is touched. Each line: median, fastest, 9 of 10 below,
+//! runs.
 //!
-//! *Bare* is what cannot be saved: the finished bytes of the messages, sent and answered over a socket without any check.
-//! The bridge itself is O(ports) per change, so the two sizes tell the kernel's growth from ours.
+//! *Bare* is what cannot be saved: the finished bytes of the messages, sent and answered over a socket without any
+//! check. The bridge itself is O(ports) per change, so the two sizes tell the kernel's growth from ours.
 
 use std::hint::black_box;
 use std::os::fd::AsFd;
@@ -22,8 +23,10 @@ use rustix::net::{RecvFlags, SendFlags, recv, send};
 use xennet_core::backend::Backend;
 use xennet_core::backend::netlink::Netlink;
 use xennet_core::exec::{Journal as _, StateDir, Subject, observe_for};
-use xennet_core::snapshot::{AddrGenMode, Address, Family, Part, Scope, SysctlKey};
-use xennet_core::step::{AddrStep, LinkChange, LinkRef, LinkStep, NewLink, NewMaster, PortChange, PortStep, Step};
+use xennet_core::snapshot::{AddrGenMode, Address, Family, Part, Route, Scope, SysctlKey};
+use xennet_core::step::{
+    AddrStep, LinkChange, LinkRef, LinkStep, NewLink, NewMaster, PortChange, PortStep, RouteStep, Step,
+};
 use xennet_core::{Attach, Attachment, DevId, DomId, Host, IfName, Intent, MacAddr, VifId, VifSpec, plan};
 
 /// Tells the program that it runs in its own namespaces already.
@@ -374,6 +377,26 @@ fn requests() {
         netlink.apply(&add).expect("add");
         netlink.apply(&del).expect("del");
     });
+    let far =
+        |last: u32| Route::to(format!("10.0.{}.{}/32", last / 256, last % 256).parse().expect("a literal"), name("lo"));
+    netlink
+        .apply(&Step::Link(LinkStep::Set {
+            link: LinkRef::named(name("lo")),
+            change: LinkChange { up: Some(true), ..LinkChange::default() },
+        }))
+        .expect("up");
+    for routes in [10, 1000] {
+        for last in 0..routes {
+            netlink.apply(&Step::Route(RouteStep::Add(far(last)))).expect("add");
+        }
+        let scope = Scope::from_iter([Part::Route(far(7).destination)]);
+        measure(&format!("requests: the routes to one place, among {routes}"), 1_000, || {
+            black_box(netlink.observe(&scope).expect("observe"));
+        });
+        for last in 0..routes {
+            netlink.apply(&Step::Route(RouteStep::Del(far(last)))).expect("del");
+        }
+    }
     measure("requests: opening the backend", 2_000, || {
         black_box(Netlink::open().expect("netlink"));
     });
