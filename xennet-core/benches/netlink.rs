@@ -259,14 +259,20 @@ impl Whole {
     }
 
     fn attach(&mut self) {
-        self.state.forget(Subject::Vif(self.id)).expect("the bench's own state");
+        self.forget();
         let (host, id, spec) = (&mut self.host, self.id, &self.spec);
         self.total.push(timed(&mut || assert_eq!(host.attach(id.domid, spec).expect("attach").steps, 2)));
     }
 
+    /// As on a new domain: nothing is written down about the vif yet.
+    fn forget(&self) {
+        let held = self.state.hold(Subject::Vif(self.id), Duration::ZERO).expect("the bench's own state");
+        held.forget().expect("the bench's own state");
+    }
+
     /// The same calls that `Host::attach` makes, with a clock between them.
     fn phases(&mut self, on: &mut Netlink) {
-        let subject = Subject::Vif(self.id);
+        self.forget();
         let mut clock = Instant::now();
         let mut lap = || {
             let now = Instant::now();
@@ -278,8 +284,8 @@ impl Whole {
         let observe = lap();
         let way = plan::plan(&self.intent, &seen).expect("plan");
         let planned = lap();
-        let lock = self.state.lock(subject, Duration::from_secs(1)).expect("lock");
-        let mut journal = self.state.journal(subject, None, None);
+        let mut held = self.state.hold(Subject::Vif(self.id), Duration::from_secs(1)).expect("lock");
+        let mut journal = held.journal(None);
         journal.begin(&way).expect("journal");
         let mut written = lap();
         for step in way.steps() {
@@ -290,7 +296,7 @@ impl Whole {
         assert!(plan::plan(&self.intent, &seen).expect("plan").is_empty());
         let verified = lap();
         journal.commit().expect("journal");
-        drop(lock);
+        drop(held);
         written += lap();
         for ((_, times), time) in self.parts.iter_mut().zip([observe, planned, written, applied, verified]) {
             times.push(time);

@@ -10,7 +10,7 @@ use crate::backend::Backend;
 use crate::backend::fake::{Fake, Kept};
 use crate::error::{Error, ErrorKind};
 use crate::exec::{
-    self, Applied, Entry, Freshness, Journal, Lock, MemoryJournal, StateDir, Subject, go_back, observe_for, verify,
+    self, Applied, Entry, Freshness, Held, Journal, MemoryJournal, StateDir, Subject, go_back, observe_for, verify,
 };
 use crate::model::{Attach, Attachment, BridgeSpec, Detach, DevId, DomId, IfName, Intent, MacAddr, VifId, VifSpec};
 use crate::plan::{self, Goal, Plan};
@@ -191,8 +191,8 @@ impl Host {
     pub fn attach(&mut self, domid: DomId, vif: &VifSpec) -> Result<Applied, Error> {
         let id = VifId::new(domid, vif.devid.unwrap_or(DevId::FIRST));
         let subject = Subject::Vif(id);
-        let (_lock, record) = self.begin(subject)?;
-        let (intent, notes) = self.attach_intent(id, vif, record.as_ref())?;
+        let session = self.begin(subject)?;
+        let (intent, notes) = self.attach_intent(id, vif, session.record())?;
         let plan = self.plan(&intent)?.with_notes(notes);
         let what = match &intent {
             Intent::Attach(Attach { attachment: Attachment::Bridge { bridge, .. }, .. }) => {
@@ -200,9 +200,11 @@ impl Host {
             }
             _ => format!("cannot attach {id}"),
         };
-        let applied = self.carry_out(subject, &plan, Some(vif.to_string()), record, &what)?;
-        // Also where nothing had to be done.
-        Ok(Applied { notes: plan.notes().to_vec(), ..applied })
+        // A vif that is as wanted already, but not by our doing, is ours from now on.
+        if plan.is_empty() && session.record().is_some() {
+            return Ok(Applied::nothing(plan));
+        }
+        self.carry_out(session, subject, plan, Some(vif.to_string()), &what)
     }
 
     /// What detaching this vif would do. Changes nothing.
@@ -223,15 +225,15 @@ impl Host {
     pub fn detach(&mut self, domid: DomId, devid: DevId) -> Result<Applied, Error> {
         let id = VifId::new(domid, devid);
         let subject = Subject::Vif(id);
-        let (_lock, record) = self.begin(subject)?;
-        let intent = self.detach_intent(id, record.as_ref())?;
+        let session = self.begin(subject)?;
+        let intent = self.detach_intent(id, session.record())?;
         let plan = self.plan(&intent)?;
         if plan.is_empty() {
             // The link is gone, or as it should be: what is remembered of it has no use any more.
-            self.records.forget(subject)?;
-            return Ok(Applied::nothing(plan.before().clone()));
+            self.forget(session, subject)?;
+            return Ok(Applied::nothing(plan));
         }
-        self.carry_out(subject, &plan, None, record, &format!("cannot detach {id}"))
+        self.carry_out(session, subject, plan, None, &format!("cannot detach {id}"))
     }
 
     /// What making or changing this bridge would do. Changes nothing.
@@ -250,13 +252,13 @@ impl Host {
     /// As [`attach`](Self::attach).
     pub fn ensure_bridge(&mut self, bridge: &BridgeSpec) -> Result<Applied, Error> {
         let subject = Subject::Bridge(bridge.name);
-        let (_lock, record) = self.begin(subject)?;
+        let session = self.begin(subject)?;
         let spec = self.bridge_with_mac(bridge)?;
         let plan = self.plan(&Intent::Bridge(spec))?;
         if plan.is_empty() {
-            return Ok(Applied::nothing(plan.before().clone()));
+            return Ok(Applied::nothing(plan));
         }
-        self.carry_out(subject, &plan, None, record, &format!("cannot set up bridge {}", bridge.name))
+        self.carry_out(session, subject, plan, None, &format!("cannot set up bridge {}", bridge.name))
     }
 
     /// Puts back what was there before the last operation on this vif or bridge.
@@ -264,8 +266,8 @@ impl Host {
     /// # Errors
     /// [`ErrorKind::NothingToUndo`] if nothing is recorded for it; else as [`attach`](Self::attach).
     pub fn undo(&mut self, subject: Subject) -> Result<Applied, Error> {
-        let (_lock, record) = self.begin(subject)?;
-        let entry = record.ok_or_else(|| {
+        let session = self.begin(subject)?;
+        let entry = session.record().ok_or_else(|| {
             Error::new(ErrorKind::NothingToUndo, format!("{subject}: nothing is recorded that could be undone"))
                 .with_object(subject.to_string())
                 .with_hint("`xennet show` lists what is recorded")
@@ -285,26 +287,7 @@ impl Host {
                 "a link that is gone can only be made again by whoever made it (netback, when the domain is built)",
             ));
         }
-        let previous = entry.previous.map(|p| *p);
-        let what = format!("cannot undo the last operation on {subject}");
-        if plan.is_empty() {
-            self.records.replace(subject, previous)?;
-            return Ok(Applied::nothing(now));
-        }
-        match &mut self.records {
-            Records::Dir(dir) => {
-                let mut journal = dir.undo_journal(subject, previous);
-                exec::apply(&plan, &mut *self.backend, &mut journal, Freshness::JustObserved)
-            }
-            .map_err(|e| e.into_error(&what)),
-            Records::Memory(_) => {
-                let mut journal = MemoryJournal::new(subject, None, None);
-                let applied = exec::apply(&plan, &mut *self.backend, &mut journal, Freshness::JustObserved)
-                    .map_err(|e| e.into_error(&what))?;
-                self.records.replace(subject, previous)?;
-                Ok(applied)
-            }
-        }
+        self.carry_out(session, subject, plan, None, &format!("cannot undo the last operation on {subject}"))
     }
 
     /// The subject of the last operation that can be undone.
@@ -325,11 +308,9 @@ impl Host {
         let dir = dir.clone();
         let mut done = Vec::new();
         let mut first_error = None;
-        for subject in dir.open_journals()? {
-            let result = dir.lock(subject, self.deadline).and_then(|_lock| self.recover_one(&dir, subject));
-            match result {
-                Ok(Some(recovered)) => done.push((subject, recovered)),
-                Ok(None) => {}
+        for subject in dir.interrupted()? {
+            match dir.hold(subject, self.deadline).and_then(|mut held| self.recover_held(&mut held, subject)) {
+                Ok(recovered) => done.extend(recovered.map(|r| (subject, r))),
                 Err(e) => {
                     first_error.get_or_insert(e);
                 }
@@ -370,33 +351,30 @@ impl Host {
         Ok(Shown { vifs, bridges: bridges.collect() })
     }
 
-    fn begin(&mut self, subject: Subject) -> Result<(Option<Lock>, Option<Entry>), Error> {
-        let lock = match &self.records {
+    /// Takes the subject's lock, and closes what a crash left open.
+    fn begin(&mut self, subject: Subject) -> Result<Session, Error> {
+        match &self.records {
             Records::Dir(dir) => {
-                let dir = dir.clone();
-                let lock = dir.lock(subject, self.deadline)?;
-                self.recover_one(&dir, subject)?;
-                Some(lock)
+                let mut held = dir.hold(subject, self.deadline)?;
+                self.recover_held(&mut held, subject)?;
+                Ok(Session::Held(Box::new(held)))
             }
-            Records::Memory(_) => None,
-        };
-        Ok((lock, self.records.record(subject)?))
+            Records::Memory(list) => {
+                Ok(Session::Memory(list.iter().find(|(s, _)| *s == subject).map(|(_, entry)| entry.clone())))
+            }
+        }
     }
 
-    /// Closes an open journal; the caller holds the lock.
-    fn recover_one(&mut self, dir: &StateDir, subject: Subject) -> Result<Option<Recovered>, Error> {
-        let Some(entry) = dir.open_journal(subject)? else { return Ok(None) };
-        let mut journal = match &entry.goal {
-            Goal::Intent(_) => dir.journal(subject, None, None),
-            Goal::Restore(_) => dir.undo_journal(subject, entry.previous.as_deref().cloned()),
-        };
+    /// Closes an interrupted operation: finished if its goal is reached, else undone.
+    fn recover_held(&mut self, held: &mut Held, subject: Subject) -> Result<Option<Recovered>, Error> {
+        let Some(entry) = held.interrupted().cloned() else { return Ok(None) };
         if verify(&entry.goal, &mut *self.backend).is_ok() {
-            journal.commit()?;
+            held.journal(None).commit()?;
             return Ok(Some(Recovered::Finished));
         }
         match go_back(&entry.before, &mut *self.backend) {
             exec::Recovery::Restored { steps_undone } => {
-                journal.abandon()?;
+                held.journal(None).abandon()?;
                 Ok(Some(Recovered::Restored { steps: steps_undone }))
             }
             incomplete => Err(Error::new(
@@ -405,10 +383,7 @@ impl Host {
             )
             .with_object(subject.to_string())
             .with_state(incomplete.to_string())
-            .with_hint(format!(
-                "put it right by hand, then remove {}",
-                dir.path().join(format!("{subject}.journal")).display()
-            ))),
+            .with_hint(format!("put it right by hand, then remove the file {subject}.journal of the state directory"))),
         }
     }
 
@@ -438,26 +413,29 @@ impl Host {
 
     fn carry_out(
         &mut self,
+        session: Session,
         subject: Subject,
-        plan: &Plan,
+        plan: Plan,
         text: Option<String>,
-        record: Option<Entry>,
         what: &str,
     ) -> Result<Applied, Error> {
-        // A vif that is as wanted already, but not by our doing, is ours from now on.
-        if plan.is_empty() && record.is_some() {
-            return Ok(Applied::nothing(plan.before().clone()));
-        }
-        match &mut self.records {
-            Records::Dir(dir) => {
-                let mut journal = dir.journal(subject, text, record);
-                carry_out_in(plan, &mut *self.backend, &mut journal, what)
-            }
-            Records::Memory(_) => {
+        match session {
+            Session::Held(mut held) => carry_out_in(plan, &mut *self.backend, &mut held.journal(text), what),
+            Session::Memory(record) => {
                 let mut journal = MemoryJournal::new(subject, text, record);
                 let applied = carry_out_in(plan, &mut *self.backend, &mut journal, what)?;
-                self.records.replace(subject, journal.committed)?;
+                self.records.replace(subject, journal.into_record());
                 Ok(applied)
+            }
+        }
+    }
+
+    fn forget(&mut self, session: Session, subject: Subject) -> Result<(), Error> {
+        match session {
+            Session::Held(held) => held.forget(),
+            Session::Memory(_) => {
+                self.records.replace(subject, None);
+                Ok(())
             }
         }
     }
@@ -569,13 +547,13 @@ impl fmt::Debug for Host {
     }
 }
 
-fn carry_out_in(plan: &Plan, on: &mut dyn Backend, journal: &mut dyn Journal, what: &str) -> Result<Applied, Error> {
+fn carry_out_in(plan: Plan, on: &mut dyn Backend, journal: &mut dyn Journal, what: &str) -> Result<Applied, Error> {
     if plan.is_empty() {
-        journal.begin(plan)?;
+        journal.begin(&plan)?;
         journal.commit()?;
-        return Ok(Applied::nothing(plan.before().clone()));
+        return Ok(Applied::nothing(plan));
     }
-    exec::apply(plan, on, journal, Freshness::JustObserved).map_err(|e| e.into_error(what))
+    exec::apply(&plan, on, journal, Freshness::JustObserved).map_err(|e| e.into_error(what))
 }
 
 /// A locally administered address that is the same after every boot and differs between machines: the first octets of
@@ -608,7 +586,7 @@ impl Records {
         match self {
             Records::Dir(dir) => {
                 let mut all = BTreeMap::new();
-                for subject in dir.records()? {
+                for subject in dir.recorded()? {
                     // It may be detached between the listing and the reading.
                     if let Some(entry) = dir.record(subject)? {
                         all.insert(subject, entry);
@@ -627,21 +605,26 @@ impl Records {
         }
     }
 
-    fn forget(&mut self, subject: Subject) -> Result<(), Error> {
-        match self {
-            Records::Dir(dir) => dir.forget(subject),
-            Records::Memory(_) => self.replace(subject, None),
+    /// Of a memory only: a directory's records change through its journals.
+    fn replace(&mut self, subject: Subject, entry: Option<Entry>) {
+        if let Records::Memory(list) = self {
+            list.retain(|(s, _)| *s != subject);
+            list.extend(entry.map(|e| (subject, e)));
         }
     }
+}
 
-    fn replace(&mut self, subject: Subject, entry: Option<Entry>) -> Result<(), Error> {
+/// One operation on a subject, from the lock to its end.
+enum Session {
+    Held(Box<Held>),
+    Memory(Option<Entry>),
+}
+
+impl Session {
+    fn record(&self) -> Option<&Entry> {
         match self {
-            Records::Dir(dir) => dir.replace(subject, entry),
-            Records::Memory(list) => {
-                list.retain(|(s, _)| *s != subject);
-                list.extend(entry.map(|e| (subject, e)));
-                Ok(())
-            }
+            Session::Held(held) => held.record(),
+            Session::Memory(record) => record.as_ref(),
         }
     }
 }

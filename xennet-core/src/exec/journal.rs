@@ -19,8 +19,18 @@ pub enum Subject {
     Bridge(IfName),
 }
 
+impl Subject {
+    /// Reads `vif<domid>.<devid>` or `bridge-<name>`; `None` for any other text.
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name.strip_prefix("bridge-") {
+            Some(bridge) => bridge.parse().ok().map(Subject::Bridge),
+            None => VifId::from_vif_name(name).map(Subject::Vif),
+        }
+    }
+}
+
 impl fmt::Display for Subject {
-    /// The name of its files in the state directory: `vif5.0`, `bridge-xenbr0`.
+    /// The name of its file in the state directory: `vif5.0`, `bridge-xenbr0`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Subject::Vif(id) => id.fmt(f),
@@ -33,7 +43,7 @@ impl fmt::Display for Subject {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Entry {
-    /// The format of this document: 1.
+    /// The format of this document: [`Entry::FORMAT`].
     pub xennet: u32,
     /// What it is about.
     pub subject: Subject,
@@ -48,10 +58,32 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// The entry for a plan.
-    pub fn of(subject: Subject, plan: &Plan, text: Option<String>, previous: Option<Entry>) -> Self {
-        let previous = previous.map(|p| Box::new(Entry { previous: None, ..p }));
-        Entry { xennet: 1, subject, goal: plan.goal().clone(), before: plan.before().clone(), text, previous }
+    /// The number of the format that this version reads and writes.
+    pub const FORMAT: u32 = 1;
+
+    /// The entry for a plan on a subject whose last operation was `record`.
+    pub fn of(subject: Subject, plan: &Plan, text: Option<String>, record: Option<Entry>) -> Self {
+        // What counts again when this one is undone. For an undo that is the operation before the one that it undoes.
+        let previous = match plan.goal() {
+            Goal::Intent(_) => record.map(|r| Box::new(Entry { previous: None, ..r })),
+            Goal::Restore(_) => record.and_then(|r| r.previous),
+        };
+        Entry {
+            xennet: Entry::FORMAT,
+            subject,
+            goal: plan.goal().clone(),
+            before: plan.before().clone(),
+            text,
+            previous,
+        }
+    }
+
+    /// What counts once this operation is carried out: itself, or for an undo the operation before the undone one.
+    pub(super) fn carried_out(self) -> Option<Entry> {
+        match self.goal {
+            Goal::Intent(_) => Some(self),
+            Goal::Restore(_) => self.previous.map(|p| *p),
+        }
     }
 
     /// The link that the operation left attached: its index and present name. `None` after a detach.
@@ -90,27 +122,30 @@ pub trait Journal {
 pub struct MemoryJournal {
     subject: Subject,
     text: Option<String>,
-    previous: Option<Entry>,
+    record: Option<Entry>,
     open: Option<Entry>,
-    /// The last committed entry.
-    pub committed: Option<Entry>,
 }
 
 impl MemoryJournal {
-    /// An empty journal for one operation.
-    pub fn new(subject: Subject, text: Option<String>, previous: Option<Entry>) -> Self {
-        MemoryJournal { subject, text, previous, open: None, committed: None }
+    /// A journal for one operation on a subject whose last operation was `record`.
+    pub fn new(subject: Subject, text: Option<String>, record: Option<Entry>) -> Self {
+        MemoryJournal { subject, text, record, open: None }
+    }
+
+    /// The last operation that counts.
+    pub fn into_record(self) -> Option<Entry> {
+        self.record
     }
 }
 
 impl Journal for MemoryJournal {
     fn begin(&mut self, plan: &Plan) -> Result<(), Error> {
-        self.open = Some(Entry::of(self.subject, plan, self.text.take(), self.previous.take()));
+        self.open = Some(Entry::of(self.subject, plan, self.text.take(), self.record.clone()));
         Ok(())
     }
 
     fn commit(&mut self) -> Result<(), Error> {
-        self.committed = self.open.take();
+        self.record = self.open.take().and_then(Entry::carried_out);
         Ok(())
     }
 

@@ -19,8 +19,7 @@ use crate::snapshot::{Change, Scope, Snapshot};
 use crate::step::Step;
 
 pub use journal::{Entry, Journal, MemoryJournal, Subject};
-pub use lock::Lock;
-pub use state::{DirJournal, StateDir};
+pub use state::{Held, HeldJournal, StateDir};
 
 /// How much the caller knows about the time between observation and application.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,8 +43,10 @@ pub struct Applied {
 }
 
 impl Applied {
-    pub(crate) fn nothing(now: Snapshot) -> Self {
-        Applied { steps: 0, after: now, notes: Vec::new() }
+    /// What an empty plan does.
+    pub(crate) fn nothing(plan: Plan) -> Self {
+        let notes = plan.notes().to_vec();
+        Applied { steps: 0, after: plan.into_before(), notes }
     }
 }
 
@@ -150,7 +151,7 @@ pub fn apply(
         }
     }
     if plan.is_empty() {
-        return Ok(Applied::nothing(plan.before().clone()));
+        return Ok(Applied::nothing(plan.clone()));
     }
     can_do(plan, on)?;
     journal.begin(plan).map_err(ApplyError::Journal)?;

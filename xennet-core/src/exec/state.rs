@@ -1,18 +1,30 @@
-//! The state directory: locks, open journals, and the record of the last operation on each subject.
+//! The state directory: one file a subject, which is its lock, its journal and its record in one.
 //!
-//! For a subject `S` there are at most three files: `S.lock`, `S.journal` (an operation that has begun and is not
-//! closed), `S.record` (the last one that was carried out). The directory belongs on a tmpfs (`/run/xennet`): it is gone
-//! with the boot, as the kernel's state is, so nothing is synced to a disk.
+//! `S.journal` is only ever appended to while it is in use, a line at a time: an operation as JSON before its first step, then
+//! `ok` when it is carried out and verified, or `back` when the earlier state is restored. What a crash can leave is
+//! therefore easy to name:
+//!
+//! * the last line is cut short: no step had begun (or only the closing word is missing, and the line above says so);
+//! * the last line is an operation: it was interrupted, and is finished or undone by the next run;
+//! * the last line is `ok` or `back`: everything is closed.
+//!
+//! One open file makes for few system calls; that is what a hotplug call spends its own time on. Nothing is synced: the
+//! directory belongs on a tmpfs (`/run/xennet`), which is gone with the boot, as the kernel's state is.
 
-use std::fs;
-use std::io::{self, Write as _};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::journal::{Entry, Journal, Subject};
-use super::lock::Lock;
+use super::lock;
 use crate::error::{Errno, Error, ErrorKind};
 use crate::plan::Plan;
+
+const DONE: &[u8] = b"ok\n";
+const UNDONE: &[u8] = b"back\n";
+/// A longer file is written anew, with its record alone.
+const LONG: u64 = 64 * 1024;
 
 /// A state directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,67 +46,94 @@ impl StateDir {
         &self.path
     }
 
-    fn file(&self, subject: Subject, what: &str) -> PathBuf {
-        self.path.join(format!("{subject}.{what}"))
+    /// The file of a subject.
+    pub fn file(&self, subject: Subject) -> PathBuf {
+        self.path.join(format!("{subject}.journal"))
     }
 
-    /// Takes the lock of a subject, making the directory if it is missing.
+    /// Takes the lock of a subject and reads what is written down about it, making the directory if it is missing.
     ///
     /// # Errors
-    /// As [`Lock::take`].
-    pub fn lock(&self, subject: Subject, deadline: Duration) -> Result<Lock, Error> {
-        let file = self.file(subject, "lock");
-        match Lock::take(&file, deadline) {
-            Err(e) if e.errno() == Some(Errno::ENOENT) => {
-                fs::create_dir_all(&self.path).map_err(|e| unusable(&self.path, "cannot be made", &e))?;
-                Lock::take(&file, deadline)
+    /// [`ErrorKind::Busy`] when another process holds the lock for longer than the deadline;
+    /// [`ErrorKind::StateUnusable`], [`ErrorKind::StateFull`] when the file cannot be made or read, or is not ours.
+    pub fn hold(&self, subject: Subject, deadline: Duration) -> Result<Held, Error> {
+        let path = self.file(subject);
+        loop {
+            let mut open = OpenOptions::new();
+            open.create(true).read(true).append(true);
+            let file = match open.open(&path) {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                    fs::create_dir_all(&self.path).map_err(|e| unusable(&self.path, "cannot be made", &e))?;
+                    open.open(&path)
+                }
+                other => other,
             }
-            other => other,
+            .map_err(|e| unusable(&path, "cannot be opened", &e))?;
+            lock::take(&file, &path, deadline)?;
+            // Whoever held the lock before us may have removed or replaced the file: then this is not the subject's any more.
+            let links = rustix::fs::fstat(&file).map_err(|e| unusable(&path, "cannot be read", &e.into()))?.st_nlink;
+            if links > 0 {
+                return Held::read(path, subject, file);
+            }
         }
     }
 
-    /// The last operation that was carried out on a subject.
+    /// The last operation that was carried out on a subject. Takes no lock.
     ///
     /// # Errors
-    /// [`ErrorKind::StateUnusable`] if the file cannot be read or is not a document of ours.
+    /// [`ErrorKind::StateUnusable`] if the file cannot be read or is not ours.
     pub fn record(&self, subject: Subject) -> Result<Option<Entry>, Error> {
-        read(&self.file(subject, "record")).map_err(Unread::into_error)
+        Ok(self.read(subject)?.record)
     }
 
-    /// The operation on a subject that has begun and is not closed.
-    ///
-    /// A journal that is cut short was interrupted before the first step: it is removed, and counts as none.
-    ///
-    /// # Errors
-    /// As [`record`](Self::record).
-    pub fn open_journal(&self, subject: Subject) -> Result<Option<Entry>, Error> {
-        let file = self.file(subject, "journal");
-        match read(&file) {
-            Err(Unread::CutShort(_)) => {
-                remove(&file)?;
-                Ok(None)
-            }
-            other => other.map_err(Unread::into_error),
+    fn read(&self, subject: Subject) -> Result<Written, Error> {
+        let path = self.file(subject);
+        match fs::read(&path) {
+            Ok(text) => parse(&path, &text),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Written::default()),
+            Err(e) => Err(unusable(&path, "cannot be read", &e)),
         }
     }
 
-    /// Every subject with an open journal, in their order.
+    /// Every subject with an operation that was interrupted (or is under way), in their order.
     ///
     /// # Errors
-    /// [`ErrorKind::StateUnusable`] if the directory cannot be read. A directory that does not exist has none.
-    pub fn open_journals(&self) -> Result<Vec<Subject>, Error> {
-        self.subjects("journal")
+    /// [`ErrorKind::StateUnusable`] if the directory or a file in it cannot be read. A directory that does not exist has
+    /// none.
+    pub fn interrupted(&self) -> Result<Vec<Subject>, Error> {
+        self.subjects_with(|written| written.open.is_some())
     }
 
     /// Every subject with a record, in their order.
     ///
     /// # Errors
-    /// As [`open_journals`](Self::open_journals).
-    pub fn records(&self) -> Result<Vec<Subject>, Error> {
-        self.subjects("record")
+    /// As [`interrupted`](Self::interrupted).
+    pub fn recorded(&self) -> Result<Vec<Subject>, Error> {
+        self.subjects_with(|written| written.record.is_some())
     }
 
-    fn subjects(&self, what: &str) -> Result<Vec<Subject>, Error> {
+    /// The subject whose record is the newest.
+    ///
+    /// # Errors
+    /// As [`interrupted`](Self::interrupted).
+    pub fn latest(&self) -> Result<Option<Subject>, Error> {
+        let mut newest = None;
+        for subject in self.recorded()? {
+            let path = self.file(subject);
+            let time = match fs::metadata(&path).and_then(|m| m.modified()) {
+                Ok(time) => time,
+                // Forgotten since it was listed.
+                Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+                Err(e) => return Err(unusable(&path, "cannot be read", &e)),
+            };
+            if newest.is_none_or(|(t, _)| time >= t) {
+                newest = Some((time, subject));
+            }
+        }
+        Ok(newest.map(|(_, subject)| subject))
+    }
+
+    fn subjects_with(&self, wanted: impl Fn(&Written) -> bool) -> Result<Vec<Subject>, Error> {
         let listing = match fs::read_dir(&self.path) {
             Ok(listing) => listing,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -103,165 +142,193 @@ impl StateDir {
         let mut found = Vec::new();
         for entry in listing {
             let entry = entry.map_err(|e| unusable(&self.path, "cannot be read", &e))?;
-            let name = entry.file_name();
-            let Some(stem) = name.to_str().and_then(|n| n.strip_suffix(what)?.strip_suffix('.')) else { continue };
-            let subject = match stem.strip_prefix("bridge-") {
-                Some(bridge) => bridge.parse().ok().map(Subject::Bridge),
-                None => crate::model::VifId::from_vif_name(stem).map(Subject::Vif),
-            };
-            found.extend(subject);
+            let subject =
+                entry.file_name().to_str().and_then(|n| n.strip_suffix(".journal")).and_then(Subject::from_name);
+            if let Some(subject) = subject
+                && wanted(&self.read(subject)?)
+            {
+                found.push(subject);
+            }
         }
         found.sort();
         Ok(found)
     }
+}
 
-    /// Removes the record of a subject.
+/// What a file says.
+#[derive(Debug, Default)]
+struct Written {
+    /// The last operation that counts.
+    record: Option<Entry>,
+    /// An operation that has begun and is not closed.
+    open: Option<Entry>,
+    /// Bytes up to the end of the last complete line.
+    complete: usize,
+}
+
+/// Reads the lines of a file from the end, as far back as it takes to know what counts.
+fn parse(path: &Path, text: &[u8]) -> Result<Written, Error> {
+    let complete = text.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
+    let mut rest = &text[..complete];
+    let mut newest = None;
+    // Operations that were undone do not count: the one that does is above them.
+    loop {
+        let (above, last) = split_last_line(rest);
+        if last.is_empty() {
+            return Ok(Written { open: newest, complete, ..Written::default() });
+        }
+        let (above, closing, line) = if last == DONE || last == UNDONE {
+            let (above, line) = split_last_line(above);
+            (above, Some(last), line)
+        } else {
+            (above, None, last)
+        };
+        let entry: Entry = serde_json::from_slice(line).map_err(|e| foreign(path, &e.to_string()))?;
+        if entry.xennet != Entry::FORMAT {
+            let why = format!("its format is {}, and this version writes {}", entry.xennet, Entry::FORMAT);
+            return Err(foreign(path, &why));
+        }
+        match closing {
+            Some(DONE) => return Ok(Written { record: entry.carried_out(), open: newest, complete }),
+            Some(_) => {}
+            None if newest.is_none() && above.len() + line.len() == complete => newest = Some(entry),
+            None => return Err(foreign(path, "an operation in the middle of it was never closed")),
+        }
+        rest = above;
+    }
+}
+
+/// The last line with its newline, and what is above it.
+fn split_last_line(text: &[u8]) -> (&[u8], &[u8]) {
+    let body = text.strip_suffix(b"\n").unwrap_or(text);
+    let start = body.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
+    text.split_at(start)
+}
+
+/// The file of a subject, locked: nobody else works on the subject until this value goes.
+#[derive(Debug)]
+pub struct Held {
+    path: PathBuf,
+    subject: Subject,
+    // Closing it releases the lock.
+    file: File,
+    length: u64,
+    written: Written,
+}
+
+impl Held {
+    fn read(path: PathBuf, subject: Subject, mut file: File) -> Result<Self, Error> {
+        let mut text = Vec::new();
+        file.read_to_end(&mut text).map_err(|e| unusable(&path, "cannot be read", &e))?;
+        let written = parse(&path, &text)?;
+        if written.complete < text.len() {
+            // Cut short by a crash: it was never said.
+            file.set_len(written.complete as u64).map_err(|e| unusable(&path, "cannot be written", &e))?;
+        }
+        Ok(Held { path, subject, file, length: written.complete as u64, written })
+    }
+
+    /// The last operation that was carried out on the subject.
+    pub fn record(&self) -> Option<&Entry> {
+        self.written.record.as_ref()
+    }
+
+    /// An operation on the subject that was interrupted.
+    pub fn interrupted(&self) -> Option<&Entry> {
+        self.written.open.as_ref()
+    }
+
+    /// A journal for one operation; `text` is what the wish came from, for people.
+    pub fn journal(&mut self, text: Option<String>) -> HeldJournal<'_> {
+        HeldJournal { held: self, text }
+    }
+
+    /// Forgets the subject: there is nothing that could be undone any more.
     ///
     /// # Errors
     /// [`ErrorKind::StateUnusable`].
-    pub fn forget(&self, subject: Subject) -> Result<(), Error> {
-        remove(&self.file(subject, "record"))
-    }
-
-    /// Puts another record in the place of a subject's, or removes it.
-    ///
-    /// # Errors
-    /// [`ErrorKind::StateFull`], [`ErrorKind::StateUnusable`].
-    pub fn replace(&self, subject: Subject, entry: Option<Entry>) -> Result<(), Error> {
-        let Some(entry) = entry else { return self.forget(subject) };
-        let (fresh, record) = (self.file(subject, "fresh"), self.file(subject, "record"));
-        write(&fresh, &entry)?;
-        fs::rename(&fresh, &record).map_err(|e| unusable(&record, "cannot be written", &e))
-    }
-
-    /// The subject whose record is the newest.
-    ///
-    /// # Errors
-    /// As [`open_journals`](Self::open_journals).
-    pub fn latest(&self) -> Result<Option<Subject>, Error> {
-        let mut newest = None;
-        for subject in self.records()? {
-            let file = self.file(subject, "record");
-            let time =
-                fs::metadata(&file).and_then(|m| m.modified()).map_err(|e| unusable(&file, "cannot be read", &e))?;
-            if newest.is_none_or(|(t, _)| time >= t) {
-                newest = Some((time, subject));
-            }
+    pub fn forget(self) -> Result<(), Error> {
+        match fs::remove_file(&self.path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(unusable(&self.path, "cannot be removed", &e)),
+            _ => Ok(()),
         }
-        Ok(newest.map(|(_, subject)| subject))
     }
 
-    /// A journal for one operation on a subject. The caller holds the subject's lock.
-    pub fn journal(&self, subject: Subject, text: Option<String>, previous: Option<Entry>) -> DirJournal {
-        DirJournal { dir: self.clone(), subject, text, previous, close: Close::Record }
+    fn append(&mut self, line: &[u8]) -> Result<(), Error> {
+        if let Err(e) = self.file.write_all(line) {
+            // Half a line would be taken for a crash; if it cannot even be cut off, the next reader does it.
+            let _ = self.file.set_len(self.length);
+            return Err(unusable(&self.path, "cannot be written", &e));
+        }
+        self.length += line.len() as u64;
+        Ok(())
     }
 
-    /// A journal for undoing the last operation: when it is committed, `previous` becomes the record again.
-    pub fn undo_journal(&self, subject: Subject, previous: Option<Entry>) -> DirJournal {
-        let close = Close::Previous(previous.clone().map(Box::new));
-        DirJournal { dir: self.clone(), subject, text: None, previous, close }
+    /// Begins the file anew, with the record alone.
+    fn shorten(&mut self) -> Result<(), Error> {
+        let fresh = self.path.with_extension("fresh");
+        let failed = |e: io::Error| unusable(&fresh, "cannot be written", &e);
+        let mut text = Vec::new();
+        if let Some(record) = &self.written.record {
+            text = line(&self.path, record)?;
+            text.extend_from_slice(DONE);
+        }
+        let mut file = OpenOptions::new().create(true).write(true).truncate(true).open(&fresh).map_err(failed)?;
+        // Locked before it has its name, so that nobody gets in between.
+        lock::take(&file, &fresh, Duration::ZERO)?;
+        file.write_all(&text).map_err(failed)?;
+        fs::rename(&fresh, &self.path).map_err(failed)?;
+        self.length = text.len() as u64;
+        self.file = file;
+        Ok(())
     }
 }
 
-/// What becomes of the record when a journal is committed.
-#[derive(Clone, Debug)]
-enum Close {
-    /// The entry becomes the record.
-    Record,
-    /// An earlier entry becomes the record again, or there is none any more.
-    Previous(Option<Box<Entry>>),
+fn line(path: &Path, entry: &Entry) -> Result<Vec<u8>, Error> {
+    let mut text = serde_json::to_vec(entry).map_err(|e| {
+        Error::new(ErrorKind::Internal, format!("{}: the journal cannot be written as JSON: {e}", path.display()))
+    })?;
+    text.push(b'\n');
+    Ok(text)
 }
 
-/// A journal in a state directory.
+/// The journal of one operation on a subject that is held.
 #[derive(Debug)]
-pub struct DirJournal {
-    dir: StateDir,
-    subject: Subject,
+pub struct HeldJournal<'a> {
+    held: &'a mut Held,
     text: Option<String>,
-    previous: Option<Entry>,
-    close: Close,
 }
 
-impl Journal for DirJournal {
+impl Journal for HeldJournal<'_> {
     fn begin(&mut self, plan: &Plan) -> Result<(), Error> {
-        let entry = Entry::of(self.subject, plan, self.text.take(), self.previous.take());
-        let file = self.dir.file(self.subject, "journal");
-        // Written in place: a reader that finds it cut short knows that no step had begun.
-        write(&file, &entry).inspect_err(|_| {
-            // What is left of it would count as cut short anyway.
-            let _ = fs::remove_file(&file);
-        })
+        let held = &mut *self.held;
+        if held.length > LONG {
+            held.shorten()?;
+        }
+        let entry = Entry::of(held.subject, plan, self.text.take(), held.written.record.clone());
+        held.append(&line(&held.path, &entry)?)?;
+        held.written.open = Some(entry);
+        Ok(())
     }
 
     fn commit(&mut self) -> Result<(), Error> {
-        let journal = self.dir.file(self.subject, "journal");
-        let record = self.dir.file(self.subject, "record");
-        match &self.close {
-            Close::Record => fs::rename(&journal, &record).map_err(|e| unusable(&record, "cannot be written", &e)),
-            Close::Previous(previous) => {
-                self.dir.replace(self.subject, previous.as_deref().cloned())?;
-                remove(&journal)
-            }
-        }
+        self.held.append(DONE)?;
+        self.held.written.record = self.held.written.open.take().and_then(Entry::carried_out);
+        Ok(())
     }
 
     fn abandon(&mut self) -> Result<(), Error> {
-        remove(&self.dir.file(self.subject, "journal"))
+        self.held.append(UNDONE)?;
+        self.held.written.open = None;
+        Ok(())
     }
 }
 
-enum Unread {
-    CutShort(PathBuf),
-    Other(Error),
-}
-
-impl Unread {
-    fn into_error(self) -> Error {
-        match self {
-            Unread::CutShort(path) => {
-                Error::new(ErrorKind::StateUnusable, format!("{}: the file is cut short", path.display()))
-                    .with_object(path.display().to_string())
-                    .with_hint("remove the file; the vif it is about can then be detached, but not undone")
-            }
-            Unread::Other(e) => e,
-        }
-    }
-}
-
-fn read(path: &Path) -> Result<Option<Entry>, Unread> {
-    let bytes = match fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(Unread::Other(unusable(path, "cannot be read", &e))),
-    };
-    match serde_json::from_slice(&bytes) {
-        Ok(entry) => Ok(Some(entry)),
-        Err(e) if e.is_eof() => Err(Unread::CutShort(path.to_owned())),
-        Err(e) => Err(Unread::Other(
-            Error::new(
-                ErrorKind::StateUnusable,
-                format!("{}: not a record of this version of xennet: {e}", path.display()),
-            )
-            .with_object(path.display().to_string())
-            .with_hint("if it is from another version, finish with that one; else move the file away"),
-        )),
-    }
-}
-
-fn write(path: &Path, entry: &Entry) -> Result<(), Error> {
-    let text = serde_json::to_vec(entry).map_err(|e| {
-        Error::new(ErrorKind::Internal, format!("{}: the record cannot be written as JSON: {e}", path.display()))
-    })?;
-    let made = |e: io::Error| unusable(path, "cannot be written", &e);
-    let mut file = fs::File::create(path).map_err(made)?;
-    file.write_all(&text).map_err(made)
-}
-
-fn remove(path: &Path) -> Result<(), Error> {
-    match fs::remove_file(path) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(unusable(path, "cannot be removed", &e)),
-        _ => Ok(()),
-    }
+fn foreign(path: &Path, why: &str) -> Error {
+    Error::new(ErrorKind::StateUnusable, format!("{}: not a journal of this version of xennet: {why}", path.display()))
+        .with_object(path.display().to_string())
+        .with_state("unchanged, nothing was applied")
+        .with_hint("if it is from another version, finish with that one; else move the file away")
 }
 
 /// The error of a state directory that cannot be used, with the way out.
@@ -282,4 +349,137 @@ pub(super) fn unusable(path: &Path, what: &str, e: &io::Error) -> Error {
         .with_errno(errno)
         .with_state("unchanged, nothing was applied")
         .with_hint(hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::Backend as _;
+    use crate::backend::fake::Fake;
+    use crate::model::{Attach, DevId, DomId, Intent, VifId};
+    use crate::plan::{self, Goal};
+
+    /// A directory of its own for one test, removed at the end.
+    struct Place(PathBuf);
+
+    impl Place {
+        fn new(name: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("xennet-state-{}-{name}", std::process::id()));
+            Place(path)
+        }
+    }
+
+    impl Drop for Place {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn id() -> VifId {
+        VifId::new(DomId::new(5).unwrap(), DevId::FIRST)
+    }
+
+    /// A plan that attaches to this bridge, and the way back.
+    fn plans(mtu: u32) -> (Plan, Plan) {
+        let mut fake = Fake::example();
+        let bridge = "xenbr0".parse().unwrap();
+        let intent = Intent::Attach(Attach { mtu: Some(mtu.try_into().unwrap()), ..Attach::to_bridge(id(), bridge) });
+        let seen = crate::exec::observe_for(&intent, &mut fake).unwrap();
+        let there = plan::plan(&intent, &seen).unwrap();
+        for planned in there.steps() {
+            fake.apply(&planned.step).unwrap();
+        }
+        let now = crate::exec::observe_for(&intent, &mut fake).unwrap();
+        (there.clone(), plan::restore(there.before(), &now).unwrap())
+    }
+
+    fn mtu(entry: Option<&Entry>) -> Option<u32> {
+        match &entry?.goal {
+            Goal::Intent(Intent::Attach(a)) => a.mtu.map(|m| m.get()),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_counts_survives_every_cut_of_the_file() {
+        let place = Place::new("cuts");
+        let dir = StateDir::at(&place.0);
+        let subject = Subject::Vif(id());
+        let hold = || dir.hold(subject, Duration::from_secs(5)).unwrap();
+        let (first, _) = plans(1400);
+        let (second, undo) = plans(1300);
+        // attach, attach otherwise, an undo that is itself undone, an undo, an attach that is undone.
+        let operations: [(&Plan, bool, Option<u32>); 5] = [
+            (&first, true, Some(1400)),
+            (&second, true, Some(1300)),
+            (&undo, false, Some(1300)),
+            (&undo, true, Some(1400)),
+            (&second, false, Some(1400)),
+        ];
+        let mut known = vec![(0, None, false)];
+        for (plan, done, after) in operations {
+            let before = mtu(hold().record());
+            let mut held = hold();
+            let mut journal = held.journal(None);
+            journal.begin(plan).unwrap();
+            known.push((fs::metadata(dir.file(subject)).unwrap().len(), before, true));
+            if done {
+                journal.commit().unwrap()
+            } else {
+                journal.abandon().unwrap()
+            }
+            assert_eq!(mtu(held.record()), after, "in memory");
+            drop(held);
+            assert_eq!(mtu(hold().record()), after, "read again");
+            known.push((fs::metadata(dir.file(subject)).unwrap().len(), after, false));
+        }
+        let whole = fs::read(dir.file(subject)).unwrap();
+        // Every cut around the ends of lines, and some in their middles.
+        let near = |cut: &usize| known.iter().any(|(length, ..)| (*length as usize).abs_diff(*cut) < 5);
+        for cut in (0..=whole.len()).filter(|cut| near(cut) || cut % 509 == 0) {
+            fs::write(dir.file(subject), &whole[..cut]).unwrap();
+            let (_, record, open) = known.iter().rev().find(|(length, ..)| *length <= cut as u64).unwrap();
+            let held = hold();
+            assert_eq!((mtu(held.record()), held.interrupted().is_some()), (*record, *open), "cut at {cut}");
+            assert_eq!(mtu(dir.record(subject).unwrap().as_ref()), *record, "without the lock, cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn a_long_file_is_shortened_and_its_lock_still_holds() {
+        let place = Place::new("long");
+        let dir = StateDir::at(&place.0);
+        let subject = Subject::Vif(id());
+        let (plan, _) = plans(1400);
+        let mut longest = 0;
+        for _ in 0..100 {
+            let mut held = dir.hold(subject, Duration::ZERO).unwrap();
+            let mut journal = held.journal(None);
+            journal.begin(&plan).unwrap();
+            assert_eq!(dir.hold(subject, Duration::ZERO).unwrap_err().kind(), ErrorKind::Busy);
+            held.journal(None).commit().unwrap();
+            longest = longest.max(fs::metadata(dir.file(subject)).unwrap().len());
+        }
+        assert!(longest > LONG && longest < LONG + 8192, "{longest}");
+        assert_eq!(mtu(dir.record(subject).unwrap().as_ref()), Some(1400));
+        dir.hold(subject, Duration::ZERO).unwrap().forget().unwrap();
+        assert_eq!(dir.recorded().unwrap(), []);
+        assert_eq!(fs::read_dir(&place.0).unwrap().count(), 0, "nothing is left behind");
+    }
+
+    #[test]
+    fn a_file_of_somebody_else_is_named_and_left_alone() {
+        let place = Place::new("foreign");
+        let dir = StateDir::at(&place.0);
+        let subject = Subject::Vif(id());
+        fs::create_dir_all(&place.0).unwrap();
+        for text in ["hello\n", "ok\n", "{\"xennet\":2}\n", "\n", "[]\nok\n"] {
+            fs::write(dir.file(subject), text).unwrap();
+            for e in [dir.hold(subject, Duration::ZERO).unwrap_err(), dir.record(subject).unwrap_err()] {
+                assert_eq!(e.kind(), ErrorKind::StateUnusable, "{text:?}");
+                assert!(e.hint().is_some() && e.object().is_some());
+            }
+            assert_eq!(fs::read_to_string(dir.file(subject)).unwrap(), text);
+        }
+    }
 }

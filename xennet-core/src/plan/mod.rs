@@ -125,6 +125,10 @@ impl Plan {
         &self.before
     }
 
+    pub(crate) fn into_before(self) -> Snapshot {
+        self.before
+    }
+
     /// The state that the plan leads to, by our model of the kernel.
     pub fn after(&self) -> &Snapshot {
         &self.after
