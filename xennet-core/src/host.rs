@@ -56,6 +56,18 @@ pub enum Recovered {
     },
 }
 
+impl Recovered {
+    /// The document for what became of a subject: `{"subject": "vif5.0", "outcome": "restored", "steps": 2}`; `outcome` is
+    /// "finished" or "restored", `steps` how many it took now.
+    pub fn to_json(self, subject: Subject) -> serde_json::Value {
+        let (outcome, steps) = match self {
+            Recovered::Finished => ("finished", 0),
+            Recovered::Restored { steps } => ("restored", steps),
+        };
+        serde_json::json!({ "subject": subject.to_string(), "outcome": outcome, "steps": steps })
+    }
+}
+
 impl fmt::Display for Recovered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -288,6 +300,19 @@ impl Host {
             ));
         }
         self.carry_out(session, subject, plan, None, &format!("cannot undo the last operation on {subject}"))
+    }
+
+    /// Puts back what was there before the last operation of all.
+    ///
+    /// # Errors
+    /// As [`undo`](Self::undo).
+    pub fn undo_last(&mut self) -> Result<Applied, Error> {
+        match self.last()? {
+            Some(subject) => self.undo(subject),
+            None => Err(Error::new(ErrorKind::NothingToUndo, "nothing is recorded that could be undone").with_hint(
+                "a rehearsal remembers its own operations only; on the kernel, is it the right state directory?",
+            )),
+        }
     }
 
     /// The subject of the last operation that can be undone.

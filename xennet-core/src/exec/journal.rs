@@ -1,6 +1,7 @@
 //! What is written down before the first step, so that a crash can be undone or finished.
 
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +37,19 @@ impl fmt::Display for Subject {
             Subject::Vif(id) => id.fmt(f),
             Subject::Bridge(name) => write!(f, "bridge-{name}"),
         }
+    }
+}
+
+impl FromStr for Subject {
+    type Err = Error;
+
+    /// Reads what `Display` writes. A name that is neither a vif's nor starts with `bridge-` is a bridge's own.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        if let Some(id) = VifId::from_vif_name(text) {
+            return Ok(Subject::Vif(id));
+        }
+        let name = text.strip_prefix("bridge-").unwrap_or(text).parse();
+        name.map(Subject::Bridge).map_err(|e: Error| e.with_hint("name a vif, as in vif5.0, or a bridge"))
     }
 }
 
@@ -152,5 +166,25 @@ impl Journal for MemoryJournal {
     fn abandon(&mut self) -> Result<(), Error> {
         self.open = None;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subject_reads_back() {
+        for text in ["vif5.0", "bridge-xenbr0", "bridge-bridge-x", "bridge-vif5.0"] {
+            assert_eq!(text.parse::<Subject>().unwrap().to_string(), text);
+        }
+        assert_eq!("xenbr0".parse::<Subject>().unwrap().to_string(), "bridge-xenbr0");
+        for bad in ["", "bridge-", "a/b", "bridge-a-name-that-is-too-long"] {
+            let e = bad.parse::<Subject>().unwrap_err();
+            assert_eq!(
+                (e.kind(), e.hint()),
+                (crate::ErrorKind::Invalid, Some("name a vif, as in vif5.0, or a bridge"))
+            );
+        }
     }
 }
