@@ -146,6 +146,20 @@ impl VifSpec {
         Ok(())
     }
 
+    /// Reads addresses and networks as `ip=` has them: with blanks between them, at least one.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] with the place in the text.
+    ///
+    /// ```
+    /// use xennet_core::VifSpec;
+    /// assert_eq!(VifSpec::parse_ip("192.0.2.6 2001:db8::/64")?.len(), 2);
+    /// # Ok::<(), xennet_core::Error>(())
+    /// ```
+    pub fn parse_ip(text: &str) -> Result<Vec<IpNetwork>, Error> {
+        read_networks(text).map_err(|flaw| flaw.error(text).with_object(text))
+    }
+
     /// The addresses as the text of `ip=`: with blanks between them, a single host without its prefix length.
     pub fn ip_text(&self) -> String {
         let words: Vec<String> = self.ip.iter().map(|ip| Bare(ip).to_string()).collect();
@@ -491,7 +505,7 @@ impl TryFrom<VifDocument> for VifSpec {
             }
         };
         let ip = match &d.ip {
-            Some(text) => read_networks(text).map_err(|flaw| flaw.error(text).with_object(text.clone()))?,
+            Some(text) => VifSpec::parse_ip(text)?,
             None => Vec::new(),
         };
         let spec = VifSpec {
