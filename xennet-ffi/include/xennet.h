@@ -1,0 +1,426 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+
+/**
+ * \file xennet.h
+ * The networking of a Xen host: bridges and vifs, planned as data, applied, verified and undone.
+ *
+ * Generated from the sources of xennet-ffi; changes by hand are lost.
+ *
+ * - **Errors.** A function that can fail returns `xennet_error *`: NULL for success, else an object that the caller frees.
+ *   Its kind is one of `XENNET_KIND_*`; these numbers never change and are the exit codes of the command, too. Accessors
+ *   and `*_free` functions take NULL and answer NULL or 0, so `xennet_error_kind(NULL)` is `XENNET_KIND_NONE`.
+ * - **Arguments.** First the object, then what goes in, then what comes out. What comes out is written on success only. A
+ *   NULL where none is allowed is an error of kind `XENNET_KIND_INVALID`.
+ * - **Texts** that go in are a pointer and a length in bytes, UTF-8, at most `XENNET_TEXT_MAX` bytes; a final zero is not
+ *   needed and is not counted. NULL with length 0 is the empty text. They are not kept. Texts that come out are UTF-8 and
+ *   end with a zero.
+ * - **Owners.** What a function hands out is freed with the `*_free` function of its type, once. What an accessor returns
+ *   (`const char *`) belongs to the object and lives as long.
+ * - **Threads.** A function that takes a `const` pointer may be called on the same object by several threads at once; one
+ *   that takes another pointer needs the object for itself. An object may be used and freed by another thread than the one
+ *   that made it. Different objects never disturb each other; two hosts that change the same vif wait for each other.
+ * - **Panics** (defects of the library) never cross this interface: they become errors of kind `XENNET_KIND_INTERNAL`.
+ */
+
+#ifndef XENNET_H
+#define XENNET_H
+
+#include <stddef.h>
+#include <stdint.h>
+/** The version of this header; `xennet_version` has that of the library. */
+#define XENNET_VERSION "0.1.0"
+#define XENNET_VERSION_MAJOR 0
+#define XENNET_VERSION_MINOR 1
+#define XENNET_VERSION_PATCH 0
+
+/**
+ * What kind of error it is. The numbers never change; a retired one is never given out again.
+ */
+enum xennet_kind {
+  /** No error: the call succeeded. */
+  XENNET_KIND_NONE = 0,
+  /** A defect in xennet itself, or a situation that it has no better word for. */
+  XENNET_KIND_INTERNAL = 1,
+  /** The given text or value breaks a rule; the message shows where. */
+  XENNET_KIND_INVALID = 2,
+  /** The named link does not exist. */
+  XENNET_KIND_LINK_NOT_FOUND = 3,
+  /** The named bridge does not exist. */
+  XENNET_KIND_BRIDGE_NOT_FOUND = 4,
+  /** The named link exists but is not a bridge. */
+  XENNET_KIND_NOT_A_BRIDGE = 5,
+  /** The wanted name belongs to another link. */
+  XENNET_KIND_NAME_TAKEN = 6,
+  /** The link is a port of another bridge already. */
+  XENNET_KIND_PORT_OF_OTHER = 7,
+  /** The caller lacks the permission (CAP_NET_ADMIN in the network namespace's user namespace). */
+  XENNET_KIND_DENIED = 8,
+  /** A kernel setting cannot be written because /proc/sys is mounted read-only. */
+  XENNET_KIND_READ_ONLY = 9,
+  /** The state directory has no room left. */
+  XENNET_KIND_STATE_FULL = 10,
+  /** The state directory cannot be used. */
+  XENNET_KIND_STATE_UNUSABLE = 11,
+  /** This backend or this kernel cannot do what was asked for. */
+  XENNET_KIND_UNSUPPORTED = 12,
+  /** Another process held the lock for longer than the deadline. */
+  XENNET_KIND_BUSY = 13,
+  /** The system has changed since the plan was made. */
+  XENNET_KIND_STALE = 14,
+  /** The kernel refused a step. */
+  XENNET_KIND_KERNEL = 15,
+  /** Every step was accepted, but the state that was read back is not the wanted one. */
+  XENNET_KIND_NOT_VERIFIED = 16,
+  /** An earlier operation was interrupted and has not been recovered yet. */
+  XENNET_KIND_INTERRUPTED = 17,
+  /** The request contradicts another vif, network or record of this host. */
+  XENNET_KIND_CONFLICT = 18,
+  /** There is nothing recorded that could be undone. */
+  XENNET_KIND_NOTHING_TO_UNDO = 19,
+  /** A step of the plan would cut dom0 off. */
+  XENNET_KIND_WOULD_CUT_OFF = 20,
+  /** Talking to the kernel or reading its answer failed. */
+  XENNET_KIND_IO = 21
+};
+
+
+/**
+ * The longest text that a function takes, in bytes.
+ */
+#define XENNET_TEXT_MAX (1 << 20)
+
+/**
+ * The strict dialect: what xl would drop, guess or misread is an error.
+ */
+#define XENNET_DIALECT_STRICT 0
+
+/**
+ * The dialect of xl: what xl takes, with a note for all that it swallows.
+ */
+#define XENNET_DIALECT_XL 1
+
+/**
+ * The dialect of the older xm.
+ */
+#define XENNET_DIALECT_XM 2
+
+/**
+ * Why a call failed, owned by the caller. It never changes.
+ *
+ * What the accessors return lives until `xennet_error_free`. A part that is not known is NULL or 0.
+ */
+typedef struct xennet_error xennet_error;
+
+/**
+ * A Xen host, or a rehearsal of one in memory, owned by the caller.
+ */
+typedef struct xennet_host xennet_host;
+
+/**
+ * What a call would do, owned by the caller. It never changes, and outlives the host that it was made for.
+ */
+typedef struct xennet_plan xennet_plan;
+
+/**
+ * A text that a function returned: UTF-8, usually one JSON document. It never changes.
+ */
+typedef struct xennet_text xennet_text;
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/**
+ * The version of the library that runs, for example "0.1.0"; `XENNET_VERSION` is that of the header. The text is never
+ * freed.
+ */
+const char *xennet_version(void);
+
+/**
+ * The short name of a kind, as it stands in JSON documents, for example "bridge-not-found". The text is never freed.
+ *
+ * \return NULL for a number that is no kind; the kinds are numbered from 1 without holes, so this ends a loop over them.
+ */
+const char *xennet_kind_slug(uint32_t kind);
+
+/**
+ * What a kind means, as a sentence fragment. The text is never freed.
+ *
+ * \return NULL for a number that is no kind.
+ */
+const char *xennet_kind_meaning(uint32_t kind);
+
+/**
+ * What kind of error it is: one of `XENNET_KIND_*`. A newer library may know kinds that this header does not.
+ *
+ * \return 0 (`XENNET_KIND_NONE`) if `error` is NULL, that is, if the call succeeded.
+ */
+uint32_t xennet_error_kind(const xennet_error *error);
+
+/**
+ * The kernel's error number, as in `<errno.h>`; 0 if the kernel was not asked.
+ */
+int32_t xennet_error_errno(const xennet_error *error);
+
+/**
+ * The line of the given text that is wrong, from 1; 0 if the error is not about a text.
+ */
+uint32_t xennet_error_line(const xennet_error *error);
+
+/**
+ * The column of the given text that is wrong, in characters from 1; 0 if the error is not about a text.
+ */
+uint32_t xennet_error_column(const xennet_error *error);
+
+/**
+ * What went wrong, in one line.
+ */
+const char *xennet_error_message(const xennet_error *error);
+
+/**
+ * The link, file or argument that the error is about.
+ */
+const char *xennet_error_object(const xennet_error *error);
+
+/**
+ * The kernel's own sentence (netlink extended acknowledgement).
+ */
+const char *xennet_error_kernel_message(const xennet_error *error);
+
+/**
+ * The step that failed, for example "step 3 of 5: vif5.0 becomes a port of xenbr0".
+ */
+const char *xennet_error_step(const xennet_error *error);
+
+/**
+ * The state that the system was left in, for example "restored, 2 steps undone".
+ */
+const char *xennet_error_state(const xennet_error *error);
+
+/**
+ * The way out.
+ */
+const char *xennet_error_hint(const xennet_error *error);
+
+/**
+ * The whole error for people: several lines without a final newline, without colour. A text that was refused stands in it
+ * with a mark under the wrong place.
+ */
+const char *xennet_error_report(const xennet_error *error);
+
+/**
+ * The whole error as a JSON document: `kind`, `code`, `message` and, where known, `object`, `errno`, `errno_name`,
+ * `kernel_message`, `step`, `state`, `hint`, `line`, `column`, `span`, `rule`.
+ */
+const char *xennet_error_json(const xennet_error *error);
+
+/**
+ * Frees an error. NULL is fine.
+ */
+void xennet_error_free(xennet_error *error);
+
+/**
+ * The bytes of the text, with a zero behind the last one, so that it is a C string as well. They live until
+ * `xennet_text_free`.
+ *
+ * \return NULL if `text` is NULL.
+ */
+const char *xennet_text_data(const xennet_text *text);
+
+/**
+ * The length of the text in bytes, without the final zero.
+ *
+ * \return 0 if `text` is NULL.
+ */
+size_t xennet_text_len(const xennet_text *text);
+
+/**
+ * Frees a text. NULL is fine.
+ */
+void xennet_text_free(xennet_text *text);
+
+/**
+ * Reads a vif line, one string of `vif = [ ... ]` in a domain's configuration.
+ *
+ * \param dialect `XENNET_DIALECT_*`.
+ * \param line The line, UTF-8.
+ * \param line_len Its length in bytes.
+ * \param document Gets a JSON document: `nic` is the vif with libxl's field names, which `xennet_host_attach` takes in
+ *   place of a line; `notes` are sentences for the reader: what has no effect, what xl would have swallowed.
+ * \return NULL on success; else an error of kind `XENNET_KIND_INVALID`, with line and column where the text is wrong.
+ */
+xennet_error *xennet_vif_parse(uint32_t dialect, const char *line, size_t line_len, xennet_text **document);
+
+/**
+ * How many steps there are; 0 if everything is as wanted already.
+ */
+size_t xennet_plan_len(const xennet_plan *plan);
+
+/**
+ * The plan for people: a line for each step, with its sign (+ new, ~ changed, - removed) and its reason, without a final
+ * newline; "nothing to do" for an empty plan. It lives until `xennet_plan_free`.
+ *
+ * \return NULL if `plan` is NULL.
+ */
+const char *xennet_plan_text(const xennet_plan *plan);
+
+/**
+ * The plan as a JSON document: `{"steps": [{"sign", "text", "why", "effects", "step"}], "notes": []}`. It lives until
+ * `xennet_plan_free`.
+ *
+ * \return NULL if `plan` is NULL.
+ */
+const char *xennet_plan_json(const xennet_plan *plan);
+
+/**
+ * Frees a plan. NULL is fine.
+ */
+void xennet_plan_free(xennet_plan *plan);
+
+/**
+ * Opens the kernel's networking, in the calling thread's network namespace; the handle stays in that namespace.
+ *
+ * \param state_dir Where journals, locks and records are kept: a path without final zero; NULL for `/run/xennet`.
+ * \param state_dir_len Its length in bytes; 0 for `/run/xennet`.
+ * \param host Gets the handle.
+ * \return NULL on success; else `XENNET_KIND_IO` or `XENNET_KIND_DENIED` if no netlink socket can be opened.
+ */
+xennet_error *xennet_host_new_netlink(const char *state_dir, size_t state_dir_len, xennet_host **host);
+
+/**
+ * Opens a rehearsal in memory: a host with an uplink `eth0`, a bridge `xenbr0`, and a netback that makes a vif when it is
+ * asked for. It needs no permission, and touches nothing real. Nothing outlives the handle.
+ *
+ * \param host Gets the handle.
+ * \return NULL on success.
+ */
+xennet_error *xennet_host_new_fake(xennet_host **host);
+
+/**
+ * Closes a host. What was attached stays attached. NULL is fine.
+ */
+void xennet_host_free(xennet_host *host);
+
+/**
+ * What `xennet_host_attach` would do. Changes nothing.
+ *
+ * \param host The host.
+ * \param domid The domain's number, 0 to 32751.
+ * \param vif A vif line in the strict dialect, or a JSON document with libxl's field names (`xennet_vif_parse`).
+ * \param vif_len Its length in bytes.
+ * \param plan Gets the plan.
+ * \return NULL on success; else an error, for example `XENNET_KIND_INVALID`, `XENNET_KIND_LINK_NOT_FOUND`,
+ *   `XENNET_KIND_BRIDGE_NOT_FOUND`, `XENNET_KIND_NOT_A_BRIDGE`, `XENNET_KIND_NAME_TAKEN`, `XENNET_KIND_PORT_OF_OTHER`.
+ */
+xennet_error *xennet_host_plan_attach(xennet_host *host,
+                                      uint32_t domid,
+                                      const char *vif,
+                                      size_t vif_len,
+                                      xennet_plan **plan);
+
+/**
+ * Attaches a vif: a port of its bridge, up, with the backend's MAC and no addresses of its own. The state is verified, or
+ * the earlier state is restored and the error says so (`xennet_error_state`). A second call with the same vif changes
+ * nothing.
+ *
+ * \param host The host.
+ * \param domid The domain's number, 0 to 32751.
+ * \param vif A vif line in the strict dialect, or a JSON document with libxl's field names (`xennet_vif_parse`).
+ * \param vif_len Its length in bytes.
+ * \param done Gets a JSON document, `{"steps": 3}`: how many steps were carried out. May be NULL.
+ * \return NULL on success; else an error as of `xennet_host_plan_attach`, or for example `XENNET_KIND_DENIED`,
+ *   `XENNET_KIND_BUSY`, `XENNET_KIND_STATE_FULL`, `XENNET_KIND_KERNEL`, `XENNET_KIND_NOT_VERIFIED`.
+ */
+xennet_error *xennet_host_attach(xennet_host *host,
+                                 uint32_t domid,
+                                 const char *vif,
+                                 size_t vif_len,
+                                 xennet_text **done);
+
+/**
+ * What `xennet_host_detach` would do. Changes nothing.
+ *
+ * \param host The host.
+ * \param domid The domain's number, 0 to 32751.
+ * \param devid The vif's index in the domain, 0 to 65535.
+ * \param plan Gets the plan.
+ * \return NULL on success.
+ */
+xennet_error *xennet_host_plan_detach(xennet_host *host, uint32_t domid, uint32_t devid, xennet_plan **plan);
+
+/**
+ * Detaches a vif: a port of nothing, down. A vif that is gone already is a success.
+ *
+ * \param host The host.
+ * \param domid The domain's number, 0 to 32751.
+ * \param devid The vif's index in the domain, 0 to 65535.
+ * \param done Gets a JSON document, `{"steps": 1}`. May be NULL.
+ * \return NULL on success; else an error as of `xennet_host_attach`.
+ */
+xennet_error *xennet_host_detach(xennet_host *host, uint32_t domid, uint32_t devid, xennet_text **done);
+
+/**
+ * What `xennet_host_ensure_bridge` would do. Changes nothing.
+ *
+ * \param host The host.
+ * \param bridge A JSON document, as `xennet_host_ensure_bridge` takes it.
+ * \param bridge_len Its length in bytes.
+ * \param plan Gets the plan.
+ * \return NULL on success.
+ */
+xennet_error *xennet_host_plan_bridge(xennet_host *host, const char *bridge, size_t bridge_len, xennet_plan **plan);
+
+/**
+ * Makes sure that a bridge exists with these settings, and is up.
+ *
+ * \param host The host.
+ * \param bridge A JSON document: `{"name": "xenbr0"}`, and where they matter `"stp"` (false unless given), `"mac"`,
+ *   `"mtu"` (bytes), `"vlan_filtering"`, `"forward_delay_ms"` (0 unless given). A setting that is left out is left alone
+ *   on a bridge that exists.
+ * \param bridge_len Its length in bytes.
+ * \param done Gets a JSON document, `{"steps": 1}`. May be NULL.
+ * \return NULL on success; else an error as of `xennet_host_attach`.
+ */
+xennet_error *xennet_host_ensure_bridge(xennet_host *host,
+                                        const char *bridge,
+                                        size_t bridge_len,
+                                        xennet_text **done);
+
+/**
+ * What there is: the vifs that were attached by xennet, and all bridges with their ports. Its cost grows with the host.
+ *
+ * \param host The host.
+ * \param document Gets a JSON document: `{"vifs": [{"vif", "domid", "devid", "link", "bridge", "up", "mtu", "spec"}],
+ *   "bridges": [{"bridge", "mac", "mtu", "up", "ports"}]}`.
+ * \return NULL on success.
+ */
+xennet_error *xennet_host_show(xennet_host *host, xennet_text **document);
+
+/**
+ * Puts back what was there before the last operation on a vif or bridge.
+ *
+ * \param host The host.
+ * \param subject `vif5.0`, or a bridge's name; NULL for whatever was changed last.
+ * \param subject_len Its length in bytes; 0 for whatever was changed last.
+ * \param done Gets a JSON document, `{"steps": 3}`. May be NULL.
+ * \return NULL on success; else an error as of `xennet_host_attach`, or `XENNET_KIND_NOTHING_TO_UNDO`.
+ */
+xennet_error *xennet_host_undo(xennet_host *host, const char *subject, size_t subject_len, xennet_text **done);
+
+/**
+ * Closes every operation that a crash left open: finished if its goal had been reached, else undone. The other functions
+ * do the same for the vif or bridge they are about.
+ *
+ * \param host The host.
+ * \param document Gets a JSON document: `{"recovered": [{"subject": "vif5.0", "outcome": "restored", "steps": 2}]}`;
+ *   `outcome` is "finished" or "restored", a bridge is `bridge-NAME`.
+ * \return NULL on success; else for example `XENNET_KIND_INTERRUPTED` if a state cannot be put back.
+ */
+xennet_error *xennet_host_recover(xennet_host *host,
+                                  xennet_text **document);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+#endif  /* XENNET_H */

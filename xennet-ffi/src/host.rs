@@ -1,0 +1,310 @@
+//! The front door as C sees it.
+
+#![allow(unsafe_code, reason = "#[unsafe(no_mangle)] alone; the test `rules` refuses anything else")]
+
+use std::ffi::OsStr;
+use std::mem::MaybeUninit;
+use std::os::unix::ffi::OsStrExt;
+
+use serde_json::json;
+use xennet_core::exec::{StateDir, Subject};
+use xennet_core::{BridgeSpec, DevId, DomId, Error, ErrorKind};
+
+use crate::boundary::{Out, fallible, free, given};
+use crate::cast::{self, Chars};
+use crate::error::Failure;
+use crate::plan::Plan;
+use crate::text::{Text, read_json};
+use crate::vif;
+
+/// A Xen host, or a rehearsal of one in memory, owned by the caller.
+pub struct Host {
+    core: xennet_core::Host,
+    /// A call has begun and did not return: it panicked, and nothing is known about `core` any more.
+    broken: bool,
+}
+
+impl Host {
+    fn work<R>(&mut self, work: impl FnOnce(&mut xennet_core::Host) -> Result<R, Error>) -> Result<R, Error> {
+        if self.broken {
+            return Err(Error::new(
+                ErrorKind::Internal,
+                "host refuses work: a defect was met in an earlier call on it",
+            )
+            .with_object("host")
+            .with_state("unchanged, nothing was applied")
+            .with_hint("free the handle and open another; the new one recovers what was left open"));
+        }
+        self.broken = true;
+        let result = work(&mut self.core);
+        self.broken = false;
+        result
+    }
+}
+
+/// Opens the kernel's networking, in the calling thread's network namespace; the handle stays in that namespace.
+///
+/// \param state_dir Where journals, locks and records are kept: a path without final zero; NULL for `/run/xennet`.
+/// \param state_dir_len Its length in bytes; 0 for `/run/xennet`.
+/// \param host Gets the handle.
+/// \return NULL on success; else `XENNET_KIND_IO` or `XENNET_KIND_DENIED` if no netlink socket can be opened.
+#[unsafe(no_mangle)]
+pub extern "C" fn xennet_host_new_netlink(
+    state_dir: Chars,
+    state_dir_len: usize,
+    host: Option<&mut MaybeUninit<Option<Box<Host>>>>,
+) -> Option<Box<Failure>> {
+    fallible("xennet_host_new_netlink", || {
+        let host = given(host, "host")?;
+        let state_dir = cast::bytes(&state_dir, state_dir_len, "state_dir")?;
+        let mut core = xennet_core::Host::netlink()?;
+        if !state_dir.is_empty() {
+            core = core.with_state_dir(StateDir::at(OsStr::from_bytes(state_dir)));
+        }
+        host.write(Some(Box::new(Host { core, broken: false })));
+        Ok(())
+    })
+}
+
+/// Opens a rehearsal in memory: a host with an uplink `eth0`, a bridge `xenbr0`, and a netback that makes a vif when it is
+/// asked for. It needs no permission, and touches nothing real. Nothing outlives the handle.
+///
+/// \param host Gets the handle.
+/// \return NULL on success.
+#[unsafe(no_mangle)]
+pub extern "C" fn xennet_host_new_fake(host: Option<&mut MaybeUninit<Option<Box<Host>>>>) -> Option<Box<Failure>> {
+    fallible("xennet_host_new_fake", || {
+        given(host, "host")?.write(Some(Box::new(Host { core: xennet_core::Host::fake(), broken: false })));
+        Ok(())
+    })
+}
+
+/// Closes a host. What was attached stays attached. NULL is fine.
+#[unsafe(no_mangle)]
+pub extern "C" fn xennet_host_free(host: Option<Box<Host>>) {
+    free(host);
+}
+
+/// What `xennet_host_attach` would do. Changes nothing.
+///
+/// \param host The host.
+/// \param domid The domain's number, 0 to 32751.
+/// \param vif A vif line in the strict dialect, or a JSON document with libxl's field names (`xennet_vif_parse`).
+/// \param vif_len Its length in bytes.
+/// \param plan Gets the plan.
+/// \return NULL on success; else an error, for example `XENNET_KIND_INVALID`, `XENNET_KIND_LINK_NOT_FOUND`,
+///   `XENNET_KIND_BRIDGE_NOT_FOUND`, `XENNET_KIND_NOT_A_BRIDGE`, `XENNET_KIND_NAME_TAKEN`, `XENNET_KIND_PORT_OF_OTHER`.
+#[unsafe(no_mangle)]
+pub extern "C" fn xennet_host_plan_attach(
+    host: Option<&mut Host>,
+    domid: u32,
+    vif: Chars,
+    vif_len: usize,
+    plan: Option<&mut MaybeUninit<Option<Box<Plan>>>>,
+) -> Option<Box<Failure>> {
+    fallible("xennet_host_plan_attach", || {
+        let (host, plan) = (given(host, "host")?, given(plan, "plan")?);
+        let (domid, vif) = (DomId::new(domid)?, vif::spec(&vif, vif_len)?);
+        let made = host.work(|core| core.plan_attach(domid, &vif))?;
+        plan.write(Some(Box::new(Plan::new(&made))));
+        Ok(())
+    })
+}
+
+/// Attaches a vif: a port of its bridge, up, with the backend's MAC and no addresses of its own. The state is verified, or
+/// the earlier state is restored and the error says so (`xennet_error_state`). A second call with the same vif changes
+/// nothing.
+///
+/// \param host The host.
+/// \param domid The domain's number, 0 to 32751.
+/// \param vif A vif line in the strict dialect, or a JSON document with libxl's field names (`xennet_vif_parse`).
+/// \param vif_len Its length in bytes.
+/// \param done Gets a JSON document, `{"steps": 3}`: how many steps were carried out. May be NULL.
+/// \return NULL on success; else an error as of `xennet_host_plan_attach`, or for example `XENNET_KIND_DENIED`,
+///   `XENNET_KIND_BUSY`, `XENNET_KIND_STATE_FULL`, `XENNET_KIND_KERNEL`, `XENNET_KIND_NOT_VERIFIED`.
+#[unsafe(no_mangle)]
+pub extern "C" fn xennet_host_attach(
+    host: Option<&mut Host>,
+    domid: u32,
+    vif: Chars,
+    vif_len: usize,
+    done: Option<&mut MaybeUninit<Option<Box<Text>>>>,
+) -> Option<Box<Failure>> {
+    fallible("xennet_host_attach", || {
+        let host = given(host, "host")?;
+        let (domid, vif) = (DomId::new(domid)?, vif::spec(&vif, vif_len)?);
+        let applied = host.work(|core| core.attach(domid, &vif))?;
+        tell(done, &json!({ "steps": applied.steps }));
+        Ok(())
+    })
+}
+
+/// What `xennet_host_detach` would do. Changes nothing.
+///
+/// \param host The host.
+/// \param domid The domain's number, 0 to 32751.
+/// \param devid The vif's index in the domain, 0 to 65535.
+/// \param plan Gets the plan.
+/// \return NULL on success.
+#[unsafe(no_mangle)]
+pub extern "C" fn xennet_host_plan_detach(
+    host: Option<&mut Host>,
+    domid: u32,
+    devid: u32,
+    plan: Option<&mut MaybeUninit<Option<Box<Plan>>>>,
+) -> Option<Box<Failure>> {
+    fallible("xennet_host_plan_detach", || {
+        let (host, plan) = (given(host, "host")?, given(plan, "plan")?);
+        let (domid, devid) = (DomId::new(domid)?, DevId::new(devid)?);
+        let made = host.work(|core| core.plan_detach(domid, devid))?;
+        plan.write(Some(Box::new(Plan::new(&made))));
+        Ok(())
+    })
+}
+
+/// Detaches a vif: a port of nothing, down. A vif that is gone already is a success.
+///
+/// \param host The host.
+/// \param domid The domain's number, 0 to 32751.
+/// \param devid The vif's index in the domain, 0 to 65535.
+/// \param done Gets a JSON document, `{"steps": 1}`. May be NULL.
+/// \return NULL on success; else an error as of `xennet_host_attach`.
+#[unsafe(no_mangle)]
+pub extern "C" fn xennet_host_detach(
+    host: Option<&mut Host>,
+    domid: u32,
+    devid: u32,
+    done: Option<&mut MaybeUninit<Option<Box<Text>>>>,
+) -> Option<Box<Failure>> {
+    fallible("xennet_host_detach", || {
+        let host = given(host, "host")?;
+        let (domid, devid) = (DomId::new(domid)?, DevId::new(devid)?);
+        let applied = host.work(|core| core.detach(domid, devid))?;
+        tell(done, &json!({ "steps": applied.steps }));
+        Ok(())
+    })
+}
+
+/// What `xennet_host_ensure_bridge` would do. Changes nothing.
+///
+/// \param host The host.
+/// \param bridge A JSON document, as `xennet_host_ensure_bridge` takes it.
+/// \param bridge_len Its length in bytes.
+/// \param plan Gets the plan.
+/// \return NULL on success.
+#[unsafe(no_mangle)]
+pub extern "C" fn xennet_host_plan_bridge(
+    host: Option<&mut Host>,
+    bridge: Chars,
+    bridge_len: usize,
+    plan: Option<&mut MaybeUninit<Option<Box<Plan>>>>,
+) -> Option<Box<Failure>> {
+    fallible("xennet_host_plan_bridge", || {
+        let (host, plan) = (given(host, "host")?, given(plan, "plan")?);
+        let bridge: BridgeSpec = read_json(cast::text(&bridge, bridge_len, "bridge")?, "bridge")?;
+        let made = host.work(|core| core.plan_bridge(&bridge))?;
+        plan.write(Some(Box::new(Plan::new(&made))));
+        Ok(())
+    })
+}
+
+/// Makes sure that a bridge exists with these settings, and is up.
+///
+/// \param host The host.
+/// \param bridge A JSON document: `{"name": "xenbr0"}`, and where they matter `"stp"` (false unless given), `"mac"`,
+///   `"mtu"` (bytes), `"vlan_filtering"`, `"forward_delay_ms"` (0 unless given). A setting that is left out is left alone
+///   on a bridge that exists.
+/// \param bridge_len Its length in bytes.
+/// \param done Gets a JSON document, `{"steps": 1}`. May be NULL.
+/// \return NULL on success; else an error as of `xennet_host_attach`.
+#[unsafe(no_mangle)]
+pub extern "C" fn xennet_host_ensure_bridge(
+    host: Option<&mut Host>,
+    bridge: Chars,
+    bridge_len: usize,
+    done: Option<&mut MaybeUninit<Option<Box<Text>>>>,
+) -> Option<Box<Failure>> {
+    fallible("xennet_host_ensure_bridge", || {
+        let host = given(host, "host")?;
+        let bridge: BridgeSpec = read_json(cast::text(&bridge, bridge_len, "bridge")?, "bridge")?;
+        let applied = host.work(|core| core.ensure_bridge(&bridge))?;
+        tell(done, &json!({ "steps": applied.steps }));
+        Ok(())
+    })
+}
+
+/// What there is: the vifs that were attached by xennet, and all bridges with their ports. Its cost grows with the host.
+///
+/// \param host The host.
+/// \param document Gets a JSON document: `{"vifs": [{"vif", "domid", "devid", "link", "bridge", "up", "mtu", "spec"}],
+///   "bridges": [{"bridge", "mac", "mtu", "up", "ports"}]}`.
+/// \return NULL on success.
+#[unsafe(no_mangle)]
+pub extern "C" fn xennet_host_show(
+    host: Option<&mut Host>,
+    document: Option<&mut MaybeUninit<Option<Box<Text>>>>,
+) -> Option<Box<Failure>> {
+    fallible("xennet_host_show", || {
+        let (host, document) = (given(host, "host")?, given(document, "document")?);
+        let shown = host.work(|core| core.show())?;
+        document.write(Some(Box::new(Text::json(&json!(shown)))));
+        Ok(())
+    })
+}
+
+/// Puts back what was there before the last operation on a vif or bridge.
+///
+/// \param host The host.
+/// \param subject `vif5.0`, or a bridge's name; NULL for whatever was changed last.
+/// \param subject_len Its length in bytes; 0 for whatever was changed last.
+/// \param done Gets a JSON document, `{"steps": 3}`. May be NULL.
+/// \return NULL on success; else an error as of `xennet_host_attach`, or `XENNET_KIND_NOTHING_TO_UNDO`.
+#[unsafe(no_mangle)]
+pub extern "C" fn xennet_host_undo(
+    host: Option<&mut Host>,
+    subject: Chars,
+    subject_len: usize,
+    done: Option<&mut MaybeUninit<Option<Box<Text>>>>,
+) -> Option<Box<Failure>> {
+    fallible("xennet_host_undo", || {
+        let host = given(host, "host")?;
+        let subject = match cast::text(&subject, subject_len, "subject")? {
+            "" => None,
+            text => Some(text.parse::<Subject>()?),
+        };
+        let applied = host.work(|core| match subject {
+            Some(subject) => core.undo(subject),
+            None => core.undo_last(),
+        })?;
+        tell(done, &json!({ "steps": applied.steps }));
+        Ok(())
+    })
+}
+
+/// Closes every operation that a crash left open: finished if its goal had been reached, else undone. The other functions
+/// do the same for the vif or bridge they are about.
+///
+/// \param host The host.
+/// \param document Gets a JSON document: `{"recovered": [{"subject": "vif5.0", "outcome": "restored", "steps": 2}]}`;
+///   `outcome` is "finished" or "restored", a bridge is `bridge-NAME`.
+/// \return NULL on success; else for example `XENNET_KIND_INTERRUPTED` if a state cannot be put back.
+#[unsafe(no_mangle)]
+pub extern "C" fn xennet_host_recover(
+    host: Option<&mut Host>,
+    document: Option<&mut MaybeUninit<Option<Box<Text>>>>,
+) -> Option<Box<Failure>> {
+    fallible("xennet_host_recover", || {
+        let (host, document) = (given(host, "host")?, given(document, "document")?);
+        let recovered = host.work(xennet_core::Host::recover)?;
+        let recovered: Vec<_> = recovered.iter().map(|(subject, how)| how.to_json(*subject)).collect();
+        document.write(Some(Box::new(Text::json(&json!({ "recovered": recovered })))));
+        Ok(())
+    })
+}
+
+/// Writes a result that the caller may have no use for.
+fn tell(done: Out<'_, Text>, document: &serde_json::Value) {
+    if let Some(done) = done {
+        done.write(Some(Box::new(Text::json(document))));
+    }
+}

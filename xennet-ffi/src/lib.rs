@@ -1,0 +1,22 @@
+//! The C ABI of xennet. Its documentation for users is the header, `include/xennet.h`, which is generated from here.
+//!
+//! Who decides what:
+//!
+//! - [`cast`] turns C's pointers into Rust's references: the only file with `unsafe` blocks. Handles need none, since
+//!   `Option<&T>` and `Option<Box<T>>` *are* C's nullable pointers.
+//! - [`boundary`] decides what becomes of NULL and of a panic; every function enters through it.
+//! - The other files hold the exported functions, a few lines each. They allow `unsafe_code` for `#[unsafe(no_mangle)]`
+//!   alone, which the compiler cannot tell from other uses; the test `rules` reads the files and refuses any other.
+//!
+//! Networking is decided in `xennet-core`, never here.
+
+#![deny(unsafe_code)]
+
+mod boundary;
+pub mod cast;
+pub mod error;
+pub mod host;
+pub mod kind;
+pub mod plan;
+pub mod text;
+pub mod vif;

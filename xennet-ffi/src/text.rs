@@ -1,0 +1,55 @@
+//! Texts that the library made, owned by the caller.
+
+#![allow(unsafe_code, reason = "#[unsafe(no_mangle)] alone; the test `rules` refuses anything else")]
+
+use std::ffi::{CString, c_char};
+
+use xennet_core::{Error, ErrorKind};
+
+use crate::boundary::{free, read};
+use crate::cast::c_string;
+
+/// A text that a function returned: UTF-8, usually one JSON document. It never changes.
+pub struct Text(CString);
+
+impl Text {
+    pub(crate) fn new(text: &str) -> Self {
+        Text(c_string(text))
+    }
+
+    pub(crate) fn json(document: &serde_json::Value) -> Self {
+        Text::new(&document.to_string())
+    }
+}
+
+/// The bytes of the text, with a zero behind the last one, so that it is a C string as well. They live until
+/// `xennet_text_free`.
+///
+/// \return NULL if `text` is NULL.
+#[unsafe(no_mangle)]
+pub extern "C" fn xennet_text_data(text: Option<&Text>) -> *const c_char {
+    read(text, |text| text.0.as_ptr())
+}
+
+/// The length of the text in bytes, without the final zero.
+///
+/// \return 0 if `text` is NULL.
+#[unsafe(no_mangle)]
+pub extern "C" fn xennet_text_len(text: Option<&Text>) -> usize {
+    read(text, |text| text.0.as_bytes().len())
+}
+
+/// Frees a text. NULL is fine.
+#[unsafe(no_mangle)]
+pub extern "C" fn xennet_text_free(text: Option<Box<Text>>) {
+    free(text);
+}
+
+/// Reads a JSON document that C gave.
+pub(crate) fn read_json<T: serde::de::DeserializeOwned>(text: &str, name: &str) -> Result<T, Error> {
+    serde_json::from_str(text).map_err(|e| {
+        Error::new(ErrorKind::Invalid, format!("{name} is not a document that is understood: {e}"))
+            .with_object(name)
+            .with_hint("xennet.h lists the fields of each document")
+    })
+}

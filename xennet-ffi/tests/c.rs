@@ -1,0 +1,196 @@
+//! C and C++ programs against the header and both libraries, with the real compilers.
+
+#![allow(clippy::unwrap_used, reason = "all of this is tests")]
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use xennet_tests::{StateDir, World, in_netns};
+
+const WARNINGS: [&str; 6] = ["-Wall", "-Wextra", "-Wpedantic", "-Werror", "-O1", "-g"];
+
+/// What a program that takes in libxennet.a needs besides, in glibc before 2.34; `rustc --print native-static-libs`.
+const NATIVE: [&str; 7] = ["-lgcc_s", "-lutil", "-lrt", "-lpthread", "-lm", "-ldl", "-lc"];
+
+const ALL: [&str; 2] = ["xennet-ffi/tests/c/all.c", "xennet-ffi/tests/c/other.c"];
+const EXAMPLE: [&str; 1] = ["examples/c/attach.c"];
+
+#[derive(Clone, Copy)]
+enum Language {
+    C11,
+    Cxx,
+}
+
+#[derive(Clone, Copy)]
+enum Linked {
+    Static,
+    Dynamic,
+}
+
+fn workspace() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
+/// Where cargo has put the libraries that it built for this test: beside the test program.
+fn libraries() -> PathBuf {
+    std::env::current_exe().unwrap().parent().unwrap().to_owned()
+}
+
+/// A directory for what this test makes, with the shared library under its soname.
+fn place(name: &str) -> PathBuf {
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let _ = std::fs::remove_dir_all(&dir);
+    std::fs::create_dir_all(&dir).unwrap();
+    for link in ["libxennet.so", "libxennet.so.0"] {
+        std::os::unix::fs::symlink(libraries().join("libxennet.so"), dir.join(link)).unwrap();
+    }
+    dir
+}
+
+fn compile(sources: &[&str], language: Language, linked: Linked, dir: &Path) -> PathBuf {
+    let program = dir.join("program");
+    let mut compiler = match language {
+        Language::C11 => Command::new("cc"),
+        Language::Cxx => Command::new("c++"),
+    };
+    compiler.args(WARNINGS).arg("-o").arg(&program).arg("-I").arg(workspace().join("xennet-ffi/include"));
+    match language {
+        Language::C11 => compiler.args(["-std=c11", "-Wstrict-prototypes", "-Wmissing-prototypes"]),
+        Language::Cxx => compiler.args(["-x", "c++", "-std=c++11"]),
+    };
+    compiler.args(sources.iter().map(|s| workspace().join(s))).args(["-x", "none"]);
+    match linked {
+        Linked::Static => compiler.arg(libraries().join("libxennet.a")).args(NATIVE),
+        Linked::Dynamic => compiler.arg("-L").arg(dir).arg("-lxennet"),
+    };
+    succeed(&mut compiler);
+    program
+}
+
+fn succeed(command: &mut Command) -> Output {
+    let output = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{command:?}: {}\n{stdout}\n{stderr}", output.status);
+    output
+}
+
+/// Runs a program in a directory in which the shared library is under its soname and no other name.
+fn run(program: &Path, args: &[&OsStr]) -> Output {
+    let dir = program.parent().unwrap();
+    succeed(Command::new(program).args(args).env("LD_LIBRARY_PATH", dir))
+}
+
+fn everything(language: Language, linked: Linked, name: &str) {
+    let (dir, state) = (place(name), StateDir::new());
+    let program = compile(&ALL, language, linked, &dir);
+    // From here on only the soname is there, as on a machine without development files.
+    std::fs::remove_file(dir.join("libxennet.so")).unwrap();
+    let output = run(&program, &[state.path().as_os_str()]);
+    assert!(output.stdout.is_empty() && output.stderr.is_empty(), "{output:?}");
+}
+
+#[test]
+fn every_line_of_the_header_in_c_with_the_static_library() {
+    everything(Language::C11, Linked::Static, "c-static");
+}
+
+#[test]
+fn every_line_of_the_header_in_c_with_the_shared_library() {
+    everything(Language::C11, Linked::Dynamic, "c-shared");
+}
+
+#[test]
+fn every_line_of_the_header_in_cxx_with_the_static_library() {
+    everything(Language::Cxx, Linked::Static, "cxx-static");
+}
+
+#[test]
+fn every_line_of_the_header_in_cxx_with_the_shared_library() {
+    everything(Language::Cxx, Linked::Dynamic, "cxx-shared");
+}
+
+#[test]
+fn no_error_of_memory_and_no_leak() {
+    let (dir, state) = (place("valgrind"), StateDir::new());
+    let program = compile(&ALL, Language::C11, Linked::Dynamic, &dir);
+    let mut valgrind = Command::new("valgrind");
+    valgrind.args([
+        "--quiet",
+        "--error-exitcode=9",
+        "--leak-check=full",
+        "--show-leak-kinds=definite,indirect,possible",
+    ]);
+    valgrind.args(["--errors-for-leak-kinds=definite,indirect,possible"]);
+    valgrind.arg(program).arg(state.path()).env("LD_LIBRARY_PATH", &dir);
+    match Command::new("valgrind").arg("--version").output() {
+        Ok(_) => drop(succeed(&mut valgrind)),
+        Err(_) => eprintln!("skipped: no valgrind here"),
+    }
+}
+
+#[test]
+fn the_test_program_misses_nothing_of_the_header() {
+    let header = std::fs::read_to_string(workspace().join("xennet-ffi/include/xennet.h")).unwrap();
+    let program = std::fs::read_to_string(workspace().join(ALL[0])).unwrap();
+    // Comments name things that others define.
+    let code: String =
+        header.lines().filter(|l| !l.trim_start().starts_with(['*', '/'])).collect::<Vec<_>>().join("\n");
+    let mut missing: Vec<&str> = code
+        .split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
+        .filter(|word| {
+            word.starts_with("xennet_") || word.starts_with("XENNET_DIALECT") || word.starts_with("XENNET_VERSION")
+        })
+        .filter(|word| *word != "xennet_kind" && !program.contains(word))
+        .collect();
+    missing.dedup();
+    assert!(missing.is_empty(), "not in {}: {missing:?}", ALL[0]);
+}
+
+#[test]
+fn the_shared_library_exports_the_functions_of_the_header_and_nothing_else() {
+    let output = succeed(Command::new("nm").args(["-D", "--defined-only"]).arg(libraries().join("libxennet.so")));
+    let listed = String::from_utf8(output.stdout).unwrap();
+    let mut exported: Vec<&str> = listed.lines().filter_map(|l| l.split_whitespace().nth(2)).collect();
+    exported.sort_unstable();
+    let header = std::fs::read_to_string(workspace().join("xennet-ffi/include/xennet.h")).unwrap();
+    let mut declared: Vec<&str> = header
+        .lines()
+        .filter(|l| !l.starts_with([' ', '#', '/', '}']))
+        .filter_map(|l| l.split_once('(')?.0.rsplit([' ', '*']).next())
+        .collect();
+    declared.sort_unstable();
+    assert!(declared.len() > 30, "{declared:?}");
+    assert_eq!(exported, declared);
+}
+
+#[test]
+fn the_example_rehearses_in_memory() {
+    for (linked, name) in [(Linked::Static, "example-static"), (Linked::Dynamic, "example-shared")] {
+        let dir = place(name);
+        let output = run(&compile(&EXAMPLE, Language::C11, linked, &dir), &[]);
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(text.contains("vif5.0") && text.contains("\"bridge\":\"xenbr0\""), "{text}");
+    }
+}
+
+#[test]
+fn the_example_works_on_the_kernel() {
+    in_netns("the_example_works_on_the_kernel", || {
+        let mut world = World::build().unwrap();
+        world.start(1).unwrap();
+        let (dir, state) = (place("example-kernel"), StateDir::new());
+        let program = compile(&EXAMPLE, Language::C11, Linked::Dynamic, &dir);
+        let line = format!("mac=00:16:3e:01:02:03,bridge={}", World::BRIDGE);
+        let output = run(&program, &[OsStr::new("1"), OsStr::new(&line), state.path().as_os_str()]);
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(text.contains("\"vif\":\"vif1.0\"") && text.contains("\"ports\":[\"eth0\",\"vif1.0\"]"), "{text}");
+
+        // What cannot be done ends with the number of its kind, and its report on standard error.
+        let mut refused = Command::new(&program);
+        refused.args(["1", "bridge=eth0"]).arg(state.path()).env("LD_LIBRARY_PATH", &dir);
+        let output = refused.output().unwrap();
+        assert_eq!(output.status.code(), Some(i32::from(xennet_core::ErrorKind::NotABridge.number())));
+        assert!(String::from_utf8_lossy(&output.stderr).contains("\nhint: "), "{output:?}");
+    });
+}

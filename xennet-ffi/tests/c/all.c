@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0
+ *
+ * Every function and constant of xennet.h, in use and in misuse. Silent and 0 if all is well. C11, and C++ as well.
+ * The one argument is an empty directory for the state.
+ */
+#include <xennet.h>
+#include <xennet.h> /* the include guard */
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CHECK(truth)                                                                                                   \
+    do {                                                                                                               \
+        if (!(truth)) {                                                                                                \
+            fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #truth);                                        \
+            exit(1);                                                                                                   \
+        }                                                                                                              \
+    } while (0)
+
+#define TEXT(literal) (literal), (sizeof(literal) - 1)
+
+#ifdef __cplusplus
+extern "C"
+#endif
+size_t other_unit(void);
+
+static int same(const char *a, const char *b)
+{
+    return a != NULL && b != NULL && strcmp(a, b) == 0;
+}
+
+static int has(const char *text, const char *part)
+{
+    return text != NULL && strstr(text, part) != NULL;
+}
+
+/* An error of this kind with this in its message; it is freed. */
+static void refused(xennet_error *error, uint32_t kind, const char *message)
+{
+    CHECK(error != NULL);
+    if (xennet_error_kind(error) != kind || !has(xennet_error_message(error), message)) {
+        fprintf(stderr, "wanted kind %u and \"%s\", not %s\n", (unsigned)kind, message, xennet_error_json(error));
+        exit(1);
+    }
+    xennet_error_free(error);
+}
+
+static void accepted(xennet_error *error)
+{
+    if (error != NULL) {
+        fprintf(stderr, "%s\n", xennet_error_report(error));
+        exit(1);
+    }
+}
+
+static void test_version_and_kinds(void)
+{
+    char number[48];
+    uint32_t kind;
+
+    snprintf(number, sizeof number, "%d.%d.%d", XENNET_VERSION_MAJOR, XENNET_VERSION_MINOR, XENNET_VERSION_PATCH);
+    CHECK(same(number, XENNET_VERSION));
+    CHECK(same(xennet_version(), XENNET_VERSION));
+
+    CHECK(xennet_kind_slug(XENNET_KIND_NONE) == NULL && xennet_kind_meaning(XENNET_KIND_NONE) == NULL);
+    CHECK(same(xennet_kind_slug(XENNET_KIND_BRIDGE_NOT_FOUND), "bridge-not-found"));
+    CHECK(same(xennet_kind_meaning(XENNET_KIND_BRIDGE_NOT_FOUND), "the named bridge does not exist"));
+    for (kind = 1; xennet_kind_slug(kind) != NULL; kind++)
+        CHECK(xennet_kind_meaning(kind) != NULL);
+    CHECK(kind > XENNET_KIND_IO);
+    CHECK(xennet_kind_slug(UINT32_MAX) == NULL);
+}
+
+static void test_null_reads_as_nothing(void)
+{
+    CHECK(xennet_error_kind(NULL) == XENNET_KIND_NONE);
+    CHECK(xennet_error_errno(NULL) == 0);
+    CHECK(xennet_error_line(NULL) == 0 && xennet_error_column(NULL) == 0);
+    CHECK(xennet_error_message(NULL) == NULL && xennet_error_object(NULL) == NULL);
+    CHECK(xennet_error_kernel_message(NULL) == NULL && xennet_error_step(NULL) == NULL);
+    CHECK(xennet_error_state(NULL) == NULL && xennet_error_hint(NULL) == NULL);
+    CHECK(xennet_error_report(NULL) == NULL && xennet_error_json(NULL) == NULL);
+    CHECK(xennet_text_data(NULL) == NULL && xennet_text_len(NULL) == 0);
+    CHECK(xennet_plan_len(NULL) == 0 && xennet_plan_text(NULL) == NULL && xennet_plan_json(NULL) == NULL);
+    xennet_error_free(NULL);
+    xennet_text_free(NULL);
+    xennet_plan_free(NULL);
+    xennet_host_free(NULL);
+}
+
+static void test_vif_parse(void)
+{
+    static const char line[] = "mac=00:16:3e:01:02,bridge=xenbr0";
+    static char untouchable;
+    xennet_text *const untouched = (xennet_text *)(void *)&untouchable;
+    xennet_text *document = NULL;
+    xennet_error *error;
+    char *large;
+
+    accepted(xennet_vif_parse(XENNET_DIALECT_STRICT, TEXT("mac=00:16:3e:01:02:03,bridge=xenbr0"), &document));
+    CHECK(strlen(xennet_text_data(document)) == xennet_text_len(document));
+    CHECK(has(xennet_text_data(document), "\"bridge\":\"xenbr0\""));
+    CHECK(has(xennet_text_data(document), "\"notes\":[]"));
+    xennet_text_free(document);
+
+    /* xl swallows unknown keys, which is noted; xm took blanks around the equals sign. */
+    accepted(xennet_vif_parse(XENNET_DIALECT_XL, TEXT("bridge=xenbr0,brigde=x"), &document));
+    CHECK(!has(xennet_text_data(document), "\"notes\":[]"));
+    xennet_text_free(document);
+    accepted(xennet_vif_parse(XENNET_DIALECT_XM, TEXT("bridge = xenbr0"), &document));
+    CHECK(has(xennet_text_data(document), "\"bridge\":\"xenbr0\""));
+    xennet_text_free(document);
+
+    /* The length counts, not the final zero; NULL of length 0 is the empty text. */
+    accepted(xennet_vif_parse(XENNET_DIALECT_STRICT, "bridge=xenbr0,nonsense", 13, &document));
+    xennet_text_free(document);
+    accepted(xennet_vif_parse(XENNET_DIALECT_STRICT, NULL, 0, &document));
+    xennet_text_free(document);
+
+    /* Nothing is written unless all went well. */
+    document = untouched;
+    error = xennet_vif_parse(XENNET_DIALECT_STRICT, line, sizeof line - 1, &document);
+    CHECK(document == untouched);
+    CHECK(xennet_error_line(error) == 1 && xennet_error_column(error) == 5);
+    CHECK(xennet_error_errno(error) == 0);
+    CHECK(xennet_error_kernel_message(error) == NULL && xennet_error_step(error) == NULL);
+    CHECK(has(xennet_error_report(error), "\n  1 | mac=00:16:3e:01:02,bridge=xenbr0\n"));
+    CHECK(has(xennet_error_json(error), "\"column\":5"));
+    refused(error, XENNET_KIND_INVALID, "00:16:3e:01:02");
+
+    refused(xennet_vif_parse(99, TEXT("bridge=xenbr0"), &document), XENNET_KIND_INVALID, "99 is no dialect");
+    refused(xennet_vif_parse(0, TEXT("bridge=\xff"), &document), XENNET_KIND_INVALID, "line is not UTF-8: byte 7");
+    refused(xennet_vif_parse(0, TEXT("bridge=a\0b"), &document), XENNET_KIND_INVALID, "");
+    refused(xennet_vif_parse(0, NULL, 1, &document), XENNET_KIND_INVALID, "line is NULL");
+    refused(xennet_vif_parse(0, "x", SIZE_MAX, &document), XENNET_KIND_INVALID, "line is too long");
+    refused(xennet_vif_parse(0, TEXT("bridge=xenbr0"), NULL), XENNET_KIND_INVALID, "document is NULL");
+    CHECK(document == untouched);
+
+    /* The longest text is read to its end; of a longer one no byte is touched. */
+    large = (char *)malloc(XENNET_TEXT_MAX);
+    CHECK(large != NULL);
+    memset(large, ',', XENNET_TEXT_MAX);
+    accepted(xennet_vif_parse(XENNET_DIALECT_STRICT, large, XENNET_TEXT_MAX, &document));
+    xennet_text_free(document);
+    refused(xennet_vif_parse(0, large, (size_t)XENNET_TEXT_MAX + 1, &document), XENNET_KIND_INVALID, "too long");
+    free(large);
+}
+
+static void test_a_vif_from_plan_to_undo(void)
+{
+    xennet_host *host = NULL;
+    xennet_plan *plan = NULL;
+    xennet_text *text = NULL;
+    xennet_error *error;
+
+    accepted(xennet_host_new_fake(&host));
+
+    accepted(xennet_host_plan_attach(host, 5, TEXT("bridge=xenbr0"), &plan));
+    CHECK(xennet_plan_len(plan) > 0);
+    CHECK(has(xennet_plan_text(plan), "vif5.0") && has(xennet_plan_text(plan), "xenbr0"));
+    CHECK(has(xennet_plan_json(plan), "\"steps\":[{"));
+    xennet_plan_free(plan);
+    accepted(xennet_host_show(host, &text));
+    CHECK(has(xennet_text_data(text), "\"vifs\":[]")); /* a plan changes nothing */
+    xennet_text_free(text);
+
+    accepted(xennet_host_attach(host, 5, TEXT("bridge=xenbr0"), &text));
+    CHECK(has(xennet_text_data(text), "\"steps\":"));
+    xennet_text_free(text);
+    accepted(xennet_host_show(host, &text));
+    CHECK(has(xennet_text_data(text), "\"vif\":\"vif5.0\""));
+    xennet_text_free(text);
+
+    /* Again: nothing to do. As a document: the same. */
+    accepted(xennet_host_plan_attach(host, 5, TEXT("bridge=xenbr0"), &plan));
+    CHECK(xennet_plan_len(plan) == 0 && same(xennet_plan_text(plan), "nothing to do"));
+    xennet_plan_free(plan);
+    accepted(xennet_host_attach(host, 5, TEXT("{\"bridge\": \"xenbr0\"}"), &text));
+    CHECK(has(xennet_text_data(text), "\"steps\":0"));
+    xennet_text_free(text);
+
+    accepted(xennet_host_undo(host, TEXT("vif5.0"), NULL));
+    accepted(xennet_host_show(host, &text));
+    CHECK(has(xennet_text_data(text), "\"vifs\":[]"));
+    xennet_text_free(text);
+    accepted(xennet_host_attach(host, 5, TEXT("bridge=xenbr0"), NULL));
+    accepted(xennet_host_undo(host, NULL, 0, &text));
+    CHECK(!has(xennet_text_data(text), "\"steps\":0"));
+    xennet_text_free(text);
+    error = xennet_host_undo(host, NULL, 0, NULL);
+    CHECK(xennet_error_hint(error) != NULL);
+    refused(error, XENNET_KIND_NOTHING_TO_UNDO, "");
+    accepted(xennet_host_recover(host, &text));
+    CHECK(same(xennet_text_data(text), "{\"recovered\":[]}"));
+    xennet_text_free(text);
+
+    accepted(xennet_host_plan_bridge(host, TEXT("{\"name\": \"br-lan\"}"), &plan));
+    CHECK(xennet_plan_len(plan) > 0);
+    xennet_plan_free(plan);
+    accepted(xennet_host_ensure_bridge(host, TEXT("{\"name\": \"br-lan\", \"mtu\": 1400}"), &text));
+    CHECK(!has(xennet_text_data(text), "\"steps\":0"));
+    xennet_text_free(text);
+    accepted(xennet_host_attach(host, 6, TEXT("bridge=br-lan"), NULL));
+    accepted(xennet_host_plan_detach(host, 6, 0, &plan));
+    CHECK(xennet_plan_len(plan) > 0);
+    xennet_plan_free(plan);
+    accepted(xennet_host_detach(host, 6, 0, NULL));
+    accepted(xennet_host_detach(host, 6, 0, &text));
+    CHECK(has(xennet_text_data(text), "\"steps\":0"));
+    xennet_text_free(text);
+
+    error = xennet_host_attach(host, 7, TEXT("bridge=xenbr1"), NULL);
+    CHECK(same(xennet_error_object(error), "xenbr1"));
+    CHECK(has(xennet_error_hint(error), "br-lan"));
+    CHECK(xennet_error_state(error) != NULL);
+    refused(error, XENNET_KIND_BRIDGE_NOT_FOUND, "xenbr1");
+
+    refused(xennet_host_attach(host, 32752, TEXT("bridge=xenbr0"), NULL), XENNET_KIND_INVALID, "32752");
+    refused(xennet_host_detach(host, 5, 65536, NULL), XENNET_KIND_INVALID, "65536");
+    refused(xennet_host_attach(host, 5, TEXT("{\"brigde\": \"xenbr0\"}"), NULL), XENNET_KIND_INVALID, "brigde");
+    refused(xennet_host_ensure_bridge(host, TEXT("{}"), NULL), XENNET_KIND_INVALID, "name");
+    refused(xennet_host_ensure_bridge(host, TEXT("br0"), NULL), XENNET_KIND_INVALID, "bridge is not a document");
+    refused(xennet_host_undo(host, TEXT("a/b"), NULL), XENNET_KIND_INVALID, "a/b");
+    xennet_host_free(host);
+}
+
+static void test_null_is_named(void)
+{
+    xennet_host *host = NULL;
+    xennet_plan *plan = NULL;
+    xennet_text *text = NULL;
+
+    accepted(xennet_host_new_fake(&host));
+    refused(xennet_host_new_fake(NULL), XENNET_KIND_INVALID, "host is NULL");
+    refused(xennet_host_new_netlink(NULL, 0, NULL), XENNET_KIND_INVALID, "host is NULL");
+    refused(xennet_host_plan_attach(NULL, 5, TEXT("x"), &plan), XENNET_KIND_INVALID, "host is NULL");
+    refused(xennet_host_plan_attach(host, 5, TEXT("x"), NULL), XENNET_KIND_INVALID, "plan is NULL");
+    refused(xennet_host_plan_attach(host, 5, NULL, 3, &plan), XENNET_KIND_INVALID, "vif is NULL");
+    refused(xennet_host_attach(NULL, 5, TEXT("x"), &text), XENNET_KIND_INVALID, "host is NULL");
+    refused(xennet_host_attach(host, 5, NULL, 3, &text), XENNET_KIND_INVALID, "vif is NULL");
+    refused(xennet_host_plan_detach(NULL, 5, 0, &plan), XENNET_KIND_INVALID, "host is NULL");
+    refused(xennet_host_plan_detach(host, 5, 0, NULL), XENNET_KIND_INVALID, "plan is NULL");
+    refused(xennet_host_detach(NULL, 5, 0, &text), XENNET_KIND_INVALID, "host is NULL");
+    refused(xennet_host_plan_bridge(NULL, TEXT("{}"), &plan), XENNET_KIND_INVALID, "host is NULL");
+    refused(xennet_host_plan_bridge(host, TEXT("{}"), NULL), XENNET_KIND_INVALID, "plan is NULL");
+    refused(xennet_host_ensure_bridge(NULL, TEXT("{}"), &text), XENNET_KIND_INVALID, "host is NULL");
+    refused(xennet_host_ensure_bridge(host, NULL, 2, &text), XENNET_KIND_INVALID, "bridge is NULL");
+    refused(xennet_host_show(NULL, &text), XENNET_KIND_INVALID, "host is NULL");
+    refused(xennet_host_show(host, NULL), XENNET_KIND_INVALID, "document is NULL");
+    refused(xennet_host_undo(NULL, NULL, 0, &text), XENNET_KIND_INVALID, "host is NULL");
+    refused(xennet_host_undo(host, NULL, 4, &text), XENNET_KIND_INVALID, "subject is NULL");
+    refused(xennet_host_recover(NULL, &text), XENNET_KIND_INVALID, "host is NULL");
+    refused(xennet_host_recover(host, NULL), XENNET_KIND_INVALID, "document is NULL");
+    CHECK(plan == NULL && text == NULL);
+    xennet_host_free(host);
+}
+
+/* Reading the kernel is free for everyone. A state directory that cannot be is refused before anything is touched. */
+static void test_the_kernel(const char *state_dir)
+{
+    xennet_host *host = NULL;
+    xennet_text *text = NULL;
+    xennet_error *error;
+
+    accepted(xennet_host_new_netlink(state_dir, strlen(state_dir), &host));
+    accepted(xennet_host_show(host, &text));
+    CHECK(has(xennet_text_data(text), "\"bridges\":["));
+    xennet_text_free(text);
+    xennet_host_free(host);
+
+    accepted(xennet_host_new_netlink(TEXT("/dev/null/xennet"), &host));
+    error = xennet_host_attach(host, 5, TEXT("bridge=xenbr0"), NULL);
+    CHECK(xennet_error_errno(error) != 0);
+    refused(error, XENNET_KIND_STATE_UNUSABLE, "/dev/null/xennet");
+    xennet_host_free(host);
+}
+
+int main(int argc, char **argv)
+{
+    CHECK(argc == 2);
+    CHECK(other_unit() == XENNET_TEXT_MAX);
+    test_version_and_kinds();
+    test_null_reads_as_nothing();
+    test_vif_parse();
+    test_a_vif_from_plan_to_undo();
+    test_null_is_named();
+    test_the_kernel(argv[1]);
+    return 0;
+}

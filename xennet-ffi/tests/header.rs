@@ -1,0 +1,143 @@
+//! `include/xennet.h` is what the sources say. To write it anew: `XENNET_BLESS=1 cargo test -p xennet-ffi --test header`.
+
+#![allow(clippy::unwrap_used, reason = "all of this is tests")]
+
+use std::path::{Path, PathBuf};
+
+use cbindgen::{Builder, Config, DocumentationLength, DocumentationStyle, Language, Style};
+use xennet_core::ErrorKind;
+
+const PREFACE: &str = "\
+/**
+ * \\file xennet.h
+ * The networking of a Xen host: bridges and vifs, planned as data, applied, verified and undone.
+ *
+ * Generated from the sources of xennet-ffi; changes by hand are lost.
+ *
+ * - **Errors.** A function that can fail returns `xennet_error *`: NULL for success, else an object that the caller frees.
+ *   Its kind is one of `XENNET_KIND_*`; these numbers never change and are the exit codes of the command, too. Accessors
+ *   and `*_free` functions take NULL and answer NULL or 0, so `xennet_error_kind(NULL)` is `XENNET_KIND_NONE`.
+ * - **Arguments.** First the object, then what goes in, then what comes out. What comes out is written on success only. A
+ *   NULL where none is allowed is an error of kind `XENNET_KIND_INVALID`.
+ * - **Texts** that go in are a pointer and a length in bytes, UTF-8, at most `XENNET_TEXT_MAX` bytes; a final zero is not
+ *   needed and is not counted. NULL with length 0 is the empty text. They are not kept. Texts that come out are UTF-8 and
+ *   end with a zero.
+ * - **Owners.** What a function hands out is freed with the `*_free` function of its type, once. What an accessor returns
+ *   (`const char *`) belongs to the object and lives as long.
+ * - **Threads.** A function that takes a `const` pointer may be called on the same object by several threads at once; one
+ *   that takes another pointer needs the object for itself. An object may be used and freed by another thread than the one
+ *   that made it. Different objects never disturb each other; two hosts that change the same vif wait for each other.
+ * - **Panics** (defects of the library) never cross this interface: they become errors of kind `XENNET_KIND_INTERNAL`.
+ */";
+
+#[test]
+fn the_header_is_what_the_sources_say() {
+    let made = generate();
+    let file = here().join("include/xennet.h");
+    if std::env::var_os("XENNET_BLESS").is_some() {
+        std::fs::write(&file, &made).unwrap();
+        return;
+    }
+    let kept = std::fs::read_to_string(&file).unwrap();
+    for (number, (kept, made)) in kept.lines().zip(made.lines()).enumerate() {
+        assert_eq!(kept, made, "line {} of {} (write it anew with XENNET_BLESS=1)", number + 1, file.display());
+    }
+    assert_eq!(kept.len(), made.len(), "the length of {} (write it anew with XENNET_BLESS=1)", file.display());
+}
+
+#[test]
+fn every_kind_has_its_constant() {
+    let header = std::fs::read_to_string(here().join("include/xennet.h")).unwrap();
+    let listed: Vec<(&str, u8)> = header
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("XENNET_KIND_")?.trim_end_matches(',').split_once(" = "))
+        .map(|(name, number)| (name, number.parse().unwrap()))
+        .collect();
+    let mut wanted = vec![("NONE".to_owned(), 0)];
+    wanted.extend(ErrorKind::ALL.iter().map(|k| (constant(*k), k.number())));
+    assert_eq!(listed.iter().map(|(n, k)| ((*n).to_owned(), *k)).collect::<Vec<_>>(), wanted);
+}
+
+fn here() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn constant(kind: ErrorKind) -> String {
+    kind.slug().to_uppercase().replace('-', "_")
+}
+
+/// The kinds as an enumeration, from the one list in the core.
+fn kinds() -> String {
+    let mut text = String::from(
+        "/**\n * What kind of error it is. The numbers never change; a retired one is never given out again.\n */\nenum \
+         xennet_kind {\n  /** No error: the call succeeded. */\n  XENNET_KIND_NONE = 0,\n",
+    );
+    for kind in ErrorKind::ALL {
+        text.push_str(&format!(
+            "  /** {}. */\n  XENNET_KIND_{} = {},\n",
+            sentence(kind.meaning()),
+            constant(*kind),
+            kind.number()
+        ));
+    }
+    // A comma behind the last member is no C++98.
+    text.truncate(text.len() - 2);
+    text.push_str("\n};\n");
+    text
+}
+
+fn sentence(fragment: &str) -> String {
+    let mut letters = fragment.chars();
+    letters.next().map_or(String::new(), |first| first.to_uppercase().chain(letters).collect())
+}
+
+fn versions() -> String {
+    let version = env!("CARGO_PKG_VERSION");
+    let numbers: Vec<u32> = version.split('.').map(|n| n.parse().unwrap()).collect();
+    let [major, minor, patch] = numbers[..] else { panic!("{version}") };
+    format!(
+        "/** The version of this header; `xennet_version` has that of the library. */\n#define XENNET_VERSION \"{version}\"\n#define \
+         XENNET_VERSION_MAJOR {major}\n#define XENNET_VERSION_MINOR {minor}\n#define XENNET_VERSION_PATCH {patch}\n"
+    )
+}
+
+fn generate() -> String {
+    let mut config = Config {
+        language: Language::C,
+        style: Style::Type,
+        cpp_compat: true,
+        include_guard: Some("XENNET_H".to_owned()),
+        header: Some(format!("/* SPDX-License-Identifier: MIT OR Apache-2.0 */\n\n{PREFACE}")),
+        no_includes: true,
+        sys_includes: vec!["stddef.h".to_owned(), "stdint.h".to_owned()],
+        after_includes: Some(format!("{}\n{}", versions(), kinds())),
+        documentation: true,
+        documentation_style: DocumentationStyle::Doxy,
+        documentation_length: DocumentationLength::Full,
+        usize_is_size_t: true,
+        line_length: 120,
+        tab_width: 4,
+        ..Config::default()
+    };
+    for (rust, c) in [
+        ("Host", "xennet_host"),
+        ("Plan", "xennet_plan"),
+        ("Failure", "xennet_error"),
+        ("Text", "xennet_text"),
+        ("Chars", "const char *"),
+    ] {
+        config.export.rename.insert(rust.to_owned(), c.to_owned());
+    }
+    let mut builder = Builder::new().with_config(config);
+    for file in ["cast", "kind", "error", "text", "vif", "plan", "host"] {
+        builder = builder.with_src(source(file));
+    }
+    let mut made = Vec::new();
+    builder.generate().unwrap().write(&mut made);
+    // cbindgen puts a blank between a renamed type and its name.
+    String::from_utf8(made).unwrap().replace("const char * ", "const char *")
+}
+
+fn source(file: &str) -> PathBuf {
+    here().join(format!("src/{file}.rs"))
+}
