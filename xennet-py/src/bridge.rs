@@ -1,0 +1,139 @@
+//! `BridgeSpec`: what a bridge shall be.
+
+use std::time::Duration;
+
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyString, PyTuple};
+
+use crate::convert::{Digits, call_text, hash_of};
+use crate::error::OrRaise;
+use crate::vif::size;
+
+/// What a bridge shall be. A None means: as it is, or as the kernel makes it.
+///
+///     >>> from xennet import BridgeSpec
+///     >>> BridgeSpec(name="xenbr0", mtu=9000)
+///     BridgeSpec(name='xenbr0', mtu=9000)
+#[pyclass(frozen, eq, module = "xennet")]
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct BridgeSpec(pub(crate) xennet_core::BridgeSpec);
+
+/// A spec, or a name alone.
+#[derive(FromPyObject)]
+pub(crate) enum BridgeLike<'py> {
+    Spec(Bound<'py, BridgeSpec>),
+    Name(Bound<'py, PyString>),
+}
+
+impl BridgeLike<'_> {
+    pub(crate) fn spec(&self) -> PyResult<xennet_core::BridgeSpec> {
+        match self {
+            BridgeLike::Spec(spec) => Ok(spec.get().0.clone()),
+            BridgeLike::Name(name) => Ok(xennet_core::BridgeSpec::new(name.to_cow()?.parse().or_raise()?)),
+        }
+    }
+}
+
+#[pymethods]
+impl BridgeSpec {
+    #[new]
+    #[pyo3(signature = (*, name, stp=false, forward_delay=Duration::ZERO, mac=None, mtu=None, vlan_filtering=None))]
+    fn new(
+        name: &str,
+        stp: bool,
+        forward_delay: Duration,
+        mac: Option<&str>,
+        mtu: Option<Digits>,
+        vlan_filtering: Option<bool>,
+    ) -> PyResult<Self> {
+        let mut spec = xennet_core::BridgeSpec::new(name.parse().or_raise()?);
+        spec.stp = stp;
+        spec.forward_delay = forward_delay;
+        spec.mac = mac.map(str::parse).transpose().or_raise()?;
+        spec.mtu = mtu.map(|m| size(&m)).transpose().or_raise()?;
+        spec.vlan_filtering = vlan_filtering;
+        Ok(BridgeSpec(spec))
+    }
+
+    /// The same bridge with other values for these keywords.
+    #[pyo3(signature = (**changes))]
+    fn replace<'py>(slf: &Bound<'py, Self>, changes: Option<&Bound<'py, PyDict>>) -> PyResult<Bound<'py, PyAny>> {
+        let fields = slf.get().fields(slf.py())?;
+        if let Some(changes) = changes {
+            fields.update(changes.as_mapping())?;
+        }
+        slf.get_type().call((), Some(&fields))
+    }
+
+    /// The bridge's name.
+    #[getter]
+    fn name(&self) -> &str {
+        self.0.name.as_str()
+    }
+
+    /// Spanning tree protocol.
+    #[getter]
+    fn stp(&self) -> bool {
+        self.0.stp
+    }
+
+    /// How long a new port listens before it forwards.
+    #[getter]
+    fn forward_delay(&self) -> Duration {
+        self.0.forward_delay
+    }
+
+    /// The bridge's own address.
+    #[getter]
+    fn mac(&self) -> Option<String> {
+        self.0.mac.map(|m| m.to_string())
+    }
+
+    /// The bridge's MTU in bytes; without one it follows its smallest port.
+    #[getter]
+    fn mtu(&self) -> Option<u32> {
+        self.0.mtu.map(xennet_core::Mtu::get)
+    }
+
+    /// VLAN filtering.
+    #[getter]
+    fn vlan_filtering(&self) -> Option<bool> {
+        self.0.vlan_filtering
+    }
+
+    fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
+        call_text("BridgeSpec", &self.fields(py)?)
+    }
+
+    fn __hash__(&self) -> u64 {
+        hash_of(&format!("{:?}", self.0))
+    }
+
+    fn __getnewargs_ex__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyTuple>, Bound<'py, PyDict>)> {
+        Ok((PyTuple::empty(py), self.fields(py)?))
+    }
+}
+
+impl BridgeSpec {
+    /// The keywords that make this spec again.
+    fn fields<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let fields = PyDict::new(py);
+        fields.set_item("name", self.name())?;
+        if self.0.stp {
+            fields.set_item("stp", true)?;
+        }
+        if !self.0.forward_delay.is_zero() {
+            fields.set_item("forward_delay", self.0.forward_delay)?;
+        }
+        if let Some(mac) = self.mac() {
+            fields.set_item("mac", mac)?;
+        }
+        if let Some(mtu) = self.mtu() {
+            fields.set_item("mtu", mtu)?;
+        }
+        if let Some(vlan_filtering) = self.0.vlan_filtering {
+            fields.set_item("vlan_filtering", vlan_filtering)?;
+        }
+        Ok(fields)
+    }
+}

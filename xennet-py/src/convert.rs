@@ -1,0 +1,79 @@
+//! Values between Python and Rust.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyDict, PyInt, PyList, PyNone, PyString};
+use serde_json::Value;
+
+/// A JSON document as Python's own dicts, lists, texts and numbers.
+pub(crate) fn to_python<'py>(py: Python<'py>, document: &Value) -> PyResult<Bound<'py, PyAny>> {
+    Ok(match document {
+        Value::Null => PyNone::get(py).to_owned().into_any(),
+        Value::Bool(truth) => PyBool::new(py, *truth).to_owned().into_any(),
+        Value::String(text) => text.into_pyobject(py)?.into_any(),
+        Value::Number(number) => match (number.as_i64(), number.as_u64(), number.as_f64()) {
+            (Some(n), _, _) => n.into_pyobject(py)?.into_any(),
+            (None, Some(n), _) => n.into_pyobject(py)?.into_any(),
+            (None, None, n) => n.unwrap_or(f64::NAN).into_pyobject(py)?.into_any(),
+        },
+        Value::Array(items) => {
+            let list = PyList::empty(py);
+            for item in items {
+                list.append(to_python(py, item)?)?;
+            }
+            list.into_any()
+        }
+        Value::Object(members) => {
+            let dict = PyDict::new(py);
+            for (key, value) in members {
+                dict.set_item(key, to_python(py, value)?)?;
+            }
+            dict.into_any()
+        }
+    })
+}
+
+/// A whole number of any size, as its digits: what is too large or negative then meets the library's own rule and message,
+/// not a Python `OverflowError`.
+pub(crate) struct Digits(pub(crate) String);
+
+impl<'py> FromPyObject<'_, 'py> for Digits {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        // True is an int for Python, and a mistake here.
+        if object.is_instance_of::<PyBool>() || !object.is_instance_of::<PyInt>() {
+            return Err(PyTypeError::new_err(format!("a whole number is needed, not {}", object.get_type().name()?)));
+        }
+        Ok(Digits(object.str()?.to_string()))
+    }
+}
+
+/// `Name(key=value, ...)` with the values as Python writes them.
+pub(crate) fn call_text(name: &str, fields: &Bound<'_, PyDict>) -> PyResult<String> {
+    let mut text = format!("{name}(");
+    for (at, (key, value)) in fields.iter().enumerate() {
+        let comma = if at == 0 { "" } else { ", " };
+        text.push_str(&format!("{comma}{key}={}", value.repr()?));
+    }
+    text.push(')');
+    Ok(text)
+}
+
+/// A hash of the text that tells values of one type apart.
+pub(crate) fn hash_of(text: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Several texts. One text alone would be taken for its letters, so it is refused.
+pub(crate) fn texts(name: &str, given: Option<Bound<'_, PyAny>>) -> PyResult<Vec<String>> {
+    let Some(given) = given else { return Ok(Vec::new()) };
+    if given.is_instance_of::<PyString>() {
+        return Err(PyTypeError::new_err(format!("{name} takes several texts, as in {name}=({},)", given.repr()?)));
+    }
+    given.try_iter()?.map(|item| item?.extract()).collect()
+}

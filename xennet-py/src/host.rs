@@ -1,0 +1,153 @@
+//! `Host`: the front door.
+
+use std::path::PathBuf;
+use std::sync::Mutex;
+
+use pyo3::prelude::*;
+use pyo3::types::PyType;
+use xennet_core::exec::{StateDir, Subject};
+use xennet_core::{DevId, DomId, Error, ErrorKind};
+
+use crate::bridge::BridgeLike;
+use crate::convert::{Digits, to_python};
+use crate::error::{OrRaise, raised};
+use crate::plan::{Applied, Plan};
+use crate::vif::VifLike;
+
+/// A Xen host, or a rehearsal of one in memory.
+///
+/// Made by `Host.netlink()` or `Host.fake()`. Every call that changes something either reaches the wanted state, which is
+/// read back, or restores the earlier one and raises an error that says so (`XennetError.state`). A host can be used by
+/// several threads; they wait for each other, and other threads run meanwhile.
+///
+///     >>> from xennet import Host
+///     >>> host = Host.fake()
+///     >>> print(len(host.plan_attach(5, "bridge=xenbr0")) > 0)  # nothing happens
+///     True
+///     >>> host.attach(5, "bridge=xenbr0").steps > 0
+///     True
+///     >>> host.attach(5, "bridge=xenbr0")
+///     Applied(steps=0)
+#[pyclass(frozen, module = "xennet")]
+pub(crate) struct Host(Mutex<xennet_core::Host>);
+
+impl Host {
+    fn on(core: xennet_core::Host) -> Self {
+        Host(Mutex::new(core))
+    }
+
+    /// Works on the host with the interpreter free for others.
+    fn work<R: Send>(
+        &self,
+        py: Python<'_>,
+        work: impl FnOnce(&mut xennet_core::Host) -> Result<R, Error> + Send,
+    ) -> PyResult<R> {
+        let result = py.detach(|| match self.0.lock() {
+            Ok(mut core) => work(&mut core),
+            Err(_) => {
+                Err(Error::new(ErrorKind::Internal, "host refuses work: a defect was met in an earlier call on it")
+                    .with_object("host")
+                    .with_state("unchanged, nothing was applied")
+                    .with_hint("open another one; it recovers what was left open"))
+            }
+        });
+        result.map_err(|e| raised(&e))
+    }
+}
+
+#[pymethods]
+impl Host {
+    /// The kernel's networking, in the calling thread's network namespace, in which the host stays.
+    ///
+    /// Journals, locks and records are kept in `state_dir`, `/run/xennet` unless given.
+    #[classmethod]
+    #[pyo3(signature = (*, state_dir=None))]
+    fn netlink(_class: &Bound<'_, PyType>, state_dir: Option<PathBuf>) -> PyResult<Self> {
+        let core = xennet_core::Host::netlink().or_raise()?;
+        Ok(Host::on(match state_dir {
+            Some(dir) => core.with_state_dir(StateDir::at(dir)),
+            None => core,
+        }))
+    }
+
+    /// A rehearsal in memory: a host with an uplink `eth0`, a bridge `xenbr0`, and a netback that makes a vif when it is
+    /// asked for. It needs no permission and touches nothing real. Nothing outlives the object.
+    #[classmethod]
+    fn fake(_class: &Bound<'_, PyType>) -> Self {
+        Host::on(xennet_core::Host::fake())
+    }
+
+    /// What `attach` would do. Changes nothing. `vif` is a `VifSpec` or a vif line.
+    #[pyo3(signature = (domid, vif))]
+    fn plan_attach(&self, py: Python<'_>, domid: Digits, vif: VifLike<'_>) -> PyResult<Plan> {
+        let (domid, vif) = (domain(&domid)?, vif.spec()?);
+        self.work(py, |core| core.plan_attach(domid, &vif)).map(Plan)
+    }
+
+    /// Attaches a vif: a port of its bridge, up, with the backend's MAC. A second call with the same vif changes nothing.
+    #[pyo3(signature = (domid, vif))]
+    fn attach(&self, py: Python<'_>, domid: Digits, vif: VifLike<'_>) -> PyResult<Applied> {
+        let (domid, vif) = (domain(&domid)?, vif.spec()?);
+        self.work(py, |core| core.attach(domid, &vif)).map(|a| Applied::from(&a))
+    }
+
+    /// What `detach` would do. Changes nothing.
+    #[pyo3(signature = (domid, devid=None))]
+    fn plan_detach(&self, py: Python<'_>, domid: Digits, devid: Option<Digits>) -> PyResult<Plan> {
+        let (domid, devid) = (domain(&domid)?, index(devid)?);
+        self.work(py, |core| core.plan_detach(domid, devid)).map(Plan)
+    }
+
+    /// Detaches a vif: a port of nothing, down. A vif that is gone already is a success.
+    #[pyo3(signature = (domid, devid=None))]
+    fn detach(&self, py: Python<'_>, domid: Digits, devid: Option<Digits>) -> PyResult<Applied> {
+        let (domid, devid) = (domain(&domid)?, index(devid)?);
+        self.work(py, |core| core.detach(domid, devid)).map(|a| Applied::from(&a))
+    }
+
+    /// What `ensure_bridge` would do. Changes nothing.
+    #[pyo3(signature = (bridge))]
+    fn plan_bridge(&self, py: Python<'_>, bridge: BridgeLike<'_>) -> PyResult<Plan> {
+        let bridge = bridge.spec()?;
+        self.work(py, |core| core.plan_bridge(&bridge)).map(Plan)
+    }
+
+    /// Makes sure that a bridge exists with these settings, and is up. `bridge` is a `BridgeSpec` or a name.
+    #[pyo3(signature = (bridge))]
+    fn ensure_bridge(&self, py: Python<'_>, bridge: BridgeLike<'_>) -> PyResult<Applied> {
+        let bridge = bridge.spec()?;
+        self.work(py, |core| core.ensure_bridge(&bridge)).map(|a| Applied::from(&a))
+    }
+
+    /// What there is: `{"vifs": [...], "bridges": [...]}`. Its cost grows with the host.
+    fn show<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let shown = self.work(py, |core| core.show())?;
+        to_python(py, &serde_json::json!(shown))
+    }
+
+    /// Puts back what was there before the last operation on a vif ("vif5.0") or bridge ("xenbr0"); None for
+    /// whatever was changed last.
+    #[pyo3(signature = (subject=None))]
+    fn undo(&self, py: Python<'_>, subject: Option<&str>) -> PyResult<Applied> {
+        let subject = subject.map(str::parse::<Subject>).transpose().or_raise()?;
+        let applied = self.work(py, |core| match subject {
+            Some(subject) => core.undo(subject),
+            None => core.undo_last(),
+        })?;
+        Ok(Applied::from(&applied))
+    }
+
+    /// Closes every operation that a crash left open: `[{"subject": "vif5.0", "outcome": "restored", "steps": 2}]`.
+    fn recover<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let recovered = self.work(py, |core| core.recover())?;
+        to_python(py, &recovered.iter().map(|(subject, how)| how.to_json(*subject)).collect())
+    }
+}
+
+fn domain(digits: &Digits) -> PyResult<DomId> {
+    digits.0.parse().or_raise()
+}
+
+fn index(digits: Option<Digits>) -> PyResult<DevId> {
+    digits.map_or(Ok(DevId::FIRST), |d| d.0.parse().or_raise())
+}

@@ -1,0 +1,149 @@
+//! Plans, their steps, and what was done.
+
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyString, PyTuple};
+
+use crate::convert::{call_text, hash_of, texts, to_python};
+
+/// What a call would do. Nothing has happened yet.
+///
+/// `str(plan)` has one line for each step; `len(plan)` is 0, and the plan is false, if everything is as wanted already.
+#[pyclass(frozen, eq, module = "xennet")]
+#[derive(PartialEq)]
+pub(crate) struct Plan(pub(crate) xennet_core::plan::Plan);
+
+#[pymethods]
+impl Plan {
+    /// The steps in their order.
+    #[getter]
+    fn steps<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        let steps = self.0.steps().iter().map(|planned| Step {
+            sign: planned.step.sign().to_string(),
+            text: planned.step.to_string(),
+            why: planned.why.to_string(),
+            effects: planned.effects.implied.iter().map(ToString::to_string).collect(),
+        });
+        PyTuple::new(py, steps.collect::<Vec<_>>())
+    }
+
+    /// What the reader should know besides.
+    #[getter]
+    fn notes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        PyTuple::new(py, self.0.notes())
+    }
+
+    /// The plan as a dict: the document that the command and the C ABI have for it.
+    fn to_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        to_python(py, &self.0.to_json())
+    }
+
+    /// The same as JSON.
+    fn to_json(&self) -> String {
+        self.0.to_json().to_string()
+    }
+
+    fn __len__(&self) -> usize {
+        self.0.steps().len()
+    }
+
+    fn __str__(&self) -> String {
+        self.0.to_string()
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<xennet.Plan of {} steps>", self.0.steps().len())
+    }
+
+    fn __hash__(&self) -> u64 {
+        hash_of(&self.0.to_string())
+    }
+}
+
+/// One step of a plan.
+#[pyclass(frozen, eq, hash, module = "xennet")]
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Step {
+    /// "+" makes, "~" changes, "-" removes.
+    #[pyo3(get)]
+    sign: String,
+    /// What it does.
+    #[pyo3(get)]
+    text: String,
+    /// Why it is needed.
+    #[pyo3(get)]
+    why: String,
+    effects: Vec<String>,
+}
+
+#[pymethods]
+impl Step {
+    #[new]
+    #[pyo3(signature = (*, sign, text, why, effects=None))]
+    fn new(sign: String, text: String, why: String, effects: Option<Bound<'_, PyAny>>) -> PyResult<Self> {
+        Ok(Step { sign, text, why, effects: texts("effects", effects)? })
+    }
+
+    /// What the kernel will do besides.
+    #[getter]
+    fn effects<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        PyTuple::new(py, &self.effects)
+    }
+
+    fn __str__(&self) -> String {
+        format!("{} {}", self.sign, self.text)
+    }
+
+    fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
+        call_text("Step", &self.fields(py)?)
+    }
+
+    fn __getnewargs_ex__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyTuple>, Bound<'py, PyDict>)> {
+        Ok((PyTuple::empty(py), self.fields(py)?))
+    }
+}
+
+impl Step {
+    fn fields<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let fields = PyDict::new(py);
+        for (key, value) in [("sign", &self.sign), ("text", &self.text), ("why", &self.why)] {
+            fields.set_item(key, PyString::new(py, value))?;
+        }
+        if !self.effects.is_empty() {
+            fields.set_item("effects", self.effects(py)?)?;
+        }
+        Ok(fields)
+    }
+}
+
+/// What was done.
+#[pyclass(frozen, eq, hash, get_all, module = "xennet")]
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Applied {
+    /// How many steps were carried out; 0 if everything was as wanted already.
+    steps: usize,
+}
+
+#[pymethods]
+impl Applied {
+    #[new]
+    #[pyo3(signature = (*, steps))]
+    fn new(steps: usize) -> Self {
+        Applied { steps }
+    }
+
+    fn __repr__(&self) -> String {
+        format!("Applied(steps={})", self.steps)
+    }
+
+    fn __getnewargs_ex__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyTuple>, Bound<'py, PyDict>)> {
+        let fields = PyDict::new(py);
+        fields.set_item("steps", self.steps)?;
+        Ok((PyTuple::empty(py), fields))
+    }
+}
+
+impl From<&xennet_core::exec::Applied> for Applied {
+    fn from(applied: &xennet_core::exec::Applied) -> Self {
+        Applied { steps: applied.steps }
+    }
+}

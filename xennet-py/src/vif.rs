@@ -1,0 +1,291 @@
+//! `VifSpec`: what a vif shall be.
+
+use std::collections::BTreeMap;
+
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyString, PyTuple, PyType};
+use xennet_core::config::{Dialect, parse_vif};
+use xennet_core::{ColoKey, DevId, Error, ErrorKind, Mtu};
+
+use crate::convert::{Digits, call_text, hash_of, texts, to_python};
+use crate::error::{OrRaise, raised};
+
+/// What a vif shall be: what one string of `vif = [ ... ]` says.
+///
+/// Every key of xl-network-configuration(5) is a keyword. None, an empty tuple and False mean that the key was not given.
+/// Values are checked, and equal values are equal specs: `VifSpec(mac="00:16:3E:01:02:03")` has the mac
+/// `"00:16:3e:01:02:03"`.
+///
+///     >>> from xennet import VifSpec
+///     >>> vif = VifSpec.parse("mac=00:16:3e:01:02:03,bridge=xenbr0,ip=192.0.2.6")
+///     >>> vif
+///     VifSpec(mac='00:16:3e:01:02:03', bridge='xenbr0', ip=('192.0.2.6',))
+///     >>> str(vif.replace(bridge="br-dmz"))
+///     'mac=00:16:3e:01:02:03,bridge=br-dmz,ip=192.0.2.6'
+#[pyclass(frozen, eq, module = "xennet")]
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct VifSpec(pub(crate) xennet_core::VifSpec);
+
+/// A spec, or a line in the strict dialect.
+#[derive(FromPyObject)]
+pub(crate) enum VifLike<'py> {
+    Spec(Bound<'py, VifSpec>),
+    Line(Bound<'py, PyString>),
+}
+
+impl VifLike<'_> {
+    pub(crate) fn spec(&self) -> PyResult<xennet_core::VifSpec> {
+        match self {
+            VifLike::Spec(spec) => Ok(spec.get().0.clone()),
+            VifLike::Line(line) => line.to_cow()?.parse().or_raise(),
+        }
+    }
+}
+
+#[pymethods]
+impl VifSpec {
+    #[new]
+    #[pyo3(signature = (*, devid=None, mac=None, bridge=None, gatewaydev=None, ip=None, script=None, vifname=None,
+        r#type=None, model=None, backend=None, rate=None, mtu=None, vlan=None, trusted=None, isolated=false,
+        forwarddev=None, colo=None))]
+    #[expect(clippy::too_many_arguments, reason = "keywords of Python, one for each key of a vif line")]
+    fn new(
+        devid: Option<Digits>,
+        mac: Option<&str>,
+        bridge: Option<&str>,
+        gatewaydev: Option<&str>,
+        ip: Option<Bound<'_, PyAny>>,
+        script: Option<&str>,
+        vifname: Option<&str>,
+        r#type: Option<&str>,
+        model: Option<&str>,
+        backend: Option<&str>,
+        rate: Option<&str>,
+        mtu: Option<Digits>,
+        vlan: Option<&str>,
+        trusted: Option<bool>,
+        isolated: bool,
+        forwarddev: Option<&str>,
+        colo: Option<BTreeMap<String, String>>,
+    ) -> PyResult<Self> {
+        let mut spec = xennet_core::VifSpec::new();
+        spec.devid = devid.map(|d| d.0.parse::<DevId>()).transpose().or_raise()?;
+        spec.mac = parsed(mac)?;
+        spec.bridge = parsed(bridge)?;
+        spec.gatewaydev = parsed(gatewaydev)?;
+        let ip = texts("ip", ip)?;
+        if !ip.is_empty() {
+            spec.ip = xennet_core::VifSpec::parse_ip(&ip.join(" ")).or_raise()?;
+        }
+        spec.script = parsed(script)?;
+        spec.vifname = parsed(vifname)?;
+        spec.vif_type = parsed(r#type)?;
+        spec.model = parsed(model)?;
+        spec.backend = parsed(backend)?;
+        spec.rate = parsed(rate)?;
+        spec.mtu = mtu.map(|m| size(&m)).transpose().or_raise()?;
+        spec.vlan = parsed(vlan)?;
+        spec.trusted = trusted;
+        spec.isolated = isolated;
+        spec.forwarddev = parsed(forwarddev)?;
+        for (key, value) in colo.unwrap_or_default() {
+            spec.colo.insert(ColoKey::try_from(key).or_raise()?, value.parse().or_raise()?);
+        }
+        spec.check().or_raise()?;
+        Ok(VifSpec(spec))
+    }
+
+    /// Reads a vif line: one string of `vif = [ ... ]`.
+    ///
+    /// `dialect` is "strict" (what xl would drop, guess or misread is an error), "xl" or "xm". Raises `Invalid` with the
+    /// place in the line.
+    #[classmethod]
+    #[pyo3(signature = (line, /, *, dialect="strict"))]
+    fn parse(_class: &Bound<'_, PyType>, line: &str, dialect: &str) -> PyResult<Self> {
+        let dialect: Dialect = dialect.parse().or_raise()?;
+        Ok(VifSpec(parse_vif(line, dialect).or_raise()?.value))
+    }
+
+    /// The same vif with other values for these keys.
+    #[pyo3(signature = (**changes))]
+    fn replace<'py>(slf: &Bound<'py, Self>, changes: Option<&Bound<'py, PyDict>>) -> PyResult<Bound<'py, PyAny>> {
+        let fields = slf.get().fields(slf.py())?;
+        if let Some(changes) = changes {
+            fields.update(changes.as_mapping())?;
+        }
+        slf.get_type().call((), Some(&fields))
+    }
+
+    /// The vif as a dict with libxl's field names: the document that the command and the C ABI have for it.
+    fn to_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let document = serde_json::to_value(&self.0)
+            .map_err(|e| raised(&Error::new(ErrorKind::Internal, format!("a vif spec is no document: {e}"))))?;
+        to_python(py, &document)
+    }
+
+    /// The index in the domain.
+    #[getter]
+    fn devid(&self) -> Option<u16> {
+        self.0.devid.map(DevId::get)
+    }
+
+    /// The guest's address, in lower case with colons.
+    #[getter]
+    fn mac(&self) -> Option<String> {
+        shown(&self.0.mac)
+    }
+
+    /// The bridge in the backend domain.
+    #[getter]
+    fn bridge(&self) -> Option<String> {
+        shown(&self.0.bridge)
+    }
+
+    /// The link whose address a routed vif borrows.
+    #[getter]
+    fn gatewaydev(&self) -> Option<String> {
+        shown(&self.0.gatewaydev)
+    }
+
+    /// The guest's addresses or networks.
+    #[getter]
+    fn ip<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        let text = self.0.ip_text();
+        PyTuple::new(py, text.split_whitespace().collect::<Vec<_>>())
+    }
+
+    /// The hotplug script.
+    #[getter]
+    fn script(&self) -> Option<String> {
+        shown(&self.0.script)
+    }
+
+    /// The name of the link in the backend domain.
+    #[getter]
+    fn vifname(&self) -> Option<String> {
+        shown(&self.0.vifname)
+    }
+
+    /// "vif" or "ioemu".
+    #[getter]
+    fn r#type(&self) -> Option<String> {
+        shown(&self.0.vif_type)
+    }
+
+    /// What the device model emulates.
+    #[getter]
+    fn model(&self) -> Option<String> {
+        shown(&self.0.model)
+    }
+
+    /// The domain that holds the backend: its name, or the digits of its number.
+    #[getter]
+    fn backend(&self) -> Option<String> {
+        shown(&self.0.backend)
+    }
+
+    /// How fast the guest may send, as a vif line has it: "10Mb/s@50ms".
+    #[getter]
+    fn rate(&self) -> Option<String> {
+        shown(&self.0.rate)
+    }
+
+    /// The largest packet in bytes.
+    #[getter]
+    fn mtu(&self) -> Option<u32> {
+        self.0.mtu.map(Mtu::get)
+    }
+
+    /// VLAN membership, as a vif line has it: "10p/20".
+    #[getter]
+    fn vlan(&self) -> Option<String> {
+        shown(&self.0.vlan)
+    }
+
+    /// Whether the frontend may trust the backend.
+    #[getter]
+    fn trusted(&self) -> Option<bool> {
+        self.0.trusted
+    }
+
+    /// Whether the port may talk to ports that are not isolated only.
+    #[getter]
+    fn isolated(&self) -> bool {
+        self.0.isolated
+    }
+
+    /// COLO's forwarding link.
+    #[getter]
+    fn forwarddev(&self) -> Option<String> {
+        shown(&self.0.forwarddev)
+    }
+
+    /// The `colo_*` keys.
+    #[getter]
+    fn colo(&self) -> BTreeMap<&'static str, String> {
+        self.0.colo.iter().map(|(key, value)| (key.name(), value.to_string())).collect()
+    }
+
+    /// The vif line.
+    fn __str__(&self) -> String {
+        self.0.to_string()
+    }
+
+    fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
+        call_text("VifSpec", &self.fields(py)?)
+    }
+
+    fn __hash__(&self) -> u64 {
+        hash_of(&self.0.to_string())
+    }
+
+    fn __getnewargs_ex__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyTuple>, Bound<'py, PyDict>)> {
+        Ok((PyTuple::empty(py), self.fields(py)?))
+    }
+}
+
+impl VifSpec {
+    /// The keywords that make this spec again.
+    fn fields<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let fields = PyDict::new(py);
+        let put = |key: &str, value: Option<Bound<'py, PyAny>>| value.map_or(Ok(()), |v| fields.set_item(key, v));
+        let text = |value: Option<String>| value.map(|v| PyString::new(py, &v).into_any());
+        put("devid", self.devid().map(|n| n.into_pyobject(py)).transpose()?.map(Bound::into_any))?;
+        put("mac", text(self.mac()))?;
+        put("bridge", text(self.bridge()))?;
+        put("gatewaydev", text(self.gatewaydev()))?;
+        put("ip", (!self.0.ip.is_empty()).then(|| self.ip(py)).transpose()?.map(Bound::into_any))?;
+        put("script", text(self.script()))?;
+        put("vifname", text(self.vifname()))?;
+        put("type", text(self.r#type()))?;
+        put("model", text(self.model()))?;
+        put("backend", text(self.backend()))?;
+        put("rate", text(self.rate()))?;
+        put("mtu", self.mtu().map(|n| n.into_pyobject(py)).transpose()?.map(Bound::into_any))?;
+        put("vlan", text(self.vlan()))?;
+        put("trusted", self.0.trusted.map(|t| t.into_pyobject(py).map(|t| t.to_owned().into_any())).transpose()?)?;
+        put("isolated", self.0.isolated.then(|| true.into_pyobject(py).map(|t| t.to_owned().into_any())).transpose()?)?;
+        put("forwarddev", text(self.forwarddev()))?;
+        put(
+            "colo",
+            (!self.0.colo.is_empty()).then(|| self.colo().into_pyobject(py)).transpose()?.map(Bound::into_any),
+        )?;
+        Ok(fields)
+    }
+}
+
+fn parsed<T: std::str::FromStr<Err = Error>>(text: Option<&str>) -> PyResult<Option<T>> {
+    text.map(str::parse).transpose().or_raise()
+}
+
+fn shown<T: ToString>(value: &Option<T>) -> Option<String> {
+    value.as_ref().map(ToString::to_string)
+}
+
+pub(crate) fn size(digits: &Digits) -> Result<Mtu, Error> {
+    let invalid = |message: String| Error::new(ErrorKind::Invalid, message).with_object(digits.0.clone());
+    match digits.0.parse() {
+        Ok(bytes) => Mtu::new(bytes).map_err(|e| invalid(e.to_string())),
+        Err(_) => Err(invalid(format!("an MTU is {} to {} bytes, not {}", Mtu::MIN, Mtu::MAX, digits.0))),
+    }
+}

@@ -1,0 +1,136 @@
+"""The front door, on a host in memory."""
+
+import json
+import threading
+
+import pytest
+
+import xennet
+from xennet import BridgeSpec, Host, VifSpec
+
+
+@pytest.fixture
+def host():
+    return Host.fake()
+
+
+def test_a_vif_from_plan_to_undo(host):
+    vif = VifSpec(mac="00:16:3e:01:02:03", bridge="xenbr0")
+    plan = host.plan_attach(5, vif)
+    assert plan and len(plan) == len(plan.steps) == len(str(plan).splitlines())
+    assert host.show()["vifs"] == []
+
+    assert host.attach(5, vif).steps == len(plan)
+    (shown,) = host.show()["vifs"]
+    assert (shown["vif"], shown["domid"], shown["devid"], shown["bridge"]) == ("vif5.0", 5, 0, "xenbr0")
+    assert shown["up"] and VifSpec.parse(shown["spec"]) == vif
+
+    again = host.plan_attach(5, str(vif))
+    assert not again and str(again) == "nothing to do" and again.steps == ()
+    assert host.attach(5, vif) == xennet.Applied(steps=0)
+
+    assert host.undo("vif5.0").steps > 0
+    assert host.show()["vifs"] == []
+    host.attach(5, vif)
+    assert host.undo().steps > 0
+    with pytest.raises(xennet.NothingToUndo):
+        host.undo()
+    assert host.recover() == []
+
+
+def test_the_documents_have_the_fields_that_their_types_say(host):
+    host.attach(5, "bridge=xenbr0")
+    shown = host.show()
+    assert set(shown) == set(xennet.documents.Shown.__annotations__)
+    for vif in shown["vifs"]:
+        assert set(vif) == set(xennet.documents.ShownVif.__annotations__)
+    for bridge in shown["bridges"]:
+        assert set(bridge) == set(xennet.documents.ShownBridge.__annotations__)
+
+
+def test_a_vif_is_detached(host):
+    host.attach(5, "bridge=xenbr0")
+    plan = host.plan_detach(5)
+    assert host.detach(5).steps == len(plan) > 0
+    assert host.detach(5).steps == 0
+    assert host.show()["vifs"] == []
+
+
+def test_a_plan_is_a_value_and_a_document(host):
+    plan = host.plan_attach(5, "bridge=xenbr0")
+    same = host.plan_attach(5, "bridge=xenbr0")
+    assert plan == same and hash(plan) == hash(same)
+    assert plan != host.plan_attach(6, "bridge=xenbr0")
+    document = plan.to_dict()
+    assert document == json.loads(plan.to_json())
+    assert [(s["sign"], s["text"], s["why"]) for s in document["steps"]] == [(s.sign, s.text, s.why) for s in plan.steps]
+    for line, step in zip(str(plan).splitlines(), plan.steps):
+        assert line.startswith(str(step)) and step.why in line
+
+
+def test_notes_reach_the_reader(host):
+    assert any("xenbr0" in note for note in host.plan_attach(5, "").notes)
+    assert host.plan_attach(5, "bridge=xenbr0").notes == ()
+
+
+def test_a_bridge_is_made_and_used(host):
+    plan = host.plan_bridge("br-lan")
+    assert plan and host.ensure_bridge("br-lan").steps == len(plan)
+    assert host.ensure_bridge(BridgeSpec(name="br-lan")).steps == 0
+    assert host.ensure_bridge(BridgeSpec(name="br-lan", mtu=1400)).steps > 0
+    shown = {b["bridge"]: b for b in host.show()["bridges"]}
+    assert shown["br-lan"]["mtu"] == 1400 and shown["br-lan"]["up"]
+    host.attach(7, VifSpec(bridge="br-lan", devid=1))
+    assert host.detach(7, 1).steps > 0
+    assert host.undo("br-lan").steps > 0
+
+
+@pytest.mark.parametrize(
+    ("call", "kind"),
+    [
+        (lambda h: h.attach(5, "bridge=xenbr1"), xennet.BridgeNotFound),
+        (lambda h: h.attach(5, "bridge=eth0"), xennet.NotABridge),
+        (lambda h: h.attach(5, "bridge=xenbr0,script=vif-nat"), xennet.Unsupported),
+        (lambda h: h.attach(-1, "bridge=xenbr0"), xennet.Invalid),
+        (lambda h: h.attach(32752, "bridge=xenbr0"), xennet.Invalid),
+        (lambda h: h.attach(2**70, "bridge=xenbr0"), xennet.Invalid),
+        (lambda h: h.detach(5, 65536), xennet.Invalid),
+        (lambda h: h.ensure_bridge("a/b"), xennet.Invalid),
+        (lambda h: h.ensure_bridge("eth0"), xennet.NotABridge),
+        (lambda h: h.undo("a/b"), xennet.Invalid),
+        (lambda h: h.undo("vif9.9"), xennet.NothingToUndo),
+        (lambda h: h.attach("5", "bridge=xenbr0"), TypeError),
+        (lambda h: h.attach(True, "bridge=xenbr0"), TypeError),
+        (lambda h: h.attach(5, None), TypeError),
+        (lambda h: h.attach(5, b"bridge=xenbr0"), TypeError),
+        (lambda h: h.ensure_bridge(5), TypeError),
+    ],
+)
+def test_what_cannot_be_done_is_refused_and_changes_nothing(host, call, kind):
+    before = host.show()
+    with pytest.raises(kind):
+        call(host)
+    assert host.show() == before
+
+
+def test_a_host_is_made_by_its_two_doors_only():
+    with pytest.raises(TypeError):
+        Host()
+
+
+def test_threads_share_a_host(host):
+    failures = []
+
+    def attach(domid):
+        try:
+            host.attach(domid, "bridge=xenbr0")
+        except Exception as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=attach, args=(domid,)) for domid in range(1, 21)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+    assert [v["domid"] for v in host.show()["vifs"]] == list(range(1, 21))

@@ -1,0 +1,175 @@
+"""Specs are values: checked, frozen, keyword-only, comparable, hashable, and their repr makes them again."""
+
+import copy
+import datetime
+import pickle
+
+import pytest
+
+import xennet
+from xennet import Applied, BridgeSpec, Step, VifSpec
+
+FULL = VifSpec(
+    devid=2,
+    mac="00:16:3E:01:02:03",
+    bridge="xenbr0",
+    gatewaydev="eth1",
+    ip=["192.0.2.6", "2001:db8::/64"],
+    script="vif-bridge",
+    vifname="web0",
+    type="ioemu",
+    model="e1000",
+    backend="storage",
+    rate="10Mb/s",
+    mtu=9000,
+    vlan="10p/20",
+    trusted=False,
+    isolated=True,
+    forwarddev="eth2",
+    colo={"colo_sock_mirror_id": "x"},
+)
+
+BRIDGE = BridgeSpec(
+    name="xenbr0",
+    stp=True,
+    forward_delay=datetime.timedelta(seconds=2),
+    mac="02:00:00:00:00:01",
+    mtu=1400,
+    vlan_filtering=True,
+)
+
+VALUES = [
+    VifSpec(),
+    VifSpec(bridge="xenbr0"),
+    VifSpec(trusted=True),
+    FULL,
+    BridgeSpec(name="br0"),
+    BRIDGE,
+    Step(sign="+", text="it's \"text\"", why="\\", effects=("a", "b")),
+    Step(sign="~", text="t", why="w"),
+    Applied(steps=3),
+]
+
+
+@pytest.mark.parametrize("value", VALUES, ids=repr)
+def test_a_value_makes_itself_again(value):
+    names = {"datetime": datetime, **{name: getattr(xennet, name) for name in xennet.__all__}}
+    for same in (
+        eval(repr(value), names),
+        copy.copy(value),
+        copy.deepcopy(value),
+        pickle.loads(pickle.dumps(value)),
+    ):
+        assert type(same) is type(value)
+        assert same == value and hash(same) == hash(value)
+        assert not same != value
+
+
+def test_different_values_differ():
+    assert len({*VALUES}) == len(VALUES)
+    assert VifSpec(mtu=1500) != VifSpec(mtu=1501)
+    assert VifSpec() != "" and VifSpec() != BridgeSpec(name="br0")
+
+
+def test_every_key_comes_back_as_it_is():
+    assert FULL.devid == 2
+    assert FULL.mac == "00:16:3e:01:02:03"
+    assert FULL.bridge == "xenbr0"
+    assert FULL.gatewaydev == "eth1"
+    assert FULL.ip == ("192.0.2.6", "2001:db8::/64")
+    assert FULL.script == "vif-bridge"
+    assert FULL.vifname == "web0"
+    assert FULL.type == "ioemu"
+    assert FULL.model == "e1000"
+    assert FULL.backend == "storage"
+    assert VifSpec(rate=FULL.rate) == VifSpec(rate="10Mb/s")
+    assert FULL.mtu == 9000
+    assert VifSpec(vlan=FULL.vlan) == VifSpec(vlan="10p/20")
+    assert FULL.trusted is False
+    assert FULL.isolated is True
+    assert FULL.forwarddev == "eth2"
+    assert FULL.colo == {"colo_sock_mirror_id": "x"}
+    empty = VifSpec()
+    assert (empty.devid, empty.mac, empty.ip, empty.trusted, empty.isolated, empty.colo) == (None, None, (), None, False, {})
+    assert (BRIDGE.name, BRIDGE.stp, BRIDGE.mac, BRIDGE.mtu) == ("xenbr0", True, "02:00:00:00:00:01", 1400)
+    assert (BRIDGE.forward_delay, BRIDGE.vlan_filtering) == (datetime.timedelta(seconds=2), True)
+
+
+def test_a_line_is_a_spec_and_a_spec_is_a_line():
+    assert VifSpec.parse(str(FULL)) == FULL
+    assert str(VifSpec(bridge="xenbr0", mtu=9000)) == "bridge=xenbr0,mtu=9000"
+    assert VifSpec.parse("bridge = br0", dialect="xm") == VifSpec(bridge="br0")
+    assert VifSpec.parse("bridge=br0,brigde=x", dialect="xl").bridge == "br0"
+    with pytest.raises(xennet.Invalid):
+        VifSpec.parse("bridge=br0", dialect="XL")
+
+
+def test_a_document_has_the_names_of_libxl():
+    document = FULL.to_dict()
+    assert document["nictype"] == "vif_ioemu"
+    assert document["ip"] == "192.0.2.6 2001:db8::/64"
+    assert document["mtu"] == 9000
+    assert VifSpec().to_dict() == {}
+
+
+def test_replace_makes_another_value():
+    vif = VifSpec(bridge="xenbr0", mtu=9000)
+    assert vif.replace(bridge="br1") == VifSpec(bridge="br1", mtu=9000)
+    assert vif.replace(mtu=None) == VifSpec(bridge="xenbr0")
+    assert vif.replace() == vif and vif.bridge == "xenbr0"
+    assert BRIDGE.replace(stp=False).stp is False
+    with pytest.raises(TypeError):
+        vif.replace(brigde="x")
+
+
+def test_values_are_frozen_and_keyword_only():
+    for value in VALUES:
+        with pytest.raises(AttributeError):
+            value.bridge = "x"
+    with pytest.raises(TypeError):
+        VifSpec("00:16:3e:01:02:03")
+    with pytest.raises(TypeError):
+        BridgeSpec("xenbr0")
+    with pytest.raises(TypeError):
+        BridgeSpec()
+
+
+@pytest.mark.parametrize(
+    "keywords",
+    [
+        {"mac": "00:16:3e:01:02"},
+        {"mac": "ff:ff:ff:ff:ff:ff"},
+        {"bridge": ""},
+        {"bridge": "a-name-that-is-too-long"},
+        {"bridge": "xenbr0,ip=192.0.2.6"},
+        {"bridge": "a\0b"},
+        {"model": "x,bridge=y"},
+        {"script": "a b,c"},
+        {"ip": ["192.0.2.6,bridge=x"]},
+        {"ip": ["192.0.2"]},
+        {"ip": ["192.0.2.6", "192.0.2.6"]},
+        {"type": "netfront"},
+        {"backend": "99999"},
+        {"rate": "fast"},
+        {"mtu": 67},
+        {"mtu": -1},
+        {"mtu": 2**100},
+        {"devid": -1},
+        {"devid": 65536},
+        {"vlan": "5000"},
+        {"vifname": "twelve-bytes", "type": "ioemu"},
+        {"colo": {"colo_nonsense": "x"}},
+    ],
+    ids=str,
+)
+def test_a_value_that_breaks_a_rule_is_refused(keywords):
+    with pytest.raises(xennet.Invalid) as caught:
+        VifSpec(**keywords)
+    assert isinstance(caught.value, ValueError)
+    assert caught.value.message
+
+
+@pytest.mark.parametrize("keywords", [{"mtu": "1500"}, {"mtu": True}, {"mtu": 1.5}, {"ip": "192.0.2.6"}, {"mac": 5}], ids=str)
+def test_a_value_of_another_type_is_refused(keywords):
+    with pytest.raises(TypeError):
+        VifSpec(**keywords)
