@@ -22,6 +22,9 @@ pub struct Hidden {
     /// The IPv4 addresses of a link in the kernel's order (address, prefix length and peer): the order decides which
     /// secondary address is promoted, and which labels a link that is renamed gives to its addresses.
     pub address_order: BTreeMap<IfName, Vec<(IpNetwork, Option<IpAddr>)>>,
+    /// The kernel was built without VLAN filtering of bridges (`CONFIG_BRIDGE_VLAN_FILTERING`), as some distributions do:
+    /// new bridges know no VLANs.
+    pub bridges_without_vlans: bool,
     /// Vifs that netback has made in a fake world: one that is gone does not come back by itself.
     pub vifs_seen: BTreeSet<IfName>,
 }

@@ -10,6 +10,9 @@ use crate::model::IfName;
 use crate::snapshot::{Address, Family, LinkKind, Part, Route, RouteKind};
 use crate::step::{AddrStep, Implied};
 
+/// The smallest MTU that IPv4 lives on (`IPV4_MIN_MTU`). Only loopback can have less.
+pub(super) const MIN_MTU: u32 = 68;
+
 pub(super) fn step(w: &mut World<'_>, step: &AddrStep) -> Result<(), Errno> {
     match step {
         AddrStep::Add(a) if a.address.is_ipv4() => add(w, a),
@@ -30,6 +33,11 @@ pub(super) fn subnet(a: &Address) -> Option<Ipv4Network> {
     Ipv4Network::new(whole.network(), own.prefix()).ok()
 }
 
+/// Whether an address is one that a single station can have: no group, not "everyone", not "this network".
+pub(super) fn is_station4(ip: Ipv4Addr) -> bool {
+    !ip.is_multicast() && !ip.is_broadcast() && ip.octets()[0] != 0
+}
+
 /// IPv4 addresses of a link in the kernel's order.
 pub(super) fn in_order(w: &World<'_>, link: &IfName) -> Vec<Address> {
     let mut all: Vec<Address> = w.now.addresses_of(link).filter(|a| a.address.is_ipv4()).cloned().collect();
@@ -40,16 +48,20 @@ pub(super) fn in_order(w: &World<'_>, link: &IfName) -> Vec<Address> {
 /// `net/ipv4/devinet.c`, `inet_rtm_newaddr` and `__inet_insert_ifa`.
 fn add(w: &mut World<'_>, wanted: &Address) -> Result<(), Errno> {
     let link = w.link(&wanted.link)?;
-    // No in_device below 68 bytes: inetdev_event, NETDEV_CHANGEMTU.
-    if link.mtu < 68 {
-        return Err(Errno::ENOBUFS);
-    }
     let IpAddr::V4(ip) = wanted.address.ip() else { return Err(Errno::EINVAL) };
     // nla policy of IFA_LABEL: IFNAMSIZ - 1.
     if wanted.label.as_ref().is_some_and(|l| l.len() > IfName::MAX) {
         return Err(Errno::ERANGE);
     }
-    let mut a = Address {
+    // 0.0.0.0 is dropped without a word, before anything is looked at.
+    if ip.is_unspecified() {
+        return Ok(());
+    }
+    // No in_device: inetdev_event, NETDEV_CHANGEMTU.
+    if link.mtu < MIN_MTU {
+        return Err(Errno::ENOBUFS);
+    }
+    let a = Address {
         peer: wanted.peer.filter(|p| *p != IpAddr::V4(ip)),
         label: wanted.label.clone().filter(|l| wanted.link != l.as_str()),
         secondary: false,
@@ -57,16 +69,16 @@ fn add(w: &mut World<'_>, wanted: &Address) -> Result<(), Errno> {
         nodad: false,
         ..wanted.clone()
     };
+    insert(w, a)
+}
+
+/// `find_matching_ifa` and `__inet_insert_ifa`.
+fn insert(w: &mut World<'_>, mut a: Address) -> Result<(), Errno> {
     let net = subnet(&a);
     let present = in_order(w, &a.link);
     let same_net: Vec<&Address> = present.iter().filter(|p| subnet(p) == net).collect();
-    // find_matching_ifa
     if same_net.iter().any(|p| p.address.ip() == a.address.ip()) {
         return Err(Errno::EEXIST);
-    }
-    // __inet_insert_ifa drops 0.0.0.0 without a word.
-    if ip.is_unspecified() {
-        return Ok(());
     }
     if same_net.iter().any(|p| p.scope != a.scope) {
         return Err(Errno::EINVAL);
@@ -106,7 +118,7 @@ fn connected(w: &World<'_>, a: &Address) -> Option<Route> {
         return None;
     }
     // fib_valid_prefsrc: an address that is not a unicast one cannot be the source of a route.
-    if own.is_multicast() || own.is_broadcast() || own.octets()[0] == 0 {
+    if !is_station4(own) {
         return None;
     }
     Some(Route {
@@ -211,9 +223,7 @@ fn take_away(w: &mut World<'_>, a: &Address, asked: Asked) {
 }
 
 fn forget_source_unless_local(w: &mut World<'_>, a: &Address) {
-    let still = w.now.addresses.iter().any(|p| p.address.ip() == a.address.ip())
-        || matches!(a.address.ip(), IpAddr::V4(ip) if ip.is_loopback() && super::fib::loopback_net_is_local(w));
-    if !still {
+    if !matches!(a.address.ip(), IpAddr::V4(ip) if super::fib::is_local4(w, ip)) {
         forget_source(w, a);
     }
 }
@@ -252,8 +262,8 @@ pub(super) fn disable(w: &mut World<'_>, link: &IfName, reach: Reach) {
     super::neigh::flush(w, link, Family::Ipv4, super::neigh::Flush::All);
 }
 
-/// Gives loopback its address when it goes up without one (`inetdev_event`, `NETDEV_UP`).
-pub(super) fn loopback_address(link: IfName) -> Address {
+/// The address that loopback gets whenever it goes up (`inetdev_event`, `NETDEV_UP`).
+fn loopback_address(link: IfName) -> Address {
     Address {
         link,
         address: IpNetwork::V4(Ipv4Network::new(Ipv4Addr::LOCALHOST, 8).expect("8 is a prefix length")),
@@ -270,14 +280,34 @@ pub(super) fn loopback_address(link: IfName) -> Address {
 
 /// `inetdev_event`, `NETDEV_UP`: each address connects its network again.
 pub(super) fn link_up(w: &mut World<'_>, link: &IfName) {
-    let loopback = w.now.links.get(link).is_some_and(|l| l.kind == LinkKind::Loopback);
-    if loopback && in_order(w, link).is_empty() {
-        let a = loopback_address(*link);
-        insert_at(w, &a, &[], 0);
-        w.tell(Implied::AddressAppears(a));
+    let Some(state) = w.now.links.get(link).filter(|l| l.mtu >= MIN_MTU) else { return };
+    let loopback = state.kind == LinkKind::Loopback;
+    let known: Vec<Address> = in_order(w, link);
+    if loopback && insert(w, loopback_address(*link)).is_ok() {
+        let made = in_order(w, link).into_iter().filter(|a| !known.contains(a)).map(Implied::AddressAppears);
+        w.implied.extend(made.collect::<Vec<_>>());
     }
     for a in in_order(w, link) {
         connect(w, &a);
+    }
+}
+
+/// `inetdev_event`, `NETDEV_CHANGEMTU`: below 68 bytes IPv4 leaves the link, and comes back fresh.
+pub(super) fn mtu_changed(w: &mut World<'_>, link: &IfName, before: u32) {
+    let Some(now) = w.now.links.get(link).map(|l| l.mtu) else { return };
+    match (before >= MIN_MTU, now >= MIN_MTU) {
+        (true, false) => {
+            for a in in_order(w, link) {
+                if w.now.addresses.contains(&a) {
+                    remove(w, &a, Asked::No);
+                }
+            }
+            disable(w, link, Reach::Everything);
+            super::sysctl::vanish(w, link, Some(Family::Ipv4));
+        }
+        // inetdev_init only: not even loopback gets its address back before it goes up again.
+        (false, true) => super::sysctl::appear(w, link, Family::Ipv4),
+        _ => {}
     }
 }
 

@@ -45,7 +45,7 @@ pub(super) fn add(w: &mut World<'_>, wanted: &Address) -> Result<(), Errno> {
     }
     let loopback = link.kind == LinkKind::Loopback;
     // addrconf_add_dev
-    if disabled(w, &wanted.link) && !loopback {
+    if disabled(w, &wanted.link) {
         return Err(Errno::EACCES);
     }
     // ipv6_add_addr
@@ -134,7 +134,8 @@ fn drop_prefix_route(w: &mut World<'_>, link: &IfName, destination: IpNetwork) {
     }
 }
 
-/// `fib6_remove_prefsrc`: a route outlives its source address and goes on without one.
+/// `rt6_remove_prefsrc`: routes outlive their source address and go on without one. Only the removal of an address does
+/// this; when a link goes down with its addresses, routes through other links keep a source that nobody has.
 fn forget_source(w: &mut World<'_>, ip: IpAddr) {
     if w.now.addresses.iter().any(|p| p.address.ip() == ip) {
         return;
@@ -164,9 +165,7 @@ pub(super) fn disable(w: &mut World<'_>, link: &IfName, ends: Ends) {
         .collect();
     for a in gone {
         w.now.addresses.remove(&a);
-        let ip = a.address.ip();
         w.tell(Implied::AddressGoes(a));
-        forget_source(w, ip);
     }
 }
 
@@ -206,7 +205,7 @@ pub(super) enum Ends {
 /// `addrconf_notify`, `NETDEV_UP`.
 pub(super) fn link_up(w: &mut World<'_>, link: &IfName) {
     let Some(state) = w.now.links.get(link) else { return };
-    if state.addr_gen_mode.is_none() || disabled(w, link) {
+    if state.addr_gen_mode.is_none() || state.mtu < MIN_MTU || disabled(w, link) {
         return;
     }
     let loopback = state.kind == LinkKind::Loopback;
@@ -215,45 +214,53 @@ pub(super) fn link_up(w: &mut World<'_>, link: &IfName) {
         connect(w, &a);
     }
     if loopback {
-        // init_loopback
-        let a = Address {
-            link: *link,
-            address: IpNetwork::V6(Ipv6Network::from(Ipv6Addr::LOCALHOST)),
-            peer: None,
-            broadcast: None,
-            scope: 254,
-            label: None,
-            secondary: false,
-            no_prefix_route: false,
-            nodad: false,
-            lifetime: None,
-        };
-        if !w.now.addresses_of(link).any(|p| p.address == a.address) {
-            w.now.addresses.insert(a.clone());
-            w.tell(Implied::AddressAppears(a));
-        }
+        init_loopback(w, link);
+    }
+}
+
+/// `init_loopback`
+fn init_loopback(w: &mut World<'_>, link: &IfName) {
+    let a = Address {
+        link: *link,
+        address: IpNetwork::V6(Ipv6Network::from(Ipv6Addr::LOCALHOST)),
+        peer: None,
+        broadcast: None,
+        scope: 254,
+        label: None,
+        secondary: false,
+        no_prefix_route: false,
+        nodad: false,
+        lifetime: None,
+    };
+    if !w.now.addresses_of(link).any(|p| p.address.ip() == a.address.ip()) {
+        w.now.addresses.insert(a.clone());
+        w.tell(Implied::AddressAppears(a));
+    }
+}
+
+/// `addrconf_init_auto_addrs`, which a change of the setting (not of the link's attribute) calls: loopback gets its address,
+/// even when it is down.
+pub(super) fn write_gen_mode(w: &mut World<'_>, link: &IfName, mode: AddrGenMode) {
+    let Some(state) = w.now.links.get(link) else { return };
+    let (changed, loopback) = (state.addr_gen_mode != Some(mode), state.kind == LinkKind::Loopback);
+    set_gen_mode(w, link, mode);
+    if changed && loopback && !disabled(w, link) {
+        init_loopback(w, link);
     }
 }
 
 /// `addrconf_notify`, `NETDEV_CHANGEMTU`: below 1280 bytes IPv6 leaves the link with its settings, and comes back fresh.
-pub(super) fn mtu_changed(w: &mut World<'_>, link: &IfName) {
+pub(super) fn mtu_changed(w: &mut World<'_>, link: &IfName, before: u32) {
     let Some(state) = w.now.links.get(link) else { return };
     match (state.mtu < MIN_MTU, state.addr_gen_mode.is_some()) {
+        // addrconf_ifdown(dev, dev != loopback): loopback loses its addresses but not IPv6.
+        (true, true) if state.kind == LinkKind::Loopback => disable(w, link, Ends::LinkDown),
         (true, true) => {
             disable(w, link, Ends::Off);
             if let Ok(l) = w.link_mut(link) {
                 l.addr_gen_mode = None;
             }
-            let own: Vec<SysctlKey> = w
-                .now
-                .sysctls
-                .keys()
-                .filter(|k| k.as_conf().is_some_and(|(f, l, _)| f == Family::Ipv6 && *link == l))
-                .cloned()
-                .collect();
-            for key in own {
-                w.now.sysctls.remove(&key);
-            }
+            super::sysctl::vanish(w, link, Some(Family::Ipv6));
         }
         (false, false) => {
             let mode = default_gen_mode(w);
@@ -265,7 +272,22 @@ pub(super) fn mtu_changed(w: &mut World<'_>, link: &IfName) {
                 link_up(w, link);
             }
         }
-        _ => {}
+        (false, true) => follow_mtu(w, link, before),
+        (true, false) => {}
+    }
+}
+
+/// `rt6_mtu_change`: a route whose MTU is that of its link, or more than the link now has, takes the link's.
+fn follow_mtu(w: &mut World<'_>, link: &IfName, before: u32) {
+    let Some(now) = w.now.links.get(link).map(|l| l.mtu) else { return };
+    let follows = |r: &&Route| {
+        r.destination.is_ipv6() && r.link.as_ref() == Some(link) && r.mtu.is_some_and(|m| m >= now || m == before)
+    };
+    let moved: Vec<Route> = w.now.routes.iter().filter(follows).filter(|r| r.mtu != Some(now)).cloned().collect();
+    for route in moved {
+        w.now.routes.remove(&route);
+        w.tell(Implied::RouteGoes(route.clone()));
+        w.kernel_route(Route { mtu: Some(now), ..route });
     }
 }
 

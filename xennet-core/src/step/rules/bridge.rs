@@ -17,7 +17,8 @@ const FORWARD_DELAY: std::ops::RangeInclusive<u32> = 200..=3000;
 
 /// What the kernel gives a new bridge (`br_dev_setup`). Whether it knows VLANs is taken from the bridges that are there.
 pub(super) fn new_state(w: &World<'_>) -> BridgeState {
-    let vlan = w.now.links.values().filter_map(|l| l.bridge.as_ref()).all(|b| b.vlan_filtering.is_some());
+    let vlan = !w.now.hidden.bridges_without_vlans
+        && w.now.links.values().filter_map(|l| l.bridge.as_ref()).all(|b| b.vlan_filtering.is_some());
     BridgeState {
         stp: false,
         forward_delay_cs: 1500,
@@ -251,7 +252,7 @@ fn follow_mtu(w: &mut World<'_>, bridge: &IfName, event: Event, follows: bool) {
             link.mtu = new;
         }
         w.tell(Implied::BridgeMtu { bridge: *bridge, mtu: new });
-        addr6::mtu_changed(w, bridge);
+        addr6::mtu_changed(w, bridge, current);
     }
 }
 

@@ -2,32 +2,34 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ipnetwork::IpNetwork;
+use ipnetwork::{IpNetwork, Ipv4Network};
 
 use super::{World, addr};
 use crate::error::Errno;
 use crate::model::IfName;
-use crate::snapshot::{Family, LinkKind, Route, RouteKind, RuleAction};
+use crate::snapshot::{Address, Family, LinkKind, Route, RouteKind, RuleAction};
 
 /// The table of the kernel's own (`RT_TABLE_LOCAL`).
 const LOCAL: u32 = 255;
 const DEFAULT: u32 = 253;
 const SCOPE_LINK: u8 = 253;
 
-/// Whether `127.0.0.0/8` is local as a whole, as it is while loopback has its address.
-pub(super) fn loopback_net_is_local(w: &World<'_>) -> bool {
-    is_local4(w, Ipv4Addr::new(127, 255, 0, 1))
-}
-
 /// `inet_addr_type` is `RTN_LOCAL`: the address of any link, up or down, or of a network on loopback.
 pub(super) fn is_local4(w: &World<'_>, ip: Ipv4Addr) -> bool {
-    w.now.addresses.iter().any(|a| {
-        a.address.ip() == IpAddr::V4(ip)
-            || (w.now.links.get(&a.link).is_some_and(|l| l.kind == LinkKind::Loopback)
-                && !a.no_prefix_route
-                && !a.secondary
-                && addr::subnet(a).is_some_and(|n| n.contains(ip)))
-    })
+    addr::is_station4(ip)
+        && w.now
+            .addresses
+            .iter()
+            .any(|a| a.address.ip() == IpAddr::V4(ip) || local_net(w, a).is_some_and(|n| n.contains(ip)))
+}
+
+/// The network that is local as a whole because of an address of loopback (`fib_add_ifaddr`, `RTN_LOCAL`). It is made when
+/// loopback goes up, which its own address shows, and outlives its going down.
+fn local_net(w: &World<'_>, a: &Address) -> Option<Ipv4Network> {
+    let link = w.now.links.get(&a.link).filter(|l| l.kind == LinkKind::Loopback)?;
+    let been_up = link.up || w.now.addresses_of(&a.link).any(|p| p.address.ip() == IpAddr::V4(Ipv4Addr::LOCALHOST));
+    let station = matches!(a.address.ip(), IpAddr::V4(own) if addr::is_station4(own));
+    if been_up && station && !a.no_prefix_route && !a.secondary { addr::subnet(a) } else { None }
 }
 
 /// The broadcast addresses of a link's networks (`fib_add_ifaddr`), which are in the local table while it is up.
@@ -35,6 +37,10 @@ fn is_broadcast4(w: &World<'_>, ip: Ipv4Addr, via: Option<&IfName>) -> bool {
     ip.is_broadcast()
         || w.now.addresses.iter().any(|a| {
             if via.is_some_and(|v| *v != a.link) || !w.is_up(&a.link) {
+                return false;
+            }
+            // Its routes would have the address as their source.
+            if !matches!(a.address.ip(), IpAddr::V4(own) if addr::is_station4(own)) {
                 return false;
             }
             let of_net = !a.secondary
@@ -208,17 +214,14 @@ fn in_local(w: &World<'_>, flow: &Flow<'_>) -> Result<Found, Errno> {
             Ok(Found { kind: RouteKind::Local, link: Some(a.link), has_gateway: false })
         });
     };
-    let of_link = |a: &&crate::snapshot::Address| flow.via.is_none_or(|v| *v == a.link);
+    let of_link = |a: &&Address| flow.via.is_none_or(|v| *v == a.link);
     if let Some(a) = w.now.addresses.iter().filter(of_link).find(|a| a.address.ip() == flow.to) {
         return Ok(Found { kind: RouteKind::Local, link: Some(a.link), has_gateway: false });
     }
     if flow.scope <= SCOPE_LINK && is_broadcast4(w, ip, flow.via) {
         return Ok(Found { kind: RouteKind::Broadcast, link: None, has_gateway: false });
     }
-    let loopback = w.now.addresses.iter().filter(of_link).find(|a| {
-        w.now.links.get(&a.link).is_some_and(|l| l.kind == LinkKind::Loopback)
-            && addr::subnet(a).is_some_and(|n| n.contains(ip))
-    });
+    let loopback = w.now.addresses.iter().filter(of_link).find(|a| local_net(w, a).is_some_and(|n| n.contains(ip)));
     loopback
         .map_or(Err(Errno::EAGAIN), |a| Ok(Found { kind: RouteKind::Local, link: Some(a.link), has_gateway: false }))
 }
@@ -230,7 +233,7 @@ pub(super) fn gateway6(w: &World<'_>, table: u32, hop: &Hop<'_>, gateway: Ipv6Ad
         w.now.addresses.iter().any(|a| a.address.ip() == IpAddr::V6(gateway) && via.is_none_or(|v| *v == a.link))
     };
     if hop.onlink {
-        let link = hop.link.ok_or(Errno::EINVAL)?;
+        let link = hop.link.ok_or(Errno::ENODEV)?;
         if !w.link(link)?.up {
             return Err(Errno::ENETDOWN);
         }
@@ -261,7 +264,10 @@ pub(super) fn gateway6(w: &World<'_>, table: u32, hop: &Hop<'_>, gateway: Ipv6Ad
 fn reach6(w: &World<'_>, table: u32, via: Option<&IfName>, gateway: Ipv6Addr) -> Result<IfName, Errno> {
     let flow = Flow { to: IpAddr::V6(gateway), via, scope: 0 };
     let good = |found: Result<Found, Errno>| match found {
-        Ok(Found { kind: RouteKind::Unicast | RouteKind::Local, link: Some(link), has_gateway: false }) => Some(link),
+        // A route through loopback that is not local refuses (fib6_is_reject).
+        Ok(Found { kind: RouteKind::Unicast | RouteKind::Local, link: Some(link), has_gateway: false }) => {
+            Some(link).filter(|l| w.now.links.get(l).is_none_or(|l| l.kind != LinkKind::Loopback))
+        }
         _ => None,
     };
     good(in_table(w, table, &flow)).or_else(|| good(by_rules(w, &flow))).ok_or(Errno::EHOSTUNREACH)

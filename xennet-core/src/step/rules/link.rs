@@ -7,7 +7,7 @@ use super::updown::{Flags, set_flags};
 use super::{World, neigh, sysctl};
 use crate::error::Errno;
 use crate::model::{IfName, MacAddr};
-use crate::snapshot::{Address, Family, FdbEntry, Link, LinkKind, Neighbour, Part, Route, VethPeer};
+use crate::snapshot::{Address, Family, FdbEntry, FdbKind, Link, LinkKind, Neighbour, Part, Route, VethPeer};
 use crate::step::{Implied, LinkChange, LinkRef, LinkStep, NewLink, NewMaster};
 
 /// MTU bounds of a bridge and of a veth (`ETH_MIN_MTU`, `ETH_MAX_MTU`).
@@ -54,16 +54,24 @@ fn named(w: &World<'_>, link: &LinkRef) -> Result<IfName, Errno> {
 /// `rtnl_newlink_create`: all or nothing.
 fn create(w: &mut World<'_>, name: IfName, kind: &NewLink, change: &LinkChange) -> Result<(), Errno> {
     let master = master(w, change)?;
-    // rtnl_newlink: NLM_F_EXCL
-    if w.now.links.contains_key(&name) {
-        return Err(Errno::EEXIST);
-    }
     // br_validate, veth_validate
     if change.mac.is_some_and(|m| !is_station(m)) {
         return Err(Errno::EADDRNOTAVAIL);
     }
+    let wrong_mtu = change.mtu.is_some_and(|m| !(MTU_RANGE.0..=MTU_RANGE.1).contains(&m));
+    if wrong_mtu && matches!(kind, NewLink::Veth { .. }) {
+        return Err(Errno::EINVAL);
+    }
+    // rtnl_newlink: NLM_F_EXCL
+    if w.now.links.contains_key(&name) {
+        return Err(Errno::EEXIST);
+    }
     if change.alias.as_ref().is_some_and(|a| a.len() > ALIAS_MAX) {
         return Err(Errno::ERANGE);
+    }
+    // rtnl_create_link: dev_validate_mtu
+    if wrong_mtu {
+        return Err(Errno::EINVAL);
     }
     // validate_linkmsg: there is no link yet that IPv6 could be asked about.
     if change.addr_gen_mode.is_some() {
@@ -85,10 +93,6 @@ fn build(
     change: &LinkChange,
     master: Option<Option<IfName>>,
 ) -> Result<(), Errno> {
-    // rtnl_create_link: dev_validate_mtu
-    if change.mtu.is_some_and(|m| !(MTU_RANGE.0..=MTU_RANGE.1).contains(&m)) {
-        return Err(Errno::EINVAL);
-    }
     let fresh = |kind: LinkKind| Link {
         index: 0,
         kind,
@@ -121,10 +125,10 @@ fn build(
             own.bridge = Some(state);
             let name = free_name(w, name)?;
             register(w, name, own);
-            // br_dev_newlink: br_changelink, then br_stp_change_bridge_id.
             bridge::change(w, &name, &change.bridge)?;
-            if let Some(mac) = change.mac {
-                let local = FdbEntry { link: name, mac, vlan: None, kind: crate::snapshot::FdbKind::Local };
+            // The bridge's own address is the first in its table.
+            if let Some(mac) = w.link(&name)?.mac {
+                let local = FdbEntry { link: name, mac, vlan: None, kind: FdbKind::Local };
                 w.now.fdb.insert(local.clone());
                 w.tell(Implied::FdbAppears(local));
             }
@@ -212,7 +216,7 @@ fn free_name(w: &World<'_>, name: IfName) -> Result<IfName, Errno> {
 /// The attributes are worked through in the kernel's order, and what was done stays when a later one is refused: settings
 /// of the bridge, MAC, MTU, name, note, flags, master, queue length, IPv6 address generation.
 fn set(w: &mut World<'_>, mut name: IfName, change: &LinkChange) -> Result<(), Errno> {
-    let master = match master(w, change) {
+    let mut master = match master(w, change) {
         // do_set_master refuses an index without a link only when it comes to it.
         Err(Errno::EINVAL) => Err(Errno::EINVAL),
         other => Ok(other?),
@@ -221,12 +225,12 @@ fn set(w: &mut World<'_>, mut name: IfName, change: &LinkChange) -> Result<(), E
     if change.alias.as_ref().is_some_and(|a| a.len() > ALIAS_MAX) {
         return Err(Errno::ERANGE);
     }
+    if !change.bridge.is_empty() {
+        bridge::change(w, &name, &change.bridge)?;
+    }
     // validate_linkmsg
     if let Some(mode) = change.addr_gen_mode {
         addr6::validate_gen_mode(w.link(&name)?, mode)?;
-    }
-    if !change.bridge.is_empty() {
-        bridge::change(w, &name, &change.bridge)?;
     }
     if let Some(mac) = change.mac {
         set_mac(w, &name, mac)?;
@@ -235,7 +239,12 @@ fn set(w: &mut World<'_>, mut name: IfName, change: &LinkChange) -> Result<(), E
         set_mtu(w, &name, mtu)?;
     }
     if let Some(new) = change.name {
+        let old = name;
         name = rename(w, name, new)?;
+        // The master was looked up by its number, which a new name does not change.
+        if master == Ok(Some(Some(old))) {
+            master = Ok(Some(Some(name)));
+        }
     }
     if let Some(alias) = &change.alias {
         w.link_mut(&name)?.alias = Some(alias.clone()).filter(|a| !a.is_empty());
@@ -248,6 +257,10 @@ fn set(w: &mut World<'_>, mut name: IfName, change: &LinkChange) -> Result<(), E
         w.link_mut(&name)?.txqueuelen = len;
     }
     if let Some(mode) = change.addr_gen_mode {
+        // inet6_set_link_af: the MTU of the same message may have ended IPv6.
+        if w.link(&name)?.addr_gen_mode.is_none() {
+            return Err(Errno::EAFNOSUPPORT);
+        }
         addr6::set_gen_mode(w, &name, mode);
     }
     Ok(())
@@ -299,12 +312,13 @@ fn set_mtu(w: &mut World<'_>, name: &IfName, mtu: u32) -> Result<(), Errno> {
     }
     let followed = link.master.map(|m| (m, follows_ports(w, &m)));
     let link = w.link_mut(name)?;
-    link.mtu = mtu;
+    let before = std::mem::replace(&mut link.mtu, mtu);
     // br_change_mtu: a number that was asked for stays.
     if let Some(b) = link.bridge.as_mut() {
         b.mtu_fixed = Some(true);
     }
-    addr6::mtu_changed(w, name);
+    addr::mtu_changed(w, name, before);
+    addr6::mtu_changed(w, name, before);
     if let Some((bridge, followed)) = followed {
         bridge::port_mtu_changed(w, &bridge, followed);
     }
@@ -414,10 +428,9 @@ pub(super) fn unregister(w: &mut World<'_>, name: &IfName) {
     }
     addr::disable(w, name, Reach::LinkDown);
     addr6::disable(w, name, Ends::Off);
-    for a in addr::in_order(w, name) {
-        if w.now.addresses.contains(&a) {
-            addr::remove(w, &a, addr::Asked::No);
-        }
+    // inetdev_destroy: one after the other, with those that are promoted on the way.
+    while let Some(a) = addr::in_order(w, name).first().cloned() {
+        addr::remove(w, &a, addr::Asked::No);
     }
     addr::disable(w, name, Reach::LinkGone);
     for entry in w.now.fdb.iter().filter(|e| e.link == *name).cloned().collect::<Vec<_>>() {
@@ -426,7 +439,7 @@ pub(super) fn unregister(w: &mut World<'_>, name: &IfName) {
     }
     w.now.port_vlans.remove(name);
     w.now.hidden.address_order.remove(name);
-    sysctl::vanish(w, name);
+    sysctl::vanish(w, name, None);
     if let Some(link) = w.now.links.remove(name) {
         w.now.hidden.last_index = w.now.hidden.last_index.max(link.index);
     }

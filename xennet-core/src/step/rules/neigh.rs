@@ -18,6 +18,8 @@ fn add(w: &mut World<'_>, n: &Neighbour) -> Result<(), Errno> {
     let link = w.link(&n.link)?;
     match n.kind {
         // pneigh_lookup makes or finds: adding twice is no error.
+        // pndisc_constructor wants IPv6 on the link, and its refusal is taken for a lack of memory.
+        NeighbourKind::Proxy if n.address.is_ipv6() && link.addr_gen_mode.is_none() => return Err(Errno::ENOBUFS),
         NeighbourKind::Proxy => {}
         NeighbourKind::Permanent(_) => {
             // ndisc_allow_add, arp_constructor

@@ -12,7 +12,10 @@ pub(super) fn step(w: &mut World<'_>, step: &PortStep) -> Result<(), Errno> {
     match step {
         PortStep::Set { port, change, up } => {
             let port = w.find(port)?;
-            set(w, &port, change)?;
+            // Without settings it is a plain RTM_SETLINK, for any link.
+            if *change != PortChange::default() {
+                set(w, &port, change)?;
+            }
             match up {
                 None => Ok(()),
                 up => set_flags(w, &port, Flags { up: *up, ..Flags::default() }),
@@ -110,6 +113,10 @@ fn vlan_del(w: &mut World<'_>, port: &IfName, vlan: &PortVlan) -> Result<(), Err
 /// Which table an entry goes to: `NTF_MASTER` for a port, `NTF_SELF` for a bridge (`rtnl_fdb_add`).
 fn table_of(w: &World<'_>, entry: &FdbEntry) -> Result<IfName, Errno> {
     let link = w.link(&entry.link)?;
+    // Only for ethernet.
+    if link.kind == LinkKind::Loopback {
+        return Err(Errno::EINVAL);
+    }
     match (link.kind == LinkKind::Bridge, link.master) {
         (true, _) => Ok(entry.link),
         (false, Some(master)) => Ok(master),
@@ -120,12 +127,12 @@ fn table_of(w: &World<'_>, entry: &FdbEntry) -> Result<IfName, Errno> {
 /// `br_fdb_add`, `__br_fdb_add`, `fdb_add_entry`.
 fn fdb_add(w: &mut World<'_>, entry: &FdbEntry) -> Result<(), Errno> {
     let link = w.link(&entry.link)?;
-    // rtnl_fdb_add: an all-zero address is no station (fdb_vid_parse and the check of the length come before).
+    let own = link.kind == LinkKind::Bridge;
+    let bridge = table_of(w, entry)?;
+    // br_fdb_add: no station has this address.
     if entry.mac == MacAddr::new([0; 6]) {
         return Err(Errno::EINVAL);
     }
-    let own = link.kind == LinkKind::Bridge;
-    let bridge = table_of(w, entry)?;
     // fdb_add_entry: the bridge itself has local entries only.
     if own && entry.kind != FdbKind::Local {
         return Err(Errno::EINVAL);

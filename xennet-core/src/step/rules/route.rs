@@ -114,7 +114,12 @@ fn check_hop4(w: &World<'_>, r: &Route, hop: &NextHop) -> Result<Option<IfName>,
         None if hop.onlink => Err(Errno::EINVAL),
         None => {
             let link = hop.link.ok_or(Errno::ENODEV)?;
-            if w.link(&link)?.up { Ok(Some(link)) } else { Err(Errno::ENETDOWN) }
+            let state = w.link(&link)?;
+            // inetdev_by_index
+            if state.mtu < super::addr::MIN_MTU {
+                return Err(Errno::ENODEV);
+            }
+            if state.up { Ok(Some(link)) } else { Err(Errno::ENETDOWN) }
         }
     }
 }
@@ -167,6 +172,18 @@ fn add6(w: &mut World<'_>, wanted: &Route) -> Result<(), Errno> {
         source: wanted.source.filter(|s| !s.is_unspecified()),
         ..wanted.clone()
     };
+    // fib6_nh_init: asked before it is looked at what kind of route it is.
+    if let Some(link) = &r.link
+        && w.link(link)?.addr_gen_mode.is_none()
+    {
+        return Err(Errno::ENODEV);
+    }
+    if r.onlink && r.next_hops.is_empty() {
+        let link = r.link.ok_or(Errno::ENODEV)?;
+        if !w.link(&link)?.up {
+            return Err(Errno::ENETDOWN);
+        }
+    }
     if is_reject(r.kind) {
         // Routes that refuse are kept at loopback, whatever was given.
         r.link = Some(loopback(w));

@@ -14,12 +14,7 @@ pub(super) fn step(w: &mut World<'_>, step: &RuleStep) -> Result<(), Errno> {
 
 /// `fib_nl_newrule`.
 fn add(w: &mut World<'_>, rule: &Rule) -> Result<(), Errno> {
-    if let RuleAction::Goto(target) = rule.action {
-        // fib_nl2rule: no going back.
-        if target <= rule.priority {
-            return Err(Errno::EINVAL);
-        }
-    }
+    readable(rule)?;
     // rule_exists: who made it and what is negated do not count, and what is not given fits anything.
     let exists = w.now.rules.iter().any(|r| {
         r.family == rule.family
@@ -38,8 +33,17 @@ fn add(w: &mut World<'_>, rule: &Rule) -> Result<(), Errno> {
     Ok(())
 }
 
+/// `fib_nl2rule`: there is no going back.
+fn readable(rule: &Rule) -> Result<(), Errno> {
+    match rule.action {
+        RuleAction::Goto(target) if target <= rule.priority => Err(Errno::EINVAL),
+        _ => Ok(()),
+    }
+}
+
 /// `fib_nl_delrule`: the first rule that fits; what is not given fits anything.
 fn del(w: &mut World<'_>, rule: &Rule) -> Result<(), Errno> {
+    readable(rule)?;
     let fits = |r: &&Rule| {
         r.family == rule.family
             && r.priority == rule.priority

@@ -43,13 +43,13 @@ pub(super) fn step(w: &mut World<'_>, step: &SysctlStep) -> Result<(), Errno> {
                     let links: Vec<IfName> =
                         w.now.links.iter().filter(|(_, l)| l.addr_gen_mode.is_some()).map(|(n, _)| *n).collect();
                     for l in links {
-                        addr6::set_gen_mode(w, &l, mode);
+                        addr6::write_gen_mode(w, &l, mode);
                     }
                 }
                 "default" => {}
                 which => {
                     if let Ok(l) = IfName::check(which) {
-                        addr6::set_gen_mode(w, &l, mode);
+                        addr6::write_gen_mode(w, &l, mode);
                     }
                 }
             }
@@ -158,7 +158,8 @@ fn disable6(w: &mut World<'_>, which: &str, new: i32) {
             imply(w, &format!("net/ipv6/conf/{link}/disable_ipv6"), new);
         }
         match (before, new != 0) {
-            (false, true) => addr6::disable(w, &link, Ends::LinkDown),
+            // addrconf_ifdown: keep_addr_on_down is for links that go down.
+            (false, true) => addr6::disable(w, &link, Ends::Off),
             (true, false) => {
                 // What IPv6 does when it comes back is asked of the setting: it is written first.
                 if let Some(v) = w.now.sysctls.get_mut(&SysctlKey::conf(Family::Ipv6, &link, "disable_ipv6")) {
@@ -191,9 +192,9 @@ pub(super) fn appear(w: &mut World<'_>, link: &IfName, family: Family) {
     }
 }
 
-/// The settings of a link that goes.
-pub(super) fn vanish(w: &mut World<'_>, link: &IfName) {
-    w.now.sysctls.retain(|k, _| k.as_conf().is_none_or(|(_, l, _)| *link != l));
+/// The settings of a link that goes, or that a family leaves.
+pub(super) fn vanish(w: &mut World<'_>, link: &IfName, only: Option<Family>) {
+    w.now.sysctls.retain(|k, _| k.as_conf().is_none_or(|(f, l, _)| *link != l || only.is_some_and(|o| o != f)));
 }
 
 /// The settings of a link move with its name.
