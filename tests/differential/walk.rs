@@ -223,6 +223,7 @@ fn change(d: &mut Dice, world: &Snapshot) -> LinkChange {
 fn port(d: &mut Dice, world: &Snapshot) -> Step {
     let ports: Vec<_> = world.links.iter().filter(|(_, l)| l.master.is_some()).map(|(n, _)| *n).collect();
     let name = if ports.is_empty() || d.chance(15) { link(d, world) } else { *d.pick(&ports) };
+    let loopback = world.links.get(&name).is_some_and(|l| l.kind == LinkKind::Loopback);
     let port = LinkRef::named(name);
     if d.chance(12) {
         let vid = *d.pick(&[Vid::ONE, Vid::new(10).expect("in range")]);
@@ -245,7 +246,7 @@ fn port(d: &mut Dice, world: &Snapshot) -> Step {
         bpdu_guard: d.maybe(10, |d| d.chance(50)),
         root_block: d.maybe(10, |d| d.chance(50)),
     };
-    Step::Port(PortStep::Set { port, change, up: d.maybe(30, |d| d.chance(70)) })
+    Step::Port(PortStep::Set { port, change, up: d.maybe(30, |d| d.chance(70)).filter(|up| *up || !loopback) })
 }
 
 fn fdb(d: &mut Dice, world: &Snapshot) -> Step {

@@ -8,7 +8,7 @@ use super::fib::{self, Hop};
 use super::{World, addr6};
 use crate::error::Errno;
 use crate::model::IfName;
-use crate::snapshot::{LinkKind, NextHop, Part, Route, RouteKind};
+use crate::snapshot::{Address, LinkKind, NextHop, Part, Route, RouteKind};
 use crate::step::RouteStep;
 
 /// The metric of an IPv6 route that was given none (`IP6_RT_PRIO_USER`).
@@ -201,7 +201,7 @@ fn add6(w: &mut World<'_>, wanted: &Route) -> Result<(), Errno> {
     }
     if let Some(source) = r.source
         && w.knows_all()
-        && !w.now.addresses.iter().any(|a| a.address.ip() == source)
+        && !w.now.addresses.iter().any(|a| is_source6(a, source, &r))
     {
         return Err(Errno::EINVAL);
     }
@@ -211,6 +211,13 @@ fn add6(w: &mut World<'_>, wanted: &Route) -> Result<(), Errno> {
     }
     w.now.routes.insert(r);
     Ok(())
+}
+
+/// `ipv6_chk_addr`: an address of any link; one that holds for its link or host only must be of the route's link.
+fn is_source6(a: &Address, source: IpAddr, r: &Route) -> bool {
+    let narrow = matches!(a.scope, 253 | 254);
+    let through = r.link == Some(a.link) || r.next_hops.iter().any(|h| h.link == Some(a.link));
+    a.address.ip() == source && (!narrow || through)
 }
 
 fn loopback(w: &World<'_>) -> IfName {
