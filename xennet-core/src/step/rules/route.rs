@@ -278,9 +278,24 @@ fn del(w: &mut World<'_>, wanted: &Route) -> Result<(), Errno> {
             w.now.routes.remove(&r);
             Ok(())
         }
+        None if knows_route(w, wanted) && meets_null(w, wanted) => Err(Errno::ENOENT),
         None if knows_route(w, wanted) => Err(Errno::ESRCH),
         None => Ok(()),
     }
+}
+
+/// `__ip6_del_rt`: where there is no default route, the entry that says so (at loopback, of the kernel) is met, and it
+/// cannot be deleted. A table is there while it has routes; the main one always.
+fn meets_null(w: &World<'_>, r: &Route) -> bool {
+    let mut in_table = w.now.routes.iter().filter(|p| p.table == r.table && p.destination.is_ipv6()).peekable();
+    r.destination.is_ipv6()
+        && r.destination.prefix() == 0
+        && r.gateway.is_none()
+        && r.metric == 0
+        && matches!(r.protocol, 0 | 2)
+        && r.link.is_none_or(|l| w.now.links.get(&l).is_some_and(|l| l.kind == LinkKind::Loopback))
+        && (r.table == Route::MAIN || in_table.peek().is_some())
+        && in_table.all(|p| p.destination.prefix() != 0)
 }
 
 fn knows_route(w: &World<'_>, r: &Route) -> bool {
