@@ -24,7 +24,7 @@ pub(super) fn never_cut_off(steps: &[Planned]) -> Result<(), Error> {
         if let Some(route) = asked.into_iter().chain(implied).find(|r| is_default(r)) {
             return Err(Error::new(
                 ErrorKind::WouldCutOff,
-                format!("{}: this step would take the default route away: {}", planned.step.object(), planned.step),
+                format!("a step would cost this domain its route \"{route}\": {}", planned.step),
             )
             .with_object(planned.step.object())
             .with_step(format!("step {} of {}", at + 1, steps.len()))

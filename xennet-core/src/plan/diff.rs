@@ -14,8 +14,8 @@ use crate::error::{Error, ErrorKind};
 use crate::model::IfName;
 use crate::snapshot::{Address, Link, LinkKind, PortState, Route, Snapshot};
 use crate::step::{
-    AddrStep, BridgeChange, LinkChange, LinkRef, LinkStep, NeighStep, NewMaster, PortChange, PortStep, RouteStep,
-    RuleStep, Step, SysctlStep, step,
+    AddrStep, BridgeChange, Implied, LinkChange, LinkRef, LinkStep, NeighStep, NewMaster, PortChange, PortStep,
+    RouteStep, RuleStep, Step, SysctlStep, step,
 };
 
 /// More passes than any chain of consequences that the kernel has needs.
@@ -45,7 +45,11 @@ struct Path {
 
 impl Path {
     fn push(&mut self, s: Step, why: &Reason) -> Result<(), Error> {
-        let effects = step(&mut self.world, &s).map_err(|errno| refused(&s, errno))?;
+        let mut effects = step(&mut self.world, &s).map_err(|errno| refused(&s, errno))?;
+        // Every port is in a VLAN by default; that is no news where nobody filters by VLAN.
+        if !self.world.links.values().filter_map(|l| l.bridge.as_ref()).any(|b| b.vlan_filtering == Some(true)) {
+            effects.implied.retain(|i| !matches!(i, Implied::VlanAppears(..) | Implied::VlanGoes(..)));
+        }
         self.steps.push(Planned { step: s, why: why.clone(), effects });
         Ok(())
     }

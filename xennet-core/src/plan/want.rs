@@ -100,15 +100,21 @@ pub(super) fn scope(intent: &Intent, seen: &Snapshot) -> Scope {
     }
 }
 
-/// A vif and its addresses; its routes only where it can have some, since finding them means reading all of them.
+/// A vif and its addresses; its routes and neighbours only where it can have some, since finding them means reading all.
 fn vif_scope(device: &IfName, seen: &Snapshot) -> Scope {
     let mut scope = Scope::none().with(Part::Link(*device)).with(Part::Addresses(*device));
     if let Some(link) = seen.links.get(device) {
         if let Some(master) = link.master {
             scope.insert(Part::Link(master));
+            // They go when the port leaves; only who knows them can put them back.
+            if seen.links.get(&master).and_then(|l| l.bridge.as_ref()).is_some_and(|b| b.default_pvid.is_some()) {
+                scope.insert(Part::PortVlans(*device));
+            }
         }
         if link.up && (link.master.is_none() || seen.addresses_of(device).next().is_some()) {
+            // Both go when the link goes down.
             scope.insert(Part::Routes(*device));
+            scope.insert(Part::Neighbours(*device));
         }
     }
     scope
@@ -126,6 +132,7 @@ fn attach(a: &Attach, now: &Snapshot) -> Result<(Wanted, Vec<String>), Error> {
     let device = now.links.get(&a.device).ok_or_else(|| {
         Error::new(ErrorKind::LinkNotFound, format!("{}: there is no such link", a.device))
             .with_object(a.device.as_str())
+            .with_state("unchanged, nothing was applied")
             .with_hint(format!(
                 "netback makes {} when domain {} is built; is the domain running (`xl list`), and is its backend this domain?",
                 a.id, a.id.domid
@@ -140,6 +147,7 @@ fn attach(a: &Attach, now: &Snapshot) -> Result<(Wanted, Vec<String>), Error> {
             format!("{}: cannot be renamed to {}, another link has this name", a.device, a.name),
         )
         .with_object(a.name.as_str())
+        .with_state("unchanged, nothing was applied")
         .with_hint(format!(
             "choose another vifname, or remove the link {} (index {}) if nobody uses it",
             a.name, other.index
@@ -162,7 +170,7 @@ fn attach(a: &Attach, now: &Snapshot) -> Result<(Wanted, Vec<String>), Error> {
             target.mtu = target.mtu.or(Some(found.mtu));
             target.master = Some(Some(*bridge));
             target.port.isolated = Some(*isolated);
-            why = Reason::told(format!("{} is to be a port of {bridge}", a.id));
+            why = Reason::told(format!("{} is to be connected", a.id));
             let reason = Reason::fixed("a bridge port has no addresses of its own");
             wanted.addresses.insert(a.name, Wish { items: BTreeSet::new(), exact: true, why: reason });
             if let Some(vlan) = vlan {
@@ -180,12 +188,12 @@ fn attach(a: &Attach, now: &Snapshot) -> Result<(Wanted, Vec<String>), Error> {
         }
         Attachment::Nat { guest, gateway, .. } => {
             target.master = Some(None);
-            why = Reason::told(format!("{} is to be reached by routes of its own, behind this domain's address", a.id));
+            why = Reason::told(format!("{} is to be connected behind this domain's address", a.id));
             routed_objects(&mut wanted, a, guest, gateway, true);
         }
         Attachment::Routed { guest, source, answer_arp } => {
             target.master = Some(None);
-            why = Reason::told(format!("{} is to be reached by routes of its own", a.id));
+            why = Reason::told(format!("{} is to be connected by routes", a.id));
             routed_objects(&mut wanted, a, guest, source, *answer_arp);
         }
     }
@@ -335,6 +343,16 @@ fn detach(d: &Detach, now: &Snapshot) -> Wanted {
 
 fn bridge(b: &BridgeSpec, now: &Snapshot) -> Result<(Wanted, Vec<String>), Error> {
     let hundredths = u32::try_from(b.forward_delay.as_millis() / 10).unwrap_or(u32::MAX);
+    // br_set_forward_delay refuses other delays with ERANGE, and br_stp_start changes them silently.
+    if b.stp && !(200..=3000).contains(&hundredths) {
+        return Err(Error::new(
+            ErrorKind::Invalid,
+            format!("{}: a forward delay of {} ms does not go with spanning tree", b.name, b.forward_delay.as_millis()),
+        )
+        .with_object(b.name.as_str())
+        .with_state("unchanged, nothing was applied")
+        .with_hint("with spanning tree the delay is 2 to 30 seconds; without it any, and 0 is usual"));
+    }
     let target = LinkTarget {
         mac: b.mac,
         mtu: b.mtu.map(|m| m.get()),

@@ -111,7 +111,10 @@ fn link_words(c: &LinkChange) -> Vec<String> {
 }
 
 fn bridge_words(b: &BridgeChange) -> Vec<String> {
-    let seconds = |cs: u32| format!("{}.{:02} s", cs / 100, cs % 100);
+    let seconds = |cs: u32| match cs % 100 {
+        0 => format!("{} s", cs / 100),
+        rest => format!("{}.{rest:02} s", cs / 100),
+    };
     let mut words = Vec::new();
     words.extend(b.stp.map(|on| on_off("spanning tree", on)));
     words.extend(b.forward_delay_cs.map(|t| format!("forward delay {}", seconds(t))));

@@ -1,0 +1,241 @@
+//! The worlds that the cases start from: named, and made of steps on an empty namespace, so that they are as a kernel
+//! would have them.
+
+use xennet_core::backend::Backend as _;
+use xennet_core::backend::fake::Fake;
+use xennet_core::snapshot::{Address, Link, LinkKind, PortVlan, Route};
+use xennet_core::step::{
+    AddrStep, BridgeChange, LinkChange, LinkRef, LinkStep, NewLink, NewMaster, PortStep, RouteStep, Step,
+};
+use xennet_core::{Attach, IfName, Intent, MacAddr, Tagging, Vid, VifId};
+
+pub(crate) fn name(text: &str) -> IfName {
+    text.parse().unwrap()
+}
+
+pub(crate) fn vif5() -> VifId {
+    VifId::from_vif_name("vif5.0").unwrap()
+}
+
+/// The world of this name.
+pub(crate) fn world(which: &str) -> Fake {
+    match which {
+        "host" => host(),
+        "host-without-bridge" => without_bridge(),
+        "vif-gone" => {
+            let mut fake = host();
+            fake.remove_vif(vif5());
+            fake
+        }
+        "vif-up-with-addresses" => {
+            let mut fake = host();
+            up_with_addresses(&mut fake);
+            fake
+        }
+        "vif-with-default-route" => {
+            let mut fake = host();
+            up_with_addresses(&mut fake);
+            run(&mut fake, Step::Route(RouteStep::Del(default_route("eth0", "192.0.2.1"))));
+            run(&mut fake, Step::Route(RouteStep::Add(default_route("vif5.0", "198.51.100.9"))));
+            fake
+        }
+        "vif-port-of-xenbr1" => {
+            let mut fake = host();
+            set(&mut fake, "vif5.0", LinkChange { master: into("xenbr1"), ..up() });
+            fake
+        }
+        "attached" => {
+            let mut fake = host();
+            carry_out(&mut fake, &Intent::Attach(Attach::to_bridge(vif5(), name("xenbr0"))));
+            fake
+        }
+        "attached-as-web0" => {
+            let mut fake = host();
+            let wish = Attach { name: name("web0"), ..Attach::to_bridge(vif5(), name("xenbr0")) };
+            carry_out(&mut fake, &Intent::Attach(wish));
+            fake
+        }
+        "attached-with-nat" => {
+            let mut fake = host();
+            carry_out(&mut fake, &case_intent("nat-v4"));
+            fake
+        }
+        "attached-routed" => {
+            let mut fake = host();
+            carry_out(&mut fake, &case_intent("routed-v4-and-v6"));
+            fake
+        }
+        "attached-in-vlans" => {
+            let mut fake = vlan_aware();
+            carry_out(&mut fake, &case_intent("vlan-trunk"));
+            fake
+        }
+        "name-taken" => {
+            let mut fake = host();
+            fake.add_hardware(name("web0"), plain(MacAddr::new([2, 0, 0, 0, 0, 0x77])));
+            fake
+        }
+        "vlan-aware" => vlan_aware(),
+        "jumbo" => {
+            let mut fake = host();
+            set(&mut fake, "xenbr0", LinkChange { mtu: Some(9000), ..LinkChange::default() });
+            fake
+        }
+        "bridge-follows-ports" => follows_ports(),
+        "attached-follows-ports" => {
+            let mut fake = follows_ports();
+            carry_out(&mut fake, &Intent::Attach(Attach::to_bridge(vif5(), name("xenbr0"))));
+            fake
+        }
+        other => panic!("there is no world \"{other}\""),
+    }
+}
+
+fn case_intent(case: &str) -> Intent {
+    crate::cases::read(case).intent
+}
+
+/// `eth0` with dom0's addresses and default route, and a vif of another domain; no bridge; `vif5.0` as netback makes it.
+fn without_bridge() -> Fake {
+    let mut fake = Fake::empty();
+    fake.add_hardware(name("eth0"), plain(MacAddr::new([0, 0, 0x5e, 0, 0x53, 1])));
+    set(&mut fake, "lo", up());
+    set(&mut fake, "eth0", up());
+    address(&mut fake, "eth0", "192.0.2.2/24");
+    address(&mut fake, "eth0", "2001:db8::2/64");
+    run(&mut fake, Step::Route(RouteStep::Add(default_route("eth0", "192.0.2.1"))));
+    fake.add_vif(vif5());
+    fake
+}
+
+/// The same with two bridges: `xenbr0` without ports, `xenbr1` with another domain's `vif3.0`.
+fn host() -> Fake {
+    let mut fake = without_bridge();
+    bridge(&mut fake, "xenbr0", Some(MacAddr::new([2, 0, 0, 0, 0, 1])));
+    bridge(&mut fake, "xenbr1", Some(MacAddr::new([2, 0, 0, 0, 0, 2])));
+    let other = VifId::from_vif_name("vif3.0").unwrap();
+    fake.add_vif(other);
+    set(&mut fake, "vif3.0", LinkChange { master: into("xenbr1"), ..up() });
+    fake
+}
+
+/// One bridge that filters by VLAN, with the uplink in VLANs 1, 10 and 20.
+fn vlan_aware() -> Fake {
+    let mut fake = Fake::empty();
+    fake.add_hardware(name("eth0"), plain(MacAddr::new([0, 0, 0x5e, 0, 0x53, 1])));
+    set(&mut fake, "lo", up());
+    bridge(&mut fake, "xenbr0", Some(MacAddr::new([0, 0, 0x5e, 0, 0x53, 1])));
+    let filtering = BridgeChange { vlan_filtering: Some(true), ..BridgeChange::default() };
+    set(&mut fake, "xenbr0", LinkChange { bridge: filtering, ..LinkChange::default() });
+    set(&mut fake, "eth0", LinkChange { master: into("xenbr0"), ..up() });
+    for vid in [10, 20] {
+        let vlan = PortVlan { vid: Vid::new(vid).unwrap(), tagging: Tagging::Tagged, pvid: false };
+        run(&mut fake, Step::Port(PortStep::VlanAdd { port: LinkRef::named(name("eth0")), vlan }));
+    }
+    address(&mut fake, "xenbr0", "192.0.2.2/24");
+    run(&mut fake, Step::Route(RouteStep::Add(default_route("xenbr0", "192.0.2.1"))));
+    fake.add_vif(vif5());
+    fake
+}
+
+/// A bridge whose MAC and MTU were never set by hand, with one port.
+fn follows_ports() -> Fake {
+    let mut fake = without_bridge();
+    bridge(&mut fake, "xenbr0", None);
+    fake.add_hardware(name("eth1"), plain(MacAddr::new([0, 0, 0x5e, 0, 0x53, 9])));
+    set(&mut fake, "eth1", LinkChange { master: into("xenbr0"), ..up() });
+    fake
+}
+
+fn up_with_addresses(fake: &mut Fake) {
+    set(fake, "vif5.0", up());
+    address(fake, "vif5.0", "198.51.100.1/24");
+    address(fake, "vif5.0", "198.51.100.2/24");
+    address(fake, "vif5.0", "2001:db8:5::1/64");
+    let far = Route {
+        gateway: Some("198.51.100.9".parse().unwrap()),
+        scope: 0,
+        ..Route::to("203.0.113.0/24".parse().unwrap(), name("vif5.0"))
+    };
+    run(fake, Step::Route(RouteStep::Add(far)));
+}
+
+fn carry_out(fake: &mut Fake, intent: &Intent) {
+    let now = xennet_core::exec::observe_for(intent, fake).unwrap();
+    let plan = xennet_core::plan::plan(intent, &now).unwrap();
+    for planned in plan.steps() {
+        run(fake, planned.step.clone());
+    }
+}
+
+#[track_caller]
+pub(crate) fn run(fake: &mut Fake, step: Step) {
+    if let Err(e) = fake.apply(&step) {
+        panic!("the world cannot be made: {step:?}: {e}");
+    }
+}
+
+#[track_caller]
+fn set(fake: &mut Fake, link: &str, change: LinkChange) {
+    run(fake, Step::Link(LinkStep::Set { link: LinkRef::named(name(link)), change }));
+}
+
+fn up() -> LinkChange {
+    LinkChange { up: Some(true), ..LinkChange::default() }
+}
+
+fn into(bridge: &str) -> Option<NewMaster> {
+    Some(NewMaster::Bridge(LinkRef::named(name(bridge))))
+}
+
+fn bridge(fake: &mut Fake, which: &str, mac: Option<MacAddr>) {
+    let quick = BridgeChange { forward_delay_cs: Some(0), ..BridgeChange::default() };
+    let change = LinkChange { mac, bridge: quick, ..LinkChange::default() };
+    run(fake, Step::Link(LinkStep::Create { name: name(which), kind: NewLink::Bridge, change }));
+    set(fake, which, up());
+}
+
+pub(crate) fn new_address(link: &str, text: &str) -> Address {
+    Address {
+        link: name(link),
+        address: text.parse().unwrap(),
+        peer: None,
+        broadcast: None,
+        scope: 0,
+        label: None,
+        secondary: false,
+        no_prefix_route: false,
+        nodad: false,
+        lifetime: None,
+    }
+}
+
+fn address(fake: &mut Fake, link: &str, text: &str) {
+    run(fake, Step::Addr(AddrStep::Add(new_address(link, text))));
+}
+
+fn default_route(link: &str, gateway: &str) -> Route {
+    let gateway = Some(gateway.parse().unwrap());
+    Route { gateway, scope: 0, ..Route::to("0.0.0.0/0".parse().unwrap(), name(link)) }
+}
+
+/// A network card.
+fn plain(mac: MacAddr) -> Link {
+    Link {
+        index: 0,
+        kind: LinkKind::Plain,
+        mac: Some(mac),
+        mtu: 1500,
+        mtu_range: (68, 9000),
+        up: false,
+        arp: true,
+        multicast: true,
+        master: None,
+        addr_gen_mode: None,
+        alias: None,
+        txqueuelen: 1000,
+        bridge: None,
+        port: None,
+        peer: None,
+    }
+}
