@@ -87,7 +87,8 @@ fn plans_are_as_written_down() {
         if !left.is_empty() {
             wrong.push(format!("{case}: the way back leaves {left:?}\n{back}"));
         }
-        if following(&before) != following(&fake) {
+        // What an administrator sets by hand stays set by hand: the kernel has no way back from that.
+        if !matches!(read.intent, Intent::Bridge(_)) && following(&before) != following(&fake) {
             wrong.push(format!("{case}: after the way back a bridge follows its ports no more, or again\n{back}"));
         }
     }
