@@ -76,14 +76,30 @@ impl Snapshot {
         self.links.iter().filter(move |(_, l)| l.master.as_ref() == Some(bridge))
     }
 
-    /// Leaves out links that the scope does not name (a backend adds masters so that their names are known).
+    /// Leaves out what the scope does not name: links that a backend adds so that masters have names, and what the
+    /// transition function knows to follow from a step.
     pub fn prune(&mut self) {
-        if self.scope.contains(&Part::Network) || self.scope.contains(&Part::Links) {
+        let scope = &self.scope;
+        if scope.contains(&Part::Network) {
             return;
         }
-        let scope = &self.scope;
-        self.links
-            .retain(|name, link| scope.contains(&Part::Link(*name)) || scope.contains(&Part::LinkIndex(link.index)));
+        if !scope.contains(&Part::Links) {
+            self.links.retain(|name, link| {
+                scope.contains(&Part::Link(*name)) || scope.contains(&Part::LinkIndex(link.index))
+            });
+        }
+        self.addresses.retain(|a| scope.contains(&Part::Addresses(a.link)));
+        self.routes.retain(|r| {
+            r.link.is_some_and(|link| scope.contains(&Part::Routes(link)))
+                || (r.table == Route::MAIN && scope.contains(&Part::Route(r.destination)))
+        });
+        self.neighbours.retain(|n| scope.contains(&Part::Neighbours(n.link)));
+        self.fdb.retain(|e| scope.contains(&Part::Fdb(e.link)));
+        self.port_vlans.retain(|port, _| scope.contains(&Part::PortVlans(*port)));
+        self.sysctls.retain(|key, _| scope.contains(&Part::Sysctl(key.clone())));
+        if !scope.contains(&Part::Rules) {
+            self.rules.clear();
+        }
     }
 
     /// Adds what another look at other parts saw.
