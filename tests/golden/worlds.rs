@@ -49,6 +49,17 @@ pub(crate) fn world(which: &str) -> Fake {
             carry_out(&mut fake, &Intent::Attach(Attach::to_bridge(vif5(), name("xenbr0"))));
             fake
         }
+        "bridge-with-ipv6-uplink" => {
+            let mut fake = follows_ports();
+            address(&mut fake, "xenbr0", "2001:db8:9::2/64");
+            run(&mut fake, Step::Route(RouteStep::Add(default_route("xenbr0", "2001:db8:9::1"))));
+            fake
+        }
+        "attached-small" => {
+            let mut fake = host();
+            carry_out(&mut fake, &case_intent("bridge-mtu-without-ipv6"));
+            fake
+        }
         "attached-as-web0" => {
             let mut fake = host();
             let wish = Attach { name: name("web0"), ..Attach::to_bridge(vif5(), name("xenbr0")) };
@@ -215,8 +226,9 @@ fn address(fake: &mut Fake, link: &str, text: &str) {
 }
 
 fn default_route(link: &str, gateway: &str) -> Route {
-    let gateway = Some(gateway.parse().unwrap());
-    Route { gateway, scope: 0, ..Route::to("0.0.0.0/0".parse().unwrap(), name(link)) }
+    let gateway: std::net::IpAddr = gateway.parse().unwrap();
+    let (everything, metric) = if gateway.is_ipv4() { ("0.0.0.0/0", 0) } else { ("::/0", 1024) };
+    Route { gateway: Some(gateway), scope: 0, metric, ..Route::to(everything.parse().unwrap(), name(link)) }
 }
 
 /// A network card.

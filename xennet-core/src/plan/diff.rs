@@ -8,11 +8,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::want::{LinkTarget, LinkWish, Wanted, WantedLink, Wish};
+use super::want::{IPV6_MIN_MTU, LinkTarget, LinkWish, Wanted, WantedLink, Wish};
 use super::{Planned, Reason, refused};
 use crate::error::{Error, ErrorKind};
 use crate::model::IfName;
-use crate::snapshot::{Address, Link, LinkKind, PortState, Route, Snapshot};
+use crate::snapshot::{AddrGenMode, Address, Link, LinkKind, PortState, Route, Snapshot};
 use crate::step::{
     AddrStep, BridgeChange, Implied, LinkChange, LinkRef, LinkStep, NeighStep, NewMaster, PortChange, PortStep,
     RouteStep, RuleStep, Step, SysctlStep, step,
@@ -196,12 +196,18 @@ impl Path {
                 None => NewMaster::None,
             }),
             txqueuelen: target.txqueuelen.filter(|t| *t != link.txqueuelen),
-            // A link without IPv6 makes no addresses of its own either.
-            addr_gen_mode: target.addr_gen_mode.filter(|m| link.addr_gen_mode.is_some_and(|have| have != *m)),
+            // IPv6 leaves a link together with such an MTU, before the kernel comes to this.
+            addr_gen_mode: gen_mode_difference(target, link).filter(|_| target.mtu.unwrap_or(link.mtu) >= IPV6_MIN_MTU),
             bridge: bridge_difference(&target.bridge, link),
         };
         if change != LinkChange::default() {
             at.index = wanted.link.index;
+            self.push(Step::Link(LinkStep::Set { link: at, change }), &wanted.why)?;
+        }
+        // With a larger MTU IPv6 has come back.
+        let (at, link) = self.find(wanted, target)?;
+        if let Some(mode) = gen_mode_difference(target, link) {
+            let change = LinkChange { addr_gen_mode: Some(mode), ..LinkChange::default() };
             self.push(Step::Link(LinkStep::Set { link: at, change }), &wanted.why)?;
         }
         Ok(())
@@ -256,6 +262,11 @@ impl Path {
         }
         Ok(())
     }
+}
+
+/// A link without IPv6 makes no addresses of its own either.
+fn gen_mode_difference(target: &LinkTarget, link: &Link) -> Option<AddrGenMode> {
+    target.addr_gen_mode.filter(|m| link.addr_gen_mode.is_some_and(|have| have != *m))
 }
 
 fn differs<T: PartialEq + Copy>(wanted: Option<T>, have: Option<T>) -> Option<T> {

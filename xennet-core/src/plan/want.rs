@@ -13,6 +13,9 @@ use crate::snapshot::{
 };
 use crate::step::{BridgeChange, LinkRef, NewLink, PortChange};
 
+/// The smallest MTU that IPv6 lives on (`IPV6_MIN_MTU`).
+pub(super) const IPV6_MIN_MTU: u32 = 1280;
+
 /// Wanted objects. What is not mentioned may be as it is.
 #[derive(Default)]
 pub(super) struct Wanted {
@@ -80,6 +83,12 @@ pub(super) fn scope(intent: &Intent, seen: &Snapshot) -> Scope {
             match &a.attachment {
                 Attachment::Bridge { bridge, vlan, .. } => {
                     scope.insert(Part::Link(*bridge));
+                    // The bridge may follow, and IPv6 with all its addresses and routes leaves a link with such an MTU.
+                    let small = |mtu: u32| mtu < IPV6_MIN_MTU;
+                    if a.mtu.is_some_and(|m| small(m.get())) && seen.links.get(bridge).is_some_and(|b| !small(b.mtu)) {
+                        scope.insert(Part::Addresses(*bridge));
+                        scope.insert(Part::Routes(*bridge));
+                    }
                     if vlan.is_some() {
                         scope.insert(Part::PortVlans(a.device));
                     }
