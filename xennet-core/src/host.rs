@@ -385,7 +385,7 @@ impl Host {
                 Ok(Session::Held(Box::new(held)))
             }
             Records::Memory(list) => {
-                Ok(Session::Memory(list.iter().find(|(s, _)| *s == subject).map(|(_, entry)| entry.clone())))
+                Ok(Session::Memory(list.iter().find(|(s, _)| *s == subject).map(|(_, entry)| Box::new(entry.clone()))))
             }
         }
     }
@@ -447,7 +447,7 @@ impl Host {
         match session {
             Session::Held(mut held) => carry_out_in(plan, &mut *self.backend, &mut held.journal(text), what),
             Session::Memory(record) => {
-                let mut journal = MemoryJournal::new(subject, text, record);
+                let mut journal = MemoryJournal::new(subject, text, record.map(|r| *r));
                 let applied = carry_out_in(plan, &mut *self.backend, &mut journal, what)?;
                 self.records.replace(subject, journal.into_record());
                 Ok(applied)
@@ -642,14 +642,14 @@ impl Records {
 /// One operation on a subject, from the lock to its end.
 enum Session {
     Held(Box<Held>),
-    Memory(Option<Entry>),
+    Memory(Option<Box<Entry>>),
 }
 
 impl Session {
     fn record(&self) -> Option<&Entry> {
         match self {
             Session::Held(held) => held.record(),
-            Session::Memory(record) => record.as_ref(),
+            Session::Memory(record) => record.as_deref(),
         }
     }
 }
