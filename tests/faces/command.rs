@@ -29,9 +29,14 @@ impl Run {
     }
 }
 
+/// The command: the one that was built with this test, or where `tests/as-user` put it.
+pub(crate) fn program() -> std::ffi::OsString {
+    std::env::var_os("XENNET_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_xennet").into())
+}
+
 /// The command, without the variables of the environment that change what it does.
 pub(crate) fn xennet() -> Command {
-    bare(env!("CARGO_BIN_EXE_xennet"))
+    bare(program())
 }
 
 fn bare(program: impl AsRef<std::ffi::OsStr>) -> Command {

@@ -7,3 +7,4 @@ mod demo;
 mod describe;
 mod host;
 mod parse;
+mod readme;

@@ -1,4 +1,60 @@
 //! The networking of a Xen host as a library.
+//!
+//! On a Xen host dom0 connects every guest (domU) to the world: netback makes a link `vif<domid>.<devid>` for each of a
+//! guest's interfaces, and somebody has to make it a port of a bridge, or route to it. That somebody has been shell
+//! scripts. This crate does it as a library: it plans, shows, applies, verifies and undoes.
+//!
+//! # One complete example
+//!
+//! ```
+//! use xennet_core::{BridgeSpec, DevId, DomId, Host, VifSpec};
+//!
+//! // A rehearsal in memory; `Host::netlink()` is the same on the real kernel.
+//! let mut host = Host::fake();
+//! host.ensure_bridge(&BridgeSpec::new("br-dmz".parse()?))?;
+//!
+//! let domid = DomId::new(5)?;
+//! let vif: VifSpec = "mac=00:16:3e:01:02:03,bridge=br-dmz,isolated".parse()?;
+//!
+//! let plan = host.plan_attach(domid, &vif)?; // nothing happens
+//! assert_eq!(plan.steps().len(), 2);
+//! println!("{plan}"); // one line a step, with its reason
+//!
+//! host.attach(domid, &vif)?; // verified, or restored and told
+//! assert!(host.plan_attach(domid, &vif)?.is_empty()); // a second call changes nothing
+//!
+//! let typo = host.attach(domid, &"bridge=br-dzm".parse()?).unwrap_err();
+//! assert_eq!(typo.kind(), xennet_core::ErrorKind::BridgeNotFound);
+//! assert_eq!(typo.hint(), Some("bridges here: br-dmz, xenbr0"));
+//!
+//! host.detach(domid, DevId::FIRST)?;
+//! # Ok::<(), xennet_core::Error>(())
+//! ```
+//!
+//! # Six words
+//!
+//! * **Intent** ([`Intent`]): what somebody wants.
+//! * **Snapshot** ([`snapshot::Snapshot`]): what was observed.
+//! * **Scope** ([`snapshot::Scope`]): which part of the system.
+//! * **Step** ([`step::Step`]): one change, a value that can be printed, stored, compared and refused.
+//! * **Effect** ([`step::Effects`]): what a step changes besides what it asks for.
+//! * **Plan** ([`plan::Plan`]): checked steps from a snapshot to an intent.
+//!
+//! # Modules, from the bottom up
+//!
+//! * [`model`]: values that are always valid; re-exported here.
+//! * [`config`]: text in, values out, every error with its position.
+//! * [`snapshot`], [`step`]: what is, and what a change is. [`step::step`] is the transition function: what the Linux
+//!   kernel would do with a step.
+//! * [`plan`]: from an intent and a snapshot to a plan, and back to an earlier snapshot.
+//! * [`backend`]: observe, and apply one step; on the kernel ([`backend::netlink`], feature `netlink`, on by default) or
+//!   in memory ([`backend::fake`]).
+//! * [`exec`]: apply, verify, restore; the journal that survives a crash.
+//! * [`Host`]: the front door.
+//!
+//! # Features
+//!
+//! * `netlink` (default): the backend of the real kernel.
 
 pub mod backend;
 pub mod config;

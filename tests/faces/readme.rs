@@ -1,0 +1,46 @@
+//! The README's transcript works as typed.
+
+use std::path::Path;
+use std::process::Command;
+
+/// The lines of the first `console` block.
+fn transcript(readme: &str) -> (usize, Vec<&str>) {
+    let start = readme.find("```console\n").expect("the README has a transcript") + "```console\n".len();
+    let end = start + readme[start..].find("\n```").expect("the transcript ends");
+    (start, readme[start..end].lines().collect())
+}
+
+/// Types the commands in one shell each and compares; `XENNET_BLESS=1` writes what they print into the README.
+#[test]
+fn the_transcript_is_what_the_commands_print() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
+    let Ok(readme) = std::fs::read_to_string(&path) else {
+        assert!(std::env::var_os("XENNET_BIN").is_some(), "{} cannot be read", path.display());
+        eprintln!("skipped: the sources are not here");
+        return;
+    };
+    let (start, lines) = transcript(&readme);
+    let state = xennet_tests::StateDir::new();
+    let program = super::command::program();
+    let place = Path::new(&program).parent().unwrap();
+    let path_variable = format!("{}:{}", place.display(), std::env::var("PATH").unwrap_or_default());
+    let mut printed = String::new();
+    for line in lines.iter().filter_map(|l| l.strip_prefix("$ ")) {
+        printed.push_str(&format!("$ {line}\n"));
+        // Building it and finding it is what the test program has done already.
+        if line.starts_with("cargo ") || line.starts_with("export ") {
+            continue;
+        }
+        assert!(line.starts_with("xennet --backend fake "), "the README types something else: {line}");
+        let mut shell = Command::new("sh");
+        shell.arg("-c").arg(format!("{line} 2>&1")).env("PATH", &path_variable).env("XENNET_STATE_DIR", state.path());
+        printed.push_str(&String::from_utf8(shell.output().unwrap().stdout).unwrap());
+    }
+    let written = lines.join("\n") + "\n";
+    if std::env::var_os("XENNET_BLESS").is_some() {
+        let new = format!("{}{}{}", &readme[..start], printed, &readme[start + written.len()..]);
+        std::fs::write(&path, new).unwrap();
+    } else {
+        assert_eq!(written, printed, "XENNET_BLESS=1 rewrites it");
+    }
+}
