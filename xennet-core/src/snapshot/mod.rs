@@ -10,6 +10,7 @@ mod nft;
 mod object;
 mod render;
 mod scope;
+mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -15,7 +15,6 @@
 mod defaults;
 mod fault;
 mod kept;
-mod view;
 
 use ipnetwork::IpNetwork;
 
@@ -326,7 +325,7 @@ impl Backend for Fake {
                 self.vif_appears(name);
             }
         }
-        Ok(view::observe(&self.world, scope))
+        Ok(self.world.seen(scope))
     }
 
     fn apply(&mut self, step: &Step) -> Result<(), BackendError> {

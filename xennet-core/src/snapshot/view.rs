@@ -1,21 +1,26 @@
 //! What of a world an observer sees who names a scope: exactly what the kernel's backend would bring.
 
+use super::{Hidden, Link, NftTableId, Part, Route, Scope, Snapshot, SysctlKey};
 use crate::model::IfName;
-use crate::snapshot::{Hidden, Link, NftTableId, Part, Route, Scope, Snapshot, SysctlKey};
 
-/// The part of `world` that `scope` names.
-pub(super) fn observe(world: &Snapshot, scope: &Scope) -> Snapshot {
-    let mut seen = Snapshot::empty(scope.clone());
-    for part in scope.parts() {
-        look(world, part, &mut seen);
+impl Snapshot {
+    /// What an observer sees of this world who names a scope: the parts in it, and the masters of links in it.
+    ///
+    /// The world must know these parts; one that it does not know looks empty.
+    #[must_use]
+    pub fn seen(&self, scope: &Scope) -> Snapshot {
+        let mut seen = Snapshot::empty(scope.clone());
+        for part in scope.parts() {
+            look(self, part, &mut seen);
+        }
+        for bridge in seen.links.values_mut().filter_map(|l| l.bridge.as_mut()) {
+            // No listing tells these.
+            bridge.mac_fixed = None;
+            bridge.mtu_fixed = None;
+        }
+        seen.hidden = Hidden::default();
+        seen
     }
-    for bridge in seen.links.values_mut().filter_map(|l| l.bridge.as_mut()) {
-        // No listing tells these.
-        bridge.mac_fixed = None;
-        bridge.mtu_fixed = None;
-    }
-    seen.hidden = Hidden::default();
-    seen
 }
 
 fn look(world: &Snapshot, part: &Part, seen: &mut Snapshot) {
