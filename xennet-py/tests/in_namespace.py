@@ -79,6 +79,8 @@ def attach_and_back(state_dir):
     assert host.attach(5, "bridge=xenbr0").steps > 0
     assert other.detach(5).steps > 0
     assert bridge_of(host, "vif5.0") is None
+    assert host.undo().steps > 0
+    assert bridge_of(host, "vif5.0") == "xenbr0"
     assert host.recover() == []
 
 

@@ -54,6 +54,10 @@ def test_a_vif_is_detached(host):
     assert host.detach(5).steps == len(plan) > 0
     assert host.detach(5).steps == 0
     assert host.show()["vifs"] == []
+    host.attach(5, "bridge=xenbr0")
+    host.detach(5)
+    assert host.undo("vif5.0").steps > 0
+    assert [v["vif"] for v in host.show()["vifs"]] == ["vif5.0"]
 
 
 def test_a_plan_is_a_value_and_a_document(host):
