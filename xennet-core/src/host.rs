@@ -43,6 +43,15 @@ enum Records {
     Memory(Vec<(Subject, Entry)>),
 }
 
+/// Where a vif's link is now.
+struct Present {
+    name: IfName,
+    /// The record's, if the record is still about this link.
+    index: Option<u32>,
+    /// The bridge that we put it on.
+    bridge: Option<IfName>,
+}
+
 /// What recovery did with one interrupted operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -54,15 +63,18 @@ pub enum Recovered {
         /// How many steps it took.
         steps: usize,
     },
+    /// The vif has gone meanwhile (its domain ended), and the operation with it.
+    Gone,
 }
 
 impl Recovered {
     /// The document for what became of a subject: `{"subject": "vif5.0", "outcome": "restored", "steps": 2}`; `outcome` is
-    /// "finished" or "restored", `steps` how many it took now.
+    /// "finished", "restored" or "gone", `steps` how many it took now.
     pub fn to_json(self, subject: Subject) -> serde_json::Value {
         let (outcome, steps) = match self {
             Recovered::Finished => ("finished", 0),
             Recovered::Restored { steps } => ("restored", steps),
+            Recovered::Gone => ("gone", 0),
         };
         serde_json::json!({ "subject": subject.to_string(), "outcome": outcome, "steps": steps })
     }
@@ -74,6 +86,7 @@ impl fmt::Display for Recovered {
             Recovered::Finished => f.write_str("finished: the wanted state had been reached"),
             Recovered::Restored { steps: 0 } => f.write_str("nothing had been changed yet"),
             Recovered::Restored { steps } => write!(f, "restored: {steps} steps undone"),
+            Recovered::Gone => f.write_str("nothing to restore: the vif has gone"),
         }
     }
 }
@@ -405,6 +418,10 @@ impl Host {
                 held.journal(None).abandon()?;
                 Ok(Some(Recovered::Restored { steps: steps_undone }))
             }
+            _ if self.vif_has_gone(subject, &entry)? => {
+                held.journal(None).abandon()?;
+                Ok(Some(Recovered::Gone))
+            }
             incomplete => Err(Error::new(
                 ErrorKind::Interrupted,
                 format!("{subject}: an interrupted operation can be neither finished nor undone"),
@@ -413,6 +430,17 @@ impl Host {
             .with_state(incomplete.to_string())
             .with_hint(format!("put it right by hand, then remove the file {subject}.journal of the state directory"))),
         }
+    }
+
+    /// Whether the link that an operation was about is no more. Only its maker can make it again, so there is nothing left
+    /// to finish or to undo, and the next domain's operations must not wait for it.
+    fn vif_has_gone(&mut self, subject: Subject, entry: &Entry) -> Result<bool, Error> {
+        let Subject::Vif(_) = subject else { return Ok(false) };
+        let Some((_, link)) = entry.before.links.iter().find(|(_, l)| l.kind != LinkKind::Bridge) else {
+            return Ok(true);
+        };
+        let seen = self.look(&Scope::none().with(Part::LinkIndex(link.index)))?;
+        Ok(seen.link_by_index(link.index).is_none())
     }
 
     fn look(&mut self, scope: &Scope) -> Result<Snapshot, Error> {
@@ -498,14 +526,14 @@ impl Host {
         if !vif.ip.is_empty() {
             notes.push("ip= is kept in the record; it does not filter what the guest sends".to_owned());
         }
-        let (device, recorded_bridge) = self.present_device(id, record)?;
+        let present = self.present_device(id, record)?;
         Ok((
             Intent::Attach(Attach {
                 id,
-                device,
+                device: present.name,
                 name: vif.vifname.unwrap_or(id.vif_name()),
                 mtu: vif.mtu,
-                recorded_bridge,
+                recorded_bridge: present.bridge,
                 attachment: Attachment::Bridge { bridge, vlan: vif.vlan.clone(), isolated: vif.isolated },
             }),
             notes,
@@ -513,26 +541,32 @@ impl Host {
     }
 
     fn detach_intent(&mut self, id: VifId, record: Option<&Entry>) -> Result<Intent, Error> {
-        let (device, _) = self.present_device(id, record)?;
-        let index = record.and_then(Entry::owned_link).map(|(index, _)| index);
-        Ok(Intent::Detach(Detach { id, device, index }))
+        let present = self.present_device(id, record)?;
+        Ok(Intent::Detach(Detach { id, device: present.name, index: present.index }))
     }
 
-    /// What the vif's link is called now, and the bridge that we put it on. A link keeps its index when it is renamed, so
-    /// the record's index finds it under any name, and never finds another domain's link that took the name.
-    fn present_device(&mut self, id: VifId, record: Option<&Entry>) -> Result<(IfName, Option<IfName>), Error> {
-        let Some(entry) = record else { return Ok((id.vif_name(), None)) };
-        let Some((index, name)) = entry.owned_link() else { return Ok((id.vif_name(), None)) };
+    /// Where the vif's link is now. A link keeps its index when it is renamed, so the record's index finds it under any
+    /// name, and never finds another domain's link that took the name.
+    ///
+    /// Where the record's link is no more, the record is of an earlier life of the vif: netback's name decides, which by
+    /// construction is this very vif's.
+    fn present_device(&mut self, id: VifId, record: Option<&Entry>) -> Result<Present, Error> {
+        let as_made = Present { name: id.vif_name(), index: None, bridge: None };
+        let Some((index, name, goal)) = record.and_then(|e| e.owned_link().map(|(i, n)| (i, n, &e.goal))) else {
+            return Ok(as_made);
+        };
         let seen = self.look(&Scope::none().with(Part::LinkIndex(index)))?;
-        let recorded_bridge = match &entry.goal {
+        let bridge = match goal {
             Goal::Intent(Intent::Attach(Attach { attachment: Attachment::Bridge { bridge, .. }, .. })) => Some(*bridge),
             _ => None,
         };
         Ok(match seen.link_by_index(index) {
-            Some((present, _)) if *present == name || *present == id.vif_name() => (*present, recorded_bridge),
+            Some((present, _)) if *present == name || *present == id.vif_name() => {
+                Present { name: *present, index: Some(index), bridge }
+            }
             // Gone, or the index belongs to a link that we know nothing of (indexes are not given out again soon, but the
             // state directory may be older than the kernel).
-            _ => (id.vif_name(), None),
+            _ => as_made,
         })
     }
 

@@ -15,7 +15,7 @@ use crate::backend::{Backend, BackendError, Capabilities};
 use crate::error::{Errno, Error, ErrorKind};
 use crate::model::Intent;
 use crate::plan::{self, Goal, Plan};
-use crate::snapshot::{Change, Scope, Snapshot};
+use crate::snapshot::{Change, Scope, Snapshot, SysctlKey};
 use crate::step::Step;
 
 pub use journal::{Entry, Journal, MemoryJournal, Subject};
@@ -97,9 +97,9 @@ pub enum Recovery {
         /// How many steps it took.
         steps_undone: usize,
     },
-    /// Not as before.
+    /// Not as before, or not known.
     Incomplete {
-        /// What differs from before.
+        /// What differs from before. Empty if reading the state back failed.
         left: Vec<Change>,
         /// What went wrong on the way back.
         errors: Vec<BackendError>,
@@ -113,7 +113,7 @@ impl fmt::Display for Recovery {
             Recovery::Restored { steps_undone: 1 } => f.write_str("restored, 1 step undone"),
             Recovery::Restored { steps_undone } => write!(f, "restored, {steps_undone} steps undone"),
             Recovery::Incomplete { left, errors } => {
-                f.write_str("not restored")?;
+                f.write_str(if left.is_empty() { "not known, reading it back failed" } else { "not restored" })?;
                 let mut sep = ": left ";
                 for change in left {
                     write!(f, "{sep}{change}")?;
@@ -158,6 +158,11 @@ pub fn apply(
     let of = plan.steps().len();
     for (at, planned) in plan.steps().iter().enumerate() {
         if let Err(cause) = on.apply(&planned.step) {
+            // It may be as wanted all the same: a vif that is to be detached and is gone, an answer that was lost.
+            if let Ok(after) = verify(plan.goal(), on) {
+                let _ = journal.commit();
+                return Ok(Applied { steps: at, after, notes: plan.notes().to_vec() });
+            }
             let recovery = go_back(plan.before(), on);
             settle(journal, &recovery);
             return Err(ApplyError::Failed {
@@ -253,22 +258,31 @@ pub(crate) fn verify(goal: &Goal, on: &mut dyn Backend) -> Result<Snapshot, Vec<
     }
 }
 
-/// The way back to an observed state: look, plan, apply; again if something else got in between.
+/// How often the way back is looked for: something else may get in between, and a listing may be interrupted.
+const TRIES: usize = 4;
+
+/// The way back to an observed state: look, plan, apply; again if something else got in between. The last thing is a look,
+/// so that what is told is what is so.
 pub(crate) fn go_back(before: &Snapshot, on: &mut dyn Backend) -> Recovery {
     let mut errors = Vec::new();
     let mut undone = 0;
     let mut left = Vec::new();
-    for _ in 0..3 {
+    for tries_left in (0..=TRIES).rev() {
         let now = match observe(&before.scope, on) {
             Ok(now) => now,
             Err(e) => {
                 errors.push(e);
+                // What was seen before the last steps is not so any more.
+                left.clear();
                 continue;
             }
         };
         left = before.changes(&now);
         if left.is_empty() {
             return Recovery::Restored { steps_undone: undone };
+        }
+        if tries_left == 0 {
+            break;
         }
         let way = match plan::restore(before, &now) {
             Ok(way) => way,
@@ -299,8 +313,16 @@ fn kind_of(cause: &BackendError) -> ErrorKind {
         Errno::EPERM | Errno::EACCES => ErrorKind::Denied,
         Errno::EROFS => ErrorKind::ReadOnly,
         Errno::ENODEV => ErrorKind::LinkNotFound,
+        // The settings of a link go with it.
+        Errno::ENOENT if link_of_setting(cause).is_some() => ErrorKind::LinkNotFound,
         _ => ErrorKind::Kernel,
     }
+}
+
+/// The link whose setting was refused.
+fn link_of_setting(cause: &BackendError) -> Option<String> {
+    let key: SysctlKey = cause.object.parse().ok()?;
+    key.as_conf().map(|(_, link, _)| link.to_owned()).filter(|link| link != "all" && link != "default")
 }
 
 fn hint_for(kind: ErrorKind, cause: &BackendError) -> Option<String> {
@@ -312,7 +334,8 @@ fn hint_for(kind: ErrorKind, cause: &BackendError) -> Option<String> {
             "/proc/sys is mounted read-only here (a container?): remount it writable, or run xennet on the host".into(),
         ),
         (ErrorKind::LinkNotFound, _) => {
-            Some(format!("{} went away meanwhile; is the domain still running?", cause.object))
+            let link = link_of_setting(cause).unwrap_or_else(|| cause.object.clone());
+            Some(format!("{link} went away meanwhile; is the domain still running?"))
         }
         (_, Errno::EXFULL) => Some("a bridge of the Linux kernel holds 1023 ports: use a second bridge".into()),
         _ => None,

@@ -30,11 +30,16 @@ fn wanted(target: &Snapshot, now: &Snapshot) -> Wanted {
     // must be made again is made before anything else.)
     let mut links: Vec<(&IfName, &Link)> = target.links.iter().collect();
     links.sort_by_key(|(_, link)| link.kind == LinkKind::Bridge);
+    // Without a port that is gone for good they are what they are: setting them by hand would fix what followed the port.
+    let port_is_gone = links.iter().any(|(_, l)| l.kind != LinkKind::Bridge && now.link_by_index(l.index).is_none());
     for (name, link) in links {
         let present = now.link_by_index(link.index).or_else(|| {
             now.links.get_key_value(name).filter(|(_, l)| l.kind == link.kind && link.kind == LinkKind::Bridge)
         });
         let wish = match (present, &link.kind) {
+            (Some(_), LinkKind::Bridge) if port_is_gone => {
+                LinkWish::Be(LinkTarget { mac: None, mtu: None, ..exactly(name, link) })
+            }
             (Some(_), _) => LinkWish::Be(exactly(name, link)),
             (None, LinkKind::Bridge) => LinkWish::Exist(NewLink::Bridge, exactly(name, link)),
             // Only whoever made it can make it again.
@@ -76,7 +81,10 @@ fn wanted(target: &Snapshot, now: &Snapshot) -> Wanted {
             }
             Part::Rules => wanted.rules = Some(exact(target.rules.iter().cloned())),
             Part::Sysctl(key) => {
-                if let Some(value) = target.sysctls.get(key) {
+                // The settings of a link go with it.
+                let link = key.as_conf().map(|(_, link, _)| link).filter(|l| !["all", "default"].contains(l));
+                let there = link.and_then(|l| IfName::check(l).ok()).is_none_or(|l| there(&l));
+                if let Some(value) = target.sysctls.get(key).filter(|_| there) {
                     wanted.sysctls.insert(key.clone(), (value.clone(), WHY));
                 }
             }

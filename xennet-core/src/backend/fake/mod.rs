@@ -226,9 +226,14 @@ impl Fake {
     ///
     /// No step does this: the kernel refuses to delete a vif, which has no `dellink` operation, with `EOPNOTSUPP`.
     pub fn remove_vif(&mut self, id: VifId) {
-        let name = id.vif_name();
-        if self.world.links.contains_key(&name) {
-            step::vanish(&mut self.world, &name);
+        self.remove_hardware(&id.vif_name());
+    }
+
+    /// A link goes that no step removes, with all that hangs on it: hardware that is pulled out, or a vif that was renamed.
+    /// Nothing happens if there is none.
+    pub fn remove_hardware(&mut self, name: &IfName) {
+        if self.world.links.contains_key(name) {
+            step::vanish(&mut self.world, name);
         }
     }
 
