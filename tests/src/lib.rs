@@ -10,9 +10,11 @@
 //! ```
 
 mod netns;
+mod shared;
 mod state;
 
 pub use netns::in_netns;
+pub use shared::Shared;
 pub use state::StateDir;
 pub use xennet_cli::sandbox::namespace::NetNs;
 pub use xennet_cli::sandbox::{Guest, GuestSpec, World};

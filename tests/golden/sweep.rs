@@ -1,0 +1,380 @@
+//! The fault sweep: every golden plan, every step, every fault. Afterwards the world is the one before or the one after,
+//! exactly, or the error lists exactly what differs; and what a crash left open is closed by the next run.
+
+use std::time::Duration;
+
+use xennet_core::backend::Backend as _;
+use xennet_core::backend::fake::{Fake, Fault};
+use xennet_core::exec::{self, ApplyError, Freshness, Recovery, observe_for};
+use xennet_core::plan::{self, Plan};
+use xennet_core::snapshot::{Change, Scope, Snapshot};
+use xennet_core::step::{AddrStep, LinkChange, LinkRef, LinkStep, NewLink, NewMaster, Step};
+use xennet_core::{Errno, Host, IfName, Intent, MacAddr};
+use xennet_tests::{Shared, StateDir};
+
+use crate::worlds::{self, name, new_address, vif5};
+use crate::{cases, subject};
+
+/// One case, planned.
+struct Trial {
+    case: String,
+    intent: Intent,
+    plan: Plan,
+    before: Fake,
+    after: Fake,
+}
+
+fn trials() -> Vec<Trial> {
+    let mut trials = Vec::new();
+    for (case, read) in cases::all() {
+        let before = worlds::world(&read.world);
+        let mut after = before.clone();
+        let now = observe_for(&read.intent, &mut after).unwrap();
+        let Ok(plan) = plan::plan(&read.intent, &now) else { continue };
+        for planned in plan.steps() {
+            after.apply(&planned.step).unwrap();
+        }
+        if !plan.is_empty() {
+            trials.push(Trial { case, intent: read.intent, plan, before, after });
+        }
+    }
+    assert!(trials.len() > 20);
+    trials
+}
+
+fn differs(a: &Fake, b: &Fake) -> Vec<Change> {
+    a.world().changes(b.world())
+}
+
+/// Carries a plan out with a journal in a directory, which is let go of as when the process ends.
+fn carry_out(
+    plan: &Plan,
+    intent: &Intent,
+    on: &Shared,
+    dir: &StateDir,
+    freshness: Freshness,
+) -> Result<(), ApplyError> {
+    let place = exec::StateDir::at(dir.path());
+    let mut held = place.hold(subject(intent), Duration::from_secs(5)).unwrap();
+    exec::apply(plan, &mut on.clone(), &mut held.journal(None), freshness).map(|_| ())
+}
+
+fn host(on: &Shared, dir: &StateDir) -> Host {
+    Host::with_backend(Box::new(on.clone())).with_state_dir(exec::StateDir::at(dir.path()))
+}
+
+fn is_open(dir: &StateDir) -> bool {
+    !exec::StateDir::at(dir.path()).interrupted().unwrap().is_empty()
+}
+
+fn recovery(e: &ApplyError) -> Option<&Recovery> {
+    match e {
+        ApplyError::Failed { recovery, .. } | ApplyError::NotVerified { recovery, .. } => Some(recovery),
+        _ => None,
+    }
+}
+
+/// Everything that goes wrong on our own side of a step.
+fn faults(steps: usize) -> Vec<Fault> {
+    let errnos =
+        [Errno::EPERM, Errno::EBUSY, Errno::ENODEV, Errno::EINVAL, Errno::EEXIST, Errno::EROFS, Errno::ENOBUFS];
+    let mut all = Vec::new();
+    for step in 0..steps {
+        all.extend(errnos.map(|errno| Fault::FailAt { step, errno }));
+        all.extend([Fault::HalfApply { step }, Fault::LieOnce { step }]);
+    }
+    all
+}
+
+#[test]
+fn before_or_after_whatever_fails() {
+    let (mut cases, mut steps, mut runs, mut oks, mut lies) = (0, 0, 0, 0, 0);
+    for t in trials() {
+        cases += 1;
+        steps += t.plan.steps().len();
+        for fault in faults(t.plan.steps().len()) {
+            runs += 1;
+            let dir = StateDir::new();
+            let on = Shared::new(t.before.clone().with_faults([fault.clone()]));
+            let result = carry_out(&t.plan, &t.intent, &on, &dir, Freshness::JustObserved);
+            let what = format!("{}: {fault}", t.case);
+            let now = on.fake();
+            match &result {
+                Ok(()) => {
+                    assert_eq!(differs(&t.after, &now), [], "{what}: success");
+                    oks += 1;
+                }
+                Err(e) => {
+                    let restored = matches!(recovery(e), Some(Recovery::Restored { .. }));
+                    assert!(restored, "{what}: {}", e.clone().into_error("cannot").report());
+                    assert_eq!(differs(&t.before, &now), [], "{what}: restored, it said");
+                    lies += usize::from(matches!(e, ApplyError::NotVerified { .. }));
+                }
+            }
+            assert!(!is_open(&dir), "{what}: the journal is closed");
+        }
+    }
+    println!(
+        "failures: {cases} plans, {steps} steps, {runs} runs; {oks} came through, {lies} were seen at the verification"
+    );
+    assert!(runs > 400 && lies > 10);
+}
+
+/// A failure on the way back, too: then nothing is claimed that is not so, and the next run puts it right.
+#[test]
+fn two_failures_are_not_hidden() {
+    let (mut runs, mut incomplete) = (0, 0);
+    for t in trials() {
+        let steps = t.plan.steps().len();
+        for first in 0..steps {
+            for second in first + 1..first + 4 {
+                let faults = [Fault::HalfApply { step: first }, Fault::FailAt { step: second, errno: Errno::ENOMEM }];
+                // More refusals exhaust the patience of the way back.
+                let more = (second + 1..second + 4).map(|step| Fault::FailAt { step, errno: Errno::ENOMEM });
+                runs += 1;
+                let dir = StateDir::new();
+                let on = Shared::new(t.before.clone().with_faults(faults.into_iter().chain(more)));
+                let what = format!("{}: step {first}, then {second}", t.case);
+                let Err(e) = carry_out(&t.plan, &t.intent, &on, &dir, Freshness::JustObserved) else {
+                    // It was the last step, and all of it had happened.
+                    assert_eq!(differs(&t.after, &on.fake()), [], "{what}");
+                    continue;
+                };
+                match recovery(&e) {
+                    Some(Recovery::Restored { .. }) => {
+                        assert_eq!(differs(&t.before, &on.fake()), [], "{what}");
+                        assert!(!is_open(&dir), "{what}");
+                    }
+                    Some(Recovery::Incomplete { left, errors }) => {
+                        incomplete += 1;
+                        assert!(!errors.is_empty(), "{what}: it says why");
+                        assert_eq!(*left, scoped(&t.plan, &on), "{what}: the difference is listed");
+                        assert!(is_open(&dir), "{what}: somebody has to come back to it");
+                        on.change(|fake| fake.set_faults([]));
+                        host(&on, &dir).recover().unwrap();
+                        assert_eq!(differs(&t.before, &on.fake()), [], "{what}: recovered");
+                        assert!(!is_open(&dir), "{what}");
+                    }
+                    None => panic!("{what}: {e:?}"),
+                }
+            }
+        }
+    }
+    println!("two failures: {runs} runs, {incomplete} incomplete ways back, all told and recovered");
+    assert!(incomplete > 20);
+}
+
+/// What differs from before, as far as the plan looked.
+fn scoped(plan: &Plan, on: &Shared) -> Vec<Change> {
+    let mut fake = on.fake();
+    fake.set_faults([]);
+    let mut now = fake.observe(plan.scope()).unwrap();
+    now.prune();
+    plan.before().changes(&now)
+}
+
+#[test]
+fn a_crash_is_recovered_and_so_is_a_crash_of_the_recovery() {
+    let (mut runs, mut befores, mut afters) = (0, 0, 0);
+    for t in trials() {
+        let steps = t.plan.steps().len();
+        // -1: after the journal was written, before the first step.
+        for at in -1..steps.cast_signed() {
+            for again in 0..4_usize {
+                runs += 1;
+                let what = format!("{}: killed after step {at}, and again after {again}", t.case);
+                let dir = StateDir::new();
+                let on = Shared::new(t.before.clone());
+                match usize::try_from(at) {
+                    Ok(step) => {
+                        on.change(|fake| fake.set_faults([Fault::CrashAfter { step }]));
+                        carry_out(&t.plan, &t.intent, &on, &dir, Freshness::JustObserved).unwrap_err();
+                    }
+                    Err(_) => {
+                        let place = exec::StateDir::at(dir.path());
+                        let mut held = place.hold(subject(&t.intent), Duration::from_secs(5)).unwrap();
+                        exec::Journal::begin(&mut held.journal(None), &t.plan).unwrap();
+                    }
+                }
+                assert!(is_open(&dir), "{what}");
+                on.change(|fake| fake.set_faults([Fault::CrashAfter { step: again }]));
+                if host(&on, &dir).recover().is_err() {
+                    on.change(|fake| fake.set_faults([]));
+                    host(&on, &dir).recover().unwrap_or_else(|e| panic!("{what}: {}", e.report()));
+                }
+                assert!(!is_open(&dir), "{what}");
+                on.change(|fake| fake.set_faults([]));
+                let now = on.fake();
+                let (b, a) = (differs(&t.before, &now), differs(&t.after, &now));
+                assert!(b.is_empty() || a.is_empty(), "{what}: from before {b:?}\nfrom after {a:?}");
+                befores += usize::from(b.is_empty());
+                afters += usize::from(a.is_empty());
+                assert_eq!(host(&on, &dir).recover().unwrap(), [], "{what}: once is enough");
+            }
+        }
+    }
+    println!("crashes: {runs} runs; before {befores}, after {afters}");
+    assert!(befores > 50 && afters > 20);
+}
+
+#[test]
+fn interrupted_listings_are_no_success_and_no_lie() {
+    let mut runs = 0;
+    for t in trials() {
+        for (times, freshness) in (1..8).flat_map(|n| [(n, Freshness::Check), (n, Freshness::JustObserved)]) {
+            runs += 1;
+            let what = format!("{}: {times} listings, {freshness:?}", t.case);
+            let dir = StateDir::new();
+            let on = Shared::new(t.before.clone().with_faults([Fault::DumpInterrupted { times }]));
+            let e = carry_out(&t.plan, &t.intent, &on, &dir, freshness).unwrap_err();
+            match (&e, recovery(&e)) {
+                (ApplyError::Observe(_), _) => {
+                    assert_eq!(freshness, Freshness::Check, "{what}");
+                    assert_eq!(differs(&t.before, &on.fake()), [], "{what}");
+                }
+                (_, Some(Recovery::Restored { .. })) => assert_eq!(differs(&t.before, &on.fake()), [], "{what}"),
+                (_, Some(Recovery::Incomplete { left, errors })) => {
+                    assert!(errors.len() >= 4, "{what}: nothing could be read: {e:?}");
+                    let told = e.clone().into_error("cannot").to_string();
+                    assert!(!left.is_empty() || told.contains("state: not known"), "{what}: {told}");
+                    assert!(left.is_empty() || *left == scoped(&t.plan, &on), "{what}: the difference is listed");
+                    on.change(|fake| fake.set_faults([]));
+                    assert_eq!(host(&on, &dir).recover().unwrap().len(), 1, "{what}");
+                    let now = on.fake();
+                    assert!(differs(&t.before, &now).is_empty() || differs(&t.after, &now).is_empty(), "{what}");
+                }
+                other => panic!("{what}: {other:?}"),
+            }
+            assert!(!is_open(&dir), "{what}");
+        }
+    }
+    println!("interrupted listings: {runs} runs");
+}
+
+/// What somebody else may do meanwhile.
+fn foreign_steps() -> Vec<(&'static str, Step)> {
+    let set = |link: &str, change: LinkChange| Step::Link(LinkStep::Set { link: LinkRef::named(name(link)), change });
+    let none = LinkChange::default;
+    let into = |bridge: &str| Some(NewMaster::Bridge(LinkRef::named(name(bridge))));
+    let new = |what: &str| Step::Link(LinkStep::Create { name: name(what), kind: NewLink::Bridge, change: none() });
+    let mut all = vec![
+        ("another link's MTU", set("eth0", LinkChange { mtu: Some(1400), ..none() })),
+        ("a bridge of ours goes", Step::Link(LinkStep::Delete { link: LinkRef::named(name("xenbr0")) })),
+        ("the other bridge goes", Step::Link(LinkStep::Delete { link: LinkRef::named(name("xenbr1")) })),
+        ("the bridge goes down", set("xenbr0", LinkChange { up: Some(false), ..none() })),
+        ("the bridge's MTU", set("xenbr0", LinkChange { mtu: Some(1450), ..none() })),
+        ("the bridge's MAC", set("xenbr0", LinkChange { mac: Some(MacAddr::new([2, 9, 9, 9, 9, 9])), ..none() })),
+        ("the new bridge is there", new("xenbr2")),
+        ("the new name is taken", new("web0")),
+        ("the old name is taken", new("vif5.0")),
+        ("an address for dom0", Step::Addr(AddrStep::Add(new_address("eth0", "203.0.113.78/32")))),
+    ];
+    for vif in ["vif5.0", "web0"] {
+        all.extend([
+            ("the vif's MTU", set(vif, LinkChange { mtu: Some(1300), ..none() })),
+            ("the vif goes up", set(vif, LinkChange { up: Some(true), ..none() })),
+            ("the vif goes down", set(vif, LinkChange { up: Some(false), ..none() })),
+            ("the vif goes to xenbr1", set(vif, LinkChange { master: into("xenbr1"), ..none() })),
+            ("the vif leaves", set(vif, LinkChange { master: Some(NewMaster::None), ..none() })),
+            ("the vif is renamed", set(vif, LinkChange { name: Some(name("stolen0")), ..none() })),
+            ("the vif's note", set(vif, LinkChange { alias: Some("mine".into()), ..none() })),
+            ("the vif gets an address", Step::Addr(AddrStep::Add(new_address(vif, "203.0.113.77/32")))),
+            ("the vif gets an IPv6 address", Step::Addr(AddrStep::Add(new_address(vif, "2001:db8:77::7/64")))),
+        ]);
+    }
+    all
+}
+
+/// The facts that mention none of these names.
+fn without(world: &Snapshot, names: &[&str]) -> String {
+    let mut world = world.clone();
+    world.sysctls.clear();
+    let world = world.normalised();
+    let words = |line: &str| line.split([' ', '/']).any(|w| names.contains(&w));
+    world.render().lines().filter(|l| !words(l)).map(|l| format!("{l}\n")).collect()
+}
+
+#[test]
+fn somebody_elses_interference_is_seen_and_told() {
+    let (mut runs, mut ok, mut restored, mut told) = (0, 0, 0, 0);
+    for t in trials() {
+        for at in 0..t.plan.steps().len() {
+            for (deed, does) in foreign_steps() {
+                let what = format!("{}: before step {at}: {deed}", t.case);
+                let fault = Fault::Intruder { before: at, does: Box::new(does.clone()) };
+                let dir = StateDir::new();
+                let on = Shared::new(t.before.clone().with_faults([fault]));
+                let result = carry_out(&t.plan, &t.intent, &on, &dir, Freshness::JustObserved);
+                runs += 1;
+                // What is neither the vif nor a bridge is as the intruder left it.
+                let mut alone = t.before.clone();
+                let _ = alone.apply(&does);
+                let ours = ["vif5.0", "web0", "stolen0", "xenbr0", "xenbr1", "xenbr2"];
+                assert_eq!(without(on.fake().world(), &ours), without(alone.world(), &ours), "{what}: foreign objects");
+                match result {
+                    Ok(()) => {
+                        ok += 1;
+                        let wish = t.intent.clone().fulfilled();
+                        let now = observe_for(&wish, &mut on.clone()).unwrap();
+                        let again = plan::plan(&wish, &now).unwrap();
+                        assert!(again.is_empty(), "{what}: success, it said\n{again}");
+                    }
+                    Err(e) => match recovery(&e) {
+                        Some(Recovery::Restored { .. }) => {
+                            restored += 1;
+                            assert_eq!(scoped(&t.plan, &on), [], "{what}: restored, it said");
+                        }
+                        Some(Recovery::Incomplete { left, .. }) => {
+                            told += 1;
+                            assert_eq!(*left, scoped(&t.plan, &on), "{what}: the difference is listed");
+                            assert!(!left.is_empty(), "{what}");
+                            assert!(is_open(&dir), "{what}");
+                        }
+                        None => panic!("{what}: {e:?}"),
+                    },
+                }
+            }
+        }
+    }
+    println!("interference: {runs} runs; {ok} reached the wish, {restored} were restored, {told} told what is left");
+    assert!(ok > 100 && restored > 100);
+}
+
+/// The domain ends while its vif is attached: nothing can bring the vif back, and nothing stays open because of it.
+#[test]
+fn a_vif_that_goes_meanwhile_blocks_nothing() {
+    let mut runs = 0;
+    for t in trials().into_iter().filter(|t| !matches!(t.intent, Intent::Bridge(_))) {
+        let links: Vec<IfName> = t.after.world().links.keys().copied().collect();
+        let present = if links.contains(&name("web0")) { "web0" } else { "vif5.0" };
+        for at in 0..t.plan.steps().len() {
+            runs += 1;
+            let what = format!("{}: gone before step {at}", t.case);
+            let dir = StateDir::new();
+            let on = Shared::new(t.before.clone()).with_event(at, |fake| {
+                fake.remove_hardware(&name("vif5.0"));
+                fake.remove_hardware(&name("web0"));
+            });
+            let mut gone = t.before.clone();
+            gone.remove_hardware(&name("vif5.0"));
+            gone.remove_hardware(&name("web0"));
+            match carry_out(&t.plan, &t.intent, &on, &dir, Freshness::JustObserved) {
+                // Detached is detached.
+                Ok(()) => assert!(matches!(t.intent, Intent::Detach(_)), "{what}"),
+                Err(e) => {
+                    let e = e.into_error("cannot");
+                    assert_eq!(e.kind(), xennet_core::ErrorKind::LinkNotFound, "{what}: {}", e.report());
+                    assert!(e.hint().is_some(), "{what}");
+                }
+            }
+            let mut host = host(&on, &dir);
+            let domid = vif5().domid;
+            host.detach(domid, vif5().devid).unwrap_or_else(|e| panic!("{what}: {}", e.report()));
+            assert!(!is_open(&dir), "{what}");
+            let seen = on.fake().observe(&Scope::network()).unwrap();
+            let expected = gone.observe(&Scope::network()).unwrap();
+            assert_eq!(expected.changes(&seen), [], "{what}: {present}");
+        }
+    }
+    println!("vanishing vifs: {runs} runs");
+}
