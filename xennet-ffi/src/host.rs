@@ -308,3 +308,39 @@ fn tell(done: Out<'_, Text>, document: &serde_json::Value) {
         done.write(Some(Box::new(Text::json(document))));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use xennet_core::backend::{Backend, BackendError, Capabilities};
+    use xennet_core::snapshot::{Scope, Snapshot};
+    use xennet_core::step::Step;
+
+    struct Defect;
+
+    impl Backend for Defect {
+        fn capabilities(&self) -> Capabilities {
+            Capabilities::full("defect")
+        }
+
+        fn observe(&mut self, _: &Scope) -> Result<Snapshot, BackendError> {
+            panic!("looking")
+        }
+
+        fn apply(&mut self, _: &Step) -> Result<(), BackendError> {
+            panic!("doing")
+        }
+    }
+
+    #[test]
+    fn a_defect_stays_inside_and_the_handle_refuses_work_from_then_on() {
+        let mut host = Host { core: xennet_core::Host::with_backend(Box::new(Defect)), broken: false };
+        let mut document = MaybeUninit::uninit();
+        let first = xennet_host_show(Some(&mut host), Some(&mut document)).unwrap();
+        assert_eq!(first.message(), "xennet_host_show: xennet has a defect: looking");
+        let second = xennet_host_detach(Some(&mut host), 5, 0, None).unwrap();
+        assert_eq!(second.kind(), u32::from(ErrorKind::Internal.number()));
+        assert!(second.message().starts_with("host refuses work"), "{}", second.message());
+        xennet_host_free(Some(Box::new(host)));
+    }
+}
