@@ -14,7 +14,7 @@ use crate::exec::{
 };
 use crate::model::{Attach, Attachment, BridgeSpec, Detach, DevId, DomId, IfName, Intent, MacAddr, VifId, VifSpec};
 use crate::plan::{self, Goal, Plan};
-use crate::snapshot::{LinkKind, Part, Scope, Snapshot};
+use crate::snapshot::{Link, LinkKind, Part, Scope, Snapshot};
 
 /// A Xen host, or a rehearsal of one.
 ///
@@ -254,9 +254,17 @@ impl Host {
         let intent = self.detach_intent(id, session.record())?;
         let plan = self.plan(&intent)?;
         if plan.is_empty() {
-            // The link is gone, or as it should be: what is remembered of it has no use any more.
-            self.forget(session, subject)?;
-            return Ok(Applied::nothing(plan));
+            let gone = plan.before().links.is_empty();
+            let attached = session.record().is_some_and(|r| r.owned_link().is_some());
+            if gone {
+                // What is remembered of it has no use any more.
+                self.forget(session, subject)?;
+                return Ok(Applied::nothing(plan));
+            }
+            if !attached {
+                return Ok(Applied::nothing(plan));
+            }
+            // Somebody else has detached it: now that is written down, with the name under which it is found again.
         }
         self.carry_out(session, subject, plan, None, &format!("cannot detach {id}"))
     }
@@ -292,28 +300,64 @@ impl Host {
     /// [`ErrorKind::NothingToUndo`] if nothing is recorded for it; else as [`attach`](Self::attach).
     pub fn undo(&mut self, subject: Subject) -> Result<Applied, Error> {
         let session = self.begin(subject)?;
-        let entry = session.record().ok_or_else(|| {
+        let nothing = || {
             Error::new(ErrorKind::NothingToUndo, format!("{subject}: nothing is recorded that could be undone"))
                 .with_object(subject.to_string())
+                .with_state("unchanged, nothing was applied")
                 .with_hint("`xennet show` lists what is recorded")
-        })?;
+        };
+        let entry = session.record().ok_or_else(nothing)?;
         let now = self.look(&entry.before.scope)?;
-        let plan = plan::restore(&entry.before, &now)?;
-        // Some steps make more known than was looked at then: what a port gets from its bridge, for example.
-        let mut after = plan.after().seen(&entry.before.scope);
-        after.prune();
-        let left = entry.before.changes(&after);
-        if !left.is_empty() {
-            let list: Vec<String> = left.iter().map(ToString::to_string).collect();
+        let mut target = match subject {
+            // Its bridge was looked at, but is not its own: it may have changed since, and that is not ours to undo.
+            Subject::Vif(_) => entry.before.seen(&entry.before.scope_without_bridges()),
+            Subject::Bridge(_) => entry.before.clone(),
+        };
+        target.prune();
+        let other = |name: &IfName, index: u32| now.links.get(name).is_some_and(|l| l.index != index);
+        if let Some((name, _)) = target.links.iter().find(|(n, l)| l.kind != LinkKind::Bridge && other(n, l.index)) {
+            return Err(Error::new(
+                ErrorKind::NameTaken,
+                format!(
+                    "cannot undo the last operation on {subject}: its link was called {name}, and now another one is"
+                ),
+            )
+            .with_object(name.as_str())
+            .with_state("unchanged, nothing was applied")
+            .with_hint(format!("rename or detach what is called {name} now, then undo again")));
+        }
+        let homeless: Vec<String> = target
+            .links
+            .iter()
+            .filter_map(|(name, l)| Some((name, l.master.filter(|m| !now.links.contains_key(m))?)))
+            .map(|(name, master)| format!("- ip link set {name} master {master}"))
+            .collect();
+        let (plan, left) = if homeless.is_empty() {
+            let plan = plan::restore(&target, &now)?;
+            // Some steps make more known than was looked at then: what a port gets from its bridge, for example.
+            let mut after = plan.after().seen(&target.scope);
+            after.prune();
+            let left = target.changes(&after).iter().map(ToString::to_string).collect();
+            (Some(plan), left)
+        } else {
+            (None, homeless)
+        };
+        let Some(plan) = plan.filter(|_| left.is_empty()) else {
             return Err(Error::new(
                 ErrorKind::Stale,
-                format!("cannot undo the last operation on {subject}: this cannot be put back: {}", list.join(", ")),
+                format!("cannot undo the last operation on {subject}: this cannot be put back: {}", left.join(", ")),
             )
             .with_object(subject.to_string())
             .with_state("unchanged, nothing was applied")
             .with_hint(
                 "a link that is gone can only be made again by whoever made it (netback, when the domain is built)",
             ));
+        };
+        let as_made = |name: &IfName, l: &Link| l.master.is_none() && VifId::from_vif_name(name.as_str()).is_some();
+        let ours = target.links.iter().any(|(name, l)| l.kind != LinkKind::Bridge && !as_made(name, l));
+        if plan.is_empty() && entry.previous.is_none() && ours {
+            // It is attached or renamed by our doing, and how it was before that is not known any more.
+            return Err(nothing());
         }
         self.carry_out(session, subject, plan, None, &format!("cannot undo the last operation on {subject}"))
     }
@@ -552,7 +596,7 @@ impl Host {
     /// construction is this very vif's.
     fn present_device(&mut self, id: VifId, record: Option<&Entry>) -> Result<Present, Error> {
         let as_made = Present { name: id.vif_name(), index: None, bridge: None };
-        let Some((index, name, goal)) = record.and_then(|e| e.owned_link().map(|(i, n)| (i, n, &e.goal))) else {
+        let Some((index, name, goal)) = record.and_then(|e| e.link().map(|(i, n)| (i, n, &e.goal))) else {
             return Ok(as_made);
         };
         let seen = self.look(&Scope::none().with(Part::LinkIndex(index)))?;

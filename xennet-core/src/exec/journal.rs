@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
-use crate::model::{IfName, Intent, VifId};
+use crate::model::{Attach, Attachment, Detach, IfName, Intent, VifId};
 use crate::plan::{Goal, Plan};
 use crate::snapshot::Snapshot;
 
@@ -80,7 +80,10 @@ impl Entry {
         // What counts again when this one is undone. For an undo that is the operation before the one that it undoes.
         let previous = match plan.goal() {
             Goal::Intent(_) => record.map(|r| Box::new(Entry { previous: None, ..r })),
-            Goal::Restore(_) => record.and_then(|r| r.previous),
+            Goal::Restore(_) => record.and_then(|r| match r.previous {
+                Some(previous) => Some(previous),
+                None => r.earlier().map(Box::new),
+            }),
         };
         Entry {
             xennet: Entry::FORMAT,
@@ -97,6 +100,42 @@ impl Entry {
         match self.goal {
             Goal::Intent(_) => Some(self),
             Goal::Restore(_) => self.previous.map(|p| *p),
+        }
+    }
+
+    /// A record without a way back, for a vif that was on a bridge or renamed by our doing before this operation, when the
+    /// operation that had done it is remembered no more: it stays ours, and is found, when this operation is undone.
+    fn earlier(&self) -> Option<Entry> {
+        let (id, device, ours) = match &self.goal {
+            Goal::Intent(Intent::Attach(a)) => (a.id, a.device, a.recorded_bridge),
+            Goal::Intent(Intent::Detach(d)) => (d.id, d.device, d.index.and(self.before.links.get(&d.device)?.master)),
+            _ => return None,
+        };
+        let link = self.before.links.get(&device)?;
+        let goal = match link.master.filter(|_| link.master == ours) {
+            Some(bridge) => {
+                let isolated = link.port.as_ref().is_some_and(|p| p.isolated);
+                let attachment = Attachment::Bridge { bridge, vlan: None, isolated };
+                Intent::Attach(Attach {
+                    id,
+                    device,
+                    name: device,
+                    mtu: None,
+                    recorded_bridge: Some(bridge),
+                    attachment,
+                })
+            }
+            None if device != id.vif_name() => Intent::Detach(Detach { id, device, index: Some(link.index) }),
+            None => return None,
+        };
+        Some(Entry { goal: Goal::Intent(goal), previous: None, text: None, ..self.clone() })
+    }
+
+    /// The vif's link as the operation left it, attached or detached: its index and name. `None` if there was none.
+    pub fn link(&self) -> Option<(u32, IfName)> {
+        match &self.goal {
+            Goal::Intent(Intent::Detach(d)) => Some((self.before.links.get(&d.device)?.index, d.device)),
+            _ => self.owned_link(),
         }
     }
 

@@ -16,7 +16,7 @@ use crate::error::{Errno, Error, ErrorKind};
 use crate::model::Intent;
 use crate::plan::{self, Goal, Plan};
 use crate::snapshot::{Change, Scope, Snapshot, SysctlKey};
-use crate::step::Step;
+use crate::step::{LinkStep, Step};
 
 pub use journal::{Entry, Journal, MemoryJournal, Subject};
 pub use state::{Held, HeldJournal, StateDir};
@@ -163,7 +163,12 @@ pub fn apply(
                 let _ = journal.commit();
                 return Ok(Applied { steps: at, after, notes: plan.notes().to_vec() });
             }
-            let recovery = go_back(plan.before(), on);
+            // What somebody else has made under the same name meanwhile is not ours to remove.
+            let recovery = if at == 0 && cause.errno == Errno::EEXIST && is_creation(&planned.step) {
+                Recovery::Restored { steps_undone: 0 }
+            } else {
+                go_back(plan.before(), on)
+            };
             settle(journal, &recovery);
             return Err(ApplyError::Failed {
                 step: at,
@@ -187,6 +192,11 @@ pub fn apply(
             Err(ApplyError::NotVerified { missing, recovery })
         }
     }
+}
+
+/// Whether a step makes a link, all or nothing.
+fn is_creation(step: &Step) -> bool {
+    matches!(step, Step::Link(LinkStep::Create { .. }))
 }
 
 /// Closes the journal after a way back; an incomplete one stays open for `recover`.
@@ -277,7 +287,7 @@ pub(crate) fn go_back(before: &Snapshot, on: &mut dyn Backend) -> Recovery {
                 continue;
             }
         };
-        left = before.changes(&now);
+        left = before.changes(&before.without_strangers(now.clone()));
         if left.is_empty() {
             return Recovery::Restored { steps_undone: undone };
         }

@@ -4,7 +4,7 @@ use super::want::{LinkTarget, LinkWish, Wanted, WantedLink, Wish};
 use super::{Goal, Plan, Reason, diff};
 use crate::error::Error;
 use crate::model::IfName;
-use crate::snapshot::{Link, LinkKind, Part, Snapshot};
+use crate::snapshot::{Link, LinkKind, Part, Scope, Snapshot};
 use crate::step::{BridgeChange, LinkRef, NewLink, PortChange};
 
 /// Plans the way back to an observed earlier state, as far as that state was observed.
@@ -50,8 +50,9 @@ fn wanted(target: &Snapshot, now: &Snapshot) -> Wanted {
     }
     for (name, link) in &now.links {
         let known = target.link_by_index(link.index).is_some() || target.links.contains_key(name);
-        // Bridges are what plans make. Anything else that appeared meanwhile is somebody else's.
-        if !known && link.kind == LinkKind::Bridge && target.scope.contains(&Part::Link(*name)) {
+        // A plan for a bridge looks at nothing else. Anything else that appeared meanwhile is somebody else's.
+        let only = Scope::none().with(Part::Link(*name));
+        if !known && link.kind == LinkKind::Bridge && target.scope == only {
             let at = LinkRef { name: *name, index: Some(link.index) };
             let why = Reason::fixed("it was not there before");
             wanted.links.push(WantedLink { link: at, wish: LinkWish::Absent, why });

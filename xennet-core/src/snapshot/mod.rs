@@ -103,6 +103,34 @@ impl Snapshot {
         }
     }
 
+    /// Of what was looked at, the parts about links that were there and are no bridges: a vif and what is on it, without its
+    /// bridge and without a name that was free.
+    pub(crate) fn scope_without_bridges(&self) -> Scope {
+        let is_vif = |name: &IfName| self.links.get(name).is_some_and(|l| l.kind != LinkKind::Bridge);
+        let keep = |part: &Part| match part {
+            Part::Link(n) | Part::Addresses(n) | Part::Routes(n) | Part::Neighbours(n) => is_vif(n),
+            Part::Fdb(n) | Part::PortVlans(n) => is_vif(n),
+            _ => true,
+        };
+        self.scope.parts().filter(|part| keep(part)).cloned().collect()
+    }
+
+    /// A later look at the same parts without the links that came meanwhile under names that were free: somebody else's.
+    /// A bridge that was the only thing looked at is what was to be made.
+    pub(crate) fn without_strangers(&self, mut now: Snapshot) -> Snapshot {
+        let known = |name: &IfName, index: u32| {
+            let only = self.scope.parts().all(|p| *p == Part::Link(*name));
+            self.link_by_index(index).is_some() || self.links.contains_key(name) || only
+        };
+        let strangers: BTreeSet<IfName> =
+            now.links.iter().filter(|(name, l)| !known(name, l.index)).map(|(name, _)| *name).collect();
+        now.links.retain(|name, _| !strangers.contains(name));
+        now.addresses.retain(|a| !strangers.contains(&a.link));
+        now.routes.retain(|r| r.link.is_none_or(|l| !strangers.contains(&l)));
+        now.neighbours.retain(|n| !strangers.contains(&n.link));
+        now
+    }
+
     /// Adds what another look at other parts saw.
     pub fn merge(&mut self, other: Snapshot) {
         self.scope = std::mem::take(&mut self.scope).union(&other.scope);
