@@ -1,0 +1,130 @@
+//! The front door: [`Host`](xennet_core::Host) from any wanted state to any other, on the fake and on the kernel, and what
+//! it says when something is in the way.
+
+#![allow(clippy::unwrap_used, reason = "all of this is tests")]
+
+mod ownership;
+mod refusals;
+mod walk;
+
+use std::time::Duration;
+
+use xennet_core::backend::Backend;
+use xennet_core::backend::fake::Fake;
+use xennet_core::backend::netlink::Netlink;
+use xennet_core::snapshot::{AddrGenMode, Address, Scope, Snapshot};
+use xennet_core::step::{AddrStep, BridgeChange, LinkChange, LinkRef, LinkStep, NewLink, NewMaster, Step};
+use xennet_core::{DevId, DomId, Error, Host, IfName, MacAddr, VifSpec, exec};
+use xennet_tests::StateDir;
+
+fn name(text: &str) -> IfName {
+    text.parse().unwrap()
+}
+
+fn domid(number: u32) -> DomId {
+    DomId::new(number).unwrap()
+}
+
+fn spec(text: &str) -> VifSpec {
+    text.parse().unwrap()
+}
+
+#[track_caller]
+fn run(on: &mut dyn Backend, step: Step) {
+    if let Err(e) = on.apply(&step) {
+        panic!("{step:?}: {e}");
+    }
+}
+
+#[track_caller]
+fn set(on: &mut dyn Backend, link: &str, change: LinkChange) {
+    run(on, Step::Link(LinkStep::Set { link: LinkRef::named(name(link)), change }));
+}
+
+fn up() -> LinkChange {
+    LinkChange { up: Some(true), ..LinkChange::default() }
+}
+
+fn into(bridge: &str) -> LinkChange {
+    LinkChange { master: Some(NewMaster::Bridge(LinkRef::named(name(bridge)))), ..LinkChange::default() }
+}
+
+fn mac(last: u8) -> MacAddr {
+    MacAddr::new([2, 0, 0, 0, 0, last])
+}
+
+fn bridge(on: &mut dyn Backend, which: &str, last: u8) {
+    let quick = BridgeChange { forward_delay_cs: Some(0), ..BridgeChange::default() };
+    let change = LinkChange { mac: Some(mac(last)), bridge: quick, ..LinkChange::default() };
+    run(on, Step::Link(LinkStep::Create { name: name(which), kind: NewLink::Bridge, change }));
+    let no_address = LinkChange { addr_gen_mode: Some(AddrGenMode::None), ..LinkChange::default() };
+    set(on, which, no_address);
+    set(on, which, up());
+}
+
+/// A vif with the guest's end beside it, which stays down: so no carrier comes, and IPv6 makes no addresses.
+fn vif(on: &mut dyn Backend, which: &str, guest: &str, last: u8) {
+    let kind = NewLink::Veth { peer: name(guest) };
+    let change = LinkChange { mac: Some(MacAddr::BACKEND), ..LinkChange::default() };
+    run(on, Step::Link(LinkStep::Create { name: name(which), kind, change }));
+    set(on, guest, LinkChange { mac: Some(mac(last)), ..LinkChange::default() });
+}
+
+/// Three bridges for guests, four vifs, and a bridge that is none of our business, with a port and addresses.
+fn build(on: &mut dyn Backend) {
+    for (n, which) in (1..).zip(["xenbr0", "xenbr1", "xenbr2", "lan0"]) {
+        bridge(on, which, n);
+    }
+    for n in 1..=4 {
+        vif(on, &format!("vif{n}.0"), &format!("guest{n}"), 0x10 + n);
+    }
+    vif(on, "other0", "other1", 0x20);
+    set(on, "other0", LinkChange { up: Some(true), ..into("lan0") });
+    for text in ["192.0.2.1/24", "192.0.2.2/24", "2001:db8::1/64"] {
+        let address = Address {
+            link: name("lan0"),
+            address: text.parse().unwrap(),
+            peer: None,
+            broadcast: None,
+            scope: 0,
+            label: None,
+            secondary: false,
+            no_prefix_route: false,
+            nodad: true,
+            lifetime: None,
+        };
+        run(on, Step::Addr(AddrStep::Add(address)));
+    }
+}
+
+fn look(on: &mut dyn Backend) -> Snapshot {
+    on.observe(&Scope::network()).unwrap()
+}
+
+/// What is in the test's namespace.
+fn kernel() -> Snapshot {
+    look(&mut Netlink::open().unwrap())
+}
+
+fn on_kernel(state: &StateDir) -> Host {
+    Host::netlink().unwrap().with_state_dir(exec::StateDir::at(state.path())).with_lock_deadline(Duration::from_secs(5))
+}
+
+/// A fake world built as `build` does, of a kernel that knows VLANs or does not.
+fn fake(knows_vlans: bool) -> Fake {
+    let mut fake = Fake::empty();
+    fake.world_mut().hidden.bridges_without_vlans = !knows_vlans;
+    build(&mut fake);
+    fake
+}
+
+/// Every refusal has to say these things.
+#[track_caller]
+fn whole(e: &Error) {
+    assert!(e.hint().is_some(), "a way out: {}", e.report());
+    assert!(e.state().is_some_and(|s| s.starts_with("unchanged") || s.starts_with("restored")), "{}", e.report());
+    assert!(e.object().is_some(), "an object: {}", e.report());
+    assert!(!e.to_string().contains('\n'), "{e}");
+}
+
+const FIRST: DevId = DevId::FIRST;

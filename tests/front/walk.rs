@@ -1,0 +1,308 @@
+//! From any wanted state to any other: random walks of what an administrator may ask for, checked against a model of what
+//! was asked, on the fake, and on the kernel and the fake side by side.
+
+use std::collections::BTreeMap;
+
+use xennet_core::backend::netlink::Netlink;
+use xennet_core::exec::Subject;
+use xennet_core::snapshot::Snapshot;
+use xennet_core::{BridgeSpec, ErrorKind, Host, IfName, Mtu, VifId, VifSpec, exec};
+use xennet_tests::{Shared, StateDir, in_netns};
+
+use super::{FIRST, build, domid, fake, look, name, on_kernel};
+
+/// xorshift64*: the same numbers from the same seed, everywhere.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, n: u64) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % n
+    }
+
+    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+        from[usize::try_from(self.below(from.len() as u64)).unwrap()]
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    Attach(u32, String),
+    Detach(u32),
+    Undo(Subject),
+    Bridge(BridgeSpec),
+    Recover,
+}
+
+fn draw(r: &mut Random) -> Op {
+    let vif = u32::try_from(r.below(4)).unwrap() + 1;
+    match r.below(20) {
+        0..11 => {
+            let bridge = r.pick(&["xenbr0", "xenbr0", "xenbr1", "xenbr2", "guest1", "nowhere0"]);
+            let mut text = format!("bridge={bridge}");
+            match r.below(8) {
+                // Another one's name among them.
+                0..4 => {}
+                n => text.push_str(&format!(
+                    ",vifname={}",
+                    ["web0", "db0", "vif2.0", "lan0"][usize::try_from(n - 4).unwrap()]
+                )),
+            }
+            match r.below(6) {
+                0..3 => {}
+                n => text.push_str(&format!(",mtu={}", [1400, 1300, 1000][usize::try_from(n - 3).unwrap()])),
+            }
+            if r.below(4) == 0 {
+                text.push_str(",isolated");
+            }
+            Op::Attach(vif, text)
+        }
+        11..15 => Op::Detach(vif),
+        15..18 => Op::Undo(match r.below(6) {
+            0 => Subject::Bridge(name(r.pick(&["xenbr0", "xenbr1", "xenbr2"]))),
+            _ => Subject::Vif(VifId::new(domid(vif), FIRST)),
+        }),
+        18 => {
+            let mut spec = BridgeSpec::new(name(r.pick(&["xenbr0", "xenbr1", "xenbr2"])));
+            spec.forward_delay = std::time::Duration::from_secs(r.below(2) * 2);
+            spec.mtu = r.pick(&[None, Mtu::try_from(1500_u32).ok(), Mtu::try_from(1400_u32).ok()]);
+            Op::Bridge(spec)
+        }
+        _ => Op::Recover,
+    }
+}
+
+/// What came of an operation: the number of steps, or the kind of error.
+type Outcome = Result<usize, ErrorKind>;
+
+fn carry_out(host: &mut Host, op: &Op) -> Outcome {
+    let done = match op {
+        Op::Attach(vif, text) => host.attach(domid(*vif), &text.parse().unwrap()),
+        Op::Detach(vif) => host.detach(domid(*vif), FIRST),
+        Op::Undo(subject) => host.undo(*subject),
+        Op::Bridge(spec) => host.ensure_bridge(spec),
+        Op::Recover => {
+            assert_eq!(host.recover().unwrap(), [], "nothing is left open");
+            return Ok(0);
+        }
+    };
+    done.map(|applied| applied.steps).map_err(|e| {
+        let told = e.report();
+        assert!(e.state().is_none_or(|s| s.starts_with("unchanged")), "refused before anything was done: {told}");
+        let unforeseen = [ErrorKind::Internal, ErrorKind::Kernel, ErrorKind::Stale];
+        assert!(!unforeseen.contains(&e.kind()), "foreseen: {told}");
+        e.kind()
+    })
+}
+
+/// What is known of one vif: how it is, and how it was before the operations that can be undone.
+#[derive(Clone, Debug, PartialEq)]
+struct State {
+    name: IfName,
+    mtu: u32,
+    up: bool,
+    bridge: Option<IfName>,
+    isolated: bool,
+}
+
+#[derive(Clone, Debug)]
+struct Known {
+    state: State,
+    /// Before the last operation, and before the one before it.
+    undo: Vec<State>,
+    attached: bool,
+}
+
+struct Model(BTreeMap<u32, Known>);
+
+impl Model {
+    fn new() -> Self {
+        let fresh =
+            |n: u32| State { name: name(&format!("vif{n}.0")), mtu: 1500, up: false, bridge: None, isolated: false };
+        Model((1..=4).map(|n| (n, Known { state: fresh(n), undo: Vec::new(), attached: false })).collect())
+    }
+
+    /// What the operation must lead to; `None`: no vif is concerned.
+    fn expect(&mut self, op: &Op, outcome: &Outcome, before: &Snapshot) {
+        match op {
+            Op::Attach(vif, text) => {
+                let spec: VifSpec = text.parse().unwrap();
+                let bridge = spec.bridge.unwrap();
+                let wanted = spec.vifname.unwrap_or(name(&format!("vif{vif}.0")));
+                let taken = before.links.contains_key(&wanted) && self.0[vif].state.name != wanted;
+                let allowed: &[ErrorKind] = match (bridge.as_str(), taken) {
+                    (_, true) => &[ErrorKind::NameTaken],
+                    ("nowhere0", false) => &[ErrorKind::BridgeNotFound],
+                    ("guest1", false) => &[ErrorKind::NotABridge],
+                    _ => &[],
+                };
+                match outcome {
+                    Err(kind) => assert!(allowed.contains(kind), "{op:?}: {kind:?}"),
+                    Ok(steps) => {
+                        assert_eq!(allowed, [], "{op:?} must be refused");
+                        let mtu = spec.mtu.map_or(before.links[&bridge].mtu, |m| m.get());
+                        let state =
+                            State { name: wanted, mtu, up: true, bridge: Some(bridge), isolated: spec.isolated };
+                        let known = self.0.get_mut(vif).unwrap();
+                        assert_eq!(*steps == 0, known.state == state, "{op:?}: steps only where something changes");
+                        if *steps > 0 {
+                            known.push();
+                        }
+                        known.state = state;
+                        known.attached = true;
+                    }
+                }
+            }
+            Op::Detach(vif) => {
+                assert!(outcome.is_ok(), "{op:?}: {outcome:?}");
+                let known = self.0.get_mut(vif).unwrap();
+                let state = State { up: false, bridge: None, isolated: false, ..known.state.clone() };
+                assert_eq!(*outcome == Ok(0), known.state == state);
+                if known.state != state || known.attached {
+                    known.push();
+                }
+                known.state = state;
+                known.attached = false;
+            }
+            Op::Undo(Subject::Vif(id)) => {
+                let known = self.0.get_mut(&u32::from(id.domid)).unwrap();
+                match outcome {
+                    Ok(_) => {
+                        known.state = known.undo.pop().expect("there is something to undo");
+                        known.attached = known.state.bridge.is_some();
+                    }
+                    Err(ErrorKind::NothingToUndo) => assert!(known.undo.is_empty(), "{op:?}"),
+                    // Its earlier name is another vif's now.
+                    Err(ErrorKind::NameTaken) => {
+                        assert!(before.links.contains_key(&known.undo.last().unwrap().name), "{op:?}");
+                    }
+                    Err(kind) => panic!("{op:?}: {kind:?}"),
+                }
+            }
+            Op::Undo(_) => assert!(matches!(outcome, Ok(_) | Err(ErrorKind::NothingToUndo)), "{op:?}: {outcome:?}"),
+            Op::Bridge(_) | Op::Recover => assert!(outcome.is_ok(), "{op:?}: {outcome:?}"),
+        }
+    }
+
+    fn check(&self, now: &Snapshot) {
+        for (n, known) in &self.0 {
+            let link = now.links.get(&known.state.name).unwrap_or_else(|| panic!("{} is there", known.state.name));
+            let is = State {
+                name: known.state.name,
+                mtu: link.mtu,
+                up: link.up,
+                bridge: link.master,
+                isolated: link.port.as_ref().is_some_and(|p| p.isolated),
+            };
+            assert_eq!(known.state, is, "vif{n}.0");
+        }
+    }
+}
+
+impl Known {
+    fn push(&mut self) {
+        self.undo.push(self.state.clone());
+        // One operation and the one before it are kept.
+        if self.undo.len() > 2 {
+            self.undo.remove(0);
+        }
+    }
+}
+
+/// The foreign bridge with its port and addresses.
+fn foreign(now: &Snapshot) -> String {
+    let ours = |line: &str| ["lan0", "other0", "other1"].iter().any(|n| line.contains(n));
+    now.render().lines().filter(|l| ours(l)).collect::<Vec<_>>().join("\n")
+}
+
+/// Without the entries that bridges make for the addresses of their own ports: all vifs have the same, and which port has
+/// the entry depends on an order that nobody can see.
+fn comparable(mut now: Snapshot) -> Snapshot {
+    now.fdb.clear();
+    now
+}
+
+struct Side {
+    host: Host,
+    look: Box<dyn FnMut() -> Snapshot>,
+}
+
+fn fake_side(state: &StateDir, knows_vlans: bool) -> Side {
+    let shared = Shared::new(fake(knows_vlans));
+    let host = Host::with_backend(Box::new(shared.clone())).with_state_dir(exec::StateDir::at(state.path()));
+    Side { host, look: Box::new(move || comparable(look(&mut shared.clone()))) }
+}
+
+/// Walks on all sides alike; how many operations changed something, were refused, changed nothing.
+fn walk(seed: u64, ops: usize, mut sides: Vec<Side>) -> [usize; 3] {
+    let mut r = Random(seed);
+    let mut model = Model::new();
+    let mut counts = [0; 3];
+    let mut seen: Vec<Snapshot> = sides.iter_mut().map(|s| (s.look)()).collect();
+    let untouched: Vec<String> = seen.iter().map(foreign).collect();
+    assert_eq!(seen[0].changes(seen.last().unwrap()), [], "the sides start alike");
+    for at in 0..ops {
+        let op = draw(&mut r);
+        let what = format!("seed {seed}, operation {at}: {op:?}");
+        let outcomes: Vec<Outcome> = sides.iter_mut().map(|s| carry_out(&mut s.host, &op)).collect();
+        assert_eq!(outcomes.first(), outcomes.last(), "{what}: the same on every side");
+        let outcome = &outcomes[0];
+        model.expect(&op, outcome, &seen[0]);
+        for (side, (before, untouched)) in sides.iter_mut().zip(seen.iter_mut().zip(&untouched)) {
+            let now = (side.look)();
+            model.check(&now);
+            assert_eq!(foreign(&now), *untouched, "{what}: what is not ours is as it was");
+            if !matches!(outcome, Ok(1..)) {
+                assert_eq!(before.changes(&now), [], "{what}: nothing was to change");
+            }
+            *before = now;
+            if let (Op::Attach(vif, text), Ok(_)) = (&op, outcome) {
+                let again = side.host.plan_attach(domid(*vif), &text.parse().unwrap()).unwrap();
+                assert!(again.is_empty(), "{what}: a second plan\n{again}");
+            }
+        }
+        assert_eq!(seen[0].changes(seen.last().unwrap()), [], "{what}: the sides are alike");
+        counts[match outcome {
+            Ok(0) => 2,
+            Ok(_) => 0,
+            Err(_) => 1,
+        }] += 1;
+    }
+    counts
+}
+
+#[test]
+fn any_state_from_any_other_in_memory() {
+    let mut total = [0; 3];
+    for seed in 1..=10 {
+        let state = StateDir::new();
+        let counts = walk(seed, 300, vec![fake_side(&state, true)]);
+        total.iter_mut().zip(counts).for_each(|(t, c)| *t += c);
+    }
+    println!(
+        "in memory: {} operations changed something, {} were refused, {} had nothing to do",
+        total[0], total[1], total[2]
+    );
+    assert!(total.iter().all(|t| *t > 200));
+}
+
+#[test]
+fn any_state_from_any_other_on_the_kernel() {
+    let mut total = [0; 3];
+    for seed in 1..=4 {
+        in_netns("walk::any_state_from_any_other_on_the_kernel", || {
+            build(&mut Netlink::open().unwrap());
+            let (one, two) = (StateDir::new(), StateDir::new());
+            let kernel = Side { host: on_kernel(&two), look: Box::new(|| comparable(super::kernel())) };
+            let knows_vlans = super::kernel().links["lan0"].bridge.as_ref().unwrap().vlan_filtering.is_some();
+            let counts = walk(seed, 100, vec![fake_side(&one, knows_vlans), kernel]);
+            total.iter_mut().zip(counts).for_each(|(t, c)| *t += c);
+        });
+    }
+    println!(
+        "on the kernel: {} operations changed something, {} were refused, {} had nothing to do",
+        total[0], total[1], total[2]
+    );
+}
