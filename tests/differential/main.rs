@@ -58,15 +58,15 @@ fn shrink(mut steps: Vec<Step>) -> Vec<Step> {
 }
 
 /// One walk; the steps up to a difference.
-fn walk(seed: u64) -> Result<usize, Vec<Step>> {
+fn walk(seed: u64) -> Result<usize, (Vec<Step>, Difference)> {
     Pair::run(|pair| {
         let mut dice = Dice::new(seed);
         let mut taken = Vec::new();
         for _ in 0..WALK {
             let step = walk::step(&mut dice, pair.world());
             taken.push(step.clone());
-            if pair.step(&step).is_err() {
-                return Err(taken);
+            if let Err(difference) = pair.step(&step) {
+                return Err((taken, difference));
             }
         }
         Ok(taken.len())
@@ -90,9 +90,12 @@ fn random_walks_end_in_the_same_place() {
             walks += 1;
             match walk(seed) {
                 Ok(n) => taken += n,
-                Err(steps) => {
+                Err((steps, first)) => {
                     let small = shrink(steps);
-                    let why = replay(&small).map_or_else(|| "not every time".to_owned(), |(_, d)| d.to_string());
+                    let why = match replay(&small) {
+                        Some((_, difference)) => difference.to_string(),
+                        None => format!("not every time: {first}"),
+                    };
                     let json = serde_json::to_string_pretty(&small).expect("steps are data");
                     if let Some(folder) = std::env::var_os("XENNET_WALK_KEEP") {
                         let case = Case { note: why.clone(), steps: small.clone() };

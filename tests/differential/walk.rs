@@ -309,6 +309,11 @@ fn route(d: &mut Dice, world: &Snapshot) -> Route {
     if (reject && d.chance(90)) || (r.gateway.is_some() && d.chance(30)) {
         r.link = None;
     }
+    // Of two ways that are as good as each other the kernel takes the eldest, which no snapshot tells.
+    let ways = |g: IpAddr| world.addresses.iter().filter(|a| a.address.is_ipv4() && a.address.contains(g)).count();
+    if !v6 && r.link.is_none() && r.gateway.is_some_and(|g| ways(g) > 1) {
+        r.link = Some(link(d, world));
+    }
     if !v6 && !reject && d.chance(6) {
         let hop = |d: &mut Dice| NextHop {
             link: Some(link(d, world)),

@@ -22,6 +22,8 @@ pub struct Hidden {
     /// The IPv4 addresses of a link in the kernel's order (address, prefix length and peer): the order decides which
     /// secondary address is promoted, and which labels a link that is renamed gives to its addresses.
     pub address_order: BTreeMap<IfName, Vec<(IpNetwork, Option<IpAddr>)>>,
+    /// An IPv4 address has been there once: before that there is no table of local addresses, and no gateway is believed.
+    pub ipv4_used: bool,
     /// The kernel was built without VLAN filtering of bridges (`CONFIG_BRIDGE_VLAN_FILTERING`), as some distributions do:
     /// new bridges know no VLANs.
     pub bridges_without_vlans: bool,

@@ -102,6 +102,7 @@ fn insert_at(w: &mut World<'_>, a: &Address, present: &[Address], place: usize) 
     order.insert(place.min(order.len()), (a.address, a.peer));
     w.now.hidden.address_order.insert(a.link, order);
     w.now.addresses.insert(a.clone());
+    w.now.hidden.ipv4_used = true;
 }
 
 /// The route to the network of an address, if it makes one (`fib_add_ifaddr`).

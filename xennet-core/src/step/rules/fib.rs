@@ -54,6 +54,7 @@ struct Found {
     kind: RouteKind,
     link: Option<IfName>,
     has_gateway: bool,
+    default: bool,
 }
 
 /// A packet that is looked for: the kernel asks with scope, link and destination.
@@ -78,6 +79,11 @@ pub(super) fn gateway4(
         let link = hop.link.ok_or(Errno::ENODEV)?;
         if !w.link(link)?.up {
             return Err(Errno::ENETDOWN);
+        }
+        // __inet_dev_addr_type: without a local table everything is a broadcast address.
+        let any = w.now.hidden.ipv4_used || w.now.addresses.iter().any(|a| a.address.is_ipv4());
+        if w.now.hidden.whole && !any {
+            return Err(Errno::EINVAL);
         }
         // inet_addr_type_dev_table is RTN_UNICAST
         let station = !is_local4(w, gateway)
@@ -180,6 +186,10 @@ fn in_table(w: &World<'_>, table: u32, flow: &Flow<'_>) -> Result<Found, Errno> 
         if route.tos != 0 || (flow.to.is_ipv4() && route.scope < flow.scope) {
             continue;
         }
+        // IPv6 routes that refuse are at loopback, and no way to anybody who asks for another link (rt6_score_route).
+        if flow.to.is_ipv6() && route.link.is_some() && flow.via.is_some() && route.link.as_ref() != flow.via {
+            continue;
+        }
         match route.kind {
             RouteKind::Blackhole => return Err(Errno::EINVAL),
             RouteKind::Unreachable => return Err(Errno::EHOSTUNREACH),
@@ -192,7 +202,12 @@ fn in_table(w: &World<'_>, table: u32, flow: &Flow<'_>) -> Result<Found, Errno> 
         let hops = if several.is_empty() { &single[..] } else { &several[..] };
         let hop = hops.iter().find(|(link, _)| flow.via.is_none_or(|v| link.as_ref() == Some(v)));
         if let Some((link, gateway)) = hop {
-            return Ok(Found { kind: route.kind, link: *link, has_gateway: gateway.is_some() });
+            return Ok(Found {
+                kind: route.kind,
+                link: *link,
+                has_gateway: gateway.is_some(),
+                default: route.destination.prefix() == 0,
+            });
         }
     }
     Err(Errno::EAGAIN)
@@ -211,19 +226,20 @@ fn in_local(w: &World<'_>, flow: &Flow<'_>) -> Result<Found, Errno> {
             .iter()
             .find(|a| a.address.ip() == flow.to && w.is_up(&a.link) && flow.via.is_none_or(|v| *v == a.link));
         return own.map_or(Err(Errno::EAGAIN), |a| {
-            Ok(Found { kind: RouteKind::Local, link: Some(a.link), has_gateway: false })
+            Ok(Found { kind: RouteKind::Local, link: Some(a.link), has_gateway: false, default: false })
         });
     };
     let of_link = |a: &&Address| flow.via.is_none_or(|v| *v == a.link);
     if let Some(a) = w.now.addresses.iter().filter(of_link).find(|a| a.address.ip() == flow.to) {
-        return Ok(Found { kind: RouteKind::Local, link: Some(a.link), has_gateway: false });
+        return Ok(Found { kind: RouteKind::Local, link: Some(a.link), has_gateway: false, default: false });
     }
     if flow.scope <= SCOPE_LINK && is_broadcast4(w, ip, flow.via) {
-        return Ok(Found { kind: RouteKind::Broadcast, link: None, has_gateway: false });
+        return Ok(Found { kind: RouteKind::Broadcast, link: None, has_gateway: false, default: false });
     }
     let loopback = w.now.addresses.iter().filter(of_link).find(|a| local_net(w, a).is_some_and(|n| n.contains(ip)));
-    loopback
-        .map_or(Err(Errno::EAGAIN), |a| Ok(Found { kind: RouteKind::Local, link: Some(a.link), has_gateway: false }))
+    loopback.map_or(Err(Errno::EAGAIN), |a| {
+        Ok(Found { kind: RouteKind::Local, link: Some(a.link), has_gateway: false, default: false })
+    })
 }
 
 /// The link that leads to an IPv6 gateway (`ip6_validate_gw`). `None`: it cannot be known.
@@ -246,10 +262,12 @@ pub(super) fn gateway6(w: &World<'_>, table: u32, hop: &Hop<'_>, gateway: Ipv6Ad
         if gateway.is_unspecified() || gateway.is_multicast() || gateway.is_loopback() {
             return Err(Errno::EINVAL);
         }
-        if !hop.onlink {
-            if !w.knows_all() {
-                return Ok(link);
-            }
+        if !w.knows_all() {
+            return Ok(link);
+        }
+        if hop.onlink {
+            mismatch6(w, hop.link, gateway)?;
+        } else {
             link = Some(reach6(w, table, hop.link, gateway)?);
         }
     }
@@ -260,13 +278,26 @@ pub(super) fn gateway6(w: &World<'_>, table: u32, hop: &Hop<'_>, gateway: Ipv6Ad
     Ok(Some(link))
 }
 
+/// `ip6_route_check_nh_onlink`: a gateway is believed unless the main table leads to it through another link.
+fn mismatch6(w: &World<'_>, link: Option<&IfName>, gateway: Ipv6Addr) -> Result<(), Errno> {
+    let flow = Flow { to: IpAddr::V6(gateway), via: None, scope: 0 };
+    match in_table(w, Route::MAIN, &flow) {
+        Ok(found) if !found.default && found.link.as_ref() != link && !is_loopback(w, found.link) => Err(Errno::EINVAL),
+        _ => Ok(()),
+    }
+}
+
+/// A route through loopback that is not local refuses (`fib6_is_reject`).
+fn is_loopback(w: &World<'_>, link: Option<IfName>) -> bool {
+    link.and_then(|l| w.now.links.get(&l)).is_some_and(|l| l.kind == LinkKind::Loopback)
+}
+
 /// `ip6_route_check_nh`: a route without gateway must lead there, through the link if one was given.
 fn reach6(w: &World<'_>, table: u32, via: Option<&IfName>, gateway: Ipv6Addr) -> Result<IfName, Errno> {
     let flow = Flow { to: IpAddr::V6(gateway), via, scope: 0 };
     let good = |found: Result<Found, Errno>| match found {
-        // A route through loopback that is not local refuses (fib6_is_reject).
-        Ok(Found { kind: RouteKind::Unicast | RouteKind::Local, link: Some(link), has_gateway: false }) => {
-            Some(link).filter(|l| w.now.links.get(l).is_none_or(|l| l.kind != LinkKind::Loopback))
+        Ok(Found { kind: RouteKind::Unicast | RouteKind::Local, link, has_gateway: false, .. }) => {
+            link.filter(|l| !is_loopback(w, Some(*l)))
         }
         _ => None,
     };

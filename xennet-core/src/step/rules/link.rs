@@ -226,6 +226,10 @@ fn set(w: &mut World<'_>, mut name: IfName, change: &LinkChange) -> Result<(), E
         return Err(Errno::ERANGE);
     }
     if !change.bridge.is_empty() {
+        // rtnl_newlink asks the kind that the message names first, whatever the link is: br_validate.
+        if change.mac.is_some_and(|m| !is_station(m)) {
+            return Err(Errno::EADDRNOTAVAIL);
+        }
         bridge::change(w, &name, &change.bridge)?;
     }
     // validate_linkmsg

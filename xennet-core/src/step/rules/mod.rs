@@ -9,6 +9,9 @@
 //! (`Part::Network`, or a fake's whole world), and a bridge whose other ports are unknown keeps its address unless the new
 //! port alone decides it.
 //!
+//! **What is not known.** Sets have no order. Where the kernel takes the eldest of several equal things (two links with the
+//! same network, and a gateway in it without a link), the first by name is taken here.
+//!
 //! **What is left out.** What the kernel does later by itself, without a step: learned forwarding entries and neighbours,
 //! addresses that IPv6 makes for a link once it has a carrier, duplicate address detection.
 
