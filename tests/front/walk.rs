@@ -7,7 +7,7 @@ use xennet_core::backend::netlink::Netlink;
 use xennet_core::exec::Subject;
 use xennet_core::snapshot::Snapshot;
 use xennet_core::{BridgeSpec, ErrorKind, Host, IfName, Mtu, VifId, VifSpec, exec};
-use xennet_tests::{Shared, StateDir, in_netns};
+use xennet_tests::{NetNs, Shared, StateDir, in_netns};
 
 use super::{FIRST, build, domid, fake, look, name, on_kernel};
 
@@ -290,19 +290,23 @@ fn any_state_from_any_other_in_memory() {
 
 #[test]
 fn any_state_from_any_other_on_the_kernel() {
-    let mut total = [0; 3];
-    for seed in 1..=4 {
-        in_netns("walk::any_state_from_any_other_on_the_kernel", || {
-            build(&mut Netlink::open().unwrap());
-            let (one, two) = (StateDir::new(), StateDir::new());
-            let kernel = Side { host: on_kernel(&two), look: Box::new(|| comparable(super::kernel())) };
-            let knows_vlans = super::kernel().links["lan0"].bridge.as_ref().unwrap().vlan_filtering.is_some();
-            let counts = walk(seed, 100, vec![fake_side(&one, knows_vlans), kernel]);
+    in_netns("walk::any_state_from_any_other_on_the_kernel", || {
+        let mut total = [0; 3];
+        for seed in 1..=4 {
+            let walk = || {
+                build(&mut Netlink::open().unwrap());
+                let knows_vlans = super::kernel().links["lan0"].bridge.as_ref().unwrap().vlan_filtering.is_some();
+                let (one, two) = (StateDir::new(), StateDir::new());
+                let kernel = Side { host: on_kernel(&two), look: Box::new(|| comparable(super::kernel())) };
+                walk(seed, 100, vec![fake_side(&one, knows_vlans), kernel])
+            };
+            let counts = NetNs::new().unwrap().run(walk).unwrap();
             total.iter_mut().zip(counts).for_each(|(t, c)| *t += c);
-        });
-    }
-    println!(
-        "on the kernel: {} operations changed something, {} were refused, {} had nothing to do",
-        total[0], total[1], total[2]
-    );
+        }
+        let [changed, refused, nothing] = total;
+        println!(
+            "on the kernel: {changed} operations changed something, {refused} were refused, {nothing} had nothing to do"
+        );
+        assert!(total.iter().all(|t| *t > 40));
+    });
 }
