@@ -8,3 +8,4 @@ mod describe;
 mod host;
 mod parse;
 mod readme;
+mod refusals;
