@@ -168,8 +168,7 @@ fn two_failures_are_not_hidden() {
 fn scoped(plan: &Plan, on: &Shared) -> Vec<Change> {
     let mut fake = on.fake();
     fake.set_faults([]);
-    let mut now = fake.observe(plan.scope()).unwrap();
-    now.prune();
+    let now = fake.observe(plan.scope()).unwrap();
     plan.before().changes(&now)
 }
 

@@ -308,12 +308,11 @@ impl Host {
         };
         let entry = session.record().ok_or_else(nothing)?;
         let now = self.look(&entry.before.scope)?;
-        let mut target = match subject {
+        let target = match subject {
             // Its bridge was looked at, but is not its own: it may have changed since, and that is not ours to undo.
             Subject::Vif(_) => entry.before.seen(&entry.before.scope_without_bridges()),
             Subject::Bridge(_) => entry.before.clone(),
         };
-        target.prune();
         let other = |name: &IfName, index: u32| now.links.get(name).is_some_and(|l| l.index != index);
         if let Some((name, _)) = target.links.iter().find(|(n, l)| l.kind != LinkKind::Bridge && other(n, l.index)) {
             return Err(Error::new(
@@ -334,10 +333,7 @@ impl Host {
             .collect();
         let (plan, left) = if homeless.is_empty() {
             let plan = plan::restore(&target, &now)?;
-            // Some steps make more known than was looked at then: what a port gets from its bridge, for example.
-            let mut after = plan.after().seen(&target.scope);
-            after.prune();
-            let left = target.changes(&after).iter().map(ToString::to_string).collect();
+            let left = target.changes(&plan.after().seen(&target.scope)).iter().map(ToString::to_string).collect();
             (Some(plan), left)
         } else {
             (None, homeless)
@@ -488,9 +484,7 @@ impl Host {
     }
 
     fn look(&mut self, scope: &Scope) -> Result<Snapshot, Error> {
-        let mut now = self.backend.observe(scope).map_err(|e| e.into_observe_error())?;
-        now.prune();
-        Ok(now)
+        self.backend.observe(scope).map_err(|e| e.into_observe_error())
     }
 
     fn plan(&mut self, intent: &Intent) -> Result<Plan, Error> {

@@ -15,7 +15,7 @@ use crate::backend::{Backend, BackendError, Capabilities};
 use crate::error::{Errno, Error, ErrorKind};
 use crate::model::Intent;
 use crate::plan::{self, Goal, Plan};
-use crate::snapshot::{Change, Scope, Snapshot, SysctlKey};
+use crate::snapshot::{Change, Snapshot, SysctlKey};
 use crate::step::{LinkStep, Step};
 
 pub use journal::{Entry, Journal, MemoryJournal, Subject};
@@ -144,7 +144,7 @@ pub fn apply(
     freshness: Freshness,
 ) -> Result<Applied, ApplyError> {
     if freshness == Freshness::Check {
-        let now = observe(plan.scope(), on).map_err(ApplyError::Observe)?;
+        let now = on.observe(plan.scope()).map_err(ApplyError::Observe)?;
         let changes = plan.before().changes(&now);
         if !changes.is_empty() {
             return Err(ApplyError::Stale(changes));
@@ -232,20 +232,13 @@ fn can_do(plan: &Plan, on: &dyn Backend) -> Result<(), ApplyError> {
 pub fn observe_for(intent: &Intent, on: &mut dyn Backend) -> Result<Snapshot, BackendError> {
     let mut seen = Snapshot::default();
     while let Some(scope) = plan::scope(intent, &seen) {
-        seen.merge(observe(&scope, on)?);
+        seen.merge(on.observe(&scope)?);
     }
     Ok(seen)
 }
 
-/// Looks at exactly these parts: links that a backend adds by itself to name a master are left out, so that two looks at
-/// the same scope can be compared.
-fn observe(scope: &Scope, on: &mut dyn Backend) -> Result<Snapshot, BackendError> {
-    let mut seen = on.observe(scope)?;
-    seen.prune();
-    Ok(seen)
-}
-
-/// Whether the goal is reached: a new plan from what is now has no steps. The answer is what was read, or what is missing.
+/// Whether the goal is reached: a new plan from what is now has no steps. The
+/// answer is what was read, or what is missing.
 pub(crate) fn verify(goal: &Goal, on: &mut dyn Backend) -> Result<Snapshot, Vec<String>> {
     let unread = |e: BackendError| vec![format!("reading the state back failed: {e}")];
     let (now, again) = match goal {
@@ -256,7 +249,7 @@ pub(crate) fn verify(goal: &Goal, on: &mut dyn Backend) -> Result<Snapshot, Vec<
             (now, again)
         }
         Goal::Restore(target) => {
-            let now = observe(&target.scope, on).map_err(unread)?;
+            let now = on.observe(&target.scope).map_err(unread)?;
             let again = plan::restore(target, &now);
             (now, again)
         }
@@ -278,7 +271,7 @@ pub(crate) fn go_back(before: &Snapshot, on: &mut dyn Backend) -> Recovery {
     let mut undone = 0;
     let mut left = Vec::new();
     for tries_left in (0..=TRIES).rev() {
-        let now = match observe(&before.scope, on) {
+        let now = match on.observe(&before.scope) {
             Ok(now) => now,
             Err(e) => {
                 errors.push(e);

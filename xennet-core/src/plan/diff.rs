@@ -28,8 +28,8 @@ pub(super) fn steps_towards(wanted: &Wanted, now: &Snapshot) -> Result<(Vec<Plan
         path.pass(wanted)?;
         if path.steps.len() == before {
             // Of what follows from the steps, only what was looked at can be compared with another look.
-            path.world.prune();
-            return Ok((path.steps, path.world));
+            let after = path.world.seen(&now.scope);
+            return Ok((path.steps, after));
         }
     }
     Err(Error::new(

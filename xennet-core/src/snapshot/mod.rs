@@ -77,32 +77,6 @@ impl Snapshot {
         self.links.iter().filter(move |(_, l)| l.master.as_ref() == Some(bridge))
     }
 
-    /// Leaves out what the scope does not name: links that a backend adds so that masters have names, and what the
-    /// transition function knows to follow from a step.
-    pub fn prune(&mut self) {
-        let scope = &self.scope;
-        if scope.contains(&Part::Network) {
-            return;
-        }
-        if !scope.contains(&Part::Links) {
-            self.links.retain(|name, link| {
-                scope.contains(&Part::Link(*name)) || scope.contains(&Part::LinkIndex(link.index))
-            });
-        }
-        self.addresses.retain(|a| scope.contains(&Part::Addresses(a.link)));
-        self.routes.retain(|r| {
-            r.link.is_some_and(|link| scope.contains(&Part::Routes(link)))
-                || (r.table == Route::MAIN && scope.contains(&Part::Route(r.destination)))
-        });
-        self.neighbours.retain(|n| scope.contains(&Part::Neighbours(n.link)));
-        self.fdb.retain(|e| scope.contains(&Part::Fdb(e.link)));
-        self.port_vlans.retain(|port, _| scope.contains(&Part::PortVlans(*port)));
-        self.sysctls.retain(|key, _| scope.contains(&Part::Sysctl(key.clone())));
-        if !scope.contains(&Part::Rules) {
-            self.rules.clear();
-        }
-    }
-
     /// Of what was looked at, the parts about links that were there and are no bridges: a vif and what is on it, without its
     /// bridge and without a name that was free.
     pub(crate) fn scope_without_bridges(&self) -> Scope {

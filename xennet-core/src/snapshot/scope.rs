@@ -17,8 +17,7 @@ pub enum Part {
     Network,
     /// All links, nothing else. A listing.
     Links,
-    /// One link by its name, with the settings of bridge and port. Its master is added too if it has one, so that the
-    /// master's name is known.
+    /// One link by its name, with the settings of bridge and port. Its master is told by name, and not looked at.
     Link(IfName),
     /// Which link has this index.
     LinkIndex(u32),

@@ -1,10 +1,9 @@
 //! What of a world an observer sees who names a scope: exactly what the kernel's backend would bring.
 
-use super::{Hidden, Link, NftTableId, Part, Route, Scope, Snapshot, SysctlKey};
-use crate::model::IfName;
+use super::{Hidden, NftTableId, Part, Route, Scope, Snapshot, SysctlKey};
 
 impl Snapshot {
-    /// What an observer sees of this world who names a scope: the parts in it, and the masters of links in it.
+    /// What an observer sees of this world who names a scope: the parts in it, and nothing else.
     ///
     /// The world must know these parts; one that it does not know looks empty.
     #[must_use]
@@ -39,12 +38,12 @@ fn look(world: &Snapshot, part: &Part, seen: &mut Snapshot) {
         Part::Links => seen.links.clone_from(&world.links),
         Part::Link(name) => {
             if let Some(link) = world.links.get(name) {
-                see_link(world, name, link, seen);
+                seen.links.insert(*name, link.clone());
             }
         }
         Part::LinkIndex(index) => {
             if let Some((name, link)) = world.link_by_index(*index) {
-                see_link(world, name, link, seen);
+                seen.links.insert(*name, link.clone());
             }
         }
         Part::Addresses(name) => seen.addresses.extend(world.addresses_of(name).cloned()),
@@ -85,14 +84,6 @@ fn look(world: &Snapshot, part: &Part, seen: &mut Snapshot) {
             let below = world.store.iter().filter(|(p, _)| p.is_below(path));
             seen.store.extend(below.map(|(p, n)| (p.clone(), n.clone())));
         }
-    }
-}
-
-/// A link, and its master.
-fn see_link(world: &Snapshot, name: &IfName, link: &Link, seen: &mut Snapshot) {
-    seen.links.insert(*name, link.clone());
-    if let Some((master, link)) = link.master.and_then(|m| world.links.get_key_value(&m)) {
-        seen.links.insert(*master, link.clone());
     }
 }
 

@@ -237,20 +237,10 @@ impl Observer<'_> {
         if known {
             return Ok(());
         }
-        let Some(told) = self.netlink.fetch_link(which)? else { return Ok(()) };
-        let master = told.master;
-        self.add(told);
-        match master {
-            // The master's own master, if it has one (a bond in a bridge), is known by name.
-            Some(index) if self.world.link_by_index(index).is_none() => {
-                if let Some(master) = self.netlink.fetch_link(Which::Index(index))? {
-                    self.names.0.insert(index, master.name);
-                    self.add(master);
-                }
-                Ok(())
-            }
-            _ => Ok(()),
+        if let Some(told) = self.netlink.fetch_link(which)? {
+            self.add(told);
         }
+        Ok(())
     }
 
     fn links(&mut self) -> Result<(), Refusal> {
