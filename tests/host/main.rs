@@ -100,3 +100,26 @@ fn the_last_operation_of_all_is_undone_first_and_then_nothing_is_left() {
     assert_eq!(host.undo_last().unwrap_err().kind(), ErrorKind::NothingToUndo);
     assert_eq!(host.undo("vif1.0".parse().unwrap()).unwrap_err().kind(), ErrorKind::NothingToUndo);
 }
+
+/// A detached vif keeps the name that it was given, and is found by it: after one detach and after two.
+fn attach_again(mut host: Host) {
+    let domid = DomId::new(1).unwrap();
+    for detaches in [1, 2] {
+        assert!(host.attach(domid, &"bridge=xenbr0,vifname=web0".parse().unwrap()).unwrap().steps > 0);
+        for at in 0..detaches {
+            let steps = host.detach(domid, DevId::FIRST).unwrap().steps;
+            assert_eq!(steps > 0, at == 0);
+            assert_eq!(host.show().unwrap().vifs, [], "nothing is attached");
+        }
+    }
+    let plan = host.plan_attach(domid, &"bridge=xenbr0".parse().unwrap()).unwrap();
+    assert!(plan.to_string().contains("renamed to vif1.0"), "{plan}");
+    host.attach(domid, &"bridge=xenbr0".parse().unwrap()).unwrap();
+}
+
+#[test]
+fn a_renamed_vif_is_attached_again() {
+    attach_again(Host::fake());
+    let state = StateDir::new();
+    attach_again(Host::fake_in(xennet_core::exec::StateDir::at(state.path())).unwrap());
+}
