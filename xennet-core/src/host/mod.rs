@@ -1,20 +1,25 @@
 //! The front door: one value that plans, applies, verifies and undoes, for people who want one line.
 
-use std::collections::BTreeMap;
+mod records;
+mod show;
+mod undo;
+
 use std::fmt;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
+use self::records::{Records, Session};
 use crate::backend::Backend;
 use crate::backend::fake::{Fake, Kept};
 use crate::error::{Error, ErrorKind};
-use crate::exec::{
-    self, Applied, Entry, Freshness, Held, Journal, MemoryJournal, StateDir, Subject, go_back, observe_for, verify,
-};
+use crate::exec::{self, Applied, Entry, Freshness, Journal, MemoryJournal, StateDir, Subject, observe_for};
 use crate::model::{Attach, Attachment, BridgeSpec, Detach, DevId, DomId, IfName, Intent, MacAddr, VifId, VifSpec};
 use crate::plan::{self, Goal, Plan};
-use crate::snapshot::{Link, LinkKind, Part, Scope, Snapshot};
+use crate::snapshot::{LinkKind, Part, Scope, Snapshot};
+
+pub use show::{Shown, ShownBridge, ShownVif};
+pub use undo::Recovered;
 
 /// A Xen host, or a rehearsal of one.
 ///
@@ -36,13 +41,6 @@ pub struct Host {
     deadline: Duration,
 }
 
-/// Where operations are remembered.
-enum Records {
-    Dir(StateDir),
-    /// Gone with the process; the last one that changed is at the end.
-    Memory(Vec<(Subject, Entry)>),
-}
-
 /// Where a vif's link is now.
 struct Present {
     name: IfName,
@@ -50,93 +48,6 @@ struct Present {
     index: Option<u32>,
     /// The bridge that we put it on.
     bridge: Option<IfName>,
-}
-
-/// What recovery did with one interrupted operation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Recovered {
-    /// The wanted state had been reached: the operation now counts as carried out.
-    Finished,
-    /// The state before the operation was put back.
-    Restored {
-        /// How many steps it took.
-        steps: usize,
-    },
-    /// The vif has gone meanwhile (its domain ended), and the operation with it.
-    Gone,
-}
-
-impl Recovered {
-    /// The document for what became of a subject: `{"subject": "vif5.0", "outcome": "restored", "steps": 2}`; `outcome` is
-    /// "finished", "restored" or "gone", `steps` how many it took now.
-    pub fn to_json(self, subject: Subject) -> serde_json::Value {
-        let (outcome, steps) = match self {
-            Recovered::Finished => ("finished", 0),
-            Recovered::Restored { steps } => ("restored", steps),
-            Recovered::Gone => ("gone", 0),
-        };
-        serde_json::json!({ "subject": subject.to_string(), "outcome": outcome, "steps": steps })
-    }
-}
-
-impl fmt::Display for Recovered {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Recovered::Finished => f.write_str("finished: the wanted state had been reached"),
-            Recovered::Restored { steps: 0 } => f.write_str("nothing had been changed yet"),
-            Recovered::Restored { steps } => write!(f, "restored: {steps} steps undone"),
-            Recovered::Gone => f.write_str("nothing to restore: the vif has gone"),
-        }
-    }
-}
-
-/// What there is to see: the vifs that are attached by our doing, and the bridges with their ports.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-#[non_exhaustive]
-pub struct Shown {
-    /// Attached vifs, in the order of domain and index.
-    pub vifs: Vec<ShownVif>,
-    /// Bridges, in the order of their names.
-    pub bridges: Vec<ShownBridge>,
-}
-
-/// One attached vif.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-#[non_exhaustive]
-pub struct ShownVif {
-    /// `vif<domid>.<devid>`, whatever the link is called now.
-    pub vif: String,
-    /// The domain.
-    pub domid: DomId,
-    /// The index in the domain.
-    pub devid: DevId,
-    /// The link's present name; `None` if the link is gone.
-    pub link: Option<IfName>,
-    /// The bridge it is a port of.
-    pub bridge: Option<IfName>,
-    /// Whether the link is up.
-    pub up: bool,
-    /// The link's MTU in bytes; 0 if the link is gone.
-    pub mtu: u32,
-    /// The vif line that it was attached with.
-    pub spec: Option<String>,
-}
-
-/// One bridge.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-#[non_exhaustive]
-pub struct ShownBridge {
-    /// Its name.
-    pub bridge: IfName,
-    /// Its MAC.
-    pub mac: Option<MacAddr>,
-    /// Its MTU in bytes.
-    pub mtu: u32,
-    /// Whether it is up.
-    pub up: bool,
-    /// Its ports, in the order of their names.
-    pub ports: Vec<IfName>,
 }
 
 impl Host {
@@ -294,144 +205,6 @@ impl Host {
         self.carry_out(session, subject, plan, None, &format!("cannot set up bridge {}", bridge.name))
     }
 
-    /// Puts back what was there before the last operation on this vif or bridge.
-    ///
-    /// # Errors
-    /// [`ErrorKind::NothingToUndo`] if nothing is recorded for it; else as [`attach`](Self::attach).
-    pub fn undo(&mut self, subject: Subject) -> Result<Applied, Error> {
-        let session = self.begin(subject)?;
-        let nothing = || {
-            Error::new(ErrorKind::NothingToUndo, format!("{subject}: nothing is recorded that could be undone"))
-                .with_object(subject.to_string())
-                .with_state("unchanged, nothing was applied")
-                .with_hint("`xennet show` lists what is recorded")
-        };
-        let entry = session.record().ok_or_else(nothing)?;
-        let now = self.look(&entry.before.scope)?;
-        let target = match subject {
-            // Its bridge was looked at, but is not its own: it may have changed since, and that is not ours to undo.
-            Subject::Vif(_) => entry.before.seen(&entry.before.scope_without_bridges()),
-            Subject::Bridge(_) => entry.before.clone(),
-        };
-        let other = |name: &IfName, index: u32| now.links.get(name).is_some_and(|l| l.index != index);
-        if let Some((name, _)) = target.links.iter().find(|(n, l)| l.kind != LinkKind::Bridge && other(n, l.index)) {
-            return Err(Error::new(
-                ErrorKind::NameTaken,
-                format!(
-                    "cannot undo the last operation on {subject}: its link was called {name}, and now another one is"
-                ),
-            )
-            .with_object(name.as_str())
-            .with_state("unchanged, nothing was applied")
-            .with_hint(format!("rename or detach what is called {name} now, then undo again")));
-        }
-        let homeless: Vec<String> = target
-            .links
-            .iter()
-            .filter_map(|(name, l)| Some((name, l.master.filter(|m| !now.links.contains_key(m))?)))
-            .map(|(name, master)| format!("- ip link set {name} master {master}"))
-            .collect();
-        let (plan, left) = if homeless.is_empty() {
-            let plan = plan::restore(&target, &now)?;
-            let left = target.changes(&plan.after().seen(&target.scope)).iter().map(ToString::to_string).collect();
-            (Some(plan), left)
-        } else {
-            (None, homeless)
-        };
-        let Some(plan) = plan.filter(|_| left.is_empty()) else {
-            return Err(Error::new(
-                ErrorKind::Stale,
-                format!("cannot undo the last operation on {subject}: this cannot be put back: {}", left.join(", ")),
-            )
-            .with_object(subject.to_string())
-            .with_state("unchanged, nothing was applied")
-            .with_hint(
-                "a link that is gone can only be made again by whoever made it (netback, when the domain is built)",
-            ));
-        };
-        let as_made = |name: &IfName, l: &Link| l.master.is_none() && VifId::from_vif_name(name.as_str()).is_some();
-        let ours = target.links.iter().any(|(name, l)| l.kind != LinkKind::Bridge && !as_made(name, l));
-        if plan.is_empty() && entry.previous.is_none() && ours {
-            // It is attached or renamed by our doing, and how it was before that is not known any more.
-            return Err(nothing());
-        }
-        self.carry_out(session, subject, plan, None, &format!("cannot undo the last operation on {subject}"))
-    }
-
-    /// Puts back what was there before the last operation of all.
-    ///
-    /// # Errors
-    /// As [`undo`](Self::undo).
-    pub fn undo_last(&mut self) -> Result<Applied, Error> {
-        match self.last()? {
-            Some(subject) => self.undo(subject),
-            None => Err(Error::new(ErrorKind::NothingToUndo, "nothing is recorded that could be undone").with_hint(
-                "a rehearsal remembers its own operations only; on the kernel, is it the right state directory?",
-            )),
-        }
-    }
-
-    /// The subject of the last operation that can be undone.
-    ///
-    /// # Errors
-    /// [`ErrorKind::StateUnusable`] if the state directory cannot be read.
-    pub fn last(&self) -> Result<Option<Subject>, Error> {
-        self.records.last()
-    }
-
-    /// Closes every operation that a crash left open: finished if its goal had been reached, else undone.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Interrupted`] if a state cannot be put back, with what is left; the other operations are recovered
-    /// all the same, and the first error is returned.
-    pub fn recover(&mut self) -> Result<Vec<(Subject, Recovered)>, Error> {
-        let Records::Dir(dir) = &self.records else { return Ok(Vec::new()) };
-        let dir = dir.clone();
-        let mut done = Vec::new();
-        let mut first_error = None;
-        for subject in dir.interrupted()? {
-            match dir.hold(subject, self.deadline).and_then(|mut held| self.recover_held(&mut held, subject)) {
-                Ok(recovered) => done.extend(recovered.map(|r| (subject, r))),
-                Err(e) => {
-                    first_error.get_or_insert(e);
-                }
-            }
-        }
-        first_error.map_or(Ok(done), Err)
-    }
-
-    /// Attached vifs and all bridges. A listing: its cost grows with the host.
-    ///
-    /// # Errors
-    /// As [`Backend::observe`], and [`ErrorKind::StateUnusable`].
-    pub fn show(&mut self) -> Result<Shown, Error> {
-        let now = self.look(&Scope::none().with(Part::Links))?;
-        let mut vifs = Vec::new();
-        for (subject, entry) in self.records.all()? {
-            let Subject::Vif(id) = subject else { continue };
-            let Some((index, _)) = entry.owned_link() else { continue };
-            let link = now.link_by_index(index);
-            vifs.push(ShownVif {
-                vif: id.to_string(),
-                domid: id.domid,
-                devid: id.devid,
-                link: link.map(|(name, _)| *name),
-                bridge: link.and_then(|(_, l)| l.master),
-                up: link.is_some_and(|(_, l)| l.up),
-                mtu: link.map_or(0, |(_, l)| l.mtu),
-                spec: entry.text,
-            });
-        }
-        let bridges = now.links.iter().filter(|(_, l)| l.kind == LinkKind::Bridge).map(|(name, l)| ShownBridge {
-            bridge: *name,
-            mac: l.mac,
-            mtu: l.mtu,
-            up: l.up,
-            ports: now.ports(name).map(|(port, _)| *port).collect(),
-        });
-        Ok(Shown { vifs, bridges: bridges.collect() })
-    }
-
     /// Takes the subject's lock, and closes what a crash left open.
     fn begin(&mut self, subject: Subject) -> Result<Session, Error> {
         match &self.records {
@@ -444,43 +217,6 @@ impl Host {
                 Ok(Session::Memory(list.iter().find(|(s, _)| *s == subject).map(|(_, entry)| Box::new(entry.clone()))))
             }
         }
-    }
-
-    /// Closes an interrupted operation: finished if its goal is reached, else undone.
-    fn recover_held(&mut self, held: &mut Held, subject: Subject) -> Result<Option<Recovered>, Error> {
-        let Some(entry) = held.interrupted().cloned() else { return Ok(None) };
-        if verify(&entry.goal, &mut *self.backend).is_ok() {
-            held.journal(None).commit()?;
-            return Ok(Some(Recovered::Finished));
-        }
-        match go_back(&entry.before, &mut *self.backend) {
-            exec::Recovery::Restored { steps_undone } => {
-                held.journal(None).abandon()?;
-                Ok(Some(Recovered::Restored { steps: steps_undone }))
-            }
-            _ if self.vif_has_gone(subject, &entry)? => {
-                held.journal(None).abandon()?;
-                Ok(Some(Recovered::Gone))
-            }
-            incomplete => Err(Error::new(
-                ErrorKind::Interrupted,
-                format!("{subject}: an interrupted operation can be neither finished nor undone"),
-            )
-            .with_object(subject.to_string())
-            .with_state(incomplete.to_string())
-            .with_hint(format!("put it right by hand, then remove the file {subject}.journal of the state directory"))),
-        }
-    }
-
-    /// Whether the link that an operation was about is no more. Only its maker can make it again, so there is nothing left
-    /// to finish or to undo, and the next domain's operations must not wait for it.
-    fn vif_has_gone(&mut self, subject: Subject, entry: &Entry) -> Result<bool, Error> {
-        let Subject::Vif(_) = subject else { return Ok(false) };
-        let Some((_, link)) = entry.before.links.iter().find(|(_, l)| l.kind != LinkKind::Bridge) else {
-            return Ok(true);
-        };
-        let seen = self.look(&Scope::none().with(Part::LinkIndex(link.index)))?;
-        Ok(seen.link_by_index(link.index).is_none())
     }
 
     fn look(&mut self, scope: &Scope) -> Result<Snapshot, Error> {
@@ -672,59 +408,4 @@ fn mac_of_this_machine(name: &IfName) -> MacAddr {
     hash.update(name.as_str().as_bytes());
     let digest = hash.finalize();
     MacAddr::new([digest[0] & 0xfc | 0x02, digest[1], digest[2], digest[3], digest[4], digest[5]])
-}
-
-impl Records {
-    fn record(&self, subject: Subject) -> Result<Option<Entry>, Error> {
-        match self {
-            Records::Dir(dir) => dir.record(subject),
-            Records::Memory(list) => Ok(list.iter().find(|(s, _)| *s == subject).map(|(_, e)| e.clone())),
-        }
-    }
-
-    fn all(&self) -> Result<BTreeMap<Subject, Entry>, Error> {
-        match self {
-            Records::Dir(dir) => {
-                let mut all = BTreeMap::new();
-                for subject in dir.recorded()? {
-                    // It may be detached between the listing and the reading.
-                    if let Some(entry) = dir.record(subject)? {
-                        all.insert(subject, entry);
-                    }
-                }
-                Ok(all)
-            }
-            Records::Memory(list) => Ok(list.iter().cloned().collect()),
-        }
-    }
-
-    fn last(&self) -> Result<Option<Subject>, Error> {
-        match self {
-            Records::Dir(dir) => dir.latest(),
-            Records::Memory(list) => Ok(list.last().map(|(s, _)| *s)),
-        }
-    }
-
-    /// Of a memory only: a directory's records change through its journals.
-    fn replace(&mut self, subject: Subject, entry: Option<Entry>) {
-        if let Records::Memory(list) = self {
-            list.retain(|(s, _)| *s != subject);
-            list.extend(entry.map(|e| (subject, e)));
-        }
-    }
-}
-
-/// One operation on a subject, from the lock to its end.
-enum Session {
-    Held(Box<Held>),
-    Memory(Option<Box<Entry>>),
-}
-
-impl Session {
-    fn record(&self) -> Option<&Entry> {
-        match self {
-            Session::Held(held) => held.record(),
-            Session::Memory(record) => record.as_deref(),
-        }
-    }
 }

@@ -1,0 +1,89 @@
+//! What there is to see.
+
+use super::Host;
+use crate::error::Error;
+use crate::exec::Subject;
+use crate::model::{DevId, DomId, IfName, MacAddr};
+use crate::snapshot::{LinkKind, Part, Scope};
+
+/// What there is to see: the vifs that are attached by our doing, and the bridges with their ports.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[non_exhaustive]
+pub struct Shown {
+    /// Attached vifs, in the order of domain and index.
+    pub vifs: Vec<ShownVif>,
+    /// Bridges, in the order of their names.
+    pub bridges: Vec<ShownBridge>,
+}
+
+/// One attached vif.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[non_exhaustive]
+pub struct ShownVif {
+    /// `vif<domid>.<devid>`, whatever the link is called now.
+    pub vif: String,
+    /// The domain.
+    pub domid: DomId,
+    /// The index in the domain.
+    pub devid: DevId,
+    /// The link's present name; `None` if the link is gone.
+    pub link: Option<IfName>,
+    /// The bridge it is a port of.
+    pub bridge: Option<IfName>,
+    /// Whether the link is up.
+    pub up: bool,
+    /// The link's MTU in bytes; 0 if the link is gone.
+    pub mtu: u32,
+    /// The vif line that it was attached with.
+    pub spec: Option<String>,
+}
+
+/// One bridge.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[non_exhaustive]
+pub struct ShownBridge {
+    /// Its name.
+    pub bridge: IfName,
+    /// Its MAC.
+    pub mac: Option<MacAddr>,
+    /// Its MTU in bytes.
+    pub mtu: u32,
+    /// Whether it is up.
+    pub up: bool,
+    /// Its ports, in the order of their names.
+    pub ports: Vec<IfName>,
+}
+
+impl Host {
+    /// Attached vifs and all bridges. A listing: its cost grows with the host.
+    ///
+    /// # Errors
+    /// As [`Backend::observe`], and [`ErrorKind::StateUnusable`].
+    pub fn show(&mut self) -> Result<Shown, Error> {
+        let now = self.look(&Scope::none().with(Part::Links))?;
+        let mut vifs = Vec::new();
+        for (subject, entry) in self.records.all()? {
+            let Subject::Vif(id) = subject else { continue };
+            let Some((index, _)) = entry.owned_link() else { continue };
+            let link = now.link_by_index(index);
+            vifs.push(ShownVif {
+                vif: id.to_string(),
+                domid: id.domid,
+                devid: id.devid,
+                link: link.map(|(name, _)| *name),
+                bridge: link.and_then(|(_, l)| l.master),
+                up: link.is_some_and(|(_, l)| l.up),
+                mtu: link.map_or(0, |(_, l)| l.mtu),
+                spec: entry.text,
+            });
+        }
+        let bridges = now.links.iter().filter(|(_, l)| l.kind == LinkKind::Bridge).map(|(name, l)| ShownBridge {
+            bridge: *name,
+            mac: l.mac,
+            mtu: l.mtu,
+            up: l.up,
+            ports: now.ports(name).map(|(port, _)| *port).collect(),
+        });
+        Ok(Shown { vifs, bridges: bridges.collect() })
+    }
+}

@@ -1,0 +1,194 @@
+//! The way back: undoing the last operation, and closing what a crash left open.
+
+use std::fmt;
+
+use super::{Host, Records};
+use crate::error::{Error, ErrorKind};
+use crate::exec::{self, Applied, Entry, Held, Journal, Subject, go_back, verify};
+use crate::model::{IfName, VifId};
+use crate::plan;
+use crate::snapshot::{Link, LinkKind, Part, Scope};
+
+/// What recovery did with one interrupted operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Recovered {
+    /// The wanted state had been reached: the operation now counts as carried out.
+    Finished,
+    /// The state before the operation was put back.
+    Restored {
+        /// How many steps it took.
+        steps: usize,
+    },
+    /// The vif has gone meanwhile (its domain ended), and the operation with it.
+    Gone,
+}
+
+impl Recovered {
+    /// The document for what became of a subject: `{"subject": "vif5.0", "outcome": "restored", "steps": 2}`; `outcome` is
+    /// "finished", "restored" or "gone", `steps` how many it took now.
+    pub fn to_json(self, subject: Subject) -> serde_json::Value {
+        let (outcome, steps) = match self {
+            Recovered::Finished => ("finished", 0),
+            Recovered::Restored { steps } => ("restored", steps),
+            Recovered::Gone => ("gone", 0),
+        };
+        serde_json::json!({ "subject": subject.to_string(), "outcome": outcome, "steps": steps })
+    }
+}
+
+impl fmt::Display for Recovered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Recovered::Finished => f.write_str("finished: the wanted state had been reached"),
+            Recovered::Restored { steps: 0 } => f.write_str("nothing had been changed yet"),
+            Recovered::Restored { steps } => write!(f, "restored: {steps} steps undone"),
+            Recovered::Gone => f.write_str("nothing to restore: the vif has gone"),
+        }
+    }
+}
+
+impl Host {
+    /// Puts back what was there before the last operation on this vif or bridge.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NothingToUndo`] if nothing is recorded for it; else as [`attach`](Self::attach).
+    pub fn undo(&mut self, subject: Subject) -> Result<Applied, Error> {
+        let session = self.begin(subject)?;
+        let nothing = || {
+            Error::new(ErrorKind::NothingToUndo, format!("{subject}: nothing is recorded that could be undone"))
+                .with_object(subject.to_string())
+                .with_state("unchanged, nothing was applied")
+                .with_hint("`xennet show` lists what is recorded")
+        };
+        let entry = session.record().ok_or_else(nothing)?;
+        let now = self.look(&entry.before.scope)?;
+        let target = match subject {
+            // Its bridge was looked at, but is not its own: it may have changed since, and that is not ours to undo.
+            Subject::Vif(_) => entry.before.seen(&entry.before.scope_without_bridges()),
+            Subject::Bridge(_) => entry.before.clone(),
+        };
+        let other = |name: &IfName, index: u32| now.links.get(name).is_some_and(|l| l.index != index);
+        if let Some((name, _)) = target.links.iter().find(|(n, l)| l.kind != LinkKind::Bridge && other(n, l.index)) {
+            return Err(Error::new(
+                ErrorKind::NameTaken,
+                format!(
+                    "cannot undo the last operation on {subject}: its link was called {name}, and now another one is"
+                ),
+            )
+            .with_object(name.as_str())
+            .with_state("unchanged, nothing was applied")
+            .with_hint(format!("rename or detach what is called {name} now, then undo again")));
+        }
+        let homeless: Vec<String> = target
+            .links
+            .iter()
+            .filter_map(|(name, l)| Some((name, l.master.filter(|m| !now.links.contains_key(m))?)))
+            .map(|(name, master)| format!("- ip link set {name} master {master}"))
+            .collect();
+        let (plan, left) = if homeless.is_empty() {
+            let plan = plan::restore(&target, &now)?;
+            let left = target.changes(&plan.after().seen(&target.scope)).iter().map(ToString::to_string).collect();
+            (Some(plan), left)
+        } else {
+            (None, homeless)
+        };
+        let Some(plan) = plan.filter(|_| left.is_empty()) else {
+            return Err(Error::new(
+                ErrorKind::Stale,
+                format!("cannot undo the last operation on {subject}: this cannot be put back: {}", left.join(", ")),
+            )
+            .with_object(subject.to_string())
+            .with_state("unchanged, nothing was applied")
+            .with_hint(
+                "a link that is gone can only be made again by whoever made it (netback, when the domain is built)",
+            ));
+        };
+        let as_made = |name: &IfName, l: &Link| l.master.is_none() && VifId::from_vif_name(name.as_str()).is_some();
+        let ours = target.links.iter().any(|(name, l)| l.kind != LinkKind::Bridge && !as_made(name, l));
+        if plan.is_empty() && entry.previous.is_none() && ours {
+            // It is attached or renamed by our doing, and how it was before that is not known any more.
+            return Err(nothing());
+        }
+        self.carry_out(session, subject, plan, None, &format!("cannot undo the last operation on {subject}"))
+    }
+
+    /// Puts back what was there before the last operation of all.
+    ///
+    /// # Errors
+    /// As [`undo`](Self::undo).
+    pub fn undo_last(&mut self) -> Result<Applied, Error> {
+        match self.last()? {
+            Some(subject) => self.undo(subject),
+            None => Err(Error::new(ErrorKind::NothingToUndo, "nothing is recorded that could be undone").with_hint(
+                "a rehearsal remembers its own operations only; on the kernel, is it the right state directory?",
+            )),
+        }
+    }
+
+    /// The subject of the last operation that can be undone.
+    ///
+    /// # Errors
+    /// [`ErrorKind::StateUnusable`] if the state directory cannot be read.
+    pub fn last(&self) -> Result<Option<Subject>, Error> {
+        self.records.last()
+    }
+
+    /// Closes every operation that a crash left open: finished if its goal had been reached, else undone.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Interrupted`] if a state cannot be put back, with what is left; the other operations are recovered
+    /// all the same, and the first error is returned.
+    pub fn recover(&mut self) -> Result<Vec<(Subject, Recovered)>, Error> {
+        let Records::Dir(dir) = &self.records else { return Ok(Vec::new()) };
+        let dir = dir.clone();
+        let mut done = Vec::new();
+        let mut first_error = None;
+        for subject in dir.interrupted()? {
+            match dir.hold(subject, self.deadline).and_then(|mut held| self.recover_held(&mut held, subject)) {
+                Ok(recovered) => done.extend(recovered.map(|r| (subject, r))),
+                Err(e) => {
+                    first_error.get_or_insert(e);
+                }
+            }
+        }
+        first_error.map_or(Ok(done), Err)
+    }
+
+    /// Closes an interrupted operation: finished if its goal is reached, else undone.
+    pub(super) fn recover_held(&mut self, held: &mut Held, subject: Subject) -> Result<Option<Recovered>, Error> {
+        let Some(entry) = held.interrupted().cloned() else { return Ok(None) };
+        if verify(&entry.goal, &mut *self.backend).is_ok() {
+            held.journal(None).commit()?;
+            return Ok(Some(Recovered::Finished));
+        }
+        match go_back(&entry.before, &mut *self.backend) {
+            exec::Recovery::Restored { steps_undone } => {
+                held.journal(None).abandon()?;
+                Ok(Some(Recovered::Restored { steps: steps_undone }))
+            }
+            _ if self.vif_has_gone(subject, &entry)? => {
+                held.journal(None).abandon()?;
+                Ok(Some(Recovered::Gone))
+            }
+            incomplete => Err(Error::new(
+                ErrorKind::Interrupted,
+                format!("{subject}: an interrupted operation can be neither finished nor undone"),
+            )
+            .with_object(subject.to_string())
+            .with_state(incomplete.to_string())
+            .with_hint(format!("put it right by hand, then remove the file {subject}.journal of the state directory"))),
+        }
+    }
+
+    /// Whether the link that an operation was about is no more. Only its maker can make it again, so there is nothing left
+    /// to finish or to undo, and the next domain's operations must not wait for it.
+    fn vif_has_gone(&mut self, subject: Subject, entry: &Entry) -> Result<bool, Error> {
+        let Subject::Vif(_) = subject else { return Ok(false) };
+        let Some((_, link)) = entry.before.links.iter().find(|(_, l)| l.kind != LinkKind::Bridge) else {
+            return Ok(true);
+        };
+        let seen = self.look(&Scope::none().with(Part::LinkIndex(link.index)))?;
+        Ok(seen.link_by_index(link.index).is_none())
+    }
+}
