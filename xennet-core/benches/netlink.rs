@@ -323,7 +323,7 @@ fn observe(world: &mut World, ports: usize) {
     let key = SysctlKey::conf(Family::Ipv4, &vif, "proxy_arp");
     let parts = [
         ("one link without a master", Scope::from_iter([Part::Link(vif)])),
-        ("a port and its bridge", Scope::from_iter([Part::Link(name(&format!("vif{ports}.1")))])),
+        ("a port", Scope::from_iter([Part::Link(name(&format!("vif{ports}.1")))])),
         ("vif and bridge", Scope::from_iter([Part::Link(vif), Part::Link(world.bridge.name)])),
         ("one link by number", Scope::from_iter([Part::LinkIndex(world.vif.index.unwrap_or(0))])),
         ("a missing link", Scope::from_iter([Part::Link(name("vif99.0"))])),
