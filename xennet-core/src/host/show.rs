@@ -58,7 +58,8 @@ impl Host {
     /// Attached vifs and all bridges. A listing: its cost grows with the host.
     ///
     /// # Errors
-    /// As [`Backend::observe`], and [`ErrorKind::StateUnusable`].
+    /// As [`Backend::observe`](crate::backend::Backend::observe), and
+    /// [`ErrorKind::StateUnusable`](crate::ErrorKind::StateUnusable).
     pub fn show(&mut self) -> Result<Shown, Error> {
         let now = self.look(&Scope::none().with(Part::Links))?;
         let mut vifs = Vec::new();
