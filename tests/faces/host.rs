@@ -118,6 +118,24 @@ fn an_unusable_state_directory_is_an_error_of_its_own() {
 }
 
 #[test]
+fn an_empty_variable_is_an_unset_one_and_an_empty_option_is_wrong_usage() {
+    let got = finish(xennet().env("XENNET_STATE_DIR", "").args(["parse", "mac", "00:16:3e:01:02:03"]));
+    assert_eq!((got.code, got.stderr.as_str()), (0, ""));
+    let fake = Fake::new();
+    let dir = fake.0.path();
+    let arguments = ["--backend", "fake", "attach", "5", SPEC, "--state-dir"];
+    let got = finish(xennet().env("XENNET_STATE_DIR", "").args(arguments).arg(dir));
+    assert_eq!(got.code, 0, "{got:?}");
+    let got = finish(xennet().env("XENNET_STATE_DIR", dir).args(["--backend", "fake", "show"]));
+    assert!(got.stdout.contains(SPEC), "{got:?}");
+    for value in ["", "/dev/null"] {
+        let got =
+            finish(xennet().env("XENNET_STATE_DIR", value).args(["--backend", "fake", "show", "--state-dir", ""]));
+        assert_eq!((got.code, got.stdout.as_str()), (2, ""), "{got:?}");
+    }
+}
+
+#[test]
 fn the_sandbox_gives_any_command_a_world_on_the_real_kernel() {
     let got = run(["--sandbox", "attach", "1", SPEC]);
     if got.code == i32::from(ErrorKind::Denied.number()) && std::env::var_os("CI").is_none() {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::builder::PossibleValuesParser;
-use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use xennet_core::ErrorKind;
 use xennet_core::config::Dialect;
 use xennet_core::macgen::Scheme;
@@ -19,6 +19,9 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
+/// The variable of the environment that stands for `--state-dir`.
+const STATE_DIR: &str = "XENNET_STATE_DIR";
+
 /// Options that every command takes, before or behind its name.
 #[derive(Args, Debug)]
 pub(crate) struct Global {
@@ -31,7 +34,7 @@ pub(crate) struct Global {
     pub(crate) json: bool,
 
     /// Where journals, locks and records are kept [default: /run/xennet]
-    #[arg(long, global = true, value_name = "DIR", env = "XENNET_STATE_DIR")]
+    #[arg(long, global = true, value_name = "DIR", env = STATE_DIR)]
     pub(crate) state_dir: Option<PathBuf>,
 
     /// Runs the command on a small host of its own, in namespaces: nothing real is touched, and no root is needed
@@ -204,6 +207,20 @@ fn dialects() -> PossibleValuesParser {
 /// The definition as clap keeps it.
 pub(crate) fn definition() -> clap::Command {
     Cli::command()
+}
+
+/// The command line of this process.
+///
+/// # Errors
+/// Wrong usage; and what is no error, the help and the version.
+pub(crate) fn read() -> Result<Cli, clap::Error> {
+    let mut definition = definition();
+    // An empty variable is an unset one, as scripts expect; an empty --state-dir stays an error.
+    if std::env::var_os(STATE_DIR).is_some_and(|value| value.is_empty()) {
+        definition = definition.mut_arg("state_dir", |option| option.env(None));
+    }
+    let mut matches = definition.try_get_matches_from_mut(std::env::args_os())?;
+    Cli::from_arg_matches_mut(&mut matches).map_err(|e| e.format(&mut definition))
 }
 
 /// The table of exit codes, from the same source as the codes.

@@ -17,14 +17,11 @@ pub mod sandbox;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
-use cli::Cli;
 use output::Output;
 
 /// Runs the command with the arguments of this process: what `main` does.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match cli::read() {
         Ok(cli) => cli,
         Err(e) => {
             // Help and version are answers and go to standard output. Nothing can be said if that is closed.
