@@ -65,9 +65,11 @@ fn an_unknown_manual_page_is_refused_with_the_known_ones() {
 #[test]
 fn a_full_disk_is_an_error_and_a_closed_pipe_is_none_to_talk_about() {
     let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
-    let got = finish(xennet().arg("man").stdout(full));
-    assert_eq!(got.code, i32::from(ErrorKind::Io.number()));
-    assert!(got.stderr.starts_with("error: standard output cannot be written\n  kernel: ENOSPC"), "{}", got.stderr);
+    for arguments in [&["man"][..], &["--version"], &["--help"], &["help", "parse"], &["attach", "-h"]] {
+        let got = finish(xennet().args(arguments).stdout(full.try_clone().unwrap()));
+        assert_eq!(got.code, i32::from(ErrorKind::Io.number()), "{arguments:?}");
+        assert!(got.stderr.starts_with("error: standard output cannot be written\n  kernel: ENOSPC"), "{got:?}");
+    }
 
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);

@@ -23,14 +23,21 @@ use output::Output;
 pub fn main() -> ExitCode {
     let cli = match cli::read() {
         Ok(cli) => cli,
-        Err(e) => {
-            // Help and version are answers and go to standard output. Nothing can be said if that is closed.
+        Err(e) if e.use_stderr() => {
+            // Nothing can be said if standard error is closed.
             let _ = e.print();
-            return ExitCode::from(if e.use_stderr() { xennet_core::ErrorKind::Invalid.number() } else { 0 });
+            return ExitCode::from(xennet_core::ErrorKind::Invalid.number());
         }
+        // Help and version are answers, and an answer that is lost is an error.
+        Err(e) => return end(output::help(&e), &mut Output::new(false)),
     };
     let mut output = Output::new(cli.global.json);
     let result = command::run(&cli, &mut output).and_then(|()| output.finish());
+    end(result, &mut output)
+}
+
+/// The exit code for a result, and the error's words.
+fn end(result: xennet_core::Result<()>, output: &mut Output) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {

@@ -110,6 +110,11 @@ impl Output {
 
 const STDOUT: &str = "standard output";
 
+/// The help or the version, as clap words them, on standard output.
+pub(crate) fn help(text: &clap::Error) -> Result<()> {
+    text.print().and_then(|()| std::io::stdout().flush()).map_err(|e| unwritten(&e))
+}
+
 fn unwritten(e: &std::io::Error) -> Error {
     Error::new(ErrorKind::Io, format!("{STDOUT} cannot be written")).with_object(STDOUT).with_errno(Errno::from_io(e))
 }
