@@ -136,6 +136,44 @@ fn an_empty_variable_is_an_unset_one_and_an_empty_option_is_wrong_usage() {
 }
 
 #[test]
+fn what_a_command_calls_a_bridge_undo_understands() {
+    let fake = Fake::new();
+    for name in ["xenbr0", "bridge-xenbr0"] {
+        let got = fake.run(&["undo", name, "--json"]);
+        assert_eq!(got.code, i32::from(ErrorKind::NothingToUndo.number()), "{got:?}");
+        assert_eq!(got.json_lines()[0]["object"], "bridge-xenbr0");
+    }
+    let got = fake.run(&["undo", "--json"]);
+    assert!(got.json_lines()[0]["hint"].as_str().unwrap().contains("--state-dir"), "{got:?}");
+}
+
+#[test]
+fn recover_gives_the_document_of_the_other_faces() {
+    let fake = Fake::new();
+    fake.ok(&["attach", "5", SPEC]);
+    // Without its last line the journal is that of an operation that was killed before its end.
+    let file = fake.0.path().join("vif5.0.journal");
+    let journal = std::fs::read_to_string(&file).unwrap();
+    let lines: Vec<&str> = journal.lines().collect();
+    std::fs::write(&file, lines[..lines.len() - 1].join("\n") + "\n").unwrap();
+    let document: serde_json::Value = serde_json::from_str(&fake.ok(&["recover", "--json"])).unwrap();
+    let id = "vif5.0".parse().unwrap();
+    assert_eq!(document, serde_json::json!({ "recovered": [xennet_core::Recovered::Finished.to_json(id)] }));
+    assert_eq!(fake.ok(&["recover", "--json"]), "{\"recovered\":[]}\n");
+}
+
+#[test]
+fn a_vif_whose_link_is_gone_is_shown_as_gone() {
+    let fake = Fake::new();
+    fake.ok(&["attach", "5", SPEC]);
+    // The next call finds the model as it was at first, where domain 5 has no vif yet.
+    std::fs::remove_file(fake.0.path().join("fake.json")).unwrap();
+    let shown = fake.ok(&["show"]);
+    let row: Vec<&str> = shown.lines().nth(1).unwrap().split_whitespace().collect();
+    assert_eq!(row, ["vif5.0", "-", "-", "gone", "-", SPEC]);
+}
+
+#[test]
 fn the_sandbox_gives_any_command_a_world_on_the_real_kernel() {
     let got = run(["--sandbox", "attach", "1", SPEC]);
     if got.code == i32::from(ErrorKind::Denied.number()) && std::env::var_os("CI").is_none() {

@@ -84,10 +84,11 @@ pub(super) fn detach(global: &Global, args: &DetachArgs, output: &mut Output) ->
 pub(super) fn undo(global: &Global, what: Option<&str>, output: &mut Output) -> Result<()> {
     let mut host = open(global)?;
     let subject = match what {
-        Some(name) => subject(name)?,
-        None => {
-            host.last()?.ok_or_else(|| Error::new(ErrorKind::NothingToUndo, "there is nothing that could be undone"))?
-        }
+        Some(name) => name.parse()?,
+        None => host.last()?.ok_or_else(|| {
+            Error::new(ErrorKind::NothingToUndo, "there is nothing that could be undone")
+                .with_hint("operations are remembered in the state directory: is it the right one (--state-dir)?")
+        })?,
     };
     let applied = host.undo(subject)?;
     done(&subject, "as before", &applied, output)
@@ -99,8 +100,7 @@ pub(super) fn recover(global: &Global, output: &mut Output) -> Result<()> {
         [] => "nothing was interrupted".to_owned(),
         _ => recovered.iter().map(|(subject, how)| format!("{subject}: {how}")).collect::<Vec<_>>().join("\n"),
     };
-    let document =
-        |(subject, how): &(Subject, Recovered)| json!({ "subject": subject.to_string(), "outcome": how.to_string() });
+    let document = |(subject, how): &(Subject, Recovered)| how.to_json(*subject);
     output.answer(text, || json!({ "recovered": recovered.iter().map(document).collect::<Vec<Value>>() }))
 }
 
@@ -139,21 +139,15 @@ fn ids(args: &DetachArgs) -> Result<(DomId, DevId)> {
     Ok((args.domid.parse()?, args.devid.parse()?))
 }
 
-/// The vif or the bridge that a name names.
-fn subject(name: &str) -> Result<Subject> {
-    match VifId::from_vif_name(name) {
-        Some(id) => Ok(Subject::Vif(id)),
-        None => Ok(Subject::Bridge(name.parse()?)),
-    }
-}
-
 /// Vifs and bridges for reading, in columns.
 pub(super) fn table(shown: &Shown) -> String {
     let state = |up| if up { "up" } else { "down" }.to_owned();
     let name = |name: Option<IfName>| name.map_or_else(|| "-".to_owned(), |n| n.to_string());
     let vifs = shown.vifs.iter().map(|v| {
         let spec = v.spec.clone().unwrap_or_else(|| "-".to_owned());
-        [v.vif.clone(), name(v.link), name(v.bridge), state(v.up), v.mtu.to_string(), spec]
+        // A link that has gone with its domain is neither up nor down.
+        let (up, mtu) = if v.link.is_some() { (state(v.up), v.mtu.to_string()) } else { ("gone".into(), "-".into()) };
+        [v.vif.clone(), name(v.link), name(v.bridge), up, mtu, spec]
     });
     let bridges = shown.bridges.iter().map(|b| {
         let ports: Vec<&str> = b.ports.iter().map(IfName::as_str).collect();
