@@ -49,7 +49,8 @@ fn completions_and_manual_pages_cover_every_command() {
     }
     for command in commands() {
         assert!(man.contains(&format!("xennet\\-{command}")), "{command} in the manual page");
-        assert!(run(["man", &command]).stdout.contains(&format!(".TH xennet-{command} 1")));
+        let heading = format!(".TH xennet-{command} 1  \"xennet {}\"", env!("CARGO_PKG_VERSION"));
+        assert!(run(["man", &command]).stdout.contains(&heading), "{heading}");
     }
 }
 
@@ -60,6 +61,8 @@ fn an_unknown_manual_page_is_refused_with_the_known_ones() {
     let error = &got.json_lines()[0];
     assert_eq!((error["kind"].as_str(), error["code"].as_u64()), (Some("invalid"), Some(2)));
     assert!(error["hint"].as_str().unwrap().contains("completions"));
+    let got = run(["--json", "man", "parse", "vif", "nonsense"]);
+    assert_eq!(got.json_lines()[0]["hint"], "vif has no commands below it: leave this word out");
 }
 
 #[test]

@@ -23,11 +23,15 @@ pub(super) fn man(path: &[String], output: &mut Output) -> Result<()> {
             let known: Vec<&str> = command.get_subcommands().map(|c| c.get_name()).collect();
             let error = Error::new(ErrorKind::Invalid, format!("\"{}\" is not a command", name.escape_debug()));
             let error = error.with_object(name.as_str());
-            if known.is_empty() { error } else { error.with_hint(format!("commands here: {}", known.join(", "))) }
+            error.with_hint(match known.as_slice() {
+                [] => format!("{} has no commands below it: leave this word out", command.get_name()),
+                known => format!("commands here: {}", known.join(", ")),
+            })
         })?;
     }
     let mut text = Vec::new();
     clap_mangen::Man::new(command.clone())
+        .source(concat!("xennet ", env!("CARGO_PKG_VERSION")))
         .render(&mut text)
         .map_err(|e| Error::new(ErrorKind::Internal, format!("the manual page cannot be made: {e}")))?;
     output.line(&String::from_utf8_lossy(&text))
