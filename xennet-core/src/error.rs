@@ -242,7 +242,10 @@ impl Diagnostic {
         (line, before[line_start..].chars().count() + 1)
     }
 
-    /// The line with the error and a caret under it, as lines without a final newline:
+    /// How many characters of a line are shown before the place, at it, and behind it.
+    const SHOWN: usize = 100;
+
+    /// The line with the error (of a long one the part around the place) and a caret under it, as lines without a final newline:
     ///
     /// ```text
     ///   |
@@ -255,24 +258,29 @@ impl Diagnostic {
         let end = floor_char_boundary(&self.source, self.span.end).max(start);
         let line_start = self.source[..start].rfind('\n').map_or(0, |p| p + 1);
         let line_end = self.source[start..].find('\n').map_or(self.source.len(), |p| start + p);
-        // A control character would move the caret or the terminal; it is shown as one visible character.
-        let show = |text: &str| -> String {
-            text.chars()
-                .map(|c| {
-                    if c == '\t' {
-                        ' '
-                    } else if c.is_control() {
-                        '\u{fffd}'
-                    } else {
-                        c
-                    }
-                })
-                .collect()
+        // What is not seen as itself, or moves what is beside it, would mislead the reader or the terminal.
+        let visible = |c: char| match c {
+            '\t' => ' ',
+            '\'' | '"' | '\\' => c,
+            _ if c.escape_debug().count() > 1 => '\u{fffd}',
+            _ => c,
+        };
+        let show = |text: &str| -> String { text.chars().map(visible).collect() };
+        // Of a long line the part around the place: nobody finds a caret in a megabyte.
+        let first = |text: &str| -> String {
+            let end = text.char_indices().nth(Self::SHOWN).map_or(text.len(), |(at, _)| at);
+            show(&text[..end]) + if end < text.len() { "..." } else { "" }
+        };
+        let last = |text: &str| -> String {
+            let from = text.char_indices().rev().nth(Self::SHOWN - 1).map_or(0, |(at, _)| at);
+            (if from > 0 { "..." } else { "" }).to_owned() + &show(&text[from..])
         };
         let width = line.to_string().len();
-        let before = show(&self.source[line_start..start]);
-        let marked = show(&self.source[start..end.min(line_end)]);
-        let rest = show(&self.source[end.min(line_end).max(start)..line_end]);
+        let before = last(&self.source[line_start..start]);
+        let marked = first(&self.source[start..end.min(line_end).max(start)]);
+        // A mark that was cut does not reach what follows it.
+        let whole = self.source[start..end.min(line_end).max(start)].chars().nth(Self::SHOWN).is_none();
+        let rest = if whole { first(&self.source[end.min(line_end).max(start)..line_end]) } else { String::new() };
         let carets = "^".repeat(marked.chars().count().max(1));
         let indent = " ".repeat(before.chars().count());
         format!(
@@ -559,6 +567,17 @@ mod tests {
         // Offsets that a careless caller gives never panic.
         let d = Diagnostic { span: 3..900, ..d };
         let _ = (d.snippet(), d.position());
+        let d = Diagnostic { source: "\u{202e}\u{200b}'\"\\\u{301}".into(), span: 2..4, ..d };
+        assert!(d.snippet().contains("\n1 | \u{fffd}\u{fffd}'\"\\\u{fffd}\n"), "{}", d.snippet());
+        let d = Diagnostic { source: "\u{fc}".repeat(1 << 20), span: 1000..1002, ..d };
+        let shown = d.snippet();
+        assert!(shown.contains(&format!("\n1 | ...{}...\n", "\u{fc}".repeat(201))), "{shown}");
+        assert!(shown.contains(&format!("\n  | {}^ ", " ".repeat(103))), "{shown}");
+        let d = Diagnostic { span: 0..2 << 20, ..d };
+        let (line, rule) = (format!("{}...", "\u{fc}".repeat(100)), "^".repeat(103));
+        assert_eq!(d.snippet(), format!("  |\n1 | {line}\n  | {rule} r"));
+        let d = Diagnostic { span: 0..200, source: format!("{}{}", "x".repeat(200), "y".repeat(9)), ..d };
+        assert!(!d.snippet().contains('y'), "{}", d.snippet());
     }
 
     #[test]
