@@ -214,6 +214,18 @@ pub struct Held {
     file: File,
     length: u64,
     written: Written,
+    /// The file is removed, and its name may be another's by now.
+    forgotten: bool,
+}
+
+impl Drop for Held {
+    /// A refused operation on a subject that nothing is known of leaves no file behind.
+    fn drop(&mut self) {
+        if self.length == 0 && !self.forgotten {
+            // An empty file that stays says as little as none.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
 }
 
 impl Held {
@@ -225,7 +237,7 @@ impl Held {
             // Cut short by a crash: it was never said.
             file.set_len(written.complete as u64).map_err(|e| unusable(&path, "cannot be written", &e))?;
         }
-        Ok(Held { path, subject, file, length: written.complete as u64, written })
+        Ok(Held { path, subject, file, length: written.complete as u64, written, forgotten: false })
     }
 
     /// The last operation that was carried out on the subject.
@@ -247,7 +259,8 @@ impl Held {
     ///
     /// # Errors
     /// [`ErrorKind::StateUnusable`].
-    pub fn forget(self) -> Result<(), Error> {
+    pub fn forget(mut self) -> Result<(), Error> {
+        self.forgotten = true;
         match fs::remove_file(&self.path) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => Err(unusable(&self.path, "cannot be removed", &e)),
             _ => Ok(()),
@@ -463,6 +476,7 @@ mod tests {
         assert!(longest > LONG && longest < LONG + 8192, "{longest}");
         assert_eq!(mtu(dir.record(subject).unwrap().as_ref()), Some(1400));
         dir.hold(subject, Duration::ZERO).unwrap().forget().unwrap();
+        drop(dir.hold(subject, Duration::ZERO).unwrap());
         assert_eq!(dir.recorded().unwrap(), []);
         assert_eq!(fs::read_dir(&place.0).unwrap().count(), 0, "nothing is left behind");
     }
