@@ -28,12 +28,7 @@ impl DomId {
     pub fn new(number: u32) -> Result<Self, Error> {
         match u16::try_from(number) {
             Ok(n) if n <= Self::LAST.0 => Ok(DomId(n)),
-            _ => Err(Error::new(
-                ErrorKind::Invalid,
-                format!("domain id {number} is out of range: a domain's number is 0 to {}", Self::LAST.0),
-            )
-            .with_object(number.to_string())
-            .with_hint("`xl domid NAME` prints the number of a running domain")),
+            _ => Err(no_domid(&number.to_string())),
         }
     }
 
@@ -59,10 +54,7 @@ impl DevId {
     /// # Errors
     /// [`ErrorKind::Invalid`] for a larger number.
     pub fn new(number: u32) -> Result<Self, Error> {
-        u16::try_from(number).map(DevId).map_err(|_| {
-            Error::new(ErrorKind::Invalid, format!("device id {number} is out of range: it is 0 to {}", u16::MAX))
-                .with_object(number.to_string())
-        })
+        u16::try_from(number).map(DevId).map_err(|_| no_devid(&number.to_string()))
     }
 
     /// The number itself.
@@ -71,8 +63,20 @@ impl DevId {
     }
 }
 
+fn no_domid(given: &str) -> Error {
+    let rule = format!("domain id {given} is out of range: a domain's number is 0 to {}", DomId::LAST);
+    Error::new(ErrorKind::Invalid, rule)
+        .with_object(given)
+        .with_hint("`xl domid NAME` prints the number of a running domain")
+}
+
+fn no_devid(given: &str) -> Error {
+    Error::new(ErrorKind::Invalid, format!("device id {given} is out of range: it is 0 to {}", u16::MAX))
+        .with_object(given)
+}
+
 macro_rules! number {
-    ($type:ident, $what:literal) => {
+    ($type:ident, $what:literal, $out_of_range:ident) => {
         impl fmt::Display for $type {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 self.0.fmt(f)
@@ -88,11 +92,15 @@ macro_rules! number {
                     || (!text.is_empty() && !text.starts_with('0') && text.bytes().all(|b| b.is_ascii_digit()));
                 match text.parse::<u32>() {
                     Ok(n) if canonical => $type::new(n),
-                    // Digits only, but too many for the type: the range is what the reader must hear of.
-                    Err(_) if canonical => $type::new(u32::MAX).map_err(|e| e.with_object(text)),
+                    // Digits only, but too many for the type.
+                    Err(_) if canonical => Err($out_of_range(text)),
                     _ => Err(Error::new(
                         ErrorKind::Invalid,
-                        format!("{} \"{}\" is not a decimal number", $what, text.escape_debug()),
+                        format!(
+                            "{} \"{}\" is not a decimal number without sign and leading zeros",
+                            $what,
+                            text.escape_debug()
+                        ),
                     )
                     .with_object(text)),
                 }
@@ -113,8 +121,8 @@ macro_rules! number {
         }
     };
 }
-number!(DomId, "domain id");
-number!(DevId, "device id");
+number!(DomId, "domain id", no_domid);
+number!(DevId, "device id", no_devid);
 
 /// Which vif: domain and index. Names `vif<domid>.<devid>` and `vif<domid>.<devid>-emu` follow from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -154,5 +162,24 @@ impl VifId {
 impl fmt::Display for VifId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "vif{}.{}", self.domid, self.devid)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_that_is_none_is_named_as_given() {
+        for text in ["32752", "65536", "4294967296", "99999999999999999999"] {
+            let e = text.parse::<DomId>().unwrap_err();
+            assert_eq!((e.object(), e.kind()), (Some(text), ErrorKind::Invalid));
+            assert!(e.message().contains(text) && e.message().contains("0 to 32751"), "{e}");
+        }
+        assert!("4294967296".parse::<DevId>().unwrap_err().message().contains("4294967296"));
+        for text in ["", "05", "+5", "-1", " 5", "5 ", "0x5", "five"] {
+            assert!(text.parse::<DomId>().unwrap_err().message().contains("leading zeros"), "{text:?}");
+        }
+        assert_eq!("32751".parse::<DomId>().unwrap(), DomId::LAST);
     }
 }
