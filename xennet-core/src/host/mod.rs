@@ -297,6 +297,11 @@ impl Host {
                 only
             }
         };
+        if let Some(backend) = &vif.backend {
+            notes.push(format!(
+                "backend={backend} is not looked at: the vif is attached in the domain that this runs in"
+            ));
+        }
         if !vif.ip.is_empty() {
             notes.push("ip= is kept in the record; it does not filter what the guest sends".to_owned());
         }
