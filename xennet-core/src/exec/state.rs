@@ -11,6 +11,7 @@
 //! One open file makes for few system calls; that is what a hotplug call spends its own time on. Nothing is synced: the
 //! directory belongs on a tmpfs (`/run/xennet`), which is gone with the boot, as the kernel's state is.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -101,7 +102,7 @@ impl StateDir {
     /// [`ErrorKind::StateUnusable`] if the directory or a file in it cannot be read. A directory that does not exist has
     /// none.
     pub fn interrupted(&self) -> Result<Vec<Subject>, Error> {
-        self.subjects_with(|written| written.open.is_some())
+        Ok(self.scan()?.into_iter().filter(|(_, written)| written.open.is_some()).map(|(subject, _)| subject).collect())
     }
 
     /// Every subject with a record, in their order.
@@ -109,7 +110,15 @@ impl StateDir {
     /// # Errors
     /// As [`interrupted`](Self::interrupted).
     pub fn recorded(&self) -> Result<Vec<Subject>, Error> {
-        self.subjects_with(|written| written.record.is_some())
+        Ok(self.records()?.into_keys().collect())
+    }
+
+    /// Every record, by its subject. Takes no lock.
+    ///
+    /// # Errors
+    /// As [`interrupted`](Self::interrupted).
+    pub fn records(&self) -> Result<BTreeMap<Subject, Entry>, Error> {
+        Ok(self.scan()?.into_iter().filter_map(|(subject, written)| Some((subject, written.record?))).collect())
     }
 
     /// The subject whose record is the newest.
@@ -133,24 +142,22 @@ impl StateDir {
         Ok(newest.map(|(_, subject)| subject))
     }
 
-    fn subjects_with(&self, wanted: impl Fn(&Written) -> bool) -> Result<Vec<Subject>, Error> {
+    /// Reads every file once, in the order of the subjects.
+    fn scan(&self) -> Result<BTreeMap<Subject, Written>, Error> {
         let listing = match fs::read_dir(&self.path) {
             Ok(listing) => listing,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
             Err(e) => return Err(unusable(&self.path, "cannot be read", &e)),
         };
-        let mut found = Vec::new();
+        let mut found = BTreeMap::new();
         for entry in listing {
             let entry = entry.map_err(|e| unusable(&self.path, "cannot be read", &e))?;
             let subject =
                 entry.file_name().to_str().and_then(|n| n.strip_suffix(".journal")).and_then(Subject::from_name);
-            if let Some(subject) = subject
-                && wanted(&self.read(subject)?)
-            {
-                found.push(subject);
+            if let Some(subject) = subject {
+                found.insert(subject, self.read(subject)?);
             }
         }
-        found.sort();
         Ok(found)
     }
 }

@@ -213,9 +213,7 @@ impl Host {
                 self.recover_held(&mut held, subject)?;
                 Ok(Session::Held(Box::new(held)))
             }
-            Records::Memory(list) => {
-                Ok(Session::Memory(list.iter().find(|(s, _)| *s == subject).map(|(_, entry)| Box::new(entry.clone()))))
-            }
+            Records::Memory(_) => Ok(Session::Memory(self.records.record(subject)?.map(Box::new))),
         }
     }
 
@@ -228,7 +226,7 @@ impl Host {
         plan::plan(intent, &now).map_err(|e| match e.kind() {
             ErrorKind::BridgeNotFound | ErrorKind::NotABridge if e.hint().is_none() => match self.bridges() {
                 Ok(bridges) if bridges.is_empty() => e.with_hint("there is no bridge here; make one first"),
-                Ok(bridges) => e.with_hint(format!("bridges here: {}", bridges.join(", "))),
+                Ok(bridges) => e.with_hint(format!("bridges here: {}", joined(&bridges))),
                 // The list is a courtesy; the error stands without it.
                 Err(_) => e,
             },
@@ -236,9 +234,10 @@ impl Host {
         })
     }
 
-    fn bridges(&mut self) -> Result<Vec<String>, Error> {
+    /// The names of all bridges. A listing.
+    fn bridges(&mut self) -> Result<Vec<IfName>, Error> {
         let all = self.look(&Scope::none().with(Part::Links))?;
-        Ok(all.links.iter().filter(|(_, l)| l.kind == LinkKind::Bridge).map(|(name, _)| name.to_string()).collect())
+        Ok(all.links.iter().filter(|(_, l)| l.kind == LinkKind::Bridge).map(|(name, _)| *name).collect())
     }
 
     fn carry_out(
@@ -350,24 +349,19 @@ impl Host {
     }
 
     fn only_bridge(&mut self, id: VifId) -> Result<IfName, Error> {
-        let all = self.look(&Scope::none().with(Part::Links))?;
-        let bridges: Vec<&IfName> =
-            all.links.iter().filter(|(_, l)| l.kind == LinkKind::Bridge).map(|(n, _)| n).collect();
+        let bridges = self.bridges()?;
         match bridges[..] {
-            [only] => Ok(*only),
+            [only] => Ok(only),
             [] => Err(Error::new(
                 ErrorKind::BridgeNotFound,
                 format!("{id}: no bridge= was given, and there is no bridge here"),
             )
             .with_hint("make a bridge first, then name it: bridge=NAME")),
-            _ => {
-                let names: Vec<&str> = bridges.iter().map(|n| n.as_str()).collect();
-                Err(Error::new(
-                    ErrorKind::BridgeNotFound,
-                    format!("{id}: no bridge= was given, and there are several bridges here: {}", names.join(", ")),
-                )
-                .with_hint("name one: bridge=NAME"))
-            }
+            _ => Err(Error::new(
+                ErrorKind::BridgeNotFound,
+                format!("{id}: no bridge= was given, and there are several bridges here: {}", joined(&bridges)),
+            )
+            .with_hint("name one: bridge=NAME")),
         }
         .map_err(|e: Error| e.with_object(id.to_string()).with_state("unchanged, nothing was applied"))
     }
@@ -386,6 +380,10 @@ impl fmt::Debug for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Host").field("backend", &self.backend.capabilities()).finish_non_exhaustive()
     }
+}
+
+fn joined(names: &[IfName]) -> String {
+    names.iter().map(IfName::as_str).collect::<Vec<_>>().join(", ")
 }
 
 fn carry_out_in(plan: Plan, on: &mut dyn Backend, journal: &mut dyn Journal, what: &str) -> Result<Applied, Error> {

@@ -22,16 +22,7 @@ impl Records {
 
     pub(super) fn all(&self) -> Result<BTreeMap<Subject, Entry>, Error> {
         match self {
-            Records::Dir(dir) => {
-                let mut all = BTreeMap::new();
-                for subject in dir.recorded()? {
-                    // It may be detached between the listing and the reading.
-                    if let Some(entry) = dir.record(subject)? {
-                        all.insert(subject, entry);
-                    }
-                }
-                Ok(all)
-            }
+            Records::Dir(dir) => dir.records(),
             Records::Memory(list) => Ok(list.iter().cloned().collect()),
         }
     }
