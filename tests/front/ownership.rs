@@ -12,10 +12,10 @@ use xennet_tests::{Shared, StateDir, in_netns};
 use super::{FIRST, build, domid, into, kernel, name, on_kernel, set, spec, up, vif, whole};
 
 /// Lets a case act on the world behind the host's back.
-type World<'a> = &'a mut dyn FnMut(&mut dyn FnMut(&mut dyn Backend));
+pub(super) type World<'a> = &'a mut dyn FnMut(&mut dyn FnMut(&mut dyn Backend));
 
 /// Runs a case in memory and on the kernel.
-fn both(test: &str, case: impl Fn(&mut Host, World<'_>) + Send + Sync) {
+pub(super) fn both(test: &str, case: impl Fn(&mut Host, World<'_>) + Send + Sync) {
     let state = StateDir::new();
     let shared = Shared::new(super::fake(true));
     let mut host = Host::with_backend(Box::new(shared.clone())).with_state_dir(exec::StateDir::at(state.path()));

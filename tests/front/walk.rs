@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use xennet_core::backend::netlink::Netlink;
 use xennet_core::exec::Subject;
-use xennet_core::snapshot::Snapshot;
+use xennet_core::snapshot::{NftKey, NftTableId, Snapshot};
 use xennet_core::{BridgeSpec, ErrorKind, Host, IfName, Mtu, VifId, VifSpec, exec};
 use xennet_tests::{NetNs, Shared, StateDir, in_netns};
 
@@ -57,6 +57,13 @@ fn draw(r: &mut Random) -> Op {
             if r.below(4) == 0 {
                 text.push_str(",isolated");
             }
+            match r.below(6) {
+                0..3 => {}
+                n => {
+                    let ip = ["10.0.0.2", "10.0.0.0/24 10.0.0.2 10.9.0.1", "10.0.0.0/25 2001:db8::5"];
+                    text.push_str(&format!(",mac=00:16:3e:00:00:0{vif},ip={}", ip[usize::try_from(n - 3).unwrap()]));
+                }
+            }
             Op::Attach(vif, text)
         }
         11..15 => Op::Detach(vif),
@@ -105,6 +112,27 @@ struct State {
     up: bool,
     bridge: Option<IfName>,
     isolated: bool,
+    /// What the guard lets it send from; `None`: anything.
+    sources: Option<Vec<String>>,
+}
+
+/// The sources that the guard has of a link, beside the one that every guest has.
+fn sources(now: &Snapshot, link: &str) -> Option<Vec<String>> {
+    let table = now.nft.get(&NftTableId::guard())?;
+    let of = |key: &NftKey| key.first.first().is_some_and(|n| n.to_string().trim_matches('"') == link);
+    let keys = |set: &str| table.sets[set].elements.keys().filter(|k| of(k)).cloned().collect::<Vec<_>>();
+    let member = !keys("declared").is_empty();
+    assert_eq!(keys("macs").len(), usize::from(member), "{link}: a MAC for each");
+    let mut all: Vec<String> = Vec::new();
+    for set in ["ip4", "ip6", "net4", "net6"] {
+        all.extend(keys(set).iter().map(|k| match &k.last {
+            None => k.first[2].to_string(),
+            Some(last) => format!("{}-{}", k.first[2], last[2]),
+        }));
+    }
+    assert_eq!(all.iter().filter(|a| a.starts_with("fe80:")).count(), usize::from(member), "{link}: its own");
+    all.retain(|a| !a.starts_with("fe80:"));
+    member.then_some(all)
 }
 
 #[derive(Clone, Debug)]
@@ -119,8 +147,14 @@ struct Model(BTreeMap<u32, Known>);
 
 impl Model {
     fn new() -> Self {
-        let fresh =
-            |n: u32| State { name: name(&format!("vif{n}.0")), mtu: 1500, up: false, bridge: None, isolated: false };
+        let fresh = |n: u32| State {
+            name: name(&format!("vif{n}.0")),
+            mtu: 1500,
+            up: false,
+            bridge: None,
+            isolated: false,
+            sources: None,
+        };
         Model((1..=4).map(|n| (n, Known { state: fresh(n), undo: Vec::new(), attached: false })).collect())
     }
 
@@ -143,8 +177,14 @@ impl Model {
                     Ok(steps) => {
                         assert_eq!(allowed, [], "{op:?} must be refused");
                         let mtu = spec.mtu.map_or(before.links[&bridge].mtu, |m| m.get());
-                        let state =
-                            State { name: wanted, mtu, up: true, bridge: Some(bridge), isolated: spec.isolated };
+                        let state = State {
+                            name: wanted,
+                            mtu,
+                            up: true,
+                            bridge: Some(bridge),
+                            isolated: spec.isolated,
+                            sources: declared(&spec),
+                        };
                         let known = self.0.get_mut(vif).unwrap();
                         assert_eq!(*steps == 0, known.state == state, "{op:?}: steps only where something changes");
                         if *steps > 0 {
@@ -158,7 +198,7 @@ impl Model {
             Op::Detach(vif) => {
                 assert!(outcome.is_ok(), "{op:?}: {outcome:?}");
                 let known = self.0.get_mut(vif).unwrap();
-                let state = State { up: false, bridge: None, isolated: false, ..known.state.clone() };
+                let state = State { up: false, bridge: None, isolated: false, sources: None, ..known.state.clone() };
                 assert_eq!(*outcome == Ok(0), known.state == state);
                 if known.state != state || known.attached {
                     known.push();
@@ -170,7 +210,10 @@ impl Model {
                 let known = self.0.get_mut(&u32::from(id.domid)).unwrap();
                 match outcome {
                     Ok(_) => {
-                        known.state = known.undo.pop().expect("there is something to undo");
+                        known.state = known
+                            .undo
+                            .pop()
+                            .unwrap_or_else(|| panic!("{op:?}: there was nothing to undo: {outcome:?}"));
                         known.attached = known.state.bridge.is_some();
                     }
                     Err(ErrorKind::NothingToUndo) => assert!(known.undo.is_empty(), "{op:?}"),
@@ -195,10 +238,23 @@ impl Model {
                 up: link.up,
                 bridge: link.master,
                 isolated: link.port.as_ref().is_some_and(|p| p.isolated),
+                sources: sources(now, known.state.name.as_str()),
             };
             assert_eq!(known.state, is, "vif{n}.0");
         }
     }
+}
+
+/// What a spec of this test's declares, as the guard has it.
+fn declared(spec: &VifSpec) -> Option<Vec<String>> {
+    let words: &[&str] = match spec.ip_text().as_str() {
+        "" => return None,
+        "10.0.0.2" => &["10.0.0.2"],
+        "10.0.0.0/24 10.0.0.2 10.9.0.1" => &["10.9.0.1", "10.0.0.0-10.0.0.255"],
+        "10.0.0.0/25 2001:db8::5" => &["2001:db8::5", "10.0.0.0-10.0.0.127"],
+        other => panic!("{other}"),
+    };
+    Some(words.iter().map(|w| (*w).to_owned()).collect())
 }
 
 impl Known {

@@ -3,11 +3,12 @@
 
 use xennet_core::backend::Backend as _;
 use xennet_core::backend::fake::Fake;
-use xennet_core::snapshot::{Address, Link, LinkKind, PortVlan, Route};
+use xennet_core::snapshot::{Address, Link, LinkKind, NftTableId, PortVlan, Route};
 use xennet_core::step::{
-    AddrStep, BridgeChange, LinkChange, LinkRef, LinkStep, NewLink, NewMaster, PortStep, RouteStep, Step,
+    AddrStep, BridgeChange, LinkChange, LinkRef, LinkStep, NewLink, NewMaster, NftOp, NftTransaction, PortStep,
+    RouteStep, Step,
 };
-use xennet_core::{Attach, IfName, Intent, MacAddr, Tagging, Vid, VifId};
+use xennet_core::{Attach, Detach, Guard, IfName, Intent, MacAddr, Tagging, Vid, VifId};
 
 pub(crate) fn name(text: &str) -> IfName {
     text.parse().unwrap()
@@ -55,6 +56,46 @@ pub(crate) fn world(which: &str) -> Fake {
             run(&mut fake, Step::Route(RouteStep::Add(default_route("xenbr0", "2001:db8:9::1"))));
             fake
         }
+        "guarded" => {
+            let mut fake = host();
+            carry_out(&mut fake, &Intent::Attach(guarded("vif5.0", "10.0.0.2")));
+            fake
+        }
+        "guarded-network" => {
+            let mut fake = host();
+            carry_out(&mut fake, &Intent::Attach(guarded("vif5.0", "10.0.0.0/24")));
+            fake
+        }
+        "guarded-gone" => {
+            let mut fake = world("guarded");
+            fake.remove_vif(vif5());
+            fake
+        }
+        "guarded-other" => {
+            let mut fake = host();
+            fake.add_vif(VifId::from_vif_name("vif7.0").unwrap());
+            carry_out(&mut fake, &Intent::Attach(guarded("vif7.0", "10.0.0.7")));
+            fake
+        }
+        "guard-without-rules" => {
+            let mut fake = world("guarded-gone");
+            let gone = Detach {
+                id: vif5(),
+                device: vif5().vif_name(),
+                index: None,
+                guarded: guarded("vif5.0", "10.0.0.2").guarded(),
+            };
+            carry_out(&mut fake, &Intent::Detach(gone));
+            let chain = "declared".to_owned();
+            run(&mut fake, Step::Nft(NftTransaction::new(NftTableId::guard(), vec![NftOp::FlushChain { chain }])));
+            fake.add_vif(vif5());
+            fake
+        }
+        "guard-of-another-version" => {
+            let mut fake = host();
+            run(&mut fake, Step::Nft(NftTransaction::new(NftTableId::guard(), vec![NftOp::AddTable])));
+            fake
+        }
         "attached-small" => {
             let mut fake = host();
             carry_out(&mut fake, &case_intent("bridge-mtu-without-ipv6"));
@@ -100,6 +141,13 @@ pub(crate) fn world(which: &str) -> Fake {
         }
         other => panic!("there is no world \"{other}\""),
     }
+}
+
+/// A vif on xenbr0 with a declared address.
+fn guarded(vif: &str, address: &str) -> Attach {
+    let id = VifId::from_vif_name(vif).unwrap();
+    let guard = Guard::declared("00:16:3e:01:02:03".parse().unwrap(), [address.parse().unwrap()]);
+    Attach { guard: Some(guard), ..Attach::to_bridge(id, name("xenbr0")) }
 }
 
 fn case_intent(case: &str) -> Intent {

@@ -67,7 +67,7 @@ pub mod snapshot;
 pub mod step;
 
 pub use error::{Diagnostic, Errno, Error, ErrorKind, Result};
-pub use host::{Host, Recovered, Shown, ShownBridge, ShownVif};
+pub use host::{Host, MacBinding, Recovered, Shown, ShownBridge, ShownVif};
 pub use ipnetwork;
 pub use macaddr;
 pub use model::*;

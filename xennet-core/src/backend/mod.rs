@@ -5,9 +5,11 @@ pub mod fake;
 pub mod netlink;
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::error::Errno;
-use crate::snapshot::{Scope, Snapshot};
+use crate::model::IfName;
+use crate::snapshot::{Part, Scope, Snapshot};
 use crate::step::Step;
 
 /// Something that can be looked at and changed: the kernel, or a model of it.
@@ -23,6 +25,17 @@ pub trait Backend {
     /// When the looking itself fails: no permission, an answer that cannot be read, a listing that was interrupted again
     /// and again.
     fn observe(&mut self, scope: &Scope) -> Result<Snapshot, BackendError>;
+
+    /// Waits until there is a link of this name, for the given time at the most; whether there is one now.
+    ///
+    /// A backend in which nothing happens by itself looks once and does not wait.
+    ///
+    /// # Errors
+    /// As [`observe`](Self::observe).
+    fn wait(&mut self, link: &IfName, patience: Duration) -> Result<bool, BackendError> {
+        let _ = patience;
+        Ok(self.observe(&Scope::none().with(Part::Link(*link)))?.links.contains_key(link))
+    }
 
     /// Applies one step.
     ///

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
-use crate::model::{Attach, Attachment, Detach, IfName, Intent, VifId};
+use crate::model::{Attach, Attachment, Detach, Guarded, IfName, Intent, TypeIf, VifId};
 use crate::plan::{Goal, Plan};
 use crate::snapshot::Snapshot;
 
@@ -16,25 +16,41 @@ use crate::snapshot::Snapshot;
 pub enum Subject {
     /// A vif.
     Vif(VifId),
+    /// The emulated twin of a vif.
+    Tap(VifId),
     /// A bridge.
     Bridge(IfName),
 }
 
 impl Subject {
-    /// Reads `vif<domid>.<devid>` or `bridge-<name>`; `None` for any other text.
+    /// One of the two links of a vif.
+    pub const fn of(id: VifId, type_if: TypeIf) -> Self {
+        match type_if {
+            TypeIf::Vif => Subject::Vif(id),
+            TypeIf::Tap => Subject::Tap(id),
+        }
+    }
+
+    /// Reads `vif<domid>.<devid>`, `vif<domid>.<devid>-emu` or `bridge-<name>`; `None` for any other text.
     pub fn from_name(name: &str) -> Option<Self> {
         match name.strip_prefix("bridge-") {
             Some(bridge) => bridge.parse().ok().map(Subject::Bridge),
-            None => VifId::from_vif_name(name).map(Subject::Vif),
+            None => Subject::of_vif(name),
         }
+    }
+
+    fn of_vif(name: &str) -> Option<Self> {
+        VifId::from_vif_name(name).map(Subject::Vif).or_else(|| VifId::from_tap_name(name).map(Subject::Tap))
     }
 }
 
 impl fmt::Display for Subject {
-    /// The name of its file in the state directory: `vif5.0`, `bridge-xenbr0`.
+    /// The name of its file in the state directory: `vif5.0`, `vif5.0-emu`, `bridge-xenbr0`. For a vif or tap it is the name
+    /// that its link was made with.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Subject::Vif(id) => id.fmt(f),
+            Subject::Tap(id) => write!(f, "{id}-emu"),
             Subject::Bridge(name) => write!(f, "bridge-{name}"),
         }
     }
@@ -43,10 +59,10 @@ impl fmt::Display for Subject {
 impl FromStr for Subject {
     type Err = Error;
 
-    /// Reads what `Display` writes. A name that is neither a vif's nor starts with `bridge-` is a bridge's own.
+    /// Reads what `Display` writes. A name that is neither a vif's or tap's nor starts with `bridge-` is a bridge's own.
     fn from_str(text: &str) -> Result<Self, Error> {
-        if let Some(id) = VifId::from_vif_name(text) {
-            return Ok(Subject::Vif(id));
+        if let Some(subject) = Subject::of_vif(text) {
+            return Ok(subject);
         }
         let name = text.strip_prefix("bridge-").unwrap_or(text).parse();
         name.map(Subject::Bridge).map_err(|e: Error| e.with_hint("name a vif, as in vif5.0, or a bridge"))
@@ -89,7 +105,7 @@ impl Entry {
             xennet: Entry::FORMAT,
             subject,
             goal: plan.goal().clone(),
-            before: plan.before().clone(),
+            before: plan.before().clone().without_frames(),
             text,
             previous,
         }
@@ -106,11 +122,14 @@ impl Entry {
     /// A record without a way back, for a vif that was on a bridge or renamed by our doing before this operation, when the
     /// operation that had done it is remembered no more: it stays ours, and is found, when this operation is undone.
     fn earlier(&self) -> Option<Entry> {
-        let (id, device, ours) = match &self.goal {
-            Goal::Intent(Intent::Attach(a)) => (a.id, a.device, a.recorded_bridge),
-            Goal::Intent(Intent::Detach(d)) => (d.id, d.device, d.index.and(self.before.links.get(&d.device)?.master)),
+        let (id, device, ours, guarded) = match &self.goal {
+            Goal::Intent(Intent::Attach(a)) => (a.id, a.device, a.recorded_bridge, a.recorded_guard.as_deref()),
+            Goal::Intent(Intent::Detach(d)) => {
+                (d.id, d.device, d.index.and(self.before.links.get(&d.device)?.master), d.guarded.as_ref())
+            }
             _ => return None,
         };
+        let guarded = guarded.cloned();
         let link = self.before.links.get(&device)?;
         let goal = match link.master.filter(|_| link.master == ours) {
             Some(bridge) => {
@@ -122,10 +141,14 @@ impl Entry {
                     name: device,
                     mtu: None,
                     recorded_bridge: Some(bridge),
+                    guard: guarded.map(|g| g.guard),
+                    recorded_guard: None,
                     attachment,
                 })
             }
-            None if device != id.vif_name() => Intent::Detach(Detach { id, device, index: Some(link.index) }),
+            None if self.subject.to_string() != device.as_str() => {
+                Intent::Detach(Detach { id, device, index: Some(link.index), guarded })
+            }
             None => return None,
         };
         Some(Entry { goal: Goal::Intent(goal), previous: None, text: None, ..self.clone() })
@@ -136,6 +159,14 @@ impl Entry {
         match &self.goal {
             Goal::Intent(Intent::Detach(d)) => Some((self.before.links.get(&d.device)?.index, d.device)),
             _ => self.owned_link(),
+        }
+    }
+
+    /// What the guard has of the link since the operation.
+    pub fn guarded(&self) -> Option<Guarded> {
+        match &self.goal {
+            Goal::Intent(Intent::Attach(a)) => a.guarded(),
+            _ => None,
         }
     }
 
@@ -214,7 +245,7 @@ mod tests {
 
     #[test]
     fn a_subject_reads_back() {
-        for text in ["vif5.0", "bridge-xenbr0", "bridge-bridge-x", "bridge-vif5.0"] {
+        for text in ["vif5.0", "vif5.0-emu", "bridge-xenbr0", "bridge-vif5.0-emu", "bridge-bridge-x", "bridge-vif5.0"] {
             assert_eq!(text.parse::<Subject>().unwrap().to_string(), text);
         }
         assert_eq!("xenbr0".parse::<Subject>().unwrap().to_string(), "bridge-xenbr0");

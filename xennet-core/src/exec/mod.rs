@@ -38,6 +38,8 @@ pub struct Applied {
     pub steps: usize,
     /// The state that was read back afterwards.
     pub after: Snapshot,
+    /// What was carried out, in words, a line a step.
+    pub done: Vec<String>,
     /// What the reader should know besides: the notes of the plan.
     pub notes: Vec<String>,
 }
@@ -46,7 +48,13 @@ impl Applied {
     /// What an empty plan does.
     pub(crate) fn nothing(plan: Plan) -> Self {
         let notes = plan.notes().to_vec();
-        Applied { steps: 0, after: plan.into_before(), notes }
+        Applied { steps: 0, done: Vec::new(), after: plan.into_before(), notes }
+    }
+
+    /// What a plan did whose first steps were carried out.
+    fn of(plan: &Plan, steps: usize, after: Snapshot) -> Self {
+        let done = plan.steps().iter().take(steps).map(|p| p.step.to_string()).collect();
+        Applied { steps, done, after, notes: plan.notes().to_vec() }
     }
 }
 
@@ -82,8 +90,10 @@ pub enum ApplyError {
     },
     /// All steps were accepted, but what was read back is not what was wanted.
     NotVerified {
-        /// The steps that a new plan would still need, or why there is none.
+        /// The steps that a new plan would still need.
         missing: Vec<String>,
+        /// Why there is no new plan: the vif has gone meanwhile, for example.
+        cause: Option<Error>,
         /// What state the system is in.
         recovery: Recovery,
     },
@@ -161,7 +171,7 @@ pub fn apply(
             // It may be as wanted all the same: a vif that is to be detached and is gone, an answer that was lost.
             if let Ok(after) = verify(plan.goal(), on) {
                 let _ = journal.commit();
-                return Ok(Applied { steps: at, after, notes: plan.notes().to_vec() });
+                return Ok(Applied::of(plan, at, after));
             }
             // What somebody else has made under the same name meanwhile is not ours to remove.
             let recovery = if at == 0 && cause.errno == Errno::EEXIST && is_creation(&planned.step) {
@@ -184,12 +194,12 @@ pub fn apply(
             // The wanted state is reached and read back. A journal that cannot be closed is no reason to report failure:
             // the next run finds it, sees the wanted state, and closes it.
             let _ = journal.commit();
-            Ok(Applied { steps: of, after, notes: plan.notes().to_vec() })
+            Ok(Applied::of(plan, of, after))
         }
-        Err(missing) => {
+        Err(Unverified { missing, cause }) => {
             let recovery = go_back(plan.before(), on);
             settle(journal, &recovery);
-            Err(ApplyError::NotVerified { missing, recovery })
+            Err(ApplyError::NotVerified { missing, cause, recovery })
         }
     }
 }
@@ -237,10 +247,17 @@ pub fn observe_for(intent: &Intent, on: &mut dyn Backend) -> Result<Snapshot, Ba
     Ok(seen)
 }
 
+/// Why a goal is not reached.
+pub(crate) struct Unverified {
+    missing: Vec<String>,
+    cause: Option<Error>,
+}
+
 /// Whether the goal is reached: a new plan from what is now has no steps. The
 /// answer is what was read, or what is missing.
-pub(crate) fn verify(goal: &Goal, on: &mut dyn Backend) -> Result<Snapshot, Vec<String>> {
-    let unread = |e: BackendError| vec![format!("reading the state back failed: {e}")];
+pub(crate) fn verify(goal: &Goal, on: &mut dyn Backend) -> Result<Snapshot, Unverified> {
+    let only = |missing| Unverified { missing, cause: None };
+    let unread = |e: BackendError| only(vec![format!("reading the state back failed: {e}")]);
     let (now, again) = match goal {
         Goal::Intent(intent) => {
             let intent = intent.clone().fulfilled();
@@ -256,8 +273,8 @@ pub(crate) fn verify(goal: &Goal, on: &mut dyn Backend) -> Result<Snapshot, Vec<
     };
     match again {
         Ok(plan) if plan.is_empty() => Ok(now),
-        Ok(plan) => Err(plan.steps().iter().map(|p| p.step.to_string()).collect()),
-        Err(e) => Err(vec![e.to_string()]),
+        Ok(plan) => Err(only(plan.steps().iter().map(|p| p.step.to_string()).collect())),
+        Err(e) => Err(Unverified { missing: Vec::new(), cause: Some(e) }),
     }
 }
 
@@ -316,10 +333,17 @@ fn kind_of(cause: &BackendError) -> ErrorKind {
         Errno::EPERM | Errno::EACCES => ErrorKind::Denied,
         Errno::EROFS => ErrorKind::ReadOnly,
         Errno::ENODEV => ErrorKind::LinkNotFound,
+        _ if lacks_nftables(cause) => ErrorKind::Unsupported,
         // The settings of a link go with it.
         Errno::ENOENT if link_of_setting(cause).is_some() => ErrorKind::LinkNotFound,
         _ => ErrorKind::Kernel,
     }
+}
+
+/// Whether the kernel has no nftables for bridges.
+fn lacks_nftables(cause: &BackendError) -> bool {
+    let words = [Errno::EOPNOTSUPP, Errno::EAFNOSUPPORT, Errno::EPROTONOSUPPORT];
+    cause.object.starts_with("nft ") && words.contains(&cause.errno)
 }
 
 /// The link whose setting was refused.
@@ -340,6 +364,11 @@ fn hint_for(kind: ErrorKind, cause: &BackendError) -> Option<String> {
             let link = link_of_setting(cause).unwrap_or_else(|| cause.object.clone());
             Some(format!("{link} went away meanwhile; is the domain still running?"))
         }
+        (ErrorKind::Unsupported, _) => Some(
+            "what guests send is filtered by nftables: the kernel needs nf_tables with CONFIG_NF_TABLES_BRIDGE; without ip= \
+             nothing is filtered"
+                .into(),
+        ),
         (_, Errno::EXFULL) => Some("a bridge of the Linux kernel holds 1023 ports: use a second bridge".into()),
         _ => None,
     }
@@ -382,8 +411,9 @@ impl ApplyError {
                 .with_hint("make a new plan")
             }
             ApplyError::Unsupported { step, what: words } => {
-                Error::new(ErrorKind::Unsupported, format!("{what}: this backend cannot do step {}: {words}", step + 1))
+                Error::new(ErrorKind::Unsupported, format!("{what}: this system cannot do step {}: {words}", step + 1))
                     .with_state(UNTOUCHED)
+                    .with_hint("filtering needs the kernel's nftables and the right to use them (CAP_NET_ADMIN)")
             }
             ApplyError::Journal(e) => e,
             ApplyError::Observe(cause) => cause.into_observe_error(),
@@ -402,7 +432,19 @@ impl ApplyError {
                     None => e,
                 }
             }
-            ApplyError::NotVerified { missing, recovery } => Error::new(
+            // The system has become one on which the wish cannot be fulfilled.
+            ApplyError::NotVerified { cause: Some(cause), recovery, .. } => {
+                let mut e =
+                    Error::new(cause.kind(), format!("{what}: {}", cause.message())).with_state(recovery.to_string());
+                if let Some(object) = cause.object() {
+                    e = e.with_object(object);
+                }
+                match cause.hint() {
+                    Some(hint) => e.with_hint(hint),
+                    None => e,
+                }
+            }
+            ApplyError::NotVerified { missing, recovery, .. } => Error::new(
                 ErrorKind::NotVerified,
                 format!("{what}: every step was accepted, but what was read back still needs: {}", missing.join("; ")),
             )

@@ -12,11 +12,15 @@ use sha2::{Digest, Sha256};
 use self::records::{Records, Session};
 use crate::backend::Backend;
 use crate::backend::fake::{Fake, Kept};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Errno, Error, ErrorKind};
 use crate::exec::{self, Applied, Entry, Freshness, Journal, MemoryJournal, StateDir, Subject, observe_for};
-use crate::model::{Attach, Attachment, BridgeSpec, Detach, DevId, DomId, IfName, Intent, MacAddr, VifId, VifSpec};
+use crate::model::{
+    Attach, Attachment, BridgeSpec, Detach, DevId, DomId, Guard, Guarded, IfName, Intent, MacAddr, TypeIf, VifId,
+    VifSpec, VifType,
+};
 use crate::plan::{self, Goal, Plan};
-use crate::snapshot::{LinkKind, Part, Scope, Snapshot};
+use crate::snapshot::{LinkKind, NftTableId, Part, Scope, Snapshot};
+use crate::step::{NftOp, Step};
 
 pub use show::{Shown, ShownBridge, ShownVif};
 pub use undo::Recovered;
@@ -39,6 +43,17 @@ pub struct Host {
     backend: Box<dyn Backend + Send>,
     records: Records,
     deadline: Duration,
+    binding: MacBinding,
+}
+
+/// Whether a guest is bound to its MAC where its vif line declares no addresses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MacBinding {
+    /// Without `ip=` nothing of what a guest sends is filtered: it may route, bridge, or share an address with others.
+    #[default]
+    WhereDeclared,
+    /// Every guest may send from its own MAC only; what it sends from there is filtered where `ip=` declares addresses.
+    Always,
 }
 
 /// Where a vif's link is now.
@@ -48,6 +63,8 @@ struct Present {
     index: Option<u32>,
     /// The bridge that we put it on.
     bridge: Option<IfName>,
+    /// What the guard has of it.
+    guarded: Option<Guarded>,
 }
 
 impl Host {
@@ -80,7 +97,12 @@ impl Host {
 
     /// Any backend; operations are remembered in memory until [`with_state_dir`](Self::with_state_dir) is called.
     pub fn with_backend(backend: Box<dyn Backend + Send>) -> Host {
-        Host { backend, records: Records::Memory(Vec::new()), deadline: Host::LOCK_DEADLINE }
+        Host {
+            backend,
+            records: Records::Memory(Vec::new()),
+            deadline: Host::LOCK_DEADLINE,
+            binding: MacBinding::default(),
+        }
     }
 
     /// Remembers operations in this directory.
@@ -97,6 +119,13 @@ impl Host {
         self
     }
 
+    /// Binds guests to their MACs even where nothing is declared; by default only where `ip=` declares addresses.
+    #[must_use]
+    pub fn with_mac_binding(mut self, binding: MacBinding) -> Host {
+        self.binding = binding;
+        self
+    }
+
     /// The backend, for looking around.
     pub fn backend(&mut self) -> &mut dyn Backend {
         &mut *self.backend
@@ -108,15 +137,17 @@ impl Host {
     /// host is taken; if there are several, or none, that is an error.
     ///
     /// # Errors
-    /// As [`plan::plan`], and [`ErrorKind::Unsupported`] for a script of another mode.
+    /// As [`plan::plan`]; [`ErrorKind::Unsupported`] for a script of another mode, [`ErrorKind::Invalid`] for `ip=` without
+    /// `mac=`: the guard lets declared addresses pass from the guest's own MAC only.
     pub fn plan_attach(&mut self, domid: DomId, vif: &VifSpec) -> Result<Plan, Error> {
         let id = VifId::new(domid, vif.devid.unwrap_or(DevId::FIRST));
         let record = self.records.record(Subject::Vif(id))?;
-        let (intent, notes) = self.attach_intent(id, vif, record.as_ref())?;
+        let (intent, notes) = self.attach_intent(id, TypeIf::Vif, vif, record.as_ref())?;
         Ok(self.plan(&intent)?.with_notes(notes))
     }
 
-    /// Attaches a vif: a port of its bridge, up, with the backend's MAC and no addresses of its own.
+    /// Attaches a vif: a port of its bridge, up, with the backend's MAC and no addresses of its own. With `ip=` the guard
+    /// drops what the guest sends from any other MAC or address ([`Guard`]).
     ///
     /// A second call with the same vif changes nothing; one with another bridge, name or MTU changes only that.
     ///
@@ -125,22 +156,41 @@ impl Host {
     /// [`ErrorKind::StateUnusable`] before anything is touched; [`ErrorKind::Denied`], [`ErrorKind::Kernel`],
     /// [`ErrorKind::NotVerified`] with the state the system was left in.
     pub fn attach(&mut self, domid: DomId, vif: &VifSpec) -> Result<Applied, Error> {
-        let id = VifId::new(domid, vif.devid.unwrap_or(DevId::FIRST));
-        let subject = Subject::Vif(id);
-        let session = self.begin(subject)?;
-        let (intent, notes) = self.attach_intent(id, vif, session.record())?;
-        let plan = self.plan(&intent)?.with_notes(notes);
-        let what = match &intent {
-            Intent::Attach(Attach { attachment: Attachment::Bridge { bridge, .. }, .. }) => {
-                format!("cannot attach {id} to bridge {bridge}")
+        self.attach_link(VifId::new(domid, vif.devid.unwrap_or(DevId::FIRST)), TypeIf::Vif, vif)
+    }
+
+    /// Attaches the emulated twin of a vif in the same way, under the vif's `vifname` with `-emu` behind it.
+    ///
+    /// # Errors
+    /// As [`attach`](Self::attach), and [`ErrorKind::Invalid`] where the tap's name would be too long.
+    pub fn attach_tap(&mut self, domid: DomId, vif: &VifSpec) -> Result<Applied, Error> {
+        self.attach_link(VifId::new(domid, vif.devid.unwrap_or(DevId::FIRST)), TypeIf::Tap, vif)
+    }
+
+    fn attach_link(&mut self, id: VifId, type_if: TypeIf, vif: &VifSpec) -> Result<Applied, Error> {
+        let subject = Subject::of(id, type_if);
+        let mut session = self.begin(subject)?;
+        let mut tries = FRAME_TRIES;
+        loop {
+            let (intent, notes) = self.attach_intent(id, type_if, vif, session.record())?;
+            let plan = self.plan(&intent)?.with_notes(notes);
+            let what = match &intent {
+                Intent::Attach(Attach { attachment: Attachment::Bridge { bridge, .. }, .. }) => {
+                    format!("cannot attach {subject} to bridge {bridge}")
+                }
+                _ => format!("cannot attach {subject}"),
+            };
+            // A vif that is as wanted already, but not by our doing, is ours from now on.
+            if plan.is_empty() && session.record().is_some() {
+                return Ok(Applied::nothing(plan));
             }
-            _ => format!("cannot attach {id}"),
-        };
-        // A vif that is as wanted already, but not by our doing, is ours from now on.
-        if plan.is_empty() && session.record().is_some() {
-            return Ok(Applied::nothing(plan));
+            let makes_guard = plan.steps().first().is_some_and(|p| makes_guard(&p.step));
+            match self.carry_out(&mut session, subject, plan, Some(vif.to_string()), &what) {
+                // Another call has made the guard's table in the meantime: then only the vif's own part is missing.
+                Err(e) if makes_guard && tries > 0 && e.errno() == Some(Errno::EEXIST) => tries -= 1,
+                result => return result,
+            }
         }
-        self.carry_out(session, subject, plan, Some(vif.to_string()), &what)
     }
 
     /// What detaching this vif would do. Changes nothing.
@@ -150,34 +200,63 @@ impl Host {
     pub fn plan_detach(&mut self, domid: DomId, devid: DevId) -> Result<Plan, Error> {
         let id = VifId::new(domid, devid);
         let record = self.records.record(Subject::Vif(id))?;
-        let intent = self.detach_intent(id, record.as_ref())?;
+        let intent = self.detach_intent(id, TypeIf::Vif, record.as_ref())?;
         self.plan(&intent)
     }
 
-    /// Detaches a vif: a port of nothing, down. A vif that is gone already is a success.
+    /// Detaches a vif: a port of nothing, down, unknown to the guard. A vif that is gone already is a success; what the
+    /// guard had of it goes all the same.
     ///
     /// # Errors
     /// As [`attach`](Self::attach).
     pub fn detach(&mut self, domid: DomId, devid: DevId) -> Result<Applied, Error> {
-        let id = VifId::new(domid, devid);
-        let subject = Subject::Vif(id);
-        let session = self.begin(subject)?;
-        let intent = self.detach_intent(id, session.record())?;
-        let plan = self.plan(&intent)?;
-        if plan.is_empty() {
-            let gone = plan.before().links.is_empty();
-            let attached = session.record().is_some_and(|r| r.owned_link().is_some());
+        self.detach_link(VifId::new(domid, devid), TypeIf::Vif)
+    }
+
+    /// Detaches the emulated twin of a vif.
+    ///
+    /// # Errors
+    /// As [`attach_tap`](Self::attach_tap).
+    pub fn detach_tap(&mut self, domid: DomId, devid: DevId) -> Result<Applied, Error> {
+        self.detach_link(VifId::new(domid, devid), TypeIf::Tap)
+    }
+
+    fn detach_link(&mut self, id: VifId, type_if: TypeIf) -> Result<Applied, Error> {
+        let subject = Subject::of(id, type_if);
+        let mut session = self.begin(subject)?;
+        match self.detach_held(&mut session, id, type_if) {
+            // Netback has taken it away meanwhile. What else there was of it goes all the same.
+            Err(e) if e.kind() == ErrorKind::LinkNotFound => {
+                if let Session::Held(held) = &mut session {
+                    self.recover_held(held, subject)?;
+                }
+                self.detach_held(&mut session, id, type_if)
+            }
+            result => result,
+        }
+        .and_then(|(applied, gone)| {
             if gone {
                 // What is remembered of it has no use any more.
                 self.forget(session, subject)?;
-                return Ok(Applied::nothing(plan));
             }
-            if !attached {
-                return Ok(Applied::nothing(plan));
-            }
-            // Somebody else has detached it: now that is written down, with the name under which it is found again.
+            Ok(applied)
+        })
+    }
+
+    /// Detaches; and whether there was no link.
+    fn detach_held(&mut self, session: &mut Session, id: VifId, type_if: TypeIf) -> Result<(Applied, bool), Error> {
+        let subject = Subject::of(id, type_if);
+        let intent = self.detach_intent(id, type_if, session.record())?;
+        let plan = self.plan(&intent)?;
+        let gone = plan.before().links.is_empty();
+        let attached = session.record().is_some_and(|r| r.owned_link().is_some());
+        if plan.is_empty() && (gone || !attached) {
+            return Ok((Applied::nothing(plan), gone));
         }
-        self.carry_out(session, subject, plan, None, &format!("cannot detach {id}"))
+        // Even an empty plan is written down: somebody else has detached the vif, and this is the name under which it is found
+        // again.
+        let applied = self.carry_out(session, subject, plan, None, &format!("cannot detach {subject}"))?;
+        Ok((applied, gone))
     }
 
     /// What making or changing this bridge would do. Changes nothing.
@@ -196,13 +275,30 @@ impl Host {
     /// As [`attach`](Self::attach).
     pub fn ensure_bridge(&mut self, bridge: &BridgeSpec) -> Result<Applied, Error> {
         let subject = Subject::Bridge(bridge.name);
-        let session = self.begin(subject)?;
+        let mut session = self.begin(subject)?;
         let spec = self.bridge_with_mac(bridge)?;
         let plan = self.plan(&Intent::Bridge(spec))?;
         if plan.is_empty() {
             return Ok(Applied::nothing(plan));
         }
-        self.carry_out(session, subject, plan, None, &format!("cannot set up bridge {}", bridge.name))
+        self.carry_out(&mut session, subject, plan, None, &format!("cannot set up bridge {}", bridge.name))
+    }
+
+    /// Waits until there is a link of this name, for the given time at the most; whether there is one.
+    ///
+    /// # Errors
+    /// As [`Backend::wait`].
+    pub fn await_link(&mut self, link: &IfName, patience: Duration) -> Result<bool, Error> {
+        self.backend.wait(link, patience).map_err(|e| e.into_observe_error())
+    }
+
+    /// Whether there is a bridge of this name.
+    ///
+    /// # Errors
+    /// As [`Backend::observe`].
+    pub fn is_bridge(&mut self, name: &IfName) -> Result<bool, Error> {
+        let seen = self.look(&Scope::none().with(Part::Link(*name)))?;
+        Ok(seen.links.get(name).is_some_and(|l| l.kind == LinkKind::Bridge))
     }
 
     /// Takes the subject's lock, and closes what a crash left open.
@@ -242,18 +338,19 @@ impl Host {
 
     fn carry_out(
         &mut self,
-        session: Session,
+        session: &mut Session,
         subject: Subject,
         plan: Plan,
         text: Option<String>,
         what: &str,
     ) -> Result<Applied, Error> {
         match session {
-            Session::Held(mut held) => carry_out_in(plan, &mut *self.backend, &mut held.journal(text), what),
+            Session::Held(held) => carry_out_in(plan, &mut *self.backend, &mut held.journal(text), what),
             Session::Memory(record) => {
-                let mut journal = MemoryJournal::new(subject, text, record.map(|r| *r));
+                let mut journal = MemoryJournal::new(subject, text, record.as_deref().cloned());
                 let applied = carry_out_in(plan, &mut *self.backend, &mut journal, what)?;
-                self.records.replace(subject, journal.into_record());
+                *record = journal.into_record().map(Box::new);
+                self.records.replace(subject, record.as_deref().cloned());
                 Ok(applied)
             }
         }
@@ -272,16 +369,20 @@ impl Host {
     fn attach_intent(
         &mut self,
         id: VifId,
+        type_if: TypeIf,
         vif: &VifSpec,
         record: Option<&Entry>,
     ) -> Result<(Intent, Vec<String>), Error> {
+        let subject = Subject::of(id, type_if);
         let mut notes = Vec::new();
         if let Some(script) = &vif.script {
             let name = script.as_str().rsplit('/').next().unwrap_or_default();
             if name != "vif-bridge" {
                 return Err(Error::new(
                     ErrorKind::Unsupported,
-                    format!("{id}: script={script} is not bridge mode, and only bridge mode is attached by a vif line"),
+                    format!(
+                        "{subject}: script={script} is not bridge mode, and only bridge mode is attached by a vif line"
+                    ),
                 )
                 .with_object(script.as_str())
                 .with_state("unchanged, nothing was applied")
@@ -291,7 +392,7 @@ impl Host {
         let bridge = match vif.bridge {
             Some(bridge) => bridge,
             None => {
-                let only = self.only_bridge(id)?;
+                let only = self.only_bridge(subject)?;
                 notes.push(format!("no bridge= was given: {only} is the only bridge here"));
                 only
             }
@@ -301,35 +402,62 @@ impl Host {
                 "backend={backend} is not looked at: the vif is attached in the domain that this runs in"
             ));
         }
-        if !vif.ip.is_empty() {
-            notes.push("ip= is kept in the record; it does not filter what the guest sends".to_owned());
-        }
-        let present = self.present_device(id, record)?;
+        let guard = match (vif.mac, self.binding) {
+            (Some(mac), _) if !vif.ip.is_empty() => Some(Guard::declared(mac, vif.ip.iter().copied())),
+            (Some(mac), MacBinding::Always) => Some(Guard::mac_only(mac)),
+            (None, MacBinding::WhereDeclared) if vif.ip.is_empty() => None,
+            (Some(_), MacBinding::WhereDeclared) => None,
+            (None, _) => {
+                return Err(Error::new(
+                    ErrorKind::Invalid,
+                    format!("{subject}: what the guest sends is to be filtered, and its MAC is not given"),
+                )
+                .with_object(subject.to_string())
+                .with_state("unchanged, nothing was applied")
+                .with_hint("give mac= beside ip=: declared addresses pass from the guest's own MAC only"));
+            }
+        };
+        let name = match (vif.vifname, type_if) {
+            (Some(name), TypeIf::Vif) => {
+                if vif.vif_type == Some(VifType::Ioemu) {
+                    // The twin comes later, when the vif is up: then it would be too late to refuse the name.
+                    name.tap().map_err(unchanged)?;
+                }
+                name
+            }
+            (Some(name), TypeIf::Tap) => name.tap().map_err(unchanged)?,
+            (None, _) => id.link_name(type_if).map_err(unchanged)?,
+        };
+        let present = self.present_device(id, type_if, record)?;
         Ok((
             Intent::Attach(Attach {
                 id,
                 device: present.name,
-                name: vif.vifname.unwrap_or(id.vif_name()),
+                name,
                 mtu: vif.mtu,
                 recorded_bridge: present.bridge,
+                guard,
+                recorded_guard: present.guarded.map(Box::new),
                 attachment: Attachment::Bridge { bridge, vlan: vif.vlan.clone(), isolated: vif.isolated },
             }),
             notes,
         ))
     }
 
-    fn detach_intent(&mut self, id: VifId, record: Option<&Entry>) -> Result<Intent, Error> {
-        let present = self.present_device(id, record)?;
-        Ok(Intent::Detach(Detach { id, device: present.name, index: present.index }))
+    fn detach_intent(&mut self, id: VifId, type_if: TypeIf, record: Option<&Entry>) -> Result<Intent, Error> {
+        let present = self.present_device(id, type_if, record)?;
+        Ok(Intent::Detach(Detach { id, device: present.name, index: present.index, guarded: present.guarded }))
     }
 
     /// Where the vif's link is now. A link keeps its index when it is renamed, so the record's index finds it under any
     /// name, and never finds another domain's link that took the name.
     ///
-    /// Where the record's link is no more, the record is of an earlier life of the vif: netback's name decides, which by
-    /// construction is this very vif's.
-    fn present_device(&mut self, id: VifId, record: Option<&Entry>) -> Result<Present, Error> {
-        let as_made = Present { name: id.vif_name(), index: None, bridge: None };
+    /// Where the record's link is no more, the record is of an earlier life of the vif: the name that the link was made with
+    /// decides, which by construction is this very vif's. What the guard had of that life goes with it.
+    fn present_device(&mut self, id: VifId, type_if: TypeIf, record: Option<&Entry>) -> Result<Present, Error> {
+        let made = id.link_name(type_if).map_err(unchanged)?;
+        let guarded = record.and_then(Entry::guarded);
+        let as_made = Present { name: made, index: None, bridge: None, guarded };
         let Some((index, name, goal)) = record.and_then(|e| e.link().map(|(i, n)| (i, n, &e.goal))) else {
             return Ok(as_made);
         };
@@ -339,8 +467,8 @@ impl Host {
             _ => None,
         };
         Ok(match seen.link_by_index(index) {
-            Some((present, _)) if *present == name || *present == id.vif_name() => {
-                Present { name: *present, index: Some(index), bridge }
+            Some((present, _)) if *present == name || *present == made => {
+                Present { name: *present, index: Some(index), bridge, ..as_made }
             }
             // Gone, or the index belongs to a link that we know nothing of (indexes are not given out again soon, but the
             // state directory may be older than the kernel).
@@ -348,22 +476,22 @@ impl Host {
         })
     }
 
-    fn only_bridge(&mut self, id: VifId) -> Result<IfName, Error> {
+    fn only_bridge(&mut self, subject: Subject) -> Result<IfName, Error> {
         let bridges = self.bridges()?;
         match bridges[..] {
             [only] => Ok(only),
             [] => Err(Error::new(
                 ErrorKind::BridgeNotFound,
-                format!("{id}: no bridge= was given, and there is no bridge here"),
+                format!("{subject}: no bridge= was given, and there is no bridge here"),
             )
             .with_hint("make a bridge first, then name it: bridge=NAME")),
             _ => Err(Error::new(
                 ErrorKind::BridgeNotFound,
-                format!("{id}: no bridge= was given, and there are several bridges here: {}", joined(&bridges)),
+                format!("{subject}: no bridge= was given, and there are several bridges here: {}", joined(&bridges)),
             )
             .with_hint("name one: bridge=NAME")),
         }
-        .map_err(|e: Error| e.with_object(id.to_string()).with_state("unchanged, nothing was applied"))
+        .map_err(|e: Error| unchanged(e.with_object(subject.to_string())))
     }
 
     fn bridge_with_mac(&mut self, bridge: &BridgeSpec) -> Result<BridgeSpec, Error> {
@@ -380,6 +508,18 @@ impl fmt::Debug for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Host").field("backend", &self.backend.capabilities()).finish_non_exhaustive()
     }
+}
+
+/// How often an attach is begun anew because another call has made the guard's table meanwhile.
+const FRAME_TRIES: u32 = 8;
+
+fn makes_guard(step: &Step) -> bool {
+    let Step::Nft(transaction) = step else { return false };
+    transaction.table == NftTableId::guard() && transaction.ops.first() == Some(&NftOp::AddTable)
+}
+
+fn unchanged(e: Error) -> Error {
+    e.with_state("unchanged, nothing was applied")
 }
 
 fn joined(names: &[IfName]) -> String {

@@ -20,7 +20,7 @@ pub struct Shown {
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 #[non_exhaustive]
 pub struct ShownVif {
-    /// `vif<domid>.<devid>`, whatever the link is called now.
+    /// `vif<domid>.<devid>`, or `vif<domid>.<devid>-emu` for its emulated twin, whatever the link is called now.
     pub vif: String,
     /// The domain.
     pub domid: DomId,
@@ -64,11 +64,11 @@ impl Host {
         let now = self.look(&Scope::none().with(Part::Links))?;
         let mut vifs = Vec::new();
         for (subject, entry) in self.records.all()? {
-            let Subject::Vif(id) = subject else { continue };
+            let (Subject::Vif(id) | Subject::Tap(id)) = subject else { continue };
             let Some((index, _)) = entry.owned_link() else { continue };
             let link = now.link_by_index(index);
             vifs.push(ShownVif {
-                vif: id.to_string(),
+                vif: subject.to_string(),
                 domid: id.domid,
                 devid: id.devid,
                 link: link.map(|(name, _)| *name),

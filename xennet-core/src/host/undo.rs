@@ -5,7 +5,7 @@ use std::fmt;
 use super::{Host, Records};
 use crate::error::{Error, ErrorKind};
 use crate::exec::{self, Applied, Entry, Held, Journal, Subject, go_back, verify};
-use crate::model::{IfName, VifId};
+use crate::model::IfName;
 use crate::plan;
 use crate::snapshot::{Link, LinkKind, Part, Scope};
 
@@ -54,7 +54,7 @@ impl Host {
     /// # Errors
     /// [`ErrorKind::NothingToUndo`] if nothing is recorded for it; else as [`attach`](Self::attach).
     pub fn undo(&mut self, subject: Subject) -> Result<Applied, Error> {
-        let session = self.begin(subject)?;
+        let mut session = self.begin(subject)?;
         let nothing = || {
             Error::new(ErrorKind::NothingToUndo, format!("{subject}: nothing is recorded that could be undone"))
                 .with_object(subject.to_string())
@@ -65,7 +65,7 @@ impl Host {
         let now = self.look(&entry.before.scope)?;
         let target = match subject {
             // Its bridge was looked at, but is not its own: it may have changed since, and that is not ours to undo.
-            Subject::Vif(_) => entry.before.seen(&entry.before.scope_without_bridges()),
+            Subject::Vif(_) | Subject::Tap(_) => entry.before.seen(&entry.before.scope_without_bridges()),
             Subject::Bridge(_) => entry.before.clone(),
         };
         let other = |name: &IfName, index: u32| now.links.get(name).is_some_and(|l| l.index != index);
@@ -104,13 +104,14 @@ impl Host {
                 "a link that is gone can only be made again by whoever made it (netback, when the domain is built)",
             ));
         };
-        let as_made = |name: &IfName, l: &Link| l.master.is_none() && VifId::from_vif_name(name.as_str()).is_some();
+        // Under the name of another vif it is not as it was made either.
+        let as_made = |name: &IfName, l: &Link| l.master.is_none() && name.as_str() == subject.to_string();
         let ours = target.links.iter().any(|(name, l)| l.kind != LinkKind::Bridge && !as_made(name, l));
         if plan.is_empty() && entry.previous.is_none() && ours {
             // It is attached or renamed by our doing, and how it was before that is not known any more.
             return Err(nothing());
         }
-        self.carry_out(session, subject, plan, None, &format!("cannot undo the last operation on {subject}"))
+        self.carry_out(&mut session, subject, plan, None, &format!("cannot undo the last operation on {subject}"))
     }
 
     /// Puts back what was there before the last operation of all.
@@ -184,7 +185,7 @@ impl Host {
     /// Whether the link that an operation was about is no more. Only its maker can make it again, so there is nothing left
     /// to finish or to undo, and the next domain's operations must not wait for it.
     fn vif_has_gone(&mut self, subject: Subject, entry: &Entry) -> Result<bool, Error> {
-        let Subject::Vif(_) = subject else { return Ok(false) };
+        let (Subject::Vif(_) | Subject::Tap(_)) = subject else { return Ok(false) };
         let Some((_, link)) = entry.before.links.iter().find(|(_, l)| l.kind != LinkKind::Bridge) else {
             return Ok(true);
         };

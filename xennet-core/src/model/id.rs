@@ -152,10 +152,53 @@ impl VifId {
         self.vif_name().tap()
     }
 
+    /// The name that one of its links is made with.
+    ///
+    /// # Errors
+    /// As [`tap_name`](Self::tap_name).
+    pub fn link_name(self, type_if: TypeIf) -> Result<IfName, Error> {
+        match type_if {
+            TypeIf::Vif => Ok(self.vif_name()),
+            TypeIf::Tap => self.tap_name(),
+        }
+    }
+
+    /// Reads `vif<domid>.<devid>-emu`; `None` for any other name.
+    pub fn from_tap_name(name: &str) -> Option<Self> {
+        Self::from_vif_name(name.strip_suffix("-emu")?)
+    }
+
     /// Reads `vif<domid>.<devid>`; `None` for any other name.
     pub fn from_vif_name(name: &str) -> Option<Self> {
         let (domid, devid) = name.strip_prefix("vif")?.split_once('.')?;
         Some(VifId { domid: domid.parse().ok()?, devid: devid.parse().ok()? })
+    }
+}
+
+/// Which of a vif's two links in the backend domain: what a hotplug call names by `type_if=`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TypeIf {
+    /// Netback's link, `vif<domid>.<devid>`.
+    #[default]
+    Vif,
+    /// The emulated twin of an HVM guest, `vif<domid>.<devid>-emu`, made by the device model.
+    Tap,
+}
+
+impl TypeIf {
+    /// The word of hotplug calls: `vif` or `tap`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            TypeIf::Vif => "vif",
+            TypeIf::Tap => "tap",
+        }
+    }
+}
+
+impl fmt::Display for TypeIf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 
-use super::{BridgeSpec, IfName, Mtu, VifId, VlanSpec};
+use super::{BridgeSpec, Guard, IfName, Mtu, VifId, VlanSpec};
 
 /// One wish that the planner turns into steps.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,8 +35,23 @@ pub struct Attach {
     /// other bridge belongs to somebody else and is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recorded_bridge: Option<IfName>,
+    /// What the guest may send; `None`: anything. Bridge mode only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guard: Option<Guard>,
+    /// What a record of ours says that the guard has of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recorded_guard: Option<Box<Guarded>>,
     /// How it is connected.
     pub attachment: Attachment,
+}
+
+/// What the guard has of a link.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Guarded {
+    /// The name under which it has it: the guard knows links by their names.
+    pub link: IfName,
+    /// What it lets pass.
+    pub guard: Guard,
 }
 
 impl Intent {
@@ -51,11 +66,25 @@ impl Intent {
 }
 
 impl Attach {
+    /// What the guard shall have of the vif: under the name that it shall have.
+    pub fn guarded(&self) -> Option<Guarded> {
+        self.guard.clone().map(|guard| Guarded { link: self.name, guard })
+    }
+
     /// The vif as netback made it, connected to a bridge, without further wishes.
     pub fn to_bridge(id: VifId, bridge: IfName) -> Self {
         let device = id.vif_name();
         let attachment = Attachment::Bridge { bridge, vlan: None, isolated: false };
-        Attach { id, device, name: device, mtu: None, recorded_bridge: None, attachment }
+        Attach {
+            id,
+            device,
+            name: device,
+            mtu: None,
+            recorded_bridge: None,
+            guard: None,
+            recorded_guard: None,
+            attachment,
+        }
     }
 }
 
@@ -114,4 +143,7 @@ pub struct Detach {
     pub device: IfName,
     /// Its index, if it was recorded: a link of the same name with another index is not ours and is left alone.
     pub index: Option<u32>,
+    /// What a record of ours says that the guard has of it; it goes with the vif.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guarded: Option<Guarded>,
 }

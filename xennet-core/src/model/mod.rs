@@ -3,6 +3,7 @@
 mod bridge;
 mod colo;
 pub(crate) mod flaw;
+mod guard;
 mod id;
 mod ifname;
 mod intent;
@@ -16,9 +17,10 @@ mod word;
 
 pub use bridge::BridgeSpec;
 pub use colo::ColoKey;
-pub use id::{DevId, DomId, VifId};
+pub use guard::Guard;
+pub use id::{DevId, DomId, TypeIf, VifId};
 pub use ifname::{IfName, IfNameError};
-pub use intent::{Attach, Attachment, Detach, Egress, Intent};
+pub use intent::{Attach, Attachment, Detach, Egress, Guarded, Intent};
 pub use mac::{GuestMac, MacAddr};
 pub use net::{Mtu, MtuError};
 pub use rate::RateLimit;

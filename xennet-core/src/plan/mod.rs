@@ -9,6 +9,7 @@
 mod check;
 mod diff;
 mod display;
+mod guard;
 mod restore;
 mod want;
 

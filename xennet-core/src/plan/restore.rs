@@ -1,7 +1,7 @@
 //! The way back: an observed earlier state is the wish, all of it.
 
 use super::want::{LinkTarget, LinkWish, Wanted, WantedLink, Wish};
-use super::{Goal, Plan, Reason, diff};
+use super::{Goal, Plan, Reason, diff, guard};
 use crate::error::Error;
 use crate::model::IfName;
 use crate::snapshot::{Link, LinkKind, Part, Scope, Snapshot};
@@ -25,7 +25,7 @@ pub fn restore(target: &Snapshot, now: &Snapshot) -> Result<Plan, Error> {
 const WHY: Reason = Reason::fixed("it was so before");
 
 fn wanted(target: &Snapshot, now: &Snapshot) -> Wanted {
-    let mut wanted = Wanted::default();
+    let mut wanted = Wanted { guard: guard::Wish::restored(target, WHY), ..Wanted::default() };
     // Bridges last: their MAC and MTU follow their ports, and come back by themselves when the ports do. (A bridge that
     // must be made again is made before anything else.)
     let mut links: Vec<(&IfName, &Link)> = target.links.iter().collect();

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ipnetwork::IpNetwork;
 
-use super::{ROUTE_PROTOCOL, Reason};
+use super::{ROUTE_PROTOCOL, Reason, guard};
 use crate::error::{Error, ErrorKind};
 use crate::model::{Attach, Attachment, BridgeSpec, Detach, IfName, Intent, MacAddr, VlanSpec};
 use crate::snapshot::{
-    AddrGenMode, Address, Family, FdbEntry, Link, LinkKind, Neighbour, Part, PortVlan, Route, Rule, Scope, Snapshot,
-    SysctlKey,
+    AddrGenMode, Address, Family, FdbEntry, Link, LinkKind, Neighbour, NftTableId, Part, PortVlan, Route, Rule, Scope,
+    Snapshot, SysctlKey,
 };
 use crate::step::{BridgeChange, LinkRef, NewLink, PortChange};
 
@@ -27,6 +27,7 @@ pub(super) struct Wanted {
     pub(super) port_vlans: BTreeMap<IfName, Wish<PortVlan>>,
     pub(super) rules: Option<Wish<Rule>>,
     pub(super) sysctls: BTreeMap<SysctlKey, (String, Reason)>,
+    pub(super) guard: guard::Wish,
 }
 
 /// Objects of one kind on one link (or of the whole namespace).
@@ -102,9 +103,13 @@ pub(super) fn scope(intent: &Intent, seen: &Snapshot) -> Scope {
                     }
                 }
             }
-            scope
+            let guarded = a.guarded();
+            if guarded.is_some() {
+                scope.insert(Part::NftFrame(NftTableId::guard()));
+            }
+            scope.union(&guard::scope(guarded.iter().chain(a.recorded_guard.as_deref())))
         }
-        Intent::Detach(d) => vif_scope(&d.device, seen),
+        Intent::Detach(d) => vif_scope(&d.device, seen).union(&guard::scope(d.guarded.iter())),
         Intent::Bridge(b) => Scope::none().with(Part::Link(b.name)),
     }
 }
@@ -163,7 +168,8 @@ fn attach(a: &Attach, now: &Snapshot) -> Result<(Wanted, Vec<String>), Error> {
         )));
     }
     let mut notes = Vec::new();
-    let mut wanted = Wanted::default();
+    let mut wanted =
+        Wanted { guard: guard::Wish::instead(a.guarded().as_ref(), a.recorded_guard.as_deref()), ..Wanted::default() };
     let mut target = LinkTarget {
         name: Some(a.name),
         mtu: a.mtu.map(|m| m.get()),
@@ -336,7 +342,7 @@ fn proxy_settings(link: &IfName, guest: &[IpNetwork]) -> Option<SysctlKey> {
 }
 
 fn detach(d: &Detach, now: &Snapshot) -> Wanted {
-    let mut wanted = Wanted::default();
+    let mut wanted = Wanted { guard: guard::Wish::gone(d.guarded.as_ref()), ..Wanted::default() };
     // Gone already, or another link under the same name: both are as they should be.
     let Some(link) = now.links.get(&d.device).filter(|l| d.index.is_none_or(|index| index == l.index)) else {
         return wanted;

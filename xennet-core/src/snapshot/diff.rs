@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Hidden, Snapshot};
+use super::{Hidden, NftTableId, Snapshot};
 
 /// One difference between two snapshots, as facts in the words of an administrator. Printed with its sign.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -37,7 +37,8 @@ impl fmt::Display for Change {
 
 impl Snapshot {
     /// The snapshot without what two observations of the same state may differ in: indexes, lifetimes, whether a bridge's
-    /// address and MTU were set by hand, what the kernel hides, and what was looked at.
+    /// address and MTU were set by hand, what the kernel hides, and what was looked at. A guard that guards nobody counts as
+    /// none: it stays where it was made, since other vifs may need it next.
     pub fn normalised(&self) -> Snapshot {
         let mut s = self.clone();
         for link in s.links.values_mut() {
@@ -49,6 +50,7 @@ impl Snapshot {
         }
         s.addresses = s.addresses.into_iter().map(|a| super::Address { lifetime: None, ..a }).collect();
         s.port_vlans.retain(|_, vlans| !vlans.is_empty());
+        s.nft.retain(|id, table| *id != NftTableId::guard() || !table.has_no_elements());
         s.hidden = Hidden::default();
         s.scope = super::Scope::none();
         s

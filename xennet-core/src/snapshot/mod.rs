@@ -105,6 +105,27 @@ impl Snapshot {
         now
     }
 
+    /// The snapshot without the frames of nft tables, as if nobody had looked at them: they are never put back, and long.
+    pub(crate) fn without_frames(mut self) -> Snapshot {
+        let framed: Vec<NftTableId> = self
+            .scope
+            .parts()
+            .filter_map(|part| if let Part::NftFrame(id) = part { Some(id.clone()) } else { None })
+            .collect();
+        if !framed.is_empty() {
+            self.scope = self.scope.parts().filter(|part| !matches!(part, Part::NftFrame(_))).cloned().collect();
+            let scope = &self.scope;
+            let named = |id: &NftTableId, set: &String| {
+                scope.parts().any(|part| matches!(part, Part::NftElement(i, s, _) if i == id && s == set))
+            };
+            for (id, table) in self.nft.iter_mut().filter(|(id, _)| framed.contains(id)) {
+                table.chains.clear();
+                table.sets.retain(|name, _| named(id, name));
+            }
+        }
+        self
+    }
+
     /// Adds what another look at other parts saw.
     pub fn merge(&mut self, other: Snapshot) {
         self.scope = std::mem::take(&mut self.scope).union(&other.scope);
@@ -118,7 +139,9 @@ impl Snapshot {
             self.port_vlans.entry(port).or_default().extend(vlans);
         }
         self.sysctls.extend(other.sysctls);
-        self.nft.extend(other.nft);
+        for (id, table) in other.nft {
+            self.nft.entry(id).or_default().merge(table);
+        }
         self.store.extend(other.store);
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::{NftTableId, StorePath, SysctlKey};
+use super::{NftKey, NftTableId, StorePath, SysctlKey};
 use crate::model::IfName;
 
 /// One part of the system.
@@ -39,6 +39,10 @@ pub enum Part {
     Sysctl(SysctlKey),
     /// One nft table with all that is in it.
     Nft(NftTableId),
+    /// One nft table without the elements of its sets: its chains, rules and sets.
+    NftFrame(NftTableId),
+    /// One element of a set, by table, set and key; and what kind of set it is, whether the element is there or not.
+    NftElement(NftTableId, String, NftKey),
     /// One xenstore node, without its children.
     Store(StorePath),
     /// A xenstore node and all below it.

@@ -1,6 +1,6 @@
 //! What of a world an observer sees who names a scope: exactly what the kernel's backend would bring.
 
-use super::{Hidden, NftTableId, Part, Route, Scope, Snapshot, SysctlKey};
+use super::{Hidden, NftSet, NftTable, NftTableId, Part, Route, Scope, Snapshot, SysctlKey};
 
 impl Snapshot {
     /// What an observer sees of this world who names a scope: the parts in it, and nothing else.
@@ -73,6 +73,22 @@ fn look(world: &Snapshot, part: &Part, seen: &mut Snapshot) {
         Part::Nft(id) => {
             if let Some(table) = world.nft.get(id) {
                 seen.nft.insert(id.clone(), table.clone());
+            }
+        }
+        Part::NftFrame(id) => {
+            if let Some(table) = world.nft.get(id) {
+                seen.nft.entry(id.clone()).or_default().merge(table.frame());
+            }
+        }
+        Part::NftElement(id, set, key) => {
+            let Some(table) = world.nft.get(id) else { return };
+            let narrow = seen.nft.entry(id.clone()).or_default();
+            // A set is seen with or without the element.
+            if let Some(def) = table.sets.get(set) {
+                let elements =
+                    def.elements.get_key_value(key).map(|(k, e)| (k.clone(), e.clone())).into_iter().collect();
+                let only = [(set.clone(), NftSet { elements, ..def.frame() })].into();
+                narrow.merge(NftTable { sets: only, ..NftTable::default() });
             }
         }
         Part::Store(path) => {

@@ -3,11 +3,12 @@
 use std::fmt::{self, Write as _};
 
 use super::{
-    AddrStep, BridgeChange, Implied, LinkChange, LinkStep, NeighStep, NewLink, NewMaster, PortChange, PortStep,
-    RouteStep, RuleStep, Step, StoreOp,
+    AddrStep, BridgeChange, Implied, LinkChange, LinkStep, NeighStep, NewLink, NewMaster, NftOp, NftTransaction,
+    PortChange, PortStep, RouteStep, RuleStep, Step, StoreOp,
 };
 use crate::snapshot::{
-    AddrGenMode, Address, FdbEntry, FdbKind, Neighbour, NeighbourKind, PortVlan, Route, RouteKind, Rule, RuleAction,
+    AddrGenMode, Address, FdbEntry, FdbKind, Neighbour, NeighbourKind, NftKey, PortVlan, Route, RouteKind, Rule,
+    RuleAction, key_text,
 };
 
 impl Step {
@@ -64,13 +65,47 @@ impl fmt::Display for Step {
             Step::Rule(RuleStep::Add(r) | RuleStep::Del(r)) => write!(f, "rule {}", Policy(r)),
             Step::Neigh(NeighStep::Add(n) | NeighStep::Del(n)) => write!(f, "{}: neighbour {}", n.link, Neigh(n)),
             Step::Sysctl(s) => write!(f, "{} = {}", s.key, s.value),
-            Step::Nft(t) => write!(f, "nft table {}: {} changes", t.table.name, t.ops.len()),
+            Step::Nft(t) => write!(f, "nft table {}: {}", t.table, nft_words(t).join(", ")),
             Step::Store(t) => {
                 let words: Vec<String> = t.0.iter().map(store_word).collect();
                 write!(f, "xenstore: {}", words.join(", "))
             }
         }
     }
+}
+
+/// Elements word by word, since they are what differs from call to call; chains, sets and rules by their numbers.
+fn nft_words(t: &NftTransaction) -> Vec<String> {
+    let mut words = Vec::new();
+    let count =
+        |words: &mut Vec<String>, one: &str, is: fn(&NftOp) -> bool| match t.ops.iter().filter(|op| is(op)).count() {
+            0 => {}
+            1 => words.push(format!("1 {one}")),
+            n => words.push(format!("{n} {one}s")),
+        };
+    count(&mut words, "new table", |op| matches!(op, NftOp::AddTable));
+    count(&mut words, "table removed", |op| matches!(op, NftOp::DelTable));
+    count(&mut words, "new chain", |op| matches!(op, NftOp::AddChain { .. }));
+    count(&mut words, "chain removed", |op| matches!(op, NftOp::DelChain { .. }));
+    count(&mut words, "chain emptied", |op| matches!(op, NftOp::FlushChain { .. }));
+    count(&mut words, "new set", |op| matches!(op, NftOp::AddSet { .. }));
+    count(&mut words, "set removed", |op| matches!(op, NftOp::DelSet { .. }));
+    count(&mut words, "new rule", |op| matches!(op, NftOp::AddRule { .. }));
+    count(&mut words, "rule removed", |op| matches!(op, NftOp::DelRule { .. }));
+    for op in &t.ops {
+        match op {
+            NftOp::AddElements { set, elements } => {
+                words.push(format!("+ {set} {{ {} }}", keys(elements.iter().map(|(key, _)| key))));
+            }
+            NftOp::DelElements { set, keys: gone } => words.push(format!("- {set} {{ {} }}", keys(gone.iter()))),
+            _ => {}
+        }
+    }
+    words
+}
+
+fn keys<'a>(keys: impl Iterator<Item = &'a NftKey>) -> String {
+    keys.map(|key| key_text(&[], key)).collect::<Vec<_>>().join(", ")
 }
 
 fn up_word(up: bool) -> String {

@@ -17,10 +17,14 @@ mod nft;
 mod observe;
 mod socket;
 mod sysctl;
+mod watch;
 mod wire;
+
+use std::time::Duration;
 
 use crate::backend::{Backend, BackendError, Capabilities};
 use crate::error::{Error, ErrorKind};
+use crate::model::IfName;
 use crate::snapshot::{Scope, Snapshot};
 use crate::step::Step;
 
@@ -72,12 +76,17 @@ impl Backend for Netlink {
     fn capabilities(&self) -> Capabilities {
         // Asking for the number of the current ruleset changes nothing, and tells whether the kernel has nftables and
         // lets us.
-        let nft = Nft::open().is_ok_and(|mut nft| nft.generation().is_ok());
+        let answers = || Nft::open().is_ok_and(|mut nft| nft.generation().is_ok());
+        let nft = self.nft.as_ref().is_some_and(Nft::has_answered) || answers();
         Capabilities { name: "netlink", bridge_vlan: None, nft, xenstore: false }
     }
 
     fn observe(&mut self, scope: &Scope) -> Result<Snapshot, BackendError> {
         observe::observe(self, scope)
+    }
+
+    fn wait(&mut self, link: &IfName, patience: Duration) -> Result<bool, BackendError> {
+        watch::wait(self, link, patience).map_err(|e| e.about(link.as_str()))
     }
 
     fn apply(&mut self, step: &Step) -> Result<(), BackendError> {

@@ -12,6 +12,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use render::key_text;
 pub use render::nft_facts;
 pub use rule::*;
 pub use value::{NftType, NftValue};
@@ -80,6 +81,11 @@ impl NftTableId {
     /// How the names of xennet's own tables begin. Other tables are never changed.
     pub const OWN_PREFIX: &'static str = "xennet";
 
+    /// The table of the guard, which lets pass what guests may send at a bridge ([`Guard`](crate::model::Guard)).
+    pub fn guard() -> Self {
+        NftTableId::new(NftFamily::Bridge, "xennet-guard")
+    }
+
     /// A table by family and name.
     pub fn new(family: NftFamily, name: impl Into<String>) -> Self {
         NftTableId { family, name: name.into() }
@@ -105,6 +111,30 @@ pub struct NftTable {
     pub chains: BTreeMap<String, NftChain>,
     /// Sets and maps by name.
     pub sets: BTreeMap<String, NftSet>,
+}
+
+impl NftTable {
+    /// Whether none of its sets has an element.
+    pub(crate) fn has_no_elements(&self) -> bool {
+        self.sets.values().all(|set| set.elements.is_empty())
+    }
+
+    /// The table without the elements of its sets.
+    pub(crate) fn frame(&self) -> NftTable {
+        let sets = self.sets.iter().map(|(name, set)| (name.clone(), set.frame()));
+        NftTable { chains: self.chains.clone(), sets: sets.collect() }
+    }
+
+    /// Adds what another look at the same table saw.
+    pub(crate) fn merge(&mut self, other: NftTable) {
+        self.chains.extend(other.chains);
+        for (name, set) in other.sets {
+            match self.sets.get_mut(&name) {
+                Some(known) => known.elements.extend(set.elements),
+                None => drop(self.sets.insert(name, set)),
+            }
+        }
+    }
 }
 
 /// A chain: a list of rules.
@@ -248,6 +278,21 @@ pub struct NftSet {
     /// The elements by their keys.
     #[serde(with = "crate::snapshot::pairs")]
     pub elements: BTreeMap<NftKey, NftElement>,
+}
+
+impl NftSet {
+    /// The set without its elements.
+    pub(crate) fn frame(&self) -> NftSet {
+        NftSet {
+            key: self.key.clone(),
+            data: self.data.clone(),
+            interval: self.interval,
+            counter: self.counter,
+            size: self.size,
+            other_flags: self.other_flags,
+            elements: BTreeMap::new(),
+        }
+    }
 }
 
 /// What the keys of a map lead to.

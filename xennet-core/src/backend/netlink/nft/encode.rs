@@ -107,7 +107,8 @@ impl Needs {
         let mut needs = Needs::default();
         // Sets that this transaction makes are known from it.
         let mut made: Vec<&str> = Vec::new();
-        let single = |key: &NftKey| key.first.len() == 1;
+        // Names have no order: a set of them alone holds no ranges.
+        let single = |key: &NftKey| matches!(key.first[..], [ref v] if !matches!(v, NftValue::Name(_)));
         for op in &transaction.ops {
             let set = match op {
                 NftOp::AddSet { set, .. } => {
@@ -402,7 +403,7 @@ fn add_elements<'a>(
     }
 }
 
-fn write_key(w: &mut Writer, key: &NftKey, element: Option<&NftElement>) {
+pub(super) fn write_key(w: &mut Writer, key: &NftKey, element: Option<&NftElement>) {
     if key.is_catch_all() {
         return write_element(w, CATCH_ALL, &[], None, element);
     }

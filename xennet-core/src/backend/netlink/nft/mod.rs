@@ -28,6 +28,13 @@ const TRIES: u32 = 32;
 /// What goes out in one piece without asking for a larger buffer: the kernel's own default is about twice that.
 const SMALL: usize = 64 * 1024;
 
+/// Whether the elements of sets are read with a table.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Elements {
+    Read,
+    Leave,
+}
+
 /// The kernel's nftables, over one socket that is kept open.
 ///
 /// Keeping it open matters: closing a netfilter socket after something was deleted waits for the kernel's clean-up work,
@@ -35,6 +42,8 @@ const SMALL: usize = 64 * 1024;
 #[derive(Debug)]
 pub(crate) struct Nft {
     socket: Socket,
+    /// The kernel has answered a question about tables: it has nftables, and lets us.
+    answered: bool,
 }
 
 impl Nft {
@@ -43,7 +52,12 @@ impl Nft {
     /// # Errors
     /// The system's refusal; `EPROTONOSUPPORT` where the kernel has no netfilter over netlink.
     pub(crate) fn open() -> Result<Self, BackendError> {
-        Socket::open(Protocol::Netfilter).map(|socket| Nft { socket }).map_err(|e| e.about("nftables"))
+        Socket::open(Protocol::Netfilter).map(|socket| Nft { socket, answered: false }).map_err(|e| e.about("nftables"))
+    }
+
+    /// Whether the kernel has said over this socket what tables there are.
+    pub(crate) fn has_answered(&self) -> bool {
+        self.answered
     }
 
     /// One table with all that is in it; `None` if there is none.
@@ -57,12 +71,63 @@ impl Nft {
         let about = |refusal: Refusal| refusal.about(format!("nft table {id}"));
         for _ in 0..TRIES {
             let before = self.generation().map_err(about)?;
-            let read = self.read(id);
+            let read = self.read(id, Elements::Read);
             if self.generation().map_err(about)? == before {
                 return read.map_err(about);
             }
         }
         Err(about(Refusal::new(Errno::EINTR).with_message("others changed the ruleset each time while it was read")))
+    }
+
+    /// One table without the elements of its sets; `None` if there is none. Its cost does not grow with them.
+    ///
+    /// # Errors
+    /// As [`observe`](Self::observe).
+    pub(crate) fn observe_frame(&mut self, id: &NftTableId) -> Result<Option<NftTable>, BackendError> {
+        self.read(id, Elements::Leave).map_err(|refusal| refusal.about(format!("nft table {id}")))
+    }
+
+    /// A set with one of its elements, or without any if that one is not there; `None` if there is no such set or table.
+    ///
+    /// # Errors
+    /// As [`observe`](Self::observe).
+    pub(crate) fn observe_element(
+        &mut self,
+        id: &NftTableId,
+        name: &str,
+        key: &NftKey,
+        known: Option<&NftSet>,
+    ) -> Result<Option<NftSet>, BackendError> {
+        let about = |refusal: Refusal| refusal.about(format!("nft set {id} {name}"));
+        let def = match known {
+            Some(set) => Some(set.frame()),
+            None => self.set(id, name).map_err(about)?,
+        };
+        let Some(def) = def else { return Ok(None) };
+        let mut ask = question(message::GET_ELEMENT, id.family.number(), |w| {
+            w.text(1, &id.name);
+            w.text(2, name);
+            w.nest(3, |w| encode::write_key(w, key, None));
+        });
+        let found = self.socket.get(&mut ask, |m| decode::keyed(&def, decode::elements(m, &def)));
+        match found {
+            // The kernel finds the element that holds the key; asked for is the one that is the key.
+            Ok(mut elements) => {
+                let key = key.typed(&def.key);
+                let element = elements.remove(&key);
+                Ok(Some(NftSet { elements: element.map(|e| (key, e)).into_iter().collect(), ..def }))
+            }
+            Err(refusal) if refusal.errno == Errno::ENOENT => Ok(Some(def)),
+            Err(refusal) => Err(about(refusal)),
+        }
+    }
+
+    /// Whether there is this table.
+    ///
+    /// # Errors
+    /// As [`observe`](Self::observe).
+    pub(crate) fn has_table(&mut self, id: &NftTableId) -> Result<bool, BackendError> {
+        self.exists(id).map_err(|refusal| refusal.about(format!("nft table {id}")))
     }
 
     /// The tables that are xennet's own ([`NftTableId::is_own`]), with all that is in them. A listing.
@@ -136,13 +201,34 @@ impl Nft {
         answer.ok_or_else(|| Refusal::new(Errno::EIO).with_message("the kernel's answer has no generation"))
     }
 
-    fn read(&mut self, id: &NftTableId) -> Result<Option<NftTable>, Refusal> {
-        let family = id.family.number();
-        let mut ask = question(message::GET_TABLE, family, |w| w.text(1, &id.name));
-        match self.socket.get(&mut ask, |_| ()) {
-            Ok(()) => {}
-            Err(refusal) if refusal.errno == Errno::ENOENT => return Ok(None),
+    fn exists(&mut self, id: &NftTableId) -> Result<bool, Refusal> {
+        let mut ask = question(message::GET_TABLE, id.family.number(), |w| w.text(1, &id.name));
+        let exists = match self.socket.get(&mut ask, |_| ()) {
+            Ok(()) => true,
+            Err(refusal) if refusal.errno == Errno::ENOENT => false,
             Err(refusal) => return Err(refusal),
+        };
+        self.answered = true;
+        Ok(exists)
+    }
+
+    /// A set without its elements; `None` if there is none.
+    fn set(&mut self, id: &NftTableId, name: &str) -> Result<Option<NftSet>, Refusal> {
+        let mut ask = question(message::GET_SET, id.family.number(), |w| {
+            w.text(1, &id.name);
+            w.text(2, name);
+        });
+        match self.socket.get(&mut ask, decode::set) {
+            Ok(set) => Ok(set.map(|(_, set)| set)),
+            Err(refusal) if refusal.errno == Errno::ENOENT => Ok(None),
+            Err(refusal) => Err(refusal),
+        }
+    }
+
+    fn read(&mut self, id: &NftTableId, elements: Elements) -> Result<Option<NftTable>, Refusal> {
+        let family = id.family.number();
+        if !self.exists(id)? {
+            return Ok(None);
         }
         let mut table = NftTable::default();
         let mut ask = question(message::GET_CHAIN, family, |w| w.text(1, &id.name));
@@ -156,7 +242,9 @@ impl Nft {
         }
         let mut ask = question(message::GET_SET, family, |w| w.text(1, &id.name));
         for (name, mut set) in self.socket.dump(&mut ask, decode::set)? {
-            set.elements = self.elements(id, &name, &set)?;
+            if elements == Elements::Read {
+                set.elements = self.elements(id, &name, &set)?;
+            }
             table.sets.insert(name, set);
         }
         Ok(Some(table))
@@ -187,22 +275,13 @@ impl Nft {
         let absent = |refusal: &Refusal| refusal.errno == Errno::ENOENT;
         let mut known = Known::default();
         for set in &needs.sets {
-            let mut ask = question(message::GET_SET, id.family.number(), |w| {
-                w.text(1, &id.name);
-                w.text(2, set);
-            });
-            match self.socket.get(&mut ask, decode::set) {
-                Ok(Some((_, mut def))) if def.interval => {
-                    def.elements = self.elements(id, set, &def)?;
-                    if def.key.len() == 1 {
-                        known.ranges.insert(set.clone(), Ranges::of(def.elements.keys()));
-                    } else {
-                        known.wide.insert(set.clone(), def);
-                    }
+            if let Some(mut def) = self.set(id, set)?.filter(|def| def.interval) {
+                def.elements = self.elements(id, set, &def)?;
+                if def.key.len() == 1 {
+                    known.ranges.insert(set.clone(), Ranges::of(def.elements.keys()));
+                } else {
+                    known.wide.insert(set.clone(), def);
                 }
-                Ok(_) => {}
-                Err(refusal) if absent(&refusal) => {}
-                Err(refusal) => return Err(refusal),
             }
         }
         for chain in &needs.chains {

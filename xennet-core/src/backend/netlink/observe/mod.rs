@@ -27,7 +27,7 @@ use super::wire::{self, Message};
 use crate::backend::BackendError;
 use crate::error::Errno;
 use crate::model::IfName;
-use crate::snapshot::{Part, PortVlan, Route, Scope, Snapshot, VethPeer};
+use crate::snapshot::{NftKey, NftTable, NftTableId, Part, PortVlan, Route, Scope, Snapshot, VethPeer};
 
 const IP: [AddressFamily; 2] = [AddressFamily::Inet, AddressFamily::Inet6];
 
@@ -203,10 +203,37 @@ impl Observer<'_> {
                 }
                 Ok(())
             }
+            Part::NftFrame(id) => {
+                let frame = self.netlink.nft().and_then(|nft| nft.observe_frame(id));
+                if let Some(frame) = or_no_table(frame)? {
+                    self.world.nft.entry(id.clone()).or_default().merge(frame);
+                }
+                Ok(())
+            }
+            Part::NftElement(id, set, key) => self.element(id, set, key),
             Part::Store(path) | Part::StoreTree(path) => {
                 Err(BackendError::new(Errno::EOPNOTSUPP, path.as_str()).with_message("this backend has no xenstore"))
             }
         }
+    }
+
+    fn element(&mut self, id: &NftTableId, set: &str, key: &NftKey) -> Result<(), BackendError> {
+        // Frames come before elements: where the table was looked at, it is known what its sets are, or that it is not there.
+        let framed = self.world.scope.contains(&Part::NftFrame(id.clone()));
+        let known = self.world.nft.get(id).and_then(|table| table.sets.get(set));
+        if framed && known.is_none() {
+            return Ok(());
+        }
+        let nft = self.netlink.nft()?;
+        let found = or_no_table(nft.observe_element(id, set, key, known))?;
+        let table = match found {
+            Some(only) => NftTable { sets: [(set.to_owned(), only)].into(), ..NftTable::default() },
+            None if framed || self.world.nft.contains_key(id) => return Ok(()),
+            None if or_no_table(nft.has_table(id))? => NftTable::default(),
+            None => return Ok(()),
+        };
+        self.world.nft.entry(id.clone()).or_default().merge(table);
+        Ok(())
     }
 
     /// Something of one link, if the link exists.

@@ -1,0 +1,86 @@
+//! What a guest may send: its own address, and nothing in another's name.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv6Addr};
+
+use ipnetwork::IpNetwork;
+use serde::{Deserialize, Serialize};
+
+use super::{GuestMac, MacAddr};
+
+/// What the guard lets pass that a guest sends at a bridge.
+///
+/// With `addresses` only frames from the guest's MAC and from these addresses pass: IPv4, IPv6 and the sender of ARP, besides
+/// what a station needs before it has an address (DHCP requests, ARP probes, duplicate address detection) and the
+/// link-local IPv6 address that is made from the MAC. Everything else is dropped, other protocols included.
+///
+/// Without `addresses` the MAC alone is bound: any protocol and any address may be sent from it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Guard {
+    /// The guest's address on the wire.
+    pub mac: MacAddr,
+    /// Its addresses and networks; `None` to bind the MAC only. Host bits of networks are ignored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub addresses: Option<BTreeSet<IpNetwork>>,
+}
+
+impl Guard {
+    /// Binds MAC and addresses: what `ip=` of a vif line asks for.
+    pub fn declared(mac: GuestMac, addresses: impl IntoIterator<Item = IpNetwork>) -> Self {
+        Guard { mac: mac.get(), addresses: Some(addresses.into_iter().collect()) }
+    }
+
+    /// Binds the MAC only.
+    pub fn mac_only(mac: GuestMac) -> Self {
+        Guard { mac: mac.get(), addresses: None }
+    }
+
+    /// The networks and single hosts that may be used as a source, the link-local address that belongs to the MAC included,
+    /// none within another. Empty if only the MAC is bound.
+    pub(crate) fn sources(&self) -> Vec<IpNetwork> {
+        let Some(addresses) = &self.addresses else { return Vec::new() };
+        let mut all: BTreeSet<IpNetwork> = addresses.iter().map(|a| network(*a)).collect();
+        all.insert(IpAddr::V6(link_local(self.mac)).into());
+        let within = |inner: &IpNetwork| {
+            all.iter().any(|outer| outer != inner && outer.prefix() <= inner.prefix() && outer.contains(inner.ip()))
+        };
+        all.iter().filter(|a| !within(a)).copied().collect()
+    }
+}
+
+/// The network without host bits.
+fn network(address: IpNetwork) -> IpNetwork {
+    // The prefix is of the same family, so it fits.
+    IpNetwork::new(address.network(), address.prefix()).unwrap_or(address)
+}
+
+/// The link-local address that IPv6 makes from a MAC (RFC 4291, appendix A: modified EUI-64).
+fn link_local(mac: MacAddr) -> Ipv6Addr {
+    let [a, b, c, d, e, f] = mac.octets();
+    Ipv6Addr::from([0xfe, 0x80, 0, 0, 0, 0, 0, 0, a ^ 0x02, b, c, 0xff, 0xfe, d, e, f])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sources(list: &[&str]) -> Vec<String> {
+        let guard =
+            Guard::declared("00:16:3e:01:02:03".parse().unwrap(), list.iter().map(|a| a.parse::<IpNetwork>().unwrap()));
+        guard.sources().iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn what_lies_within_another_is_said_once() {
+        let own = "fe80::216:3eff:fe01:203/128";
+        assert_eq!(sources(&["10.0.0.2"]), ["10.0.0.2/32", own]);
+        assert_eq!(
+            sources(&["10.0.0.2/24", "10.0.0.9", "10.0.0.0/25", "10.0.1.0/25"]),
+            ["10.0.0.0/24", "10.0.1.0/25", own]
+        );
+        assert_eq!(sources(&["10.0.0.1/24", "10.0.0.2/24"]), ["10.0.0.0/24", own], "host bits do not count");
+        assert_eq!(sources(&["fe80::/10", "::/0"]), ["::/0"]);
+        assert_eq!(sources(&[]), [own], "nothing declared: only what every station has");
+        assert_eq!(Guard::mac_only("00:16:3e:01:02:03".parse().unwrap()).sources(), []);
+    }
+}

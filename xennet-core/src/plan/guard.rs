@@ -1,0 +1,351 @@
+//! The guard: what guests may send at a bridge, as one nft table.
+//!
+//! The table has a constant number of rules, and sets whose elements are per vif: what a packet costs, and what a hotplug
+//! call costs, does not grow with the number of guests. It is of the bridge family, so it sees every frame that comes
+//! in through a port, to other guests and to this domain alike, and needs no br_netfilter.
+//!
+//! Vifs are known to it by the names of their links, which is what administrators read in `nft list`. The elements of a vif
+//! are added before its link goes up, and go after it is down.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::LazyLock;
+
+use super::Reason;
+use crate::error::{Error, ErrorKind};
+use crate::model::{Guarded, IfName};
+use crate::snapshot::{
+    NftBase, NftChain, NftChainKind, NftElement, NftExpr, NftField, NftHook, NftKey, NftPolicy, NftRule, NftSet,
+    NftTable, NftTableId, NftType, NftValue, NftVerdict, Part, Scope, Snapshot,
+};
+use crate::step::{NftOp, NftTransaction};
+
+/// Links whose guests may use declared addresses only.
+const DECLARED: &str = "declared";
+/// Links whose guests are bound to their MAC only.
+const BOUND: &str = "bound";
+/// Link and MAC.
+const MACS: &str = "macs";
+/// Link, MAC and a single address.
+const HOSTS: [&str; 2] = ["ip4", "ip6"];
+/// Link, MAC and a network: a set of ranges, which is slower to change and to search.
+const NETWORKS: [&str; 2] = ["net4", "net6"];
+
+const IPV4: u16 = 0x0800;
+const ARP: u16 = 0x0806;
+const IPV6: u16 = 0x86dd;
+
+/// An element of one of the guard's sets.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Item {
+    pub(super) link: IfName,
+    pub(super) set: &'static str,
+    pub(super) key: NftKey,
+}
+
+/// What the guard has to have of a link.
+pub(super) fn items(guarded: &Guarded) -> Vec<Item> {
+    let Guarded { link, guard } = guarded;
+    let item = |set, fields: &[NftValue]| Item { link: *link, set, key: NftKey::exact(fields.iter().cloned()) };
+    let (name, mac) = (NftValue::Name(*link), NftValue::Mac(guard.mac));
+    let membership = if guard.addresses.is_some() { DECLARED } else { BOUND };
+    let mut out = vec![item(membership, std::slice::from_ref(&name)), item(MACS, &[name.clone(), mac.clone()])];
+    for source in guard.sources() {
+        let family = usize::from(source.is_ipv6());
+        let range = NftKey::network(source);
+        let with = |last: &[NftValue]| -> Vec<NftValue> {
+            [name.clone(), mac.clone()].into_iter().chain(last.iter().cloned()).collect()
+        };
+        let set = if range.last.is_some() { NETWORKS[family] } else { HOSTS[family] };
+        let key = NftKey { first: with(&range.first), last: range.last.as_deref().map(with) };
+        out.push(Item { link: *link, set, key });
+    }
+    out
+}
+
+/// What has to be looked at to add or remove the elements of links.
+pub(super) fn scope<'a>(guarded: impl Iterator<Item = &'a Guarded>) -> Scope {
+    guarded.flat_map(items).map(|i| Part::NftElement(NftTableId::guard(), i.set.into(), i.key)).collect()
+}
+
+/// Which links the guard is to know, and which elements shall go.
+#[derive(Default)]
+pub(super) struct Wish {
+    /// These elements must be there.
+    pub(super) present: Vec<Item>,
+    /// These must not, unless they are among the others.
+    pub(super) absent: Vec<Item>,
+    pub(super) why: Option<Reason>,
+}
+
+impl Wish {
+    /// The guard of a vif, instead of what a record says that it has.
+    pub(super) fn instead(guarded: Option<&Guarded>, recorded: Option<&Guarded>) -> Wish {
+        let why = match (guarded, recorded) {
+            (Some(g), _) if g.guard.addresses.is_some() => "ip= declares what the guest may send",
+            (Some(_), _) => "the guest is bound to its MAC",
+            (None, _) => "nothing is declared of what the guest may send",
+        };
+        Wish::new(guarded, recorded, Reason::fixed(why))
+    }
+
+    /// No guard any more.
+    pub(super) fn gone(recorded: Option<&Guarded>) -> Wish {
+        Wish::new(None, recorded, Reason::fixed("the guard of a vif goes with it"))
+    }
+
+    fn new(guarded: Option<&Guarded>, recorded: Option<&Guarded>, why: Reason) -> Wish {
+        let list = |g: Option<&Guarded>| g.map(items).unwrap_or_default();
+        Wish { present: list(guarded), absent: list(recorded), why: Some(why) }
+    }
+
+    /// What was seen of the guard, all of it that was looked at.
+    pub(super) fn restored(target: &Snapshot, why: Reason) -> Wish {
+        let mut wish = Wish { why: Some(why), ..Wish::default() };
+        for part in target.scope.parts() {
+            let Part::NftElement(table, set, key) = part else { continue };
+            let named = [DECLARED, BOUND, MACS].into_iter().chain(HOSTS).chain(NETWORKS).find(|s| s == set);
+            let (true, Some(set), Some(NftValue::Name(link))) =
+                (*table == NftTableId::guard(), named, key.first.first())
+            else {
+                continue;
+            };
+            let item = Item { link: *link, set, key: key.clone() };
+            let was = has(target, &item);
+            if was { wish.present.push(item) } else { wish.absent.push(item) }
+        }
+        wish
+    }
+
+    /// What is missing in a world, and what is too much.
+    fn difference(&self, now: &Snapshot) -> (Vec<&Item>, Vec<&Item>) {
+        let add = self.present.iter().filter(|i| !has(now, i)).collect();
+        let del = self.absent.iter().filter(|i| !self.present.contains(i) && has(now, i)).collect();
+        (add, del)
+    }
+
+    /// The changes that come before any link is touched: what is missing, and what has to make way for it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Conflict`] if there is a table of the guard's name whose sets are not the guard's.
+    pub(super) fn first(&self, now: &Snapshot) -> Result<Option<NftTransaction>, Error> {
+        let (add, del) = self.difference(now);
+        if add.is_empty() && (self.present.is_empty() || is_framed(now)) {
+            return Ok(None);
+        }
+        let mut ops = framing(now)?;
+        // A network that lies around another one may only come when that one has gone.
+        ops.extend(deletions(del.into_iter().filter(|d| add.iter().any(|a| a.link == d.link))));
+        ops.extend(by_set(add).into_iter().map(|(set, keys)| NftOp::AddElements {
+            set: set.into(),
+            elements: keys.into_iter().map(|key| (key, NftElement::default())).collect(),
+        }));
+        Ok(Some(NftTransaction::new(NftTableId::guard(), ops)))
+    }
+
+    /// The changes that come when the links are as wanted: what is too much.
+    pub(super) fn last(&self, now: &Snapshot) -> Option<NftTransaction> {
+        let (_, del) = self.difference(now);
+        let ops = deletions(del.into_iter());
+        (!ops.is_empty()).then(|| NftTransaction::new(NftTableId::guard(), ops))
+    }
+}
+
+fn has(world: &Snapshot, item: &Item) -> bool {
+    let set = world.nft.get(&NftTableId::guard()).and_then(|table| table.sets.get(item.set));
+    set.is_some_and(|set| set.elements.contains_key(&item.key))
+}
+
+fn by_set<'a>(items: impl IntoIterator<Item = &'a Item>) -> BTreeMap<&'static str, Vec<NftKey>> {
+    let mut sets: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for item in items {
+        sets.entry(item.set).or_default().push(item.key.clone());
+    }
+    sets
+}
+
+fn deletions<'a>(items: impl Iterator<Item = &'a Item>) -> Vec<NftOp> {
+    by_set(items).into_iter().map(|(set, keys)| NftOp::DelElements { set: set.into(), keys }).collect()
+}
+
+/// Whether the guard's chains and sets are as they must be, as far as they were looked at.
+fn is_framed(now: &Snapshot) -> bool {
+    let id = NftTableId::guard();
+    if !now.scope.contains(&Part::NftFrame(id.clone())) {
+        return true;
+    }
+    now.nft.get(&id).is_some_and(|table| table.frame() == *FRAME)
+}
+
+/// The operations that make the guard what it must be: all of it, or its rules anew.
+fn framing(now: &Snapshot) -> Result<Vec<NftOp>, Error> {
+    let (id, wanted) = (NftTableId::guard(), &*FRAME);
+    let found = now.nft.get(&id);
+    if found.is_some() && is_framed(now) {
+        return Ok(Vec::new());
+    }
+    let mut ops = Vec::new();
+    let rules = |ops: &mut Vec<NftOp>| {
+        for (chain, c) in &wanted.chains {
+            ops.extend(c.rules.iter().map(|rule| NftOp::AddRule { chain: chain.clone(), rule: rule.clone() }));
+        }
+    };
+    match found {
+        None => {
+            ops.push(NftOp::AddTable);
+            ops.extend(wanted.chains.iter().map(|(name, c)| NftOp::AddChain { chain: name.clone(), base: c.base }));
+            ops.extend(wanted.sets.iter().map(|(name, def)| NftOp::AddSet { set: name.clone(), def: def.clone() }));
+            rules(&mut ops);
+        }
+        Some(found) => {
+            let same_base = |(name, c): (&String, &NftChain)| found.chains.get(name).is_some_and(|f| f.base == c.base);
+            if found.frame().sets != wanted.sets || !wanted.chains.iter().all(same_base) {
+                return Err(Error::new(
+                    ErrorKind::Conflict,
+                    format!("the nft table {id} is not as this version of xennet makes it, and vifs may depend on it"),
+                )
+                .with_object(format!("nft table {id}"))
+                .with_state("unchanged, nothing was applied")
+                .with_hint(format!(
+                    "detach the guests with ip=, remove it (nft delete table {id}), and attach them again"
+                )));
+            }
+            ops.extend(wanted.chains.keys().map(|chain| NftOp::FlushChain { chain: chain.clone() }));
+            rules(&mut ops);
+        }
+    }
+    Ok(ops)
+}
+
+/// The guard without any vif.
+static FRAME: LazyLock<NftTable> = LazyLock::new(frame);
+
+fn frame() -> NftTable {
+    use NftField::IifName;
+    let set = |key: &[NftType], interval| NftSet { key: key.to_vec(), interval, ..NftSet::default() };
+    let of_guest = |last| [NftType::IfName, NftType::EtherAddr, last];
+    let (v4, v6) = (of_guest(NftType::Ipv4Addr), of_guest(NftType::Ipv6Addr));
+    let sets = [
+        (DECLARED, set(&[NftType::IfName], false)),
+        (BOUND, set(&[NftType::IfName], false)),
+        (MACS, set(&[NftType::IfName, NftType::EtherAddr], false)),
+        (HOSTS[0], set(&v4, false)),
+        (HOSTS[1], set(&v6, false)),
+        (NETWORKS[0], set(&v4, true)),
+        (NETWORKS[1], set(&v6, true)),
+    ];
+    let entry = vec![
+        rule([lookup(&[IifName], DECLARED), goto(DECLARED)], None),
+        rule([lookup(&[IifName], BOUND), goto(BOUND)], None),
+    ];
+    // Behind NF_BR_PRI_NAT_DST_BRIDGED stands nothing that could have changed the frame.
+    let base =
+        NftBase { kind: NftChainKind::Filter, hook: NftHook::Prerouting, priority: -300, policy: NftPolicy::Accept };
+    NftTable {
+        chains: BTreeMap::from([
+            ("prerouting".into(), NftChain { base: Some(base), rules: entry }),
+            (DECLARED.into(), NftChain { base: None, rules: declared() }),
+            (BOUND.into(), NftChain { base: None, rules: bound() }),
+        ]),
+        sets: sets.into_iter().map(|(name, set)| (name.into(), set)).collect(),
+    }
+}
+
+/// What a guest with declared addresses may send.
+fn declared() -> Vec<NftRule> {
+    use NftField::{
+        ArpOperation, ArpSaddrEther, ArpSaddrIp, EtherSaddr, IcmpType, IifName, Ip6Saddr, IpDaddr, IpSaddr, L4Proto,
+        ThDport, ThSport,
+    };
+    let mut rules = Vec::new();
+    // What nearly all frames are comes first.
+    for (protocol, source, sets) in
+        [(IPV4, IpSaddr, [HOSTS[0], NETWORKS[0]]), (IPV6, Ip6Saddr, [HOSTS[1], NETWORKS[1]])]
+    {
+        for set in sets {
+            rules.push(rule([is(protocol), lookup(&[IifName, EtherSaddr, source], set), accept()], None));
+        }
+    }
+    rules.push(rule([other_than(&[IifName, EtherSaddr], MACS), drop()], None));
+    let arp = || vec![is(ARP)].into_iter().chain(ethernet_arp()).chain([lookup(&[IifName, ArpSaddrEther], MACS)]);
+    for set in [HOSTS[0], NETWORKS[0]] {
+        rules.push(rule(arp().chain([lookup(&[IifName, EtherSaddr, ArpSaddrIp], set), accept()]), None));
+    }
+    let nobody4 = NftValue::Ipv4(Ipv4Addr::UNSPECIFIED);
+    let nobody6 = NftValue::Ipv6(Ipv6Addr::UNSPECIFIED);
+    let probe = [NftExpr::eq(ArpOperation, NftValue::U16(1)), NftExpr::eq(ArpSaddrIp, nobody4.clone()), accept()];
+    rules.push(rule(arp().chain(probe), Some("ARP probe (RFC 5227)")));
+    let dhcp = [
+        is(IPV4),
+        NftExpr::eq(IpSaddr, nobody4),
+        NftExpr::eq(IpDaddr, NftValue::Ipv4(Ipv4Addr::BROADCAST)),
+        NftExpr::eq(L4Proto, NftValue::U8(17)),
+        NftExpr::eq(ThSport, NftValue::U16(68)),
+        NftExpr::eq(ThDport, NftValue::U16(67)),
+        accept(),
+    ];
+    rules.push(rule(dhcp, Some("DHCP client without an address")));
+    // Neighbour solicitation: duplicate address detection. Multicast listener reports and done, which go with it.
+    for kind in [135_u8, 131, 132, 143] {
+        let unspecified = [
+            is(IPV6),
+            NftExpr::eq(Ip6Saddr, nobody6.clone()),
+            NftExpr::eq(L4Proto, NftValue::U8(58)),
+            NftExpr::eq(IcmpType, NftValue::U8(kind)),
+            accept(),
+        ];
+        rules.push(rule(unspecified, Some("duplicate address detection (RFC 4862)")));
+    }
+    rules.push(rule([drop()], None));
+    rules
+}
+
+/// What a guest may send that is bound to its MAC.
+fn bound() -> Vec<NftRule> {
+    use NftField::{ArpSaddrEther, EtherSaddr, IifName};
+    let arp = vec![is(ARP)].into_iter().chain(ethernet_arp());
+    vec![
+        rule([other_than(&[IifName, EtherSaddr], MACS), drop()], None),
+        rule(arp.chain([other_than(&[IifName, ArpSaddrEther], MACS), drop()]), None),
+    ]
+}
+
+/// ARP for IPv4 over ethernet: only there the fields are where they are looked for.
+fn ethernet_arp() -> [NftExpr; 4] {
+    use NftField::{ArpHlen, ArpHtype, ArpPlen, ArpPtype};
+    [
+        NftExpr::eq(ArpHtype, NftValue::U16(1)),
+        NftExpr::eq(ArpPtype, NftValue::U16(IPV4)),
+        NftExpr::eq(ArpHlen, NftValue::U8(6)),
+        NftExpr::eq(ArpPlen, NftValue::U8(4)),
+    ]
+}
+
+fn rule(exprs: impl IntoIterator<Item = NftExpr>, comment: Option<&str>) -> NftRule {
+    // As the kernel gives it back, so that the two can be compared.
+    NftRule { exprs: exprs.into_iter().collect(), comment: comment.map(str::to_owned) }.canonical()
+}
+
+fn is(protocol: u16) -> NftExpr {
+    NftExpr::eq(NftField::Protocol, NftValue::U16(protocol))
+}
+
+fn lookup(key: &[NftField], set: &str) -> NftExpr {
+    NftExpr::Lookup { key: key.to_vec(), set: set.into(), inverted: false }
+}
+
+fn other_than(key: &[NftField], set: &str) -> NftExpr {
+    NftExpr::Lookup { key: key.to_vec(), set: set.into(), inverted: true }
+}
+
+fn accept() -> NftExpr {
+    NftExpr::Verdict(NftVerdict::Accept)
+}
+
+fn drop() -> NftExpr {
+    NftExpr::Verdict(NftVerdict::Drop)
+}
+
+fn goto(chain: &str) -> NftExpr {
+    NftExpr::Verdict(NftVerdict::Goto(chain.into()))
+}
