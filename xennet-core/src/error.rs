@@ -86,6 +86,9 @@ errnos! {
     EDQUOT = 122, "quota exceeded";
     ERESTART = 85, "interrupted, to be tried again";
     ECONNREFUSED = 111, "connection refused";
+    ECONNRESET = 104, "connection reset by peer";
+    EISCONN = 106, "is connected already";
+    ENOSYS = 38, "function not implemented";
     EPIPE = 32, "broken pipe";
 }
 
@@ -195,6 +198,8 @@ kinds! {
     WouldCutOff = 20, "would-cut-off";
     /// talking to the kernel or reading its answer failed
     Io = 21, "io";
+    /// xenstore cannot be reached, refused a request or answered wrongly
+    Xenstore = 22, "xenstore";
 }
 
 impl ErrorKind {
@@ -447,13 +452,15 @@ impl Error {
         if let Some(at) = &p.at {
             out.push_str(&format!("\n  at {at}"));
         }
+        // Whose words the number and the sentence are.
+        let who = if p.kind == ErrorKind::Xenstore { "xenstore" } else { "kernel" };
         match (p.errno, &p.kernel_message) {
-            (Some(e), Some(m)) => out.push_str(&format!("\n  kernel: {e} ({m})")),
+            (Some(e), Some(m)) => out.push_str(&format!("\n  {who}: {e} ({m})")),
             (Some(e), None) => match e.text() {
-                Some(t) => out.push_str(&format!("\n  kernel: {e} ({t})")),
-                None => out.push_str(&format!("\n  kernel: {e}")),
+                Some(t) => out.push_str(&format!("\n  {who}: {e} ({t})")),
+                None => out.push_str(&format!("\n  {who}: {e}")),
             },
-            (None, Some(m)) => out.push_str(&format!("\n  kernel: {m}")),
+            (None, Some(m)) => out.push_str(&format!("\n  {who}: {m}")),
             (None, None) => {}
         }
         if let Some(state) = &p.state {

@@ -47,6 +47,7 @@
 //! * [`snapshot`], [`step`]: what is, and what a change is. [`step::step`] is the transition function: what the Linux
 //!   kernel would do with a step.
 //! * [`plan`]: from an intent and a snapshot to a plan, and back to an earlier snapshot.
+//! * [`xenstore`]: a client of xenstored, and a xenstored for tests.
 //! * [`backend`]: observe, and apply one step; on the kernel ([`backend::netlink`], feature `netlink`, on by default) or
 //!   in memory ([`backend::fake`]).
 //! * [`exec`]: apply, verify, restore; the journal that survives a crash.
@@ -65,6 +66,7 @@ pub mod model;
 pub mod plan;
 pub mod snapshot;
 pub mod step;
+pub mod xenstore;
 
 pub use error::{Diagnostic, Errno, Error, ErrorKind, Result};
 pub use host::{Host, MacBinding, Recovered, Shown, ShownBridge, ShownVif};
