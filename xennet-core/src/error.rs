@@ -200,6 +200,8 @@ kinds! {
     Io = 21, "io";
     /// xenstore cannot be reached, refused a request or answered wrongly
     Xenstore = 22, "xenstore";
+    /// a hook of the administrator's failed or took too long
+    HookFailed = 23, "hook-failed";
 }
 
 impl ErrorKind {

@@ -52,6 +52,7 @@
 //!   in memory ([`backend::fake`]).
 //! * [`exec`]: apply, verify, restore; the journal that survives a crash.
 //! * [`Host`]: the front door.
+//! * [`hotplug`]: the call that libxl makes for every vif, and what belongs to it.
 //!
 //! # Features
 //!
@@ -62,6 +63,7 @@ pub mod config;
 pub mod error;
 pub mod exec;
 mod host;
+pub mod hotplug;
 pub mod model;
 pub mod plan;
 pub mod snapshot;

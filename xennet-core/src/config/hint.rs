@@ -79,7 +79,7 @@ pub(super) fn unknown_item(item: &str) -> Box<Flaw> {
 
 /// How many letters must be inserted, removed, replaced or swapped to get from one word to the other; words that are long
 /// or of very different length count as far apart without a look.
-fn distance(a: &str, b: &str) -> usize {
+pub(super) fn distance(a: &str, b: &str) -> usize {
     const FAR: usize = usize::MAX;
     if a.len() > 48 || a.len().abs_diff(b.len()) > 2 {
         return FAR;

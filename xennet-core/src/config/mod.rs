@@ -10,12 +10,14 @@
 //! | arguments of `xl network-attach` | [`parse_attach`] | [`parse_attach_xl`] | [`document::attach`] |
 //! | `rate=` | [`parse_rate`] | [`parse_rate_xl`] | [`document::rate`] |
 //! | `vlan=`, `mac=` | [`str::parse`] | | [`document::vlan`], [`document::mac`] |
+//! | `/etc/xennet/hotplug.toml` | [`hotplug::Settings::parse`] | | |
 //!
 //! Nothing here touches the system: whether a bridge exists is asked later.
 
 mod attach;
 pub mod document;
 mod hint;
+pub mod hotplug;
 mod number;
 mod python;
 mod rate;

@@ -1,0 +1,3 @@
+//! The call that libxl makes for every vif, and what belongs to it: settings, hooks, logging.
+
+pub mod settings;
