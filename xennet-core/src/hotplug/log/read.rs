@@ -1,0 +1,119 @@
+//! Reading the list of calls back.
+
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::path::Path;
+
+use super::CallRecord;
+use super::sinks::{CALLS, LONG, OLD_CALLS};
+use crate::error::{Errno, Error, ErrorKind};
+use crate::hotplug::log::Outcome;
+
+/// Which calls are wanted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Those about this vif, named as the kernel does (`vif1.0`) or by its vifname.
+    pub vif: Option<String>,
+    /// Only those that failed.
+    pub failed: bool,
+}
+
+impl Filter {
+    /// Whether a call is wanted.
+    pub fn takes(&self, call: &CallRecord) -> bool {
+        let named = |vif: &String| *vif == call.vif || Some(vif) == call.link.as_ref();
+        self.vif.as_ref().is_none_or(named) && (!self.failed || call.outcome == Outcome::Error)
+    }
+}
+
+/// The last calls of the list in the state directory, the oldest first. Lines that are none of ours, or were cut short, are
+/// passed over. Without a list there are none.
+///
+/// # Errors
+/// [`ErrorKind::StateUnusable`] if a list is there and cannot be read.
+pub fn read_calls(dir: &Path, filter: &Filter, last: usize) -> Result<Vec<CallRecord>, Error> {
+    let mut calls = Vec::new();
+    for name in [OLD_CALLS, CALLS] {
+        let path = dir.join(name);
+        let text = tail(&path).map_err(|e| {
+            Error::new(ErrorKind::StateUnusable, format!("{}: cannot be read", path.display()))
+                .with_object(path.display().to_string())
+                .with_errno(Errno::from_io(&e))
+                .with_hint("run it as root, or name the right state directory (--state-dir)")
+        })?;
+        calls.extend(text.split(|b| *b == b'\n').filter_map(record).filter(|call| filter.takes(call)));
+    }
+    let more = calls.len().saturating_sub(last);
+    calls.drain(..more);
+    Ok(calls)
+}
+
+/// The end of a file, as far back as a list of ours can be long; nothing if there is no file.
+fn tail(path: &Path) -> io::Result<Vec<u8>> {
+    let mut file = match File::open(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other?,
+    };
+    let most = 4 * LONG;
+    let length = file.metadata()?.len();
+    if length > most {
+        file.seek(SeekFrom::Start(length - most))?;
+    }
+    let mut text = Vec::new();
+    file.take(most).read_to_end(&mut text)?;
+    Ok(text)
+}
+
+/// The record of a line.
+fn record(line: &[u8]) -> Option<CallRecord> {
+    // A line that was cut short, by a full file system, is continued by the next one. Within a record's texts the quote would
+    // be escaped, so this is the beginning of one.
+    const BEGINNING: &[u8] = b"{\"xennet\":";
+    let start = line.windows(BEGINNING.len()).rposition(|part| part == BEGINNING)?;
+    let call: CallRecord = serde_json::from_slice(&line[start..]).ok()?;
+    (call.xennet == CallRecord::FORMAT).then_some(call)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{connected, refused};
+    use super::super::{Sinks, Unwritten};
+    use super::*;
+
+    fn written(dir: &Path, calls: &[CallRecord]) {
+        let sinks = Sinks { state_dir: Some(dir.to_owned()), ..Sinks::default() };
+        let failed: Vec<Unwritten> = calls.iter().flat_map(|call| sinks.tell(call)).collect();
+        assert_eq!(failed, []);
+    }
+
+    #[test]
+    fn what_is_told_is_read_back_through_filters_and_past_damage() {
+        let dir = std::env::temp_dir().join(format!("xennet-calls-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&dir);
+        let all = Filter::default();
+        assert_eq!(read_calls(&dir, &all, 9).unwrap(), [], "no directory, no calls");
+        let mut renamed = connected("vif3.0");
+        renamed.link = Some("web0".into());
+        let calls = [connected("vif1.0"), refused("vif2.0"), renamed];
+        written(&dir, &calls);
+        assert_eq!(read_calls(&dir, &all, 9).unwrap(), calls);
+        assert_eq!(read_calls(&dir, &all, 2).unwrap(), calls[1..]);
+        assert_eq!(read_calls(&dir, &Filter { failed: true, ..all.clone() }, 9).unwrap(), calls[1..2]);
+        for name in ["vif3.0", "web0"] {
+            assert_eq!(read_calls(&dir, &Filter { vif: Some(name.into()), failed: false }, 9).unwrap(), calls[2..]);
+        }
+        // The older list comes first; a cut line is passed over, and so is what another version or somebody else wrote.
+        std::fs::rename(dir.join(CALLS), dir.join(OLD_CALLS)).unwrap();
+        let line = serde_json::to_string(&refused("vif4.0")).unwrap();
+        let foreign = line.replace("\"xennet\":1", "\"xennet\":2");
+        let damaged = format!("hello\n\u{0}\n{{}}\n{foreign}\n{}{line}\n{}", &line[..40], &line[..line.len() - 1]);
+        std::fs::write(dir.join(CALLS), damaged).unwrap();
+        let found = read_calls(&dir, &all, 9).unwrap();
+        assert_eq!((found.len(), &found[..3], &found[3]), (4, &calls[..], &refused("vif4.0")));
+        std::fs::remove_dir_all(&dir).unwrap();
+        std::fs::create_dir_all(dir.join(CALLS)).unwrap();
+        let error = read_calls(&dir, &all, 9).unwrap_err();
+        assert_eq!((error.kind(), error.errno()), (ErrorKind::StateUnusable, Some(Errno::EISDIR)));
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+}
