@@ -41,7 +41,11 @@ pub(crate) fn xennet() -> Command {
 
 fn bare(program: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = Command::new(program);
-    command.env_remove("XENNET_STATE_DIR").env_remove("NO_COLOR").stdin(Stdio::null());
+    command
+        .env_remove("XENNET_STATE_DIR")
+        .env_remove("XENNET_HOTPLUG_CONFIG")
+        .env_remove("NO_COLOR")
+        .stdin(Stdio::null());
     command
 }
 

@@ -48,7 +48,7 @@ fn completions_and_manual_pages_cover_every_command() {
         }
     }
     for command in commands() {
-        assert!(man.contains(&format!("xennet\\-{command}")), "{command} in the manual page");
+        assert!(man.contains(&format!("xennet\\-{}", command.replace('-', "\\-"))), "{command} in the manual page");
         let heading = format!(".TH xennet-{command} 1  \"xennet {}\"", env!("CARGO_PKG_VERSION"));
         assert!(run(["man", &command]).stdout.contains(&heading), "{heading}");
     }

@@ -6,6 +6,8 @@ mod command;
 mod demo;
 mod describe;
 mod host;
+mod install;
+mod log;
 mod parse;
 mod readme;
 mod refusals;

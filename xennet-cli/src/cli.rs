@@ -78,6 +78,16 @@ pub(crate) enum Command {
     },
     /// Finishes or undoes what a crash interrupted
     Recover,
+    /// Lists the last hotplug calls, the newest last: how each ended, what was planned, what took how long
+    Log(LogArgs),
+    /// Puts the hotplug script among Xen's own, at first under a name of its own beside them
+    ///
+    /// DIR gets xennet-vif-bridge, for guests that ask for it with script=xennet-vif-bridge. If DIR has no vif-bridge, it gets
+    /// that one too. A vif-bridge that is there is left alone; with --force it is kept as vif-bridge.distrib, and its name is
+    /// ours. Where dpkg knows the original, a diversion is registered, so that an upgrade does not put it back.
+    ///
+    /// The program that is installed is run as root by libxl. One that others than root or you can write is refused.
+    InstallScripts(InstallArgs),
     /// Runs the main job for show, on the real kernel but in namespaces of its own: attach two guests, ping, detach
     ///
     /// Needs no root and no Xen. Where namespaces are forbidden, a model of the kernel takes the kernel's place. Ends with
@@ -198,6 +208,40 @@ pub(crate) struct DetachArgs {
     /// The vif's index in the domain
     #[arg(value_name = "DEVID", default_value = "0")]
     pub(crate) devid: String,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct LogArgs {
+    /// How many calls at most
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub(crate) last: usize,
+
+    /// Only calls about this vif, by the kernel's name (vif1.0) or its vifname
+    #[arg(long, value_name = "VIF")]
+    pub(crate) vif: Option<String>,
+
+    /// Only calls that failed
+    #[arg(long)]
+    pub(crate) failed: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct InstallArgs {
+    /// Where Xen's scripts are
+    #[arg(long, value_name = "DIR", default_value = "/etc/xen/scripts")]
+    pub(crate) dir: PathBuf,
+
+    /// Takes the name of a vif-bridge that is not ours; that one is kept as vif-bridge.distrib
+    #[arg(long)]
+    pub(crate) force: bool,
+
+    /// Puts back what was there before, and removes what is ours
+    #[arg(long, conflicts_with_all = ["force", "binary"])]
+    pub(crate) undo: bool,
+
+    /// The program that is installed; its name begins with xennet [default: this one]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) binary: Option<PathBuf>,
 }
 
 fn dialects() -> PossibleValuesParser {

@@ -3,6 +3,8 @@
 mod demo;
 mod describe;
 mod host;
+mod install;
+mod log;
 mod mac;
 mod parse;
 
@@ -18,6 +20,7 @@ pub(crate) fn run(cli: &Cli, output: &mut Output) -> Result<()> {
     let _world = match cli.command {
         // The demo makes its own.
         Command::Demo => None,
+        Command::InstallScripts(_) if global.sandbox => return Err(install::not_in_the_sandbox()),
         _ if global.sandbox => Some(host::enter_sandbox(global, output)?),
         _ => None,
     };
@@ -30,6 +33,8 @@ pub(crate) fn run(cli: &Cli, output: &mut Output) -> Result<()> {
         Command::Show => host::show(global, output),
         Command::Undo { what } => host::undo(global, what.as_deref(), output),
         Command::Recover => host::recover(global, output),
+        Command::Log(args) => log::run(global, args, output),
+        Command::InstallScripts(args) => install::run(args, output),
         Command::Demo => demo::run(global, output),
         Command::Completions { shell } => describe::completions(*shell, output),
         Command::Man { command } => describe::man(command, output),

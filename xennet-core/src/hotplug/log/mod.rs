@@ -195,22 +195,33 @@ impl CallRecord {
     /// assert_eq!(call.lines(), ["online vif1.0: connected to xenbr0, mtu 1500 (1.3 ms)"]);
     /// ```
     pub fn lines(&self) -> Vec<String> {
-        let about = match (self.vif.as_str(), &self.xenbus_path) {
+        let about = self.about();
+        self.parts().iter().map(|part| format!("{about}: {part}")).collect()
+    }
+
+    /// What the call is about: the verb and the vif; where that was not said, the path in xenstore. Escaped.
+    pub fn about(&self) -> String {
+        let object = match (self.vif.as_str(), &self.xenbus_path) {
             ("", Some(path)) => path,
             ("", None) => "-",
             (vif, _) => vif,
         };
-        let head = format!("{} {}", printable(&self.verb), printable(about));
-        let mut lines = vec![format!("{head}: {} ({})", self.summary(), milliseconds(self.total_us))];
-        let mut add = |before: &str, text: &str| lines.push(format!("{head}: {before}{}", printable(text)));
+        format!("{} {}", printable(&self.verb), printable(object))
+    }
+
+    /// As [`lines`](Self::lines), without what the call is about before each.
+    pub fn parts(&self) -> Vec<String> {
+        let mut parts = vec![format!("{} ({})", self.summary(), milliseconds(self.total_us))];
+        let mut add = |before: &str, text: &str| parts.push(format!("{before}{}", printable(text)));
         if let Some(e) = &self.error {
-            let parts = [("  at ", &e.step), ("  kernel: ", &e.kernel), ("  state: ", &e.state), ("hint: ", &e.hint)];
-            for (before, text) in parts {
+            let optional =
+                [("  at ", &e.step), ("  kernel: ", &e.kernel), ("  state: ", &e.state), ("hint: ", &e.hint)];
+            for (before, text) in optional {
                 text.iter().for_each(|text| add(before, text));
             }
         }
         self.notes.iter().for_each(|note| add("note: ", note));
-        lines
+        parts
     }
 
     /// The outcome in a few words.

@@ -1,0 +1,75 @@
+//! `install-scripts`: the hotplug script among Xen's own.
+
+mod apply;
+mod plan;
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+use xennet_core::{Error, ErrorKind, Result};
+
+use crate::cli::InstallArgs;
+use crate::output::Output;
+use plan::{Act, Others, Plan};
+
+/// Where libxl looks for a script that is given without a directory.
+const XEN_DIR: &str = "/etc/xen/scripts";
+
+/// The error of a command that the sandbox does not keep from the real files.
+pub(super) fn not_in_the_sandbox() -> Error {
+    Error::new(ErrorKind::Invalid, "the sandbox is a network of its own, but has the files of this system")
+        .with_object("--sandbox")
+        .with_hint("leave --sandbox out, and try it on a copy of the scripts (--dir)")
+}
+
+pub(super) fn run(args: &InstallArgs, output: &mut Output) -> Result<()> {
+    let dir = std::path::absolute(&args.dir).unwrap_or_else(|_| args.dir.clone());
+    let found = apply::look(&dir)?;
+    let (binary, plan) = if args.undo {
+        (None, plan::undo(&found)?)
+    } else {
+        let binary = apply::binary(args.binary.as_deref())?;
+        let others = if args.force { Others::Replace } else { Others::Leave };
+        let mut plan = plan::install(&found, &binary, others)?;
+        plan.notes.extend(apply::remark(&binary));
+        (Some(binary), plan)
+    };
+    apply::perform(&plan.acts)?;
+    if !output.is_json() {
+        plan.notes.iter().for_each(|note| output.note(note));
+    }
+    output.answer(|| text(&dir, args, &plan), || document(&dir, binary.as_ref(), &plan))
+}
+
+fn document(dir: &Path, binary: Option<&PathBuf>, plan: &Plan) -> Value {
+    let acts: Vec<Value> = plan.acts.iter().map(Act::to_json).collect();
+    json!({ "dir": dir, "binary": binary, "script": script(dir), "acts": acts, "notes": plan.notes })
+}
+
+/// How a vif names the trial script.
+fn script(dir: &Path) -> String {
+    let name = format!("{}-vif-bridge", plan::PROGRAM);
+    // Elsewhere libxl finds it by its whole path alone.
+    if dir == Path::new(XEN_DIR) { name } else { dir.join(name).display().to_string() }
+}
+
+/// What was done, and what can be done with it.
+fn text(dir: &Path, args: &InstallArgs, plan: &Plan) -> String {
+    let mut text: String = plan.acts.iter().map(|act| format!("{act}\n")).collect();
+    if plan.acts.is_empty() {
+        text.push_str("everything is installed already\n");
+    }
+    if args.undo {
+        return text;
+    }
+    let script = script(dir);
+    text.push_str(&format!(
+        "\nto try it on one guest, in its config:\n    vif = [ \"bridge=xenbr0,script={script}\" ]\n\
+         for all guests, in /etc/xen/xl.conf:\n    vif.default.script=\"{script}\"\n"
+    ));
+    if !args.force {
+        let dir = if dir == Path::new(XEN_DIR) { String::new() } else { format!(" --dir {}", dir.display()) };
+        text.push_str(&format!("or in the place of Xen's own:\n    xennet install-scripts{dir} --force\n"));
+    }
+    text
+}

@@ -1,0 +1,54 @@
+//! `log`: the hotplug calls that are remembered in the state directory.
+
+use serde_json::json;
+use xennet_core::Result;
+use xennet_core::exec::StateDir;
+use xennet_core::hotplug::log::{CallRecord, Filter, milliseconds, printable, read_calls};
+use xennet_core::hotplug::settings::{self, Settings};
+
+use crate::cli::{Global, LogArgs};
+use crate::output::Output;
+
+pub(super) fn run(global: &Global, args: &LogArgs, output: &mut Output) -> Result<()> {
+    let dir = state_dir(global, output);
+    let filter = Filter { vif: args.vif.clone(), failed: args.failed };
+    let calls = read_calls(dir.path(), &filter, args.last)?;
+    if calls.is_empty() && !output.is_json() {
+        output.note(&format!("no such call is remembered in {}", dir.path().display()));
+    }
+    output.answer(|| calls.iter().map(text).collect(), || json!({ "calls": calls }))
+}
+
+/// The directory that hotplug calls write to, if the command line names no other one.
+fn state_dir(global: &Global, output: &mut Output) -> StateDir {
+    if global.sandbox {
+        return StateDir::at(StateDir::DEFAULT);
+    }
+    if let Some(dir) = &global.state_dir {
+        return StateDir::at(dir);
+    }
+    match Settings::load(&settings::file(|name| std::env::var_os(name))) {
+        Ok(settings) => StateDir::at(settings.state_dir),
+        // Calls fail for that reason, and are remembered in the default directory.
+        Err(e) => {
+            output.note(&e.to_string());
+            StateDir::at(StateDir::DEFAULT)
+        }
+    }
+}
+
+/// A call for reading.
+fn text(call: &CallRecord) -> String {
+    let mut lines = Vec::new();
+    for (at, part) in call.parts().into_iter().enumerate() {
+        lines.push(if at == 0 { format!("{} {}: {part}", call.time(), call.about()) } else { format!("    {part}") });
+    }
+    lines.extend(call.plan.iter().map(|step| format!("    {}", printable(step))));
+    if !call.timings.is_empty() {
+        let times = call.timings.iter().map(|(name, us)| format!("{} {}", printable(name), milliseconds(*us)));
+        lines.push(format!("    times: {}", times.collect::<Vec<_>>().join(", ")));
+    }
+    let path = call.xenbus_path.as_ref().map(|path| format!(" for {}", printable(path))).unwrap_or_default();
+    lines.push(format!("    by {}[{}]{path}", printable(&call.script), call.pid));
+    lines.join("\n") + "\n"
+}
