@@ -88,6 +88,18 @@ pub(crate) enum Command {
     ///
     /// The program that is installed is run as root by libxl. One that others than root or you can write is refused.
     InstallScripts(InstallArgs),
+    /// Carries out the call of a vif script, as libxl makes it, with the environment that libxl gives it
+    ///
+    /// The program is called like that too when it has the script's name: xennet install-scripts. The exit status is 0 or 1,
+    /// and the reason for a failure is in xenstore.
+    Hotplug {
+        /// The script
+        #[arg(value_parser = PossibleValuesParser::new(crate::hotplug::SCRIPTS))]
+        script: String,
+        /// The verb (online, offline, add, remove) and NAME=VALUE, for example: online type_if=vif
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<std::ffi::OsString>,
+    },
     /// Runs the main job for show, on the real kernel but in namespaces of its own: attach two guests, ping, detach
     ///
     /// Needs no root and no Xen. Where namespaces are forbidden, a model of the kernel takes the kernel's place. Ends with

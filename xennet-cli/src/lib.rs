@@ -5,12 +5,15 @@
 //! - With `--json` the answer is one JSON document, and standard error has one JSON document a line: errors as
 //!   [`Error::to_json`](xennet_core::Error::to_json) makes them, remarks as `{"note": "..."}`. Wrong usage is reported in
 //!   plain text always, since `--json` may be what was mistyped.
+//! - Under the name of a vif script (`vif-bridge`) it is that script: what it says goes to standard error, the reason for a failure
+//!   to xenstore, and the exit status is 0 or 1.
 //! - Colour is for terminals only, and not if `NO_COLOR` is set (<https://no-color.org>).
 //!
 //! The package is a library too, so that tests and examples can use the [`sandbox`] in which the command rehearses.
 
 mod cli;
 mod command;
+mod hotplug;
 mod input;
 mod output;
 pub mod sandbox;
@@ -21,6 +24,10 @@ use output::Output;
 
 /// Runs the command with the arguments of this process: what `main` does.
 pub fn main() -> ExitCode {
+    let arguments: Vec<std::ffi::OsString> = std::env::args_os().collect();
+    if let Some((script, arguments)) = hotplug::asked_for(&arguments) {
+        hotplug::main(script, arguments, hotplug::Elsewhere::default());
+    }
     let cli = match cli::read() {
         Ok(cli) => cli,
         Err(e) if e.use_stderr() => {

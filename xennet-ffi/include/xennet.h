@@ -80,7 +80,11 @@ enum xennet_kind {
   /** A step of the plan would cut dom0 off. */
   XENNET_KIND_WOULD_CUT_OFF = 20,
   /** Talking to the kernel or reading its answer failed. */
-  XENNET_KIND_IO = 21
+  XENNET_KIND_IO = 21,
+  /** Xenstore cannot be reached, refused a request or answered wrongly. */
+  XENNET_KIND_XENSTORE = 22,
+  /** A hook of the administrator's failed or took too long. */
+  XENNET_KIND_HOOK_FAILED = 23
 };
 
 

@@ -1,5 +1,7 @@
 //! `plan`, `attach`, `detach`, `show`, `undo`, `recover`: the front door of the library, one command a method.
 
+use std::ffi::OsString;
+
 use serde_json::{Value, json};
 use xennet_core::backend::fake::Kept;
 use xennet_core::config::parse_vif;
@@ -102,6 +104,20 @@ pub(super) fn recover(global: &Global, output: &mut Output) -> Result<()> {
     };
     let document = |(subject, how): &(Subject, Recovered)| how.to_json(*subject);
     output.answer(text, || json!({ "recovered": recovered.iter().map(document).collect::<Vec<Value>>() }))
+}
+
+/// The call of a script, with the command's options: it answers in its own way, and does not come back.
+pub(super) fn hotplug(global: &Global, script: &str, arguments: &[OsString]) -> Result<()> {
+    if global.backend == BackendName::Fake {
+        return Err(Error::new(
+            ErrorKind::Unsupported,
+            "a hotplug call is about the kernel's links and xenstore's nodes: --backend fake has neither",
+        )
+        .with_object("--backend")
+        .with_hint("leave --backend out; the library can rehearse calls (xennet_core::hotplug)"));
+    }
+    let state_dir = global.state_dir.clone().filter(|_| !global.sandbox);
+    crate::hotplug::main(script, arguments, crate::hotplug::Elsewhere { state_dir })
 }
 
 pub(super) fn show(global: &Global, output: &mut Output) -> Result<()> {

@@ -35,6 +35,7 @@ pub(crate) fn run(cli: &Cli, output: &mut Output) -> Result<()> {
         Command::Recover => host::recover(global, output),
         Command::Log(args) => log::run(global, args, output),
         Command::InstallScripts(args) => install::run(args, output),
+        Command::Hotplug { script, arguments } => host::hotplug(global, script, arguments),
         Command::Demo => demo::run(global, output),
         Command::Completions { shell } => describe::completions(*shell, output),
         Command::Man { command } => describe::man(command, output),

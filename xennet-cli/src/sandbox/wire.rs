@@ -6,9 +6,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsFd;
 
-use rtnetlink::packet_core::{
-    NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
-};
+use rtnetlink::packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage};
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::link::{
     AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoData, InfoKind, InfoVeth, LinkAttribute, LinkMessage,
@@ -125,20 +123,29 @@ impl Wire {
         self.socket.send(&bytes, 0).map_err(|e| Errno::from_io(&e))?;
         loop {
             let (answer, _) = self.socket.recv_from_full().map_err(|e| Errno::from_io(&e))?;
-            let answer = NetlinkMessage::<RouteNetlinkMessage>::deserialize(&answer).map_err(|_| Errno::EIO)?;
-            // Only the acknowledgement of this message counts; there should be nothing else.
-            if answer.header.sequence_number != self.sequence {
-                continue;
-            }
-            if let NetlinkPayload::Error(error) = answer.payload {
-                return match error.code {
-                    None => Ok(()),
-                    Some(code) => Err(Errno(code.get().saturating_neg())),
-                };
+            // Only the acknowledgement of this message counts; there should be nothing else. (Read by hand: the readers for
+            // every message there is would be a tenth of the program.)
+            if let Some(result) = acknowledged(&answer, self.sequence) {
+                return result;
             }
         }
     }
 }
+
+/// What a datagram says of the message with this number: `struct nlmsghdr`, then the number of the error, negative, or 0
+/// (`include/uapi/linux/netlink.h`). `None` if it is about something else.
+fn acknowledged(datagram: &[u8], sequence: u32) -> Option<std::result::Result<(), Errno>> {
+    let word = |at: usize| datagram.get(at..at + 4)?.try_into().ok().map(u32::from_ne_bytes);
+    let kind = u16::from_ne_bytes(datagram.get(4..6)?.try_into().ok()?);
+    (kind == NLMSG_ERROR && word(8)? == sequence).then_some(())?;
+    Some(match word(16)?.cast_signed() {
+        0 => Ok(()),
+        code => Err(Errno(code.saturating_neg())),
+    })
+}
+
+/// The kind of an acknowledgement.
+const NLMSG_ERROR: u16 = 2;
 
 /// Name and address of an end go into the message.
 fn with<T>(message: LinkMessageBuilder<T>, end: End) -> LinkMessageBuilder<T> {

@@ -16,7 +16,7 @@ use crate::error::{Errno, Error, ErrorKind};
 use crate::model::Intent;
 use crate::plan::{self, Goal, Plan};
 use crate::snapshot::{Change, Snapshot, SysctlKey};
-use crate::step::{LinkStep, Step};
+use crate::step::{LinkStep, NftOp, Step};
 
 pub use journal::{Entry, Journal, MemoryJournal, Subject};
 pub use state::{Held, HeldJournal, StateDir};
@@ -42,19 +42,27 @@ pub struct Applied {
     pub done: Vec<String>,
     /// What the reader should know besides: the notes of the plan.
     pub notes: Vec<String>,
+    /// nftables objects were removed: closing the kernel's connection now waits for its clean-up work, some 5 to 20 ms.
+    pub closes_slowly: bool,
 }
 
 impl Applied {
     /// What an empty plan does.
     pub(crate) fn nothing(plan: Plan) -> Self {
         let notes = plan.notes().to_vec();
-        Applied { steps: 0, done: Vec::new(), after: plan.into_before(), notes }
+        Applied { steps: 0, done: Vec::new(), after: plan.into_before(), notes, closes_slowly: false }
     }
 
     /// What a plan did whose first steps were carried out.
     fn of(plan: &Plan, steps: usize, after: Snapshot) -> Self {
-        let done = plan.steps().iter().take(steps).map(|p| p.step.to_string()).collect();
-        Applied { steps, done, after, notes: plan.notes().to_vec() }
+        let carried_out = || plan.steps().iter().take(steps).map(|p| &p.step);
+        Applied {
+            steps,
+            done: carried_out().map(ToString::to_string).collect(),
+            after,
+            notes: plan.notes().to_vec(),
+            closes_slowly: carried_out().any(removes_from_nftables),
+        }
     }
 }
 
@@ -202,6 +210,21 @@ pub fn apply(
             Err(ApplyError::NotVerified { missing, cause, recovery })
         }
     }
+}
+
+fn removes_from_nftables(step: &Step) -> bool {
+    let Step::Nft(transaction) = step else { return false };
+    transaction.ops.iter().any(|op| {
+        matches!(
+            op,
+            NftOp::DelTable
+                | NftOp::DelChain { .. }
+                | NftOp::FlushChain { .. }
+                | NftOp::DelRule { .. }
+                | NftOp::DelSet { .. }
+                | NftOp::DelElements { .. }
+        )
+    })
 }
 
 /// Whether a step makes a link, all or nothing.

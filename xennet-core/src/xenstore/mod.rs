@@ -49,6 +49,8 @@ pub use failure::{StoreError, StoreErrorKind};
 pub use memory::MemoryStore;
 pub use tree::Event;
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 use crate::snapshot::StorePermission;
 
 /// What can be done with a store. Paths are absolute, or relative to the home of the own domain.
@@ -109,4 +111,48 @@ pub trait Store {
     /// # Errors
     /// A [`StoreError`]; `ENOENT`: no such node; `EINVAL`: an empty list.
     fn set_permissions(&mut self, path: &str, list: &[StorePermission]) -> Result<(), StoreError>;
+}
+
+/// A store that several hold: each request takes the lock for itself.
+impl<S: Store> Store for Arc<Mutex<S>> {
+    fn read(&mut self, path: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        held(self).read(path)
+    }
+
+    fn read_many(&mut self, paths: &[&str]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        held(self).read_many(paths)
+    }
+
+    fn write(&mut self, path: &str, value: &[u8]) -> Result<(), StoreError> {
+        held(self).write(path, value)
+    }
+
+    fn write_all(&mut self, pairs: &[(&str, &[u8])]) -> Result<(), StoreError> {
+        held(self).write_all(pairs)
+    }
+
+    fn mkdir(&mut self, path: &str) -> Result<(), StoreError> {
+        held(self).mkdir(path)
+    }
+
+    fn rm(&mut self, path: &str) -> Result<(), StoreError> {
+        held(self).rm(path)
+    }
+
+    fn directory(&mut self, path: &str) -> Result<Option<Vec<String>>, StoreError> {
+        held(self).directory(path)
+    }
+
+    fn permissions(&mut self, path: &str) -> Result<Option<Vec<StorePermission>>, StoreError> {
+        held(self).permissions(path)
+    }
+
+    fn set_permissions(&mut self, path: &str, list: &[StorePermission]) -> Result<(), StoreError> {
+        held(self).set_permissions(path, list)
+    }
+}
+
+/// A panic of another holder has failed its own request, not this one.
+fn held<S>(store: &Mutex<S>) -> MutexGuard<'_, S> {
+    store.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -36,6 +36,7 @@ from .errors import (
     Busy,
     Conflict,
     Denied,
+    HookFailed,
     Internal,
     Interrupted,
     Invalid,
@@ -54,6 +55,7 @@ from .errors import (
     Unsupported,
     WouldCutOff,
     XennetError,
+    Xenstore,
 )
 
 __all__ = [
@@ -70,6 +72,7 @@ __all__ = [
     "Busy",
     "Conflict",
     "Denied",
+    "HookFailed",
     "Internal",
     "Interrupted",
     "Invalid",
@@ -88,4 +91,5 @@ __all__ = [
     "Unsupported",
     "WouldCutOff",
     "XennetError",
+    "Xenstore",
 ]

@@ -23,6 +23,7 @@ _RESEMBLES = {
     "Conflict": ValueError,
     "NothingToUndo": LookupError,
     "Io": OSError,
+    "Xenstore": OSError,
 }
 
 

@@ -23,6 +23,8 @@ __all__ = [
     "NothingToUndo",
     "WouldCutOff",
     "Io",
+    "Xenstore",
+    "HookFailed",
 ]
 
 BY_CODE: dict[int, type[XennetError]]
@@ -65,3 +67,5 @@ class Conflict(XennetError, ValueError): ...
 class NothingToUndo(XennetError, LookupError): ...
 class WouldCutOff(XennetError, RuntimeError): ...
 class Io(XennetError, OSError): ...  # type: ignore[misc]
+class Xenstore(XennetError, OSError): ...  # type: ignore[misc]
+class HookFailed(XennetError, RuntimeError): ...

@@ -13,6 +13,7 @@
 
 mod apply;
 mod extack;
+mod linger;
 mod nft;
 mod observe;
 mod socket;
@@ -28,6 +29,7 @@ use crate::model::IfName;
 use crate::snapshot::{Scope, Snapshot};
 use crate::step::Step;
 
+pub use linger::close_in_background;
 use nft::Nft;
 use socket::{Protocol, Socket};
 

@@ -82,7 +82,10 @@ impl Hooks<'_> {
     }
 
     /// The hooks that are to be started, in order.
-    fn find(&self) -> Result<Vec<PathBuf>, Error> {
+    ///
+    /// # Errors
+    /// [`ErrorKind::HookFailed`] where the directory is there and cannot be read.
+    pub fn find(&self) -> Result<Vec<PathBuf>, Error> {
         let unreadable = |e: &io::Error| {
             let what = "the directory of the hooks cannot be read";
             Error::new(ErrorKind::HookFailed, format!("{}: {what}", self.dir.display()))

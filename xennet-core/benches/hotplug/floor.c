@@ -1,0 +1,308 @@
+/*
+ * What a hotplug call costs at the least: a static C program that sends the changing netlink messages of `xennet` as vif-bridge,
+ * and holds the same conversation with xenstore, without looking, planning, writing down or verifying anything.
+ *
+ *   floor online|offline     with vif=vif5.0, XENBUS_PATH=backend/vif/5/0 and XENSTORED_PATH=SOCKET in the environment
+ *
+ * online:  nine nodes of the vif are read in one round trip; one nftables transaction adds the guard's elements; two messages
+ *          make the vif a port and bring it up; the guest's MTU and hotplug-status are written.
+ * offline: one message takes the vif off and down, one nftables transaction removes the elements; the socket is closed by a
+ *          copy of the process, as xennet does.
+ *
+ * The guard's table must exist. Built with: cc -O2 -static -o floor floor.c
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <linux/if_bridge.h>
+#include <linux/if_link.h>
+#include <linux/netfilter.h>
+#include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <linux/rtnetlink.h>
+#include <net/if.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+static char buffer[65536];
+static size_t fill;
+
+static void fail(const char *what)
+{
+	perror(what);
+	exit(1);
+}
+
+static void *put(const void *data, size_t bytes)
+{
+	void *at = buffer + fill;
+
+	memset(at, 0, NLMSG_ALIGN(bytes));
+	if (data)
+		memcpy(at, data, bytes);
+	fill += NLMSG_ALIGN(bytes);
+	return at;
+}
+
+static struct nlattr *attribute(unsigned kind, const void *data, size_t bytes)
+{
+	struct nlattr head = { .nla_len = NLA_HDRLEN + bytes, .nla_type = kind };
+	struct nlattr *at = put(&head, sizeof(head));
+
+	put(data, bytes);
+	return at;
+}
+
+static struct nlattr *nest(unsigned kind)
+{
+	return attribute(kind | NLA_F_NESTED, NULL, 0);
+}
+
+static void close_nest(struct nlattr *at)
+{
+	at->nla_len = buffer + fill - (char *)at;
+}
+
+static void text(unsigned kind, const char *value)
+{
+	attribute(kind, value, strlen(value) + 1);
+}
+
+static struct nlmsghdr *message(unsigned kind, unsigned flags)
+{
+	static uint32_t seq;
+	struct nlmsghdr head = { .nlmsg_type = kind, .nlmsg_flags = NLM_F_REQUEST | flags, .nlmsg_seq = ++seq };
+
+	return put(&head, sizeof(head));
+}
+
+static void close_message(struct nlmsghdr *at)
+{
+	at->nlmsg_len = buffer + fill - (char *)at;
+}
+
+static int netlink(int protocol)
+{
+	struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
+	int s = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol);
+
+	if (s < 0 || bind(s, (struct sockaddr *)&kernel, sizeof(kernel)) || connect(s, (struct sockaddr *)&kernel, sizeof(kernel)))
+		fail("netlink");
+	return s;
+}
+
+/* Sends what was put together and reads the one answer. */
+static void transact(int s, const char *what)
+{
+	static char answer[32768];
+	struct nlmsghdr *head = (struct nlmsghdr *)answer;
+
+	if (send(s, buffer, fill, 0) != (ssize_t)fill)
+		fail(what);
+	fill = 0;
+	if (recv(s, answer, sizeof(answer), 0) < (ssize_t)sizeof(*head))
+		fail(what);
+	errno = head->nlmsg_type == NLMSG_ERROR ? -((struct nlmsgerr *)NLMSG_DATA(head))->error : EPROTO;
+	if (errno)
+		fail(what);
+}
+
+/* ---- the guard */
+
+static void batch_end(unsigned kind)
+{
+	struct nlmsghdr *at = message(kind, 0);
+	struct nfgenmsg family = { .nfgen_family = AF_UNSPEC, .res_id = htons(NFNL_SUBSYS_NFTABLES) };
+
+	put(&family, sizeof(family));
+	close_message(at);
+}
+
+/* One element: the name of the link, then what else belongs to the key, each in whole words. */
+static void element(int add, const char *set, const char *link, const void *rest, size_t bytes, int last)
+{
+	unsigned kind = NFNL_SUBSYS_NFTABLES << 8 | (add ? NFT_MSG_NEWSETELEM : NFT_MSG_DELSETELEM);
+	struct nlmsghdr *at = message(kind, (add ? NLM_F_CREATE | NLM_F_EXCL : 0) | (last ? NLM_F_ACK : 0));
+	struct nfgenmsg family = { .nfgen_family = NFPROTO_BRIDGE };
+	char key[64] = { 0 };
+	struct nlattr *list, *one, *value;
+
+	memcpy(key, link, strlen(link));
+	memcpy(key + IFNAMSIZ, rest, bytes);
+	put(&family, sizeof(family));
+	text(NFTA_SET_ELEM_LIST_TABLE, "xennet-guard");
+	text(NFTA_SET_ELEM_LIST_SET, set);
+	list = nest(NFTA_SET_ELEM_LIST_ELEMENTS);
+	one = nest(1);
+	value = nest(NFTA_SET_ELEM_KEY);
+	attribute(NFTA_DATA_VALUE, key, IFNAMSIZ + bytes);
+	close_nest(value);
+	close_nest(one);
+	close_nest(list);
+	close_message(at);
+}
+
+static void guard(int s, int add, const char *link, const unsigned char mac[6], struct in_addr ip)
+{
+	unsigned char rest[24] = { 0 };
+
+	memcpy(rest, mac, 6);
+	batch_end(NFNL_MSG_BATCH_BEGIN);
+	element(add, "declared", link, NULL, 0, 0);
+	element(add, "macs", link, rest, 8, 0);
+	memcpy(rest + 8, &ip, 4);
+	element(add, "ip4", link, rest, 12, 0);
+	unsigned char own[16] = { 0xfe, 0x80, 0, 0, 0, 0, 0, 0, mac[0] ^ 2, mac[1], mac[2], 0xff, 0xfe, mac[3], mac[4], mac[5] };
+	memcpy(rest + 8, own, 16);
+	element(add, "ip6", link, rest, 24, 1);
+	batch_end(NFNL_MSG_BATCH_END);
+	transact(s, "nftables");
+}
+
+/* ---- the link */
+
+static struct nlmsghdr *link_message(unsigned kind, unsigned index, unsigned flags, unsigned change)
+{
+	struct nlmsghdr *at = message(kind, NLM_F_ACK);
+	struct ifinfomsg info = { .ifi_index = index, .ifi_flags = flags, .ifi_change = change };
+
+	put(&info, sizeof(info));
+	return at;
+}
+
+static void plug(int s, unsigned index, unsigned bridge)
+{
+	static const unsigned char backend[6] = { 0xfe, 0xff, 0xff, 0xff, 0xff, 0xff };
+	unsigned char none = 1; /* IN6_ADDR_GEN_MODE_NONE */
+	struct nlmsghdr *at = link_message(RTM_SETLINK, index, 0, 0);
+	struct nlattr *families, *inet6;
+
+	attribute(IFLA_ADDRESS, backend, sizeof(backend));
+	attribute(IFLA_MASTER, &bridge, sizeof(bridge));
+	families = nest(IFLA_AF_SPEC);
+	inet6 = nest(AF_INET6);
+	attribute(IFLA_INET6_ADDR_GEN_MODE, &none, 1);
+	close_nest(inet6);
+	close_nest(families);
+	close_message(at);
+	transact(s, "the port");
+	at = link_message(RTM_SETLINK, index, IFF_UP, IFF_UP);
+	close_message(at);
+	transact(s, "up");
+}
+
+static void unplug(int s, unsigned index)
+{
+	unsigned none = 0;
+	struct nlmsghdr *at = link_message(RTM_SETLINK, index, 0, IFF_UP);
+
+	attribute(IFLA_MASTER, &none, sizeof(none));
+	close_message(at);
+	transact(s, "off the bridge");
+}
+
+/* ---- xenstore */
+
+struct header {
+	uint32_t type, request, transaction, bytes;
+};
+
+static int store;
+static uint32_t asked;
+
+static void ask(uint32_t type, const char *path, const char *value)
+{
+	size_t path_bytes = strlen(path) + 1, value_bytes = value ? strlen(value) : 0;
+	struct header head = { type, ++asked, 0, path_bytes + value_bytes };
+
+	memcpy(buffer + fill, &head, sizeof(head));
+	memcpy(buffer + fill + sizeof(head), path, path_bytes);
+	memcpy(buffer + fill + sizeof(head) + path_bytes, value, value_bytes);
+	fill += sizeof(head) + path_bytes + value_bytes;
+}
+
+/* Sends what was asked and reads as many answers; the value of each goes into a slot. */
+static void converse(int answers, char slots[][256])
+{
+	static char input[65536];
+	size_t have = 0, at = 0;
+
+	if (send(store, buffer, fill, MSG_NOSIGNAL) != (ssize_t)fill)
+		fail("xenstore");
+	fill = 0;
+	for (int n = 0; n < answers;) {
+		struct header head;
+
+		if (have - at >= sizeof(head)) {
+			memcpy(&head, input + at, sizeof(head));
+			if (have - at >= sizeof(head) + head.bytes) {
+				if (slots && head.type == 2)
+					memcpy(slots[n], input + at + sizeof(head), head.bytes < 255 ? head.bytes : 255);
+				at += sizeof(head) + head.bytes;
+				n++;
+				continue;
+			}
+		}
+		ssize_t got = recv(store, input + have, sizeof(input) - have, 0);
+		if (got <= 0)
+			fail("xenstore");
+		have += got;
+	}
+}
+
+int main(int argc, char **argv)
+{
+	static const char *const nodes[] = { "bridge", "ip", "mac", "vifname", "mtu", "vlan", "isolated", "type", "hotplug-error" };
+	static char values[9][256];
+	const char *vif = getenv("vif"), *base = getenv("XENBUS_PATH"), *path = getenv("XENSTORED_PATH");
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	char name[512];
+	unsigned char mac[6];
+	struct in_addr ip;
+	int route, nft, ends[2];
+
+	if (argc < 2 || !vif || !base || !path)
+		return 2;
+	int online = !strcmp(argv[1], "online");
+	strncpy(address.sun_path, path, sizeof(address.sun_path) - 1);
+	store = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (connect(store, (struct sockaddr *)&address, sizeof(address)))
+		fail(path);
+	for (int i = 0; i < 9; i++) {
+		snprintf(name, sizeof(name), "%s/%s", base, nodes[i]);
+		ask(2, name, NULL);
+	}
+	converse(9, values);
+	if (sscanf(values[2], "%hhx:%hhx:%hhx:%hhx:%hhx:%hhx", &mac[0], &mac[1], &mac[2], &mac[3], &mac[4], &mac[5]) != 6 ||
+	    inet_pton(AF_INET, values[1], &ip) != 1)
+		return 3;
+	route = netlink(NETLINK_ROUTE);
+	nft = netlink(NETLINK_NETFILTER);
+	unsigned index = if_nametoindex(vif);
+	if (online) {
+		guard(nft, 1, vif, mac, ip);
+		plug(route, index, if_nametoindex(values[0]));
+		unsigned domid = 0, devid = 0;
+		sscanf(vif, "vif%u.%u", &domid, &devid);
+		snprintf(name, sizeof(name), "/local/domain/%u/device/vif/%u/mtu", domid, devid);
+		ask(11, name, "1500");
+		converse(1, NULL);
+		snprintf(name, sizeof(name), "%s/hotplug-status", base);
+		ask(11, name, "connected");
+		converse(1, NULL);
+		return 0;
+	}
+	unplug(route, index);
+	guard(nft, 0, vif, mac, ip);
+	if (pipe(ends) == 0 && fork() == 0) {
+		for (int standard = 0; standard < 3; standard++)
+			close(standard);
+		close(ends[1]);
+		_exit(read(ends[0], name, 1) != 0);
+	}
+	return 0;
+}

@@ -1,0 +1,443 @@
+//! Carrying a call out, from the first node that is read to the last that is written.
+//!
+//! For what connects: the vif's directory in xenstore is read in one round trip, the vif is attached (planned, verified, or
+//! restored), the hooks run, the guest is told the MTU that was read back, and last of all `hotplug-status` becomes
+//! `connected`, which netback waits for. If anything fails on the way, the earlier state is put back, and the reason stands in
+//! `hotplug-error`, where the toolstack reads it.
+//!
+//! For what disconnects xenstore is not needed, unless there are hooks, or a failure to report: the record says what there is
+//! to undo, and netback has usually taken the link away by then.
+
+use std::time::{Duration, Instant};
+
+use super::call::{Call, Misread, Read, Verb};
+use super::hooks::{Hooks, Ran};
+use super::log::{CallRecord, Outcome, milliseconds, printable};
+use super::nodes::{self, Nodes};
+use super::settings::Settings;
+use crate::error::{Errno, Error, ErrorKind};
+use crate::exec::{Applied, Subject};
+use crate::host::{Host, MacBinding};
+use crate::model::{IfName, TypeIf, VifSpec};
+use crate::xenstore::{Store, StoreError};
+
+/// What a call works with. The two are opened when they are needed, and not before.
+pub struct World<'a> {
+    /// Opens the connection to xenstore; the argument is how long it may take.
+    pub store: &'a mut dyn FnMut(Duration) -> Result<Box<dyn Store>, StoreError>,
+    /// Opens the host.
+    pub host: &'a mut dyn FnMut() -> Result<Host, Error>,
+}
+
+/// What came of a call.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Answer {
+    /// What went wrong; `None` for a success. The exit status is 1 or 0, as that of the scripts.
+    pub error: Option<Error>,
+    /// What the caller should know besides.
+    pub notes: Vec<String>,
+    /// For the log; `None` for a call that means nothing.
+    pub record: Option<CallRecord>,
+    /// The host, still open, if it was opened.
+    pub host: Option<Host>,
+    /// The kernel has taken elements of the guard away, and closing the host will wait for its clean-up work
+    /// ([`close_in_background`](crate::backend::netlink::close_in_background)).
+    pub closes_slowly: bool,
+}
+
+/// Carries out what was read of a call. `script` is the name that it was called by; `now` is the time of day, for the log.
+///
+/// Never fails by itself: what goes wrong is in the answer, and where somebody waits for it, in xenstore.
+pub fn run(
+    script: &str,
+    read: Result<Read, Misread>,
+    settings: Result<Settings, Error>,
+    world: World<'_>,
+    now: Duration,
+) -> Answer {
+    let start = Instant::now();
+    let (work, done) = match read {
+        Ok(Read::Nothing { .. }) => {
+            return Answer { error: None, notes: Vec::new(), record: None, host: None, closes_slowly: false };
+        }
+        Err(Misread { error, verb, path }) => {
+            let mut record = CallRecord::new(script, verb.map_or("", Verb::name), microseconds(now));
+            record.xenbus_path.clone_from(&path);
+            let mut work = Work::new(start, settings.unwrap_or_default(), world, record);
+            if let Some(path) = path.filter(|_| verb.is_some_and(|v| v.connects())) {
+                work.tell_failure(&path, &error);
+            }
+            (work, Err(error))
+        }
+        Ok(Read::Call(call)) => {
+            let mut record = CallRecord::new(script, call.verb.name(), microseconds(now));
+            record.type_if = call.verb.type_if().name().to_owned();
+            record.vif = call.id.to_string();
+            record.xenbus_path = Some(call.path.clone());
+            let (settings, broken) = match settings {
+                Ok(settings) => (settings, None),
+                Err(e) => (Settings::default(), Some(e)),
+            };
+            let mut work = Work::new(start, settings, world, record);
+            work.record.notes.extend(call.notes.iter().cloned());
+            work.connects = call.verb.connects();
+            let done = match broken {
+                // What an administrator has forbidden is not to be allowed by a typing mistake.
+                Some(e) if call.verb.connects() => Err(e),
+                broken => {
+                    // To disconnect, nothing of it is needed.
+                    work.record.notes.extend(broken.map(|e| e.to_string()));
+                    if call.verb.connects() { work.connect(&call) } else { work.disconnect(&call) }
+                }
+            };
+            if let Err(e) = &done {
+                work.tell(&call, e);
+            }
+            (work, done)
+        }
+    };
+    work.close(done)
+}
+
+/// A call under way.
+struct Work<'a> {
+    start: Instant,
+    lap: Instant,
+    settings: Settings,
+    world: World<'a>,
+    store: Option<Box<dyn Store>>,
+    opened: Option<Host>,
+    record: CallRecord,
+    connects: bool,
+    closes_slowly: bool,
+}
+
+impl<'a> Work<'a> {
+    fn new(start: Instant, settings: Settings, world: World<'a>, record: CallRecord) -> Self {
+        Work {
+            start,
+            lap: start,
+            settings,
+            world,
+            store: None,
+            opened: None,
+            record,
+            connects: false,
+            closes_slowly: false,
+        }
+    }
+
+    /// What is left of the time for everything but hooks.
+    fn left(&self) -> Duration {
+        self.settings.deadline.saturating_sub(self.start.elapsed())
+    }
+
+    /// Notes how long something took.
+    fn lap(&mut self, what: &'static str) {
+        let now = Instant::now();
+        self.record.timings.push((what.to_owned(), microseconds(now - self.lap)));
+        self.lap = now;
+    }
+
+    fn note(&mut self, note: String) {
+        self.record.notes.push(note);
+    }
+
+    fn store(&mut self) -> Result<&mut dyn Store, StoreError> {
+        let left = self.left();
+        let store = match self.store.take() {
+            Some(store) => store,
+            None => (self.world.store)(left)?,
+        };
+        Ok(&mut **self.store.insert(store))
+    }
+
+    fn host(&mut self) -> Result<Host, Error> {
+        let binding = if self.settings.bind_mac { MacBinding::Always } else { MacBinding::WhereDeclared };
+        Ok((self.world.host)()?.with_lock_deadline(self.left()).with_mac_binding(binding))
+    }
+
+    /// The nodes of the vif's directory.
+    fn nodes(&mut self, call: &Call) -> Result<Nodes, Error> {
+        let paths = nodes::NAMES.map(|name| format!("{}/{name}", call.path));
+        let paths = paths.each_ref().map(String::as_str);
+        let values = self.store().and_then(|store| store.read_many(&paths)).map_err(untouched)?;
+        let mut nodes = nodes::read(call, &values)?;
+        self.record.notes.append(&mut nodes.notes);
+        if nodes.vif.bridge.is_some_and(|bridge| self.settings.isolated.contains(&bridge)) {
+            nodes.vif.isolated = true;
+        }
+        Ok(nodes)
+    }
+
+    fn connect(&mut self, call: &Call) -> Result<(), Error> {
+        let nodes = self.nodes(call)?;
+        self.lap("read");
+        let mut host = self.host()?;
+        let done = self.connect_on(&mut host, call, nodes);
+        self.opened = Some(host);
+        done
+    }
+
+    fn connect_on(&mut self, host: &mut Host, call: &Call, nodes: Nodes) -> Result<(), Error> {
+        let Nodes { mut vif, old_error, .. } = nodes;
+        let applied = loop {
+            let tried = match call.verb.type_if() {
+                TypeIf::Vif => host.attach(call.id.domid, &vif),
+                TypeIf::Tap => host.attach_tap(call.id.domid, &vif),
+            };
+            match tried {
+                Ok(applied) => break applied,
+                Err(e) if self.another_way(call, host, &e, &mut vif)? => {}
+                Err(e) => return Err(e),
+            }
+        };
+        self.did(&applied);
+        self.lap("attach");
+        let rest = self.report(call, &vif.ip_text(), &applied, old_error);
+        rest.map_err(|e| match applied.steps {
+            // It was so before this call.
+            0 => e.with_state("the vif is connected as before"),
+            _ => self.take_back(call, host, e),
+        })
+    }
+
+    /// Whether attaching is to be tried again: when the link has come that was not there, or with another bridge.
+    fn another_way(&mut self, call: &Call, host: &mut Host, e: &Error, vif: &mut VifSpec) -> Result<bool, Error> {
+        let link = call.link()?;
+        match (e.kind(), vif.bridge) {
+            // Whoever makes the link may be slower than its word in xenstore.
+            (ErrorKind::LinkNotFound, _) if e.object() == Some(link.as_str()) => {
+                let left = self.left();
+                let came = !left.is_zero() && host.await_link(&link, left)?;
+                self.lap("wait");
+                if came {
+                    return Ok(true);
+                }
+                let waited = self.settings.deadline.as_secs();
+                let message = format!("{link}: there is no such link, and none has come within {waited} s");
+                let late = Error::new(ErrorKind::LinkNotFound, message)
+                    .with_object(link.as_str())
+                    .with_state("unchanged, nothing was applied");
+                Err(match e.hint() {
+                    Some(hint) => late.with_hint(hint),
+                    None => late,
+                })
+            }
+            // Bridges were called eth0 in the days of xend.
+            (ErrorKind::BridgeNotFound, Some(bridge)) => {
+                let old = bridge.as_str().strip_prefix("xenbr").and_then(|n| format!("eth{n}").parse::<IfName>().ok());
+                let Some(old) = old else { return Ok(false) };
+                let found = host.is_bridge(&old)?;
+                if found {
+                    self.note(format!("there is no bridge {bridge}; {old} is one, and is taken instead"));
+                    vif.bridge = Some(old);
+                }
+                Ok(found)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// Everything behind the attach: hooks, the guest's MTU, the status.
+    fn report(&mut self, call: &Call, ip: &str, applied: &Applied, old_error: bool) -> Result<(), Error> {
+        let link = self.record.link.clone().unwrap_or_default();
+        let bridge = self.record.bridge.clone().unwrap_or_default();
+        self.hooks(call, &link, &bridge, ip)?;
+        if call.verb.type_if() == TypeIf::Tap {
+            // The status is that of the vif.
+            return Ok(());
+        }
+        let mtu = applied.after.links.get(link.as_str()).map(|l| l.mtu);
+        let told = format!("/local/domain/{}/device/vif/{}/mtu", call.id.domid, call.id.devid);
+        let (error, status) = (format!("{}/hotplug-error", call.path), format!("{}/hotplug-status", call.path));
+        if let Some(mtu) = mtu {
+            match self.store().and_then(|store| store.write(&told, mtu.to_string().as_bytes())) {
+                Ok(()) => {}
+                // A driver domain may have no right to tell a guest anything.
+                Err(e) if e.errno() == Errno::EACCES => {
+                    self.note(format!("the guest was not told its MTU of {mtu}: {e}"));
+                }
+                Err(e) => return Err(e.into()),
+            }
+        }
+        if old_error {
+            self.store().and_then(|store| store.rm(&error))?;
+        }
+        self.store().and_then(|store| store.write(&status, b"connected"))?;
+        self.lap("report");
+        Ok(())
+    }
+
+    fn disconnect(&mut self, call: &Call) -> Result<(), Error> {
+        let mut host = self.host()?;
+        let detached = match call.verb.type_if() {
+            TypeIf::Vif => host.detach(call.id.domid, call.id.devid),
+            TypeIf::Tap => host.detach_tap(call.id.domid, call.id.devid),
+        };
+        self.opened = Some(host);
+        self.did(&detached?);
+        self.lap("detach");
+        let link = self.record.link.clone().unwrap_or_default();
+        let bridge = self.record.bridge.clone().unwrap_or_default();
+        self.hooks(call, &link, &bridge, "").map_err(|e| e.with_state("the vif is detached"))
+    }
+
+    /// Notes for the log what was done, and to what.
+    fn did(&mut self, applied: &Applied) {
+        self.record.plan.extend(applied.done.iter().cloned());
+        self.record.notes.extend(applied.notes.iter().cloned());
+        self.closes_slowly |= applied.closes_slowly;
+        let port = applied.after.links.iter().find(|(_, l)| l.bridge.is_none());
+        if let Some((name, link)) = port {
+            self.record.link = Some(name.to_string());
+            self.record.bridge = link.master.map(|m| m.to_string());
+            self.record.mtu = Some(link.mtu);
+        }
+    }
+
+    fn hooks(&mut self, call: &Call, link: &str, bridge: &str, ip: &str) -> Result<(), Error> {
+        let Some(dir) = self.settings.hooks.clone() else { return Ok(()) };
+        let made = call.id.to_string();
+        let mut hooks =
+            Hooks { dir: &dir, verb: call.verb.name(), environment: &[], deadline: self.settings.hook_deadline };
+        if hooks.find()?.is_empty() {
+            return Ok(());
+        }
+        // What a script that disconnects does not need, its hooks may: they were told so.
+        let (mut ip, mut bridge) = (ip.to_owned(), bridge.to_owned());
+        if !call.verb.connects()
+            && let Ok(nodes) = self.nodes(call)
+        {
+            ip = nodes.vif.ip_text();
+            bridge = nodes.vif.bridge.map_or(bridge, |b| b.to_string());
+        }
+        let netdev = call.netdev.clone().unwrap_or_default();
+        let environment = [
+            ("command", call.verb.name()),
+            ("type_if", call.verb.type_if().name()),
+            ("XENBUS_PATH", call.path.as_str()),
+            ("vif", made.as_str()),
+            ("dev", if link.is_empty() { made.as_str() } else { link }),
+            ("bridge", bridge.as_str()),
+            ("ip", ip.as_str()),
+            ("netdev", netdev.as_str()),
+        ];
+        hooks.environment = &environment;
+        let mut ran: Vec<Ran> = Vec::new();
+        let result = hooks.run(&mut ran);
+        for Ran { name, took, output, .. } in &ran {
+            let took = milliseconds(microseconds(*took));
+            self.note(format!("the hook {} took {took}", printable(name)));
+            for line in output.lines().rev().take(HOOK_LINES).collect::<Vec<_>>().into_iter().rev() {
+                self.note(format!("{}: {}", printable(name), printable(line)));
+            }
+        }
+        self.lap("hooks");
+        result
+    }
+
+    /// Puts back what this call has done.
+    fn take_back(&mut self, call: &Call, host: &mut Host, e: Error) -> Error {
+        let subject = Subject::of(call.id, call.verb.type_if());
+        let state = match host.undo(subject) {
+            Ok(undone) => {
+                self.closes_slowly |= undone.closes_slowly;
+                format!("restored, {} undone", steps(undone.steps))
+            }
+            Err(undo) => {
+                // The link has gone, perhaps; then this takes away what is left of it.
+                let detached = match call.verb.type_if() {
+                    TypeIf::Vif => host.detach(call.id.domid, call.id.devid),
+                    TypeIf::Tap => host.detach_tap(call.id.domid, call.id.devid),
+                };
+                match detached {
+                    Ok(applied) => {
+                        self.closes_slowly |= applied.closes_slowly;
+                        format!("detached; as it was before it could not be put back: {undo}")
+                    }
+                    Err(other) => format!("not restored: {undo}; {other}"),
+                }
+            }
+        };
+        self.lap("restore");
+        e.with_state(state)
+    }
+
+    /// Tells the toolstack why the call failed, if it is one that somebody waits for.
+    fn tell(&mut self, call: &Call, e: &Error) {
+        // The directory of a vif that is being removed may be gone, and is not to be made again.
+        let there = call.verb.connects()
+            || self.store().and_then(|store| store.read(&call.path)).is_ok_and(|node| node.is_some());
+        if there {
+            self.tell_failure(&call.path, e);
+        }
+    }
+
+    fn tell_failure(&mut self, path: &str, e: &Error) {
+        let (error, status) = (format!("{path}/hotplug-error"), format!("{path}/hotplug-status"));
+        let reason = reason(e);
+        let told = self.store().and_then(|store| store.write_all(&[(&error, reason.as_bytes()), (&status, b"error")]));
+        if let Err(e) = told {
+            self.note(format!("the reason could not be written to xenstore: {e}"));
+        }
+        self.lap("tell");
+    }
+
+    fn close(mut self, done: Result<(), Error>) -> Answer {
+        match &done {
+            Err(e) => self.record.fail(e),
+            Ok(()) if self.connects => self.record.outcome = Outcome::Connected,
+            Ok(()) => self.record.outcome = Outcome::Detached,
+        }
+        self.record.total_us = microseconds(self.start.elapsed());
+        Answer {
+            error: done.err(),
+            notes: self.record.notes.clone(),
+            record: Some(self.record),
+            host: self.opened,
+            closes_slowly: self.closes_slowly,
+        }
+    }
+}
+
+/// Of what a hook prints, the last lines that are kept in the log.
+const HOOK_LINES: usize = 20;
+
+fn microseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// Before anything was touched.
+fn untouched(e: StoreError) -> Error {
+    Error::from(e).with_state("unchanged, nothing was applied")
+}
+
+fn steps(n: usize) -> String {
+    if n == 1 { "1 step".to_owned() } else { format!("{n} steps") }
+}
+
+/// The longest text that is written as the reason.
+const LONGEST: usize = 1000;
+
+/// An error as one line for `hotplug-error`: kind and number, what, at which step, the state, the way out.
+pub fn reason(e: &Error) -> String {
+    let mut out = format!("{} ({}): {e}", e.kind().slug(), e.kind().number());
+    if let Some(step) = e.step() {
+        out.push_str(&format!("; at {step}"));
+    }
+    if let Some(hint) = e.hint() {
+        out.push_str(&format!("; hint: {hint}"));
+    }
+    let mut out: String = out.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if out.len() > LONGEST {
+        let mut end = LONGEST;
+        while !out.is_char_boundary(end) {
+            end -= 1;
+        }
+        out.truncate(end);
+        out.push_str("...");
+    }
+    out
+}
