@@ -1,0 +1,7 @@
+//! Hotplug calls: the program under the name of a script, a real kernel in a namespace of its own, and a xenstored that is
+//! spoken to over its socket.
+
+#![allow(clippy::unwrap_used, reason = "all of this is tests")]
+
+mod calls;
+mod rig;

@@ -1,0 +1,240 @@
+//! A host for hotplug calls: a network namespace, a xenstored of ours, and the program under the name of a script.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use xennet_core::backend::Backend as _;
+use xennet_core::backend::netlink::Netlink;
+use xennet_core::snapshot::{AddrGenMode, Link, Scope, Snapshot};
+use xennet_core::step::{BridgeChange, LinkChange, LinkRef, LinkStep, NewLink, NewMaster, Step};
+use xennet_core::xenstore::server::{Server, Settings};
+use xennet_core::xenstore::wire::Kind;
+use xennet_core::{IfName, MacAddr, VifId};
+use xennet_tests::StateDir;
+
+pub(crate) fn name(text: &str) -> IfName {
+    text.parse().unwrap()
+}
+
+/// What a call printed and how it ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Run {
+    pub(crate) code: Option<i32>,
+    pub(crate) stderr: String,
+}
+
+/// The host. Everything of it is in the calling thread's network namespace and in a directory of its own.
+pub(crate) struct Rig {
+    pub(crate) store: Server,
+    pub(crate) dir: StateDir,
+}
+
+impl Rig {
+    /// A host with the bridge `xenbr0` and nothing else.
+    pub(crate) fn new() -> Self {
+        let rig = Rig::bare();
+        rig.bridge("xenbr0", 1500);
+        rig
+    }
+
+    /// A host with nothing but loopback.
+    pub(crate) fn bare() -> Self {
+        let dir = StateDir::new();
+        let store =
+            Server::start(Settings { path: Some(dir.path().join("xenstored")), ..Settings::default() }).unwrap();
+        for place in ["hooks", "scripts"] {
+            std::fs::create_dir(dir.path().join(place)).unwrap();
+        }
+        for script in ["vif-bridge", "xennet-vif-bridge"] {
+            std::os::unix::fs::symlink(program(), dir.path().join("scripts").join(script)).unwrap();
+        }
+        let rig = Rig { store, dir };
+        rig.settings("");
+        rig
+    }
+
+    /// Writes the administrator's settings: these lines, and where everything is.
+    pub(crate) fn settings(&self, lines: &str) {
+        let at = |name: &str| self.dir.path().join(name).display().to_string();
+        let mut text = lines.to_owned();
+        for (key, place) in [("state_dir", "state"), ("log_file", "xen-hotplug.log"), ("hooks", "hooks")] {
+            if !lines.contains(&format!("{key} =")) {
+                text.push_str(&format!("\n{key} = \"{}\"", at(place)));
+            }
+        }
+        if !lines.contains("syslog =") {
+            text.push_str("\nsyslog = false\n");
+        }
+        std::fs::write(self.dir.path().join("hotplug.toml"), text).unwrap();
+    }
+
+    pub(crate) fn state(&self) -> xennet_core::exec::StateDir {
+        xennet_core::exec::StateDir::at(self.dir.path().join("state"))
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub(crate) fn bridge(&self, which: &str, mtu: u32) {
+        let quick = BridgeChange { forward_delay_cs: Some(0), ..BridgeChange::default() };
+        let change = LinkChange { mac: Some(mac(1)), mtu: Some(mtu), bridge: quick, ..LinkChange::default() };
+        apply(Step::Link(LinkStep::Create { name: name(which), kind: NewLink::Bridge, change }));
+        // IPv6 makes its addresses some time after the link goes up, which would differ from run to run.
+        set(which, LinkChange { addr_gen_mode: Some(AddrGenMode::None), ..LinkChange::default() });
+        set(which, LinkChange { up: Some(true), ..LinkChange::default() });
+    }
+
+    /// A link as netback makes it, or a device model's tap; its other end stays down.
+    pub(crate) fn link(&self, which: &str) {
+        let kind = NewLink::Veth { peer: name(&format!("g{}", which.trim_start_matches("vif"))) };
+        let change = LinkChange { mac: Some(MacAddr::BACKEND), ..LinkChange::default() };
+        apply(Step::Link(LinkStep::Create { name: name(which), kind, change }));
+    }
+
+    pub(crate) fn remove(&self, which: &str) {
+        apply(Step::Link(LinkStep::Delete { link: LinkRef::named(name(which)) }));
+    }
+
+    /// Makes the link and the nodes of a vif, as netback and libxl do.
+    pub(crate) fn vif(&self, vif: &str, nodes: &[(&str, &str)]) {
+        self.link(vif);
+        self.nodes(vif, nodes);
+    }
+
+    /// Writes what libxl writes for a vif, and these nodes.
+    pub(crate) fn nodes(&self, vif: &str, nodes: &[(&str, &str)]) {
+        let id = VifId::from_vif_name(vif).unwrap();
+        let (domid, handle) = (id.domid.to_string(), id.devid.to_string());
+        let backend = format!("/local/domain/0/{}", path_of(vif));
+        let frontend = format!("/local/domain/{domid}/device/vif/{handle}");
+        self.store.tree(|tree| {
+            let usual = [
+                ("frontend", frontend.as_str()),
+                ("frontend-id", &domid),
+                ("online", "1"),
+                ("state", "2"),
+                ("handle", &handle),
+            ];
+            for (node, value) in usual.iter().chain(nodes) {
+                tree.set(&format!("{backend}/{node}"), value.as_bytes()).unwrap();
+            }
+            tree.set(&format!("{backend}/hotplug-status"), b"").unwrap();
+            tree.set(&format!("{frontend}/mtu"), b"1500").unwrap();
+        });
+    }
+
+    /// The value of a node, relative to dom0's home or absolute.
+    pub(crate) fn node(&self, path: &str) -> Option<String> {
+        let path = if path.starts_with('/') { path.to_owned() } else { format!("/local/domain/0/{path}") };
+        self.store.tree(|tree| tree.get(&path).map(|v| String::from_utf8_lossy(v).into_owned()))
+    }
+
+    pub(crate) fn status(&self, vif: &str) -> Option<String> {
+        self.node(&format!("{}/hotplug-status", path_of(vif)))
+    }
+
+    pub(crate) fn error(&self, vif: &str) -> Option<String> {
+        self.node(&format!("{}/hotplug-error", path_of(vif)))
+    }
+
+    /// The script's call, as libxl makes it: `online` and the like are about the vif, with `vif<domid>.<devid>`.
+    pub(crate) fn command(&self, vif: &str, verb: &str) -> Command {
+        let type_if = if matches!(verb, "add" | "remove") { "tap" } else { "vif" };
+        let mut command = self.script("vif-bridge");
+        command.arg(verb).arg(format!("type_if={type_if}"));
+        command.env("XENBUS_PATH", path_of(vif)).env("vif", vif).env("INTERFACE", format!("{vif}-emu"));
+        command
+    }
+
+    /// A script, with the environment of libxl that is the same for every vif.
+    pub(crate) fn script(&self, script: &str) -> Command {
+        let program = self.path("scripts").join(script);
+        let mut command = Command::new(&program);
+        command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").stdin(Stdio::null());
+        command.env("script", &program).env("XENBUS_TYPE", "vif").env("XENBUS_BASE_PATH", "backend").env("netdev", "");
+        command.env("XENSTORED_PATH", self.store.path()).env("XENNET_HOTPLUG_CONFIG", self.path("hotplug.toml"));
+        command
+    }
+
+    pub(crate) fn call(&self, vif: &str, verb: &str) -> Run {
+        run(&mut self.command(vif, verb))
+    }
+
+    #[track_caller]
+    pub(crate) fn ok(&self, vif: &str, verb: &str) -> Run {
+        let got = self.call(vif, verb);
+        assert_eq!(got.code, Some(0), "{verb} {vif}: {}", got.stderr);
+        got
+    }
+
+    #[track_caller]
+    pub(crate) fn fails(&self, vif: &str, verb: &str) -> Run {
+        let got = self.call(vif, verb);
+        assert_eq!(got.code, Some(1), "{verb} {vif}: {}", got.stderr);
+        assert!(got.stderr.starts_with("vif-bridge: error: "), "{}", got.stderr);
+        got
+    }
+
+    /// What calls wrote to the store, in order, as `path = value`; `rm path`. Forgets it.
+    pub(crate) fn writes(&self) -> Vec<String> {
+        let log = self.store.log();
+        self.store.clear_log();
+        let written = log.iter().filter_map(|r| match r.kind {
+            Some(Kind::Write) => Some(format!("{} = {}", r.path, String::from_utf8_lossy(&r.value))),
+            Some(Kind::Rm) => Some(format!("rm {}", r.path)),
+            _ => None,
+        });
+        written.collect()
+    }
+}
+
+/// Where a vif's nodes are, as libxl says it.
+pub(crate) fn path_of(vif: &str) -> String {
+    let id = VifId::from_vif_name(vif).unwrap();
+    format!("backend/vif/{}/{}", id.domid, id.devid)
+}
+
+pub(crate) fn program() -> PathBuf {
+    std::env::var_os("XENNET_BIN").map_or_else(|| Path::new(env!("CARGO_BIN_EXE_xennet")).to_owned(), PathBuf::from)
+}
+
+pub(crate) fn run(command: &mut Command) -> Run {
+    let Output { status, stdout, stderr } = command.output().unwrap();
+    assert_eq!(stdout, b"", "a script says nothing on standard output");
+    Run { code: status.code(), stderr: String::from_utf8(stderr).unwrap() }
+}
+
+pub(crate) fn mac(last: u8) -> MacAddr {
+    MacAddr::new([2, 0, 0, 0, 0, last])
+}
+
+#[track_caller]
+pub(crate) fn apply(step: Step) {
+    if let Err(e) = Netlink::open().unwrap().apply(&step) {
+        panic!("{step:?}: {e}");
+    }
+}
+
+#[track_caller]
+pub(crate) fn set(link: &str, change: LinkChange) {
+    apply(Step::Link(LinkStep::Set { link: LinkRef::named(name(link)), change }));
+}
+
+pub(crate) fn into(bridge: &str) -> LinkChange {
+    LinkChange { master: Some(NewMaster::Bridge(LinkRef::named(name(bridge)))), ..LinkChange::default() }
+}
+
+/// The whole network of the namespace.
+pub(crate) fn look() -> Snapshot {
+    Netlink::open().unwrap().observe(&Scope::network()).unwrap()
+}
+
+pub(crate) fn link(which: &str) -> Option<Link> {
+    look().links.remove(which)
+}
+
+/// The elements that the guard has, a line each.
+pub(crate) fn guarded() -> Vec<String> {
+    look().render().lines().filter(|l| l.starts_with("nft add element")).map(str::to_owned).collect()
+}
