@@ -5,6 +5,7 @@
 mod command;
 mod demo;
 mod describe;
+mod guide;
 mod host;
 mod install;
 mod log;
