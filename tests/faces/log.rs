@@ -1,5 +1,8 @@
 //! The list of hotplug calls, as `xennet log` shows it.
 
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
 use xennet_core::hotplug::log::{CallRecord, Outcome, Sinks};
 use xennet_core::{Errno, Error, ErrorKind};
 use xennet_tests::StateDir;
@@ -108,4 +111,22 @@ fn a_forged_text_stays_in_its_line() {
     let got = log(&told(&[call]), &[]);
     assert_eq!(got.stdout.lines().count(), 4);
     assert!(!got.stdout.contains('\u{1b}'), "{got:?}");
+}
+
+#[test]
+fn a_follower_sees_the_next_call() {
+    let dir = told(&[call("vif1.0", 0)]);
+    let sinks = Sinks { state_dir: Some(dir.path().to_owned()), ..Sinks::default() };
+    let mut command = xennet();
+    command.args(["log", "--follow", "--failed", "--json", "--state-dir"]).arg(dir.path()).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    for at in 1..3 {
+        // The second one waits for what comes after the first one was seen.
+        assert!([call("vif1.0", at), failed("vif2.0", at)].iter().all(|call| sinks.tell(call).is_empty()));
+        let shown: CallRecord = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+        assert_eq!(shown, failed("vif2.0", at));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
 }

@@ -235,6 +235,10 @@ pub(crate) struct LogArgs {
     /// Only calls that failed
     #[arg(long)]
     pub(crate) failed: bool,
+
+    /// Waits for further calls and shows them, until it is interrupted; with --json as one document a line
+    #[arg(long)]
+    pub(crate) follow: bool,
 }
 
 #[derive(Args, Debug)]

@@ -1,9 +1,11 @@
 //! `log`: the hotplug calls that are remembered in the state directory.
 
+use std::time::Duration;
+
 use serde_json::json;
 use xennet_core::Result;
 use xennet_core::exec::StateDir;
-use xennet_core::hotplug::log::{CallRecord, Filter, milliseconds, printable, read_calls};
+use xennet_core::hotplug::log::{CallRecord, Filter, Follower, milliseconds, printable, read_calls};
 use xennet_core::hotplug::settings::{self, Settings};
 
 use crate::cli::{Global, LogArgs};
@@ -12,11 +14,35 @@ use crate::output::Output;
 pub(super) fn run(global: &Global, args: &LogArgs, output: &mut Output) -> Result<()> {
     let dir = state_dir(global, output);
     let filter = Filter { vif: args.vif.clone(), failed: args.failed };
+    // Before the list is read, so that no call is missed in between.
+    let follower = args.follow.then(|| Follower::at_the_end(dir.path())).transpose()?;
     let calls = read_calls(dir.path(), &filter, args.last)?;
+    if let Some(follower) = follower {
+        return follow(follower, &filter, calls, output);
+    }
     if calls.is_empty() && !output.is_json() {
         output.note(&format!("no such call is remembered in {}", dir.path().display()));
     }
     output.answer(|| calls.iter().map(text).collect(), || json!({ "calls": calls }))
+}
+
+/// Shows what is there and what comes, until somebody ends it or does not read any more.
+fn follow(mut follower: Follower, filter: &Filter, mut calls: Vec<CallRecord>, output: &mut Output) -> Result<()> {
+    /// Often enough for somebody who watches.
+    const PAUSE: Duration = Duration::from_millis(200);
+    for call in &calls {
+        output.answer(|| text(call), || json!(call))?;
+    }
+    loop {
+        output.finish()?;
+        std::thread::sleep(PAUSE);
+        let news: Vec<CallRecord> = follower.news()?.into_iter().filter(|call| filter.takes(call)).collect();
+        // What came while the list was read is in both.
+        for call in news.iter().filter(|call| !calls.contains(call)) {
+            output.answer(|| text(call), || json!(call))?;
+        }
+        calls = news;
+    }
 }
 
 /// The directory that hotplug calls write to, if the command line names no other one.

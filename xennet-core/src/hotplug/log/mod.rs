@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 
-pub use read::{Filter, read_calls};
+pub use read::{Filter, Follower, read_calls};
 pub use sinks::{Sinks, Unwritten};
 
 /// How a call ended.

@@ -1,8 +1,9 @@
 //! Reading the list of calls back.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
-use std::path::Path;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 
 use super::CallRecord;
 use super::sinks::{CALLS, LONG, OLD_CALLS};
@@ -35,17 +36,88 @@ pub fn read_calls(dir: &Path, filter: &Filter, last: usize) -> Result<Vec<CallRe
     let mut calls = Vec::new();
     for name in [OLD_CALLS, CALLS] {
         let path = dir.join(name);
-        let text = tail(&path).map_err(|e| {
-            Error::new(ErrorKind::StateUnusable, format!("{}: cannot be read", path.display()))
-                .with_object(path.display().to_string())
-                .with_errno(Errno::from_io(&e))
-                .with_hint("run it as root, or name the right state directory (--state-dir)")
-        })?;
+        let text = tail(&path).map_err(|e| unreadable(&path, &e))?;
         calls.extend(text.split(|b| *b == b'\n').filter_map(record).filter(|call| filter.takes(call)));
     }
     let more = calls.len().saturating_sub(last);
     calls.drain(..more);
     Ok(calls)
+}
+
+fn unreadable(path: &Path, e: &io::Error) -> Error {
+    Error::new(ErrorKind::StateUnusable, format!("{}: cannot be read", path.display()))
+        .with_object(path.display().to_string())
+        .with_errno(Errno::from_io(e))
+        .with_hint("run it as root, or name the right state directory (--state-dir)")
+}
+
+/// Gives the calls that come to the list from now on, also when the list becomes the old one meanwhile.
+#[derive(Debug)]
+pub struct Follower {
+    path: PathBuf,
+    file: Option<File>,
+    /// The beginning of a line whose end has not come yet.
+    rest: Vec<u8>,
+}
+
+impl Follower {
+    /// Follows the list in this state directory, from its end; it need not be there yet.
+    ///
+    /// # Errors
+    /// [`ErrorKind::StateUnusable`] if the list is there and cannot be read.
+    pub fn at_the_end(dir: &Path) -> Result<Self, Error> {
+        let mut follower = Follower { path: dir.join(CALLS), file: None, rest: Vec::new() };
+        if let Some(file) = follower.open()? {
+            file.seek(SeekFrom::End(0)).map_err(|e| unreadable(&dir.join(CALLS), &e))?;
+        }
+        Ok(follower)
+    }
+
+    /// The calls since the last time, the oldest first. Does not wait for one.
+    ///
+    /// # Errors
+    /// As [`at_the_end`](Self::at_the_end).
+    pub fn news(&mut self) -> Result<Vec<CallRecord>, Error> {
+        let mut calls = Vec::new();
+        // Another file of that name means that ours is the old list now. A call that was under way then may still write to
+        // it, so it is read once more; and the new one from its beginning.
+        let renamed = match (&self.file, fs::metadata(&self.path)) {
+            (Some(file), Ok(now)) => {
+                let ours = file.metadata().map_err(|e| unreadable(&self.path, &e))?;
+                (ours.dev(), ours.ino()) != (now.dev(), now.ino())
+            }
+            _ => false,
+        };
+        self.read(&mut calls)?;
+        if renamed {
+            (self.file, self.rest) = (None, Vec::new());
+            self.read(&mut calls)?;
+        }
+        Ok(calls)
+    }
+
+    fn open(&mut self) -> Result<Option<&mut File>, Error> {
+        if self.file.is_none() {
+            match File::open(&self.path) {
+                Ok(file) => self.file = Some(file),
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(e) => return Err(unreadable(&self.path, &e)),
+            }
+        }
+        Ok(self.file.as_mut())
+    }
+
+    fn read(&mut self, calls: &mut Vec<CallRecord>) -> Result<(), Error> {
+        let mut text = std::mem::take(&mut self.rest);
+        if let Some(file) = self.open()? {
+            let read = file.read_to_end(&mut text);
+            read.map_err(|e| unreadable(&self.path, &e))?;
+        }
+        let complete = text.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
+        self.rest = text.split_off(complete);
+        calls.extend(text.split(|b| *b == b'\n').filter_map(record));
+        Ok(())
+    }
 }
 
 /// The end of a file, as far back as a list of ours can be long; nothing if there is no file.
@@ -114,6 +186,40 @@ mod tests {
         std::fs::create_dir_all(dir.join(CALLS)).unwrap();
         let error = read_calls(&dir, &all, 9).unwrap_err();
         assert_eq!((error.kind(), error.errno()), (ErrorKind::StateUnusable, Some(Errno::EISDIR)));
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn a_list_is_followed_also_into_the_next_one() {
+        let dir = std::env::temp_dir().join(format!("xennet-follow-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&dir);
+        let mut early = Follower::at_the_end(&dir).unwrap();
+        assert_eq!(early.news().unwrap(), []);
+        written(&dir, &[connected("vif1.0")]);
+        let mut late = Follower::at_the_end(&dir).unwrap();
+        assert_eq!((early.news().unwrap(), late.news().unwrap()), (vec![connected("vif1.0")], vec![]));
+        written(&dir, &[connected("vif2.0"), refused("vif3.0")]);
+        for follower in [&mut early, &mut late] {
+            assert_eq!(follower.news().unwrap(), [connected("vif2.0"), refused("vif3.0")]);
+            assert_eq!(follower.news().unwrap(), []);
+        }
+        written(&dir, &[connected("vif4.0")]);
+        std::fs::rename(dir.join(CALLS), dir.join(OLD_CALLS)).unwrap();
+        assert_eq!(early.news().unwrap(), [connected("vif4.0")], "no new list yet");
+        written(&dir, &[connected("vif5.0")]);
+        assert_eq!(early.news().unwrap(), [connected("vif5.0")]);
+        assert_eq!(late.news().unwrap(), [connected("vif4.0"), connected("vif5.0")]);
+        // A line comes in two parts.
+        let line = serde_json::to_string(&connected("vif6.0")).unwrap() + "\n";
+        let append = |text: &str| {
+            use std::io::Write as _;
+            let mut file = std::fs::OpenOptions::new().append(true).open(dir.join(CALLS)).unwrap();
+            file.write_all(text.as_bytes()).unwrap();
+        };
+        append(&line[..50]);
+        assert_eq!(early.news().unwrap(), []);
+        append(&line[50..]);
+        assert_eq!(early.news().unwrap(), [connected("vif6.0")]);
         std::fs::remove_dir_all(&dir).unwrap();
     }
 }
