@@ -140,6 +140,28 @@ fn force_keeps_the_original_and_undo_brings_back_exactly_that() {
 }
 
 #[test]
+fn there_is_a_script_at_every_moment() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let place = Place::with_original();
+    let (script, ended) = (place.scripts().join("vif-bridge"), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        let looks = scope.spawn(|| {
+            let mut looks = 0;
+            while !ended.load(Ordering::Relaxed) {
+                assert!(fs::metadata(&script).is_ok_and(|meta| meta.mode() & 0o111 != 0));
+                looks += 1;
+            }
+            looks
+        });
+        let turns = [["--force"], ["--undo"]].into_iter().cycle().take(20);
+        let codes: Vec<i32> = turns.map(|arguments| place.run(&arguments).code).collect();
+        ended.store(true, Ordering::Relaxed);
+        assert_eq!(codes, [0; 20]);
+        assert!(looks.join().unwrap() > 100);
+    });
+}
+
+#[test]
 fn an_original_that_is_a_link_is_kept_as_one() {
     let place = Place::new();
     symlink("vif-common.sh", place.scripts().join("vif-bridge")).unwrap();
@@ -156,6 +178,7 @@ fn where_there_is_no_original_the_name_is_ours_at_once() {
     let before = place.list();
     place.ok(&[]);
     assert!(place.target("vif-bridge").is_some() && place.target("xennet-vif-bridge").is_some());
+    assert!(!place.ok(&[]).stdout.contains("--force"), "there is nobody to replace");
     let other = place.program("xennet-2");
     let got = place.ok(&["--binary", other.to_str().unwrap()]);
     assert_eq!((got.stdout.matches(" is a link to ").count(), place.target("vif-bridge")), (2, Some(other)));

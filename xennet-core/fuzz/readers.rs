@@ -14,6 +14,7 @@ pub fn all(text: &str) {
     spec(text);
     file(text);
     values(text);
+    settings(text);
 }
 
 /// One vif spec, and the arguments of `xl network-attach`, in every dialect.
@@ -33,6 +34,11 @@ pub fn file(text: &str) {
         told(document::vif_list(text, *dialect));
         told(config::parse_vif_list(text, *dialect));
     }
+}
+
+/// The settings of hotplug.
+pub fn settings(text: &str) {
+    let _ = config::hotplug::Settings::parse(text).map_err(shown);
 }
 
 /// The single values.

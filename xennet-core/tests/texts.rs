@@ -211,6 +211,14 @@ proptest! {
     }
 
     #[test]
+    fn no_settings_make_their_reader_panic(
+        lines in vec((select(vec!["deadline", "hooks", "isolated", "syslog", "x", "[a", "\"", ""]), "[ =]{1,3}", r#"(["'\[\]{},=#0-9a-z./\\ \n-]|true){0,12}"#), 0..6)
+    ) {
+        let text: Vec<String> = lines.iter().map(|(key, equals, value)| format!("{key}{equals}{value}")).collect();
+        readers::settings(&text.join("\n"));
+    }
+
+    #[test]
     fn no_bytes_make_a_reader_panic(bytes in vec(any::<u8>(), 0..64)) {
         readers::bytes(&bytes);
     }

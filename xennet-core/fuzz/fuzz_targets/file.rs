@@ -4,4 +4,8 @@
 #[allow(dead_code)]
 mod readers;
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| readers::file(&String::from_utf8_lossy(bytes)));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    let text = String::from_utf8_lossy(bytes);
+    readers::file(&text);
+    readers::settings(&text);
+});

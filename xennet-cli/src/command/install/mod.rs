@@ -10,7 +10,7 @@ use xennet_core::{Error, ErrorKind, Result};
 
 use crate::cli::InstallArgs;
 use crate::output::Output;
-use plan::{Act, Others, Plan};
+use plan::{Act, Entry, Others, Plan};
 
 /// Where libxl looks for a script that is given without a directory.
 const XEN_DIR: &str = "/etc/xen/scripts";
@@ -38,7 +38,11 @@ pub(super) fn run(args: &InstallArgs, output: &mut Output) -> Result<()> {
     if !output.is_json() {
         plan.notes.iter().for_each(|note| output.note(note));
     }
-    output.answer(|| text(&dir, args, &plan), || document(&dir, binary.as_ref(), &plan))
+    let others_left = !args.force && found.iter().any(|one| one.entry == Entry::Other);
+    output.answer(
+        || done(&plan) + &if args.undo { String::new() } else { usage(&dir, others_left) },
+        || document(&dir, binary.as_ref(), &plan),
+    )
 }
 
 fn document(dir: &Path, binary: Option<&PathBuf>, plan: &Plan) -> Value {
@@ -53,21 +57,22 @@ fn script(dir: &Path) -> String {
     if dir == Path::new(XEN_DIR) { name } else { dir.join(name).display().to_string() }
 }
 
-/// What was done, and what can be done with it.
-fn text(dir: &Path, args: &InstallArgs, plan: &Plan) -> String {
-    let mut text: String = plan.acts.iter().map(|act| format!("{act}\n")).collect();
+/// What was done, an act a line.
+fn done(plan: &Plan) -> String {
     if plan.acts.is_empty() {
-        text.push_str("everything is installed already\n");
+        return "everything is installed already\n".to_owned();
     }
-    if args.undo {
-        return text;
-    }
+    plan.acts.iter().map(|act| format!("{act}\n")).collect()
+}
+
+/// What can be done with it: on one guest, on all of them, and where that is still open in the place of Xen's own.
+fn usage(dir: &Path, others_left: bool) -> String {
     let script = script(dir);
-    text.push_str(&format!(
+    let mut text = format!(
         "\nto try it on one guest, in its config:\n    vif = [ \"bridge=xenbr0,script={script}\" ]\n\
          for all guests, in /etc/xen/xl.conf:\n    vif.default.script=\"{script}\"\n"
-    ));
-    if !args.force {
+    );
+    if others_left {
         let dir = if dir == Path::new(XEN_DIR) { String::new() } else { format!(" --dir {}", dir.display()) };
         text.push_str(&format!("or in the place of Xen's own:\n    xennet install-scripts{dir} --force\n"));
     }
