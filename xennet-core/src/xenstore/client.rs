@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::link::{Failure, Link, places, until};
 use super::tree::Event;
 use super::wire::{self, Kind, PAYLOAD_MAX};
-use super::{Store, StoreError, StoreErrorKind};
+use super::{Store, StoreError, StoreErrorKind, check};
 use crate::error::Errno;
 use crate::snapshot::StorePermission;
 
@@ -284,8 +284,7 @@ impl Client {
             for (path, rest) in window {
                 self.request = self.request.wrapping_add(1);
                 if !wire::put(&mut self.output, kind, self.request, transaction, &[path.as_bytes(), b"\0", rest]) {
-                    let rule =
-                        format!("path and value have at most {PAYLOAD_MAX} bytes together, with the NUL between them");
+                    let rule = format!("a request has at most {PAYLOAD_MAX} bytes");
                     return Err(StoreError::new(StoreErrorKind::Invalid, Errno::E2BIG, operation, *path, rule));
                 }
             }
@@ -377,7 +376,7 @@ impl Client {
     fn read_in(&mut self, transaction: u32, paths: &[&str]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
         const WHAT: &str = "read";
         for path in paths {
-            check(WHAT, path)?;
+            check::path(WHAT, path)?;
         }
         let asks: Vec<Ask<'_>> = paths.iter().map(|path| (*path, b"".as_slice())).collect();
         let mut values = Vec::with_capacity(paths.len());
@@ -400,12 +399,7 @@ impl Client {
     fn write_in(&mut self, transaction: u32, pairs: &[(&str, &[u8])]) -> Result<(), StoreError> {
         const WHAT: &str = "write";
         for (path, value) in pairs {
-            check(WHAT, path)?;
-            if path.len().saturating_add(1).saturating_add(value.len()) > PAYLOAD_MAX {
-                let rule =
-                    format!("path and value have at most {PAYLOAD_MAX} bytes together, with the NUL between them");
-                return Err(StoreError::new(StoreErrorKind::Invalid, Errno::E2BIG, WHAT, *path, rule));
-            }
+            check::pair(WHAT, path, value)?;
         }
         let mut wrong = None;
         self.all(WHAT, transaction, Kind::Write, pairs, &mut |index, answer| {
@@ -423,19 +417,19 @@ impl Client {
 
     fn make_in(&mut self, transaction: u32, path: &str) -> Result<(), StoreError> {
         const WHAT: &str = "make";
-        check(WHAT, path)?;
+        check::path(WHAT, path)?;
         self.one(WHAT, transaction, Kind::Mkdir, (path, b""), ack)
     }
 
     fn rm_in(&mut self, transaction: u32, path: &str) -> Result<(), StoreError> {
         const WHAT: &str = "remove";
-        check(WHAT, path)?;
+        check::path(WHAT, path)?;
         found(self.one(WHAT, transaction, Kind::Rm, (path, b""), ack)).map(|_| ())
     }
 
     fn list_in(&mut self, transaction: u32, path: &str) -> Result<Option<Vec<String>>, StoreError> {
         const WHAT: &str = "list";
-        check(WHAT, path)?;
+        check::path(WHAT, path)?;
         match self.one(WHAT, transaction, Kind::Directory, (path, b""), names) {
             Err(e) if e.kind() == StoreErrorKind::Refused && e.errno() == Errno::E2BIG => {
                 found(self.parts(transaction, path))
@@ -488,7 +482,7 @@ impl Client {
 
     fn permissions_in(&mut self, transaction: u32, path: &str) -> Result<Option<Vec<StorePermission>>, StoreError> {
         const WHAT: &str = "read the permissions of";
-        check(WHAT, path)?;
+        check::path(WHAT, path)?;
         found(self.one(WHAT, transaction, Kind::GetPerms, (path, b""), |body| {
             let texts = wire::texts(body).filter(|texts| !texts.is_empty());
             let list: Option<Vec<_>> = texts.and_then(|texts| texts.into_iter().map(wire::permission).collect());
@@ -498,11 +492,7 @@ impl Client {
 
     fn permit_in(&mut self, transaction: u32, path: &str, list: &[StorePermission]) -> Result<(), StoreError> {
         const WHAT: &str = "set the permissions of";
-        check(WHAT, path)?;
-        if list.is_empty() {
-            let rule = "the first permission names the owner, so one is needed";
-            return Err(StoreError::new(StoreErrorKind::Invalid, Errno::EINVAL, WHAT, path, rule));
-        }
+        check::permissions(WHAT, path, list)?;
         let mut rest = Vec::new();
         for permission in list {
             rest.extend_from_slice(wire::permission_text(*permission).as_bytes());
@@ -510,11 +500,6 @@ impl Client {
         }
         self.one(WHAT, transaction, Kind::SetPerms, (path, &rest), ack)
     }
-}
-
-fn check(operation: &'static str, path: &str) -> Result<(), StoreError> {
-    wire::check_path(path)
-        .map_err(|rule| StoreError::new(StoreErrorKind::Invalid, Errno::EINVAL, operation, path, rule))
 }
 
 fn nonsense(operation: &'static str, object: &str, not: &str) -> StoreError {

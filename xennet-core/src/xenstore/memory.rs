@@ -1,8 +1,7 @@
 //! A store in memory: what [`super::server::Server`] does, without a socket.
 
 use super::tree::{Caller, Tree};
-use super::wire::{PAYLOAD_MAX, check_path};
-use super::{Store, StoreError, StoreErrorKind};
+use super::{Store, StoreError, check};
 use crate::error::Errno;
 use crate::snapshot::StorePermission;
 
@@ -45,8 +44,7 @@ impl MemoryStore {
         path: &str,
         f: impl FnOnce(&mut Tree, Caller) -> Result<T, Errno>,
     ) -> Result<T, StoreError> {
-        check_path(path)
-            .map_err(|rule| StoreError::new(StoreErrorKind::Invalid, Errno::EINVAL, operation, path, rule))?;
+        check::path(operation, path)?;
         f(&mut self.tree, self.me).map_err(|errno| StoreError::refused(errno, operation, path))
     }
 }
@@ -71,11 +69,7 @@ impl Store for MemoryStore {
     fn write_all(&mut self, pairs: &[(&str, &[u8])]) -> Result<(), StoreError> {
         const WHAT: &str = "write";
         for (path, value) in pairs {
-            if path.len().saturating_add(1).saturating_add(value.len()) > PAYLOAD_MAX {
-                let rule =
-                    format!("path and value have at most {PAYLOAD_MAX} bytes together, with the NUL between them");
-                return Err(StoreError::new(StoreErrorKind::Invalid, Errno::E2BIG, WHAT, *path, rule));
-            }
+            check::pair(WHAT, path, value)?;
         }
         let refused = |errno| StoreError::refused(errno, WHAT, "");
         let number = self.tree.start(self.me.connection).map_err(refused)?;
@@ -106,6 +100,8 @@ impl Store for MemoryStore {
     }
 
     fn set_permissions(&mut self, path: &str, list: &[StorePermission]) -> Result<(), StoreError> {
-        self.do_in("set the permissions of", path, |t, me| t.set_permissions(me, path, list))
+        const WHAT: &str = "set the permissions of";
+        check::permissions(WHAT, path, list)?;
+        self.do_in(WHAT, path, |t, me| t.set_permissions(me, path, list))
     }
 }

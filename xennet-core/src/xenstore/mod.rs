@@ -35,6 +35,7 @@
 //! # Ok::<(), StoreError>(())
 //! ```
 
+mod check;
 mod client;
 mod failure;
 mod link;
@@ -156,3 +157,5 @@ impl<S: Store> Store for Arc<Mutex<S>> {
 fn held<S>(store: &Mutex<S>) -> MutexGuard<'_, S> {
     store.lock().unwrap_or_else(PoisonError::into_inner)
 }
+#[cfg(test)]
+mod tests;
