@@ -170,10 +170,7 @@ impl Link {
 
     /// The kernel throws away what follows the first message of one write (`xenbus_file_write`).
     fn send_to_device(&mut self, messages: &[u8]) -> Result<(), Failure> {
-        let mut rest = messages;
-        while let Some(len) = Header::read(rest).and_then(|head| head.payload()) {
-            let (message, next) = rest.split_at_checked(HEADER.saturating_add(len)).unwrap_or((rest, &[]));
-            let mut message = message;
+        for mut message in each(messages) {
             while !message.is_empty() {
                 match rustix::io::write(&self.descriptor, message) {
                     Ok(0) => return Err(Failure::died(Errno::EIO, "the device takes nothing")),
@@ -182,7 +179,6 @@ impl Link {
                     Err(errno) => return Err(Failure::system(errno)),
                 }
             }
-            rest = next;
         }
         Ok(())
     }
@@ -278,6 +274,17 @@ impl Link {
     }
 }
 
+/// The single messages of what is to be sent.
+fn each(messages: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = messages;
+    std::iter::from_fn(move || {
+        let len = Header::read(rest)?.payload()?;
+        let (message, next) = rest.split_at_checked(HEADER.saturating_add(len))?;
+        rest = next;
+        Some(message)
+    })
+}
+
 /// A timeout of nothing would mean to wait for ever.
 fn positive(time: Duration) -> Duration {
     // A day is as good as for ever, and fits into every representation of time.
@@ -303,6 +310,16 @@ mod tests {
     fn found(path: Option<&str>, env: &[(&str, &str)]) -> Vec<String> {
         let lookup = |name: &str| env.iter().find(|(n, _)| *n == name).map(|(_, v)| OsString::from(v));
         places(path.map(Path::new), &lookup).iter().map(|p| p.display().to_string()).collect()
+    }
+
+    #[test]
+    fn the_device_gets_each_message_by_itself() {
+        let mut out = Vec::new();
+        for body in [b"".as_slice(), b"/a\0", b"/bc\0x"] {
+            assert!(crate::xenstore::wire::put(&mut out, Kind::Read, 1, 0, &[body]));
+        }
+        assert_eq!(each(&out).map(<[u8]>::len).collect::<Vec<_>>(), [16, 19, 21]);
+        assert_eq!(each(&out).collect::<Vec<_>>().concat(), out);
     }
 
     #[test]

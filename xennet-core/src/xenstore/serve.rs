@@ -177,12 +177,19 @@ const OK: &[u8] = b"OK\0";
 /// What xenstored answers (`tools/xenstored/core.c`, `process_message`).
 fn answer(at: Caller, head: &Header, payload: &[u8], tree: &mut Tree) -> Result<Vec<u8>, Errno> {
     let one = || wire::text(payload).ok_or(Errno::EINVAL);
-    let number = |text: &str| text.parse::<u16>().map_err(|_| Errno::EINVAL);
-    let texts = |count: usize| match wire::texts(payload) {
-        Some(texts) if texts.len() >= count => Ok(texts),
-        _ => Err(Errno::EINVAL),
+    // xenstored reads numbers with `atoi`: what is no number is dom0.
+    let number = |text: &str| {
+        let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+        if digits == 0 { Ok(0) } else { text[..digits].parse::<u16>().map_err(|_| Errno::EINVAL) }
     };
+    let texts = || wire::texts(payload).filter(|texts| texts.len() >= 2).ok_or(Errno::EINVAL);
+    let two = || texts().and_then(|t| if t.len() == 2 { Ok((t[0], t[1])) } else { Err(Errno::EINVAL) });
     let done = |()| OK.to_vec();
+    // Whatever is asked for in a transaction that does not exist: this comes first. These three do not look at it.
+    let anywhere = [Kind::TransactionStart, Kind::Watch, Kind::Unwatch].map(Kind::number);
+    if !anywhere.contains(&head.kind) && !tree.knows(at) {
+        return Err(Errno::ENOENT);
+    }
     match Kind::from_number(head.kind) {
         Some(Kind::Read) => tree.read(at, one()?),
         Some(Kind::Directory) => {
@@ -190,9 +197,9 @@ fn answer(at: Caller, head: &Header, payload: &[u8], tree: &mut Tree) -> Result<
             if names.len() > PAYLOAD_MAX { Err(Errno::E2BIG) } else { Ok(names) }
         }
         Some(Kind::DirectoryPart) => {
-            let texts = texts(2)?;
-            let offset = texts[1].parse().map_err(|_| Errno::EINVAL)?;
-            let (generation, names) = tree.listing(at, texts[0])?;
+            let (path, offset) = two()?;
+            let offset = offset.parse().map_err(|_| Errno::EINVAL)?;
+            let (generation, names) = tree.listing(at, path)?;
             Ok(part(generation, &joined(&names), offset))
         }
         Some(Kind::GetPerms) => {
@@ -200,7 +207,7 @@ fn answer(at: Caller, head: &Header, payload: &[u8], tree: &mut Tree) -> Result<
             Ok(joined(&list.into_iter().map(wire::permission_text).collect::<Vec<_>>()))
         }
         Some(Kind::SetPerms) => {
-            let texts = texts(2)?;
+            let texts = texts()?;
             let list: Option<Vec<StorePermission>> = texts[1..].iter().map(|t| wire::permission(t)).collect();
             tree.set_permissions(at, texts[0], &list.ok_or(Errno::EINVAL)?).map(done)
         }
@@ -221,12 +228,12 @@ fn answer(at: Caller, head: &Header, payload: &[u8], tree: &mut Tree) -> Result<
             _ => Err(Errno::EINVAL),
         },
         Some(Kind::Watch) => {
-            let texts = texts(2)?;
-            tree.watch(at.connection, texts[0], texts[1]).map(done)
+            let (path, token) = two()?;
+            tree.watch(at.connection, path, token).map(done)
         }
         Some(Kind::Unwatch) => {
-            let texts = texts(2)?;
-            tree.unwatch(at.connection, texts[0], texts[1]).map(done)
+            let (path, token) = two()?;
+            tree.unwatch(at.connection, path, token).map(done)
         }
         Some(Kind::ResetWatches) => {
             tree.reset(at.connection);
@@ -238,21 +245,15 @@ fn answer(at: Caller, head: &Header, payload: &[u8], tree: &mut Tree) -> Result<
             Ok(if known { b"T\0".to_vec() } else { b"F\0".to_vec() })
         }
         Some(Kind::Introduce) => {
-            let domid = number(texts(3)?[0])?;
+            let domid = number(texts()?[0])?;
             tree.introduce(at, domid).map(done)
         }
         Some(Kind::Release) => tree.release(at, number(one()?)?).map(done),
         Some(Kind::SetTarget) => {
-            let texts = texts(2)?;
-            tree.set_target(at, number(texts[0])?, number(texts[1])?).map(done)
+            let (domid, target) = two()?;
+            tree.set_target(at, number(domid)?, number(target)?).map(done)
         }
-        Some(Kind::Resume) => {
-            if tree.is_introduced(number(one()?)?) {
-                Ok(OK.to_vec())
-            } else {
-                Err(Errno::ENOENT)
-            }
-        }
+        Some(Kind::Resume) => tree.resume(at, number(one()?)?).map(done),
         // No command to the daemon is known here.
         Some(Kind::Control) => Err(Errno::EINVAL),
         Some(Kind::Error | Kind::WatchEvent) | None => Err(Errno::ENOSYS),

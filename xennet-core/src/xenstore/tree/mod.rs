@@ -7,6 +7,7 @@
 //! Not modelled: live update and the other commands of `CONTROL`, the permissions of the special names, and the removal
 //! of what a dead domain owned.
 
+mod domain;
 mod transaction;
 mod watch;
 
@@ -100,6 +101,8 @@ struct Connection {
     transactions: BTreeMap<u32, Transaction>,
     last_transaction: u32,
     events: VecDeque<Event>,
+    /// The same events, to find one among them.
+    waiting: BTreeSet<Event>,
     flooded: bool,
 }
 
@@ -111,6 +114,7 @@ impl Connection {
             transactions: BTreeMap::new(),
             last_transaction: 0,
             events: VecDeque::new(),
+            waiting: BTreeSet::new(),
             flooded: false,
         }
     }
@@ -378,10 +382,16 @@ impl Tree {
         self.domid(at) == 0
     }
 
+    /// Whether the connection is there, and its transaction if it names one.
+    pub(super) fn knows(&self, at: Caller) -> bool {
+        let connection = self.connections.get(&at.connection);
+        connection.is_some_and(|c| at.transaction == 0 || c.transactions.contains_key(&at.transaction))
+    }
+
     /// The start of every operation: the transaction must exist, the path must be one. Returns it absolute.
     fn enter(&self, at: Caller, path: &str) -> Result<String, Errno> {
         let connection = self.connections.get(&at.connection).ok_or(Errno::EINVAL)?;
-        if at.transaction != 0 && !connection.transactions.contains_key(&at.transaction) {
+        if !self.knows(at) {
             return Err(Errno::ENOENT);
         }
         absolute(connection.domid, path).ok_or(Errno::EINVAL)
@@ -529,58 +539,6 @@ impl Tree {
         match connection.and_then(|c| c.transactions.get(&at.transaction)) {
             None => all,
             Some(transaction) => transaction.owned(all, &self.nodes, mine),
-        }
-    }
-
-    /// A domain is made known, as dom0 does after building it. Who watches `@introduceDomain` is told.
-    ///
-    /// # Errors
-    /// `EACCES`: the caller is not dom0; `EINVAL`: dom0 needs no introduction.
-    pub fn introduce(&mut self, at: Caller, domid: u16) -> Result<(), Errno> {
-        self.only_dom0(at, domid)?;
-        if self.domains.insert(domid) {
-            self.fire_special("@introduceDomain");
-        }
-        Ok(())
-    }
-
-    /// A domain is gone. Who watches `@releaseDomain` is told.
-    ///
-    /// # Errors
-    /// `EACCES`: the caller is not dom0; `EINVAL`: dom0 cannot be released; `ENOENT`: it is not known.
-    pub fn release(&mut self, at: Caller, domid: u16) -> Result<(), Errno> {
-        self.only_dom0(at, domid)?;
-        if !self.domains.remove(&domid) {
-            return Err(Errno::ENOENT);
-        }
-        self.targets.retain(|by, of| *by != domid && *of != domid);
-        self.fire_special("@releaseDomain");
-        Ok(())
-    }
-
-    /// Whether a domain is known.
-    pub fn is_introduced(&self, domid: u16) -> bool {
-        self.domains.contains(&domid)
-    }
-
-    /// One domain may from now on do what another may: a device model for its guest.
-    ///
-    /// # Errors
-    /// `EACCES`: the caller is not dom0; `EINVAL`: dom0; `ENOENT`: one of the two is not known.
-    pub fn set_target(&mut self, at: Caller, domid: u16, target: u16) -> Result<(), Errno> {
-        self.only_dom0(at, domid)?;
-        if !self.domains.contains(&domid) || !self.domains.contains(&target) {
-            return Err(Errno::ENOENT);
-        }
-        self.targets.insert(domid, target);
-        Ok(())
-    }
-
-    fn only_dom0(&self, at: Caller, domid: u16) -> Result<(), Errno> {
-        match (self.privileged(at), domid) {
-            (false, _) => Err(Errno::EACCES),
-            (true, 0) => Err(Errno::EINVAL),
-            (true, _) => Ok(()),
         }
     }
 }

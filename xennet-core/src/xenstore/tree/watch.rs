@@ -3,11 +3,11 @@
 use crate::error::Errno;
 use crate::snapshot::StorePermission;
 
-use super::{Caller, Tree, absolute, home, parent};
-use crate::xenstore::wire::SPECIAL;
+use super::{Caller, Connection, Tree, absolute, home, parent};
+use crate::xenstore::wire::REL_PATH_MAX;
 
 /// The most events that wait for one connection. Who does not fetch them is cut off ([`Tree::flooded`]).
-pub const EVENTS_MAX: usize = 65_536;
+pub const EVENTS_MAX: usize = 16_384;
 
 /// Something that is watched has changed.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -39,7 +39,7 @@ impl Tree {
     /// comes at once, so that nothing is missed that happened before.
     ///
     /// # Errors
-    /// `EINVAL`: neither a path nor a special name; `EEXIST`: the same path and token already; `E2BIG`: against the
+    /// `EINVAL`: neither a path nor a name with `@` in front; `EEXIST`: the same path and token already; `E2BIG`: against the
     /// quota.
     pub fn watch(&mut self, connection: u32, path: &str, token: &str) -> Result<(), Errno> {
         let domid = self.domid(Caller::of(connection));
@@ -58,7 +58,7 @@ impl Tree {
         let relative = !path.starts_with(['/', '@']);
         let cut = if relative { home(domid).len().saturating_add(1) } else { 0 };
         let watch = Watch { path: name, token: token.to_owned(), cut };
-        me.events.push_back(watch.event(&watch.path));
+        me.tell(watch.event(&watch.path));
         me.watches.push(watch);
         Ok(())
     }
@@ -66,10 +66,10 @@ impl Tree {
     /// Takes a watch back.
     ///
     /// # Errors
-    /// `EINVAL`: neither a path nor a special name; `ENOENT`: there is no such watch.
+    /// `ENOENT`: there is no such watch.
     pub fn unwatch(&mut self, connection: u32, path: &str, token: &str) -> Result<(), Errno> {
-        let name = self.watched(connection, path)?;
-        let me = self.connections.get_mut(&connection).ok_or(Errno::EINVAL)?;
+        let name = self.watched(connection, path).map_err(|_| Errno::ENOENT)?;
+        let me = self.connections.get_mut(&connection).ok_or(Errno::ENOENT)?;
         let at = me.watches.iter().position(|w| w.path == name && w.token == token).ok_or(Errno::ENOENT)?;
         me.watches.remove(at);
         Ok(())
@@ -85,7 +85,9 @@ impl Tree {
 
     /// The events that wait for a connection, oldest first. They wait no longer.
     pub fn events(&mut self, connection: u32) -> Vec<Event> {
-        self.connections.get_mut(&connection).map(|c| c.events.drain(..).collect()).unwrap_or_default()
+        let Some(connection) = self.connections.get_mut(&connection) else { return Vec::new() };
+        connection.waiting.clear();
+        connection.events.drain(..).collect()
     }
 
     /// Whether more than [`EVENTS_MAX`] events waited for a connection, so that some are lost.
@@ -94,8 +96,9 @@ impl Tree {
     }
 
     fn watched(&self, connection: u32, path: &str) -> Result<String, Errno> {
-        if path.starts_with('@') {
-            return if SPECIAL.contains(&path) { Ok(path.to_owned()) } else { Err(Errno::EINVAL) };
+        // xenstored takes any name with an @. Only two of them ever fire.
+        if path.starts_with('@') && path.len() <= REL_PATH_MAX {
+            return Ok(path.to_owned());
         }
         absolute(self.domid(Caller::of(connection)), path).ok_or(Errno::EINVAL)
     }
@@ -144,12 +147,22 @@ impl Tree {
 
     fn queue(&mut self, connection: u32, path: &str, matches: &dyn Fn(&str) -> bool) {
         let Some(connection) = self.connections.get_mut(&connection) else { return };
-        for watch in connection.watches.iter().filter(|w| matches(&w.path)) {
-            if connection.events.len() >= EVENTS_MAX {
-                connection.flooded = true;
-                return;
-            }
-            connection.events.push_back(watch.event(path));
+        let told: Vec<Event> =
+            connection.watches.iter().filter(|w| matches(&w.path)).map(|watch| watch.event(path)).collect();
+        for event in told {
+            connection.tell(event);
+        }
+    }
+}
+
+impl Connection {
+    /// Adds an event, unless the very same is waiting already: xenstored does not say a thing twice, either.
+    fn tell(&mut self, event: Event) {
+        if self.events.len() >= EVENTS_MAX {
+            self.flooded = true;
+        } else if !self.waiting.contains(&event) {
+            self.waiting.insert(event.clone());
+            self.events.push_back(event);
         }
     }
 }
