@@ -218,7 +218,11 @@ impl Server {
             (None, Some(folder)) => folder.join("socket"),
             (None, None) => return Err(failed(io::ErrorKind::NotFound.into())),
         };
-        let listener = UnixListener::bind(&path).map_err(failed)?;
+        let listener = UnixListener::bind(&path).map_err(|e| {
+            // A folder of ours that nobody will use is not left behind.
+            let _ = folder.as_ref().map(fs::remove_dir);
+            failed(e)
+        })?;
         listener.set_nonblocking(true).map_err(failed)?;
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(|e| failed(e.into()))?;
         let state = State {
