@@ -18,15 +18,14 @@ use xennet_core::{Error, Host, Result};
 /// The scripts that this program stands in for.
 pub(crate) const SCRIPTS: [&str; 1] = ["vif-bridge"];
 
-/// The script that a program's name stands for: `vif-bridge`, or `xennet-vif-bridge` beside the original.
-pub(crate) fn script(program: &OsString) -> Option<&'static str> {
+/// The name of a program, if it is one of a script: `vif-bridge`, or `xennet-vif-bridge` beside the original.
+fn script(program: &OsString) -> Option<&str> {
     let name = Path::new(program).file_name()?.to_str()?;
-    let name = name.strip_prefix("xennet-").unwrap_or(name);
-    SCRIPTS.into_iter().find(|script| *script == name)
+    SCRIPTS.contains(&name.strip_prefix("xennet-").unwrap_or(name)).then_some(name)
 }
 
-/// The script and its arguments, if the process was started as one: by its name, or as `xennet hotplug SCRIPT`.
-pub(crate) fn asked_for(arguments: &[OsString]) -> Option<(&'static str, &[OsString])> {
+/// The script's name and its arguments, if the process was started as one: by its name, or as `xennet hotplug SCRIPT`.
+pub(crate) fn asked_for(arguments: &[OsString]) -> Option<(&str, &[OsString])> {
     let (program, rest) = arguments.split_first()?;
     if let Some(script) = script(program) {
         return Some((script, rest));
@@ -45,6 +44,7 @@ pub(crate) struct Elsewhere {
 
 /// Carries out one call. The exit status is 0 or 1, as that of the scripts.
 pub(crate) fn main(script: &str, arguments: &[OsString], elsewhere: Elsewhere) -> ! {
+    tell_defects(script, arguments);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let mut settings = Settings::load(&settings::file(|name| std::env::var_os(name)));
     if let (Ok(settings), Some(dir)) = (&mut settings, elsewhere.state_dir) {
@@ -78,4 +78,24 @@ pub(crate) fn main(script: &str, arguments: &[OsString], elsewhere: Elsewhere) -
     }
     // Without closing anything first: that is what would take time.
     std::process::exit(i32::from(answer.error.is_some()));
+}
+
+/// A defect of this program ends it like any other failure: told to the user, and in xenstore where somebody waits.
+fn tell_defects(script: &str, arguments: &[OsString]) {
+    let (script, connects) = (script.to_owned(), arguments.iter().any(|a| a == "online" || a == "add"));
+    std::panic::set_hook(Box::new(move |panic| {
+        let text = format!("internal (1): a defect of xennet: {panic}");
+        eprintln!("{script}: error: {text}");
+        if let (Some(path), true) = (std::env::var_os("XENBUS_PATH"), connects) {
+            let path = path.to_string_lossy();
+            let (error, status) = (format!("{path}/hotplug-error"), format!("{path}/hotplug-status"));
+            let text = text.replace(char::is_control, " ");
+            let told = Client::open(&Options::default(), &|name| std::env::var_os(name))
+                .and_then(|mut store| store.write_all(&[(&error, text.as_bytes()), (&status, b"error")]));
+            if let Err(e) = told {
+                eprintln!("{script}: note: the reason could not be written to xenstore: {e}");
+            }
+        }
+        std::process::exit(1);
+    }));
 }

@@ -239,7 +239,7 @@ impl Fake {
 
     /// The world as a JSON document, to be [loaded](Self::load) later.
     pub fn save(&self) -> String {
-        serde_json::to_string_pretty(&self.world).expect("a world holds only what JSON can say")
+        serde_json::to_string(&self.world).expect("a world holds only what JSON can say")
     }
 
     /// A backend over a world that was [saved](Self::save).
@@ -247,7 +247,8 @@ impl Fake {
     /// # Errors
     /// [`ErrorKind::Invalid`] for a text that is no such document.
     pub fn load(text: &str) -> Result<Self, Error> {
-        serde_json::from_str(text).map(Fake::with_world).map_err(|e| {
+        // From bytes, as journals are: a reader of texts would be another large piece of program.
+        serde_json::from_slice(text.as_bytes()).map(Fake::with_world).map_err(|e| {
             Error::new(ErrorKind::Invalid, format!("the saved world cannot be read: {e}"))
                 .with_hint("it is a document that an earlier fake wrote; remove it to start afresh")
         })

@@ -1,0 +1,312 @@
+#!/usr/bin/env python3
+"""What a hotplug call costs as a process, side by side with what it replaces and with the least that it could cost.
+
+    xennet-core/benches/hotplug/run.py one     [--rounds 15] [--ports 10]   one vif: online, offline, --version
+    xennet-core/benches/hotplug/run.py growth  [--rounds 9]                 the same at 10 and at 1,000 ports
+    xennet-core/benches/hotplug/run.py many    [--vifs 1000]                vifs one after another, and two at once
+
+Contestants: a static program that does nothing; `floor.c`, a static C program with the same messages and the same
+conversation with xenstore; xennet as `vif-bridge`; and, with `--stock DIR`, Xen's own script (a directory with the scripts
+of Debian's xen-utils-common; without Debian's early `return 0` in handle_iptable it is upstream's). All are run in turn in
+every round, in the same namespaces, on the same xenstored; the first round does not count; medians are shown.
+
+Needs root, iproute2, gcc with a static libc; for the script bridge-utils, iptables and xenstore-utils. Build before:
+`cargo static && cargo build --release -p xennet-examples`. Nothing outside of the namespaces is touched.
+"""
+import argparse
+import os
+import socket
+import statistics
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.abspath(os.path.join(HERE, "../../.."))
+MAC = "00:16:3e:%02x:%02x:%02x"
+
+
+def inside():
+    """Takes this program into network, mount and process namespaces of its own, with an empty /run and /var/log."""
+    if os.environ.get("XENNET_BENCH") != "inside":
+        os.environ["XENNET_BENCH"] = "inside"
+        os.execvp("unshare", ["unshare", "-n", "-m", "-p", "--fork", "--mount-proc", "--kill-child", sys.executable, *sys.argv])
+    for place in ("/run", "/var/log"):
+        subprocess.run(["mount", "-t", "tmpfs", "tmpfs", place], check=True)
+    for place in ("/run/xen-hotplug", "/run/lock", "/var/log/xen"):
+        os.makedirs(place)
+    # The scripts lock and log below /var/run, which is a link to /run.
+    sh("ip link set lo up")
+
+
+def sh(script):
+    subprocess.run(["bash", "-ec", script], check=True)
+
+
+class Store:
+    """Enough of xenstore's protocol to write nodes."""
+
+    def __init__(self, path):
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.connect(path)
+
+    def write(self, path, value):
+        payload = path.encode() + b"\0" + value.encode()
+        self.socket.sendall(struct.pack("=IIII", 11, 1, 0, len(payload)) + payload)
+        self.answer()
+
+    def read(self, path):
+        payload = path.encode() + b"\0"
+        self.socket.sendall(struct.pack("=IIII", 2, 1, 0, len(payload)) + payload)
+        return self.answer()
+
+    def answer(self):
+        head = struct.unpack("=IIII", self.take(16))
+        return self.take(head[3]).decode()
+
+    def take(self, count):
+        data = b""
+        while len(data) < count:
+            data += self.socket.recv(count - len(data))
+        return data
+
+
+class Lab:
+    """A bridge with ports, vifs whose other ends are up, a xenstored with their nodes."""
+
+    def __init__(self, args, ports):
+        self.dir = tempfile.mkdtemp(dir="/run")
+        self.socket = self.dir + "/xenstored"
+        self.daemon = subprocess.Popen([args.xenstored, self.socket], stdout=subprocess.PIPE)
+        self.daemon.stdout.readline()
+        self.store = Store(self.socket)
+        self.bin = self.dir + "/scripts"
+        os.mkdir(self.bin)
+        os.symlink(args.xennet, self.bin + "/vif-bridge")
+        sh("ip link add xenbr0 type bridge forward_delay 0 stp_state 0; ip link set xenbr0 address 02:00:00:00:00:01 up")
+        lines = []
+        for n in range(ports):
+            lines.append(f"link add p{n} type veth peer name q{n}")
+            lines.append(f"link set q{n} up")
+            lines.append(f"link set p{n} master xenbr0 up")
+        self.batch(lines)
+
+    def batch(self, lines):
+        subprocess.run(["ip", "-batch", "-"], input="\n".join(lines).encode(), check=True)
+
+    def vif(self, n):
+        self.batch([
+            f"link add vif{n}.0 address fe:ff:ff:ff:ff:ff type veth peer name g{n}",
+            f"link set g{n} up",
+        ])
+        nodes = {"bridge": "xenbr0", "ip": f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}",
+                 "mac": MAC % (n >> 16, n >> 8 & 255, n & 255), "handle": "0", "frontend-id": str(n), "script": "vif-bridge"}
+        for key, value in nodes.items():
+            self.store.write(f"/local/domain/0/backend/vif/{n}/0/{key}", value)
+        self.store.write(f"/local/domain/{n}/device/vif/0/mtu", "1500")
+
+    def environment(self, n):
+        return {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "vif": f"vif{n}.0", "XENBUS_PATH": f"backend/vif/{n}/0",
+                "XENBUS_TYPE": "vif", "XENBUS_BASE_PATH": "backend", "netdev": "", "script": "vif-bridge",
+                "XENSTORED_PATH": self.socket}
+
+    def master(self, n):
+        link = f"/sys/class/net/vif{n}.0/master"
+        return os.path.basename(os.readlink(link)) if os.path.lexists(link) else None
+
+    def close(self):
+        self.daemon.kill()
+        self.daemon.wait()
+
+
+def timed(argv, environment):
+    """Wall and CPU milliseconds of one process and of those that it waited for."""
+    null = os.open("/dev/null", os.O_RDWR)
+    actions = [(os.POSIX_SPAWN_DUP2, null, fd) for fd in (0, 1)]
+    if not os.environ.get("XENNET_BENCH_VERBOSE"):
+        actions.append((os.POSIX_SPAWN_DUP2, null, 2))
+    start = time.perf_counter()
+    pid = os.posix_spawn(argv[0], argv, environment, file_actions=actions)
+    _, status, usage = os.wait4(pid, 0)
+    wall = (time.perf_counter() - start) * 1e3
+    os.close(null)
+    if status != 0:
+        sys.exit(f"{argv} {environment}: status {status}")
+    return wall, (usage.ru_utime + usage.ru_stime) * 1e3
+
+
+def contestants(args, lab):
+    """Name, command by verb, whether it changes anything."""
+    found = {
+        "static no-op": lambda verb: [args.nothing],
+        "floor.c, static": lambda verb: [args.floor, verb],
+        "xennet, static": lambda verb: [lab.bin + "/vif-bridge", verb, "type_if=vif"],
+    }
+    if args.stock:
+        found["vif-bridge of Xen"] = lambda verb: ["/bin/bash", args.stock + "/vif-bridge", verb, "type_if=vif"]
+    return found
+
+
+def median(values):
+    return statistics.median(values)
+
+
+def table(rows):
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    for row in rows:
+        print("| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths)) + " |")
+        if row is rows[0]:
+            print("|" + "|".join("-" * (width + 2) for width in widths) + "|")
+
+
+def rounds_of(args, lab, vif, rounds, names=None):
+    """Times by contestant and verb: lists of (wall, cpu). Each changes the same vif, one behind the other."""
+    times = {}
+    found = {name: c for name, c in contestants(args, lab).items() if not names or name in names}
+    environment = lab.environment(vif)
+    for number in range(rounds + 1):
+        for name, command in found.items():
+            for verb, wanted in (("online", "xenbr0"), ("offline", None)):
+                result = timed(command(verb), environment)
+                if name != "static no-op" and lab.master(vif) != wanted:
+                    sys.exit(f"{name} {verb}: the vif is a port of {lab.master(vif)}")
+                if number:
+                    times.setdefault((name, verb), []).append(result)
+            if name == "vif-bridge of Xen":
+                # What it leaves behind is not the others' to find.
+                sh(f"ip addr flush dev vif{vif}.0 2>/dev/null || true")
+    return times
+
+
+def guard(lab):
+    """The guard's table has to be there for floor.c: another vif that stays brings it."""
+    lab.vif(60000)
+    timed([lab.bin + "/vif-bridge", "online", "type_if=vif"], lab.environment(60000))
+
+
+def one(args):
+    lab = Lab(args, args.ports)
+    guard(lab)
+    lab.vif(5)
+    times = rounds_of(args, lab, 5, args.rounds)
+    versions = {"static no-op": [], "xennet --version": []}
+    for _ in range(args.rounds * 3):
+        versions["static no-op"].append(timed([args.nothing], {}))
+        versions["xennet --version"].append(timed([args.xennet, "--version"], {}))
+    rows = [["", "online ms", "CPU ms", "offline ms", "CPU ms"]]
+    names = list(dict.fromkeys(name for name, _ in times))
+    for name in names:
+        cells = [name]
+        for verb in ("online", "offline"):
+            walls, cpus = zip(*times[name, verb])
+            cells += [f"{median(walls):.2f} ({min(walls):.2f}-{max(walls):.2f})", f"{median(cpus):.2f}"]
+        rows.append(cells)
+    for name, samples in versions.items():
+        if name != "static no-op":
+            walls, cpus = zip(*samples)
+            rows.append([name, f"{median(walls):.2f} ({min(walls):.2f}-{max(walls):.2f})", f"{median(cpus):.2f}", "", ""])
+    table(rows)
+
+    def ratio(a, b, verb, which):
+        pairs = zip(times[a, verb], times[b, verb])
+        return median([x[which] / y[which] for x, y in pairs])
+
+    print()
+    if args.stock:
+        for verb in ("online", "offline"):
+            wall = ratio("vif-bridge of Xen", "xennet, static", verb, 0)
+            cpu = ratio("vif-bridge of Xen", "xennet, static", verb, 1)
+            print(f"{verb}: Xen's script takes {wall:.0f} times as long as xennet, and {cpu:.0f} times the CPU time")
+    for verb in ("online", "offline"):
+        print(f"{verb}: xennet takes {ratio('xennet, static', 'floor.c, static', verb, 0):.2f} times as long as floor.c")
+    version = median([a[0] / b[0] for a, b in zip(versions["xennet --version"], versions["static no-op"])])
+    print(f"--version takes {version:.2f} times as long as a static program that does nothing")
+    lab.close()
+
+
+def growth(args):
+    figures = {}
+    for ports in (10, 1000):
+        lab = Lab(args, ports)
+        guard(lab)
+        lab.vif(5)
+        # As many guests behind the guard as there are ports.
+        elements = [f"add element bridge xennet-guard ip4 {{ \"vif{n}.9\" . {MAC % (9, n >> 8, n & 255)} . 10.9.{n >> 8}.{n & 255} }}"
+                    for n in range(ports)]
+        if subprocess.run(["which", "nft"], capture_output=True).returncode == 0:
+            subprocess.run(["nft", "-f", "-"], input="\n".join(elements).encode(), check=True)
+        times = rounds_of(args, lab, 5, args.rounds, ["floor.c, static", "xennet, static"])
+        for key, samples in times.items():
+            figures[key, ports] = median([wall for wall, _ in samples])
+        lab.close()
+        sh("ip link del xenbr0; ip -o link | sed -n 's/^[0-9]*: \\([pvg][0-9a-z.]*\\)@.*/\\1/p' | while read -r l; do ip link del $l 2>/dev/null || true; done; nft flush ruleset || true; rm -rf /run/xennet")
+    rows = [["", "online, 10 ports", "1,000 ports", "quotient", "offline, 10 ports", "1,000 ports", "quotient"]]
+    for name in ("floor.c, static", "xennet, static"):
+        cells = [name]
+        for verb in ("online", "offline"):
+            few, many = figures[(name, verb), 10], figures[(name, verb), 1000]
+            cells += [f"{few:.2f} ms", f"{many:.2f} ms", f"{many / few:.2f}"]
+        rows.append(cells)
+    table(rows)
+
+
+def many(args):
+    lab = Lab(args, 0)
+    count = args.vifs
+    for n in range(1, min(count, 1000) + 1):
+        lab.vif(n)
+    command = lab.bin + "/vif-bridge"
+    for verb in ("online", "offline"):
+        start = time.perf_counter()
+        for n in range(1, count + 1):
+            timed([command, verb, "type_if=vif"], lab.environment(n))
+        print(f"{count} vifs {verb} one after another: {time.perf_counter() - start:.2f} s")
+    # Two at once: the same vifs in two halves.
+    half = min(200, count // 2)
+
+    def go(first, last):
+        for n in range(first, last):
+            for verb in ("online", "offline"):
+                timed([command, verb, "type_if=vif"], lab.environment(n))
+
+    start = time.perf_counter()
+    go(1, 2 * half + 1)
+    alone = time.perf_counter() - start
+    start = time.perf_counter()
+    child = os.fork()
+    if child == 0:
+        go(1, half + 1)
+        os._exit(0)
+    go(half + 1, 2 * half + 1)
+    os.waitpid(child, 0)
+    together = time.perf_counter() - start
+    print(f"{4 * half} calls: {alone:.2f} s by one, {together:.2f} s by two at once: {alone / together:.2f} times the throughput")
+    lab.close()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("what", choices=["one", "growth", "many"])
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--ports", type=int, default=10)
+    parser.add_argument("--vifs", type=int, default=1000)
+    parser.add_argument("--stock", help="directory with Xen's scripts")
+    host = subprocess.run(["rustc", "-vV"], capture_output=True, text=True).stdout
+    host = next((line.split()[1] for line in host.splitlines() if line.startswith("host:")), "")
+    parser.add_argument("--xennet", default=f"{ROOT}/target/{host}/static/xennet")
+    parser.add_argument("--xenstored", default=f"{ROOT}/target/release/xenstored")
+    args = parser.parse_args()
+    inside()
+    place = tempfile.mkdtemp(dir="/run")
+    args.floor, args.nothing = place + "/floor", place + "/nothing"
+    compiler = os.environ.get("CC", "cc")
+    subprocess.run([compiler, "-O2", "-static", "-o", args.floor, HERE + "/floor.c"], check=True)
+    subprocess.run([compiler, "-O2", "-static", "-x", "c", "-o", args.nothing, "-"], input=b"int main(void){return 0;}", check=True)
+    cpu = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "?")
+    print(f"{os.cpu_count()} x {cpu}, Linux {os.uname().release}, load {os.getloadavg()[0]:.1f}\n")
+    {"one": one, "growth": growth, "many": many}[args.what](args)
+
+
+main()
