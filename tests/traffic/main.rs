@@ -1,0 +1,49 @@
+//! The guard, by what arrives: frames of every kind, and whole network stacks, between guests, dom0 and the outside.
+//!
+//! A ruleset that looks right is no evidence; a frame that does not arrive is, if one that may pass does.
+
+#![allow(clippy::unwrap_used, reason = "all of this is tests")]
+
+mod frame;
+mod kinds;
+mod lab;
+mod matrix;
+mod station;
+
+use std::fmt;
+
+/// Whether br_netfilter is at work on bridges of this namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum BridgeFilter {
+    Absent,
+    Off,
+    On,
+}
+
+impl fmt::Display for BridgeFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            BridgeFilter::Absent => "br_netfilter is not loaded",
+            BridgeFilter::Off => "br_netfilter is loaded and switched off",
+            BridgeFilter::On => "br_netfilter is loaded and switched on",
+        })
+    }
+}
+
+/// Every way in which br_netfilter can be here, one after the other. It is not loaded for the test.
+fn bridge_filter() -> impl Iterator<Item = BridgeFilter> {
+    let switch = |on: &str| {
+        ["iptables", "ip6tables", "arptables"]
+            .iter()
+            .all(|which| std::fs::write(format!("/proc/sys/net/bridge/bridge-nf-call-{which}"), on).is_ok())
+    };
+    [BridgeFilter::Absent, BridgeFilter::Off, BridgeFilter::On].into_iter().filter(move |way| {
+        // The settings are of the namespace, and there only if the module is.
+        let loaded = std::path::Path::new("/proc/sys/net/bridge").is_dir();
+        match way {
+            BridgeFilter::Absent => !loaded,
+            BridgeFilter::Off => loaded && switch("0"),
+            BridgeFilter::On => loaded && switch("1"),
+        }
+    })
+}
