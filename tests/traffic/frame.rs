@@ -14,11 +14,15 @@ pub(crate) const IPV6: u16 = 0x86dd;
 pub(crate) const VLAN: u16 = 0x8100;
 pub(crate) const SERVICE_VLAN: u16 = 0x88a8;
 
-const UDP: u8 = 17;
+pub(crate) const UDP: u8 = 17;
 pub(crate) const ICMPV6: u8 = 58;
 pub(crate) const FRAGMENT: u8 = 44;
 pub(crate) const HOP_BY_HOP: u8 = 0;
 pub(crate) const DESTINATION: u8 = 60;
+
+/// How much of a frame's end tells it from others; builders leave it free. It lies inside of IP packets: who looks at them on
+/// the way may cut off what is behind.
+pub(crate) const NUMBER: usize = 4;
 
 pub(crate) fn join(parts: &[&[u8]]) -> Vec<u8> {
     parts.concat()
@@ -43,7 +47,7 @@ pub(crate) fn udp(ports: (u16, u16), content: &[u8]) -> Vec<u8> {
 /// An IPv4 packet: source and destination, options, the field with flags and fragment offset, content.
 pub(crate) fn ipv4(addresses: (Ipv4Addr, Ipv4Addr), options: &[u8], fragment: u16, content: &[u8]) -> Vec<u8> {
     let header = 20 + options.len();
-    let total = u16::try_from(header + content.len()).unwrap();
+    let total = u16::try_from(header + content.len() + NUMBER).unwrap();
     let mut packet = join(&[
         &[0x40 | u8::try_from(header / 4).unwrap(), 0],
         &total.to_be_bytes(),
@@ -56,8 +60,7 @@ pub(crate) fn ipv4(addresses: (Ipv4Addr, Ipv4Addr), options: &[u8], fragment: u1
     ]);
     let sum = checksum(&packet);
     packet[10..12].copy_from_slice(&sum);
-    packet.extend_from_slice(content);
-    packet
+    join(&[&packet, content, &[0; NUMBER]])
 }
 
 /// An IPv4 packet with a UDP datagram.
@@ -98,7 +101,7 @@ impl Arp {
 
 /// An IPv6 packet, with the protocol number behind its ethernet addresses.
 pub(crate) fn ipv6(addresses: (Ipv6Addr, Ipv6Addr), next: u8, content: &[u8]) -> Vec<u8> {
-    let length = u16::try_from(content.len()).unwrap();
+    let length = u16::try_from(content.len() + NUMBER).unwrap();
     let header = join(&[
         &[0x60, 0, 0, 0],
         &length.to_be_bytes(),
@@ -107,7 +110,7 @@ pub(crate) fn ipv6(addresses: (Ipv6Addr, Ipv6Addr), next: u8, content: &[u8]) ->
         &addresses.0.octets(),
         &addresses.1.octets(),
     ]);
-    typed(IPV6, &join(&[&header, content]))
+    typed(IPV6, &join(&[&header, content, &[0; NUMBER]]))
 }
 
 pub(crate) fn ipv6_udp(addresses: (Ipv6Addr, Ipv6Addr), ports: (u16, u16)) -> Vec<u8> {

@@ -99,7 +99,7 @@ fn fragment4(c: &Cast, source: Ipv4Addr, place: u16) -> Vec<u8> {
 }
 
 fn first_fragment6(c: &Cast, source: Ipv6Addr, offset: u16) -> Vec<u8> {
-    ipv6((source, c.to.v6), FRAGMENT, &fragment6(17, offset, offset == 0, &udp(PORTS, b"xennet..")))
+    ipv6((source, c.to.v6), FRAGMENT, &fragment6(UDP, offset, offset == 0, &udp(PORTS, b"xennet..")))
 }
 
 fn arp(operation: u16, sender: (Mac, Ipv4Addr), target: (Mac, Ipv4Addr)) -> Vec<u8> {
@@ -121,6 +121,17 @@ fn detection(target: Ipv6Addr) -> Vec<u8> {
 fn claim(from: Ipv6Addr, target: Ipv6Addr, mac: Mac) -> Vec<u8> {
     // Solicited is not set, override is.
     message(from, NODES, 136, &neighbour(0x20, target, Some((2, mac))))
+}
+
+/// The message of an advertisement of the gateway's address.
+fn claimed(c: &Cast) -> Vec<u8> {
+    icmpv6((c.me.link_local(), NODES), 136, &neighbour(0x20, c.gateway.v6, Some((2, c.me.mac))))
+}
+
+/// With the lower 16 bits of the flow label. In a later fragment some kernels take them for a port.
+fn labelled(mut packet: Vec<u8>, label: u16) -> Vec<u8> {
+    packet[4..6].copy_from_slice(&label.to_be_bytes());
+    packet
 }
 
 fn report(from: Ipv6Addr, group: Ipv6Addr) -> Vec<u8> {
@@ -153,8 +164,8 @@ pub(crate) const KINDS: &[Kind] = &[
     good("IPv4 later fragment: own", |c| (c.me.mac, fragment4(c, c.me.v4, 2))),
     forged("IPv4 later fragment: another guest's", |c| (c.me.mac, fragment4(c, c.victim.v4, 2))),
     broken("IPv4 cut before the source", |c| (c.me.mac, from4(c, c.me.v4)[..10].to_vec())),
-    broken("IPv4 cut behind the source: another guest's", |c| (c.me.mac, from4(c, c.victim.v4)[..18].to_vec())),
-    broken("IPv4 cut to its protocol number", |c| (c.me.mac, IPV4.to_be_bytes().to_vec())),
+    broken("IPv4 cut behind the source: another guest's", |c| (c.me.mac, from4(c, c.victim.v4)[..22].to_vec())),
+    broken("IPv4 cut to its protocol number", |c| (c.me.mac, typed(IPV4, &[0; NUMBER]))),
     broken("IPv6 under IPv4's protocol number", |c| (c.me.mac, typed(IPV4, &from6(c, c.me.v6)[2..]))),
 
     good("DHCP: request from 0.0.0.0", |c| (c.me.mac, ipv4_udp((NONE4, ALL4), (68, 67)))),
@@ -166,6 +177,9 @@ pub(crate) const KINDS: &[Kind] = &[
     masked("DHCP: request, unrelated MAC", |_| (STRANGER, ipv4_udp((NONE4, ALL4), (68, 67)))),
     forged("DHCP: answer as the gateway", |c| (c.me.mac, ipv4_udp((c.gateway.v4, ALL4), (67, 68)))),
     forged("DHCP: answer from 0.0.0.0", |c| (c.me.mac, ipv4_udp((NONE4, ALL4), (67, 68)))),
+    forged("DHCP: answer from own", |c| (c.me.mac, ipv4_udp((c.me.v4, c.to.v4), (67, 68)))),
+    forged("DHCP: answer from own and another port", |c| (c.me.mac, ipv4_udp((c.me.v4, ALL4), (1067, 68)))),
+    good("DHCP: none, a later fragment from own", |c| (c.me.mac, typed(IPV4, &ipv4((c.me.v4, c.to.v4), &[], 2, &udp((67, 68), b"xennet"))))),
 
     good("ARP: request", |c| (c.me.mac, arp(1, (c.me.mac, c.me.v4), (NOBODY, c.to.v4)))),
     good("ARP: reply", |c| (c.me.mac, arp(2, (c.me.mac, c.me.v4), (c.to.mac, c.to.v4)))),
@@ -182,11 +196,12 @@ pub(crate) const KINDS: &[Kind] = &[
     masked("ARP: reply, all of another's", |c| (c.victim.mac, arp(2, (c.victim.mac, c.victim.v4), (c.to.mac, c.to.v4)))),
     masked("ARP: probe, another's MAC inside", |c| (c.me.mac, arp(1, (c.victim.mac, NONE4), (NOBODY, c.me.v4)))),
     masked("ARP: probe, another's MAC outside", |c| (c.victim.mac, arp(1, (c.me.mac, NONE4), (NOBODY, c.me.v4)))),
+    forged("ARP: probe for another's address", |c| (c.me.mac, arp(1, (c.me.mac, NONE4), (NOBODY, c.victim.v4)))),
     forged("ARP for other hardware (IEEE 802)", |c| (c.me.mac, arp_kinds(c, (6, IPV4, 6, 4)))),
     forged("ARP with hardware addresses of 8", |c| (c.me.mac, arp_kinds(c, (1, IPV4, 8, 4)))),
     forged("ARP with protocol addresses of 16", |c| (c.me.mac, arp_kinds(c, (1, IPV4, 6, 16)))),
     forged("ARP for another protocol", |c| (c.me.mac, arp_kinds(c, (1, IPV6, 6, 4)))),
-    forged("ARP cut before the sender", |c| (c.me.mac, arp_kinds(c, (1, IPV4, 6, 4))[..10].to_vec())),
+    forged("ARP cut before the sender", |c| (c.me.mac, [&arp_kinds(c, (1, IPV4, 6, 4))[..10], &[0; NUMBER]].concat())),
     forged("RARP", |c| (c.me.mac, typed(0x8035, &arp_kinds(c, (1, IPV4, 6, 4))[2..]))),
 
     good6("IPv6: own", |c| (c.me.mac, from6(c, c.me.v6))),
@@ -204,12 +219,18 @@ pub(crate) const KINDS: &[Kind] = &[
     forged("IPv6 first fragment: another guest's", |c| (c.me.mac, first_fragment6(c, c.victim.v6, 0))),
     forged("IPv6 later fragment: another guest's", |c| (c.me.mac, first_fragment6(c, c.victim.v6, 2))),
     broken("IPv6 cut before the source", |c| (c.me.mac, from6(c, c.me.v6)[..10].to_vec())),
-    broken("IPv6 cut behind the source: another guest's", |c| (c.me.mac, from6(c, c.victim.v6)[..28].to_vec())),
+    broken("IPv6 cut behind the source: another guest's", |c| (c.me.mac, from6(c, c.victim.v6)[..42].to_vec())),
     good("DHCPv6: request", |c| (c.me.mac, ipv6_udp((c.me.link_local(), DHCP_SERVERS), (546, 547)))),
+    forged("DHCPv6: answer from own link-local", |c| (c.me.mac, ipv6_udp((c.me.link_local(), c.to.link_local()), (547, 546)))),
+    forged("DHCPv6: answer from another port", |c| (c.me.mac, ipv6_udp((c.me.link_local(), c.to.link_local()), (1547, 546)))),
+    forged("DHCPv6: answer behind an extension header", |c| (c.me.mac, ipv6((c.me.link_local(), c.to.link_local()), DESTINATION, &behind(DESTINATION, UDP, &udp((547, 546), b"xennet"))))),
+    good("DHCPv6: none, a later fragment from own", |c| (c.me.mac, labelled(ipv6((c.me.link_local(), c.to.v6), FRAGMENT, &fragment6(UDP, 2, false, &udp((547, 546), b"xennet"))), 546))),
 
     good("DAD: own link-local", |c| (c.me.mac, detection(c.me.link_local()))),
     good6("DAD: own", |c| (c.me.mac, detection(c.me.v6))),
     masked("DAD: another guest's MAC", |c| (c.victim.mac, detection(c.me.link_local()))),
+    forged("DAD: another's address", |c| (c.me.mac, detection(c.victim.v6))),
+    forged("DAD: the gateway's link-local", |c| (c.me.mac, detection(c.gateway.link_local()))),
     good("MLDv2: report from ::", |c| (c.me.mac, report(NONE6, solicited(c.me.v6)))),
     good("MLDv2: report from own link-local", |c| (c.me.mac, report(c.me.link_local(), solicited(c.me.v6)))),
     good("MLDv1: report from ::", |c| (c.me.mac, message(NONE6, solicited(c.me.v6), 131, &[&[0; 4][..], &solicited(c.me.v6).octets()].concat()))),
@@ -222,6 +243,13 @@ pub(crate) const KINDS: &[Kind] = &[
     good6("ND: advertisement of own", |c| (c.me.mac, claim(c.me.v6, c.me.v6, c.me.mac))),
     good6("ND: advertisement of own from link-local", |c| (c.me.mac, claim(c.me.link_local(), c.me.v6, c.me.mac))),
     forged("ND: advertisement as the gateway", |c| (c.me.mac, claim(c.gateway.v6, c.gateway.v6, c.me.mac))),
+    forged("ND: advertisement of the gateway's from own", |c| (c.me.mac, claim(c.me.link_local(), c.gateway.v6, c.me.mac))),
+    forged("ND: the same behind an extension header", |c| (c.me.mac, ipv6((c.me.link_local(), NODES), DESTINATION, &behind(DESTINATION, ICMPV6, &claimed(c))))),
+    forged("ND: the same in a fragment header", |c| (c.me.mac, ipv6((c.me.link_local(), NODES), FRAGMENT, &fragment6(ICMPV6, 0, false, &claimed(c))))),
+    forged("ND: the beginning of an advertisement", |c| (c.me.mac, ipv6((c.me.link_local(), NODES), FRAGMENT, &fragment6(ICMPV6, 0, true, &claimed(c)[..16])))),
+    good("ICMPv6: none, a later fragment like an advertisement", |c| (c.me.mac, ipv6((c.me.link_local(), c.to.v6), FRAGMENT, &fragment6(ICMPV6, 2, false, &claimed(c))))),
+    forged("RA: from own link-local", |c| (c.me.mac, advertisement(c.me.link_local(), c.me.mac))),
+    forged("RA: behind an extension header", |c| (c.me.mac, ipv6((c.me.link_local(), NODES), HOP_BY_HOP, &behind(HOP_BY_HOP, ICMPV6, &icmpv6((c.me.link_local(), NODES), 134, &router(c.me.mac)))))),
     forged("RA: from another's link-local", |c| (c.me.mac, advertisement(c.victim.link_local(), c.victim.mac))),
     masked("RA: all of another's", |c| (c.victim.mac, advertisement(c.victim.link_local(), c.victim.mac))),
 
@@ -246,6 +274,6 @@ pub(crate) const KINDS: &[Kind] = &[
     forged("802.3 with LLC and SNAP: IPv4", |c| (c.me.mac, typed(60, &[&[0xaa, 0xaa, 3, 0, 0, 0][..], &from4(c, c.me.v4)].concat()))),
     forged("PPPoE: IPv4 own", |c| (c.me.mac, typed(0x8864, &[&[0x11, 0, 0, 1, 0, 36, 0, 0x21][..], &from4(c, c.me.v4)[2..]].concat()))),
     forged("MPLS: IPv4 own", |c| (c.me.mac, typed(0x8847, &[&[0, 0, 0x11, 64][..], &from4(c, c.me.v4)[2..]].concat()))),
-    forged("EAPOL", |c| (c.me.mac, typed(0x888e, &[1, 1, 0, 0]))),
+    forged("EAPOL", |c| (c.me.mac, typed(0x888e, &[1, 1, 0, 0, 0, 0, 0, 0]))),
     forged("wake on LAN", |c| (c.me.mac, typed(0x0842, &[0xff; 30]))),
 ];

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use xennet_core::MacBinding;
 use xennet_tests::in_netns;
 
-use super::frame::{BROADCAST, Mac, ipv4_udp, join};
+use super::frame::{BROADCAST, Mac, NUMBER, ipv4_udp, join};
 use super::kinds::{Bound, Cast, Declared, KINDS, Kind};
 use super::lab::{LONG, Lab, Party, domid, vif};
 use super::station::Station;
@@ -88,7 +88,10 @@ struct Numbers(u32);
 impl Numbers {
     fn frame(&mut self, to: Mac, from: Mac, rest: &[u8]) -> Vec<u8> {
         self.0 += 1;
-        join(&[&to, &from, rest, &self.0.to_be_bytes()])
+        let mut frame = join(&[&to, &from, rest]);
+        let end = frame.len() - NUMBER;
+        frame[end..].copy_from_slice(&self.0.to_be_bytes());
+        frame
     }
 }
 
