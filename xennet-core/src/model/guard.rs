@@ -12,7 +12,9 @@ use super::{GuestMac, MacAddr};
 ///
 /// With `addresses` only frames from the guest's MAC and from these addresses pass: IPv4, IPv6 and the sender of ARP, besides
 /// what a station needs before it has an address (DHCP requests, ARP probes, duplicate address detection) and the
-/// link-local IPv6 address that is made from the MAC. Everything else is dropped, other protocols included.
+/// link-local IPv6 address that is made from the MAC. Everything else is dropped, other protocols included; and from the
+/// guest's own addresses what speaks for others: answers of a DHCP server, router advertisements, neighbour advertisements
+/// of other addresses.
 ///
 /// Without `addresses` the MAC alone is bound: any protocol and any address may be sent from it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -15,8 +15,8 @@ use super::Reason;
 use crate::error::{Error, ErrorKind};
 use crate::model::{Guarded, IfName};
 use crate::snapshot::{
-    NftBase, NftChain, NftChainKind, NftElement, NftExpr, NftField, NftHook, NftKey, NftPolicy, NftRule, NftSet,
-    NftTable, NftTableId, NftType, NftValue, NftVerdict, Part, Scope, Snapshot,
+    NftBase, NftChain, NftChainKind, NftCmp, NftElement, NftExpr, NftField, NftHeader, NftHook, NftKey, NftPolicy,
+    NftRule, NftSet, NftTable, NftTableId, NftType, NftValue, NftVerdict, Part, Scope, Snapshot,
 };
 use crate::step::{NftOp, NftTransaction};
 
@@ -24,6 +24,8 @@ use crate::step::{NftOp, NftTransaction};
 const DECLARED: &str = "declared";
 /// Links whose guests are bound to their MAC only.
 const BOUND: &str = "bound";
+/// A chain: what guests say about addresses and roles in IPv6, whatever source they say it from.
+const CLAIMS: &str = "claims";
 /// Link and MAC.
 const MACS: &str = "macs";
 /// Link, MAC and a single address.
@@ -34,6 +36,10 @@ const NETWORKS: [&str; 2] = ["net4", "net6"];
 const IPV4: u16 = 0x0800;
 const ARP: u16 = 0x0806;
 const IPV6: u16 = 0x86dd;
+
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+const ICMPV6: u8 = 58;
 
 /// An element of one of the guard's sets.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -246,6 +252,7 @@ fn frame() -> NftTable {
             ("prerouting".into(), NftChain { base: Some(base), rules: entry }),
             (DECLARED.into(), NftChain { base: None, rules: declared() }),
             (BOUND.into(), NftChain { base: None, rules: bound() }),
+            (CLAIMS.into(), NftChain { base: None, rules: claims() }),
         ]),
         sets: sets.into_iter().map(|(name, set)| (name.into(), set)).collect(),
     }
@@ -254,11 +261,15 @@ fn frame() -> NftTable {
 /// What a guest with declared addresses may send.
 fn declared() -> Vec<NftRule> {
     use NftField::{
-        ArpOperation, ArpSaddrEther, ArpSaddrIp, EtherSaddr, IcmpType, IifName, Ip6Saddr, IpDaddr, IpSaddr, L4Proto,
-        ThDport, ThSport,
+        ArpDaddrIp, ArpOperation, ArpSaddrEther, ArpSaddrIp, EtherSaddr, IcmpType, Icmpv6Target, IifName, Ip6Saddr,
+        IpDaddr, IpSaddr, L4Proto, ThDport, ThSport,
     };
     let mut rules = Vec::new();
-    // What nearly all frames are comes first.
+    // An address of one's own is no leave to give out addresses. Clients do not care which port the answer comes from.
+    let dhcp = [is(IPV4), over(UDP), NftExpr::eq(ThDport, NftValue::U16(68)), first_fragment(), drop()];
+    rules.push(rule(dhcp, Some("no DHCP servers among guests")));
+    rules.push(rule([is(IPV6), NftExpr::ne(L4Proto, NftValue::U8(TCP)), jump(CLAIMS)], None));
+    // What nearly all frames are.
     for (protocol, source, sets) in
         [(IPV4, IpSaddr, [HOSTS[0], NETWORKS[0]]), (IPV6, Ip6Saddr, [HOSTS[1], NETWORKS[1]])]
     {
@@ -273,30 +284,64 @@ fn declared() -> Vec<NftRule> {
     }
     let nobody4 = NftValue::Ipv4(Ipv4Addr::UNSPECIFIED);
     let nobody6 = NftValue::Ipv6(Ipv6Addr::UNSPECIFIED);
-    let probe = [NftExpr::eq(ArpOperation, NftValue::U16(1)), NftExpr::eq(ArpSaddrIp, nobody4.clone()), accept()];
-    rules.push(rule(arp().chain(probe), Some("ARP probe (RFC 5227)")));
+    // A probe for another's address would keep it from being used.
+    for set in [HOSTS[0], NETWORKS[0]] {
+        let probe = [
+            NftExpr::eq(ArpOperation, NftValue::U16(1)),
+            NftExpr::eq(ArpSaddrIp, nobody4.clone()),
+            lookup(&[IifName, EtherSaddr, ArpDaddrIp], set),
+            accept(),
+        ];
+        rules.push(rule(arp().chain(probe), Some("ARP probe (RFC 5227)")));
+    }
     let dhcp = [
         is(IPV4),
         NftExpr::eq(IpSaddr, nobody4),
         NftExpr::eq(IpDaddr, NftValue::Ipv4(Ipv4Addr::BROADCAST)),
-        NftExpr::eq(L4Proto, NftValue::U8(17)),
+        over(UDP),
         NftExpr::eq(ThSport, NftValue::U16(68)),
         NftExpr::eq(ThDport, NftValue::U16(67)),
+        first_fragment(),
         accept(),
     ];
     rules.push(rule(dhcp, Some("DHCP client without an address")));
-    // Neighbour solicitation: duplicate address detection. Multicast listener reports and done, which go with it.
-    for kind in [135_u8, 131, 132, 143] {
-        let unspecified = [
-            is(IPV6),
-            NftExpr::eq(Ip6Saddr, nobody6.clone()),
-            NftExpr::eq(L4Proto, NftValue::U8(58)),
-            NftExpr::eq(IcmpType, NftValue::U8(kind)),
-            accept(),
-        ];
-        rules.push(rule(unspecified, Some("duplicate address detection (RFC 4862)")));
+    let unspecified = |kind, more: Option<NftExpr>| {
+        let message = [NftExpr::eq(Ip6Saddr, nobody6.clone()), over(ICMPV6), NftExpr::eq(IcmpType, NftValue::U8(kind))];
+        let exprs = [is(IPV6)].into_iter().chain(message).chain(more).chain([accept()]);
+        rule(exprs, Some("duplicate address detection (RFC 4862)"))
+    };
+    // Neighbour solicitation: of another's address it would keep that from being used.
+    for set in [HOSTS[1], NETWORKS[1]] {
+        rules.push(unspecified(135, Some(lookup(&[IifName, EtherSaddr, Icmpv6Target], set))));
     }
+    // Multicast listener reports and done, which go with it.
+    rules.extend([131, 132, 143].map(|kind| unspecified(kind, None)));
     rules.push(rule([drop()], None));
+    rules
+}
+
+/// What a guest with declared addresses may not say even from them.
+fn claims() -> Vec<NftRule> {
+    use NftField::{EtherSaddr, IcmpType, Icmpv6Target, IifName};
+    let icmp = |kind| [is(IPV6), over(ICMPV6), NftExpr::eq(IcmpType, NftValue::U8(kind))].into_iter();
+    // Source port, destination port, length, checksum: eight bytes at once, which the kernel does not read from a later
+    // fragment. (Two it does, from a wrong place.)
+    let ports = NftField::Payload { header: NftHeader::Transport, offset: 0, bytes: 8 };
+    let dhcp = NftExpr::Match {
+        field: ports,
+        mask: Some(NftValue::Bytes(vec![0, 0, 0xff, 0xff, 0, 0, 0, 0])),
+        op: NftCmp::Eq,
+        value: NftValue::Bytes(vec![0, 0, 0x02, 0x22, 0, 0, 0, 0]),
+    };
+    let mut rules = vec![
+        rule(icmp(134).chain([drop()]), Some("no routers among guests")),
+        rule([is(IPV6), over(UDP), dhcp, drop()], Some("no DHCP servers among guests")),
+    ];
+    // Neighbour advertisement: what it says of an address counts, not where it comes from.
+    for set in [HOSTS[1], NETWORKS[1]] {
+        rules.push(rule(icmp(136).chain([lookup(&[IifName, EtherSaddr, Icmpv6Target], set), back()]), None));
+    }
+    rules.push(rule(icmp(136).chain([drop()]), Some("nobody speaks for another's address")));
     rules
 }
 
@@ -330,6 +375,21 @@ fn is(protocol: u16) -> NftExpr {
     NftExpr::eq(NftField::Protocol, NftValue::U16(protocol))
 }
 
+fn over(protocol: u8) -> NftExpr {
+    NftExpr::eq(NftField::L4Proto, NftValue::U8(protocol))
+}
+
+/// IPv4: not a later fragment, where ports are looked for in the middle of a datagram.
+fn first_fragment() -> NftExpr {
+    // Together with the identification before it: two bytes at this place have a name already, in ARP.
+    NftExpr::Match {
+        field: NftField::Payload { header: NftHeader::Network, offset: 4, bytes: 4 },
+        mask: Some(NftValue::Bytes(vec![0, 0, 0x1f, 0xff])),
+        op: NftCmp::Eq,
+        value: NftValue::Bytes(vec![0; 4]),
+    }
+}
+
 fn lookup(key: &[NftField], set: &str) -> NftExpr {
     NftExpr::Lookup { key: key.to_vec(), set: set.into(), inverted: false }
 }
@@ -344,6 +404,14 @@ fn accept() -> NftExpr {
 
 fn drop() -> NftExpr {
     NftExpr::Verdict(NftVerdict::Drop)
+}
+
+fn back() -> NftExpr {
+    NftExpr::Verdict(NftVerdict::Return)
+}
+
+fn jump(chain: &str) -> NftExpr {
+    NftExpr::Verdict(NftVerdict::Jump(chain.into()))
 }
 
 fn goto(chain: &str) -> NftExpr {
