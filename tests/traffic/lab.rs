@@ -103,9 +103,10 @@ impl Lab {
 
     /// Ends a guest: its vif is gone when this returns.
     pub(crate) fn stop(&mut self, domid: u8, vif: &str) {
-        self.guests.remove(&domid);
+        // The namespace would take the vif with it, too, but in its own time.
         let mut on = Netlink::open().unwrap();
         run(&mut on, Step::Link(LinkStep::Delete { link: LinkRef::named(name(vif)) }));
+        self.guests.remove(&domid);
     }
 
     pub(crate) fn station(&self, domid: u8) -> Station {

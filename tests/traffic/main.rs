@@ -8,6 +8,8 @@ mod frame;
 mod kinds;
 mod lab;
 mod matrix;
+mod order;
+mod stacks;
 mod station;
 
 use std::fmt;
