@@ -77,7 +77,15 @@ impl Pair {
         let seen = self.kernel.observe(&Scope::none().with(Part::Link(probe))).expect("an observation");
         let knows = seen.links[&probe].bridge.as_ref().is_some_and(|b| b.vlan_filtering.is_some());
         self.fake.world_mut().hidden.bridges_without_vlans = !knows;
+        // Whether a link that is up can be renamed is a matter of the kernel's age.
         let link = xennet_core::step::LinkRef::named(probe);
+        let up = LinkChange { up: Some(true), ..LinkChange::default() };
+        self.kernel.apply(&Step::Link(LinkStep::Set { link, change: up })).expect("the bridge goes up");
+        let again = IfName::try_from("probe2").expect("a name");
+        let change = LinkChange { name: Some(again), ..LinkChange::default() };
+        let renamed = self.kernel.apply(&Step::Link(LinkStep::Set { link, change }));
+        self.fake.world_mut().hidden.names_held_while_up = renamed.is_err();
+        let link = xennet_core::step::LinkRef::named(if renamed.is_ok() { again } else { probe });
         self.kernel.apply(&Step::Link(LinkStep::Delete { link })).expect("the bridge goes");
     }
 

@@ -115,6 +115,8 @@ fn on_kernel(state: &StateDir) -> Host {
 fn fake(knows_vlans: bool) -> Fake {
     let mut fake = Fake::empty();
     fake.world_mut().hidden.bridges_without_vlans = !knows_vlans;
+    // Nothing that we do needs more than Linux 6.1 gives.
+    fake.world_mut().hidden.names_held_while_up = true;
     build(&mut fake);
     fake
 }

@@ -182,9 +182,12 @@ impl Path {
         // An address change on a link that is up is refused by drivers that cannot do it live, netback among them
         // (eth_mac_addr, IFF_LIVE_ADDR_CHANGE); and a link that is up must not carry frames of its old place to its new one.
         let mac_needs_down = link.kind == LinkKind::Plain && target.mac.is_some_and(|m| Some(m) != link.mac);
-        if link.up && target.up == Some(true) && (mac_needs_down || (moves && target.master != Some(None))) {
+        let moved = target.up == Some(true) && (mac_needs_down || (moves && target.master != Some(None)));
+        // Before Linux 6.2 a link that is up keeps its name, and the kernel comes to the name of a message before its flags.
+        let renamed = target.up.is_some() && target.name.is_some_and(|n| n != at.name);
+        if link.up && (moved || renamed) {
             let change = LinkChange { up: Some(false), ..LinkChange::default() };
-            let why = Reason::fixed("it is down while it is moved");
+            let why = Reason::fixed(if moved { "it is down while it is moved" } else { "it is down while it is renamed" });
             self.push(Step::Link(LinkStep::Set { link: at, change }), &why)?;
         }
         let (_, link) = self.find(wanted, target)?;

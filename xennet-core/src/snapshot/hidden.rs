@@ -27,6 +27,8 @@ pub struct Hidden {
     /// The kernel was built without VLAN filtering of bridges (`CONFIG_BRIDGE_VLAN_FILTERING`), as some distributions do:
     /// new bridges know no VLANs.
     pub bridges_without_vlans: bool,
+    /// The kernel is older than Linux 6.2: a link that is up keeps its name.
+    pub names_held_while_up: bool,
     /// Vifs that netback has made in a fake world: one that is gone does not come back by itself.
     pub vifs_seen: BTreeSet<IfName>,
 }

@@ -347,6 +347,10 @@ fn set_master(w: &mut World<'_>, name: &IfName, master: Option<IfName>) -> Resul
 
 /// `dev_change_name`: everything that is told by name moves; policy rules keep the old one.
 fn rename(w: &mut World<'_>, old: IfName, new: IfName) -> Result<IfName, Errno> {
+    // dev_change_name before Linux 6.2, where it is the first question.
+    if w.now.hidden.names_held_while_up && w.link(&old)?.up {
+        return Err(Errno::EBUSY);
+    }
     if old == new {
         return Ok(old);
     }

@@ -378,9 +378,13 @@ impl Observer<'_> {
         Ok(())
     }
 
-    /// The VLANs of one port or bridge, or of all with 0. A kernel whose bridges know no VLANs has none to tell.
+    /// The VLANs of one port or bridge, or of all with 0. A kernel whose bridges know no VLANs has none to tell, and of a
+    /// link that is neither bridge nor port it says `EINVAL` (`br_vlan_dump_dev`), which here can mean nothing else.
     fn vlans(&mut self, index: u32) -> Result<(), Refusal> {
-        let found = or_none(self.netlink.list_vlans(index))?;
+        let found = match self.netlink.list_vlans(index) {
+            Err(refusal) if index != 0 && refusal.errno == Errno::EINVAL => Ok(Vec::new()),
+            found => or_none(found),
+        }?;
         let kernel = self.netlink.route.descriptor();
         for (index, vlans) in found {
             if let Some(name) = self.names.of(&*kernel, index) {
