@@ -4,4 +4,6 @@
 #![allow(clippy::unwrap_used, reason = "all of this is tests")]
 
 mod calls;
+mod facts;
 mod rig;
+mod stock;

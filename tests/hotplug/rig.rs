@@ -87,9 +87,13 @@ impl Rig {
 
     /// A link as netback makes it, or a device model's tap; its other end stays down.
     pub(crate) fn link(&self, which: &str) {
-        let kind = NewLink::Veth { peer: name(&format!("g{}", which.trim_start_matches("vif"))) };
+        let peer = format!("g{}", which.trim_start_matches("vif"));
+        let kind = NewLink::Veth { peer: name(&peer) };
         let change = LinkChange { mac: Some(MacAddr::BACKEND), ..LinkChange::default() };
         apply(Step::Link(LinkStep::Create { name: name(which), kind, change }));
+        // The same in every run, so that runs can be compared.
+        let sum = peer.bytes().fold(0, u8::wrapping_add);
+        set(&peer, LinkChange { mac: Some(MacAddr::new([2, 0, 1, 0, 0, sum])), ..LinkChange::default() });
     }
 
     pub(crate) fn remove(&self, which: &str) {
@@ -223,6 +227,14 @@ pub(crate) fn set(link: &str, change: LinkChange) {
 
 pub(crate) fn into(bridge: &str) -> LinkChange {
     LinkChange { master: Some(NewMaster::Bridge(LinkRef::named(name(bridge)))), ..LinkChange::default() }
+}
+
+/// A file of the tests: recorded cases and the like. Where the checkout is private there is a copy.
+pub(crate) fn tests_file(path: &str) -> String {
+    let place = std::env::var_os("XENNET_TESTS")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests"), PathBuf::from);
+    let path = place.join(path);
+    std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
 /// The whole network of the namespace.
