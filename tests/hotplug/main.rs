@@ -5,5 +5,7 @@
 
 mod calls;
 mod facts;
+mod outcomes;
 mod rig;
 mod stock;
+mod vectors;
