@@ -6,6 +6,7 @@
 mod calls;
 mod facts;
 mod outcomes;
+mod recorded;
 mod rig;
 mod stock;
 mod vectors;
