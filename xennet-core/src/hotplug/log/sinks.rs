@@ -143,13 +143,16 @@ fn list(dir: &Path, call: &CallRecord) -> io::Result<()> {
     let mut file = open(&path, OFlags::NOFOLLOW)?;
     let meta = file.metadata()?;
     if meta.len() > 0 && meta.len() + line.len() as u64 > LONG {
-        // Of two calls that see this, the second one must not rename the file that the first one has just begun. Without a
-        // lock a moment remains in which it may, and an old list is lost: nobody waits for that.
-        let unchanged = fs::symlink_metadata(&path).is_ok_and(|now| (now.dev(), now.ino()) == (meta.dev(), meta.ino()));
-        if unchanged {
+        // Who renames the file holds a lock on it, so of several calls that see this exactly one does, and nobody renames the
+        // file that has just been begun. Who does not get the lock does not wait: a few lines too many stand in the old one.
+        let unchanged =
+            || fs::symlink_metadata(&path).is_ok_and(|now| (now.dev(), now.ino()) == (meta.dev(), meta.ino()));
+        if file.try_lock().is_ok() && unchanged() {
             fs::rename(&path, dir.join(OLD_CALLS))?;
         }
-        file = open(&path, OFlags::NOFOLLOW)?;
+        if !unchanged() {
+            file = open(&path, OFlags::NOFOLLOW)?;
+        }
     }
     file.write_all(&line)
 }
@@ -451,8 +454,9 @@ mod tests {
             }
         });
         let size = |name: &str| fs::metadata(dir.join(name)).unwrap().len();
-        assert!(size(CALLS) <= LONG + 20_000 && size(OLD_CALLS) <= LONG + 20_000);
-        assert!(size(CALLS) + size(OLD_CALLS) > LONG / 2);
+        // Whoever is renaming may be kept from it by others for a while, and those write on meanwhile.
+        assert!(size(CALLS) <= LONG * 3 / 2 && size(OLD_CALLS) <= LONG * 3 / 2);
+        assert!(size(CALLS) + size(OLD_CALLS) > LONG - 10_000, "only what was older than the old list is lost");
         assert_eq!(fs::read_dir(&dir).unwrap().count(), 2);
         for name in [CALLS, OLD_CALLS] {
             let text = fs::read_to_string(dir.join(name)).unwrap();
