@@ -5,8 +5,11 @@
 
 mod calls;
 mod facts;
+mod hot_path;
+mod kill;
 mod outcomes;
 mod recorded;
 mod rig;
 mod stock;
+mod trace;
 mod vectors;

@@ -8,6 +8,7 @@ use xennet_core::backend::netlink::Netlink;
 use xennet_core::snapshot::{AddrGenMode, Link, Scope, Snapshot};
 use xennet_core::step::{BridgeChange, LinkChange, LinkRef, LinkStep, NewLink, NewMaster, Step};
 use xennet_core::xenstore::server::{Server, Settings};
+use xennet_core::xenstore::tree::Caller;
 use xennet_core::xenstore::wire::Kind;
 use xennet_core::{IfName, MacAddr, VifId};
 use xennet_tests::StateDir;
@@ -125,6 +126,16 @@ impl Rig {
             }
             tree.set(&format!("{backend}/hotplug-status"), b"").unwrap();
             tree.set(&format!("{frontend}/mtu"), b"1500").unwrap();
+        });
+    }
+
+    /// Removes a node and all below it, as when a domain has ended.
+    pub(crate) fn forget(&self, path: &str) {
+        self.store.tree(|tree| {
+            let connection = tree.connect(0);
+            let gone = tree.rm(Caller::of(connection), path);
+            tree.disconnect(connection);
+            gone.unwrap();
         });
     }
 

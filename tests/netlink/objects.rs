@@ -83,7 +83,8 @@ fn a_veth_is_made_changed_renamed_and_removed() {
 
         // Back, by the old reference: it is the number that counts, not the name. Down first: before Linux 6.2 a link that is
         // up keeps its name.
-        kernel.apply(Step::Link(LinkStep::Set { link, change: LinkChange { up: Some(false), ..LinkChange::default() } }));
+        kernel
+            .apply(Step::Link(LinkStep::Set { link, change: LinkChange { up: Some(false), ..LinkChange::default() } }));
         let back = LinkChange {
             name: Some(name("eth0")),
             alias: Some(String::new()),

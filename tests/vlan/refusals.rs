@@ -13,11 +13,8 @@ fn refused(host: &mut Host, knows: bool) {
         assert_eq!(e.kind(), ErrorKind::Unsupported, "{}", e.report());
         assert_eq!(e.object(), Some("xenbr0"), "{}", e.report());
         assert!(e.state().unwrap().starts_with("unchanged"), "{}", e.report());
-        let way = if knows {
-            "ip link set xenbr0 type bridge vlan_filtering 1"
-        } else {
-            "CONFIG_BRIDGE_VLAN_FILTERING"
-        };
+        let way =
+            if knows { "ip link set xenbr0 type bridge vlan_filtering 1" } else { "CONFIG_BRIDGE_VLAN_FILTERING" };
         assert!(e.hint().unwrap().contains(way), "{}", e.report());
     };
     for vlan in ["10", "10p/20", "10p/100-104", "10p/100+10x4u/20"] {

@@ -140,9 +140,10 @@ fn the_guard_reads_frames_with_tags() {
         reaches(&one, "10.0.20.3");
         reaches(&three, "10.0.20.1");
         // Other addresses of its own choice, untagged and tagged.
-        for (link, mine, bad, target) in
-            [("eth0", "10.0.10.1/24", "10.0.10.66/24", "10.0.10.2"), ("eth0.20", "10.0.20.1/24", "10.0.20.66/24", "10.0.20.3")]
-        {
+        for (link, mine, bad, target) in [
+            ("eth0", "10.0.10.1/24", "10.0.10.66/24", "10.0.10.2"),
+            ("eth0.20", "10.0.20.1/24", "10.0.20.66/24", "10.0.20.3"),
+        ] {
             ip(&one, &format!("addr del {mine} dev {link}"));
             ip(&one, &format!("addr add {bad} dev {link}"));
             is_kept_from(&one, target);

@@ -187,7 +187,8 @@ impl Path {
         let renamed = target.up.is_some() && target.name.is_some_and(|n| n != at.name);
         if link.up && (moved || renamed) {
             let change = LinkChange { up: Some(false), ..LinkChange::default() };
-            let why = Reason::fixed(if moved { "it is down while it is moved" } else { "it is down while it is renamed" });
+            let why =
+                Reason::fixed(if moved { "it is down while it is moved" } else { "it is down while it is renamed" });
             self.push(Step::Link(LinkStep::Set { link: at, change }), &why)?;
         }
         let (_, link) = self.find(wanted, target)?;

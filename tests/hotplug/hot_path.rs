@@ -1,0 +1,59 @@
+//! What a call must not do: start another program, or list what grows with the host.
+
+use xennet_tests::in_netns;
+
+use crate::rig::{Rig, guarded};
+use crate::trace::{self, Syscall};
+
+const VIF: &str = "vif5.0";
+
+fn count(calls: &[Syscall], names: &[&str]) -> usize {
+    calls.iter().filter(|c| names.contains(&c.name.as_str())).count()
+}
+
+/// One call under strace, checked for what no call may do.
+fn watched(rig: &Rig, vif: &str, verb: &str) -> Vec<Syscall> {
+    let (calls, status) = trace::syscalls(rig, &rig.command(vif, verb), &["-v", "-s", "4096"]);
+    assert!(status.success(), "{verb}: {status}");
+    assert_eq!(count(&calls, &["execve", "execveat"]), 1, "{verb} starts no other program");
+    // Addresses of one link, and the rules of the guard's own table, of which there are always the same.
+    let constant = ["RTM_GETADDR", "NFT_MSG_GETCHAIN", "NFT_MSG_GETRULE", "NFT_MSG_GETSET,", "NFT_MSG_GETTABLE"];
+    for call in calls.iter().filter(|c| c.line.contains("NLM_F_DUMP") && c.name.starts_with("send")) {
+        assert!(constant.iter().any(|what| call.line.contains(what)), "{verb} lists: {}", call.line);
+    }
+    assert!(calls.iter().any(|c| c.line.contains("RTM_GETLINK")), "{verb}: strace must have understood netlink");
+    calls
+}
+
+const FORKS: [&str; 4] = ["fork", "vfork", "clone", "clone3"];
+
+#[test]
+fn no_program_and_no_listing() {
+    in_netns("hot_path::no_program_and_no_listing", || {
+        if !trace::is_there() {
+            return;
+        }
+        let rig = Rig::new();
+        let plain = [("bridge", "xenbr0"), ("mac", "00:16:3e:01:02:03")];
+        let all = [plain[0], plain[1], ("ip", "192.0.2.6 2001:db8::6"), ("vifname", "web0"), ("mtu", "1400")];
+        // The first vif with ip= makes the guard's table, which happens once in the life of a host.
+        rig.vif("vif4.0", &all[..3]);
+        rig.ok("vif4.0", "online");
+        for (vif, nodes, slow) in [("vif5.0", &plain[..], false), ("vif6.0", &all[..], true)] {
+            rig.vif(vif, nodes);
+            for round in ["first", "second"] {
+                let online = watched(&rig, vif, "online");
+                assert_eq!(count(&online, &FORKS), 0, "online has no child");
+                println!("online {vif} ({round}): {}", trace::counts(&online));
+            }
+            let offline = watched(&rig, vif, "offline");
+            // The copy that closes the netfilter socket.
+            assert_eq!(count(&offline, &FORKS), usize::from(slow), "offline has one child where the guard was told");
+            println!("offline {vif}: {}", trace::counts(&offline));
+            let gone = watched(&rig, vif, "offline");
+            assert_eq!(count(&gone, &FORKS), 0, "nothing was removed");
+        }
+        assert_eq!(guarded().len(), 5, "those of the first vif");
+        assert_eq!(rig.status(VIF).as_deref(), Some("connected"));
+    });
+}
