@@ -28,6 +28,15 @@ pub fn main() -> ExitCode {
     if let Some((script, arguments)) = hotplug::asked_for(&arguments) {
         hotplug::main(script, arguments, hotplug::Elsewhere::default());
     }
+    if let [_, option] = &arguments[..]
+        && (option == "--version" || option == "-V")
+    {
+        // What scripts ask first, and often: it needs no definition of a command line.
+        let mut output = Output::new(false);
+        let text = concat!("xennet ", env!("CARGO_PKG_VERSION"));
+        let result = output.line(text).and_then(|()| output.finish());
+        return end(result, &mut output);
+    }
     let cli = match cli::read() {
         Ok(cli) => cli,
         Err(e) if e.use_stderr() => {

@@ -15,7 +15,7 @@ use crate::backend::{Backend, BackendError, Capabilities};
 use crate::error::{Errno, Error, ErrorKind};
 use crate::model::Intent;
 use crate::plan::{self, Goal, Plan};
-use crate::snapshot::{Change, Snapshot, SysctlKey};
+use crate::snapshot::{Change, Part, Scope, Snapshot, SysctlKey};
 use crate::step::{LinkStep, NftOp, Step};
 
 pub use journal::{Entry, Journal, MemoryJournal, Subject};
@@ -263,9 +263,26 @@ fn can_do(plan: &Plan, on: &dyn Backend) -> Result<(), ApplyError> {
 /// # Errors
 /// As [`Backend::observe`].
 pub fn observe_for(intent: &Intent, on: &mut dyn Backend) -> Result<Snapshot, BackendError> {
+    observe(intent, on, Frames::Look)
+}
+
+/// Whether the frames of nft tables are looked at. Where elements are found in their sets again, the table is still the one
+/// that was looked at before, and reading all its rules a second time would tell nothing more.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Frames {
+    Look,
+    Leave,
+}
+
+fn observe(intent: &Intent, on: &mut dyn Backend, frames: Frames) -> Result<Snapshot, BackendError> {
     let mut seen = Snapshot::default();
     while let Some(scope) = plan::scope(intent, &seen) {
-        seen.merge(on.observe(&scope)?);
+        let left = |part: &Part| frames == Frames::Leave && matches!(part, Part::NftFrame(_));
+        let narrow: Scope = scope.parts().filter(|part| !left(part)).cloned().collect();
+        if narrow == Scope::none() {
+            break;
+        }
+        seen.merge(on.observe(&narrow)?);
     }
     Ok(seen)
 }
@@ -284,7 +301,7 @@ pub(crate) fn verify(goal: &Goal, on: &mut dyn Backend) -> Result<Snapshot, Unve
     let (now, again) = match goal {
         Goal::Intent(intent) => {
             let intent = intent.clone().fulfilled();
-            let now = observe_for(&intent, on).map_err(unread)?;
+            let now = observe(&intent, on, Frames::Leave).map_err(unread)?;
             let again = plan::plan(&intent, &now);
             (now, again)
         }

@@ -25,7 +25,7 @@ use crate::plan::Plan;
 const DONE: &[u8] = b"ok\n";
 const UNDONE: &[u8] = b"back\n";
 /// A longer file is written anew, with its record alone.
-const LONG: u64 = 64 * 1024;
+const LONG: u64 = 16 * 1024;
 
 /// A state directory.
 #[derive(Clone, Debug, PartialEq, Eq)]

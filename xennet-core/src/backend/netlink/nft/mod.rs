@@ -44,6 +44,9 @@ pub(crate) struct Nft {
     socket: Socket,
     /// The kernel has answered a question about tables: it has nftables, and lets us.
     answered: bool,
+    /// What sets were like when they were last looked at, without their elements. A hint only: what it leads to is believed
+    /// where the kernel's answer fits, and looked up anew where it does not.
+    sets: BTreeMap<(NftTableId, String), NftSet>,
 }
 
 impl Nft {
@@ -52,7 +55,9 @@ impl Nft {
     /// # Errors
     /// The system's refusal; `EPROTONOSUPPORT` where the kernel has no netfilter over netlink.
     pub(crate) fn open() -> Result<Self, BackendError> {
-        Socket::open(Protocol::Netfilter).map(|socket| Nft { socket, answered: false }).map_err(|e| e.about("nftables"))
+        Socket::open(Protocol::Netfilter)
+            .map(|socket| Nft { socket, answered: false, sets: BTreeMap::new() })
+            .map_err(|e| e.about("nftables"))
     }
 
     /// Whether the kernel has said over this socket what tables there are.
@@ -84,7 +89,11 @@ impl Nft {
     /// # Errors
     /// As [`observe`](Self::observe).
     pub(crate) fn observe_frame(&mut self, id: &NftTableId) -> Result<Option<NftTable>, BackendError> {
-        self.read(id, Elements::Leave).map_err(|refusal| refusal.about(format!("nft table {id}")))
+        let frame = self.read(id, Elements::Leave).map_err(|refusal| refusal.about(format!("nft table {id}")))?;
+        for (name, set) in frame.iter().flat_map(|table| &table.sets) {
+            self.sets.insert((id.clone(), name.clone()), set.clone());
+        }
+        Ok(frame)
     }
 
     /// A set with one of its elements, or without any if that one is not there; `None` if there is no such set or table.
@@ -99,26 +108,38 @@ impl Nft {
         known: Option<&NftSet>,
     ) -> Result<Option<NftSet>, BackendError> {
         let about = |refusal: Refusal| refusal.about(format!("nft set {id} {name}"));
+        if let Some(def) = self.sets.get(&(id.clone(), name.to_owned())).cloned()
+            && let Ok(Some(element)) = self.element(id, name, key, &def)
+        {
+            return Ok(Some(NftSet { elements: [element].into(), ..def }));
+        }
         let def = match known {
             Some(set) => Some(set.frame()),
             None => self.set(id, name).map_err(about)?,
         };
         let Some(def) = def else { return Ok(None) };
+        let elements = self.element(id, name, key, &def).map_err(about)?.into_iter().collect();
+        Ok(Some(NftSet { elements, ..def }))
+    }
+
+    /// One element of a set that is like this; `None` if it is not there.
+    fn element(
+        &mut self,
+        id: &NftTableId,
+        name: &str,
+        key: &NftKey,
+        def: &NftSet,
+    ) -> Result<Option<(NftKey, NftElement)>, Refusal> {
         let mut ask = question(message::GET_ELEMENT, id.family.number(), |w| {
             w.text(1, &id.name);
             w.text(2, name);
             w.nest(3, |w| encode::write_key(w, key, None));
         });
-        let found = self.socket.get(&mut ask, |m| decode::keyed(&def, decode::elements(m, &def)));
-        match found {
+        match self.socket.get(&mut ask, |m| decode::keyed(def, decode::elements(m, def))) {
             // The kernel finds the element that holds the key; asked for is the one that is the key.
-            Ok(mut elements) => {
-                let key = key.typed(&def.key);
-                let element = elements.remove(&key);
-                Ok(Some(NftSet { elements: element.map(|e| (key, e)).into_iter().collect(), ..def }))
-            }
-            Err(refusal) if refusal.errno == Errno::ENOENT => Ok(Some(def)),
-            Err(refusal) => Err(about(refusal)),
+            Ok(mut elements) => Ok(elements.remove_entry(&key.typed(&def.key))),
+            Err(refusal) if refusal.errno == Errno::ENOENT => Ok(None),
+            Err(refusal) => Err(refusal),
         }
     }
 
@@ -219,7 +240,11 @@ impl Nft {
             w.text(2, name);
         });
         match self.socket.get(&mut ask, decode::set) {
-            Ok(set) => Ok(set.map(|(_, set)| set)),
+            Ok(set) => {
+                let set = set.map(|(_, set)| set);
+                self.sets.extend(set.iter().map(|set| ((id.clone(), name.to_owned()), set.clone())));
+                Ok(set)
+            }
             Err(refusal) if refusal.errno == Errno::ENOENT => Ok(None),
             Err(refusal) => Err(refusal),
         }
