@@ -63,9 +63,9 @@ fn a_port_is_in_the_vlans_of_its_line_and_no_others() {
         let _guest = guest(1, &[]);
         let state = StateDir::new();
         let mut host = with_state(Host::with_backend(Box::new(Watched(Netlink::open().unwrap()))), &state);
-        let before = look();
         let vif = Subject::Vif(VifId::new(domid(1), DevId::FIRST));
         for value in VALUES {
+            let before = look();
             let line = spec(&format!("bridge=xenbr0,vlan={value}"));
             assert!(host.attach(domid(1), &line).unwrap().steps > 0, "{value}");
             assert_eq!(vlans_of("vif1.0"), vlans(value), "{value}");

@@ -263,9 +263,14 @@ impl Path {
         let Some((name, found)) = self.world.links.get_key_value(link) else { return Ok(()) };
         let port = LinkRef { name: *name, index: Some(found.index) };
         let have = self.world.port_vlans.get(link).cloned().unwrap_or_default();
-        let (add, del) = difference(wish, have, |v| *v);
+        let (mut add, del) = difference(wish, have, |v| *v);
         let replaced: BTreeSet<_> = add.iter().map(|v| v.vid).collect();
+        // The new PVID first: it takes the mark from the old one, so that the port is never without.
+        add.sort_by_key(|v| !v.pvid);
         for vlan in add {
+            if self.world.port_vlans.get(link).is_some_and(|now| now.contains(&vlan)) {
+                continue;
+            }
             self.push(Step::Port(PortStep::VlanAdd { port, vlan }), &wish.why)?;
         }
         for vlan in del.into_iter().filter(|v| !replaced.contains(&v.vid)) {

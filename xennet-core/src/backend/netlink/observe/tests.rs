@@ -19,6 +19,7 @@ const RULE: &str = include_str!("captured/rule.hex");
 const PROXY: &str = include_str!("captured/proxy.hex");
 const NEIGHBOUR: &str = include_str!("captured/neighbour.hex");
 const FDB: &str = include_str!("captured/fdb.hex");
+const VLANS: &str = include_str!("captured/vlans.hex");
 
 fn bytes(hex: &str) -> Vec<u8> {
     let digits: Vec<char> = hex.chars().filter(|c| !c.is_whitespace()).collect();
@@ -198,7 +199,18 @@ fn neighbours_and_forwarding_entries() {
     assert_eq!(neighbour::read_fdb(&own, names), None, "what the link itself listens to");
 }
 
-/// Made by hand after `struct br_vlan_msg` and `br_vlan_fill_vids`: no kernel with VLANs was at hand.
+#[test]
+fn vlans() {
+    let (index, vlans) = neighbour::read_vlans(&bytes(VLANS)).unwrap();
+    let shown: Vec<String> = vlans.iter().map(ToString::to_string).collect();
+    assert_eq!(index, 4);
+    assert_eq!(
+        shown,
+        ["vid 10 pvid untagged", "vid 20 untagged", "vid 30", "vid 100", "vid 101", "vid 102", "vid 103", "vid 104"]
+    );
+}
+
+/// Made by hand after `struct br_vlan_msg` and `br_vlan_fill_vids`, with options that are for the whole bridge.
 #[test]
 fn vlans_with_a_range() {
     let attribute = |kind: u16, value: &[u8]| {
@@ -261,7 +273,7 @@ fn another_reader_agrees() {
 #[test]
 fn changed_bytes_are_survived() {
     let seeds: Vec<Vec<u8>> =
-        [PORT, BRIDGE, ADDRESS4, ADDRESS6, ROUTE4, ROUTE6, RULE, PROXY, NEIGHBOUR, FDB].map(bytes).into();
+        [PORT, BRIDGE, ADDRESS4, ADDRESS6, ROUTE4, ROUTE6, RULE, PROXY, NEIGHBOUR, FDB, VLANS].map(bytes).into();
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
     let mut next = move || {
         state ^= state << 13;
