@@ -19,7 +19,7 @@ use crate::error::{Errno, Error, ErrorKind};
 use crate::exec::{Applied, Subject};
 use crate::host::{Host, MacBinding};
 use crate::model::{IfName, TypeIf, VifSpec};
-use crate::xenstore::{Store, StoreError};
+use crate::xenstore::{Store, StoreError, StoreErrorKind};
 
 /// What a call works with. The two are opened when they are needed, and not before.
 pub struct World<'a> {
@@ -378,7 +378,13 @@ impl<'a> Work<'a> {
     fn tell_failure(&mut self, path: &str, e: &Error) {
         let (error, status) = (format!("{path}/hotplug-error"), format!("{path}/hotplug-status"));
         let reason = reason(e);
-        let told = self.store().and_then(|store| store.write_all(&[(&error, reason.as_bytes()), (&status, b"error")]));
+        let pairs: [(&str, &[u8]); 2] = [(&error, reason.as_bytes()), (&status, b"error")];
+        let mut told = self.store().and_then(|store| store.write_all(&pairs));
+        if told.as_ref().is_err_and(|e| e.kind() == StoreErrorKind::Unusable) {
+            // What failed may have been the connection: xenstored was started anew, perhaps.
+            self.store = None;
+            told = self.store().and_then(|store| store.write_all(&pairs));
+        }
         if let Err(e) = told {
             self.note(format!("the reason could not be written to xenstore: {e}"));
         }
