@@ -423,7 +423,8 @@ impl Loop {
                 self.clients.clear();
                 continue;
             }
-            if callers {
+            // The fault may have been set since it was waited for callers.
+            if callers && !state.judge.faults.contains(&Fault::NoAccept) {
                 self.accept(&mut state);
             }
             let now = Instant::now();
