@@ -111,6 +111,8 @@ struct Work<'a> {
     record: CallRecord,
     connects: bool,
     closes_slowly: bool,
+    /// The time that the hooks took, which have a deadline of their own.
+    hooked: Duration,
 }
 
 impl<'a> Work<'a> {
@@ -125,12 +127,13 @@ impl<'a> Work<'a> {
             record,
             connects: false,
             closes_slowly: false,
+            hooked: Duration::ZERO,
         }
     }
 
     /// What is left of the time for everything but hooks.
     fn left(&self) -> Duration {
-        self.settings.deadline.saturating_sub(self.start.elapsed())
+        self.settings.deadline.saturating_add(self.hooked).saturating_sub(self.start.elapsed())
     }
 
     /// Notes how long something took.
@@ -145,11 +148,13 @@ impl<'a> Work<'a> {
     }
 
     fn store(&mut self) -> Result<&mut dyn Store, StoreError> {
-        let left = self.left();
-        let store = match self.store.take() {
+        // What is said last must be said, however late: it is short.
+        let patience = self.left().max(LAST_WORD);
+        let mut store = match self.store.take() {
             Some(store) => store,
-            None => (self.world.store)(left)?,
+            None => (self.world.store)(patience)?,
         };
+        store.set_deadline(patience);
         Ok(&mut **self.store.insert(store))
     }
 
@@ -326,7 +331,9 @@ impl<'a> Work<'a> {
         ];
         hooks.environment = &environment;
         let mut ran: Vec<Ran> = Vec::new();
+        let begin = Instant::now();
         let result = hooks.run(&mut ran);
+        self.hooked = self.hooked.saturating_add(begin.elapsed());
         for Ran { name, took, output, .. } in &ran {
             let took = milliseconds(microseconds(*took));
             self.note(format!("the hook {} took {took}", printable(name)));
@@ -380,8 +387,10 @@ impl<'a> Work<'a> {
         let reason = reason(e);
         let pairs: [(&str, &[u8]); 2] = [(&error, reason.as_bytes()), (&status, b"error")];
         let mut told = self.store().and_then(|store| store.write_all(&pairs));
-        if told.as_ref().is_err_and(|e| e.kind() == StoreErrorKind::Unusable) {
-            // What failed may have been the connection: xenstored was started anew, perhaps.
+        if told.as_ref().is_err_and(|e| !matches!(e.kind(), StoreErrorKind::Refused | StoreErrorKind::NoServer))
+            && !self.left().is_zero()
+        {
+            // One conversation that broke off says nothing about the next one.
             self.store = None;
             told = self.store().and_then(|store| store.write_all(&pairs));
         }
@@ -410,6 +419,9 @@ impl<'a> Work<'a> {
 
 /// Of what a hook prints, the last lines that are kept in the log.
 const HOOK_LINES: usize = 20;
+
+/// How long an answer of xenstore is waited for where the call's own time is over.
+const LAST_WORD: Duration = Duration::from_secs(1);
 
 fn microseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)

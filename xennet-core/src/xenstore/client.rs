@@ -579,6 +579,10 @@ macro_rules! store {
                 let $me = self;
                 $client.permit_in($number, path, list)
             }
+            fn set_deadline(&mut self, deadline: Duration) {
+                let $me = self;
+                $client.deadline = deadline;
+            }
         }
     };
 }

@@ -51,6 +51,7 @@ pub use memory::MemoryStore;
 pub use tree::Event;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::snapshot::StorePermission;
 
@@ -112,6 +113,9 @@ pub trait Store {
     /// # Errors
     /// A [`StoreError`]; `ENOENT`: no such node; `EINVAL`: an empty list.
     fn set_permissions(&mut self, path: &str, list: &[StorePermission]) -> Result<(), StoreError>;
+
+    /// Sets how long each of the next operations may take, where they can take long.
+    fn set_deadline(&mut self, _deadline: Duration) {}
 }
 
 /// A store that several hold: each request takes the lock for itself.
@@ -150,6 +154,10 @@ impl<S: Store> Store for Arc<Mutex<S>> {
 
     fn set_permissions(&mut self, path: &str, list: &[StorePermission]) -> Result<(), StoreError> {
         held(self).set_permissions(path, list)
+    }
+
+    fn set_deadline(&mut self, deadline: Duration) {
+        held(self).set_deadline(deadline);
     }
 }
 
