@@ -380,6 +380,15 @@ fn kind_of(cause: &BackendError) -> ErrorKind {
     }
 }
 
+/// The error of a single step outside of any plan: what was tried, and the kernel's refusal.
+pub(crate) fn refused(cause: &BackendError, what: &str, step: &Step) -> Error {
+    let recovery = Recovery::Incomplete { left: Vec::new(), errors: Vec::new() };
+    let cause = Box::new(cause.clone());
+    ApplyError::Failed { step: 0, of: 1, what: step.to_string(), cause, recovery }
+        .into_error(what)
+        .with_state("the link is detached")
+}
+
 /// Whether the kernel has no nftables for bridges.
 fn lacks_nftables(cause: &BackendError) -> bool {
     let words = [Errno::EOPNOTSUPP, Errno::EAFNOSUPPORT, Errno::EPROTONOSUPPORT];

@@ -87,6 +87,16 @@ impl StateDir {
         Ok(self.read(subject)?.record)
     }
 
+    /// The last operation on a subject, closed or not. Takes no lock.
+    pub(crate) fn known(&self, subject: Subject) -> Result<Option<Entry>, Error> {
+        let Written { record, open, .. } = self.read(subject)?;
+        Ok(match open {
+            // Which of the steps were taken is not known. A detach that was not finished leaves what the record says.
+            Some(open) if open.owned_link().is_some() => Some(open),
+            _ => record,
+        })
+    }
+
     fn read(&self, subject: Subject) -> Result<Written, Error> {
         let path = self.file(subject);
         match fs::read(&path) {

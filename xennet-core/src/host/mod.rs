@@ -19,8 +19,8 @@ use crate::model::{
     VifSpec, VifType,
 };
 use crate::plan::{self, Goal, Plan};
-use crate::snapshot::{LinkKind, NftTableId, Part, Scope, Snapshot};
-use crate::step::{NftOp, Step};
+use crate::snapshot::{LinkKind, NftKey, NftTableId, NftValue, Part, Scope, Snapshot};
+use crate::step::{NftOp, NftTransaction, Step};
 
 pub use show::{Shown, ShownBridge, ShownVif};
 pub use undo::Recovered;
@@ -44,6 +44,9 @@ pub struct Host {
     records: Records,
     deadline: Duration,
     binding: MacBinding,
+    /// Whether a lock is kept behind an operation, and the one that is.
+    keeps: bool,
+    kept: Option<(Subject, Session)>,
 }
 
 /// Whether a guest is bound to its MAC where its vif line declares no addresses.
@@ -102,6 +105,8 @@ impl Host {
             records: Records::Memory(Vec::new()),
             deadline: Host::LOCK_DEADLINE,
             binding: MacBinding::default(),
+            keeps: false,
+            kept: None,
         }
     }
 
@@ -124,6 +129,20 @@ impl Host {
     pub fn with_mac_binding(mut self, binding: MacBinding) -> Host {
         self.binding = binding;
         self
+    }
+
+    /// Keeps the lock of a vif or bridge behind an operation on it, until [`release`](Self::release) or an operation on another
+    /// one: what belongs to the operation is then done before anybody else's next one. Without this the lock goes with the
+    /// operation.
+    #[must_use]
+    pub fn with_locks_kept(mut self) -> Host {
+        self.keeps = true;
+        self
+    }
+
+    /// Gives back a lock that is kept.
+    pub fn release(&mut self) {
+        self.kept = None;
     }
 
     /// The backend, for looking around.
@@ -170,6 +189,19 @@ impl Host {
     fn attach_link(&mut self, id: VifId, type_if: TypeIf, vif: &VifSpec) -> Result<Applied, Error> {
         let subject = Subject::of(id, type_if);
         let mut session = self.begin(subject)?;
+        let result = self.attach_held(&mut session, id, type_if, vif);
+        self.keep(session, subject);
+        result
+    }
+
+    fn attach_held(
+        &mut self,
+        session: &mut Session,
+        id: VifId,
+        type_if: TypeIf,
+        vif: &VifSpec,
+    ) -> Result<Applied, Error> {
+        let subject = Subject::of(id, type_if);
         let mut tries = FRAME_TRIES;
         loop {
             let (intent, notes) = self.attach_intent(id, type_if, vif, session.record())?;
@@ -185,7 +217,7 @@ impl Host {
                 return Ok(Applied::nothing(plan));
             }
             let makes_guard = plan.steps().first().is_some_and(|p| makes_guard(&p.step));
-            match self.carry_out(&mut session, subject, plan, Some(vif.to_string()), &what) {
+            match self.carry_out(session, subject, plan, Some(vif.to_string()), &what) {
                 // Another call has made the guard's table in the meantime: then only the vif's own part is missing.
                 Err(e) if makes_guard && tries > 0 && e.errno() == Some(Errno::EEXIST) => tries -= 1,
                 result => return result,
@@ -223,8 +255,8 @@ impl Host {
 
     fn detach_link(&mut self, id: VifId, type_if: TypeIf) -> Result<Applied, Error> {
         let subject = Subject::of(id, type_if);
-        let mut session = self.begin(subject)?;
-        match self.detach_held(&mut session, id, type_if) {
+        let mut session = self.begin_detach(subject)?;
+        let result = match self.detach_held(&mut session, id, type_if) {
             // Netback has taken it away meanwhile. What else there was of it goes all the same.
             Err(e) if e.kind() == ErrorKind::LinkNotFound => {
                 if let Session::Held(held) = &mut session {
@@ -233,14 +265,67 @@ impl Host {
                 self.detach_held(&mut session, id, type_if)
             }
             result => result,
-        }
-        .and_then(|(applied, gone)| {
-            if gone {
+        };
+        match result {
+            Ok((applied, true)) => {
                 // What is remembered of it has no use any more.
                 self.forget(session, subject)?;
+                Ok(applied)
             }
-            Ok(applied)
-        })
+            result => {
+                self.keep(session, subject);
+                Ok(result?.0)
+            }
+        }
+    }
+
+    /// Detaches a vif, or its emulated twin, where nothing can be written down: the state directory is full, or cannot be used
+    /// at all. When a domain ends its vif has to go all the same.
+    ///
+    /// What is remembered of the vif is used as far as it can be read. If it cannot, only the link under the name that it was
+    /// made with is looked for, which can be no other vif's.
+    ///
+    /// # Errors
+    /// As [`detach`](Self::detach), without those of the state directory.
+    pub fn detach_unwritten(&mut self, domid: DomId, devid: DevId, type_if: TypeIf) -> Result<Applied, Error> {
+        let id = VifId::new(domid, devid);
+        let subject = Subject::of(id, type_if);
+        self.release();
+        let known = self.records.known(subject);
+        let mut session = Session::Memory(known.as_ref().ok().cloned().flatten().map(Box::new));
+        let mut applied = match self.detach_held(&mut session, id, type_if) {
+            // Gone meanwhile.
+            Err(e) if e.kind() == ErrorKind::LinkNotFound => self.detach_held(&mut session, id, type_if)?.0,
+            result => result?.0,
+        };
+        if known.is_err() {
+            let made = id.link_name(type_if).map_err(unchanged)?;
+            applied.notes.push(format!("what is remembered of {subject} cannot be read: only {made} was looked for"));
+            self.forget_guarded(&made, &mut applied)?;
+        }
+        Ok(applied)
+    }
+
+    /// Takes away what the guard has of a link, whatever it is. A listing.
+    fn forget_guarded(&mut self, link: &IfName, applied: &mut Applied) -> Result<(), Error> {
+        let guard = NftTableId::guard();
+        let seen = self.look(&Scope::none().with(Part::Nft(guard.clone())))?;
+        let of_link = |key: &NftKey| key.first.first() == Some(&NftValue::Name(*link));
+        let sets = seen.nft.get(&guard).into_iter().flat_map(|table| &table.sets);
+        let found = sets.map(|(set, s)| (set.clone(), s.elements.keys().filter(|k| of_link(k)).cloned().collect()));
+        let ops = found.filter(|(_, keys): &(String, Vec<NftKey>)| !keys.is_empty());
+        let ops: Vec<NftOp> = ops.map(|(set, keys)| NftOp::DelElements { set, keys }).collect();
+        if ops.is_empty() {
+            return Ok(());
+        }
+        let step = Step::Nft(NftTransaction::new(guard, ops));
+        self.backend
+            .apply(&step)
+            .map_err(|e| exec::refused(&e, &format!("cannot take {link} out of the guard"), &step))?;
+        applied.steps += 1;
+        applied.done.push(step.to_string());
+        applied.closes_slowly = true;
+        Ok(())
     }
 
     /// Detaches; and whether there was no link.
@@ -303,14 +388,48 @@ impl Host {
 
     /// Takes the subject's lock, and closes what a crash left open.
     fn begin(&mut self, subject: Subject) -> Result<Session, Error> {
-        match &self.records {
-            Records::Dir(dir) => {
-                let mut held = dir.hold(subject, self.deadline)?;
-                self.recover_held(&mut held, subject)?;
-                Ok(Session::Held(Box::new(held)))
-            }
-            Records::Memory(_) => Ok(Session::Memory(self.records.record(subject)?.map(Box::new))),
+        let mut session = self.hold(subject)?;
+        if let Session::Held(held) = &mut session {
+            self.recover_held(held, subject)?;
         }
+        Ok(session)
+    }
+
+    /// As [`begin`](Self::begin), to take something away. Where the way back is barred (the bridge that the vif was on is no
+    /// more), the way on is not: what shall be attached to nothing needs no earlier state.
+    fn begin_detach(&mut self, subject: Subject) -> Result<Session, Error> {
+        let mut session = self.hold(subject)?;
+        if let Session::Held(held) = &mut session
+            && let Err(e) = self.recover_held(held, subject)
+        {
+            if e.kind() != ErrorKind::Interrupted {
+                return Err(e);
+            }
+            // The one of the two that knows the present name and what the guard may have.
+            match held.interrupted().map(|entry| &entry.goal) {
+                Some(Goal::Intent(Intent::Attach(_))) => held.journal(None).commit()?,
+                _ => held.journal(None).abandon()?,
+            }
+        }
+        Ok(session)
+    }
+
+    /// Takes the subject's lock, if it is not kept.
+    fn hold(&mut self, subject: Subject) -> Result<Session, Error> {
+        match self.kept.take() {
+            Some((kept, session)) if kept == subject => return Ok(session),
+            // One lock at a time: two that are waited for in two orders would be waited for until the deadline.
+            other => drop(other),
+        }
+        Ok(match &self.records {
+            Records::Dir(dir) => Session::Held(Box::new(dir.hold(subject, self.deadline)?)),
+            Records::Memory(_) => Session::Memory(self.records.record(subject)?.map(Box::new)),
+        })
+    }
+
+    /// Keeps the lock, if it is to be kept.
+    fn keep(&mut self, session: Session, subject: Subject) {
+        self.kept = self.keeps.then_some((subject, session));
     }
 
     fn look(&mut self, scope: &Scope) -> Result<Snapshot, Error> {

@@ -20,6 +20,14 @@ impl Records {
         }
     }
 
+    /// What a subject is known by, whether the operation was closed or not.
+    pub(super) fn known(&self, subject: Subject) -> Result<Option<Entry>, Error> {
+        match self {
+            Records::Dir(dir) => dir.known(subject),
+            Records::Memory(_) => self.record(subject),
+        }
+    }
+
     pub(super) fn all(&self) -> Result<BTreeMap<Subject, Entry>, Error> {
         match self {
             Records::Dir(dir) => dir.records(),

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::records::Session;
 use super::{Host, Records};
 use crate::error::{Error, ErrorKind};
 use crate::exec::{self, Applied, Entry, Held, Journal, Subject, go_back, verify};
@@ -55,6 +56,12 @@ impl Host {
     /// [`ErrorKind::NothingToUndo`] if nothing is recorded for it; else as [`attach`](Self::attach).
     pub fn undo(&mut self, subject: Subject) -> Result<Applied, Error> {
         let mut session = self.begin(subject)?;
+        let result = self.undo_held(&mut session, subject);
+        self.keep(session, subject);
+        result
+    }
+
+    fn undo_held(&mut self, session: &mut Session, subject: Subject) -> Result<Applied, Error> {
         let nothing = || {
             Error::new(ErrorKind::NothingToUndo, format!("{subject}: nothing is recorded that could be undone"))
                 .with_object(subject.to_string())
@@ -111,7 +118,7 @@ impl Host {
             // It is attached or renamed by our doing, and how it was before that is not known any more.
             return Err(nothing());
         }
-        self.carry_out(&mut session, subject, plan, None, &format!("cannot undo the last operation on {subject}"))
+        self.carry_out(session, subject, plan, None, &format!("cannot undo the last operation on {subject}"))
     }
 
     /// Puts back what was there before the last operation of all.

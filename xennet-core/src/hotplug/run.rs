@@ -160,7 +160,7 @@ impl<'a> Work<'a> {
 
     fn host(&mut self) -> Result<Host, Error> {
         let binding = if self.settings.bind_mac { MacBinding::Always } else { MacBinding::WhereDeclared };
-        Ok((self.world.host)()?.with_lock_deadline(self.left()).with_mac_binding(binding))
+        Ok((self.world.host)()?.with_locks_kept().with_lock_deadline(self.left()).with_mac_binding(binding))
     }
 
     /// The nodes of the vif's directory.
@@ -215,6 +215,8 @@ impl<'a> Work<'a> {
             // Whoever makes the link may be slower than its word in xenstore.
             (ErrorKind::LinkNotFound, _) if e.object() == Some(link.as_str()) => {
                 let left = self.left();
+                // Nobody shall have to wait for one that may never come.
+                host.release();
                 let came = !left.is_zero() && host.await_link(&link, left)?;
                 self.lap("wait");
                 if came {
@@ -277,9 +279,18 @@ impl<'a> Work<'a> {
 
     fn disconnect(&mut self, call: &Call) -> Result<(), Error> {
         let mut host = self.host()?;
-        let detached = match call.verb.type_if() {
-            TypeIf::Vif => host.detach(call.id.domid, call.id.devid),
-            TypeIf::Tap => host.detach_tap(call.id.domid, call.id.devid),
+        let (domid, devid, type_if) = (call.id.domid, call.id.devid, call.verb.type_if());
+        let detached = match type_if {
+            TypeIf::Vif => host.detach(domid, devid),
+            TypeIf::Tap => host.detach_tap(domid, devid),
+        };
+        let detached = match detached {
+            // A domain that ends takes its vif along, whatever can be remembered of it.
+            Err(e) if matches!(e.kind(), ErrorKind::StateFull | ErrorKind::StateUnusable) => {
+                self.note(format!("this could not be written down: {e}"));
+                host.detach_unwritten(domid, devid, type_if)
+            }
+            other => other,
         };
         self.opened = Some(host);
         self.did(&detached?);
@@ -405,6 +416,10 @@ impl<'a> Work<'a> {
             Err(e) => self.record.fail(e),
             Ok(()) if self.connects => self.record.outcome = Outcome::Connected,
             Ok(()) => self.record.outcome = Outcome::Detached,
+        }
+        // Everything is said, and whoever comes next may change it.
+        if let Some(host) = &mut self.opened {
+            host.release();
         }
         self.record.total_us = microseconds(self.start.elapsed());
         Answer {
