@@ -337,14 +337,16 @@ pub(crate) fn go_back(before: &Snapshot, on: &mut dyn Backend) -> Recovery {
                 continue;
             }
         };
-        left = before.changes(&before.without_strangers(now.clone()));
+        // What somebody else has removed is not ours to make again.
+        let target = before.without_lost_bridges(&now);
+        left = target.changes(&target.without_strangers(now.clone()));
         if left.is_empty() {
             return Recovery::Restored { steps_undone: undone };
         }
         if tries_left == 0 {
             break;
         }
-        let way = match plan::restore(before, &now) {
+        let way = match plan::restore(&target, &now) {
             Ok(way) => way,
             Err(e) => {
                 errors.push(BackendError::new(e.errno().unwrap_or(Errno::EIO), e.to_string()));

@@ -105,6 +105,32 @@ impl Snapshot {
         now
     }
 
+    /// This state, as far as it can be had again where `now` lacks some of its bridges: somebody has removed them meanwhile, and
+    /// what was a port of theirs is a port of nothing. A snapshot of nothing but a bridge is its own, and stays as it is.
+    pub(crate) fn without_lost_bridges(&self, now: &Snapshot) -> Snapshot {
+        let mut kept = self.clone();
+        let lost = |name: &IfName, link: &Link| {
+            link.kind == LinkKind::Bridge
+                && !now.links.contains_key(name)
+                && now.link_by_index(link.index).is_none()
+                && !self.scope.parts().all(|p| *p == Part::Link(*name))
+        };
+        let lost: BTreeSet<IfName> =
+            self.links.iter().filter(|(name, l)| lost(name, l)).map(|(name, _)| *name).collect();
+        if lost.is_empty() {
+            return kept;
+        }
+        kept.links.retain(|name, _| !lost.contains(name));
+        kept.addresses.retain(|a| !lost.contains(&a.link));
+        for (name, link) in &mut kept.links {
+            if link.master.is_some_and(|master| lost.contains(&master)) {
+                (link.master, link.port) = (None, None);
+                kept.port_vlans.remove(name);
+            }
+        }
+        kept
+    }
+
     /// The snapshot without the frames of nft tables, as if nobody had looked at them: they are never put back, and long.
     pub(crate) fn without_frames(mut self) -> Snapshot {
         let framed: Vec<NftTableId> = self
