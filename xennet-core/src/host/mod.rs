@@ -189,7 +189,18 @@ impl Host {
     fn attach_link(&mut self, id: VifId, type_if: TypeIf, vif: &VifSpec) -> Result<Applied, Error> {
         let subject = Subject::of(id, type_if);
         let mut session = self.begin(subject)?;
-        let result = self.attach_held(&mut session, id, type_if, vif);
+        let mut result = self.attach_held(&mut session, id, type_if, vif);
+        if let (Err(e), Session::Held(held)) = (&result, &mut session) {
+            // The way back failed, too, as when the link has gone: with that there is nothing left to go back to.
+            if let Some(recovered) =
+                held.interrupted().is_some().then(|| self.recover_held(held, subject).ok()).flatten()
+            {
+                result = Err(match recovered {
+                    Some(undo::Recovered::Gone) => e.clone().with_state("the vif has gone, and nothing of it is left"),
+                    _ => e.clone().with_state("restored"),
+                });
+            }
+        }
         self.keep(session, subject);
         result
     }
@@ -220,8 +231,21 @@ impl Host {
             match self.carry_out(session, subject, plan, Some(vif.to_string()), &what) {
                 // Another call has made the guard's table in the meantime: then only the vif's own part is missing.
                 Err(e) if makes_guard && tries > 0 && e.errno() == Some(Errno::EEXIST) => tries -= 1,
+                Err(e) if e.hint().is_none() => return Err(self.explained(e, &intent)),
                 result => return result,
             }
+        }
+    }
+
+    /// A failure in the words of planning, where what was wished for cannot be had any more: its bridge has gone, and all that
+    /// the kernel says is that an argument is invalid.
+    fn explained(&mut self, e: Error, intent: &Intent) -> Error {
+        match self.plan(intent) {
+            Err(why) if matches!(why.kind(), ErrorKind::BridgeNotFound | ErrorKind::NotABridge) => {
+                let why = if let Some(state) = e.state() { why.with_state(state) } else { why };
+                if let Some(step) = e.step() { why.with_step(step) } else { why }
+            }
+            _ => e,
         }
     }
 
