@@ -7,6 +7,7 @@ mod calls;
 mod facts;
 mod hot_path;
 mod kill;
+mod netdev;
 mod nodes;
 mod outcomes;
 mod recorded;

@@ -129,6 +129,14 @@ impl Rig {
         });
     }
 
+    /// Another xenstored in the place of the one that died, with nothing in it.
+    pub(crate) fn restart_store(&mut self) {
+        let path = self.store.path().to_owned();
+        // The old one removes its socket when it goes, so it has to go first.
+        drop(std::mem::replace(&mut self.store, Server::start(Settings::default()).unwrap()));
+        self.store = Server::start(Settings { path: Some(path), ..Settings::default() }).unwrap();
+    }
+
     /// Removes a node and all below it, as when a domain has ended.
     pub(crate) fn forget(&self, path: &str) {
         self.store.tree(|tree| {
