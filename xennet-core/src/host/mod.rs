@@ -140,6 +140,16 @@ impl Host {
         self
     }
 
+    /// Takes the lock of a vif or bridge ahead of an operation on it, and keeps it, where locks are kept.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Busy`], [`ErrorKind::StateFull`], [`ErrorKind::StateUnusable`].
+    pub fn lock(&mut self, subject: Subject) -> Result<(), Error> {
+        let session = self.hold(subject)?;
+        self.keep(session, subject);
+        Ok(())
+    }
+
     /// Gives back a lock that is kept.
     pub fn release(&mut self) {
         self.kept = None;

@@ -177,16 +177,17 @@ impl<'a> Work<'a> {
     }
 
     fn connect(&mut self, call: &Call) -> Result<(), Error> {
-        let nodes = self.nodes(call)?;
-        self.lap("read");
         let mut host = self.host()?;
-        let done = self.connect_on(&mut host, call, nodes);
+        let done = self.connect_on(&mut host, call);
         self.opened = Some(host);
         done
     }
 
-    fn connect_on(&mut self, host: &mut Host, call: &Call, nodes: Nodes) -> Result<(), Error> {
-        let Nodes { mut vif, old_error, .. } = nodes;
+    fn connect_on(&mut self, host: &mut Host, call: &Call) -> Result<(), Error> {
+        // What is read has to be what the call before this one has left.
+        host.lock(Subject::of(call.id, call.verb.type_if()))?;
+        let Nodes { mut vif, old_error, .. } = self.nodes(call)?;
+        self.lap("read");
         let applied = loop {
             let tried = match call.verb.type_if() {
                 TypeIf::Vif => host.attach(call.id.domid, &vif),
@@ -398,9 +399,7 @@ impl<'a> Work<'a> {
         let reason = reason(e);
         let pairs: [(&str, &[u8]); 2] = [(&error, reason.as_bytes()), (&status, b"error")];
         let mut told = self.store().and_then(|store| store.write_all(&pairs));
-        if told.as_ref().is_err_and(|e| !matches!(e.kind(), StoreErrorKind::Refused | StoreErrorKind::NoServer))
-            && !self.left().is_zero()
-        {
+        if told.as_ref().is_err_and(|e| !matches!(e.kind(), StoreErrorKind::Refused | StoreErrorKind::NoServer)) {
             // One conversation that broke off says nothing about the next one.
             self.store = None;
             told = self.store().and_then(|store| store.write_all(&pairs));
@@ -436,7 +435,7 @@ impl<'a> Work<'a> {
 const HOOK_LINES: usize = 20;
 
 /// How long an answer of xenstore is waited for where the call's own time is over.
-const LAST_WORD: Duration = Duration::from_secs(1);
+const LAST_WORD: Duration = Duration::from_millis(500);
 
 fn microseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
