@@ -91,6 +91,7 @@ impl StoreError {
             ),
             (StoreErrorKind::TimedOut, _) => Some("see whether xenstored is stuck or stopped, then try again"),
             (StoreErrorKind::Died, _) => Some("see whether xenstored is running, then try again"),
+            (StoreErrorKind::Nonsense, _) => Some("is it xenstored that answers there? see its log, then try again"),
             (StoreErrorKind::Unusable, _) => Some("open a new connection"),
             (StoreErrorKind::Nonsense, _) => {
                 Some("see what answers there: XENSTORED_PATH names xenstored's socket or device")
