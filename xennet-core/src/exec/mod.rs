@@ -13,7 +13,7 @@ use std::fmt;
 
 use crate::backend::{Backend, BackendError, Capabilities};
 use crate::error::{Errno, Error, ErrorKind};
-use crate::model::Intent;
+use crate::model::{Attachment, Intent};
 use crate::plan::{self, Goal, Plan};
 use crate::snapshot::{Change, Part, Scope, Snapshot, SysctlKey};
 use crate::step::{LinkStep, NftOp, Step};
@@ -173,11 +173,12 @@ pub fn apply(
     }
     can_do(plan, on)?;
     journal.begin(plan).map_err(ApplyError::Journal)?;
+    let goal = as_planned(plan);
     let of = plan.steps().len();
     for (at, planned) in plan.steps().iter().enumerate() {
         if let Err(cause) = on.apply(&planned.step) {
             // It may be as wanted all the same: a vif that is to be detached and is gone, an answer that was lost.
-            if let Ok(after) = verify(plan.goal(), on) {
+            if let Ok(after) = verify(&goal, on) {
                 let _ = journal.commit();
                 return Ok(Applied::of(plan, at, after));
             }
@@ -197,7 +198,7 @@ pub fn apply(
             });
         }
     }
-    match verify(plan.goal(), on) {
+    match verify(&goal, on) {
         Ok(after) => {
             // The wanted state is reached and read back. A journal that cannot be closed is no reason to report failure:
             // the next run finds it, sees the wanted state, and closes it.
@@ -210,6 +211,19 @@ pub fn apply(
             Err(ApplyError::NotVerified { missing, cause, recovery })
         }
     }
+}
+
+/// What a plan has to reach. A vif that takes its bridge's MTU takes the one that the bridge had: if others change it
+/// meanwhile, by joining it, this one has come before them.
+fn as_planned(plan: &Plan) -> Goal {
+    let mut goal = plan.goal().clone();
+    if let Goal::Intent(Intent::Attach(a)) = &mut goal
+        && a.mtu.is_none()
+        && matches!(a.attachment, Attachment::Bridge { .. })
+    {
+        a.mtu = plan.after().links.get(&a.name).and_then(|link| link.mtu.try_into().ok());
+    }
+    goal
 }
 
 fn removes_from_nftables(step: &Step) -> bool {
@@ -337,9 +351,9 @@ pub(crate) fn go_back(before: &Snapshot, on: &mut dyn Backend) -> Recovery {
                 continue;
             }
         };
-        // What somebody else has removed is not ours to make again.
-        let target = before.without_lost_bridges(&now);
-        left = target.changes(&target.without_strangers(now.clone()));
+        // Bridges are other vifs' as well: what has become of them meanwhile is not ours to put back, nor to make again.
+        let target = before.without_lost_bridges(&now).of_vifs();
+        left = target.changes(&target.without_strangers(now.seen(&target.scope)));
         if left.is_empty() {
             return Recovery::Restored { steps_undone: undone };
         }

@@ -89,6 +89,15 @@ impl Snapshot {
         self.scope.parts().filter(|part| keep(part)).cloned().collect()
     }
 
+    /// What of it is about vifs, if it is about some: their bridges were looked at, and are not theirs.
+    pub(crate) fn of_vifs(&self) -> Snapshot {
+        if self.links.values().any(|l| l.kind != LinkKind::Bridge) {
+            self.seen(&self.scope_without_bridges())
+        } else {
+            self.clone()
+        }
+    }
+
     /// A later look at the same parts without the links that came meanwhile under names that were free: somebody else's.
     /// A bridge that was the only thing looked at is what was to be made.
     pub(crate) fn without_strangers(&self, mut now: Snapshot) -> Snapshot {
