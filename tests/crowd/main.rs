@@ -1,0 +1,283 @@
+//! Many hotplug calls at once: each succeeds, none waits for long, and in the end there is what the calls said, and nothing
+//! else.
+//!
+//! `XENNET_CROWD_SECONDS` says how long the crowd goes on; by default some seconds.
+
+#![allow(clippy::unwrap_used, reason = "all of this is tests")]
+
+#[allow(dead_code, reason = "the other target that uses it needs more of it")]
+#[path = "../hotplug/rig.rs"]
+mod rig;
+
+use std::collections::BTreeSet;
+use std::sync::{Barrier, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use xennet_core::snapshot::{Change, NftTableId};
+use xennet_core::step::{LinkChange, LinkStep, NewLink, NftOp, NftTransaction, Step};
+use xennet_tests::in_netns;
+
+use rig::{Rig, Run, apply, guarded, link, look, name, path_of, set};
+
+/// Numbers that are no pattern, and the same in every run.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as usize % end
+    }
+}
+
+const VIFS: usize = 100;
+const WORKERS: u64 = 8;
+
+/// One of the crowd's vifs, number 1 to 100: plain, with addresses, renamed, or all of it.
+struct Vif {
+    made: String,
+    link: String,
+    guard: usize,
+    mtu: u32,
+}
+
+impl Vif {
+    fn new(number: usize) -> Self {
+        let made = format!("vif{number}.0");
+        let (link, guard, mtu) = match number % 4 {
+            0 => (made.clone(), 0, 1500),
+            1 => (made.clone(), 4, 1500),
+            2 => (format!("web{number}"), 0, 1400),
+            _ => (format!("web{number}"), 5, 1400),
+        };
+        Vif { made, link, guard, mtu }
+    }
+
+    fn build(&self, rig: &Rig, number: usize) {
+        let mac = format!("00:16:3e:00:00:{number:02x}");
+        let ip = match self.guard {
+            4 => format!("192.0.2.{number}"),
+            _ => format!("192.0.2.{number} 198.51.100.0/24"),
+        };
+        let mut nodes = vec![("bridge", "xenbr0"), ("mac", mac.as_str())];
+        if self.guard > 0 {
+            nodes.push(("ip", &ip));
+        }
+        if self.link != self.made {
+            nodes.extend([("vifname", self.link.as_str()), ("mtu", "1400")]);
+        }
+        rig.vif(&self.made, &nodes);
+    }
+}
+
+/// Makes the call, which must be quick, say nothing that is an error, and succeed.
+#[track_caller]
+fn quick(rig: &Rig, vif: &str, verb: &str) -> (Run, Duration) {
+    let start = Instant::now();
+    let got = rig.call(vif, verb);
+    let took = start.elapsed();
+    assert_eq!(got.code, Some(0), "{verb} {vif}: {}", got.stderr);
+    assert!(!got.stderr.contains("error"), "{verb} {vif}: {}", got.stderr);
+    assert!(took < Duration::from_secs(2), "{verb} {vif} took {took:?}");
+    (got, took)
+}
+
+#[test]
+fn a_crowd_comes_and_goes() {
+    in_netns("a_crowd_comes_and_goes", || {
+        let seconds = std::env::var("XENNET_CROWD_SECONDS").map_or(6, |s| s.parse().unwrap());
+        let rig = Rig::new();
+        let vifs: Vec<Vif> = (1..=VIFS).map(Vif::new).collect();
+        (1..).zip(&vifs).for_each(|(number, vif)| vif.build(&rig, number));
+        // Which of them nobody calls at the moment, and whether it is attached.
+        let idle: Mutex<Vec<(usize, bool)>> = Mutex::new((0..VIFS).map(|at| (at, false)).collect());
+        let end = Instant::now() + Duration::from_secs(seconds);
+        let work = |worker: u64| {
+            let mut dice = Dice(worker);
+            let (mut calls, mut longest) = (0_u32, Duration::ZERO);
+            while Instant::now() < end {
+                let (at, attached) = {
+                    let mut idle = idle.lock().unwrap();
+                    let which = dice.below(idle.len());
+                    idle.swap_remove(which)
+                };
+                let vif = &vifs[at].made;
+                if attached {
+                    // As netback does.
+                    rig.store
+                        .tree(|t| t.set(&format!("/local/domain/0/{}/hotplug-status", path_of(vif)), b""))
+                        .unwrap();
+                }
+                let (_, took) = quick(&rig, vif, if attached { "offline" } else { "online" });
+                (calls, longest) = (calls + 1, longest.max(took));
+                idle.lock().unwrap().push((at, !attached));
+            }
+            (calls, longest)
+        };
+        let (calls, longest) = thread::scope(|scope| {
+            let all: Vec<_> = (1..=WORKERS).map(|worker| scope.spawn(move || work(worker))).collect();
+            let all = all.into_iter().map(|t| t.join().unwrap());
+            all.fold((0, Duration::ZERO), |(a, b), (c, d)| (a + c, b.max(d)))
+        });
+        let attached: BTreeSet<usize> =
+            idle.into_inner().unwrap().into_iter().filter(|(_, a)| *a).map(|(n, _)| n).collect();
+        println!(
+            "{calls} calls in {seconds} s by {WORKERS} at once, {} a second, none failed, the longest took {longest:?}; {} vifs stay",
+            u64::from(calls) / seconds.max(1),
+            attached.len()
+        );
+        let now = look();
+        let recorded = rig.state().records().unwrap();
+        for (at, vif) in vifs.iter().enumerate() {
+            let is = attached.contains(&at);
+            let link = now.links.get(&name(&vif.link)).or_else(|| now.links.get(&name(&vif.made))).unwrap();
+            assert_eq!((link.master.is_some(), link.up), (is, is), "{}", vif.made);
+            let elements = guarded_of(&now.render(), vif);
+            assert_eq!(elements, if is { vif.guard } else { 0 }, "{}", vif.made);
+            let owned =
+                recorded.iter().find(|(s, _)| s.to_string() == vif.made).is_some_and(|(_, e)| e.owned_link().is_some());
+            assert_eq!(owned, is, "{}", vif.made);
+            assert_eq!(rig.status(&vif.made).as_deref() == Some("connected"), is, "{}", vif.made);
+            assert_eq!(rig.error(&vif.made), None);
+            if is {
+                // The bridge's own falls to that of its smallest port.
+                assert!(link.mtu == vif.mtu || (vif.mtu == 1500 && link.mtu == 1400), "{}: {}", vif.made, link.mtu);
+                let told = rig.node(&format!("/local/domain/{}/device/vif/0/mtu", at + 1)).unwrap();
+                assert_eq!(told, link.mtu.to_string(), "{}", vif.made);
+                assert!(now.links.contains_key(&name(&vif.link)), "{}", vif.link);
+            }
+        }
+        assert_eq!(now.ports(&name("xenbr0")).count(), attached.len());
+        assert_eq!(
+            guarded().len(),
+            attached.iter().map(|at| vifs[*at].guard).sum::<usize>(),
+            "nothing else is in the guard"
+        );
+        assert_eq!(rig.state().interrupted().unwrap(), []);
+        assert!(u64::from(calls) > seconds * 5, "a crowd, and not a queue");
+        for vif in &vifs {
+            quick(&rig, &vif.made, "offline");
+        }
+        assert_eq!((look().ports(&name("xenbr0")).count(), guarded().len()), (0, 0));
+    });
+}
+
+fn guarded_of(text: &str, vif: &Vif) -> usize {
+    let named = |line: &&str| [&vif.made, &vif.link].iter().any(|n| line.contains(&format!("\"{n}\"")));
+    text.lines().filter(|l| l.starts_with("nft add element")).filter(named).count()
+}
+
+/// Starts these calls at the same moment, and waits for all.
+fn at_once(rig: &Rig, calls: &[(&str, &str)]) {
+    let barrier = Barrier::new(calls.len());
+    thread::scope(|scope| {
+        for (vif, verb) in calls {
+            let barrier = &barrier;
+            scope.spawn(move || {
+                barrier.wait();
+                quick(rig, vif, verb);
+            });
+        }
+    });
+}
+
+#[test]
+fn calls_for_one_vif_follow_each_other() {
+    in_netns("calls_for_one_vif_follow_each_other", || {
+        let rig = Rig::new();
+        let vif = Vif::new(3);
+        vif.build(&rig, 3);
+        quick(&rig, &vif.made, "online");
+        let connected = look();
+        quick(&rig, &vif.made, "offline");
+        let detached = look();
+        let (mut ons, mut offs) = (0, 0);
+        for round in 0..25 {
+            let calls: &[(&str, &str)] = match round % 3 {
+                0 => &[("vif3.0", "online"), ("vif3.0", "online")],
+                1 => &[("vif3.0", "online"), ("vif3.0", "offline")],
+                _ => &[("vif3.0", "offline"), ("vif3.0", "online"), ("vif3.0", "offline"), ("vif3.0", "online")],
+            };
+            at_once(&rig, calls);
+            // The record tells which one had the lock last.
+            let records = rig.state().records().unwrap();
+            let last_is_on = records.values().next().is_some_and(|entry| entry.owned_link().is_some());
+            let expected = if last_is_on { &connected } else { &detached };
+            let left: Vec<Change> = expected.changes(&look());
+            assert_eq!(left, [], "round {round}: {calls:?}, and online was last: {last_is_on}");
+            assert_eq!(guarded().len(), if last_is_on { vif.guard } else { 0 });
+            assert_eq!(rig.status(&vif.made).as_deref(), Some("connected"), "it was so once in each round");
+            assert_eq!(rig.error(&vif.made), None);
+            assert_eq!(rig.state().interrupted().unwrap(), []);
+            if last_is_on {
+                ons += 1
+            } else {
+                offs += 1
+            }
+            assert!(last_is_on || round % 3 != 0);
+            rig.nodes(&vif.made, &[("bridge", "xenbr0")]);
+        }
+        println!("online was last {ons} times, offline {offs} times");
+    });
+}
+
+#[test]
+fn the_first_guarded_ones_come_together() {
+    in_netns("the_first_guarded_ones_come_together", || {
+        let rig = Rig::new();
+        let names: Vec<String> = (1..=12).map(|n| format!("vif{n}.0")).collect();
+        for (number, vif) in names.iter().enumerate() {
+            let ip = format!("192.0.2.{}", number + 1);
+            rig.vif(vif, &[("bridge", "xenbr0"), ("mac", "00:16:3e:01:02:03"), ("ip", &ip)]);
+        }
+        for _ in 0..6 {
+            let calls: Vec<(&str, &str)> = names.iter().map(|vif| (vif.as_str(), "online")).collect();
+            at_once(&rig, &calls);
+            assert_eq!((guarded().len(), look().ports(&name("xenbr0")).count()), (48, 12));
+            let calls: Vec<(&str, &str)> = names.iter().map(|vif| (vif.as_str(), "offline")).collect();
+            at_once(&rig, &calls);
+            assert_eq!((guarded().len(), look().ports(&name("xenbr0")).count()), (0, 0));
+            apply(Step::Nft(NftTransaction::new(NftTableId::guard(), vec![NftOp::DelTable])));
+        }
+        assert_eq!(rig.state().interrupted().unwrap(), []);
+    });
+}
+
+/// A bridge whose MAC follows its ports changes it while they come and go: that is nobody's failure.
+#[test]
+fn several_vifs_of_one_domain_on_a_bridge_of_no_fixed_mac() {
+    in_netns("several_vifs_of_one_domain_on_a_bridge_of_no_fixed_mac", || {
+        let rig = Rig::bare();
+        let kind = NewLink::Bridge;
+        apply(Step::Link(LinkStep::Create { name: name("xenbr0"), kind, change: LinkChange::default() }));
+        set("xenbr0", LinkChange { up: Some(true), ..LinkChange::default() });
+        let names: Vec<String> = (0..8).map(|n| format!("vif5.{n}")).collect();
+        for round in 0..6 {
+            for (n, vif) in names.iter().enumerate() {
+                let (web, ip) = (format!("web{n}"), format!("192.0.2.{}", n + 1));
+                let mut nodes = vec![("bridge", "xenbr0"), ("mac", "00:16:3e:01:02:03"), ("ip", ip.as_str())];
+                if n % 2 == 0 {
+                    nodes.extend([("vifname", web.as_str()), ("mtu", "1400")]);
+                }
+                rig.vif(vif, &nodes);
+            }
+            let calls: Vec<(&str, &str)> = names.iter().map(|vif| (vif.as_str(), "online")).collect();
+            at_once(&rig, &calls);
+            assert_eq!(look().ports(&name("xenbr0")).count(), 8, "round {round}");
+            for vif in &names {
+                assert_eq!(rig.status(vif).as_deref(), Some("connected"), "round {round}");
+            }
+            // One domain ends: netback takes some of them away, and the calls come at the same time.
+            (0..8).step_by(3).for_each(|n| rig.remove(&format!("g5.{n}")));
+            let calls: Vec<(&str, &str)> = names.iter().map(|vif| (vif.as_str(), "offline")).collect();
+            at_once(&rig, &calls);
+            assert_eq!((guarded().len(), look().ports(&name("xenbr0")).count()), (0, 0), "round {round}");
+            for n in (0..8).filter(|n| n % 3 != 0) {
+                rig.remove(&format!("g5.{n}"));
+            }
+            at_once(&rig, &calls);
+            assert_eq!(rig.state().recorded().unwrap(), [], "round {round}");
+            assert!(link("xenbr0").is_some_and(|l| l.up));
+        }
+    });
+}
