@@ -176,6 +176,9 @@ def rounds_of(args, lab, vif, rounds, names=None):
                     sys.exit(f"{name} {verb}: the vif is a port of {lab.master(vif)}")
                 if number:
                     times.setdefault((name, verb), []).append(result)
+                if verb == "offline":
+                    # What one removes from nftables the kernel cleans up later, and whoever closes a connection meanwhile waits.
+                    time.sleep(0.03)
             if name == "vif-bridge of Xen":
                 # What it leaves behind is not the others' to find.
                 sh(f"ip addr flush dev vif{vif}.0 2>/dev/null || true")
