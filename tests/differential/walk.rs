@@ -245,6 +245,7 @@ fn port(d: &mut Dice, world: &Snapshot) -> Step {
         locked: d.maybe(10, |d| d.chance(50)),
         bpdu_guard: d.maybe(10, |d| d.chance(50)),
         root_block: d.maybe(10, |d| d.chance(50)),
+        group_forward: d.maybe(10, |d| *d.pick(&[0, 0xfffd, 0x4000, 0x0002])),
     };
     Step::Port(PortStep::Set { port, change, up: d.maybe(30, |d| d.chance(70)).filter(|up| *up || !loopback) })
 }

@@ -150,6 +150,7 @@ fn a_port_gets_its_settings_before_it_goes_up() {
             locked: Some(true),
             bpdu_guard: Some(true),
             root_block: Some(true),
+            group_forward: Some(0xfffd),
         };
         let port = LinkRef { name: name("vif1.0"), index: Some(index) };
         kernel.apply(Step::Port(PortStep::Set { port, change: all, up: Some(true) }));
@@ -165,6 +166,7 @@ fn a_port_gets_its_settings_before_it_goes_up() {
             locked: true,
             bpdu_guard: true,
             root_block: true,
+            group_forward: 0xfffd,
         };
         assert_eq!((link.up, link.port), (true, Some(expected)));
 

@@ -9,6 +9,7 @@ mod kinds;
 mod lab;
 mod matrix;
 mod order;
+mod reserved;
 mod stacks;
 mod station;
 

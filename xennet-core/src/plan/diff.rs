@@ -327,5 +327,6 @@ fn port_difference(wanted: &PortChange, have: &PortState) -> PortChange {
         locked: wanted.locked.filter(|v| *v != have.locked),
         bpdu_guard: wanted.bpdu_guard.filter(|v| *v != have.bpdu_guard),
         root_block: wanted.root_block.filter(|v| *v != have.root_block),
+        group_forward: wanted.group_forward.filter(|v| *v != have.group_forward),
     }
 }

@@ -13,7 +13,7 @@ use std::sync::LazyLock;
 
 use super::Reason;
 use crate::error::{Error, ErrorKind};
-use crate::model::{Guarded, IfName};
+use crate::model::{Guarded, IfName, MacAddr};
 use crate::snapshot::{
     NftBase, NftChain, NftChainKind, NftCmp, NftElement, NftExpr, NftField, NftHeader, NftHook, NftKey, NftPolicy,
     NftRule, NftSet, NftTable, NftTableId, NftType, NftValue, NftVerdict, Part, Scope, Snapshot,
@@ -32,6 +32,10 @@ const MACS: &str = "macs";
 const HOSTS: [&str; 2] = ["ip4", "ip6"];
 /// Link, MAC and a network: a set of ranges, which is slower to change and to search.
 const NETWORKS: [&str; 2] = ["net4", "net6"];
+
+/// All reserved addresses that a port may forward (`PortState::group_forward`). Else the bridge would learn the sources of
+/// frames to them, and hand them to this domain, before any filter sees them.
+pub(super) const RESERVED: u16 = 0xfffd;
 
 const IPV4: u16 = 0x0800;
 const ARP: u16 = 0x0806;
@@ -264,7 +268,7 @@ fn declared() -> Vec<NftRule> {
         ArpDaddrIp, ArpOperation, ArpSaddrEther, ArpSaddrIp, EtherSaddr, IcmpType, Icmpv6Target, IifName, Ip6Saddr,
         IpDaddr, IpSaddr, L4Proto, ThDport, ThSport,
     };
-    let mut rules = Vec::new();
+    let mut rules = vec![to_the_bridge()];
     // An address of one's own is no leave to give out addresses. Clients do not care which port the answer comes from.
     let dhcp = [is(IPV4), over(UDP), NftExpr::eq(ThDport, NftValue::U16(68)), first_fragment(), drop()];
     rules.push(rule(dhcp, Some("no DHCP servers among guests")));
@@ -350,9 +354,22 @@ fn bound() -> Vec<NftRule> {
     use NftField::{ArpSaddrEther, EtherSaddr, IifName};
     let arp = vec![is(ARP)].into_iter().chain(ethernet_arp());
     vec![
+        to_the_bridge(),
         rule([other_than(&[IifName, EtherSaddr], MACS), drop()], None),
         rule(arp.chain([other_than(&[IifName, ArpSaddrEther], MACS), drop()]), None),
     ]
+}
+
+/// Spanning tree, link aggregation, port authentication, LLDP: what the ends of a cable say to each other. Guests are no
+/// bridges. Here because their ports forward it ([`RESERVED`]).
+fn to_the_bridge() -> NftRule {
+    let to = NftExpr::Match {
+        field: NftField::EtherDaddr,
+        mask: Some(NftValue::Mac(MacAddr::new([0xff, 0xff, 0xff, 0xff, 0xff, 0xf0]))),
+        op: NftCmp::Eq,
+        value: NftValue::Mac(MacAddr::new([0x01, 0x80, 0xc2, 0, 0, 0])),
+    };
+    rule([to, drop()], Some("for bridges only (IEEE 802.1D)"))
 }
 
 /// ARP for IPv4 over ethernet: only there the fields are where they are looked for.

@@ -128,6 +128,7 @@ fn port(p: &crate::snapshot::PortState) -> PortChange {
         locked: Some(p.locked),
         bpdu_guard: Some(p.bpdu_guard),
         root_block: Some(p.root_block),
+        group_forward: Some(p.group_forward),
     }
 }
 

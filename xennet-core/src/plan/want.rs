@@ -185,6 +185,12 @@ fn attach(a: &Attach, now: &Snapshot) -> Result<(Wanted, Vec<String>), Error> {
             target.mtu = target.mtu.or(Some(found.mtu));
             target.master = Some(Some(*bridge));
             target.port.isolated = Some(*isolated);
+            target.port.group_forward = match (&a.guard, &a.recorded_guard) {
+                (Some(_), _) => Some(guard::RESERVED),
+                // As it was made. Where it was never ours it may be as somebody has set it.
+                (None, Some(_)) => Some(0),
+                (None, None) => None,
+            };
             why = Reason::told(format!("{} is to be connected", a.id));
             let reason = Reason::fixed("a bridge port has no addresses of its own");
             wanted.addresses.insert(a.name, Wish { items: BTreeSet::new(), exact: true, why: reason });

@@ -168,6 +168,10 @@ pub struct PortState {
     pub bpdu_guard: bool,
     /// It can never become the way to the root bridge.
     pub root_block: bool,
+    /// Which of the addresses that bridges keep to themselves are forwarded (and filtered) like any other when they come in
+    /// here: a bit for each from 01:80:c2:00:00:00 on. The kernel refuses bit 1.
+    #[serde(default)]
+    pub group_forward: u16,
 }
 
 impl Default for PortState {
@@ -184,6 +188,7 @@ impl Default for PortState {
             locked: false,
             bpdu_guard: false,
             root_block: false,
+            group_forward: 0,
         }
     }
 }

@@ -186,7 +186,15 @@ fn port_settings(p: &PortState) -> String {
         ("guard", p.bpdu_guard, usual.bpdu_guard),
         ("root_block", p.root_block, usual.root_block),
     ];
-    fields.iter().filter(|(_, is, usual)| is != usual).map(|(name, is, _)| format!(" {name} {}", on_off(*is))).collect()
+    let mut out: String = fields
+        .iter()
+        .filter(|(_, is, usual)| is != usual)
+        .map(|(name, is, _)| format!(" {name} {}", on_off(*is)))
+        .collect();
+    if p.group_forward != usual.group_forward {
+        out.push_str(&format!(" group_fwd_mask {:#x}", p.group_forward));
+    }
+    out
 }
 
 /// `192.0.2.1/24 dev xenbr0 …`, as behind `ip address add`.

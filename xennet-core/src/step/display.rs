@@ -175,6 +175,10 @@ fn port_words(p: &PortChange) -> Vec<String> {
     ]
     .into_iter()
     .filter_map(|(name, value)| Some(on_off(name, value?)))
+    .chain(p.group_forward.map(|bits| match bits {
+        0 => "reserved addresses kept to the bridge".into(),
+        bits => format!("reserved addresses forwarded {bits:#x}"),
+    }))
     .collect()
 }
 

@@ -267,6 +267,9 @@ pub struct PortChange {
     /// Root block.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub root_block: Option<bool>,
+    /// Which reserved addresses are forwarded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group_forward: Option<u16>,
 }
 
 /// A change of an address.

@@ -55,6 +55,13 @@ fn set(w: &mut World<'_>, port: &IfName, c: &PortChange) -> Result<(), Errno> {
     for (new, field) in fields {
         *field = new.unwrap_or(*field);
     }
+    if let Some(bits) = c.group_forward {
+        // Pause frames (`BR_GROUPFWD_MACPAUSE`). The others are set already.
+        if bits & 0b10 != 0 {
+            return Err(Errno::EINVAL);
+        }
+        state.group_forward = bits;
+    }
     Ok(())
 }
 

@@ -65,6 +65,7 @@ fn settings(change: &PortChange) -> Vec<InfoBridgePort> {
     data.extend(change.locked.map(InfoBridgePort::Locked));
     data.extend(change.bpdu_guard.map(InfoBridgePort::Guard));
     data.extend(change.root_block.map(InfoBridgePort::Protect));
+    data.extend(change.group_forward.map(InfoBridgePort::GroupFwdMask));
     data
 }
 

@@ -52,6 +52,7 @@ const IFLA_BRPORT_LEARNING: u16 = 8;
 const IFLA_BRPORT_UNICAST_FLOOD: u16 = 9;
 const IFLA_BRPORT_MCAST_FLOOD: u16 = 27;
 const IFLA_BRPORT_BCAST_FLOOD: u16 = 30;
+const IFLA_BRPORT_GROUP_FWD_MASK: u16 = 31;
 const IFLA_BRPORT_NEIGH_SUPPRESS: u16 = 32;
 const IFLA_BRPORT_ISOLATED: u16 = 33;
 const IFLA_BRPORT_LOCKED: u16 = 39;
@@ -205,6 +206,10 @@ fn read_port(nest: &[u8]) -> PortState {
             IFLA_BRPORT_NEIGH_SUPPRESS => &mut port.neigh_suppress,
             IFLA_BRPORT_ISOLATED => &mut port.isolated,
             IFLA_BRPORT_LOCKED => &mut port.locked,
+            IFLA_BRPORT_GROUP_FWD_MASK => {
+                port.group_forward = wire::u16(value).unwrap_or_default();
+                continue;
+            }
             _ => continue,
         };
         *field = on(value);
