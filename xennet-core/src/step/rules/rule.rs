@@ -15,11 +15,12 @@ pub(super) fn step(w: &mut World<'_>, step: &RuleStep) -> Result<(), Errno> {
 /// `fib_nl_newrule`.
 fn add(w: &mut World<'_>, rule: &Rule) -> Result<(), Errno> {
     readable(rule)?;
-    // rule_exists: who made it and what is negated do not count, and what is not given fits anything.
+    // rule_exists: what is negated does not count, and what is not given fits anything.
     let exists = w.now.rules.iter().any(|r| {
         r.family == rule.family
             && r.priority == rule.priority
             && r.action == rule.action
+            && r.protocol == rule.protocol
             && r.iif == rule.iif
             && r.oif == rule.oif
             && r.mark == rule.mark
