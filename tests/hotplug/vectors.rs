@@ -8,7 +8,7 @@ use serde_json::Value;
 use xennet_core::xenstore::tree::Caller;
 use xennet_tests::{NetNs, in_netns};
 
-use crate::rig::{Rig, guarded, link, run, tests_file};
+use crate::rig::{Rig, guarded, link, program, run, tests_file};
 
 const VIF: &str = "vif7.0";
 const TAP: &str = "vif7.0-emu";
@@ -141,6 +141,27 @@ fn the_calls_of_libxl() {
             for tap_is_gone in [false, true] {
                 NetNs::new().unwrap().run(|| replay(case, tap_is_gone)).unwrap();
             }
+        }
+    });
+}
+
+/// The three names by which the program is a script.
+#[test]
+fn every_name_of_the_program_does_the_same() {
+    in_netns("vectors::every_name_of_the_program_does_the_same", || {
+        let rig = Rig::new();
+        rig.vif(VIF, &[("bridge", "xenbr0")]);
+        let mut direct = Command::new(program());
+        direct.args(["hotplug", "vif-bridge"]);
+        for mut command in [rig.script("vif-bridge"), rig.script("xennet-vif-bridge"), direct] {
+            command.args(["online", "type_if=vif"]).env_clear();
+            let call = rig.command(VIF, "online");
+            command.envs(call.get_envs().filter_map(|(name, value)| Some((name, value?))));
+            assert_eq!(run(&mut command).code, Some(0));
+            assert_eq!(rig.writes().len(), 2);
+            assert_eq!(rig.status(VIF).as_deref(), Some("connected"));
+            assert!(link(VIF).unwrap().up);
+            rig.ok(VIF, "offline");
         }
     });
 }

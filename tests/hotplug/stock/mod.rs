@@ -73,15 +73,21 @@ shift
 exec "$@"
 "#;
 
+/// A command in such surroundings: the words that follow are run in them.
+fn around(log: &Path) -> Command {
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "bash", "-ec", AROUND, "around"]).arg(log).stdin(Stdio::null());
+    command
+}
+
 /// The same call with the stock script.
 fn stock(rig: &Rig, dir: &Path, ours: &Command) -> Command {
     let log = rig.path("log");
     std::fs::create_dir_all(&log).unwrap();
     let script = dir.join("vif-bridge");
-    let mut command = Command::new("unshare");
-    command.args(["--mount", "bash", "-ec", AROUND, "around"]).arg(&log).arg(&script).args(ours.get_args());
+    let mut command = around(&log);
+    command.arg(&script).args(ours.get_args());
     command.env_clear().envs(ours.get_envs().filter_map(|(k, v)| Some((k, v?)))).env("script", &script);
-    command.stdin(Stdio::null());
     command
 }
 
@@ -92,7 +98,8 @@ fn scripts(kind: &str) -> Option<PathBuf> {
     let dir = place.join(kind);
     let path = "/usr/sbin:/usr/bin:/sbin:/bin";
     let there = |program: &&str| path.split(':').any(|p| Path::new(p).join(program).exists());
-    let needed = ["unshare", "bash", "ip", "brctl", "iptables", "xenstore-read", "xenstore-write", "logger", "awk"];
+    let needed =
+        ["unshare", "bash", "ip", "brctl", "iptables", "xenstore-read", "xenstore-write", "logger", "awk", "which"];
     let mut missing: Vec<String> = needed.iter().filter(|p| !there(p)).map(|p| (*p).to_owned()).collect();
     if !dir.join("vif-bridge").exists() {
         missing.push(format!("{} (made by tests/stock-scripts)", dir.display()));
@@ -102,7 +109,14 @@ fn scripts(kind: &str) -> Option<PathBuf> {
         missing.push("the module br_netfilter (as root: modprobe br_netfilter; it changes all bridges)".to_owned());
     }
     if missing.is_empty() {
-        return Some(dir);
+        match around(&std::env::temp_dir()).arg("true").output() {
+            Ok(output) if output.status.success() => return Some(dir),
+            Ok(output) => missing.push(format!(
+                "the right to mount a sysfs and a tmpfs, as root has it: {}",
+                String::from_utf8_lossy(&output.stderr).trim()
+            )),
+            Err(e) => missing.push(format!("a mount namespace: {e}")),
+        }
     }
     let what = format!("Xen's scripts ({kind}) cannot be run: missing {}", missing.join(", "));
     assert!(std::env::var_os("CI").is_none(), "{what}, and CI is set");

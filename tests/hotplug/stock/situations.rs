@@ -1,11 +1,12 @@
 //! The situations that are compared, and the differences that are intended.
 
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use xennet_core::step::LinkChange;
 
 use super::World;
-use crate::rig::{into, mac, set};
+use crate::rig::{into, look, mac, name, set};
 
 /// Something to do on a host, twice: once with Xen's script, once with ours.
 pub(crate) struct Situation {
@@ -19,6 +20,14 @@ pub(crate) struct Situation {
 /// Differences that are meant: a name, what they look like (`*` for anything; each has to occur), and the reason.
 pub(crate) const INTENDED: &[(&str, &[&str], &str)] = &[
     ("no-ipv6", &["~ *: addrgenmode usual => none"], "a port of ours makes itself no IPv6 address"),
+    (
+        "no-ipv6-address",
+        &[
+            "- ip address add fe80::fcff:ffff:feff:ffff/64 dev vif5.0 scope link",
+            "- ip route add fe80::/64 dev vif5.0 *",
+        ],
+        "so no guest reaches dom0 by the one address that every vif of Xen's has",
+    ),
     (
         "guard",
         &[
@@ -140,6 +149,38 @@ fn vif(world: &World, which: &str, nodes: &[(&str, &str)]) {
     let mut all = vec![("mac", "00:16:3e:01:02:03"), ("type", "vif")];
     all.extend_from_slice(nodes);
     world.rig.vif(which, &all);
+}
+
+fn ip(words: &[&str]) {
+    assert!(Command::new("ip").args(words).status().unwrap().success(), "ip {words:?}");
+}
+
+/// A bridge that takes the MAC of its lowest port, as it is where nobody gave it one.
+fn follower() {
+    ip(&["link", "add", "xenbr0", "type", "bridge", "forward_delay", "0"]);
+    // Two commands: in one the link would be up before its mode is set, and have an address from a random MAC.
+    ip(&["link", "set", "xenbr0", "addrgenmode", "none"]);
+    ip(&["link", "set", "xenbr0", "up"]);
+}
+
+/// The guest's end of the vif, and that of a link of nobody's, come up; returns when the kernel has given the latter its IPv6
+/// address, which it does some time after the carrier has come. The vif would have one by then, too.
+fn carrier(world: &World) {
+    world.rig.link("witness0");
+    for link in ["witness0", "gwitness0", "g5.0"] {
+        set(link, LinkChange { up: Some(true), ..LinkChange::default() });
+    }
+    let start = Instant::now();
+    while look().addresses_of(&name("witness0")).count() == 0 {
+        assert!(start.elapsed() < Duration::from_secs(20), "the kernel gives no IPv6 addresses");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    // Both links changed within one round of the kernel's, but not in a known order.
+    std::thread::sleep(Duration::from_millis(200));
+    for link in ["witness0", "gwitness0", "g5.0"] {
+        ip(&["address", "flush", "dev", link]);
+    }
+    world.rig.remove("witness0");
 }
 
 pub(crate) const SITUATIONS: &[Situation] = &[
@@ -448,12 +489,40 @@ pub(crate) const SITUATIONS: &[Situation] = &[
         intended: &["told", "mtu-true"],
     },
     Situation {
+        name: "a guest that is there",
+        calls: |w| {
+            w.rig.bridge("xenbr0", 1500);
+            vif(w, VIF, &[("bridge", "xenbr0")]);
+            w.call(VIF, "online");
+            carrier(w);
+        },
+        intended: &["no-ipv6", "no-ipv6-address", "rules (upstream)"],
+    },
+    Situation {
+        name: "a bridge whose MAC is that of its ports",
+        calls: |w| {
+            follower();
+            vif(w, VIF, &[("bridge", "xenbr0")]);
+            w.call(VIF, "online");
+        },
+        intended: &["no-ipv6", "rules (upstream)"],
+    },
+    Situation {
+        name: "a bridge whose MAC was that of its last port",
+        calls: |w| {
+            follower();
+            vif(w, VIF, &[("bridge", "xenbr0")]);
+            w.call(VIF, "online");
+            w.call(VIF, "offline");
+        },
+        intended: &["no-ipv6"],
+    },
+    Situation {
         name: "a vif that has an address",
         calls: |w| {
             w.rig.bridge("xenbr0", 1500);
             vif(w, VIF, &[("bridge", "xenbr0")]);
-            let added = Command::new("ip").args(["address", "add", "192.0.2.9/24", "dev", VIF]).status().unwrap();
-            assert!(added.success());
+            ip(&["address", "add", "192.0.2.9/24", "dev", VIF]);
             w.call(VIF, "online");
         },
         intended: &["no-ipv6", "rules (upstream)"],
