@@ -291,7 +291,7 @@ enum Frames {
 fn observe(intent: &Intent, on: &mut dyn Backend, frames: Frames) -> Result<Snapshot, BackendError> {
     let mut seen = Snapshot::default();
     while let Some(scope) = plan::scope(intent, &seen) {
-        let left = |part: &Part| frames == Frames::Leave && matches!(part, Part::NftFrame(_));
+        let left = |part: &Part| frames == Frames::Leave && plan::is_of_frame(part);
         let narrow: Scope = scope.parts().filter(|part| !left(part)).cloned().collect();
         if narrow == Scope::none() {
             break;

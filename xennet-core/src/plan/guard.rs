@@ -37,6 +37,11 @@ const NETWORKS: [&str; 2] = ["net4", "net6"];
 /// frames to them, and hand them to this domain, before any filter sees them.
 pub(super) const RESERVED: u16 = 0xfffd;
 
+/// Which version of the guard this is: a number made from all its rules and sets. A test says which it must be.
+const VERSION: u32 = 0x0d07_31f9;
+/// How often the kernel counts each chain as used: by its own rules, and by those that lead to it. A test counts, too.
+const USES: [(&str, u32); 4] = [("prerouting", 2), (DECLARED, 20), (BOUND, 4), (CLAIMS, 6)];
+
 const IPV4: u16 = 0x0800;
 const ARP: u16 = 0x0806;
 const IPV6: u16 = 0x86dd;
@@ -71,6 +76,38 @@ pub(super) fn items(guarded: &Guarded) -> Vec<Item> {
         out.push(Item { link: *link, set, key });
     }
     out
+}
+
+/// The element that says which version of the guard is there.
+fn version() -> NftKey {
+    NftKey::exact([NftValue::U32(VERSION)])
+}
+
+/// What has to be looked at to see that the guard is there and whole: its version, and how much its chains are used. Where
+/// that is not as it must be, all of it.
+pub(super) fn frame_scope(seen: &Snapshot) -> Scope {
+    let id = NftTableId::guard();
+    let mut scope: Scope = USES.iter().map(|(chain, _)| Part::NftUse(id.clone(), (*chain).into())).collect();
+    scope.insert(Part::NftElement(id.clone(), NftTableId::GUARD_VERSION.into(), version()));
+    if scope.parts().all(|part| seen.scope.contains(part)) && !looks_whole(seen) {
+        scope.insert(Part::NftFrame(id));
+    }
+    scope
+}
+
+/// Whether a part is about the guard as such, and no vif's.
+pub(crate) fn is_of_frame(part: &Part) -> bool {
+    match part {
+        Part::NftFrame(id) | Part::NftUse(id, _) => *id == NftTableId::guard(),
+        Part::NftElement(id, set, _) => *id == NftTableId::guard() && set == NftTableId::GUARD_VERSION,
+        _ => false,
+    }
+}
+
+/// Whether version and uses are what they must be. An administrator who replaces one rule by another is not seen by this.
+fn looks_whole(seen: &Snapshot) -> bool {
+    let Some(table) = seen.nft.get(&NftTableId::guard()) else { return false };
+    has_version(table) && USES.iter().all(|(chain, uses)| table.uses.get(*chain) == Some(uses))
 }
 
 /// What has to be looked at to add or remove the elements of links.
@@ -181,10 +218,15 @@ fn deletions<'a>(items: impl Iterator<Item = &'a Item>) -> Vec<NftOp> {
 /// Whether the guard's chains and sets are as they must be, as far as they were looked at.
 fn is_framed(now: &Snapshot) -> bool {
     let id = NftTableId::guard();
-    if !now.scope.contains(&Part::NftFrame(id.clone())) {
-        return true;
+    if now.scope.contains(&Part::NftFrame(id.clone())) {
+        return now.nft.get(&id).is_some_and(|table| table.frame() == *FRAME && has_version(table));
     }
-    now.nft.get(&id).is_some_and(|table| table.frame() == *FRAME)
+    let looked = USES.iter().any(|(chain, _)| now.scope.contains(&Part::NftUse(id.clone(), (*chain).into())));
+    !looked || looks_whole(now)
+}
+
+fn has_version(table: &NftTable) -> bool {
+    table.sets.get(NftTableId::GUARD_VERSION).is_some_and(|set| set.elements.contains_key(&version()))
 }
 
 /// The operations that make the guard what it must be: all of it, or its rules anew.
@@ -206,6 +248,7 @@ fn framing(now: &Snapshot) -> Result<Vec<NftOp>, Error> {
             ops.extend(wanted.chains.iter().map(|(name, c)| NftOp::AddChain { chain: name.clone(), base: c.base }));
             ops.extend(wanted.sets.iter().map(|(name, def)| NftOp::AddSet { set: name.clone(), def: def.clone() }));
             rules(&mut ops);
+            ops.push(add_version());
         }
         Some(found) => {
             let same_base = |(name, c): (&String, &NftChain)| found.chains.get(name).is_some_and(|f| f.base == c.base);
@@ -222,16 +265,20 @@ fn framing(now: &Snapshot) -> Result<Vec<NftOp>, Error> {
             }
             ops.extend(wanted.chains.keys().map(|chain| NftOp::FlushChain { chain: chain.clone() }));
             rules(&mut ops);
+            if !has_version(found) {
+                ops.push(add_version());
+            }
         }
     }
     Ok(ops)
 }
 
-/// The guard without any vif.
-static FRAME: LazyLock<NftTable> = LazyLock::new(frame);
+fn add_version() -> NftOp {
+    NftOp::AddElements { set: NftTableId::GUARD_VERSION.into(), elements: vec![(version(), NftElement::default())] }
+}
 
-fn frame() -> NftTable {
-    use NftField::IifName;
+/// The guard's sets, without elements.
+pub(crate) fn sets() -> impl Iterator<Item = (String, NftSet)> {
     let set = |key: &[NftType], interval| NftSet { key: key.to_vec(), interval, ..NftSet::default() };
     let of_guest = |last| [NftType::IfName, NftType::EtherAddr, last];
     let (v4, v6) = (of_guest(NftType::Ipv4Addr), of_guest(NftType::Ipv6Addr));
@@ -243,7 +290,16 @@ fn frame() -> NftTable {
         (HOSTS[1], set(&v6, false)),
         (NETWORKS[0], set(&v4, true)),
         (NETWORKS[1], set(&v6, true)),
+        (NftTableId::GUARD_VERSION, set(&[NftType::Mark], false)),
     ];
+    sets.into_iter().map(|(name, set)| (name.into(), set))
+}
+
+/// The guard without any vif.
+static FRAME: LazyLock<NftTable> = LazyLock::new(frame);
+
+fn frame() -> NftTable {
+    use NftField::IifName;
     let entry = vec![
         rule([lookup(&[IifName], DECLARED), goto(DECLARED)], None),
         rule([lookup(&[IifName], BOUND), goto(BOUND)], None),
@@ -258,7 +314,8 @@ fn frame() -> NftTable {
             (BOUND.into(), NftChain { base: None, rules: bound() }),
             (CLAIMS.into(), NftChain { base: None, rules: claims() }),
         ]),
-        sets: sets.into_iter().map(|(name, set)| (name.into(), set)).collect(),
+        sets: sets().collect(),
+        uses: BTreeMap::new(),
     }
 }
 
@@ -433,4 +490,24 @@ fn jump(chain: &str) -> NftExpr {
 
 fn goto(chain: &str) -> NftExpr {
     NftExpr::Verdict(NftVerdict::Goto(chain.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use sha2::{Digest as _, Sha256};
+
+    use super::*;
+    use crate::snapshot::nft_facts;
+
+    #[test]
+    fn version_and_uses_are_those_of_the_rules() {
+        let facts = nft_facts(&BTreeMap::from([(NftTableId::guard(), FRAME.clone())])).join("\n");
+        let digest = Sha256::digest(facts.as_bytes());
+        let version = u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]);
+        let uses: Vec<(&str, Option<u32>)> = USES.iter().map(|(chain, _)| (*chain, FRAME.use_of(chain))).collect();
+        assert_eq!(FRAME.chains.len(), USES.len(), "every chain is counted");
+        let wanted: Vec<(&str, Option<u32>)> = USES.iter().map(|(chain, n)| (*chain, Some(*n))).collect();
+        assert_eq!(uses, wanted, "the rules have changed: put these numbers into USES");
+        assert_eq!(version, VERSION, "the rules have changed: put {version:#010x} into VERSION");
+    }
 }

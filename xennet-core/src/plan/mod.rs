@@ -23,6 +23,7 @@ use crate::model::Intent;
 use crate::snapshot::{Scope, Snapshot};
 use crate::step::{Effects, Step};
 
+pub(crate) use guard::{is_of_frame, sets as guard_sets};
 pub use restore::restore;
 
 /// The protocol number that marks our routes (`rtm_protocol`), so that they are told from an administrator's.

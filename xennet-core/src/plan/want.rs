@@ -8,8 +8,8 @@ use super::{ROUTE_PROTOCOL, Reason, guard};
 use crate::error::{Error, ErrorKind};
 use crate::model::{Attach, Attachment, BridgeSpec, Detach, IfName, Intent, MacAddr, VlanSpec};
 use crate::snapshot::{
-    AddrGenMode, Address, Family, FdbEntry, Link, LinkKind, Neighbour, NftTableId, Part, PortVlan, Route, Rule, Scope,
-    Snapshot, SysctlKey,
+    AddrGenMode, Address, Family, FdbEntry, Link, LinkKind, Neighbour, Part, PortVlan, Route, Rule, Scope, Snapshot,
+    SysctlKey,
 };
 use crate::step::{BridgeChange, LinkRef, NewLink, PortChange};
 
@@ -105,7 +105,7 @@ pub(super) fn scope(intent: &Intent, seen: &Snapshot) -> Scope {
             }
             let guarded = a.guarded();
             if guarded.is_some() {
-                scope.insert(Part::NftFrame(NftTableId::guard()));
+                scope = scope.union(&guard::frame_scope(seen));
             }
             scope.union(&guard::scope(guarded.iter().chain(a.recorded_guard.as_deref())))
         }

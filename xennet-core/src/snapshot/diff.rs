@@ -38,7 +38,7 @@ impl fmt::Display for Change {
 impl Snapshot {
     /// The snapshot without what two observations of the same state may differ in: indexes, lifetimes, whether a bridge's
     /// address and MTU were set by hand, what the kernel hides, and what was looked at. A guard that guards nobody counts as
-    /// none: it stays where it was made, since other vifs may need it next.
+    /// none: it stays where it was made, since other vifs may need it next; and which version it is of does not count.
     pub fn normalised(&self) -> Snapshot {
         let mut s = self.clone();
         for link in s.links.values_mut() {
@@ -50,6 +50,12 @@ impl Snapshot {
         }
         s.addresses = s.addresses.into_iter().map(|a| super::Address { lifetime: None, ..a }).collect();
         s.port_vlans.retain(|_, vlans| !vlans.is_empty());
+        for (id, table) in &mut s.nft {
+            table.uses.clear();
+            if *id == NftTableId::guard() {
+                table.sets.remove(NftTableId::GUARD_VERSION);
+            }
+        }
         s.nft.retain(|id, table| *id != NftTableId::guard() || !table.has_no_elements());
         s.hidden = Hidden::default();
         s.scope = super::Scope::none();

@@ -145,16 +145,20 @@ impl Snapshot {
         let framed: Vec<NftTableId> = self
             .scope
             .parts()
-            .filter_map(|part| if let Part::NftFrame(id) = part { Some(id.clone()) } else { None })
+            .filter_map(
+                |part| if let Part::NftFrame(id) | Part::NftUse(id, _) = part { Some(id.clone()) } else { None },
+            )
             .collect();
         if !framed.is_empty() {
-            self.scope = self.scope.parts().filter(|part| !matches!(part, Part::NftFrame(_))).cloned().collect();
+            let of_frame = |part: &Part| matches!(part, Part::NftFrame(_) | Part::NftUse(..));
+            self.scope = self.scope.parts().filter(|part| !of_frame(part)).cloned().collect();
             let scope = &self.scope;
             let named = |id: &NftTableId, set: &String| {
                 scope.parts().any(|part| matches!(part, Part::NftElement(i, s, _) if i == id && s == set))
             };
             for (id, table) in self.nft.iter_mut().filter(|(id, _)| framed.contains(id)) {
                 table.chains.clear();
+                table.uses.clear();
                 table.sets.retain(|name, _| named(id, name));
             }
         }

@@ -80,6 +80,11 @@ fn look(world: &Snapshot, part: &Part, seen: &mut Snapshot) {
                 seen.nft.entry(id.clone()).or_default().merge(table.frame());
             }
         }
+        Part::NftUse(id, chain) => {
+            let Some(table) = world.nft.get(id) else { return };
+            let narrow = seen.nft.entry(id.clone()).or_default();
+            narrow.uses.extend(table.use_of(chain).map(|uses| (chain.clone(), uses)));
+        }
         Part::NftElement(id, set, key) => {
             let Some(table) = world.nft.get(id) else { return };
             let narrow = seen.nft.entry(id.clone()).or_default();

@@ -93,9 +93,6 @@ impl StoreError {
             (StoreErrorKind::Died, _) => Some("see whether xenstored is running, then try again"),
             (StoreErrorKind::Nonsense, _) => Some("is it xenstored that answers there? see its log, then try again"),
             (StoreErrorKind::Unusable, _) => Some("open a new connection"),
-            (StoreErrorKind::Nonsense, _) => {
-                Some("see what answers there: XENSTORED_PATH names xenstored's socket or device")
-            }
             (StoreErrorKind::Refused, Errno::EACCES | Errno::EPERM) => {
                 Some("xenstore-ls -p shows who may read and write the node")
             }

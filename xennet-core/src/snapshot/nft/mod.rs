@@ -86,6 +86,9 @@ impl NftTableId {
         NftTableId::new(NftFamily::Bridge, "xennet-guard")
     }
 
+    /// The guard's set that says by its one element which version of the guard it is: no vif's.
+    pub(crate) const GUARD_VERSION: &'static str = "version";
+
     /// A table by family and name.
     pub fn new(family: NftFamily, name: impl Into<String>) -> Self {
         NftTableId { family, name: name.into() }
@@ -111,9 +114,23 @@ pub struct NftTable {
     pub chains: BTreeMap<String, NftChain>,
     /// Sets and maps by name.
     pub sets: BTreeMap<String, NftSet>,
+    /// How often chains are used, of which no more was looked at ([`Part::NftUse`](super::Part::NftUse)): the number of
+    /// their rules, and of the rules and elements that lead to them.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub uses: BTreeMap<String, u32>,
 }
 
 impl NftTable {
+    /// How often a chain is used, as the kernel counts it (`NFTA_CHAIN_USE`); `None` if there is no such chain.
+    pub(crate) fn use_of(&self, chain: &str) -> Option<u32> {
+        let own = self.chains.get(chain)?.rules.len();
+        let by_rule = |e: &&NftExpr| matches!(e, NftExpr::Verdict(v) if v.target() == Some(chain));
+        let by_map = |e: &&NftElement| matches!(&e.data, Some(NftData::Verdict(v)) if v.target() == Some(chain));
+        let rules = self.chains.values().flat_map(|c| &c.rules).flat_map(|r| &r.exprs).filter(by_rule).count();
+        let maps = self.sets.values().flat_map(|s| s.elements.values()).filter(by_map).count();
+        u32::try_from(own + rules + maps).ok()
+    }
+
     /// Whether none of its sets has an element.
     pub(crate) fn has_no_elements(&self) -> bool {
         self.sets.values().all(|set| set.elements.is_empty())
@@ -122,12 +139,13 @@ impl NftTable {
     /// The table without the elements of its sets.
     pub(crate) fn frame(&self) -> NftTable {
         let sets = self.sets.iter().map(|(name, set)| (name.clone(), set.frame()));
-        NftTable { chains: self.chains.clone(), sets: sets.collect() }
+        NftTable { chains: self.chains.clone(), sets: sets.collect(), uses: BTreeMap::new() }
     }
 
     /// Adds what another look at the same table saw.
     pub(crate) fn merge(&mut self, other: NftTable) {
         self.chains.extend(other.chains);
+        self.uses.extend(other.uses);
         for (name, set) in other.sets {
             match self.sets.get_mut(&name) {
                 Some(known) => known.elements.extend(set.elements),

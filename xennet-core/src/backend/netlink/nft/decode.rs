@@ -45,6 +45,11 @@ pub(super) fn chain(message: &Message<'_>, table: &NftTableId) -> Option<(String
     Some((string(a, 3)?, base))
 }
 
+/// How often a chain is used (`NFTA_CHAIN_USE`).
+pub(super) fn chain_use(message: &Message<'_>) -> Option<u32> {
+    number(attributes(message), 6)
+}
+
 /// A rule: its chain, its handle and what it is.
 pub(super) fn rule(message: &Message<'_>) -> Option<(String, u64, NftRule)> {
     let a = attributes(message);

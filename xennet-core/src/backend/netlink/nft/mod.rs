@@ -17,6 +17,7 @@ use rustix::net::sockopt::{set_socket_send_buffer_size, set_socket_send_buffer_s
 use super::socket::{Protocol, Refusal, Socket};
 use crate::backend::BackendError;
 use crate::error::Errno;
+use crate::plan::guard_sets;
 use crate::snapshot::{NftChain, NftElement, NftKey, NftRule, NftSet, NftTable, NftTableId};
 use crate::step::{NftOp, NftTransaction};
 use encode::{Known, Needs, Ranges, RuleName, message};
@@ -44,8 +45,8 @@ pub(crate) struct Nft {
     socket: Socket,
     /// The kernel has answered a question about tables: it has nftables, and lets us.
     answered: bool,
-    /// What sets were like when they were last looked at, without their elements. A hint only: what it leads to is believed
-    /// where the kernel's answer fits, and looked up anew where it does not.
+    /// What sets were like when they were last looked at, without their elements, and what those of our own guard are like. A
+    /// hint only: where the kernel's answer does not fit, the set is looked up anew.
     sets: BTreeMap<(NftTableId, String), NftSet>,
 }
 
@@ -56,7 +57,11 @@ impl Nft {
     /// The system's refusal; `EPROTONOSUPPORT` where the kernel has no netfilter over netlink.
     pub(crate) fn open() -> Result<Self, BackendError> {
         Socket::open(Protocol::Netfilter)
-            .map(|socket| Nft { socket, answered: false, sets: BTreeMap::new() })
+            .map(|socket| Nft {
+                socket,
+                answered: false,
+                sets: guard_sets().map(|(set, def)| ((NftTableId::guard(), set), def)).collect(),
+            })
             .map_err(|e| e.about("nftables"))
     }
 
@@ -106,12 +111,16 @@ impl Nft {
         name: &str,
         key: &NftKey,
         known: Option<&NftSet>,
+        table_is_there: bool,
     ) -> Result<Option<NftSet>, BackendError> {
         let about = |refusal: Refusal| refusal.about(format!("nft set {id} {name}"));
-        if let Some(def) = self.sets.get(&(id.clone(), name.to_owned())).cloned()
-            && let Ok(Some(element)) = self.element(id, name, key, &def)
-        {
-            return Ok(Some(NftSet { elements: [element].into(), ..def }));
+        if let Some(def) = self.sets.get(&(id.clone(), name.to_owned())).cloned() {
+            match self.element(id, name, key, &def) {
+                Ok(Some(element)) => return Ok(Some(NftSet { elements: [element].into(), ..def })),
+                Ok(None) if table_is_there => return Ok(Some(def)),
+                // There is no such table, or the set is another by now.
+                _ => {}
+            }
         }
         let def = match known {
             Some(set) => Some(set.frame()),
@@ -140,6 +149,25 @@ impl Nft {
             Ok(mut elements) => Ok(elements.remove_entry(&key.typed(&def.key))),
             Err(refusal) if refusal.errno == Errno::ENOENT => Ok(None),
             Err(refusal) => Err(refusal),
+        }
+    }
+
+    /// How often a chain is used; `None` if there is no such chain or table.
+    ///
+    /// # Errors
+    /// As [`observe`](Self::observe).
+    pub(crate) fn observe_use(&mut self, id: &NftTableId, chain: &str) -> Result<Option<u32>, BackendError> {
+        let mut ask = question(message::GET_CHAIN, id.family.number(), |w| {
+            w.text(1, &id.name);
+            w.text(3, chain);
+        });
+        match self.socket.get(&mut ask, decode::chain_use) {
+            Ok(uses) => {
+                self.answered = true;
+                Ok(uses)
+            }
+            Err(refusal) if refusal.errno == Errno::ENOENT => Ok(None),
+            Err(refusal) => Err(refusal.about(format!("nft chain {id} {chain}"))),
         }
     }
 

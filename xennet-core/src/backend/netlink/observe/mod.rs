@@ -210,6 +210,16 @@ impl Observer<'_> {
                 }
                 Ok(())
             }
+            Part::NftUse(id, chain) => {
+                let uses = self.netlink.nft().and_then(|nft| nft.observe_use(id, chain));
+                match or_no_table(uses)? {
+                    Some(uses) => {
+                        self.world.nft.entry(id.clone()).or_default().uses.insert(chain.clone(), uses);
+                        Ok(())
+                    }
+                    None => self.note_table(id),
+                }
+            }
             Part::NftElement(id, set, key) => self.element(id, set, key),
             Part::Store(path) | Part::StoreTree(path) => {
                 Err(BackendError::new(Errno::EOPNOTSUPP, path.as_str()).with_message("this backend has no xenstore"))
@@ -224,15 +234,24 @@ impl Observer<'_> {
         if framed && known.is_none() {
             return Ok(());
         }
-        let nft = self.netlink.nft()?;
-        let found = or_no_table(nft.observe_element(id, set, key, known))?;
-        let table = match found {
-            Some(only) => NftTable { sets: [(set.to_owned(), only)].into(), ..NftTable::default() },
-            None if framed || self.world.nft.contains_key(id) => return Ok(()),
-            None if or_no_table(nft.has_table(id))? => NftTable::default(),
-            None => return Ok(()),
-        };
-        self.world.nft.entry(id.clone()).or_default().merge(table);
+        let there = self.world.nft.contains_key(id);
+        let found = self.netlink.nft()?.observe_element(id, set, key, known, there);
+        match or_no_table(found)? {
+            Some(only) => {
+                let table = NftTable { sets: [(set.to_owned(), only)].into(), ..NftTable::default() };
+                self.world.nft.entry(id.clone()).or_default().merge(table);
+                Ok(())
+            }
+            None if framed => Ok(()),
+            None => self.note_table(id),
+        }
+    }
+
+    /// Notes whether there is a table of which nothing else was found.
+    fn note_table(&mut self, id: &NftTableId) -> Result<(), BackendError> {
+        if !self.world.nft.contains_key(id) && or_no_table(self.netlink.nft()?.has_table(id))? {
+            self.world.nft.insert(id.clone(), NftTable::default());
+        }
         Ok(())
     }
 
