@@ -91,11 +91,16 @@ impl Snapshot {
 
     /// What of it is about vifs, if it is about some: their bridges were looked at, and are not theirs.
     pub(crate) fn of_vifs(&self) -> Snapshot {
-        if self.links.values().any(|l| l.kind != LinkKind::Bridge) {
-            self.seen(&self.scope_without_bridges())
-        } else {
-            self.clone()
+        if self.links.values().all(|l| l.kind == LinkKind::Bridge) {
+            return self.clone();
         }
+        let of_bridge = |part: &Part| match part {
+            Part::Link(n) | Part::Addresses(n) | Part::Routes(n) | Part::Neighbours(n) | Part::Fdb(n) => {
+                self.links.get(n).is_some_and(|l| l.kind == LinkKind::Bridge)
+            }
+            _ => false,
+        };
+        self.seen(&self.scope.parts().filter(|part| !of_bridge(part)).cloned().collect())
     }
 
     /// A later look at the same parts without the links that came meanwhile under names that were free: somebody else's.
