@@ -2,6 +2,7 @@
 //! exactly, as if nothing had happened.
 
 use std::os::unix::process::ExitStatusExt as _;
+use std::time::{Duration, Instant};
 
 use xennet_core::snapshot::{NftTableId, Snapshot};
 use xennet_core::step::{NftOp, NftTransaction, Step};
@@ -116,4 +117,77 @@ fn offline_then_offline() {
 #[test]
 fn offline_then_online() {
     in_netns("kill::offline_then_online", || sweep(&["online"], "offline", "online"));
+}
+
+/// The processes that this one has started and that still live, by name: "vif-bridge".
+fn children(of: u32) -> Vec<(u32, String)> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|n| n.parse().ok()) else { continue };
+        // It may have ended since.
+        let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { continue };
+        let (name, rest) = stat.split_once('(').and_then(|(_, s)| s.rsplit_once(')')).unwrap();
+        let mut rest = rest.split_whitespace();
+        let (state, parent) = (rest.next().unwrap(), rest.next().unwrap());
+        if parent == of.to_string() && state != "Z" {
+            found.push((pid, name.to_owned()));
+        }
+    }
+    found
+}
+
+fn until<T>(what: &str, look: impl Fn() -> Option<T>) -> T {
+    let end = Instant::now() + Duration::from_secs(10);
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < end, "in vain: {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// The copy that closes the netfilter socket holds nothing that anybody needs, and does not outlive the call for long.
+#[test]
+fn the_copy_that_closes_is_killed_or_left_alone() {
+    in_netns("kill::the_copy_that_closes_is_killed_or_left_alone", || {
+        if !trace::is_there() {
+            return;
+        }
+        let rig = Rig::new();
+        for deed in ["the copy is killed", "the call is killed", "both are killed"] {
+            fresh(&rig);
+            rig.ok(VIF, "online");
+            // The call is held up at its very end, so that the copy waits for it.
+            let options =
+                ["-o", "/dev/null", "-e", "trace=exit_group", "-e", "inject=exit_group:delay_enter=1500000:when=1"];
+            let mut strace = trace::traced(&rig.command(VIF, "offline"), &options).spawn().unwrap();
+            let one = |of: u32| children(of).into_iter().find(|(_, name)| name == "vif-bridge").map(|(pid, _)| pid);
+            let call = until("the call", || one(strace.id()));
+            let copy = until("its copy", || one(call));
+            let kill = |pid: u32| {
+                let pid = rustix::process::Pid::from_raw(pid.cast_signed()).unwrap();
+                rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+            };
+            if deed != "the call is killed" {
+                kill(copy);
+            }
+            if deed != "the copy is killed" {
+                kill(call);
+            }
+            let status = strace.wait().unwrap();
+            assert_eq!(status.success(), deed == "the copy is killed", "{deed}: {status}");
+            until("the end of both", || {
+                let gone = |pid: u32| !std::path::Path::new(&format!("/proc/{pid}/exe")).exists();
+                (gone(call) && gone(copy)).then_some(())
+            });
+            assert_eq!(guarded(), [""; 0], "{deed}");
+            assert_eq!(rig.state().interrupted().unwrap(), [], "{deed}");
+            let start = Instant::now();
+            rig.ok(VIF, "online");
+            assert!(start.elapsed() < Duration::from_secs(2), "{deed}: it holds no lock");
+            assert_eq!(guarded().len(), 4, "{deed}");
+            rig.ok(VIF, "offline");
+        }
+    });
 }
