@@ -81,7 +81,7 @@ fn inside_a_full_state_directory() {
     fs::remove_file("/mnt/filling").unwrap();
     for verb in ["online", "offline", "offline", "online"] {
         for vif in ["vif5.0", "vif6.0"] {
-            assert_eq!(rig.ok(vif, verb).stderr.contains("written down"), false);
+            assert!(!rig.ok(vif, verb).stderr.contains("written down"));
         }
     }
     assert_eq!(guarded().len(), 8);

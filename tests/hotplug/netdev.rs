@@ -151,7 +151,7 @@ fn amid(rig: &Rig, verb: &str, away: fn(u64) -> String, prepare: impl Fn(&Rig, u
 fn vif_on(rig: &Rig, number: u64, bridge: &str) {
     let (vif, other, ip) = (format!("vif{number}.0"), format!("web{number}"), format!("192.0.2.{number}"));
     let mut nodes = vec![("bridge", bridge), ("mac", "00:16:3e:01:02:03"), ("ip", &ip)];
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         nodes.extend([("vifname", other.as_str()), ("mtu", "1400")]);
     }
     rig.vif(&vif, &nodes);

@@ -26,7 +26,7 @@ fn state(vif: &str, other: &str) -> (Option<String>, bool, u32, usize) {
 fn vif(rig: &Rig, number: u32) -> (String, String) {
     let (vif, other) = (format!("vif{number}.0"), format!("web{number}"));
     let mut nodes = vec![("bridge", "xenbr0"), ("mac", "00:16:3e:01:02:03"), ("ip", "192.0.2.6"), ("mtu", "1400")];
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         nodes.push(("vifname", &other));
     }
     rig.vif(&vif, &nodes);
@@ -67,7 +67,7 @@ fn amid(faults: &[Fault], number: u32) -> bool {
     if faults.iter().any(|f| matches!(f, Fault::Die { .. })) {
         rig.restart_store();
         rig.nodes(&vif, &[("bridge", "xenbr0"), ("mtu", "1400"), ("mac", "00:16:3e:01:02:03"), ("ip", "192.0.2.6")]);
-        if number % 2 == 0 {
+        if number.is_multiple_of(2) {
             rig.store
                 .tree(|t| t.set(&format!("/local/domain/0/backend/vif/{number}/0/vifname"), other.as_bytes()))
                 .unwrap();
