@@ -293,7 +293,6 @@ fn a_reason_has_a_limit() {
 fn a_store_that_fails_is_told_apart() {
     in_netns("nodes::a_store_that_fails_is_told_apart", || {
         let rig = host();
-        rig.settings("deadline = 1\n");
         let before = look();
         let refuse = |kind, path: &str, errno| Fault::Refuse { kind, path: path.into(), errno };
         let node = "backend/vif/5/0/ip";
@@ -310,6 +309,7 @@ fn a_store_that_fails_is_told_apart() {
             assert!(rig.error(VIF).unwrap().starts_with("xenstore ("), "{fault:?}: {:?}", rig.error(VIF));
             assert_eq!(rig.status(VIF).as_deref(), Some("error"), "{fault:?}");
         }
+        rig.settings("deadline = 1\n");
         for faults in [vec![Fault::Silent { after: 0 }], vec![Fault::Garbage { after: 0 }], vec![Fault::NoAccept]] {
             rig.store.set_faults(faults.clone());
             let start = Instant::now();
@@ -319,6 +319,7 @@ fn a_store_that_fails_is_told_apart() {
             assert_eq!(before.changes(&look()), [], "{faults:?}");
         }
         rig.store.set_faults(Vec::new());
+        rig.settings("");
         rig.ok(VIF, "online");
         // What connected it works without it; nobody is to wait for a store to be disconnected.
         rig.store.set_faults(vec![Fault::Silent { after: 0 }]);

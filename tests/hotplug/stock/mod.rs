@@ -31,10 +31,7 @@ pub(crate) struct World {
 
 impl World {
     fn new(side: Side) -> World {
-        let rig = Rig::bare();
-        // A link that is missing does not come.
-        rig.settings("deadline = 1\nhook_deadline = 1\n");
-        World { rig, side, exits: Vec::new() }
+        World { rig: Rig::bare(), side, exits: Vec::new() }
     }
 
     /// The call that libxl makes.

@@ -345,6 +345,8 @@ pub(crate) const SITUATIONS: &[Situation] = &[
         name: "a link that never comes",
         calls: |w| {
             w.rig.bridge("xenbr0", 1500);
+            // As long as ours waits.
+            w.rig.settings("deadline = 1\n");
             w.rig.nodes(VIF, &[("bridge", "xenbr0"), ("type", "vif")]);
             w.call(VIF, "online");
             w.call(VIF, "offline");
