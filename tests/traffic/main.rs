@@ -33,20 +33,20 @@ impl fmt::Display for BridgeFilter {
     }
 }
 
-/// Every way in which br_netfilter can be here, one after the other. It is not loaded for the test.
+/// Every way in which br_netfilter can be here, one after the other: it is in force while its item is looked at. It is not
+/// loaded for the test.
 fn bridge_filter() -> impl Iterator<Item = BridgeFilter> {
-    let switch = |on: &str| {
-        ["iptables", "ip6tables", "arptables"]
-            .iter()
-            .all(|which| std::fs::write(format!("/proc/sys/net/bridge/bridge-nf-call-{which}"), on).is_ok())
-    };
-    [BridgeFilter::Absent, BridgeFilter::Off, BridgeFilter::On].into_iter().filter(move |way| {
-        // The settings are of the namespace, and there only if the module is.
-        let loaded = std::path::Path::new("/proc/sys/net/bridge").is_dir();
-        match way {
-            BridgeFilter::Absent => !loaded,
-            BridgeFilter::Off => loaded && switch("0"),
-            BridgeFilter::On => loaded && switch("1"),
+    // The settings are of the namespace, and there only if the module is.
+    let folder = std::path::Path::new("/proc/sys/net/bridge");
+    let ways: &[_] = if folder.is_dir() { &[BridgeFilter::Off, BridgeFilter::On] } else { &[BridgeFilter::Absent] };
+    ways.iter().copied().inspect(move |way| {
+        let on = match way {
+            BridgeFilter::Absent => return,
+            BridgeFilter::Off => "0",
+            BridgeFilter::On => "1",
+        };
+        for which in ["iptables", "ip6tables", "arptables"] {
+            std::fs::write(folder.join(format!("bridge-nf-call-{which}")), on).unwrap();
         }
     })
 }
