@@ -144,6 +144,10 @@ fn vlans_of_ports() {
         kernel.enslave("vif1.0", "br0");
         let vlan = PortVlan { vid: Vid::new(5).unwrap(), tagging: Tagging::Untagged, pvid: true };
         let known = kernel.link("br0").bridge.unwrap().vlan_filtering.is_some();
+        // Of what is no port the kernel has nothing to tell, and says EINVAL to the question.
+        for text in ["p0", "lo"] {
+            assert!(kernel.look(Part::PortVlans(name(text))).port_vlans.is_empty(), "{text}");
+        }
         for text in ["vif1.0", "br0"] {
             let port = LinkRef::named(name(text));
             let added = kernel.try_apply(Step::Port(PortStep::VlanAdd { port, vlan }));
