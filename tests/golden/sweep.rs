@@ -7,7 +7,7 @@ use xennet_core::backend::Backend as _;
 use xennet_core::backend::fake::{Fake, Fault};
 use xennet_core::exec::{self, ApplyError, Freshness, Recovery, observe_for};
 use xennet_core::plan::{self, Plan};
-use xennet_core::snapshot::{Change, LinkKind, Scope, Snapshot};
+use xennet_core::snapshot::{Change, LinkKind, Part, Scope, Snapshot};
 use xennet_core::step::{AddrStep, LinkChange, LinkRef, LinkStep, NewLink, NewMaster, Step};
 use xennet_core::{Attachment, Errno, Host, IfName, Intent, MacAddr};
 use xennet_tests::{Shared, StateDir};
@@ -172,6 +172,8 @@ fn scoped(plan: &Plan, on: &Shared) -> Vec<Change> {
     let (mut before, mut now) = (plan.before().clone(), fake.observe(plan.scope()).unwrap());
     let bridges: Vec<IfName> =
         before.links.iter().filter(|(_, l)| l.kind == LinkKind::Bridge).map(|(name, _)| *name).collect();
+    // Where a small MTU may cost the bridge its addresses, it is put back with them.
+    let may_cost = plan.scope().parts().any(|p| matches!(p, Part::Addresses(n) if bridges.contains(n)));
     if bridges.len() < before.links.len() {
         for (name, link) in &mut before.links {
             if link.master.is_some_and(|master| !now.links.contains_key(&master)) {
@@ -179,9 +181,18 @@ fn scoped(plan: &Plan, on: &Shared) -> Vec<Change> {
                 before.port_vlans.remove(name);
             }
         }
+    }
+    if bridges.len() < before.links.len() && !may_cost {
         for world in [&mut before, &mut now] {
             world.links.retain(|name, _| !bridges.contains(name));
         }
+    }
+    if bridges.len() < before.links.len() {
+        // What somebody else has removed is not to be made again, and what was on it neither.
+        let lost: Vec<IfName> = bridges.into_iter().filter(|b| !now.links.contains_key(b)).collect();
+        before.links.retain(|name, _| !lost.contains(name));
+        before.addresses.retain(|a| !lost.contains(&a.link));
+        before.routes.retain(|r| r.link.is_none_or(|l| !lost.contains(&l)));
     }
     before.changes(&now)
 }

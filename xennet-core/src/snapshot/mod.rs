@@ -90,16 +90,16 @@ impl Snapshot {
     }
 
     /// What of it is about vifs, if it is about some: their bridges were looked at, and are not theirs.
+    ///
+    /// Where a vif's small MTU may cost its bridge the addresses, these were looked at, too, and all of it counts.
     pub(crate) fn of_vifs(&self) -> Snapshot {
-        if self.links.values().all(|l| l.kind == LinkKind::Bridge) {
+        let is_bridge = |name: &IfName| self.links.get(name).is_some_and(|l| l.kind == LinkKind::Bridge);
+        let may_cost = |part: &Part| matches!(part, Part::Addresses(n) | Part::Routes(n) if is_bridge(n));
+        if self.links.keys().all(is_bridge) || self.scope.parts().any(may_cost) {
             return self.clone();
         }
-        let of_bridge = |part: &Part| match part {
-            Part::Link(n) | Part::Addresses(n) | Part::Routes(n) | Part::Neighbours(n) | Part::Fdb(n) => {
-                self.links.get(n).is_some_and(|l| l.kind == LinkKind::Bridge)
-            }
-            _ => false,
-        };
+        let of_bridge =
+            |part: &Part| matches!(part, Part::Link(n) | Part::Neighbours(n) | Part::Fdb(n) if is_bridge(n));
         self.seen(&self.scope.parts().filter(|part| !of_bridge(part)).cloned().collect())
     }
 
