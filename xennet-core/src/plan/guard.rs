@@ -231,11 +231,13 @@ fn has_version(table: &NftTable) -> bool {
 
 /// The operations that make the guard what it must be: all of it, or its rules anew.
 fn framing(now: &Snapshot) -> Result<Vec<NftOp>, Error> {
-    let (id, wanted) = (NftTableId::guard(), &*FRAME);
+    let id = NftTableId::guard();
     let found = now.nft.get(&id);
     if found.is_some() && is_framed(now) {
         return Ok(Vec::new());
     }
+    // Made only where it is needed.
+    let wanted = &*FRAME;
     let mut ops = Vec::new();
     let rules = |ops: &mut Vec<NftOp>| {
         for (chain, c) in &wanted.chains {
