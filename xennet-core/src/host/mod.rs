@@ -530,7 +530,8 @@ impl Host {
         let mut notes = Vec::new();
         if let Some(script) = &vif.script {
             let name = script.as_str().rsplit('/').next().unwrap_or_default();
-            if name != "vif-bridge" {
+            // The same beside Xen's own: `xennet install-scripts`.
+            if name.strip_prefix("xennet-").unwrap_or(name) != "vif-bridge" {
                 return Err(Error::new(
                     ErrorKind::Unsupported,
                     format!(
