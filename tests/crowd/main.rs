@@ -14,8 +14,12 @@ use std::sync::{Barrier, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use xennet_core::snapshot::{Change, NftTableId};
+use xennet_core::backend::Backend as _;
+use xennet_core::backend::netlink::Netlink;
+use xennet_core::plan::Plan;
+use xennet_core::snapshot::{Change, NftKey, NftTableId, NftValue};
 use xennet_core::step::{LinkChange, LinkStep, NewLink, NftOp, NftTransaction, Step};
+use xennet_core::{DomId, Host};
 use xennet_tests::in_netns;
 
 use rig::{Rig, Run, apply, guarded, link, look, name, path_of, set};
@@ -154,12 +158,24 @@ fn a_crowd_comes_and_goes() {
             "nothing else is in the guard"
         );
         assert_eq!(rig.state().interrupted().unwrap(), []);
+        the_guard_was_made_once(&rig);
         assert!(u64::from(calls) > seconds * 5, "a crowd, and not a queue");
         for vif in &vifs {
             quick(&rig, &vif.made, "offline");
         }
         assert_eq!((look().ports(&name("xenbr0")).count(), guarded().len()), (0, 0));
     });
+}
+
+/// Whoever finds the guard's rules half made, makes them anew; nobody may find them so.
+#[track_caller]
+fn the_guard_was_made_once(rig: &Rig) {
+    let mut again = Vec::new();
+    for list in ["calls.log.1", "calls.log"] {
+        let text = std::fs::read_to_string(rig.path("state").join(list)).unwrap_or_default();
+        again.extend(text.lines().filter(|l| l.contains("emptied")).map(str::to_owned));
+    }
+    assert!(again.is_empty(), "{} times, first {}", again.len(), again[0]);
 }
 
 fn guarded_of(text: &str, vif: &Vif) -> usize {
@@ -280,4 +296,68 @@ fn several_vifs_of_one_domain_on_a_bridge_of_no_fixed_mac() {
             assert!(link("xenbr0").is_some_and(|l| l.up));
         }
     });
+}
+
+/// The kernel lists rules bit by bit. Whoever reads them while others add and remove elements, or try in vain to make the guard
+/// that is there, must not take them for anything else than they are.
+#[test]
+fn the_rules_of_the_guard_are_read_whole() {
+    in_netns("the_rules_of_the_guard_are_read_whole", || {
+        let rig = Rig::new();
+        rig.link("vif1.0");
+        let plan = |ip: &str| {
+            let vif = format!("bridge=xenbr0,mac=00:16:3e:01:02:03,ip={ip}").parse().unwrap();
+            let mut host = Host::netlink().unwrap().with_state_dir(rig.state());
+            host.plan_attach(DomId::new(1).unwrap(), &vif).unwrap()
+        };
+        let guard = |plan: &Plan| match &plan.steps()[0].step {
+            Step::Nft(transaction) => transaction.clone(),
+            other => panic!("{other}"),
+        };
+        let make = guard(&plan("192.0.2.1"));
+        apply(Step::Nft(make.clone()));
+        let end = Instant::now() + Duration::from_secs(3);
+        let write = |number: usize| {
+            let mut on = Netlink::open().unwrap();
+            let ip = format!("198.51.100.{number}");
+            let add = guard(&plan(&ip));
+            let of_ip = NftValue::Ipv4(ip.parse().unwrap());
+            let (set, key) = elements(&add).find(|(_, key)| key.first.contains(&of_ip)).unwrap();
+            let del = NftTransaction::new(NftTableId::guard(), vec![NftOp::DelElements { set, keys: vec![key] }]);
+            while Instant::now() < end {
+                if number == 1 {
+                    assert!(on.apply(&Step::Nft(make.clone())).is_err(), "there is one");
+                } else {
+                    // A removal gives up where others never stop, and then there is nothing to add.
+                    let _ = on.apply(&Step::Nft(add.clone()));
+                    let _ = on.apply(&Step::Nft(del.clone()));
+                }
+            }
+        };
+        let read = || {
+            let mut reads = 0;
+            while Instant::now() < end {
+                let plan = plan("192.0.2.1").to_string();
+                assert!(!plan.contains("emptied"), "read number {reads}: {plan}");
+                reads += 1;
+            }
+            reads
+        };
+        let reads: u32 = thread::scope(|scope| {
+            let write = &write;
+            (1..=3).for_each(|number| drop(scope.spawn(move || write(number))));
+            let readers: Vec<_> = (0..3).map(|_| scope.spawn(read)).collect();
+            readers.into_iter().map(|r| r.join().unwrap()).sum()
+        });
+        println!("the guard was read {reads} times");
+        assert!(reads > 100);
+    });
+}
+
+fn elements(transaction: &NftTransaction) -> impl Iterator<Item = (String, NftKey)> {
+    let all = transaction.ops.iter().filter_map(|op| match op {
+        NftOp::AddElements { set, elements } => Some(elements.iter().map(|(key, _)| (set.clone(), key.clone()))),
+        _ => None,
+    });
+    all.flatten()
 }

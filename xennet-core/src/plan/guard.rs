@@ -215,6 +215,11 @@ fn deletions<'a>(items: impl Iterator<Item = &'a Item>) -> Vec<NftOp> {
     by_set(items).into_iter().map(|(set, keys)| NftOp::DelElements { set: set.into(), keys }).collect()
 }
 
+/// Whether there is a guard whose chains and sets are not as they must be.
+pub(super) fn is_broken(now: &Snapshot) -> bool {
+    now.nft.contains_key(&NftTableId::guard()) && !is_framed(now)
+}
+
 /// Whether the guard's chains and sets are as they must be, as far as they were looked at.
 fn is_framed(now: &Snapshot) -> bool {
     let id = NftTableId::guard();

@@ -187,6 +187,11 @@ pub fn plan(intent: &Intent, now: &Snapshot) -> Result<Plan, Error> {
     Ok(Plan { goal: Goal::Intent(intent.clone()), steps, notes, before: now.clone(), after })
 }
 
+/// Whether there is a guard, and by this observation its rules have to be made anew.
+pub(crate) fn lacks_guard_rules(now: &Snapshot) -> bool {
+    guard::is_broken(now)
+}
+
 /// The error of a step that the model of the kernel refuses.
 fn refused(step: &Step, errno: crate::error::Errno) -> Error {
     Error::new(ErrorKind::Kernel, format!("{}: the kernel would refuse this step: {step}", step.object()))
