@@ -101,7 +101,7 @@ fn inside_a_read_only_state_directory() {
     let rig = host();
     rig.ok("vif6.0", "online");
     let mount = |how: &str| assert!(Command::new("mount").args(["-o", how, "/mnt"]).status().unwrap().success());
-    mount("remount,ro");
+    mount("remount,bind,ro");
     let got = rig.fails("vif5.0", "online");
     assert!(got.stderr.contains("EROFS") && got.stderr.contains("hint: "), "{}", got.stderr);
     assert!(rig.error("vif5.0").unwrap().starts_with("state-unusable ("), "{:?}", rig.error("vif5.0"));
@@ -114,7 +114,7 @@ fn inside_a_read_only_state_directory() {
     // The link goes before the call, as it mostly does.
     rig.remove("web0");
     rig.ok("vif6.0", "offline");
-    mount("remount,rw");
+    mount("remount,bind,rw");
     rig.ok("vif6.0", "offline");
     assert_eq!(xennet_core::exec::StateDir::at("/mnt/state").recorded().unwrap(), []);
 }

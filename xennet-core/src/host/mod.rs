@@ -1,5 +1,6 @@
 //! The front door: one value that plans, applies, verifies and undoes, for people who want one line.
 
+mod detach;
 mod records;
 mod show;
 mod undo;
@@ -19,8 +20,8 @@ use crate::model::{
     VifSpec, VifType,
 };
 use crate::plan::{self, Goal, Plan};
-use crate::snapshot::{LinkKind, NftKey, NftTableId, NftValue, Part, Scope, Snapshot};
-use crate::step::{NftOp, NftTransaction, Step};
+use crate::snapshot::{LinkKind, NftTableId, Part, Scope, Snapshot};
+use crate::step::{NftOp, Step};
 
 pub use show::{Shown, ShownBridge, ShownVif};
 pub use undo::Recovered;
@@ -259,125 +260,6 @@ impl Host {
         }
     }
 
-    /// What detaching this vif would do. Changes nothing.
-    ///
-    /// # Errors
-    /// As [`plan::plan`].
-    pub fn plan_detach(&mut self, domid: DomId, devid: DevId) -> Result<Plan, Error> {
-        let id = VifId::new(domid, devid);
-        let record = self.records.record(Subject::Vif(id))?;
-        let intent = self.detach_intent(id, TypeIf::Vif, record.as_ref())?;
-        self.plan(&intent)
-    }
-
-    /// Detaches a vif: a port of nothing, down, unknown to the guard. A vif that is gone already is a success; what the
-    /// guard had of it goes all the same.
-    ///
-    /// # Errors
-    /// As [`attach`](Self::attach).
-    pub fn detach(&mut self, domid: DomId, devid: DevId) -> Result<Applied, Error> {
-        self.detach_link(VifId::new(domid, devid), TypeIf::Vif)
-    }
-
-    /// Detaches the emulated twin of a vif.
-    ///
-    /// # Errors
-    /// As [`attach_tap`](Self::attach_tap).
-    pub fn detach_tap(&mut self, domid: DomId, devid: DevId) -> Result<Applied, Error> {
-        self.detach_link(VifId::new(domid, devid), TypeIf::Tap)
-    }
-
-    fn detach_link(&mut self, id: VifId, type_if: TypeIf) -> Result<Applied, Error> {
-        let subject = Subject::of(id, type_if);
-        let mut session = self.begin_detach(subject)?;
-        let result = match self.detach_held(&mut session, id, type_if) {
-            // Netback has taken it away meanwhile. What else there was of it goes all the same.
-            Err(e) if e.kind() == ErrorKind::LinkNotFound => {
-                if let Session::Held(held) = &mut session {
-                    self.recover_held(held, subject)?;
-                }
-                self.detach_held(&mut session, id, type_if)
-            }
-            result => result,
-        };
-        match result {
-            Ok((applied, true)) => {
-                // What is remembered of it has no use any more.
-                self.forget(session, subject)?;
-                Ok(applied)
-            }
-            result => {
-                self.keep(session, subject);
-                Ok(result?.0)
-            }
-        }
-    }
-
-    /// Detaches a vif, or its emulated twin, where nothing can be written down: the state directory is full, or cannot be used
-    /// at all. When a domain ends its vif has to go all the same.
-    ///
-    /// What is remembered of the vif is used as far as it can be read. If it cannot, only the link under the name that it was
-    /// made with is looked for, which can be no other vif's.
-    ///
-    /// # Errors
-    /// As [`detach`](Self::detach), without those of the state directory.
-    pub fn detach_unwritten(&mut self, domid: DomId, devid: DevId, type_if: TypeIf) -> Result<Applied, Error> {
-        let id = VifId::new(domid, devid);
-        let subject = Subject::of(id, type_if);
-        self.release();
-        let known = self.records.known(subject);
-        let mut session = Session::Memory(known.as_ref().ok().cloned().flatten().map(Box::new));
-        let mut applied = match self.detach_held(&mut session, id, type_if) {
-            // Gone meanwhile.
-            Err(e) if e.kind() == ErrorKind::LinkNotFound => self.detach_held(&mut session, id, type_if)?.0,
-            result => result?.0,
-        };
-        if known.is_err() {
-            let made = id.link_name(type_if).map_err(unchanged)?;
-            applied.notes.push(format!("what is remembered of {subject} cannot be read: only {made} was looked for"));
-            self.forget_guarded(&made, &mut applied)?;
-        }
-        Ok(applied)
-    }
-
-    /// Takes away what the guard has of a link, whatever it is. A listing.
-    fn forget_guarded(&mut self, link: &IfName, applied: &mut Applied) -> Result<(), Error> {
-        let guard = NftTableId::guard();
-        let seen = self.look(&Scope::none().with(Part::Nft(guard.clone())))?;
-        let of_link = |key: &NftKey| key.first.first() == Some(&NftValue::Name(*link));
-        let sets = seen.nft.get(&guard).into_iter().flat_map(|table| &table.sets);
-        let found = sets.map(|(set, s)| (set.clone(), s.elements.keys().filter(|k| of_link(k)).cloned().collect()));
-        let ops = found.filter(|(_, keys): &(String, Vec<NftKey>)| !keys.is_empty());
-        let ops: Vec<NftOp> = ops.map(|(set, keys)| NftOp::DelElements { set, keys }).collect();
-        if ops.is_empty() {
-            return Ok(());
-        }
-        let step = Step::Nft(NftTransaction::new(guard, ops));
-        self.backend
-            .apply(&step)
-            .map_err(|e| exec::refused(&e, &format!("cannot take {link} out of the guard"), &step))?;
-        applied.steps += 1;
-        applied.done.push(step.to_string());
-        applied.closes_slowly = true;
-        Ok(())
-    }
-
-    /// Detaches; and whether there was no link.
-    fn detach_held(&mut self, session: &mut Session, id: VifId, type_if: TypeIf) -> Result<(Applied, bool), Error> {
-        let subject = Subject::of(id, type_if);
-        let intent = self.detach_intent(id, type_if, session.record())?;
-        let plan = self.plan(&intent)?;
-        let gone = plan.before().links.is_empty();
-        let attached = session.record().is_some_and(|r| r.owned_link().is_some());
-        if plan.is_empty() && (gone || !attached) {
-            return Ok((Applied::nothing(plan), gone));
-        }
-        // Even an empty plan is written down: somebody else has detached the vif, and this is the name under which it is found
-        // again.
-        let applied = self.carry_out(session, subject, plan, None, &format!("cannot detach {subject}"))?;
-        Ok((applied, gone))
-    }
-
     /// What making or changing this bridge would do. Changes nothing.
     ///
     /// # Errors
@@ -425,25 +307,6 @@ impl Host {
         let mut session = self.hold(subject)?;
         if let Session::Held(held) = &mut session {
             self.recover_held(held, subject)?;
-        }
-        Ok(session)
-    }
-
-    /// As [`begin`](Self::begin), to take something away. Where the way back is barred (the bridge that the vif was on is no
-    /// more), the way on is not: what shall be attached to nothing needs no earlier state.
-    fn begin_detach(&mut self, subject: Subject) -> Result<Session, Error> {
-        let mut session = self.hold(subject)?;
-        if let Session::Held(held) = &mut session
-            && let Err(e) = self.recover_held(held, subject)
-        {
-            if e.kind() != ErrorKind::Interrupted {
-                return Err(e);
-            }
-            // The one of the two that knows the present name and what the guard may have.
-            match held.interrupted().map(|entry| &entry.goal) {
-                Some(Goal::Intent(Intent::Attach(_))) => held.journal(None).commit()?,
-                _ => held.journal(None).abandon()?,
-            }
         }
         Ok(session)
     }
