@@ -13,7 +13,7 @@ impl Host {
     /// What detaching this vif would do. Changes nothing.
     ///
     /// # Errors
-    /// As [`plan::plan`].
+    /// As [`plan`](crate::plan::plan).
     pub fn plan_detach(&mut self, domid: DomId, devid: DevId) -> Result<Plan, Error> {
         let id = VifId::new(domid, devid);
         let record = self.records.record(Subject::Vif(id))?;
