@@ -2,12 +2,14 @@
  * What a hotplug call costs at the least: a static C program that sends the changing netlink messages of `xennet` as vif-bridge,
  * and holds the same conversation with xenstore, without looking, planning, writing down or verifying anything.
  *
- *   floor online|offline     with vif=vif5.0, XENBUS_PATH=backend/vif/5/0 and XENSTORED_PATH=SOCKET in the environment
+ *   floor online|offline [reading]   with vif=vif5.0, XENBUS_PATH=backend/vif/5/0, XENSTORED_PATH=SOCKET in the environment
  *
  * online:  nine nodes of the vif are read in one round trip; one nftables transaction adds the guard's elements; two messages
  *          make the vif a port and bring it up; the guest's MTU and hotplug-status are written.
  * offline: one message takes the vif off and down, one nftables transaction removes the elements; the socket is closed by a
  *          copy of the process, as xennet does.
+ *
+ * With `reading` it sends also what xennet reads from the kernel before and after: all of xennet's netlink messages.
  *
  * The guard's table must exist. Built with: cc -O2 -static -o floor floor.c
  */
@@ -111,7 +113,44 @@ static void transact(int s, const char *what)
 		fail(what);
 }
 
+/* Sends a question and reads its answer, which may be that there is no such thing. */
+static void question(int s, struct nlmsghdr *at)
+{
+	static char answer[32768];
+
+	close_message(at);
+	if (send(s, buffer, fill, 0) != (ssize_t)fill)
+		fail("a question");
+	fill = 0;
+	if (recv(s, answer, sizeof(answer), 0) < (ssize_t)sizeof(struct nlmsghdr))
+		fail("an answer");
+}
+
 /* ---- the guard */
+
+static struct nlmsghdr *nft_message(unsigned kind, unsigned flags, unsigned family)
+{
+	struct nlmsghdr *at = message(NFNL_SUBSYS_NFTABLES << 8 | kind, flags);
+	struct nfgenmsg head = { .nfgen_family = family };
+
+	put(&head, sizeof(head));
+	return at;
+}
+
+/* A chain or a set of the guard's table. */
+static void read_named(int s, unsigned kind, unsigned attribute_of_name, const char *name)
+{
+	struct nlmsghdr *at = nft_message(kind, 0, NFPROTO_BRIDGE);
+
+	text(NFTA_CHAIN_TABLE, "xennet-guard");
+	text(attribute_of_name, name);
+	question(s, at);
+}
+
+static void read_generation(int s)
+{
+	question(s, nft_message(NFT_MSG_GETGEN, 0, AF_UNSPEC));
+}
 
 static void batch_end(unsigned kind)
 {
@@ -122,45 +161,78 @@ static void batch_end(unsigned kind)
 	close_message(at);
 }
 
-/* One element: the name of the link, then what else belongs to the key, each in whole words. */
-static void element(int add, const char *set, const char *link, const void *rest, size_t bytes, int last)
+enum { ADD, REMOVE, READ };
+
+/* The key of one element. */
+static struct nlmsghdr *element_message(unsigned kind, unsigned flags, const char *set, const void *key, size_t bytes)
 {
-	unsigned kind = NFNL_SUBSYS_NFTABLES << 8 | (add ? NFT_MSG_NEWSETELEM : NFT_MSG_DELSETELEM);
-	struct nlmsghdr *at = message(kind, (add ? NLM_F_CREATE | NLM_F_EXCL : 0) | (last ? NLM_F_ACK : 0));
-	struct nfgenmsg family = { .nfgen_family = NFPROTO_BRIDGE };
-	char key[64] = { 0 };
+	struct nlmsghdr *at = nft_message(kind, flags, NFPROTO_BRIDGE);
 	struct nlattr *list, *one, *value;
 
-	memcpy(key, link, strlen(link));
-	memcpy(key + IFNAMSIZ, rest, bytes);
-	put(&family, sizeof(family));
 	text(NFTA_SET_ELEM_LIST_TABLE, "xennet-guard");
 	text(NFTA_SET_ELEM_LIST_SET, set);
 	list = nest(NFTA_SET_ELEM_LIST_ELEMENTS);
 	one = nest(1);
 	value = nest(NFTA_SET_ELEM_KEY);
-	attribute(NFTA_DATA_VALUE, key, IFNAMSIZ + bytes);
+	attribute(NFTA_DATA_VALUE, key, bytes);
 	close_nest(value);
 	close_nest(one);
 	close_nest(list);
 	close_message(at);
+	return at;
 }
 
-static void guard(int s, int add, const char *link, const unsigned char mac[6], struct in_addr ip)
+/* One element: the name of the link, then what else belongs to the key, each in whole words. */
+static void element(int s, int what, const char *set, const char *link, const void *rest, size_t bytes, int last)
+{
+	static const unsigned kinds[] = { NFT_MSG_NEWSETELEM, NFT_MSG_DELSETELEM, NFT_MSG_GETSETELEM };
+	unsigned flags = (what == ADD ? NLM_F_CREATE | NLM_F_EXCL : 0) | (what != READ && last ? NLM_F_ACK : 0);
+	char key[64] = { 0 };
+
+	memcpy(key, link, strlen(link));
+	memcpy(key + IFNAMSIZ, rest, bytes);
+	struct nlmsghdr *at = element_message(kinds[what], flags, set, key, IFNAMSIZ + bytes);
+	if (what == READ)
+		question(s, at);
+}
+
+static void guard(int s, int what, const char *link, const unsigned char mac[6], struct in_addr ip)
 {
 	unsigned char rest[24] = { 0 };
 
 	memcpy(rest, mac, 6);
-	batch_end(NFNL_MSG_BATCH_BEGIN);
-	element(add, "declared", link, NULL, 0, 0);
-	element(add, "macs", link, rest, 8, 0);
+	if (what != READ)
+		batch_end(NFNL_MSG_BATCH_BEGIN);
+	element(s, what, "declared", link, NULL, 0, 0);
+	element(s, what, "macs", link, rest, 8, 0);
 	memcpy(rest + 8, &ip, 4);
-	element(add, "ip4", link, rest, 12, 0);
+	element(s, what, "ip4", link, rest, 12, 0);
 	unsigned char own[16] = { 0xfe, 0x80, 0, 0, 0, 0, 0, 0, mac[0] ^ 2, mac[1], mac[2], 0xff, 0xfe, mac[3], mac[4], mac[5] };
 	memcpy(rest + 8, own, 16);
-	element(add, "ip6", link, rest, 24, 1);
+	element(s, what, "ip6", link, rest, 24, 1);
+	if (what == READ)
+		return;
 	batch_end(NFNL_MSG_BATCH_END);
 	transact(s, "nftables");
+}
+
+/* The guard's rules are told by how often their chains are used, and by a version of them in a set. */
+static void read_rules(int s)
+{
+	static const char *const chains[] = { "bound", "claims", "declared", "prerouting" };
+	uint32_t version = 218575353; /* VERSION in plan/guard.rs; another one costs the same */
+
+	for (int i = 0; i < 4; i++)
+		read_named(s, NFT_MSG_GETCHAIN, NFTA_CHAIN_NAME, chains[i]);
+	question(s, element_message(NFT_MSG_GETSETELEM, 0, "version", &version, sizeof(version)));
+}
+
+static void read_sets(int s)
+{
+	static const char *const sets[] = { "declared", "ip4", "ip6", "macs" };
+
+	for (int i = 0; i < 4; i++)
+		read_named(s, NFT_MSG_GETSET, NFTA_SET_NAME, sets[i]);
 }
 
 /* ---- the link */
@@ -203,6 +275,29 @@ static void unplug(int s, unsigned index)
 	attribute(IFLA_MASTER, &none, sizeof(none));
 	close_message(at);
 	transact(s, "off the bridge");
+}
+
+/* By its index, or by its name. */
+static void read_link(int s, unsigned index, const char *name)
+{
+	struct nlmsghdr *at = message(RTM_GETLINK, 0);
+	struct ifinfomsg info = { .ifi_index = index };
+	uint32_t without_statistics = RTEXT_FILTER_SKIP_STATS;
+
+	put(&info, sizeof(info));
+	if (name)
+		text(IFLA_IFNAME, name);
+	attribute(IFLA_EXT_MASK, &without_statistics, sizeof(without_statistics));
+	question(s, at);
+}
+
+static void read_addresses(int s, unsigned index)
+{
+	struct nlmsghdr *at = message(RTM_GETADDR, NLM_F_DUMP);
+	struct ifaddrmsg info = { .ifa_index = index };
+
+	put(&info, sizeof(info));
+	question(s, at);
 }
 
 /* ---- xenstore */
@@ -268,6 +363,7 @@ int main(int argc, char **argv)
 	if (argc < 2 || !vif || !base || !path)
 		return 2;
 	int online = !strcmp(argv[1], "online");
+	int reading = argc > 2 && !strcmp(argv[2], "reading");
 	strncpy(address.sun_path, path, sizeof(address.sun_path) - 1);
 	store = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (connect(store, (struct sockaddr *)&address, sizeof(address)))
@@ -284,8 +380,26 @@ int main(int argc, char **argv)
 	nft = netlink(NETLINK_NETFILTER);
 	unsigned index = if_nametoindex(vif);
 	if (online) {
-		guard(nft, 1, vif, mac, ip);
+		if (reading) {
+			int strict = 1;
+
+			/* The kernel lists the addresses of one link, not of all. */
+			setsockopt(route, SOL_NETLINK, NETLINK_GET_STRICT_CHK, &strict, sizeof(strict));
+			read_link(route, index, NULL);
+			read_link(route, 0, vif);
+			read_link(route, 0, values[0]);
+			read_addresses(route, index);
+			read_rules(nft);
+			guard(nft, READ, vif, mac, ip);
+		}
+		guard(nft, ADD, vif, mac, ip);
 		plug(route, index, if_nametoindex(values[0]));
+		if (reading) {
+			read_link(route, 0, vif);
+			read_link(route, 0, values[0]);
+			read_addresses(route, index);
+			guard(nft, READ, vif, mac, ip);
+		}
 		unsigned domid = 0, devid = 0;
 		sscanf(vif, "vif%u.%u", &domid, &devid);
 		snprintf(name, sizeof(name), "/local/domain/%u/device/vif/%u/mtu", domid, devid);
@@ -296,8 +410,30 @@ int main(int argc, char **argv)
 		converse(1, NULL);
 		return 0;
 	}
+	if (reading) {
+		int strict = 1, other = netlink(NETLINK_NETFILTER);
+
+		setsockopt(route, SOL_NETLINK, NETLINK_GET_STRICT_CHK, &strict, sizeof(strict));
+		read_link(route, index, NULL);
+		read_link(route, 0, vif);
+		read_addresses(route, index);
+		guard(nft, READ, vif, mac, ip);
+		read_link(route, 0, values[0]);
+		read_generation(other);
+		close(other);
+	}
 	unplug(route, index);
-	guard(nft, 0, vif, mac, ip);
+	if (reading) {
+		read_generation(nft);
+		read_sets(nft);
+	}
+	guard(nft, REMOVE, vif, mac, ip);
+	if (reading) {
+		read_link(route, 0, vif);
+		read_addresses(route, index);
+		guard(nft, READ, vif, mac, ip);
+		read_named(nft, NFT_MSG_GETSET, NFTA_SET_NAME, "declared");
+	}
 	if (pipe(ends) == 0 && fork() == 0) {
 		for (int standard = 0; standard < 3; standard++)
 			close(standard);

@@ -15,7 +15,7 @@ use crate::backend::{Backend, BackendError, Capabilities};
 use crate::error::{Errno, Error, ErrorKind};
 use crate::model::{Attachment, Intent};
 use crate::plan::{self, Goal, Plan};
-use crate::snapshot::{Change, Part, Scope, Snapshot, SysctlKey};
+use crate::snapshot::{Change, Scope, Snapshot, SysctlKey};
 use crate::step::{LinkStep, NftOp, Step};
 
 pub use journal::{Entry, Journal, MemoryJournal, Subject};
@@ -290,13 +290,12 @@ enum Frames {
 
 fn observe(intent: &Intent, on: &mut dyn Backend, frames: Frames) -> Result<Snapshot, BackendError> {
     let mut seen = Snapshot::default();
-    while let Some(scope) = plan::scope(intent, &seen) {
-        let left = |part: &Part| frames == Frames::Leave && plan::is_of_frame(part);
-        let narrow: Scope = scope.parts().filter(|part| !left(part)).cloned().collect();
-        if narrow == Scope::none() {
+    while let Some(mut scope) = plan::scope(intent, &seen) {
+        scope.retain(|part| frames == Frames::Look || !plan::is_of_frame(part));
+        if scope == Scope::none() {
             break;
         }
-        seen.merge(on.observe(&narrow)?);
+        seen.merge(on.observe(&scope)?);
     }
     // The kernel lists rules bit by bit, and amid others' changes a listing may have one twice without saying so. Making the
     // guard's anew for that would make the next one's listing wrong, too: they are so only when they are seen so twice.

@@ -20,7 +20,7 @@ use crate::model::{
     VifSpec, VifType,
 };
 use crate::plan::{self, Goal, Plan};
-use crate::snapshot::{LinkKind, NftTableId, Part, Scope, Snapshot};
+use crate::snapshot::{LinkKind, Part, Scope, Snapshot};
 use crate::step::{NftOp, Step};
 
 pub use show::{Shown, ShownBridge, ShownVif};
@@ -532,7 +532,7 @@ const FRAME_TRIES: u32 = 8;
 
 fn makes_guard(step: &Step) -> bool {
     let Step::Nft(transaction) = step else { return false };
-    transaction.table == NftTableId::guard() && transaction.ops.first() == Some(&NftOp::AddTable)
+    transaction.table.is_guard() && transaction.ops.first() == Some(&NftOp::AddTable)
 }
 
 fn unchanged(e: Error) -> Error {

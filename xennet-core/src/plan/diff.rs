@@ -26,6 +26,9 @@ pub(super) fn steps_towards(wanted: &Wanted, now: &Snapshot) -> Result<(Vec<Plan
     for _ in 0..PASSES {
         let before = path.steps.len();
         path.pass(wanted)?;
+        if path.steps.is_empty() {
+            return Ok((path.steps, path.world));
+        }
         if path.steps.len() == before {
             // Of what follows from the steps, only what was looked at can be compared with another look.
             let after = path.world.seen(&now.scope);

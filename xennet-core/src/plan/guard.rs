@@ -98,8 +98,8 @@ pub(super) fn frame_scope(seen: &Snapshot) -> Scope {
 /// Whether a part is about the guard as such, and no vif's.
 pub(crate) fn is_of_frame(part: &Part) -> bool {
     match part {
-        Part::NftFrame(id) | Part::NftUse(id, _) => *id == NftTableId::guard(),
-        Part::NftElement(id, set, _) => *id == NftTableId::guard() && set == NftTableId::GUARD_VERSION,
+        Part::NftFrame(id) | Part::NftUse(id, _) => id.is_guard(),
+        Part::NftElement(id, set, _) => id.is_guard() && set == NftTableId::GUARD_VERSION,
         _ => false,
     }
 }
@@ -153,7 +153,7 @@ impl Wish {
             let Part::NftElement(table, set, key) = part else { continue };
             let named = [DECLARED, BOUND, MACS].into_iter().chain(HOSTS).chain(NETWORKS).find(|s| s == set);
             let (true, Some(set), Some(NftValue::Name(link))) =
-                (*table == NftTableId::guard(), named, key.first.first())
+                (table.is_guard(), named, key.first.first())
             else {
                 continue;
             };

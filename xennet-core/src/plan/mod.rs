@@ -166,7 +166,8 @@ impl Plan {
 /// it) that is one narrow observation. What grows with the host is looked at only where the first look says that it can
 /// matter, for example routes through a vif that is up and has addresses.
 pub fn scope(intent: &Intent, seen: &Snapshot) -> Option<Scope> {
-    let missing: Scope = want::scope(intent, seen).parts().filter(|p| !seen.scope.contains(p)).cloned().collect();
+    let mut missing = want::scope(intent, seen);
+    missing.retain(|part| !seen.scope.contains(part));
     (missing != Scope::none()).then_some(missing)
 }
 

@@ -105,11 +105,11 @@ pub(super) fn scope(intent: &Intent, seen: &Snapshot) -> Scope {
             }
             let guarded = a.guarded();
             if guarded.is_some() {
-                scope = scope.union(&guard::frame_scope(seen));
+                scope = scope.union(guard::frame_scope(seen));
             }
-            scope.union(&guard::scope(guarded.iter().chain(a.recorded_guard.as_deref())))
+            scope.union(guard::scope(guarded.iter().chain(a.recorded_guard.as_deref())))
         }
-        Intent::Detach(d) => vif_scope(&d.device, seen).union(&guard::scope(d.guarded.iter())),
+        Intent::Detach(d) => vif_scope(&d.device, seen).union(guard::scope(d.guarded.iter())),
         Intent::Bridge(b) => Scope::none().with(Part::Link(b.name)),
     }
 }

@@ -52,11 +52,11 @@ impl Snapshot {
         s.port_vlans.retain(|_, vlans| !vlans.is_empty());
         for (id, table) in &mut s.nft {
             table.uses.clear();
-            if *id == NftTableId::guard() {
+            if id.is_guard() {
                 table.sets.remove(NftTableId::GUARD_VERSION);
             }
         }
-        s.nft.retain(|id, table| *id != NftTableId::guard() || !table.has_no_elements());
+        s.nft.retain(|id, table| !id.is_guard() || !table.has_no_elements());
         s.hidden = Hidden::default();
         s.scope = super::Scope::none();
         s

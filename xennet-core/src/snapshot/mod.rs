@@ -156,7 +156,7 @@ impl Snapshot {
             .collect();
         if !framed.is_empty() {
             let of_frame = |part: &Part| matches!(part, Part::NftFrame(_) | Part::NftUse(..));
-            self.scope = self.scope.parts().filter(|part| !of_frame(part)).cloned().collect();
+            self.scope.retain(|part| !of_frame(part));
             let scope = &self.scope;
             let named = |id: &NftTableId, set: &String| {
                 scope.parts().any(|part| matches!(part, Part::NftElement(i, s, _) if i == id && s == set))
@@ -172,7 +172,7 @@ impl Snapshot {
 
     /// Adds what another look at other parts saw.
     pub fn merge(&mut self, other: Snapshot) {
-        self.scope = std::mem::take(&mut self.scope).union(&other.scope);
+        self.scope = std::mem::take(&mut self.scope).union(other.scope);
         self.links.extend(other.links);
         self.addresses.extend(other.addresses);
         self.routes.extend(other.routes);

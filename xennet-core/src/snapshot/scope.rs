@@ -91,9 +91,14 @@ impl Scope {
 
     /// Both together.
     #[must_use]
-    pub fn union(mut self, other: &Scope) -> Self {
-        self.0.extend(other.0.iter().cloned());
+    pub fn union(mut self, other: Scope) -> Self {
+        self.0.extend(other.0);
         self
+    }
+
+    /// Keeps the parts that are so.
+    pub fn retain(&mut self, keep: impl FnMut(&Part) -> bool) {
+        self.0.retain(keep);
     }
 }
 

@@ -83,8 +83,15 @@ impl NftTableId {
 
     /// The table of the guard, which lets pass what guests may send at a bridge ([`Guard`](crate::model::Guard)).
     pub fn guard() -> Self {
-        NftTableId::new(NftFamily::Bridge, "xennet-guard")
+        NftTableId::new(NftFamily::Bridge, Self::GUARD)
     }
+
+    /// Whether it is the [guard's](Self::guard).
+    pub(crate) fn is_guard(&self) -> bool {
+        self.family == NftFamily::Bridge && self.name == Self::GUARD
+    }
+
+    const GUARD: &'static str = "xennet-guard";
 
     /// The guard's set that says by its one element which version of the guard it is: no vif's.
     pub(crate) const GUARD_VERSION: &'static str = "version";
