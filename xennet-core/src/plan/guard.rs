@@ -152,9 +152,7 @@ impl Wish {
         for part in target.scope.parts() {
             let Part::NftElement(table, set, key) = part else { continue };
             let named = [DECLARED, BOUND, MACS].into_iter().chain(HOSTS).chain(NETWORKS).find(|s| s == set);
-            let (true, Some(set), Some(NftValue::Name(link))) =
-                (table.is_guard(), named, key.first.first())
-            else {
+            let (true, Some(set), Some(NftValue::Name(link))) = (table.is_guard(), named, key.first.first()) else {
                 continue;
             };
             let item = Item { link: *link, set, key: key.clone() };

@@ -4,6 +4,8 @@ use std::io;
 
 use rustix::io::read;
 use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::thread::{Timespec, nanosleep};
+use rustix::time::{ClockId, clock_gettime};
 
 /// Keeps the descriptors of this process open in a copy of it until it has ended: what their closing waits for, it need not
 /// wait for.
@@ -35,6 +37,7 @@ pub fn close_in_background() -> io::Result<()> {
                 drop(alive);
                 // Returns when the last copy of the other end is closed: when this process is gone.
                 let _ = read(&ended, &mut [0_u8; 1]);
+                wait_for_the_clean_up();
                 libc::_exit(0)
             }
             _ => {
@@ -45,3 +48,17 @@ pub fn close_in_background() -> io::Result<()> {
         }
     }
 }
+
+/// Sleeps until the next full tenth of a second.
+///
+/// Whoever waits in closing keeps all others from changing nftables meanwhile (it holds the commit mutex). By then the kernel
+/// has mostly cleaned up; and where many calls follow each other their copies all close at one moment, at which one of them
+/// waits for what was removed last, and the others for nothing.
+fn wait_for_the_clean_up() {
+    let now = clock_gettime(ClockId::Monotonic);
+    let left = TICK - now.tv_nsec % TICK;
+    // Woken early it closes early: no harm but to speed.
+    let _ = nanosleep(&Timespec { tv_sec: 0, tv_nsec: left });
+}
+
+const TICK: i64 = 100_000_000;

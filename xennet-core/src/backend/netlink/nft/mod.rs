@@ -146,7 +146,10 @@ impl Nft {
         });
         match self.socket.get(&mut ask, |m| decode::keyed(def, decode::elements(m, def))) {
             // The kernel finds the element that holds the key; asked for is the one that is the key.
-            Ok(mut elements) => Ok(elements.remove_entry(&key.typed(&def.key))),
+            Ok(mut elements) => {
+                self.answered = true;
+                Ok(elements.remove_entry(&key.typed(&def.key)))
+            }
             Err(refusal) if refusal.errno == Errno::ENOENT => Ok(None),
             Err(refusal) => Err(refusal),
         }
