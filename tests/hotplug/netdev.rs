@@ -46,15 +46,16 @@ fn a_link_that_comes_late_is_waited_for_and_not_asked_for() {
         let rig = Rig::new();
         for (vif, late) in [("vif1.0", 200), ("vif2.0", 1000)] {
             rig.nodes(vif, &NODES);
+            let start = Instant::now();
             thread::scope(|scope| {
                 scope.spawn(|| {
                     thread::sleep(Duration::from_millis(late));
                     rig.link(vif);
                 });
-                let start = Instant::now();
                 rig.ok(vif, "online");
                 let took = start.elapsed();
-                assert!(took >= Duration::from_millis(late) && took < Duration::from_millis(late + 1000), "{took:?}");
+                // No sooner than the link, and long before the deadline of 10 s.
+                assert!(took >= Duration::from_millis(late) && took < Duration::from_secs(6), "{took:?}");
             });
             assert_eq!(
                 (link(vif).unwrap().master, rig.status(vif).as_deref()),

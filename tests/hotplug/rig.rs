@@ -265,7 +265,8 @@ pub(crate) fn link(which: &str) -> Option<Link> {
     look().links.remove(which)
 }
 
-/// The elements that the guard has, a line each.
+/// The elements that the guard has of vifs, a line each: all but the one that says which version of it it is.
 pub(crate) fn guarded() -> Vec<String> {
-    look().render().lines().filter(|l| l.starts_with("nft add element")).map(str::to_owned).collect()
+    let of_vif = |l: &&str| l.starts_with("nft add element") && !l.contains("xennet-guard version ");
+    look().render().lines().filter(of_vif).map(str::to_owned).collect()
 }

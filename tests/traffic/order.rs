@@ -168,32 +168,3 @@ fn none_of_320_forged_packets_reaches_a_neighbour() {
         assert_eq!(delivered, [0, 320]);
     });
 }
-
-/// What the guard costs a hotplug call. Figures, not a verdict: other tests run at the same time.
-#[test]
-fn attaching_with_and_without_a_guard_takes_about_as_long() {
-    in_netns("order::attaching_with_and_without_a_guard_takes_about_as_long", || {
-        let mut lab = Lab::build();
-        let mut host = lab.host();
-        lab.start(1);
-        let mut line = String::from("attach, median of 25:");
-        for (what, more) in [
-            ("no ip=", ""),
-            ("ip=", ",ip=192.0.2.17"),
-            ("four addresses", ",ip=192.0.2.17 192.0.2.19 192.0.2.64/28 2001:db8::1:1"),
-        ] {
-            let mut times: Vec<Duration> = (0..25)
-                .map(|_| {
-                    let start = Instant::now();
-                    host.attach(domid(1), &vif(1, more)).unwrap();
-                    let time = start.elapsed();
-                    host.detach(domid(1), DevId::FIRST).unwrap();
-                    time
-                })
-                .collect();
-            times.sort_unstable();
-            line.push_str(&format!(" {what} {} µs;", times[12].as_micros()));
-        }
-        println!("{line}");
-    });
-}

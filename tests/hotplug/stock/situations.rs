@@ -37,6 +37,8 @@ pub(crate) const INTENDED: &[(&str, &[&str], &str)] = &[
             "+ nft add rule bridge xennet-guard *",
             "+ nft add element bridge xennet-guard * { \"vif5.0\"*",
             "+ nft add element bridge xennet-guard * { \"vif5.0\" . 00:16:3e:01:02:03 . 192.0.2.6 }",
+            // What goes to the bridge itself comes past the guard, too.
+            "+ bridge link set dev vif5.0 group_fwd_mask 0xfffd",
         ],
         "who is declared by ip= can send as nobody else: elements of a guard of ours",
     ),
