@@ -82,7 +82,7 @@ fn quick(rig: &Rig, vif: &str, verb: &str) -> (Run, Duration) {
     let took = start.elapsed();
     assert_eq!(got.code, Some(0), "{verb} {vif}: {}", got.stderr);
     assert!(!got.stderr.contains("error"), "{verb} {vif}: {}", got.stderr);
-    assert!(took < Duration::from_secs(2), "{verb} {vif} took {took:?}");
+    assert!(took < Duration::from_secs(5), "{verb} {vif} took {took:?}");
     (got, took)
 }
 

@@ -185,7 +185,7 @@ fn the_copy_that_closes_is_killed_or_left_alone() {
             assert_eq!(rig.state().interrupted().unwrap(), [], "{deed}");
             let start = Instant::now();
             rig.ok(VIF, "online");
-            assert!(start.elapsed() < Duration::from_secs(2), "{deed}: it holds no lock");
+            assert!(start.elapsed() < Duration::from_secs(5), "{deed}: it holds no lock");
             assert_eq!(guarded().len(), 4, "{deed}");
             rig.ok(VIF, "offline");
         }

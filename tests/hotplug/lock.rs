@@ -36,7 +36,7 @@ fn a_vif_that_somebody_holds_hinders_no_other() {
                 waiting.join().unwrap()
             });
             let (got, took) = waiting;
-            assert!(took > Duration::from_millis(800) && took < Duration::from_millis(2500), "{took:?}");
+            assert!(took > Duration::from_millis(800) && took < Duration::from_millis(5000), "{took:?}");
             for part in ["another process has held this lock", "hint: see who holds it: fuser ", "vif5.0.journal"] {
                 assert!(got.stderr.contains(part), "{part}: {}", got.stderr);
             }

@@ -89,7 +89,7 @@ fn a_link_that_never_comes_is_told_in_time() {
         let start = Instant::now();
         let got = rig.fails(VIF, "online");
         let took = start.elapsed();
-        assert!(took > Duration::from_millis(800) && took < Duration::from_millis(1800), "{took:?}");
+        assert!(took > Duration::from_millis(800) && took < Duration::from_millis(5000), "{took:?}");
         assert!(got.stderr.contains("none has come within 1 s") && got.stderr.contains("hint: "), "{}", got.stderr);
         let told = rig.error(VIF).unwrap();
         assert!(told.contains("vif5.0") && told.contains("none has come within 1 s"), "{told}");
