@@ -3,7 +3,8 @@
 
     xennet-core/benches/hotplug/run.py one     [--rounds 15] [--ports 10]   one vif: online, offline, --version
     xennet-core/benches/hotplug/run.py growth  [--rounds 9]                 the same at 10 and at 1,000 ports
-    xennet-core/benches/hotplug/run.py many    [--vifs 1000]                vifs one after another, and two at once
+    xennet-core/benches/hotplug/run.py many    [--vifs 1000]                vifs one after another, and two at once; with
+                                                                            --stock some ten minutes
 
 Contestants: a static program that does nothing; `floor.c`, a static C program with the same conversation with xenstore and
 the messages to the kernel that change something, and once more with all messages that xennet sends; xennet as `vif-bridge`;
@@ -278,11 +279,15 @@ def many(args):
     for n in range(1, min(count, 1000) + 1):
         lab.vif(n)
     command = lab.bin + "/vif-bridge"
-    for verb in ("online", "offline"):
-        start = time.perf_counter()
-        for n in range(1, count + 1):
-            timed([command, verb, "type_if=vif"], lab.environment(n))
-        print(f"{count} vifs {verb} one after another: {time.perf_counter() - start:.2f} s")
+    commands = {"xennet": [command]}
+    if args.stock:
+        commands["Xen's script"] = ["/bin/bash", args.stock + "/vif-bridge"]
+    for name, words in commands.items():
+        for verb in ("online", "offline"):
+            start = time.perf_counter()
+            for n in range(1, count + 1):
+                timed([*words, verb, "type_if=vif"], lab.environment(n))
+            print(f"{count} vifs {verb} one after another, {name}: {time.perf_counter() - start:.2f} s", flush=True)
     # Two at once: the same vifs in two halves.
     half = min(200, count // 2)
 

@@ -13,7 +13,7 @@ use rustix::time::{ClockId, clock_gettime};
 /// Closing a netfilter socket after something was removed waits for an RCU grace period, 4 to 18 ms
 /// (`net/netfilter/nf_tables_api.c`, `nft_rcv_nl_event`), ten times as long as all the rest of a hotplug call. Whoever closes
 /// the socket last waits; the copy is the last one. It gives up standard input, output and error at once, so that a reader of
-/// a pipe does not wait either, and ends when this process has ended.
+/// a pipe does not wait either, and ends a tenth of a second after this process at the most (and the grace period).
 ///
 /// To be called as the last thing before the process ends, when it has released its locks (a copy would hold them, too).
 ///
@@ -25,7 +25,7 @@ pub fn close_in_background() -> io::Result<()> {
     // JUSTIFICATION: only another process can hold a descriptor longer than this one lives. Starting a program for that costs as
     // much as the call itself; a copy of this small process costs a tenth of a millisecond.
     // SAFETY: fork is dangerous where the copy goes on with what other threads have left half done. The copy does nothing but
-    // close descriptors, read from one and end: system calls without allocation and without locks. It ends by _exit, so that
+    // close descriptors, read from one, sleep and end: system calls without allocation and without locks. It ends by _exit, so that
     // nothing that is to happen at the end of this process happens twice.
     unsafe {
         match libc::fork() {
