@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use rustix::net::sockopt::{set_socket_send_buffer_size, set_socket_send_buffer_size_force};
 
 use super::socket::{Protocol, Refusal, Socket};
+use super::wire::Message;
 use crate::backend::BackendError;
 use crate::error::Errno;
 use crate::plan::guard_sets;
@@ -139,20 +140,14 @@ impl Nft {
         key: &NftKey,
         def: &NftSet,
     ) -> Result<Option<(NftKey, NftElement)>, Refusal> {
-        let mut ask = question(message::GET_ELEMENT, id.family.number(), |w| {
+        let ask = question(message::GET_ELEMENT, id.family.number(), |w| {
             w.text(1, &id.name);
             w.text(2, name);
             w.nest(3, |w| encode::write_key(w, key, None));
         });
-        match self.socket.get(&mut ask, |m| decode::keyed(def, decode::elements(m, def))) {
-            // The kernel finds the element that holds the key; asked for is the one that is the key.
-            Ok(mut elements) => {
-                self.answered = true;
-                Ok(elements.remove_entry(&key.typed(&def.key)))
-            }
-            Err(refusal) if refusal.errno == Errno::ENOENT => Ok(None),
-            Err(refusal) => Err(refusal),
-        }
+        let found = self.find(ask, |m| decode::keyed(def, decode::elements(m, def)))?;
+        // The kernel finds the element that holds the key; asked for is the one that is the key.
+        Ok(found.and_then(|mut elements| elements.remove_entry(&key.typed(&def.key))))
     }
 
     /// How often a chain is used; `None` if there is no such chain or table.
@@ -160,18 +155,12 @@ impl Nft {
     /// # Errors
     /// As [`observe`](Self::observe).
     pub(crate) fn observe_use(&mut self, id: &NftTableId, chain: &str) -> Result<Option<u32>, BackendError> {
-        let mut ask = question(message::GET_CHAIN, id.family.number(), |w| {
+        let ask = question(message::GET_CHAIN, id.family.number(), |w| {
             w.text(1, &id.name);
             w.text(3, chain);
         });
-        match self.socket.get(&mut ask, decode::chain_use) {
-            Ok(uses) => {
-                self.answered = true;
-                Ok(uses)
-            }
-            Err(refusal) if refusal.errno == Errno::ENOENT => Ok(None),
-            Err(refusal) => Err(refusal.about(format!("nft chain {id} {chain}"))),
-        }
+        let found = self.find(ask, decode::chain_use).map_err(|e| e.about(format!("nft chain {id} {chain}")))?;
+        Ok(found.flatten())
     }
 
     /// Whether there is this table.
@@ -254,31 +243,30 @@ impl Nft {
     }
 
     fn exists(&mut self, id: &NftTableId) -> Result<bool, Refusal> {
-        let mut ask = question(message::GET_TABLE, id.family.number(), |w| w.text(1, &id.name));
-        let exists = match self.socket.get(&mut ask, |_| ()) {
-            Ok(()) => true,
-            Err(refusal) if refusal.errno == Errno::ENOENT => false,
-            Err(refusal) => return Err(refusal),
-        };
-        self.answered = true;
-        Ok(exists)
+        let ask = question(message::GET_TABLE, id.family.number(), |w| w.text(1, &id.name));
+        Ok(self.find(ask, |_| ())?.is_some())
     }
 
     /// A set without its elements; `None` if there is none.
     fn set(&mut self, id: &NftTableId, name: &str) -> Result<Option<NftSet>, Refusal> {
-        let mut ask = question(message::GET_SET, id.family.number(), |w| {
+        let ask = question(message::GET_SET, id.family.number(), |w| {
             w.text(1, &id.name);
             w.text(2, name);
         });
-        match self.socket.get(&mut ask, decode::set) {
-            Ok(set) => {
-                let set = set.map(|(_, set)| set);
-                self.sets.extend(set.iter().map(|set| ((id.clone(), name.to_owned()), set.clone())));
-                Ok(set)
-            }
-            Err(refusal) if refusal.errno == Errno::ENOENT => Ok(None),
-            Err(refusal) => Err(refusal),
-        }
+        let set = self.find(ask, decode::set)?.flatten().map(|(_, set)| set);
+        self.sets.extend(set.iter().map(|set| ((id.clone(), name.to_owned()), set.clone())));
+        Ok(set)
+    }
+
+    /// Asks about one thing; `None` if it, or its table, is not there.
+    fn find<T>(&mut self, mut ask: Vec<u8>, read: impl FnMut(&Message<'_>) -> T) -> Result<Option<T>, Refusal> {
+        let found = match self.socket.get(&mut ask, read) {
+            Ok(found) => Some(found),
+            Err(refusal) if refusal.errno == Errno::ENOENT => None,
+            Err(refusal) => return Err(refusal),
+        };
+        self.answered = true;
+        Ok(found)
     }
 
     fn read(&mut self, id: &NftTableId, elements: Elements) -> Result<Option<NftTable>, Refusal> {
