@@ -38,7 +38,8 @@ impl Host {
         self.detach_link(VifId::new(domid, devid), TypeIf::Tap)
     }
 
-    fn detach_link(&mut self, id: VifId, type_if: TypeIf) -> Result<Applied, Error> {
+    /// Detaches one of the two links of a vif.
+    pub(crate) fn detach_link(&mut self, id: VifId, type_if: TypeIf) -> Result<Applied, Error> {
         let subject = Subject::of(id, type_if);
         let mut session = self.begin_detach(subject)?;
         let result = match self.detach_held(&mut session, id, type_if) {

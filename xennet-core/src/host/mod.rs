@@ -197,7 +197,8 @@ impl Host {
         self.attach_link(VifId::new(domid, vif.devid.unwrap_or(DevId::FIRST)), TypeIf::Tap, vif)
     }
 
-    fn attach_link(&mut self, id: VifId, type_if: TypeIf, vif: &VifSpec) -> Result<Applied, Error> {
+    /// Attaches one of the two links of a vif.
+    pub(crate) fn attach_link(&mut self, id: VifId, type_if: TypeIf, vif: &VifSpec) -> Result<Applied, Error> {
         let subject = Subject::of(id, type_if);
         let mut session = self.begin(subject)?;
         let mut result = self.attach_held(&mut session, id, type_if, vif);

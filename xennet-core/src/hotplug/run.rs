@@ -189,11 +189,7 @@ impl<'a> Work<'a> {
         let Nodes { mut vif, old_error, .. } = self.nodes(call)?;
         self.lap("read");
         let applied = loop {
-            let tried = match call.verb.type_if() {
-                TypeIf::Vif => host.attach(call.id.domid, &vif),
-                TypeIf::Tap => host.attach_tap(call.id.domid, &vif),
-            };
-            match tried {
+            match host.attach_link(call.id, call.verb.type_if(), &vif) {
                 Ok(applied) => break applied,
                 Err(e) if self.another_way(call, host, &e, &mut vif)? => {}
                 Err(e) => return Err(e),
@@ -250,14 +246,13 @@ impl<'a> Work<'a> {
 
     /// Everything behind the attach: hooks, the guest's MTU, the status.
     fn report(&mut self, call: &Call, ip: &str, applied: &Applied, old_error: bool) -> Result<(), Error> {
-        let link = self.record.link.clone().unwrap_or_default();
-        let bridge = self.record.bridge.clone().unwrap_or_default();
-        self.hooks(call, &link, &bridge, ip)?;
+        self.hooks(call, ip)?;
         if call.verb.type_if() == TypeIf::Tap {
             // The status is that of the vif.
             return Ok(());
         }
-        let mtu = applied.after.links.get(link.as_str()).map(|l| l.mtu);
+        let link = self.record.link.as_deref().unwrap_or_default();
+        let mtu = applied.after.links.get(link).map(|l| l.mtu);
         let told = format!("/local/domain/{}/device/vif/{}/mtu", call.id.domid, call.id.devid);
         let (error, status) = (format!("{}/hotplug-error", call.path), format!("{}/hotplug-status", call.path));
         if let Some(mtu) = mtu {
@@ -280,25 +275,19 @@ impl<'a> Work<'a> {
 
     fn disconnect(&mut self, call: &Call) -> Result<(), Error> {
         let mut host = self.host()?;
-        let (domid, devid, type_if) = (call.id.domid, call.id.devid, call.verb.type_if());
-        let detached = match type_if {
-            TypeIf::Vif => host.detach(domid, devid),
-            TypeIf::Tap => host.detach_tap(domid, devid),
-        };
-        let detached = match detached {
+        let type_if = call.verb.type_if();
+        let detached = match host.detach_link(call.id, type_if) {
             // A domain that ends takes its vif along, whatever can be remembered of it.
             Err(e) if matches!(e.kind(), ErrorKind::StateFull | ErrorKind::StateUnusable) => {
                 self.note(format!("this could not be written down: {e}"));
-                host.detach_unwritten(domid, devid, type_if)
+                host.detach_unwritten(call.id.domid, call.id.devid, type_if)
             }
             other => other,
         };
         self.opened = Some(host);
         self.did(&detached?);
         self.lap("detach");
-        let link = self.record.link.clone().unwrap_or_default();
-        let bridge = self.record.bridge.clone().unwrap_or_default();
-        self.hooks(call, &link, &bridge, "").map_err(|e| e.with_state("the vif is detached"))
+        self.hooks(call, "").map_err(|e| e.with_state("the vif is detached"))
     }
 
     /// Notes for the log what was done, and to what.
@@ -314,16 +303,17 @@ impl<'a> Work<'a> {
         }
     }
 
-    fn hooks(&mut self, call: &Call, link: &str, bridge: &str, ip: &str) -> Result<(), Error> {
+    fn hooks(&mut self, call: &Call, ip: &str) -> Result<(), Error> {
         let Some(dir) = self.settings.hooks.clone() else { return Ok(()) };
         let made = call.id.to_string();
         let mut hooks =
             Hooks { dir: &dir, verb: call.verb.name(), environment: &[], deadline: self.settings.hook_deadline };
-        if hooks.find()?.is_empty() {
+        let found = hooks.find()?;
+        if found.is_empty() {
             return Ok(());
         }
         // What a script that disconnects does not need, its hooks may: they were told so.
-        let (mut ip, mut bridge) = (ip.to_owned(), bridge.to_owned());
+        let (mut ip, mut bridge) = (ip.to_owned(), self.record.bridge.clone().unwrap_or_default());
         if !call.verb.connects()
             && let Ok(nodes) = self.nodes(call)
         {
@@ -336,7 +326,7 @@ impl<'a> Work<'a> {
             ("type_if", call.verb.type_if().name()),
             ("XENBUS_PATH", call.path.as_str()),
             ("vif", made.as_str()),
-            ("dev", if link.is_empty() { made.as_str() } else { link }),
+            ("dev", self.record.link.as_deref().unwrap_or(&made)),
             ("bridge", bridge.as_str()),
             ("ip", ip.as_str()),
             ("netdev", netdev.as_str()),
@@ -344,7 +334,7 @@ impl<'a> Work<'a> {
         hooks.environment = &environment;
         let mut ran: Vec<Ran> = Vec::new();
         let begin = Instant::now();
-        let result = hooks.run(&mut ran);
+        let result = hooks.run_found(&found, &mut ran);
         self.hooked = self.hooked.saturating_add(begin.elapsed());
         for Ran { name, took, output, .. } in &ran {
             let took = milliseconds(microseconds(*took));
@@ -367,11 +357,7 @@ impl<'a> Work<'a> {
             }
             Err(undo) => {
                 // The link has gone, perhaps; then this takes away what is left of it.
-                let detached = match call.verb.type_if() {
-                    TypeIf::Vif => host.detach(call.id.domid, call.id.devid),
-                    TypeIf::Tap => host.detach_tap(call.id.domid, call.id.devid),
-                };
-                match detached {
+                match host.detach_link(call.id, call.verb.type_if()) {
                     Ok(applied) => {
                         self.closes_slowly |= applied.closes_slowly;
                         format!("detached; as it was before it could not be put back: {undo}")

@@ -70,13 +70,18 @@ impl Hooks<'_> {
     /// [`ErrorKind::HookFailed`] with the hook as the object: it cannot be started, ended with another status than 0, was ended
     /// by a signal, or was not done in time; or the directory is there and cannot be read.
     pub fn run(&self, ran: &mut Vec<Ran>) -> Result<(), Error> {
+        self.run_found(&self.find()?, ran)
+    }
+
+    /// Runs those that were [found](Self::find).
+    pub(super) fn run_found(&self, hooks: &[PathBuf], ran: &mut Vec<Ran>) -> Result<(), Error> {
         let start = Instant::now();
-        for path in self.find()? {
+        for path in hooks {
             let left = self.deadline.saturating_sub(start.elapsed());
             if left.is_zero() {
-                return Err(self.late(&path, "was not started: the hooks before it took all the time"));
+                return Err(self.late(path, "was not started: the hooks before it took all the time"));
             }
-            self.run_one(&path, left, ran)?;
+            self.run_one(path, left, ran)?;
         }
         Ok(())
     }
