@@ -28,18 +28,7 @@ pub(crate) fn mac(last: u8) -> MacAddr {
 
 /// An address as `ip address add` makes it.
 pub(crate) fn address(link: &str, text: &str) -> Address {
-    Address {
-        link: name(link),
-        address: text.parse().expect("cases use valid addresses"),
-        peer: None,
-        broadcast: None,
-        scope: 0,
-        label: None,
-        secondary: false,
-        no_prefix_route: false,
-        nodad: text.contains(':'),
-        lifetime: None,
-    }
+    Address { nodad: text.contains(':'), ..Address::new(name(link), text.parse().expect("cases use valid addresses")) }
 }
 
 /// A route through a link.

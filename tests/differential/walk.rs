@@ -268,16 +268,13 @@ fn address(d: &mut Dice, world: &Snapshot) -> Address {
     // The route to an IPv6 peer comes a moment later, out of the work that tests addresses.
     let peer = if v6 { None } else { d.maybe(8, |d| ip(d, GATEWAYS4)) };
     Address {
-        link,
-        address: text.parse().expect("the table holds networks"),
         peer,
         broadcast: if v6 { None } else { d.maybe(30, |_| Ipv4Addr::new(10, 0, 0, 255)) },
         scope: if v6 { 0 } else { *d.pick(&[0, 0, 0, 0, 0, 0, 253, 254]) },
         label: if v6 { None } else { d.maybe(6, |_| format!("{link}:x").chars().take(15).collect()) },
-        secondary: false,
         no_prefix_route: d.chance(8),
         nodad: v6,
-        lifetime: None,
+        ..Address::new(link, text.parse().expect("the table holds networks"))
     }
 }
 

@@ -82,18 +82,7 @@ fn build(on: &mut dyn Backend) {
     vif(on, "other0", "other1", 0x20);
     set(on, "other0", LinkChange { up: Some(true), ..into("lan0") });
     for text in ["192.0.2.1/24", "192.0.2.2/24", "2001:db8::1/64"] {
-        let address = Address {
-            link: name("lan0"),
-            address: text.parse().unwrap(),
-            peer: None,
-            broadcast: None,
-            scope: 0,
-            label: None,
-            secondary: false,
-            no_prefix_route: false,
-            nodad: true,
-            lifetime: None,
-        };
+        let address = Address { nodad: true, ..Address::new(name("lan0"), text.parse().unwrap()) };
         run(on, Step::Addr(AddrStep::Add(address)));
     }
 }

@@ -255,18 +255,7 @@ fn bridge(fake: &mut Fake, which: &str, mac: Option<MacAddr>) {
 }
 
 pub(crate) fn new_address(link: &str, text: &str) -> Address {
-    Address {
-        link: name(link),
-        address: text.parse().unwrap(),
-        peer: None,
-        broadcast: None,
-        scope: 0,
-        label: None,
-        secondary: false,
-        no_prefix_route: false,
-        nodad: false,
-        lifetime: None,
-    }
+    Address::new(name(link), text.parse().unwrap())
 }
 
 fn address(fake: &mut Fake, link: &str, text: &str) {

@@ -95,18 +95,7 @@ fn into(bridge: &str) -> LinkChange {
 }
 
 fn address(link: &str, text: &str) -> Address {
-    Address {
-        link: name(link),
-        address: text.parse().unwrap(),
-        peer: None,
-        broadcast: None,
-        scope: 0,
-        label: None,
-        secondary: false,
-        no_prefix_route: false,
-        nodad: false,
-        lifetime: None,
-    }
+    Address::new(name(link), text.parse().unwrap())
 }
 
 fn mac(last: u8) -> MacAddr {

@@ -162,18 +162,7 @@ pub(crate) fn up() -> LinkChange {
 
 /// Adds an address; with or without a look whether somebody has it already (IPv6).
 pub(crate) fn address(on: &mut dyn Backend, link: &str, text: &str, look: bool) {
-    let address = Address {
-        link: name(link),
-        address: text.parse().unwrap(),
-        peer: None,
-        broadcast: None,
-        scope: 0,
-        label: None,
-        secondary: false,
-        no_prefix_route: false,
-        nodad: !look,
-        lifetime: None,
-    };
+    let address = Address { nodad: !look, ..Address::new(name(link), text.parse().unwrap()) };
     run(on, Step::Addr(AddrStep::Add(address)));
 }
 

@@ -366,18 +366,7 @@ fn requests() {
     measure("requests: one link by name, observed", 20_000, || {
         black_box(netlink.observe(&scope).expect("observe"));
     });
-    let address = Address {
-        link: name("lo"),
-        address: "192.0.2.1/32".parse().expect("a literal address"),
-        peer: None,
-        broadcast: None,
-        scope: 0,
-        label: None,
-        secondary: false,
-        no_prefix_route: false,
-        nodad: false,
-        lifetime: None,
-    };
+    let address = Address::new(name("lo"), "192.0.2.1/32".parse().expect("a literal address"));
     let (add, del) = (Step::Addr(AddrStep::Add(address.clone())), Step::Addr(AddrStep::Del(address)));
     measure("requests: an address added and removed, steps", 5_000, || {
         netlink.apply(&add).expect("add");

@@ -302,18 +302,7 @@ fn vlan_wish(a: &Attach, bridge: &IfName, found: &Link, vlan: &VlanSpec) -> Resu
 
 /// What NAT and routed mode have in common: our address on the vif, a route per guest address, answers for others.
 fn routed_objects(wanted: &mut Wanted, a: &Attach, guest: &[IpNetwork], ours: &[std::net::IpAddr], proxy: bool) {
-    let addresses = ours.iter().map(|ip| Address {
-        link: a.name,
-        address: IpNetwork::from(*ip),
-        peer: None,
-        broadcast: None,
-        scope: 0,
-        label: None,
-        secondary: false,
-        no_prefix_route: false,
-        nodad: ip.is_ipv6(),
-        lifetime: None,
-    });
+    let addresses = ours.iter().map(|ip| Address { nodad: ip.is_ipv6(), ..Address::new(a.name, IpNetwork::from(*ip)) });
     wanted.addresses.insert(
         a.name,
         Wish { items: addresses.collect(), exact: true, why: Reason::fixed("the guest's gateway is on its vif") },

@@ -221,6 +221,24 @@ pub struct Address {
     pub lifetime: Option<(u32, u32)>,
 }
 
+impl Address {
+    /// A permanent address of global scope on a link, with nothing special about it.
+    pub fn new(link: IfName, address: IpNetwork) -> Self {
+        Address {
+            link,
+            address,
+            peer: None,
+            broadcast: None,
+            scope: 0,
+            label: None,
+            secondary: false,
+            no_prefix_route: false,
+            nodad: false,
+            lifetime: None,
+        }
+    }
+}
+
 /// What a route does with a packet (`rtm_type`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -140,16 +140,8 @@ impl Fake {
             ),
             up(xenbr0, LinkChange::default()),
             Step::Addr(AddrStep::Add(Address {
-                link: xenbr0,
-                address: own,
-                peer: None,
                 broadcast: Some(std::net::Ipv4Addr::new(192, 0, 2, 255)),
-                scope: 0,
-                label: None,
-                secondary: false,
-                no_prefix_route: false,
-                nodad: false,
-                lifetime: None,
+                ..Address::new(xenbr0, own)
             })),
             Step::Route(RouteStep::Add(Route {
                 gateway: Some(gateway),

@@ -266,16 +266,8 @@ pub(super) fn disable(w: &mut World<'_>, link: &IfName, reach: Reach) {
 /// The address that loopback gets whenever it goes up (`inetdev_event`, `NETDEV_UP`).
 fn loopback_address(link: IfName) -> Address {
     Address {
-        link,
-        address: IpNetwork::V4(Ipv4Network::new(Ipv4Addr::LOCALHOST, 8).expect("8 is a prefix length")),
-        peer: None,
-        broadcast: None,
         scope: 254,
-        label: None,
-        secondary: false,
-        no_prefix_route: false,
-        nodad: false,
-        lifetime: None,
+        ..Address::new(link, IpNetwork::V4(Ipv4Network::new(Ipv4Addr::LOCALHOST, 8).expect("8 is a prefix length")))
     }
 }
 

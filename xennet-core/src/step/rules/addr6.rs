@@ -220,18 +220,7 @@ pub(super) fn link_up(w: &mut World<'_>, link: &IfName) {
 
 /// `init_loopback`
 fn init_loopback(w: &mut World<'_>, link: &IfName) {
-    let a = Address {
-        link: *link,
-        address: IpNetwork::V6(Ipv6Network::from(Ipv6Addr::LOCALHOST)),
-        peer: None,
-        broadcast: None,
-        scope: 254,
-        label: None,
-        secondary: false,
-        no_prefix_route: false,
-        nodad: false,
-        lifetime: None,
-    };
+    let a = Address { scope: 254, ..Address::new(*link, IpNetwork::V6(Ipv6Network::from(Ipv6Addr::LOCALHOST))) };
     if !w.now.addresses_of(link).any(|p| p.address.ip() == a.address.ip()) {
         w.now.addresses.insert(a.clone());
         w.tell(Implied::AddressAppears(a));

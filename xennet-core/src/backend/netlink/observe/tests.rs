@@ -84,16 +84,9 @@ fn a_bridge() {
 fn addresses() {
     let four = address::read(&bytes(ADDRESS4), names).unwrap();
     let expected = Address {
-        link: literal("e0"),
-        address: "192.0.2.1/24".parse().unwrap(),
-        peer: None,
         broadcast: Some("192.0.2.255".parse().unwrap()),
-        scope: 0,
         label: Some("e0:web".into()),
-        secondary: false,
-        no_prefix_route: false,
-        nodad: false,
-        lifetime: None,
+        ..Address::new(literal("e0"), "192.0.2.1/24".parse().unwrap())
     };
     assert_eq!(four, expected);
     // A label that is the link's name says nothing.
