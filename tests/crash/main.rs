@@ -8,19 +8,16 @@
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Command, Stdio};
 
+use xennet_core::MacAddr;
 use xennet_core::backend::Backend as _;
 use xennet_core::backend::netlink::Netlink;
 use xennet_core::snapshot::{AddrGenMode, Scope, Snapshot};
 use xennet_core::step::{LinkChange, LinkRef, LinkStep, NewLink, Step};
-use xennet_core::{IfName, MacAddr};
+use xennet_tests::steps::name;
 use xennet_tests::{StateDir, in_netns};
 
 fn program() -> std::ffi::OsString {
     std::env::var_os("XENNET_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_xennet").into())
-}
-
-fn name(text: &str) -> IfName {
-    text.parse().unwrap()
 }
 
 fn apply(step: Step) {

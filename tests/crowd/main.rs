@@ -22,17 +22,7 @@ use xennet_core::step::{LinkChange, LinkStep, NewLink, NftOp, NftTransaction, St
 use xennet_core::{DomId, Host};
 use xennet_tests::in_netns;
 
-use rig::{Rig, Run, apply, guarded, link, look, name, path_of, set};
-
-/// Numbers that are no pattern, and the same in every run.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, end: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) as usize % end
-    }
-}
+use rig::{Dice, Rig, Run, apply, guarded, link, look, name, path_of, set};
 
 const VIFS: usize = 100;
 const WORKERS: u64 = 8;
@@ -102,7 +92,7 @@ fn a_crowd_comes_and_goes() {
             while Instant::now() < end {
                 let (at, attached) = {
                     let mut idle = idle.lock().unwrap();
-                    let which = dice.below(idle.len());
+                    let which = dice.below(idle.len() as u64) as usize;
                     idle.swap_remove(which)
                 };
                 let vif = &vifs[at].made;

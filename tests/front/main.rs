@@ -14,13 +14,10 @@ use xennet_core::backend::Backend;
 use xennet_core::backend::fake::Fake;
 use xennet_core::backend::netlink::Netlink;
 use xennet_core::snapshot::{AddrGenMode, Address, Scope, Snapshot};
-use xennet_core::step::{AddrStep, BridgeChange, LinkChange, LinkRef, LinkStep, NewLink, NewMaster, Step};
-use xennet_core::{DevId, DomId, Error, Host, IfName, MacAddr, VifSpec, exec};
+use xennet_core::step::{AddrStep, BridgeChange, LinkChange, LinkStep, NewLink, Step};
+use xennet_core::{DevId, DomId, Error, Host, MacAddr, VifSpec, exec};
 use xennet_tests::StateDir;
-
-fn name(text: &str) -> IfName {
-    text.parse().unwrap()
-}
+use xennet_tests::steps::{into, name, run, set, up};
 
 fn domid(number: u32) -> DomId {
     DomId::new(number).unwrap()
@@ -28,26 +25,6 @@ fn domid(number: u32) -> DomId {
 
 fn spec(text: &str) -> VifSpec {
     text.parse().unwrap()
-}
-
-#[track_caller]
-fn run(on: &mut dyn Backend, step: Step) {
-    if let Err(e) = on.apply(&step) {
-        panic!("{step:?}: {e}");
-    }
-}
-
-#[track_caller]
-fn set(on: &mut dyn Backend, link: &str, change: LinkChange) {
-    run(on, Step::Link(LinkStep::Set { link: LinkRef::named(name(link)), change }));
-}
-
-fn up() -> LinkChange {
-    LinkChange { up: Some(true), ..LinkChange::default() }
-}
-
-fn into(bridge: &str) -> LinkChange {
-    LinkChange { master: Some(NewMaster::Bridge(LinkRef::named(name(bridge)))), ..LinkChange::default() }
 }
 
 fn mac(last: u8) -> MacAddr {

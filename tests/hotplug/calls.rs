@@ -4,8 +4,9 @@ use xennet_core::snapshot::{AddrGenMode, StorePermission};
 use xennet_core::xenstore::tree::Caller;
 use xennet_core::{IfName, MacAddr};
 use xennet_tests::in_netns;
+use xennet_tests::steps::into;
 
-use crate::rig::{Rig, guarded, into, link, look, name, set};
+use crate::rig::{Rig, guarded, link, look, name, set};
 
 const VIF: &str = "vif5.0";
 const NODES: [(&str, &str); 3] = [("bridge", "xenbr0"), ("mac", "00:16:3e:01:02:03"), ("ip", "192.0.2.6")];

@@ -9,7 +9,7 @@ use xennet_core::backend::netlink::Netlink;
 use xennet_core::step::{LinkRef, LinkStep, Step};
 use xennet_tests::in_netns;
 
-use crate::rig::{Rig, guarded, link, name};
+use crate::rig::{Dice, Rig, guarded, link, name};
 use crate::trace;
 
 const VIF: &str = "vif5.0";
@@ -18,16 +18,6 @@ const NODES: [(&str, &str); 3] = [("bridge", "xenbr0"), ("mac", "00:16:3e:01:02:
 /// Removes a link, if it is still there.
 fn vanish(which: &str) {
     let _ = Netlink::open().unwrap().apply(&Step::Link(LinkStep::Delete { link: LinkRef::named(name(which)) }));
-}
-
-/// Numbers that are no pattern, and the same in every run.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % end
-    }
 }
 
 /// Nothing of this vif is left: not in the guard, not open in the journal.

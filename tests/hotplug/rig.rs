@@ -6,16 +6,14 @@ use std::process::{Command, Output, Stdio};
 use xennet_core::backend::Backend as _;
 use xennet_core::backend::netlink::Netlink;
 use xennet_core::snapshot::{AddrGenMode, Link, Scope, Snapshot};
-use xennet_core::step::{BridgeChange, LinkChange, LinkRef, LinkStep, NewLink, NewMaster, Step};
+use xennet_core::step::{BridgeChange, LinkChange, LinkRef, LinkStep, NewLink, Step};
 use xennet_core::xenstore::server::{Server, Settings};
 use xennet_core::xenstore::tree::Caller;
 use xennet_core::xenstore::wire::Kind;
-use xennet_core::{IfName, MacAddr, VifId};
+use xennet_core::{MacAddr, VifId};
 use xennet_tests::StateDir;
-
-pub(crate) fn name(text: &str) -> IfName {
-    text.parse().unwrap()
-}
+use xennet_tests::steps;
+pub(crate) use xennet_tests::steps::name;
 
 /// What a call printed and how it ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -234,18 +232,12 @@ pub(crate) fn mac(last: u8) -> MacAddr {
 
 #[track_caller]
 pub(crate) fn apply(step: Step) {
-    if let Err(e) = Netlink::open().unwrap().apply(&step) {
-        panic!("{step:?}: {e}");
-    }
+    steps::run(&mut Netlink::open().unwrap(), step);
 }
 
 #[track_caller]
 pub(crate) fn set(link: &str, change: LinkChange) {
-    apply(Step::Link(LinkStep::Set { link: LinkRef::named(name(link)), change }));
-}
-
-pub(crate) fn into(bridge: &str) -> LinkChange {
-    LinkChange { master: Some(NewMaster::Bridge(LinkRef::named(name(bridge)))), ..LinkChange::default() }
+    steps::set(&mut Netlink::open().unwrap(), link, change);
 }
 
 /// A file of the tests: recorded cases and the like. Where the checkout is private there is a copy.
@@ -269,4 +261,14 @@ pub(crate) fn link(which: &str) -> Option<Link> {
 pub(crate) fn guarded() -> Vec<String> {
     let of_vif = |l: &&str| l.starts_with("nft add element") && !l.contains("xennet-guard version ");
     look().render().lines().filter(of_vif).map(str::to_owned).collect()
+}
+
+/// Numbers that are no pattern, and the same in every run.
+pub(crate) struct Dice(pub(crate) u64);
+
+impl Dice {
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % end
+    }
 }

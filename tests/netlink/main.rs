@@ -5,17 +5,14 @@ mod objects;
 mod refusals;
 mod scopes;
 
+use xennet_core::MacAddr;
 use xennet_core::backend::netlink::Netlink;
 use xennet_core::backend::{Backend, BackendError};
 use xennet_core::snapshot::{Address, Link, Part, Scope, Snapshot};
-use xennet_core::step::{AddrStep, LinkChange, LinkRef, LinkStep, NewLink, NewMaster, PortChange, PortStep, Step};
-use xennet_core::{IfName, MacAddr};
+use xennet_core::step::{AddrStep, LinkChange, LinkRef, LinkStep, NewLink, PortChange, PortStep, Step};
+use xennet_tests::steps::{into, name};
 
 /// A name.
-fn name(text: &str) -> IfName {
-    text.parse().unwrap()
-}
-
 /// A backend in the test's namespace, and short ways to use it.
 struct Kernel(Netlink);
 
@@ -90,10 +87,6 @@ fn create(text: &str, kind: NewLink, change: LinkChange) -> Step {
 }
 
 /// A change of master.
-fn into(bridge: &str) -> LinkChange {
-    LinkChange { master: Some(NewMaster::Bridge(LinkRef::named(name(bridge)))), ..LinkChange::default() }
-}
-
 fn address(link: &str, text: &str) -> Address {
     Address::new(name(link), text.parse().unwrap())
 }

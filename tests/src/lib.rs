@@ -12,6 +12,7 @@
 mod netns;
 mod shared;
 mod state;
+pub mod steps;
 
 pub use netns::in_netns;
 pub use shared::Shared;

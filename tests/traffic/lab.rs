@@ -7,12 +7,13 @@ use std::time::Duration;
 use xennet_core::backend::Backend;
 use xennet_core::backend::netlink::Netlink;
 use xennet_core::snapshot::{AddrGenMode, Address, NftTableId, Part, Scope};
-use xennet_core::step::{AddrStep, BridgeChange, LinkChange, LinkRef, LinkStep, NewLink, NewMaster, Step};
-use xennet_core::{DevId, DomId, Host, IfName, MacAddr, VifId, VifSpec, exec};
+use xennet_core::step::{AddrStep, BridgeChange, LinkChange, LinkRef, LinkStep, NewLink, Step};
+use xennet_core::{DevId, DomId, Host, MacAddr, VifId, VifSpec, exec};
 use xennet_tests::{Guest, GuestSpec, NetNs, StateDir};
 
 use super::frame::{Mac, link_local};
 use super::station::{Program, Station};
+pub(crate) use xennet_tests::steps::{into, name, run, set, up};
 
 /// Somebody's addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,30 +135,6 @@ pub(crate) fn domid(number: u8) -> DomId {
 /// The vif line of a guest, with more behind it.
 pub(crate) fn vif(number: u8, more: &str) -> VifSpec {
     format!("mac={},bridge={BRIDGE}{more}", MacAddr::new(Party::guest(number).mac)).parse().unwrap()
-}
-
-pub(crate) fn name(text: &str) -> IfName {
-    text.parse().unwrap()
-}
-
-#[track_caller]
-fn run(on: &mut dyn Backend, step: Step) {
-    if let Err(e) = on.apply(&step) {
-        panic!("{step:?}: {e}");
-    }
-}
-
-#[track_caller]
-pub(crate) fn set(on: &mut dyn Backend, link: &str, change: LinkChange) {
-    run(on, Step::Link(LinkStep::Set { link: LinkRef::named(name(link)), change }));
-}
-
-pub(crate) fn into(bridge: &str) -> LinkChange {
-    LinkChange { master: Some(NewMaster::Bridge(LinkRef::named(name(bridge)))), ..LinkChange::default() }
-}
-
-pub(crate) fn up() -> LinkChange {
-    LinkChange { up: Some(true), ..LinkChange::default() }
 }
 
 /// Adds an address; with or without a look whether somebody has it already (IPv6).

@@ -16,14 +16,11 @@ use xennet_core::backend::Backend;
 use xennet_core::backend::netlink::Netlink;
 use xennet_core::snapshot::{AddrGenMode, Part, PortVlan, Scope, Snapshot};
 use xennet_core::step::{BridgeChange, LinkChange, LinkRef, LinkStep, NewLink, NewMaster, PortStep, Step};
-use xennet_core::{DevId, DomId, Host, IfName, MacAddr, Tagging, Vid, VifId, VifSpec, VlanSpec, exec};
+use xennet_core::{DevId, DomId, Host, MacAddr, Tagging, Vid, VifId, VifSpec, VlanSpec, exec};
+use xennet_tests::steps::{self, name, up};
 use xennet_tests::{Guest, GuestSpec, StateDir, in_netns};
 
 const BRIDGE: &str = "xenbr0";
-
-fn name(text: &str) -> IfName {
-    text.parse().unwrap()
-}
 
 fn domid(number: u32) -> DomId {
     DomId::new(number).unwrap()
@@ -39,18 +36,12 @@ fn mac(number: u8) -> MacAddr {
 
 #[track_caller]
 fn run(step: Step) {
-    if let Err(e) = Netlink::open().unwrap().apply(&step) {
-        panic!("{step:?}: {e}");
-    }
+    steps::run(&mut Netlink::open().unwrap(), step);
 }
 
 #[track_caller]
 fn set(link: &str, change: LinkChange) {
-    run(Step::Link(LinkStep::Set { link: LinkRef::named(name(link)), change }));
-}
-
-fn up() -> LinkChange {
-    LinkChange { up: Some(true), ..LinkChange::default() }
+    steps::set(&mut Netlink::open().unwrap(), link, change);
 }
 
 /// What is in the test's namespace.

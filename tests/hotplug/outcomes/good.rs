@@ -2,10 +2,11 @@
 
 use xennet_core::hotplug::log::{Filter, read_calls};
 use xennet_core::{IfName, MacAddr};
+use xennet_tests::steps::into;
 
 use super::Verdict::{self, Better, Same};
 use super::{Seen, call};
-use crate::rig::{Rig, guarded, into, link, look, name, set};
+use crate::rig::{Rig, guarded, link, look, name, set};
 
 const BRIDGE: (&str, &str) = ("bridge", "xenbr0");
 

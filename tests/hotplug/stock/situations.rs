@@ -4,9 +4,10 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use xennet_core::step::LinkChange;
+use xennet_tests::steps::into;
 
 use super::World;
-use crate::rig::{into, look, mac, name, set};
+use crate::rig::{look, mac, name, set};
 
 /// Something to do on a host, twice: once with Xen's script, once with ours.
 pub(crate) struct Situation {

@@ -1,0 +1,34 @@
+//! Words that tests write their steps with.
+
+use xennet_core::IfName;
+use xennet_core::backend::Backend;
+use xennet_core::step::{LinkChange, LinkRef, LinkStep, NewMaster, Step};
+
+/// A name.
+pub fn name(text: &str) -> IfName {
+    text.parse().unwrap()
+}
+
+/// Carries out a step that cannot fail.
+#[track_caller]
+pub fn run(on: &mut dyn Backend, step: Step) {
+    if let Err(e) = on.apply(&step) {
+        panic!("{step:?}: {e}");
+    }
+}
+
+/// Changes a link.
+#[track_caller]
+pub fn set(on: &mut dyn Backend, link: &str, change: LinkChange) {
+    run(on, Step::Link(LinkStep::Set { link: LinkRef::named(name(link)), change }));
+}
+
+/// Up.
+pub fn up() -> LinkChange {
+    LinkChange { up: Some(true), ..LinkChange::default() }
+}
+
+/// A port of a bridge.
+pub fn into(bridge: &str) -> LinkChange {
+    LinkChange { master: Some(NewMaster::Bridge(LinkRef::named(name(bridge)))), ..LinkChange::default() }
+}
