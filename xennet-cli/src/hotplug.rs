@@ -88,10 +88,9 @@ fn tell_defects(script: &str, arguments: &[OsString]) {
         eprintln!("{script}: error: {text}");
         if let (Some(path), true) = (std::env::var_os("XENBUS_PATH"), connects) {
             let path = path.to_string_lossy();
-            let (error, status) = (format!("{path}/hotplug-error"), format!("{path}/hotplug-status"));
             let text = text.replace(char::is_control, " ");
             let told = Client::open(&Options::default(), &|name| std::env::var_os(name))
-                .and_then(|mut store| store.write_all(&[(&error, text.as_bytes()), (&status, b"error")]));
+                .and_then(|mut store| hotplug::write_failure(&mut store, &path, &text));
             if let Err(e) = told {
                 eprintln!("{script}: note: the reason could not be written to xenstore: {e}");
             }

@@ -412,9 +412,7 @@ fn kind_of(cause: &BackendError) -> ErrorKind {
 pub(crate) fn refused(cause: &BackendError, what: &str, step: &Step) -> Error {
     let recovery = Recovery::Incomplete { left: Vec::new(), errors: Vec::new() };
     let cause = Box::new(cause.clone());
-    ApplyError::Failed { step: 0, of: 1, what: step.to_string(), cause, recovery }
-        .into_error(what)
-        .with_state("the link is detached")
+    ApplyError::Failed { step: 0, of: 1, what: step.to_string(), cause, recovery }.into_error(what)
 }
 
 /// Whether the kernel has no nftables for bridges.

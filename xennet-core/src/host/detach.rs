@@ -105,9 +105,9 @@ impl Host {
             return Ok(());
         }
         let step = Step::Nft(NftTransaction::new(guard, ops));
-        self.backend
-            .apply(&step)
-            .map_err(|e| exec::refused(&e, &format!("cannot take {link} out of the guard"), &step))?;
+        self.backend.apply(&step).map_err(|e| {
+            exec::refused(&e, &format!("cannot take {link} out of the guard"), &step).with_state("the link is detached")
+        })?;
         applied.steps += 1;
         applied.done.push(step.to_string());
         applied.closes_slowly = true;

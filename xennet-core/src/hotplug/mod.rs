@@ -50,4 +50,4 @@ mod nodes;
 mod run;
 pub mod settings;
 
-pub use run::{Answer, World, reason, run};
+pub use run::{Answer, World, reason, run, write_failure};

@@ -381,14 +381,12 @@ impl<'a> Work<'a> {
     }
 
     fn tell_failure(&mut self, path: &str, e: &Error) {
-        let (error, status) = (format!("{path}/hotplug-error"), format!("{path}/hotplug-status"));
         let reason = reason(e);
-        let pairs: [(&str, &[u8]); 2] = [(&error, reason.as_bytes()), (&status, b"error")];
-        let mut told = self.store().and_then(|store| store.write_all(&pairs));
+        let mut told = self.store().and_then(|store| write_failure(store, path, &reason));
         if told.as_ref().is_err_and(|e| !matches!(e.kind(), StoreErrorKind::Refused | StoreErrorKind::NoServer)) {
             // One conversation that broke off says nothing about the next one.
             self.store = None;
-            told = self.store().and_then(|store| store.write_all(&pairs));
+            told = self.store().and_then(|store| write_failure(store, path, &reason));
         }
         if let Err(e) = told {
             self.note(format!("the reason could not be written to xenstore: {e}"));
@@ -415,6 +413,15 @@ impl<'a> Work<'a> {
             closes_slowly: self.closes_slowly,
         }
     }
+}
+
+/// Tells a toolstack that a call has failed: the reason, and the status behind it, in the vif's directory at `path`.
+///
+/// # Errors
+/// As [`Store::write_all`].
+pub fn write_failure(store: &mut dyn Store, path: &str, reason: &str) -> Result<(), StoreError> {
+    let (error, status) = (format!("{path}/hotplug-error"), format!("{path}/hotplug-status"));
+    store.write_all(&[(&error, reason.as_bytes()), (&status, b"error")])
 }
 
 /// Of what a hook prints, the last lines that are kept in the log.
