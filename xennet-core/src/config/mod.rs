@@ -11,6 +11,7 @@
 //! | `rate=` | [`parse_rate`] | [`parse_rate_xl`] | [`document::rate`] |
 //! | `vlan=`, `mac=` | [`str::parse`] | | [`document::vlan`], [`document::mac`] |
 //! | `/etc/xennet/hotplug.toml` | [`hotplug::Settings::parse`] | | |
+//! | `/etc/xennet/networks.toml` | [`networks::parse`] | | [`networks::render`] |
 //!
 //! Nothing here touches the system: whether a bridge exists is asked later.
 
@@ -18,12 +19,14 @@ mod attach;
 pub mod document;
 mod hint;
 pub mod hotplug;
+pub mod networks;
 mod number;
 mod python;
 mod rate;
 mod spec;
 mod statement;
 mod syntax;
+mod tables;
 mod xl;
 mod xm;
 
