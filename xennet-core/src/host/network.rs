@@ -303,7 +303,7 @@ impl Host {
                 NetworkMode::Bridge(b) => b.uplink.into_iter().chain(b.uplink_name).collect(),
                 _ => BTreeSet::new(),
             };
-            let own = !first.before.links.get(&bridge).is_some_and(|l| l.bridge.is_some());
+            let own = first.before.links.get(&bridge).is_none_or(|l| l.bridge.is_none());
             if own && guests == Guests::MustHaveGone {
                 let all = self.look(&Scope::none().with(Part::Links))?;
                 let ports: Vec<IfName> = all.ports(&bridge).map(|(p, _)| *p).filter(|p| !uplinks.contains(p)).collect();
