@@ -4,7 +4,7 @@ use xennet_core::backend::Backend;
 use xennet_core::backend::fake::Fake;
 use xennet_core::backend::netlink::Netlink;
 use xennet_core::snapshot::{Address, Link, LinkKind, Part, Route, Scope, Snapshot, SysctlKey};
-use xennet_core::step::{AddrStep, LinkChange, LinkRef, LinkStep, Step};
+use xennet_core::step::{AddrStep, LinkChange, LinkStep, Step};
 use xennet_core::{ErrorKind, Guests, Host};
 use xennet_tests::steps::{into, name, run, set, up};
 use xennet_tests::{Shared, in_netns};
@@ -187,7 +187,7 @@ fn an_uplink_comes_back_as_it_was_on_the_kernel() {
 }
 
 /// Waits until the uplink has its link-local address.
-fn settled(on: &mut dyn Backend) {
+pub(crate) fn settled(on: &mut dyn Backend) {
     let end = std::time::Instant::now() + std::time::Duration::from_secs(20);
     loop {
         let seen = on.observe(&Scope::none().with(Part::Addresses(name("eth0")))).unwrap();
@@ -303,7 +303,6 @@ fn a_host_that_is_not_as_the_network_needs_it_is_left_as_it_is() {
     let on = Shared::new(world);
     let e = Host::with_backend(Box::new(on)).start_network(&network(LAN)).unwrap_err();
     assert_eq!(e.kind(), ErrorKind::PortOfOther);
-    let _ = LinkRef::named(name("eth0"));
 }
 
 #[test]
