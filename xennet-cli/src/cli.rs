@@ -165,6 +165,14 @@ pub(crate) enum ParseWhat {
         /// The address, or - for standard input
         text: String,
     },
+    /// The file xend-config.sxp of Xen up to 4.4: which network script xend ran, and the script of each vif
+    ///
+    /// Remarks tell what xend dropped without a word: options outside of the quotes, second definitions, definitions within
+    /// other brackets.
+    XendConfig {
+        /// The file, or - for standard input
+        file: PathBuf,
+    },
 }
 
 #[derive(Debug, Subcommand)]

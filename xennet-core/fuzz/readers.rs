@@ -15,6 +15,7 @@ pub fn all(text: &str) {
     file(text);
     values(text);
     settings(text);
+    xend(text);
 }
 
 /// One vif spec, and the arguments of `xl network-attach`, in every dialect.
@@ -39,6 +40,11 @@ pub fn file(text: &str) {
 /// The settings of hotplug.
 pub fn settings(text: &str) {
     let _ = config::hotplug::Settings::parse(text).map_err(shown);
+}
+
+/// What is read of Xen up to 4.4.
+pub fn xend(text: &str) {
+    told(document::xend_config(text));
 }
 
 /// The single values.

@@ -253,3 +253,25 @@ fn interface_names() {
     }
     table.finish();
 }
+
+#[test]
+fn xend_configs() {
+    let mut table = Table::new("xend-config-sxp.json");
+    for case in cases("xend-config-sxp.json") {
+        let source = text(&case, "text");
+        let verdict = match (config::document::xend_config(source), case.get("error").and_then(Value::as_str)) {
+            (Ok(parsed), None) => {
+                let wanted = json!({ "network_argv": case["network_argv"], "vif_script": case["vif_script"] });
+                if parsed.value == wanted { Ok(()) } else { Err(parsed.value.to_string()) }
+            }
+            (Err(error), Some(wanted)) => {
+                let told = error.diagnostic().is_some() && error.hint().is_some();
+                if told && error.message().starts_with(wanted) { Ok(()) } else { Err(error.report()) }
+            }
+            (Ok(parsed), Some(_)) => Err(parsed.value.to_string()),
+            (Err(error), None) => Err(error.report()),
+        };
+        table.check("xend", source, verdict);
+    }
+    table.finish();
+}

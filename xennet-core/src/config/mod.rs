@@ -10,6 +10,7 @@
 //! | arguments of `xl network-attach` | [`parse_attach`] | [`parse_attach_xl`] | [`document::attach`] |
 //! | `rate=` | [`parse_rate`] | [`parse_rate_xl`] | [`document::rate`] |
 //! | `vlan=`, `mac=` | [`str::parse`] | | [`document::vlan`], [`document::mac`] |
+//! | `xend-config.sxp` of Xen up to 4.4 | [`parse_xend_config`] | | [`document::xend_config`] |
 //! | `/etc/xennet/hotplug.toml` | [`hotplug::Settings::parse`] | | |
 //!
 //! Nothing here touches the system: whether a bridge exists is asked later.
@@ -23,7 +24,9 @@ mod python;
 mod rate;
 mod spec;
 mod statement;
+mod sxp;
 mod syntax;
+mod xend;
 mod xl;
 mod xm;
 
@@ -39,6 +42,7 @@ use crate::model::flaw::Flaw;
 pub use attach::{parse_attach, parse_attach_xl};
 pub use rate::{XlRate, parse_rate, parse_rate_xend, parse_rate_xl};
 pub use statement::{parse_vif_list, parse_vif_list_xl};
+pub use xend::{XendConfig, parse_xend_config};
 pub use xl::XlNic;
 
 /// Whose rules a text is read by.
