@@ -237,12 +237,19 @@ pub struct Diagnostic {
     pub rule: String,
     /// The way out, if one is known.
     pub hint: Option<String>,
+    /// Another place in the same text that the finding is about: the bytes, and what is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub other: Option<(Range<usize>, String)>,
 }
 
 impl Diagnostic {
     /// Line and column of the start of the span, both from 1; the column counts characters.
     pub fn position(&self) -> (usize, usize) {
-        let start = floor_char_boundary(&self.source, self.span.start);
+        self.position_of(self.span.start)
+    }
+
+    fn position_of(&self, at: usize) -> (usize, usize) {
+        let start = floor_char_boundary(&self.source, at);
         let before = &self.source[..start];
         let line = before.bytes().filter(|b| *b == b'\n').count() + 1;
         let line_start = before.rfind('\n').map_or(0, |p| p + 1);
@@ -259,10 +266,21 @@ impl Diagnostic {
     /// 1 | mac=00:16:3e:01:02,bridge=xenbr0
     ///   |     ^^^^^^^^^^^^^^ six groups of two hex digits are needed
     /// ```
+    ///
+    /// Where the finding is about two places, both are shown, each with its line.
     pub fn snippet(&self) -> String {
-        let (line, _) = self.position();
-        let start = floor_char_boundary(&self.source, self.span.start);
-        let end = floor_char_boundary(&self.source, self.span.end).max(start);
+        let mut shown = self.snippet_of(&self.span, &self.rule);
+        if let Some((span, what)) = &self.other {
+            shown.push('\n');
+            shown.push_str(&self.snippet_of(span, what));
+        }
+        shown
+    }
+
+    fn snippet_of(&self, span: &Range<usize>, rule: &str) -> String {
+        let (line, _) = self.position_of(span.start);
+        let start = floor_char_boundary(&self.source, span.start);
+        let end = floor_char_boundary(&self.source, span.end).max(start);
         let line_start = self.source[..start].rfind('\n').map_or(0, |p| p + 1);
         let line_end = self.source[start..].find('\n').map_or(self.source.len(), |p| start + p);
         // What is not seen as itself, or moves what is beside it, would mislead the reader or the terminal.
@@ -293,7 +311,6 @@ impl Diagnostic {
         format!(
             "{blank:width$} |\n{line} | {before}{marked}{rest}\n{blank:width$} | {indent}{carets} {rule}",
             blank = "",
-            rule = self.rule
         )
     }
 }
@@ -475,7 +492,8 @@ impl Error {
     }
 
     /// The error as a JSON document: `kind`, `code`, `message` and, where known, `object`, `errno`, `errno_name`,
-    /// `kernel_message`, `step`, `state`, `hint`, `line`, `column`, `span`, `rule`.
+    /// `kernel_message`, `step`, `state`, `hint`, `line`, `column`, `span`, `rule`, and `other` (a
+    /// second place: `line`, `column`, `span`, `what`).
     pub fn to_json(&self) -> serde_json::Value {
         let p = &*self.0;
         let mut doc = serde_json::Map::new();
@@ -502,6 +520,12 @@ impl Error {
             doc.insert("column".into(), column.into());
             doc.insert("span".into(), serde_json::json!([d.span.start, d.span.end]));
             doc.insert("rule".into(), d.rule.clone().into());
+            if let Some((span, what)) = &d.other {
+                let (line, column) = d.position_of(span.start);
+                let other =
+                    serde_json::json!({ "line": line, "column": column, "span": [span.start, span.end], "what": what });
+                doc.insert("other".into(), other);
+            }
         }
         serde_json::Value::Object(doc)
     }
@@ -570,6 +594,7 @@ mod tests {
             message: "m".into(),
             rule: "r".into(),
             hint: None,
+            other: None,
         };
         assert_eq!(d.position(), (2, 6));
         assert_eq!(d.snippet(), "  |\n2 |  mac=\u{fffd}x,b\n  |      ^ r");

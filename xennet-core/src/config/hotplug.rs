@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use toml::Spanned;
-use toml::de::{DeArray, DeTable, DeValue};
+use toml::de::{DeArray, DeValue};
 
-use super::hint::distance;
+use super::tables::{Key, boolean, in_order, parse, refused, unknown_key};
 use crate::error::Error;
 use crate::model::IfName;
-use crate::model::flaw::{Flaw, quoted};
+use crate::model::flaw::Flaw;
 
 /// What the administrator wants of every hotplug call. Every key of the file may be missing; a missing file is
 /// [`Settings::default`].
@@ -95,7 +95,7 @@ impl Settings {
         let mut settings = Settings::default();
         // Where the deadline that was given last stands: the place of an error that two values make together.
         let mut place = None;
-        for (key, value) in in_order(text)? {
+        for (key, value) in in_order(parse(text)?) {
             match &*key.text {
                 "deadline" => settings.deadline = seconds(text, &key, &value, 35, &mut place)?,
                 "hook_deadline" => settings.hook_deadline = seconds(text, &key, &value, 30, &mut place)?,
@@ -124,54 +124,8 @@ impl Settings {
     }
 }
 
-/// A key and where it stands.
-struct Key {
-    text: String,
-    span: Range<usize>,
-}
-
-/// The keys and values in the order of the text, so that the first mistake is told first.
-fn in_order(text: &str) -> Result<Vec<(Key, Spanned<DeValue<'_>>)>, Box<Flaw>> {
-    // The first finding: those behind it are often its consequences.
-    let table = DeTable::parse(text).map_err(|e| {
-        let span = e.span().unwrap_or(text.len()..text.len());
-        // Not the text itself, which the snippet shows.
-        let message = "this is not TOML".to_owned();
-        Flaw::new(span, message, e.message().replace('\n', ", ")).hint("a line is KEY = VALUE; text stands in quotes")
-    })?;
-    let mut items: Vec<_> = table
-        .into_inner()
-        .into_iter()
-        .map(|(key, value)| (Key { span: key.span(), text: key.into_inner().into_owned() }, value))
-        .collect();
-    items.sort_by_key(|(key, _)| key.span.start);
-    Ok(items)
-}
-
 fn unknown(key: &Key) -> Box<Flaw> {
-    let lower = key.text.to_ascii_lowercase().replace('-', "_");
-    let keys = KEYS.join(", ");
-    let nearest = KEYS.iter().map(|known| (distance(&lower, known), *known)).min();
-    let hint = match nearest {
-        Some((0..=2, name)) => format!("did you mean {name}? The keys are {keys}"),
-        _ => format!("the keys are {keys}"),
-    };
-    Flaw::new(key.span.clone(), format!("{} is no setting of hotplug", quoted(&key.text)), "this key is unknown")
-        .hint(hint)
-}
-
-/// The finding that a value breaks a rule, with the value as it was given.
-fn refused(text: &str, key: &Key, span: Range<usize>, rule: impl Into<String>) -> Box<Flaw> {
-    let given = text.get(span.clone()).unwrap_or_default();
-    Flaw::new(span, format!("{} cannot be {}", key.text, shown(given)), rule)
-}
-
-/// A value as it was given, with the quotes that it has, fit for one line.
-fn shown(given: &str) -> String {
-    match given.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
-        Some(inner) => quoted(inner),
-        None => quoted(given).trim_matches('"').to_owned(),
-    }
+    unknown_key(key, &KEYS, "setting of hotplug")
 }
 
 fn seconds(
@@ -190,12 +144,6 @@ fn seconds(
         }
         None => Err(refused(text, key, value.span(), rule).hint(format!("write {} = 10", key.text))),
     }
-}
-
-fn boolean(text: &str, key: &Key, value: &Spanned<DeValue<'_>>) -> Result<bool, Box<Flaw>> {
-    value.get_ref().as_bool().ok_or_else(|| {
-        refused(text, key, value.span(), "true or false, without quotes").hint(format!("write {} = true", key.text))
-    })
 }
 
 /// An absolute path; `None` for the empty text.

@@ -12,6 +12,7 @@
 //! | `vlan=`, `mac=` | [`str::parse`] | | [`document::vlan`], [`document::mac`] |
 //! | `xend-config.sxp` of Xen up to 4.4 | [`parse_xend_config`] | | [`document::xend_config`] |
 //! | `/etc/xennet/hotplug.toml` | [`hotplug::Settings::parse`] | | |
+//! | `/etc/xennet/networks.toml` | [`networks::parse`] | | [`networks::render`] |
 //!
 //! Nothing here touches the system: whether a bridge exists is asked later.
 
@@ -19,6 +20,7 @@ mod attach;
 pub mod document;
 mod hint;
 pub mod hotplug;
+pub mod networks;
 mod number;
 mod python;
 mod rate;
@@ -26,6 +28,7 @@ mod spec;
 mod statement;
 mod sxp;
 mod syntax;
+mod tables;
 mod xend;
 mod xl;
 mod xm;

@@ -71,7 +71,7 @@ pub fn parse_vif_list_xl(text: &str) -> Result<Parsed<Vec<XlNic>>, Error> {
 }
 
 fn flaw_of(d: Diagnostic) -> Box<Flaw> {
-    Box::new(Flaw { span: d.span, message: d.message, rule: d.rule, hint: d.hint })
+    Box::new(Flaw { span: d.span, message: d.message, rule: d.rule, hint: d.hint, other: d.other })
 }
 
 /// An error about one item, placed in the file.

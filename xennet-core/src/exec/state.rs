@@ -11,7 +11,7 @@
 //! One open file makes for few system calls; that is what a hotplug call spends its own time on. Nothing is synced: the
 //! directory belongs on a tmpfs (`/run/xennet`), which is gone with the boot, as the kernel's state is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -20,8 +20,11 @@ use std::time::Duration;
 use super::journal::{Entry, Journal, Subject};
 use super::lock;
 use crate::error::{Errno, Error, ErrorKind};
+use crate::model::{IfName, Started};
 use crate::plan::Plan;
 
+/// The directory of the started networks, within the state directory: no listing of it grows with the number of vifs.
+const NETWORKS: &str = "networks";
 const DONE: &[u8] = b"ok\n";
 const UNDONE: &[u8] = b"back\n";
 /// A longer file is written anew, with its record alone.
@@ -150,6 +153,80 @@ impl StateDir {
             }
         }
         Ok(newest.map(|(_, subject)| subject))
+    }
+
+    /// The network of this name, if it is started: one file that is opened and read, or is not there.
+    ///
+    /// # Errors
+    /// [`ErrorKind::StateUnusable`] if the file is there and cannot be read.
+    pub fn started(&self, name: &IfName) -> Result<Option<Started>, Error> {
+        let path = self.network_file(name);
+        match fs::read(&path) {
+            Ok(text) => serde_json::from_slice(&text).map(Some).map_err(|e| foreign(&path, &e.to_string())),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(unusable(&path, "cannot be read", &e)),
+        }
+    }
+
+    /// All networks that are started, by their names. Lists the networks' directory, and no vif's.
+    ///
+    /// # Errors
+    /// [`ErrorKind::StateUnusable`] if the directory or a file in it cannot be read.
+    pub fn all_started(&self) -> Result<Vec<Started>, Error> {
+        let dir = self.path.join(NETWORKS);
+        let listing = match fs::read_dir(&dir) {
+            Ok(listing) => listing,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(e) => return Err(unusable(&dir, "cannot be read", &e)),
+        };
+        let mut names = BTreeSet::new();
+        for entry in listing {
+            let entry = entry.map_err(|e| unusable(&dir, "cannot be read", &e))?;
+            let name = entry.file_name();
+            names.extend(name.to_str().and_then(|n| n.strip_suffix(".json")).and_then(|n| IfName::check(n).ok()));
+        }
+        let mut all = Vec::new();
+        for name in names {
+            // One that was stopped since the listing is not started.
+            all.extend(self.started(&name)?);
+        }
+        Ok(all)
+    }
+
+    /// Writes down that a network is started, or that it is so otherwise than before; the file appears whole or not at all.
+    ///
+    /// # Errors
+    /// [`ErrorKind::StateFull`], [`ErrorKind::StateUnusable`].
+    pub fn set_started(&self, started: &Started) -> Result<(), Error> {
+        let path = self.network_file(&started.network.name);
+        let dir = self.path.join(NETWORKS);
+        fs::create_dir_all(&dir).map_err(|e| unusable(&dir, "cannot be made", &e))?;
+        let text = serde_json::to_vec(started).map_err(|e| {
+            Error::new(ErrorKind::Internal, format!("{}: cannot be written as JSON: {e}", path.display()))
+        })?;
+        let whole = path.with_extension(format!("{}.new", std::process::id()));
+        let written = fs::write(&whole, text).and_then(|()| fs::rename(&whole, &path));
+        written.map_err(|e| {
+            // What was begun is of no use to anybody.
+            let _ = fs::remove_file(&whole);
+            unusable(&path, "cannot be written", &e)
+        })
+    }
+
+    /// Writes down that a network is not started any more. One that was not is a success.
+    ///
+    /// # Errors
+    /// [`ErrorKind::StateUnusable`].
+    pub fn set_stopped(&self, name: &IfName) -> Result<(), Error> {
+        let path = self.network_file(name);
+        match fs::remove_file(&path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(unusable(&path, "cannot be removed", &e)),
+            _ => Ok(()),
+        }
+    }
+
+    fn network_file(&self, name: &IfName) -> PathBuf {
+        self.path.join(NETWORKS).join(format!("{name}.json"))
     }
 
     /// Reads every file once, in the order of the subjects.
@@ -388,7 +465,7 @@ mod tests {
     use super::*;
     use crate::backend::Backend as _;
     use crate::backend::fake::Fake;
-    use crate::model::{Attach, DevId, DomId, Intent, VifId};
+    use crate::model::{Attach, DevId, DomId, Intent, NatNetwork, Network, NetworkMode, VifId};
     use crate::plan::{self, Goal};
 
     /// A directory of its own for one test, removed at the end.
@@ -514,5 +591,28 @@ mod tests {
             }
             assert_eq!(fs::read_to_string(dir.file(subject)).unwrap(), text);
         }
+    }
+
+    #[test]
+    fn a_started_network_is_found_by_name_and_in_the_list_until_it_is_stopped() {
+        let place = Place::new("networks");
+        let dir = StateDir::at(&place.0);
+        let (a, b): (IfName, IfName) = ("a".parse().unwrap(), "b".parse().unwrap());
+        assert_eq!((dir.started(&a).unwrap(), dir.all_started().unwrap()), (None, Vec::new()));
+        let network = |name| Started::new(Network::new(name, NetworkMode::Nat(NatNetwork::new())));
+        let otherwise = Started { outside: Some("eth0".parse().unwrap()), ..network(a) };
+        for started in [network(b), network(a), otherwise.clone()] {
+            dir.set_started(&started).unwrap();
+            assert_eq!(dir.started(&started.network.name).unwrap(), Some(started));
+        }
+        assert_eq!(dir.all_started().unwrap(), [otherwise, network(b)]);
+        dir.set_stopped(&a).unwrap();
+        dir.set_stopped(&a).unwrap();
+        assert_eq!(dir.all_started().unwrap(), [network(b)]);
+        fs::write(place.0.join("networks/a.json"), "{").unwrap();
+        for e in [dir.started(&a).unwrap_err(), dir.all_started().unwrap_err()] {
+            assert_eq!(e.kind(), ErrorKind::StateUnusable);
+        }
+        assert_eq!(dir.recorded().unwrap(), []);
     }
 }

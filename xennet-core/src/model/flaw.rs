@@ -13,11 +13,13 @@ pub(crate) struct Flaw {
     pub(crate) message: String,
     pub(crate) rule: String,
     pub(crate) hint: Option<String>,
+    /// A second place that the finding is about, and what is there.
+    pub(crate) other: Option<(Range<usize>, String)>,
 }
 
 impl Flaw {
     pub(crate) fn new(span: Range<usize>, message: impl Into<String>, rule: impl Into<String>) -> Box<Self> {
-        Box::new(Flaw { span, message: message.into(), rule: rule.into(), hint: None })
+        Box::new(Flaw { span, message: message.into(), rule: rule.into(), hint: None, other: None })
     }
 
     pub(crate) fn hint(mut self: Box<Self>, hint: impl Into<String>) -> Box<Self> {
@@ -25,9 +27,16 @@ impl Flaw {
         self
     }
 
+    pub(crate) fn other(mut self: Box<Self>, span: Range<usize>, what: impl Into<String>) -> Box<Self> {
+        self.other = Some((span, what.into()));
+        self
+    }
+
     /// The same finding in a longer text in which the value starts at `base`.
     pub(crate) fn at(mut self: Box<Self>, base: usize) -> Box<Self> {
-        self.span = self.span.start.saturating_add(base)..self.span.end.saturating_add(base);
+        let moved = |span: &Range<usize>| span.start.saturating_add(base)..span.end.saturating_add(base);
+        self.span = moved(&self.span);
+        self.other = self.other.map(|(span, what)| (moved(&span), what));
         self
     }
 
@@ -38,6 +47,7 @@ impl Flaw {
             message: self.message,
             rule: self.rule,
             hint: self.hint,
+            other: self.other,
         }
     }
 

@@ -10,6 +10,7 @@ mod intent;
 mod mac;
 pub mod macgen;
 mod net;
+mod network;
 mod rate;
 pub(crate) mod vif;
 mod vlan;
@@ -23,6 +24,10 @@ pub use ifname::{IfName, IfNameError};
 pub use intent::{Attach, Attachment, Detach, Egress, Guarded, Intent};
 pub use mac::{GuestMac, MacAddr};
 pub use net::{Mtu, MtuError};
+pub use network::{
+    BridgeNetwork, GuestLinks, NatNetwork, Network, NetworkMode, PortForward, Protocol, RoutedNetwork, Services,
+    Started, Subnet,
+};
 pub use rate::RateLimit;
 pub use vif::{BackendDomain, VifSpec, VifType};
 pub use vlan::{Tagging, Vid, VlanSpec};

@@ -93,6 +93,7 @@ impl RateLimit {
                 message: format!("{} is not the text of a rate node", quoted(text)),
                 rule: "bytes per interval, a comma, microseconds; both decimal".into(),
                 hint: None,
+                other: None,
             })),
         }
     }

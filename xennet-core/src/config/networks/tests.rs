@@ -1,0 +1,189 @@
+use super::*;
+use crate::error::ErrorKind;
+use crate::model::{Egress, GuestLinks, NetworkMode, Protocol};
+
+/// The text in the documentation of this module.
+fn example() -> String {
+    include_str!("mod.rs")
+        .lines()
+        .skip_while(|l| *l != "//! ```toml")
+        .skip(1)
+        .take_while(|l| *l != "//! ```")
+        .map(|l| l.trim_start_matches("//!").trim_start().to_owned() + "\n")
+        .collect()
+}
+
+#[test]
+fn the_documented_example_is_read_whole_and_written_back() {
+    let found = parse(&example()).unwrap_or_else(|e| panic!("{}", e.report()));
+    assert_eq!(found.names().iter().map(IfName::as_str).collect::<Vec<_>>(), ["lan", "private", "dmz"]);
+    let NetworkMode::Bridge(lan) = &found.get("lan").unwrap().mode else { panic!() };
+    assert_eq!((lan.uplink.unwrap().as_str(), lan.uplink_name.unwrap().as_str()), ("eth0", "peth0"));
+    assert_eq!((lan.bridge.name.as_str(), lan.bridge.vlan_filtering), ("xenbr0", Some(true)));
+    let NetworkMode::Nat(private) = &found.get("private").unwrap().mode else { panic!() };
+    assert_eq!(private.subnets[1].gateway.to_string(), "fd00:1::1");
+    assert!(matches!(&private.guests, GuestLinks::Bridge(b) if b.name.as_str() == "natbr0"));
+    let forward = private.forwards[0];
+    assert_eq!((forward.protocol, forward.ports, forward.to_port), (Protocol::Tcp, (8080, 8089), 80));
+    let NetworkMode::Routed(dmz) = &found.get("dmz").unwrap().mode else { panic!() };
+    assert_eq!((dmz.metric, dmz.proxy_ndp, &dmz.uplink), (2, true, &Egress::Link("xenbr0".parse().unwrap())));
+
+    let text = render(found.iter());
+    assert_eq!(parse(&text).unwrap_or_else(|e| panic!("{text}\n{}", e.report())), found);
+    for network in found.iter() {
+        let json = serde_json::to_string(network).unwrap();
+        assert_eq!(&serde_json::from_str::<Network>(&json).unwrap(), network, "{json}");
+    }
+}
+
+#[test]
+fn the_least_that_each_mode_needs_is_its_mode() {
+    let found = parse("[network.a]\nmode='bridge'\n[network.b]\nmode='nat'\n[network.c]\nmode='routed'\n").unwrap();
+    assert_eq!(found.get("a").unwrap().bridge().unwrap().name.as_str(), "a");
+    assert_eq!(found.get("b").unwrap().mode, NetworkMode::Nat(crate::model::NatNetwork::new()));
+    assert_eq!(found.get("c").unwrap().mode, NetworkMode::Routed(crate::model::RoutedNetwork::new()));
+    assert!(parse("").unwrap().is_empty());
+    assert_eq!(parse(&render(found.iter())).unwrap(), found);
+}
+
+/// What is refused: the text, the place, a piece of the message or the rule, and the line of the other place.
+type Refused = (&'static str, (usize, usize), &'static str, Option<usize>);
+
+#[test]
+fn every_mistake_is_told_with_its_place_and_the_other_one() {
+    const N: &str = "[network.n]\nmode = \"nat\"\n";
+    const B: &str = "[network.b]\nmode = \"bridge\"\n";
+    let cases: &[Refused] = &[
+        ("networks = 1", (1, 1), "no part of this file", None),
+        ("network = 1", (1, 11), "a table for each network", None),
+        ("[network]\nx = 1", (2, 1), "x is no table", None),
+        ("[network.a-name-that-is-long]\n", (1, 10), "at most 15 bytes", None),
+        ("[network.x]\n", (1, 10), "network x has no mode", None),
+        ("[network.x]\nmode = \"brigde\"", (2, 8), "bridge, nat or routed", None),
+        ("[network.x]\nmode = 1", (2, 8), "bridge, nat or routed", None),
+        ("[network.x]\nmode = \"nat\"\nuplink = \"eth0\"", (3, 1), "uplink means nothing in mode nat", Some(2)),
+        ("[network.x]\nmode = \"nat\"\negres = \"eth0\"", (3, 1), "\"egres\" is no key of a network of mode nat", None),
+        ("@Bbridge = \"br/0\"", (3, 10), "'/'", None),
+        ("@Bbridge = 7", (3, 10), "a text in quotes", None),
+        ("@Bbridge = \"vif1.0\"", (3, 10), "guests' links", None),
+        ("@Buplink = \"lo\"", (3, 10), "lo leads to this host alone", None),
+        ("@Buplink = \"b\"", (3, 10), "b is the bridge's own name", None),
+        ("@Buplink_name = \"peth0\"", (3, 15), "uplink_name without an uplink", None),
+        ("@Buplink = \"eth0\"\nuplink_name = \"b\"", (4, 15), "would both be called b", None),
+        ("@Bstp = \"on\"", (3, 7), "true or false", None),
+        ("@Bstp = true\nforward_delay = 1", (4, 17), "2 to 30 seconds", Some(3)),
+        ("@Bforward_delay = 31", (3, 17), "0 to 30", None),
+        ("@Bmac = \"01:00:00:00:00:00\"", (3, 7), "a single station's", None),
+        ("@Bmtu = 67", (3, 7), "68 to 65517", None),
+        ("@Nsubnets = \"10.0.0.0/8\"", (3, 11), "a list of texts", None),
+        ("@Nsubnets = [\"10.0.0.0\"]", (3, 12), "a slash", None),
+        ("@Nsubnets = [\"10.0.0.1/24\"]", (3, 12), "10.0.0.0/24", None),
+        ("@Nsubnets = [\"224.0.0.0/8\"]", (3, 12), "guests can have", None),
+        ("@Nsubnets = [\"10.0.0.0/8\", \"10.1.0.0/16\"]", (3, 26), "overlap", Some(3)),
+        ("@Nsubnets = [\"10.0.0.0/8\"]\ngateways = [\"11.0.0.1\"]", (4, 13), "of one of the subnets", None),
+        ("@Ngateways = [\"11.0.0.1\"]", (3, 13), "no subnets are given", None),
+        ("@Nsubnets = [\"10.0.0.0/24\"]\ngateways = [\"10.0.0.255\"]", (4, 13), "broadcast", None),
+        ("@Nsubnets = [\"10.0.0.0/24\"]\ngateways = [\"10.0.0.1\", \"10.0.0.2\"]", (4, 25), "two gateways", Some(4)),
+        ("@Nbridge = \"natbr\"", (3, 10), "needs subnets", None),
+        ("@Ndhcp = true", (3, 8), "without subnets", None),
+        ("@Nsubnets = [\"10.0.0.0/24\"]\nrange = [\"10.0.0.1-10.0.0.9\"]", (4, 10), "dhcp = true", None),
+        (
+            "@Nsubnets = [\"10.0.0.0/24\"]\ndhcp = true\nrange = [\"10.0.0.9-10.0.0.1\"]",
+            (5, 10),
+            "lower to a higher",
+            None,
+        ),
+        ("@Nsubnets = [\"10.0.0.0/24\"]\ndhcp = true\nrange = [\"10.0.0.9-10.0.1.1\"]", (5, 10), "in one subnet", None),
+        ("@Nsubnets = [\"10.0.0.0/24\"]\ndhcp = true\nrange = [\"10.0.0.9-10.0.0.254\"]", (5, 10), "the gateway", None),
+        ("@Nsubnets = [\"10.0.0.0/24\"]\ndhcp = true\ndomain = \"a..b\"", (5, 10), "words of letters", None),
+        ("@Nforward = [1]", (3, 12), "a table for each forward", None),
+        ("@Nforward = [{ protocol = \"tcp\" }]", (3, 12), "no ports", None),
+        ("@Nforward = [{ protocol = \"icmp\", ports = 1, to = \"10.0.0.1\" }]", (3, 25), "tcp or udp", None),
+        ("@Nforward = [{ protocol = \"tcp\", ports = 0, to = \"10.0.0.1\" }]", (3, 40), "1 to 65535", None),
+        ("@Nforward = [{ protocol = \"tcp\", ports = \"9-8\", to = \"10.0.0.1\" }]", (3, 40), "first and last", None),
+        (
+            "@Nforward = [{ protocol = \"tcp\", ports = \"1-9\", to = \"10.0.0.1\", to_port = 65530 }]",
+            (3, 74),
+            "as many",
+            None,
+        ),
+        (
+            "@Nforward = [{ protocol = \"tcp\", ports = 80, to = \"10.0.0.1\" },\n{ protocol = \"tcp\", ports = \"79-81\", to = \"10.0.0.2\" }]",
+            (4, 1),
+            "handed on twice",
+            Some(3),
+        ),
+        (
+            "@Nsubnets = [\"10.0.0.0/24\"]\nforward = [{ protocol = \"tcp\", ports = 80, to = \"10.0.1.1\" }]",
+            (4, 49),
+            "no guest",
+            None,
+        ),
+        ("[network.r]\nmode = \"routed\"\nmetric = 0", (3, 10), "at least 1", None),
+        ("[network.r]\nmode = \"routed\"\nsource = [\"1.1.1.1\", \"1.1.1.2\"]", (3, 22), "one address a family", None),
+        // Several networks.
+        (
+            "@Buplink = \"eth0\"\n[network.c]\nmode = \"bridge\"\nuplink = \"eth0\"",
+            (6, 10),
+            "eth0 is the uplink of network c",
+            Some(3),
+        ),
+        (
+            "@Bbridge = \"x\"\n[network.c]\nmode = \"bridge\"\nbridge = \"x\"",
+            (6, 10),
+            "x is the bridge of network c",
+            Some(3),
+        ),
+        (
+            "@Bbridge = \"x\"\n[network.c]\nmode = \"bridge\"\nuplink = \"x\"",
+            (6, 10),
+            "and the bridge of network b",
+            Some(3),
+        ),
+        ("@Bbridge = \"c\"\n[network.c]\nmode = \"nat\"", (4, 10), "the name of a network", Some(3)),
+        (
+            "@Nsubnets = [\"10.0.0.0/24\"]\n[network.c]\nmode = \"routed\"\nsubnets = [\"10.0.0.0/28\"]",
+            (6, 12),
+            "overlaps",
+            Some(3),
+        ),
+        (
+            "@Buplink = \"eth0\"\n[network.n]\nmode = \"nat\"\negress = \"eth0\"",
+            (6, 10),
+            "no addresses of its own",
+            Some(3),
+        ),
+        (
+            "@Nsubnets = [\"10.0.0.0/24\"]\nbridge = \"p\"\n[network.r]\nmode = \"routed\"\nuplink = \"p\"",
+            (7, 10),
+            "private bridge",
+            Some(4),
+        ),
+    ];
+    for (text, position, piece, other) in cases {
+        let text = text.replace("@N", N).replace("@B", B);
+        let error = parse(&text).map(|n| panic!("{text}: {n:?}")).unwrap_err();
+        let found = error.diagnostic().unwrap();
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        assert!(format!("{} {}", found.message, found.rule).contains(piece), "{text}\n{}", error.report());
+        assert_eq!(found.position(), *position, "{text}\n{}", error.report());
+        match other {
+            Some(line) => assert!(error.to_json()["other"]["line"] == *line, "{text}\n{}", error.report()),
+            None => assert_eq!(found.other, None, "{text}\n{}", error.report()),
+        }
+    }
+}
+
+#[test]
+fn no_text_makes_the_reader_panic() {
+    for text in
+        ["[[network]]", "network=[[]]", "[network.a]\nmode=[]", "\u{feff}", "[network.\"\\u001b\"]", "x='''", "\u{0}"]
+    {
+        let _ = parse(text).map_err(|e| e.report());
+    }
+    let whole = example();
+    for cut in (0..whole.len()).filter(|at| whole.is_char_boundary(*at)) {
+        let _ = parse(&whole[..cut]).map_err(|e| e.report());
+        let _ = parse(&whole[cut..]).map_err(|e| e.report());
+    }
+}
