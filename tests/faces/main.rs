@@ -12,3 +12,4 @@ mod log;
 mod parse;
 mod readme;
 mod refusals;
+mod snippets;
