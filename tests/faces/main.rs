@@ -13,3 +13,4 @@ mod parse;
 mod readme;
 mod refusals;
 mod snippets;
+mod units;
