@@ -73,7 +73,7 @@ pub mod step;
 pub mod xenstore;
 
 pub use error::{Diagnostic, Errno, Error, ErrorKind, Result};
-pub use host::{Host, MacBinding, Recovered, Shown, ShownBridge, ShownVif};
+pub use host::{Guests, Host, MacBinding, NetworkStatus, Recovered, Shown, ShownBridge, ShownVif};
 pub use ipnetwork;
 pub use macaddr;
 pub use model::*;

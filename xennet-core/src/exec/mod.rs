@@ -331,6 +331,11 @@ pub(crate) fn verify(goal: &Goal, on: &mut dyn Backend) -> Result<Snapshot, Unve
             let again = plan::plan(&intent, &now);
             (now, again)
         }
+        Goal::Start { started, carried } => {
+            let now = observe(&Intent::Start(started.clone()), on, Frames::Leave).map_err(unread)?;
+            let again = plan::missing(started, carried, &now);
+            (now, again)
+        }
         Goal::Restore(target) => {
             let now = on.observe(&target.scope).map_err(unread)?;
             let again = plan::restore(target, &now);

@@ -1,6 +1,7 @@
 //! The front door: one value that plans, applies, verifies and undoes, for people who want one line.
 
 mod detach;
+mod network;
 mod records;
 mod show;
 mod undo;
@@ -23,6 +24,7 @@ use crate::plan::{self, Goal, Plan};
 use crate::snapshot::{LinkKind, Part, Scope, Snapshot};
 use crate::step::{NftOp, Step};
 
+pub use network::{Guests, NetworkStatus};
 pub use show::{Shown, ShownBridge, ShownVif};
 pub use undo::Recovered;
 
@@ -103,7 +105,7 @@ impl Host {
     pub fn with_backend(backend: Box<dyn Backend + Send>) -> Host {
         Host {
             backend,
-            records: Records::Memory(Vec::new()),
+            records: Records::Memory(records::Memory::default()),
             deadline: Host::LOCK_DEADLINE,
             binding: MacBinding::default(),
             keeps: false,

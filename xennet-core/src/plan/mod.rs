@@ -10,7 +10,9 @@ mod check;
 mod diff;
 mod display;
 mod guard;
+mod network;
 mod restore;
+mod uplink;
 mod want;
 
 use std::borrow::Cow;
@@ -19,12 +21,14 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind};
-use crate::model::Intent;
+use crate::model::{Intent, Started};
 use crate::snapshot::{Scope, Snapshot};
 use crate::step::{Effects, Step};
 
 pub(crate) use guard::{is_of_frame, sets as guard_sets};
+pub use network::Carried;
 pub use restore::restore;
+pub(crate) use uplink::{is_carried, neighbour_on, route_through};
 
 /// The protocol number that marks our routes (`rtm_protocol`), so that they are told from an administrator's.
 ///
@@ -77,6 +81,13 @@ pub enum Goal {
     Intent(Intent),
     /// The way back to an earlier state.
     Restore(Box<Snapshot>),
+    /// A network that is started, with what its bridge takes over from the uplink.
+    Start {
+        /// The network.
+        started: Box<Started>,
+        /// What the uplink had when the plan was made.
+        carried: Carried,
+    },
 }
 
 /// A checked way from an observed state to a wanted one.
@@ -185,7 +196,22 @@ pub fn plan(intent: &Intent, now: &Snapshot) -> Result<Plan, Error> {
     if !matches!(intent, Intent::Detach(_)) {
         check::never_cut_off(&steps)?;
     }
-    Ok(Plan { goal: Goal::Intent(intent.clone()), steps, notes, before: now.clone(), after })
+    let goal = match intent {
+        Intent::Start(started) => Goal::Start { started: started.clone(), carried: network::carried(started, now) },
+        intent => Goal::Intent(intent.clone()),
+    };
+    Ok(Plan { goal, steps, notes, before: now.clone(), after })
+}
+
+/// What is missing to a network that was started when the uplink had this: nothing, where it was carried over.
+///
+/// # Errors
+/// As [`plan`].
+pub(crate) fn missing(started: &Started, carried: &Carried, now: &Snapshot) -> Result<Plan, Error> {
+    let (wanted, notes) = network::want(started, carried, now)?;
+    let (steps, after) = diff::steps_towards(&wanted, now)?;
+    let goal = Goal::Start { started: Box::new(started.clone()), carried: carried.clone() };
+    Ok(Plan { goal, steps, notes, before: now.clone(), after })
 }
 
 /// Whether there is a guard, and by this observation its rules have to be made anew.

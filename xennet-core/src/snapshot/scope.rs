@@ -19,6 +19,9 @@ pub enum Part {
     Links,
     /// One link by its name, with the settings of bridge and port. Its master is told by name, and not looked at.
     Link(IfName),
+    /// A bridge of this name is the operation's own: one that was not there before goes on the way back. Nothing is looked at;
+    /// [`Part::Link`] stands beside it.
+    Made(IfName),
     /// Which link has this index.
     LinkIndex(u32),
     /// The addresses of one link, both families.
@@ -99,6 +102,12 @@ impl Scope {
     /// Keeps the parts that are so.
     pub fn retain(&mut self, keep: impl FnMut(&Part) -> bool) {
         self.0.retain(keep);
+    }
+}
+
+impl Extend<Part> for Scope {
+    fn extend<T: IntoIterator<Item = Part>>(&mut self, parts: T) {
+        self.0.extend(parts);
     }
 }
 

@@ -41,6 +41,7 @@ fn look(world: &Snapshot, part: &Part, seen: &mut Snapshot) {
                 seen.links.insert(*name, link.clone());
             }
         }
+        Part::Made(_) => {}
         Part::LinkIndex(index) => {
             if let Some((name, link)) = world.link_by_index(*index) {
                 seen.links.insert(*name, link.clone());

@@ -179,6 +179,7 @@ impl Observer<'_> {
             }
             Part::Links => self.links().map_err(|e| e.about("links")),
             Part::Link(name) => self.link(Which::Name(*name)).map_err(|e| e.about(name.as_str())),
+            Part::Made(_) => Ok(()),
             Part::LinkIndex(index) => self.link(Which::Index(*index)).map_err(|e| e.about(format!("link {index}"))),
             Part::Addresses(name) => self.of_link(name, Self::addresses),
             Part::Routes(name) => self.of_link(name, |this, index| this.routes(RouteFilter::Link(index))),
