@@ -12,3 +12,5 @@ mod log;
 mod parse;
 mod readme;
 mod refusals;
+mod snippets;
+mod units;

@@ -7,6 +7,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use xennet_core::ErrorKind;
 use xennet_core::config::Dialect;
 use xennet_core::macgen::Scheme;
+use xennet_core::managers::Manager;
 
 /// The networking of a Xen host: planned as data, applied to the kernel, verified, undone
 #[derive(Debug, Parser)]
@@ -88,6 +89,11 @@ pub(crate) enum Command {
     ///
     /// The program that is installed is run as root by libxl. One that others than root or you can write is refused.
     InstallScripts(InstallArgs),
+    /// Prints what makes other programs that manage links leave those of guests alone, or writes it where it belongs
+    ///
+    /// NetworkManager, systemd-networkd, udev and dhcpcd are told to leave vifs (vif*), taps (tap*, *-emu) and the links given
+    /// with --bridge as they are. Without --dir nothing is written, and each text is printed with the path that it belongs to.
+    Snippets(SnippetsArgs),
     /// Carries out the call of a vif script, as libxl makes it, with the environment that libxl gives it
     ///
     /// The program is called like that too when it has the script's name: xennet install-scripts. The exit status is 0 or 1,
@@ -164,6 +170,14 @@ pub(crate) enum ParseWhat {
     Mac {
         /// The address, or - for standard input
         text: String,
+    },
+    /// The file xend-config.sxp of Xen up to 4.4: which network script xend ran, and the script of each vif
+    ///
+    /// Remarks tell what xend dropped without a word: options outside of the quotes, second definitions, definitions within
+    /// other brackets.
+    XendConfig {
+        /// The file, or - for standard input
+        file: PathBuf,
     },
 }
 
@@ -258,6 +272,29 @@ pub(crate) struct InstallArgs {
     /// The program that is installed; its name begins with xennet [default: this one]
     #[arg(long, value_name = "PATH")]
     pub(crate) binary: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct SnippetsArgs {
+    /// Only this manager's text, without a heading
+    #[arg(value_name = "MANAGER", value_parser = PossibleValuesParser::new(Manager::ALL.iter().map(|m| m.name())))]
+    pub(crate) manager: Option<String>,
+
+    /// A link that is to be left alone, too: a bridge of guests, or a vif that has a vifname; may be given several times
+    #[arg(long, value_name = "NAME")]
+    pub(crate) bridge: Vec<String>,
+
+    /// Writes the texts to where they belong below this directory: / for this system. What is there and differs is refused
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+
+    /// Replaces files that differ
+    #[arg(long, requires = "dir")]
+    pub(crate) force: bool,
+
+    /// Lists the managers that run on this system (or below --dir) and would take these links for theirs
+    #[arg(long, conflicts_with_all = ["force", "manager"])]
+    pub(crate) check: bool,
 }
 
 fn dialects() -> PossibleValuesParser {

@@ -1,6 +1,7 @@
 // Every reader of texts, as ordinary functions: the fuzz targets beside this file call them, and so does the bounded property
 // test in `tests/texts.rs`, which includes this file.
 
+use xennet_core::config::legacy::{LegacyCall, NetworkScript};
 use xennet_core::config::{self, Dialect, document};
 use xennet_core::{Error, GuestMac, IfName, MacAddr, RateLimit, VlanSpec};
 
@@ -15,6 +16,7 @@ pub fn all(text: &str) {
     file(text);
     values(text);
     settings(text);
+    xend(text);
 }
 
 /// One vif spec, and the arguments of `xl network-attach`, in every dialect.
@@ -39,6 +41,24 @@ pub fn file(text: &str) {
 /// The settings of hotplug.
 pub fn settings(text: &str) {
     let _ = config::hotplug::Settings::parse(text).map_err(shown);
+}
+
+/// What is read of Xen up to 4.4.
+pub fn xend(text: &str) {
+    told(document::xend_config(text));
+    let words: Vec<&str> = text.split(' ').collect();
+    for script in NetworkScript::ALL {
+        told(LegacyCall::parse(*script, &words));
+    }
+    if let Ok(parsed) = config::parse_wrapper(text) {
+        for call in &parsed.value {
+            assert!(call.line <= text.lines().count());
+            if let Err(error) = call.call(&["netdev=eth0".to_owned()]) {
+                shown(error);
+            }
+        }
+    }
+    told(config::parse_wrapper(text));
 }
 
 /// The single values.

@@ -44,6 +44,7 @@
 //!
 //! * [`model`]: values that are always valid; re-exported here.
 //! * [`config`]: text in, values out, every error with its position.
+//! * [`managers`]: programs that manage links, too, and what keeps them off those of guests.
 //! * [`snapshot`], [`step`]: what is, and what a change is. [`step::step`] is the transition function: what the Linux
 //!   kernel would do with a step.
 //! * [`plan`]: from an intent and a snapshot to a plan, and back to an earlier snapshot.
@@ -64,6 +65,7 @@ pub mod error;
 pub mod exec;
 mod host;
 pub mod hotplug;
+pub mod managers;
 pub mod model;
 pub mod plan;
 pub mod snapshot;

@@ -7,6 +7,7 @@ mod install;
 mod log;
 mod mac;
 mod parse;
+mod snippets;
 
 use xennet_core::Result;
 
@@ -21,6 +22,7 @@ pub(crate) fn run(cli: &Cli, output: &mut Output) -> Result<()> {
         // The demo makes its own.
         Command::Demo => None,
         Command::InstallScripts(_) if global.sandbox => return Err(install::not_in_the_sandbox()),
+        Command::Snippets(_) if global.sandbox => return Err(snippets::not_in_the_sandbox()),
         _ if global.sandbox => Some(host::enter_sandbox(global, output)?),
         _ => None,
     };
@@ -35,6 +37,7 @@ pub(crate) fn run(cli: &Cli, output: &mut Output) -> Result<()> {
         Command::Recover => host::recover(global, output),
         Command::Log(args) => log::run(global, args, output),
         Command::InstallScripts(args) => install::run(args, output),
+        Command::Snippets(args) => snippets::run(args, output),
         Command::Hotplug { script, arguments } => host::hotplug(global, script, arguments),
         Command::Demo => demo::run(global, output),
         Command::Completions { shell } => describe::completions(*shell, output),
