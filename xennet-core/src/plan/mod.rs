@@ -24,6 +24,7 @@ use crate::snapshot::{Scope, Snapshot};
 use crate::step::{Effects, Step};
 
 pub(crate) use guard::{is_of_frame, sets as guard_sets};
+pub(crate) use restore::missing as missing_to_restore;
 pub use restore::restore;
 
 /// The protocol number that marks our routes (`rtm_protocol`), so that they are told from an administrator's.
@@ -180,12 +181,34 @@ pub fn scope(intent: &Intent, seen: &Snapshot) -> Option<Scope> {
 /// - [`ErrorKind::WouldCutOff`]: a step would take dom0's own connectivity;
 /// - [`ErrorKind::Kernel`]: by our model the kernel would refuse a step, with the error number it would give.
 pub fn plan(intent: &Intent, now: &Snapshot) -> Result<Plan, Error> {
-    let (wanted, notes) = want::want(intent, now)?;
-    let (steps, after) = diff::steps_towards(&wanted, now)?;
+    plan_from(intent, now.clone())
+}
+
+/// As [`plan`], from an observation that nobody else needs.
+pub(crate) fn plan_from(intent: &Intent, now: Snapshot) -> Result<Plan, Error> {
+    let (wanted, notes) = want::want(intent, &now)?;
+    let (steps, after) = checked_steps(intent, &wanted, &now)?;
+    let after = after.into_owned();
+    Ok(Plan { goal: Goal::Intent(intent.clone()), steps, notes, before: now, after })
+}
+
+/// The steps that a plan would have, for who only asks whether there are any.
+pub(crate) fn missing(intent: &Intent, now: &Snapshot) -> Result<Vec<Planned>, Error> {
+    let (wanted, _) = want::want(intent, now)?;
+    Ok(checked_steps(intent, &wanted, now)?.0)
+}
+
+/// The steps, and the state that they lead to.
+fn checked_steps<'a>(
+    intent: &Intent,
+    wanted: &want::Wanted,
+    now: &'a Snapshot,
+) -> Result<(Vec<Planned>, Cow<'a, Snapshot>), Error> {
+    let (steps, after) = diff::steps_towards(wanted, now)?;
     if !matches!(intent, Intent::Detach(_)) {
         check::never_cut_off(&steps)?;
     }
-    Ok(Plan { goal: Goal::Intent(intent.clone()), steps, notes, before: now.clone(), after })
+    Ok((steps, after))
 }
 
 /// Whether there is a guard, and by this observation its rules have to be made anew.
