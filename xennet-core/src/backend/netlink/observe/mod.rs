@@ -190,7 +190,7 @@ impl Observer<'_> {
             Part::PortVlans(name) => self.of_link(name, Self::vlans),
             Part::Rules => self.rules().map_err(|e| e.about("rules")),
             Part::Sysctl(key) => {
-                sysctl::check(self.netlink.namespace).map_err(|e| e.about(sysctl::path(key)))?;
+                sysctl::check(self.netlink.namespace.as_ref()).map_err(|e| e.about(sysctl::path(key)))?;
                 if let Some(value) = sysctl::read(key)? {
                     self.world.sysctls.insert(key.clone(), value);
                 }
