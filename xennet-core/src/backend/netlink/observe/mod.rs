@@ -214,7 +214,7 @@ impl Observer<'_> {
                 let uses = self.netlink.nft().and_then(|nft| nft.observe_use(id, chain));
                 match or_no_table(uses)? {
                     Some(uses) => {
-                        self.world.nft.entry(id.clone()).or_default().uses.insert(chain.clone(), uses);
+                        self.world.nft.entry(id.clone()).or_default().uses.insert(chain.to_string(), uses);
                         Ok(())
                     }
                     None => self.note_table(id),
