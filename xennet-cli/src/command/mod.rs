@@ -6,6 +6,7 @@ mod host;
 mod install;
 mod log;
 mod mac;
+mod network;
 mod parse;
 mod snippets;
 
@@ -33,6 +34,8 @@ pub(crate) fn run(cli: &Cli, output: &mut Output) -> Result<()> {
         Command::Attach(args) => host::attach(global, args, output),
         Command::Detach(args) => host::detach(global, args, output),
         Command::Show => host::show(global, output),
+        Command::Network(what) => network::run(global, what, output),
+        Command::Confirm { names } => network::confirm(global, names, output),
         Command::Undo { what } => host::undo(global, what.as_deref(), output),
         Command::Recover => host::recover(global, output),
         Command::Log(args) => log::run(global, args, output),

@@ -147,6 +147,14 @@ impl Host {
         Ok(applied)
     }
 
+    /// The networks that are started.
+    ///
+    /// # Errors
+    /// [`ErrorKind::StateUnusable`].
+    pub fn started_networks(&self) -> Result<Vec<Started>, Error> {
+        self.records.all_started()
+    }
+
     /// How a network is. Reads the parts of the system that it is made of, and the ports of its bridge.
     ///
     /// # Errors
@@ -174,11 +182,9 @@ impl Host {
             status.ports.extend(all.ports(&bridge.name).map(|(port, _)| *port));
         }
         if matches!(network.mode, NetworkMode::Routed(_)) {
-            let found = match started {
-                Some(started) => started,
-                None => self.resolve(network, None)?,
-            };
-            status.elsewhere = routes_outside(&found);
+            // Of one that is not started, as far as it can be told now.
+            let found = started.or_else(|| self.resolve(network, None).ok());
+            status.elsewhere = found.as_ref().map(routes_outside).unwrap_or_default();
         }
         Ok(status)
     }
