@@ -4,7 +4,7 @@ use xennet_core::backend::Backend;
 use xennet_core::backend::fake::Fake;
 use xennet_core::backend::netlink::Netlink;
 use xennet_core::snapshot::{Address, Link, LinkKind, Part, Route, Scope, Snapshot, SysctlKey};
-use xennet_core::step::{AddrStep, LinkChange, LinkRef, LinkStep, Step};
+use xennet_core::step::{AddrStep, LinkChange, LinkStep, Step};
 use xennet_core::{ErrorKind, Guests, Host};
 use xennet_tests::steps::{into, name, run, set, up};
 use xennet_tests::{Shared, in_netns};
@@ -82,13 +82,8 @@ fn all(on: &mut dyn Backend) -> String {
 }
 
 /// Starts and stops, on a fake and on the kernel; the world is the same before and after.
-fn there_and_back(on: &mut dyn FnMut(&mut dyn FnMut(&mut dyn Backend)), host: &mut Host, text: &str, what: &str) {
+fn there_and_back(mut look: impl FnMut() -> String, host: &mut Host, text: &str, what: &str) {
     let lan = network(text);
-    let mut look = || {
-        let mut text = String::new();
-        on(&mut |b| text = all(b));
-        text
-    };
     let before = look();
     let applied = host.start_network(&lan).unwrap_or_else(|e| panic!("{what}: {}", e.report()));
     assert!(applied.steps > 0, "{what}");
@@ -159,7 +154,7 @@ fn an_uplink_comes_back_as_it_was_on_the_fake() {
             make(&mut world);
             let on = Shared::new(world);
             let mut host = Host::with_backend(Box::new(on.clone()));
-            there_and_back(&mut |work| work(&mut on.clone()), &mut host, text, what);
+            there_and_back(|| all(&mut on.clone()), &mut host, text, what);
         }
     }
 }
@@ -180,14 +175,14 @@ fn an_uplink_comes_back_as_it_was_on_the_kernel() {
                 let bridge = if text == CLASSIC { "eth0" } else { "xenbr0" };
                 assert_moved(&before, &on.observe(&Scope::network()).unwrap(), bridge, what);
                 host.stop_network(&name("lan"), Guests::MustHaveGone).unwrap();
-                there_and_back(&mut |work| work(&mut Netlink::open().unwrap()), &mut host, text, what);
+                there_and_back(|| all(&mut Netlink::open().unwrap()), &mut host, text, what);
             });
         }
     }
 }
 
 /// Waits until the uplink has its link-local address.
-fn settled(on: &mut dyn Backend) {
+pub(crate) fn settled(on: &mut dyn Backend) {
     let end = std::time::Instant::now() + std::time::Duration::from_secs(20);
     loop {
         let seen = on.observe(&Scope::none().with(Part::Addresses(name("eth0")))).unwrap();
@@ -303,7 +298,6 @@ fn a_host_that_is_not_as_the_network_needs_it_is_left_as_it_is() {
     let on = Shared::new(world);
     let e = Host::with_backend(Box::new(on)).start_network(&network(LAN)).unwrap_err();
     assert_eq!(e.kind(), ErrorKind::PortOfOther);
-    let _ = LinkRef::named(name("eth0"));
 }
 
 #[test]

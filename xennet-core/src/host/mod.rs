@@ -338,7 +338,7 @@ impl Host {
 
     fn plan(&mut self, intent: &Intent) -> Result<Plan, Error> {
         let now = observe_for(intent, &mut *self.backend).map_err(|e| e.into_observe_error())?;
-        plan::plan(intent, &now).map_err(|e| match e.kind() {
+        plan::plan_from(intent, now).map_err(|e| match e.kind() {
             ErrorKind::BridgeNotFound | ErrorKind::NotABridge if e.hint().is_none() => match self.bridges() {
                 Ok(bridges) if bridges.is_empty() => e.with_hint("there is no bridge here; make one first"),
                 Ok(bridges) => e.with_hint(format!("bridges here: {}", joined(&bridges))),

@@ -6,6 +6,7 @@
 //! transition function says, so what a step implies is seen by the steps behind it. Passes are repeated until one finds
 //! nothing to do: a bridge's MAC, for example, can only be put back after the port that moved it has left.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::want::{IPV6_MIN_MTU, LinkTarget, LinkWish, Wanted, WantedLink, Wish};
@@ -21,8 +22,12 @@ use crate::step::{
 /// More passes than any chain of consequences that the kernel has needs.
 const PASSES: usize = 4;
 
-pub(super) fn steps_towards(wanted: &Wanted, now: &Snapshot) -> Result<(Vec<Planned>, Snapshot), Error> {
-    let mut path = Path { world: now.clone(), steps: Vec::new(), made: BTreeSet::new() };
+/// The steps, and the state that they lead to: what is now, where nothing has to be done.
+pub(super) fn steps_towards<'a>(
+    wanted: &Wanted,
+    now: &'a Snapshot,
+) -> Result<(Vec<Planned>, Cow<'a, Snapshot>), Error> {
+    let mut path = Path { world: Cow::Borrowed(now), steps: Vec::new(), made: BTreeSet::new() };
     for _ in 0..PASSES {
         let before = path.steps.len();
         path.pass(wanted)?;
@@ -32,7 +37,7 @@ pub(super) fn steps_towards(wanted: &Wanted, now: &Snapshot) -> Result<(Vec<Plan
         if path.steps.len() == before {
             // Of what follows from the steps, only what was looked at can be compared with another look.
             let after = path.world.seen(&now.scope);
-            return Ok((path.steps, after));
+            return Ok((path.steps, Cow::Owned(after)));
         }
     }
     Err(Error::new(
@@ -42,15 +47,15 @@ pub(super) fn steps_towards(wanted: &Wanted, now: &Snapshot) -> Result<(Vec<Plan
     .with_state("unchanged, nothing was applied"))
 }
 
-/// The steps so far and the world that they lead to.
-pub(super) struct Path {
-    pub(super) world: Snapshot,
+/// The steps so far and the world that they lead to, which is copied at the first step.
+pub(super) struct Path<'a> {
+    pub(super) world: Cow<'a, Snapshot>,
     steps: Vec<Planned>,
     /// Links that a step makes: what index they will have is known when they are there.
     made: BTreeSet<IfName>,
 }
 
-impl Path {
+impl Path<'_> {
     /// A link as a step names it, by its index if that is known.
     pub(super) fn link(&self, name: IfName) -> LinkRef {
         let index = self.world.links.get(&name).map(|l| l.index);
@@ -58,7 +63,7 @@ impl Path {
     }
 
     pub(super) fn push(&mut self, s: Step, why: &Reason) -> Result<(), Error> {
-        let mut effects = step(&mut self.world, &s).map_err(|errno| refused(&s, errno))?;
+        let mut effects = step(self.world.to_mut(), &s).map_err(|errno| refused(&s, errno))?;
         // Every port is in a VLAN by default; that is no news where nobody filters by VLAN.
         if !self.world.links.values().filter_map(|l| l.bridge.as_ref()).any(|b| b.vlan_filtering == Some(true)) {
             effects.implied.retain(|i| !matches!(i, Implied::VlanAppears(..) | Implied::VlanGoes(..)));

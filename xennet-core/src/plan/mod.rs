@@ -27,6 +27,7 @@ use crate::step::{Effects, Step};
 
 pub(crate) use guard::{is_of_frame, sets as guard_sets};
 pub use network::Carried;
+pub(crate) use restore::missing as missing_to_restore;
 pub use restore::restore;
 pub(crate) use uplink::{is_carried, neighbour_on, route_through};
 
@@ -191,27 +192,44 @@ pub fn scope(intent: &Intent, seen: &Snapshot) -> Option<Scope> {
 /// - [`ErrorKind::WouldCutOff`]: a step would take dom0's own connectivity;
 /// - [`ErrorKind::Kernel`]: by our model the kernel would refuse a step, with the error number it would give.
 pub fn plan(intent: &Intent, now: &Snapshot) -> Result<Plan, Error> {
-    let (wanted, notes) = want::want(intent, now)?;
-    let (steps, after) = diff::steps_towards(&wanted, now)?;
+    plan_from(intent, now.clone())
+}
+
+/// As [`plan`], from an observation that nobody else needs.
+pub(crate) fn plan_from(intent: &Intent, now: Snapshot) -> Result<Plan, Error> {
+    let (wanted, notes) = want::want(intent, &now)?;
+    let (steps, after) = checked_steps(intent, &wanted, &now)?;
+    let after = after.into_owned();
+    let goal = match intent {
+        Intent::Start(started) => Goal::Start { started: started.clone(), carried: network::carried(started, &now) },
+        intent => Goal::Intent(intent.clone()),
+    };
+    Ok(Plan { goal, steps, notes, before: now, after })
+}
+
+/// The steps that a plan would have, for who only asks whether there are any.
+pub(crate) fn missing(intent: &Intent, now: &Snapshot) -> Result<Vec<Planned>, Error> {
+    let (wanted, _) = want::want(intent, now)?;
+    Ok(checked_steps(intent, &wanted, now)?.0)
+}
+
+/// The steps, and the state that they lead to.
+fn checked_steps<'a>(
+    intent: &Intent,
+    wanted: &want::Wanted,
+    now: &'a Snapshot,
+) -> Result<(Vec<Planned>, Cow<'a, Snapshot>), Error> {
+    let (steps, after) = diff::steps_towards(wanted, now)?;
     if !matches!(intent, Intent::Detach(_)) {
         check::never_cut_off(&steps)?;
     }
-    let goal = match intent {
-        Intent::Start(started) => Goal::Start { started: started.clone(), carried: network::carried(started, now) },
-        intent => Goal::Intent(intent.clone()),
-    };
-    Ok(Plan { goal, steps, notes, before: now.clone(), after })
+    Ok((steps, after))
 }
 
-/// What is missing to a network that was started when the uplink had this: nothing, where it was carried over.
-///
-/// # Errors
-/// As [`plan`].
-pub(crate) fn missing(started: &Started, carried: &Carried, now: &Snapshot) -> Result<Plan, Error> {
-    let (wanted, notes) = network::want(started, carried, now)?;
-    let (steps, after) = diff::steps_towards(&wanted, now)?;
-    let goal = Goal::Start { started: Box::new(started.clone()), carried: carried.clone() };
-    Ok(Plan { goal, steps, notes, before: now.clone(), after })
+/// The steps that are missing to a network that was started when the uplink had this.
+pub(crate) fn missing_to_start(started: &Started, carried: &Carried, now: &Snapshot) -> Result<Vec<Planned>, Error> {
+    let (wanted, _) = network::want(started, carried, now)?;
+    Ok(diff::steps_towards(&wanted, now)?.0)
 }
 
 /// Whether there is a guard, and by this observation its rules have to be made anew.

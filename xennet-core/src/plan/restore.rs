@@ -1,7 +1,7 @@
 //! The way back: an observed earlier state is the wish, all of it.
 
 use super::want::{LinkTarget, LinkWish, Wanted, WantedLink, Wish};
-use super::{Goal, Plan, Reason, diff, guard, uplink};
+use super::{Goal, Plan, Planned, Reason, diff, guard, uplink};
 use crate::error::Error;
 use crate::model::IfName;
 use crate::snapshot::{Link, LinkKind, Part, Scope, Snapshot};
@@ -17,9 +17,14 @@ use crate::step::{BridgeChange, LinkRef, NewLink, PortChange};
 /// As [`super::plan`]; a link that is gone and cannot be made by us is left out, not an error: compare
 /// [`Plan::after`] with the target to see what stays different.
 pub fn restore(target: &Snapshot, now: &Snapshot) -> Result<Plan, Error> {
-    let wanted = wanted(target, now);
-    let (steps, after) = diff::steps_towards(&wanted, now)?;
+    let (steps, after) = diff::steps_towards(&wanted(target, now), now)?;
+    let after = after.into_owned();
     Ok(Plan { goal: Goal::Restore(Box::new(target.clone())), steps, notes: Vec::new(), before: now.clone(), after })
+}
+
+/// The steps that the way back would have, for who only asks whether there are any.
+pub(crate) fn missing(target: &Snapshot, now: &Snapshot) -> Result<Vec<Planned>, Error> {
+    Ok(diff::steps_towards(&wanted(target, now), now)?.0)
 }
 
 const WHY: Reason = Reason::fixed("it was so before");

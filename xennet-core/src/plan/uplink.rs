@@ -40,7 +40,7 @@ pub(super) struct Move {
 impl Move {
     /// The port gives its name to the bridge, if it has to. A link that is up keeps its routes meanwhile, but can be renamed since
     /// Linux 6.2 only.
-    pub(super) fn give_name(&self, path: &mut Path) -> Result<(), Error> {
+    pub(super) fn give_name(&self, path: &mut Path<'_>) -> Result<(), Error> {
         let there = |name: &IfName| path.world.links.contains_key(name);
         let Some(name) = self.renamed.filter(|n| *n != self.port && !there(n) && there(&self.port)) else {
             return Ok(());
@@ -51,7 +51,7 @@ impl Move {
     }
 
     /// Everything else, when both links are there.
-    pub(super) fn carry_out(&self, path: &mut Path) -> Result<(), Error> {
+    pub(super) fn carry_out(&self, path: &mut Path<'_>) -> Result<(), Error> {
         // In a later pass it may have got its own name back.
         if !path.world.links.contains_key(&self.to) {
             return Ok(());
@@ -68,7 +68,7 @@ impl Move {
         Ok(())
     }
 
-    fn prepare(&self, path: &mut Path) -> Result<(), Error> {
+    fn prepare(&self, path: &mut Path<'_>) -> Result<(), Error> {
         for (key, value) in &self.settings {
             if path.world.sysctls.get(key) != Some(value) {
                 let step = SysctlStep { key: key.clone(), value: value.clone() };
@@ -88,7 +88,7 @@ impl Move {
         path.push(Step::Link(LinkStep::Set { link, change }), &Reason::fixed("it takes over the uplink's connectivity"))
     }
 
-    fn give_addresses(&self, path: &mut Path) -> Result<(), Error> {
+    fn give_addresses(&self, path: &mut Path<'_>) -> Result<(), Error> {
         let key = |a: &Address| (a.address, a.peer);
         let there: BTreeSet<_> = path.world.addresses_of(&self.to).map(key).collect();
         let missing: Vec<&Address> = self.addresses.iter().filter(|a| !there.contains(&key(a))).collect();
@@ -111,7 +111,7 @@ impl Move {
         Ok(())
     }
 
-    fn switch(&self, path: &mut Path) -> Result<(), Error> {
+    fn switch(&self, path: &mut Path<'_>) -> Result<(), Error> {
         let port = self.renamed.filter(|n| path.world.links.contains_key(n)).unwrap_or(self.port);
         if path.world.links.get(&port).is_none_or(|l| l.master == self.bridge) {
             return Ok(());

@@ -1,5 +1,6 @@
 //! Which part of the system is looked at, or may be touched.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
@@ -45,9 +46,9 @@ pub enum Part {
     /// One nft table without the elements of its sets: its chains, rules and sets.
     NftFrame(NftTableId),
     /// How often a chain of a table is used: cheaper than its rules, and another number when one of them has gone.
-    NftUse(NftTableId, String),
+    NftUse(NftTableId, Cow<'static, str>),
     /// One element of a set, by table, set and key; and what kind of set it is, whether the element is there or not.
-    NftElement(NftTableId, String, NftKey),
+    NftElement(NftTableId, Cow<'static, str>, NftKey),
     /// One xenstore node, without its children.
     Store(StorePath),
     /// A xenstore node and all below it.
