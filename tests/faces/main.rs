@@ -7,6 +7,7 @@ mod demo;
 mod describe;
 mod guide;
 mod host;
+mod import;
 mod install;
 mod log;
 mod parse;

@@ -98,6 +98,11 @@ pub(crate) enum Command {
     ///
     /// The program that is installed is run as root by libxl. One that others than root or you can write is refused.
     InstallScripts(InstallArgs),
+    /// Makes networks.toml of the files of Xen up to 4.4: xend-config.sxp, and the wrapper script that it names
+    ///
+    /// Prints the text, and on standard error what was dropped, guessed, or is done otherwise now. Nothing is run, and nothing
+    /// is written. A wrapper that the config names is read from its place, unless --wrapper names another one.
+    Import(ImportArgs),
     /// Prints what makes other programs that manage links leave those of guests alone, or writes it where it belongs
     ///
     /// NetworkManager, systemd-networkd, udev and dhcpcd are told to leave vifs (vif*), taps (tap*, *-emu) and the links given
@@ -351,6 +356,25 @@ pub(crate) struct InstallArgs {
     /// The program that is installed; its name begins with xennet [default: this one]
     #[arg(long, value_name = "PATH")]
     pub(crate) binary: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ImportArgs {
+    /// The config of xend, or - for standard input [default: /etc/xen/xend-config.sxp, if it is there or nothing else is given]
+    #[arg(value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+
+    /// A wrapper script that calls network-bridge and its siblings; may be given several times
+    #[arg(long, value_name = "FILE")]
+    pub(crate) wrapper: Vec<PathBuf>,
+
+    /// Which Xen the files were for, 3.0 to 4.4: what the bridge is called where they do not say [default: as with 3.1]
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) xen: Option<String>,
+
+    /// The uplink where the files name none: the link of the default route [default: eth0]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) uplink: Option<String>,
 }
 
 #[derive(Args, Debug)]

@@ -2,7 +2,7 @@
 // test in `tests/texts.rs`, which includes this file.
 
 use xennet_core::config::legacy::{LegacyCall, NetworkScript};
-use xennet_core::config::{self, Dialect, document};
+use xennet_core::config::{self, Dialect, document, import};
 use xennet_core::{Error, GuestMac, IfName, MacAddr, RateLimit, VlanSpec};
 
 /// Bytes that need not be UTF-8: what stands in a file or an argument.
@@ -59,6 +59,19 @@ pub fn xend(text: &str) {
         }
     }
     told(config::parse_wrapper(text));
+    let file = || import::File { path: "a file".to_owned(), text: text.to_owned() };
+    for (config, wrappers) in [(Some(file()), vec![]), (None, vec![file()]), (Some(file()), vec![file()])] {
+        match import::import(&import::Input { config, wrappers, ..import::Input::default() }) {
+            Ok(imported) => {
+                let read = config::networks::parse(&imported.text).map_err(shown).ok();
+                assert!(read.is_some_and(|read| read.iter().eq(imported.networks.iter())), "{}", imported.text);
+            }
+            Err(error) => {
+                assert_ne!(error.kind(), xennet_core::ErrorKind::Internal, "{error}");
+                shown(error);
+            }
+        }
+    }
 }
 
 /// The single values.

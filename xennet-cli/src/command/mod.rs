@@ -3,6 +3,7 @@
 mod demo;
 mod describe;
 mod host;
+mod import;
 mod install;
 mod log;
 mod mac;
@@ -40,6 +41,7 @@ pub(crate) fn run(cli: &Cli, output: &mut Output) -> Result<()> {
         Command::Recover => host::recover(global, output),
         Command::Log(args) => log::run(global, args, output),
         Command::InstallScripts(args) => install::run(args, output),
+        Command::Import(args) => import::run(args, output),
         Command::Snippets(args) => snippets::run(args, output),
         Command::Hotplug { script, arguments } => host::hotplug(global, script, arguments),
         Command::Demo => demo::run(global, output),

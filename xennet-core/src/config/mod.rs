@@ -16,12 +16,15 @@
 //! | `/etc/xennet/hotplug.toml` | [`hotplug::Settings::parse`] | | |
 //! | `/etc/xennet/networks.toml` | [`networks::parse`] | | [`networks::render`] |
 //!
+//! [`import::import`] makes networks of the files of Xen up to 4.4.
+//!
 //! Nothing here touches the system: whether a bridge exists is asked later.
 
 mod attach;
 pub mod document;
 mod hint;
 pub mod hotplug;
+pub mod import;
 pub mod legacy;
 pub mod networks;
 mod number;
