@@ -16,6 +16,8 @@ use xennet_core::Result;
 use crate::cli::{Cli, Command, MacCommand};
 use crate::output::Output;
 
+pub(crate) use network::table as network_table;
+
 /// Runs the command that was asked for.
 pub(crate) fn run(cli: &Cli, output: &mut Output) -> Result<()> {
     let global = &cli.global;

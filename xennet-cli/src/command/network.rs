@@ -336,24 +336,7 @@ fn status(global: &Global, args: &NetworkNames, output: &mut Output) -> Result<(
     for network in &all {
         found.push(host.network_status(network)?);
     }
-    let text = || {
-        let rows = found.iter().map(|s| {
-            let ports: Vec<&str> = s.ports.iter().map(IfName::as_str).collect();
-            let state = state_of(s, awaited.contains(&s.network));
-            let outside = s.outside.map_or_else(|| "-".to_owned(), |l| l.to_string());
-            [s.network.to_string(), s.mode.clone(), state.to_owned(), outside, ports.join(" ")]
-        });
-        let mut text = columns(["NETWORK", "MODE", "STATE", "OUTSIDE", "PORTS"], rows);
-        for s in &found {
-            for line in &s.missing {
-                text.push_str(&format!("\n{}: not as it was made: {line}", s.network));
-            }
-            for line in &s.elsewhere {
-                text.push_str(&format!("\n{}: on the gateway outside: {line}", s.network));
-            }
-        }
-        text
-    };
+    let text = || table(&found, &awaited);
     let document = || {
         let one = |s: &NetworkStatus| {
             let mut doc = json!(s);
@@ -363,6 +346,26 @@ fn status(global: &Global, args: &NetworkNames, output: &mut Output) -> Result<(
         json!({ "networks": found.iter().map(one).collect::<Vec<_>>() })
     };
     output.answer(text, document)
+}
+
+/// Networks for reading: in columns, and below them what is missing and what is to be done elsewhere.
+pub(crate) fn table(found: &[NetworkStatus], awaited: &[IfName]) -> String {
+    let rows = found.iter().map(|s| {
+        let ports: Vec<&str> = s.ports.iter().map(IfName::as_str).collect();
+        let state = state_of(s, awaited.contains(&s.network));
+        let outside = s.outside.map_or_else(|| "-".to_owned(), |l| l.to_string());
+        [s.network.to_string(), s.mode.clone(), state.to_owned(), outside, ports.join(" ")]
+    });
+    let mut text = columns(["NETWORK", "MODE", "STATE", "OUTSIDE", "PORTS"], rows);
+    for s in found {
+        for line in &s.missing {
+            text.push_str(&format!("\n{}: not as it was made: {line}", s.network));
+        }
+        for line in &s.elsewhere {
+            text.push_str(&format!("\n{}: on the gateway outside: {line}", s.network));
+        }
+    }
+    text
 }
 
 fn state_of(s: &NetworkStatus, awaited: bool) -> &'static str {
