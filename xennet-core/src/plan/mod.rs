@@ -9,6 +9,7 @@
 mod check;
 mod diff;
 mod display;
+mod gate;
 mod guard;
 mod network;
 mod restore;
@@ -231,6 +232,12 @@ fn checked_steps<'a>(
 pub(crate) fn missing_to_start(started: &Started, carried: &Carried, now: &Snapshot) -> Result<Vec<Planned>, Error> {
     let (wanted, _) = network::want(started, carried, now)?;
     Ok(diff::steps_towards(&wanted, now)?.0)
+}
+
+/// The gate without any guest, for the tests of those who carry it to the kernel.
+#[cfg(test)]
+pub(crate) fn gate_frame() -> (crate::snapshot::NftTableId, crate::snapshot::NftTable) {
+    (crate::snapshot::NftTableId::gate(), gate::GATE.frame())
 }
 
 /// The error of a step that the model of the kernel refuses.

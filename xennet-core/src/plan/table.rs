@@ -11,7 +11,7 @@ use std::sync::LazyLock;
 
 use ipnetwork::IpNetwork;
 
-use super::{Reason, guard};
+use super::{Reason, gate, guard};
 use crate::error::{Error, ErrorKind};
 use crate::model::IfName;
 use crate::snapshot::{
@@ -62,8 +62,8 @@ impl SetDef {
 const VERSION: SetDef = SetDef::of(NftTableId::VERSION, &[NftType::Mark]);
 
 /// All of them.
-fn all() -> [&'static Table; 1] {
-    [&guard::GUARD]
+fn all() -> [&'static Table; 2] {
+    [&guard::GUARD, &gate::GATE]
 }
 
 fn of_id(id: &NftTableId) -> Option<&'static Table> {
