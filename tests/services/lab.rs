@@ -187,6 +187,30 @@ impl Lab {
         self.dhcp(domid, 5)?.remove("ip")
     }
 
+    /// Whether a guest that has an address can keep it by asking the one who gave it, and nobody else.
+    pub(crate) fn renews(&self, domid: u32) -> bool {
+        let events = self.state.path().join(format!("events.{domid}"));
+        let _ = fs::remove_file(&events);
+        let body = "case $1 in bound) ip address replace $ip/32 dev eth0; ip route replace $serverid dev eth0;; esac\n";
+        let script = self.script("udhcpc", &format!("{body}echo $1 >> {}\n", events.display()));
+        let script = script.to_str().unwrap();
+        let client = self.guests[&domid].namespace().run(|| {
+            let arguments = ["udhcpc", "-i", Guest::LINK, "-n", "-f", "-t", "5", "-T", "1", "-s", script];
+            command("busybox", &arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+        });
+        let mut client = client.unwrap();
+        let says = |event: &str| fs::read_to_string(&events).is_ok_and(|text| text.lines().any(|line| line == event));
+        soon("an address", || says("bound"));
+        sh(&format!("kill -USR1 {}", client.id()));
+        let until = Instant::now() + Duration::from_secs(2);
+        while !says("renew") && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        client.kill().unwrap();
+        client.wait().unwrap();
+        says("renew")
+    }
+
     /// What a guest is given by DHCPv6, within `patience`. A client that has no file of earlier leases identifies itself anew.
     pub(crate) fn dhcp6(&self, domid: u32, patience: Duration) -> Option<BTreeMap<String, String>> {
         let place = self.state.path().join(format!("guest.{domid}"));

@@ -64,6 +64,10 @@ fn it_is_started_once_and_otherwise_when_the_network_is() {
             let own = ["socket:", "pipe:", "anon_inode:", "/dev/null"].iter().any(|kind| text.starts_with(kind));
             assert!(own || to.starts_with(&files), "{text}");
         }
+        // Not as root, where there is anybody else.
+        let alone = fs::read_to_string("/proc/self/setgroups").unwrap().trim() == "deny";
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        assert_eq!(status.contains("\nUid:\t0\t0\t0\t0\n"), alone, "{status}");
         lab.guest_beside(1, &["10.0.0.254/32"], &["10.0.0.5"]);
         services::guest(&lab.dir(), &started, id(1), &client(1, &["10.0.0.5"], None)).unwrap();
         // Names as well: one part is as it was, one is new, and the guest is known to both.
@@ -181,5 +185,19 @@ fn two_at_once_start_one() {
         outcomes.sort_by_key(|outcome| *outcome == Outcome::Started);
         assert_eq!(outcomes, [Outcome::Unchanged, Outcome::Started]);
         assert_eq!(lab.pids("a").len(), 1);
+    });
+}
+
+#[test]
+fn a_bridge_that_is_made_anew_is_another_one() {
+    on_a_host("life::a_bridge_that_is_made_anew_is_another_one", |lab| {
+        let make = "ip link add natbr0 type bridge; ip address add 10.0.0.254/24 dev natbr0; ip link set natbr0 up";
+        sh(make);
+        let started = lab.start("a", &format!("{NAT}bridge = \"natbr0\"\nrange = [\"10.0.0.9-10.0.0.9\"]\n"));
+        assert_eq!(start(lab, &started), Outcome::Unchanged);
+        sh(&format!("ip link delete natbr0; {make}"));
+        assert_eq!(start(lab, &started), Outcome::Restarted);
+        lab.guest_on(1, "natbr0");
+        assert_eq!(lab.address(1).as_deref(), Some("10.0.0.9"));
     });
 }

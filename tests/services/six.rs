@@ -8,6 +8,11 @@ use crate::lab::{Lab, PATIENCE, client, id, network, on_a_host, sh, soon};
 
 const SHORT: Duration = Duration::from_secs(3);
 
+/// As the planner has it: a host that does not forward tells guests that it is no router, and they forget it.
+fn forward() {
+    sh("echo 1 > /proc/sys/net/ipv6/conf/all/forwarding");
+}
+
 /// Waits until the guest's kernel has a router, and says what it has learned.
 #[track_caller]
 fn router(lab: &Lab, domid: u32) -> String {
@@ -22,6 +27,7 @@ fn router(lab: &Lab, domid: u32) -> String {
 #[test]
 fn guests_on_a_private_bridge_get_a_router_and_their_address() {
     on_a_host("six::guests_on_a_private_bridge_get_a_router_and_their_address", |lab| {
+        forward();
         sh("ip link add natbr0 type bridge; ip link set natbr0 up; ip address add 10.0.0.254/24 dev natbr0; \
             ip address add fd00:1::1/64 dev natbr0 nodad");
         let started = lab.start(
@@ -48,6 +54,7 @@ fn guests_on_a_private_bridge_get_a_router_and_their_address() {
 #[test]
 fn guests_on_links_of_their_own_get_a_router_and_their_address() {
     on_a_host("six::guests_on_links_of_their_own_get_a_router_and_their_address", |lab| {
+        forward();
         let text = |subnet: &str| format!("mode = \"nat\"\nsubnets = [\"{subnet}\"]\ndhcp = true\ndns = true\n");
         let a = lab.start("a", &text("fd00:a::/64"));
         let b = lab.start("b", &text("fd00:b::/80"));
@@ -57,7 +64,8 @@ fn guests_on_links_of_their_own_get_a_router_and_their_address() {
             (&b, 3, "fd00:b::1/80", "fd00:b::5"),
         ] {
             lab.guest_beside(domid, &[gateway], &[address]);
-            services::guest(&lab.dir(), started, id(domid), &client(domid, &[address], None)).unwrap();
+            let name = format!("guest{domid}");
+            services::guest(&lab.dir(), started, id(domid), &client(domid, &[address], Some(&name))).unwrap();
         }
         lab.guest_beside(4, &["fd00:a::1/64"], &[]);
         for (domid, address) in [(1, "fd00:a::5"), (2, "fd00:a::6"), (3, "fd00:b::5")] {
@@ -69,6 +77,10 @@ fn guests_on_links_of_their_own_get_a_router_and_their_address() {
             assert_eq!(given["new_ip6_address"], address, "guest {domid}");
         }
         assert_eq!(lab.dhcp6(4, SHORT), None, "nobody has told of it");
+        // Names over the way that was advertised.
+        lab.shell(1, "ip address add fd00:a::5/128 dev eth0 nodad");
+        soon("names", || lab.lookup(1, "guest2", "fd00:a::1").is_some_and(|said| said.contains("fd00:a::6")));
+        assert_eq!(lab.lookup(1, "guest3", "fd00:a::1"), None);
     });
 }
 

@@ -5,6 +5,8 @@ use xennet_core::services;
 use crate::lab::{Lab, client, id, network, on_a_host, sh, soon};
 
 const NAT: &str = "mode = \"nat\"\nsubnets = [\"10.0.0.0/24\"]\ndhcp = true\ndns = true\ndomain = \"a.example\"\n";
+const BRIDGE: &str = "mode = \"nat\"\nsubnets = [\"10.3.0.0/24\"]\nbridge = \"natbr0\"\ndhcp = true\ndns = true\n\
+                      range = [\"10.3.0.9-10.3.0.9\"]\n";
 const ROUTED: &str = "mode = \"routed\"\nsubnets = [\"198.51.100.0/28\"]\ndhcp = true\ndns = true\n";
 
 #[test]
@@ -15,7 +17,11 @@ fn two_networks_side_by_side_answer_their_own_guests() {
         routed.source = vec!["192.0.2.1".parse().unwrap()];
         let nat = lab.start("a", NAT);
         services::start(&lab.dir(), &routed).unwrap();
-        assert_eq!((lab.pids("a").len(), lab.pids("b").len()), (2, 2));
+        // A third one has a private bridge, and a range for whoever is there.
+        sh("ip link add natbr0 type bridge; ip address add 10.3.0.254/24 dev natbr0; ip link set natbr0 up");
+        lab.start("c", BRIDGE);
+        lab.guest_on(6, "natbr0");
+        assert_eq!((lab.pids("a").len(), lab.pids("b").len(), lab.pids("c").len()), (2, 2, 1));
         // Of the one network, the other, and neither; links are there later than dnsmasq.
         lab.guest_beside(1, &["10.0.0.254/32"], &["10.0.0.1"]);
         lab.guest_beside(2, &["10.0.0.254/32"], &["10.0.0.2"]);
@@ -42,6 +48,8 @@ fn two_networks_side_by_side_answer_their_own_guests() {
             assert_eq!((given["ip"].as_str(), given["router"].as_str()), (address, router), "guest {domid}");
         }
         assert_eq!(lab.dhcp(5, 2), None, "nobody has told of it");
+        assert_eq!(lab.address(6).as_deref(), Some("10.3.0.9"));
+        assert!(lab.renews(6));
         // Each knows its own names, at its own gateway.
         for (domid, address, gateway) in [(1, "10.0.0.1", "10.0.0.254"), (3, "198.51.100.3", "198.51.100.14")] {
             lab.shell(domid, &format!("ip address add {address}/32 dev eth0; ip route add {gateway} dev eth0"));
@@ -108,6 +116,7 @@ fn guests_come_before_dnsmasq() {
         assert_eq!(lab.pids("a"), []);
         services::start(&lab.dir(), &started).unwrap();
         assert_eq!(lab.address(1).as_deref(), Some("10.0.0.7"));
+        assert!(lab.renews(1));
     });
 }
 

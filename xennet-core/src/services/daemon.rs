@@ -21,7 +21,7 @@ use crate::exec::StateDir;
 use crate::model::{IfName, Started, VifId};
 
 /// How long dnsmasq may take to check its configuration, and to start: it takes hundredths of a second.
-const START: Duration = Duration::from_secs(10);
+const START: Duration = if cfg!(test) { Duration::from_millis(500) } else { Duration::from_secs(10) };
 /// How long it may take to end.
 const END: Duration = Duration::from_secs(5);
 /// Where it is looked for besides the directories of `PATH`: an ordinary user's often lacks these.
@@ -36,6 +36,8 @@ struct Record {
     program: PathBuf,
     /// What it was told.
     config: String,
+    /// The bridge that it hears alone, by its number: one that is made anew under the same name is another one.
+    bridge: Option<u32>,
 }
 
 /// Starts the dnsmasqs that a network needs, or makes those that run do what it needs now; guests that were told before stay
@@ -46,25 +48,30 @@ struct Record {
 /// it is told, and for IPv6 subnets larger than a /64; [`ErrorKind::Conflict`] if an address it is to answer at is taken;
 /// [`ErrorKind::Invalid`] as [`config`](super::config); [`ErrorKind::Internal`] if it does not start for another reason, with
 /// its own words; [`ErrorKind::Busy`], [`ErrorKind::StateFull`] and [`ErrorKind::StateUnusable`] for the files. After an error
-/// what was running as it should still runs.
+/// what ran as it should still runs; what was to run otherwise may be ended, and the error says so.
 pub fn start(dir: &StateDir, started: &Started) -> Result<Outcome, Error> {
     let path = files::absolute(dir_of(dir, &started.network.name))?;
     if !super::wanted(started) {
         stop(dir, &started.network.name)?;
         return Ok(Outcome::NotWanted);
     }
-    let place = place_of(&path, files::account(&path));
-    let wanted = text::config(started, &place)?;
+    let place = place_of(&path, super::Account::Default);
+    // What cannot be is refused before anything is made.
+    text::config(started, &place)?;
     let program = find(places(), &started.network.name)?;
     let _lock = files::hold(&path)?;
     files::make_all(&place)?;
+    // Who can read there is known when it is there.
+    let place = place_of(&path, files::account(&path));
+    let wanted = text::config(started, &place)?;
+    let bridge = index(started)?;
     let mut outcome = Outcome::Unchanged;
     for part in Part::ALL.into_iter().filter(|part| wanted.iter().all(|(p, _)| p != part)) {
         end(&place, part)?;
     }
     for (part, config) in wanted {
         let before = record(&place, part)?;
-        if before.as_ref().is_some_and(|b| b.config == config && is_running(&place, part, b)) {
+        if before.as_ref().is_some_and(|b| b.config == config && b.bridge == bridge && is_running(&place, part, b)) {
             continue;
         }
         check(&place, part, &config, &program)?;
@@ -73,7 +80,7 @@ pub fn start(dir: &StateDir, started: &Started) -> Result<Outcome, Error> {
         } else if outcome == Outcome::Unchanged {
             outcome = Outcome::Started;
         }
-        launch(&place, part, config, &program)?;
+        launch(&place, part, config, &program, bridge)?;
     }
     Ok(outcome)
 }
@@ -188,11 +195,11 @@ fn forget_leases(place: &Place<'_>, started: &Started, client: &Client) -> Resul
         return Ok(());
     };
     for part in [Part::Bridge, Part::Dhcp] {
-        let Some(Record { program, config, .. }) = record(place, part)? else { continue };
+        let Some(Record { program, config, bridge, .. }) = record(place, part)? else { continue };
         let ran = end(place, part)?;
         files::put(&file, &files::without(&leases, &addresses))?;
         if ran {
-            launch(place, part, config, &program)?;
+            launch(place, part, config, &program, bridge)?;
         }
         return Ok(());
     }
@@ -251,6 +258,22 @@ fn end(place: &Place<'_>, part: Part) -> Result<bool, Error> {
     Ok(ran)
 }
 
+/// The number of the network's private bridge, if it has one and it is there.
+fn index(started: &Started) -> Result<Option<u32>, Error> {
+    let Some(bridge) = started.network.bridge() else { return Ok(None) };
+    let number = || -> rustix::io::Result<u32> {
+        let socket = rustix::net::socket(rustix::net::AddressFamily::UNIX, rustix::net::SocketType::DGRAM, None)?;
+        rustix::net::netdevice::name_to_index(&socket, bridge.name.as_str())
+    };
+    match number() {
+        Ok(number) => Ok(Some(number)),
+        Err(rustix::io::Errno::NODEV) => Ok(None),
+        Err(e) => Err(Error::new(ErrorKind::Io, format!("bridge {} cannot be looked at", bridge.name))
+            .with_object(bridge.name.as_str())
+            .with_errno(e.into())),
+    }
+}
+
 /// The number that a dnsmasq has written.
 fn number(place: &Place<'_>, part: Part) -> Result<Option<u32>, Error> {
     Ok(files::read(&place.pid(part))?.and_then(|text| text.trim().parse().ok()))
@@ -267,12 +290,11 @@ fn check(place: &Place<'_>, part: Part, config: &str, program: &Path) -> Result<
     if status.is_some_and(|s| s.success()) {
         return Ok(());
     }
-    Err(failed(place, "does not take its configuration", status, &said)
-        .with_hint("dnsmasq 2.81 or later is needed: dnsmasq --version"))
+    Err(failed(place, "does not take its configuration", status, &said, program))
 }
 
 /// Starts a part, waits until it serves, and writes down that it does.
-fn launch(place: &Place<'_>, part: Part, config: String, program: &Path) -> Result<(), Error> {
+fn launch(place: &Place<'_>, part: Part, config: String, program: &Path, bridge: Option<u32>) -> Result<(), Error> {
     let file = place.config(part);
     files::put(&file, &config)?;
     // A number from before would be another's.
@@ -284,7 +306,7 @@ fn launch(place: &Place<'_>, part: Part, config: String, program: &Path) -> Resu
     let process = number.and_then(Process::of).filter(|p| is_ours(p.pid, place, part, program));
     match (status, process) {
         (Some(status), Some(process)) if status.success() => {
-            let record = Record { process, program: program.to_owned(), config };
+            let record = Record { process, program: program.to_owned(), config, bridge };
             let text = serde_json::to_string(&record).map_err(|e| {
                 Error::new(ErrorKind::Internal, format!("{}: cannot be written as JSON: {e}", file.display()))
             })?;
@@ -294,31 +316,39 @@ fn launch(place: &Place<'_>, part: Part, config: String, program: &Path) -> Resu
         (status, _) => {
             // One that came too late to be waited for.
             end(place, part)?;
-            Err(failed(place, "did not start", status, &said).with_hint(format!(
-                "see what it says: {} --no-daemon --log-facility=- --conf-file=FILE, with what stands in the message",
-                program.display()
+            // To be looked at by whoever reads the hint.
+            files::put(&file, &config)?;
+            Err(failed(place, "did not start", status, &said, program).with_state(format!(
+                "{} does not run; what it was told is in {}",
+                program.display(),
+                file.display()
             )))
         }
     }
 }
 
-fn failed(place: &Place<'_>, how: &str, status: Option<ExitStatus>, said: &str) -> Error {
+fn failed(place: &Place<'_>, how: &str, status: Option<ExitStatus>, said: &str, program: &Path) -> Error {
     let network = place.dir.file_stem().unwrap_or_default().to_string_lossy();
     let status = match status.map(|s| (s.code(), s)) {
         Some((Some(code), _)) => format!("status {code}"),
         Some((None, status)) => status.to_string(),
-        None => format!("not done after {} s", START.as_secs()),
+        None => format!("not done after {} s", START.as_secs_f32()),
+    };
+    let program = program.display();
+    // Its words are the only difference that it makes.
+    let (kind, hint) = if said.contains("Address already in use") {
+        let hint = "see who has the port: ss -lnptu 'sport = :53 or sport = :67 or sport = :547'; one that listens at all \
+                    addresses has to be told its own (a dnsmasq: bind-dynamic and interface=)";
+        (ErrorKind::Conflict, hint.to_owned())
+    } else if how.contains("configuration") {
+        (ErrorKind::Unsupported, format!("dnsmasq 2.81 or later is needed: {program} --version"))
+    } else {
+        (ErrorKind::Internal, format!("see what it logs: {program} --no-daemon --log-facility=- --conf-file=FILE"))
     };
     let said = if said.is_empty() { "it said nothing".into() } else { format!("it said \"{said}\"") };
-    // Its words are the only difference that it makes.
-    let kind = if said.contains("Address already in use") {
-        ErrorKind::Conflict
-    } else if how.contains("configuration") {
-        ErrorKind::Unsupported
-    } else {
-        ErrorKind::Internal
-    };
-    Error::new(kind, format!("dnsmasq of network {network} {how} ({status}): {said}")).with_object(network)
+    Error::new(kind, format!("dnsmasq of network {network} {how} ({status}): {said}"))
+        .with_object(network)
+        .with_hint(hint)
 }
 
 /// Runs a program that ends soon: how it ended (`None`: it had to be killed), and what it said.
@@ -339,7 +369,16 @@ fn run(program: &Path, config: &Path, more: &[&str]) -> Result<(Option<ExitStatu
     // the same everywhere.
     command.arg(option).args(more).env_clear().env("LC_ALL", "C").env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
     command.current_dir("/").process_group(0).stdin(Stdio::null()).stdout(copy()?).stderr(copy()?);
-    let mut child = command.spawn().map_err(|e| unable("cannot be started", &e))?;
+    let until = Instant::now() + START;
+    let mut child = loop {
+        match command.spawn() {
+            // Somebody is writing the file at this moment.
+            Err(e) if e.kind() == io::ErrorKind::ExecutableFileBusy && Instant::now() < until => {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            other => break other.map_err(|e| unable("cannot be started", &e))?,
+        }
+    };
     let status = wait(&mut child).map_err(|e| unable("cannot be waited for", &e))?;
     let mut said = Vec::new();
     let read = words.rewind().and_then(|()| words.read_to_end(&mut said));
@@ -404,4 +443,98 @@ pub(super) fn find(places: Vec<PathBuf>, network: &IfName) -> Result<PathBuf, Er
              [network.{network}] in {}",
             crate::config::networks::PATH
         )))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::super::Account;
+    use super::*;
+
+    /// A directory with a program in the place of dnsmasq.
+    struct Fake(PathBuf);
+
+    impl Fake {
+        fn new(name: &str, script: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("xennet-services-{}-{name}.d", std::process::id()));
+            fs::create_dir_all(&path).unwrap();
+            let program = path.join("dnsmasq");
+            fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
+            fs::set_permissions(program, fs::Permissions::from_mode(0o755)).unwrap();
+            Fake(path)
+        }
+
+        fn program(&self) -> PathBuf {
+            self.0.join("dnsmasq")
+        }
+
+        fn check(&self) -> Result<(), Error> {
+            check(&place_of(&self.0, Account::Default), Part::Dhcp, "port=0\n", &self.program())
+        }
+
+        fn launch(&self) -> Result<(), Error> {
+            launch(&place_of(&self.0, Account::Default), Part::Dhcp, "port=0\n".into(), &self.program(), None)
+        }
+
+        fn files(&self) -> Vec<String> {
+            let mut names: Vec<_> =
+                fs::read_dir(&self.0).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+            names.sort();
+            names
+        }
+    }
+
+    impl Drop for Fake {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn what_it_refuses_is_told_in_its_words_and_nothing_is_left() {
+        let old = Fake::new("old", "printf '\\ndnsmasq: bad option at line 7 of x\\033[2J\\n' >&2; exit 1");
+        let error = old.check().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        assert!(
+            error.message().ends_with(
+                "does not take its configuration (status 1): it said \"bad option at line 7 of x\u{fffd}[2J\""
+            )
+        );
+        assert!(error.hint().unwrap().starts_with("dnsmasq 2.81 or later"), "{error:?}");
+        assert_eq!(old.files(), ["dnsmasq"]);
+        let silent = Fake::new("silent", "kill -9 $$");
+        assert!(silent.check().unwrap_err().message().ends_with("(signal: 9 (SIGKILL)): it said nothing"));
+        let fine = Fake::new("fine", "[ \"$2\" = --test ] && [ \"${1%/dhcp.draft}\" != \"$1\" ] && [ -z \"$HOME\" ]");
+        fine.check().unwrap();
+    }
+
+    #[test]
+    fn one_that_does_not_start_is_no_success() {
+        for (name, script, kind, words) in [
+            ("dies", "echo dnsmasq: oh no >&2; exit 5", ErrorKind::Internal, "(status 5): it said \"oh no\""),
+            ("taken", "echo 'dnsmasq: x: Address already in use'; exit 2", ErrorKind::Conflict, "already in use\""),
+            ("liar", "exit 0", ErrorKind::Internal, "(status 0): it said nothing"),
+            ("hangs", "echo wait; sleep 100", ErrorKind::Internal, "(not done after 0.5 s): it said \"wait\""),
+        ] {
+            let fake = Fake::new(name, script);
+            let error = fake.launch().unwrap_err();
+            assert_eq!(error.kind(), kind, "{name}");
+            assert!(error.message().ends_with(words), "{error}");
+            assert!(error.hint().is_some() && error.state().unwrap().contains("does not run"), "{error:?}");
+            assert_eq!(fake.files(), ["dhcp.conf", "dnsmasq"], "{name}");
+        }
+        let missing = Fake::new("missing", "");
+        fs::remove_file(missing.program()).unwrap();
+        assert_eq!(missing.launch().unwrap_err().errno(), Some(Errno::ENOENT));
+    }
+
+    #[test]
+    fn a_program_that_cannot_be_run_is_passed_over() {
+        let fake = Fake::new("mode", "");
+        let network = "lan".parse().unwrap();
+        assert_eq!(find(vec!["/nonexistent".into(), fake.0.clone()], &network).unwrap(), fake.program());
+        fs::set_permissions(fake.program(), fs::Permissions::from_mode(0o644)).unwrap();
+        assert_eq!(find(vec![fake.0.clone()], &network).unwrap_err().kind(), ErrorKind::Unsupported);
+    }
 }
