@@ -71,6 +71,15 @@ pub(crate) enum Command {
     Detach(DetachArgs),
     /// Lists the attached vifs and the bridges
     Show,
+    /// Starts, stops and shows the networks of /etc/xennet/networks.toml
+    #[command(subcommand)]
+    Network(NetworkCommand),
+    /// Confirms networks that were started with --confirm: they stay
+    Confirm {
+        /// Which; without names all that wait for it
+        #[arg(value_name = "NETWORK")]
+        names: Vec<String>,
+    },
     /// Puts back what was there before the last operation
     Undo {
         /// A vif (vif5.0) or a bridge; without it the last operation of all is undone
@@ -219,6 +228,76 @@ pub(crate) enum PlanWhat {
     Attach(AttachArgs),
     /// Shows what detach would do
     Detach(DetachArgs),
+    /// Shows what network start would do
+    #[command(name = "network-start")]
+    Start(NetworkNames),
+    /// Shows what network stop would do
+    #[command(name = "network-stop")]
+    Stop {
+        /// Which networks
+        #[arg(value_name = "NETWORK", required = true)]
+        names: Vec<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum NetworkCommand {
+    /// Starts networks: bridges, uplinks that move without a gap, gateways, forwarding
+    ///
+    /// A network that is started already gets back what it lacks. What a start changed, stop puts back.
+    Start(StartArgs),
+    /// Stops networks: puts back what starting them changed, and nothing else
+    Stop(StopArgs),
+    /// Shows how the networks are: what is missing to those that are started, and what is to be done elsewhere
+    Status(NetworkNames),
+    /// Waits for a confirmation, and takes the network back if none comes
+    #[command(hide = true)]
+    Guard {
+        /// The network
+        name: String,
+        /// How long it waits
+        seconds: u64,
+    },
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct NetworkNames {
+    /// Which networks
+    #[arg(value_name = "NETWORK")]
+    pub(crate) names: Vec<String>,
+
+    /// The file that describes the networks
+    #[arg(long, value_name = "FILE", default_value = xennet_core::config::networks::PATH)]
+    pub(crate) file: PathBuf,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct StartArgs {
+    #[command(flatten)]
+    pub(crate) which: NetworkNames,
+
+    /// All networks of the file
+    #[arg(long, conflicts_with = "names", required_unless_present = "names")]
+    pub(crate) all: bool,
+
+    /// Takes the networks back after this many seconds unless `xennet confirm` comes; also if this command is killed meanwhile
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub(crate) confirm: Option<u64>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct StopArgs {
+    /// Which networks
+    #[arg(value_name = "NETWORK")]
+    pub(crate) names: Vec<String>,
+
+    /// All networks that are started
+    #[arg(long, conflicts_with = "names", required_unless_present = "names")]
+    pub(crate) all: bool,
+
+    /// Cuts off guests that are still ports of a network's bridge
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 #[derive(Args, Debug)]

@@ -8,6 +8,7 @@ mod import;
 mod install;
 mod log;
 mod mac;
+mod network;
 mod parse;
 mod snippets;
 
@@ -15,6 +16,8 @@ use xennet_core::Result;
 
 use crate::cli::{Cli, Command, MacCommand};
 use crate::output::Output;
+
+pub(crate) use network::table as network_table;
 
 /// Runs the command that was asked for.
 pub(crate) fn run(cli: &Cli, output: &mut Output) -> Result<()> {
@@ -35,6 +38,8 @@ pub(crate) fn run(cli: &Cli, output: &mut Output) -> Result<()> {
         Command::Attach(args) => host::attach(global, args, output),
         Command::Detach(args) => host::detach(global, args, output),
         Command::Show => host::show(global, output),
+        Command::Network(what) => network::run(global, what, output),
+        Command::Confirm { names } => network::confirm(global, names, output),
         Command::Undo { what } => host::undo(global, what.as_deref(), output),
         Command::Recover => host::recover(global, output),
         Command::Log(args) => log::run(global, args, output),

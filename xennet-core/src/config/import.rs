@@ -8,9 +8,7 @@ use serde::Serialize;
 use super::legacy::{Generation, LegacyCall, NetworkScript};
 use super::{XendConfig, networks, parse_wrapper, parse_xend_config};
 use crate::error::{Diagnostic, Error, ErrorKind, Result};
-use crate::model::{
-    BridgeNetwork, BridgeSpec, Egress, IfName, NatNetwork, Network, NetworkMode, RoutedNetwork, Subnet,
-};
+use crate::model::{IfName, Network, NetworkMode};
 
 /// A file that is imported: its path, for what is said about it, and its text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -194,33 +192,11 @@ impl Made<'_> {
 
     /// The network of one call.
     fn call(&mut self, place: &str, call: &LegacyCall) -> Result<()> {
-        let (name, mode) = match call.script {
-            NetworkScript::Bridge => match self.bridge(place, call)? {
-                Some((name, network)) => (name, NetworkMode::Bridge(network)),
-                None => return Ok(()),
-            },
-            NetworkScript::Nat => {
-                let mut network = NatNetwork::new();
-                network.egress = call.netdev.map_or(Egress::DefaultRoute, Egress::Link);
-                if call.dhcp == Some(true) {
-                    network.services.dhcp = true;
-                    // What the script wrote into the server's file.
-                    let subnet = "10.0.0.0/16".parse().map_err(|e| Error::new(ErrorKind::Internal, format!("{e}")))?;
-                    network.subnets = vec![Subnet::new(subnet)];
-                }
-                (self.free("nat"), NetworkMode::Nat(network))
-            }
-            NetworkScript::Route => {
-                let mut network = RoutedNetwork::new();
-                network.uplink = call.netdev.map_or(Egress::DefaultRoute, Egress::Link);
-                network.proxy_arp = true;
-                if call.netdev.is_none() {
-                    let note = "from Xen 3.1 to 4.0 network-route failed to let dom0 answer ARP for guests without netdev=; here it does";
-                    self.notes.push(format!("{place}: {note}"));
-                }
-                (self.free("routed"), NetworkMode::Routed(network))
-            }
-        };
+        self.told_defaults(place, call);
+        let generation = self.input.generation.unwrap_or_default();
+        let network = call.network(generation, self.input.uplink).map_err(|e| e.with_object(place))?;
+        let Some(Network { name, mode, .. }) = network else { return Ok(()) };
+        let name = if call.script == NetworkScript::Bridge { name } else { self.free(name.as_str()) };
         let network = Network::new(name, mode);
         if let Some(earlier) = self.networks.iter().find(|earlier| earlier.name == network.name) {
             if *earlier == network {
@@ -234,36 +210,31 @@ impl Made<'_> {
         Ok(())
     }
 
-    fn bridge(&mut self, place: &str, call: &LegacyCall) -> Result<Option<(IfName, BridgeNetwork)>> {
+    /// What was taken where the call leaves it out.
+    fn told_defaults(&mut self, place: &str, call: &LegacyCall) {
         let generation = self.input.generation.unwrap_or_default();
-        let Some(bridge) = call.bridge(generation, self.input.uplink) else { return Ok(None) };
-        let uplink = call.netdev(generation, self.input.uplink);
-        if call.bridge.is_none() && self.input.generation.is_none() {
-            self.notes.push(format!(
-                "{place}: without bridge= the bridge is called {bridge}, as with Xen 3.0 and 3.1; from 3.2 on it took the name of \
-                 {uplink}: --xen 4.1"
-            ));
+        match call.script {
+            NetworkScript::Route if call.netdev.is_none() => {
+                let note = "from Xen 3.1 to 4.0 network-route failed to let dom0 answer ARP for guests without netdev=; here it does";
+                self.notes.push(format!("{place}: {note}"));
+            }
+            NetworkScript::Bridge => {
+                let Some(bridge) = call.bridge(generation, self.input.uplink) else { return };
+                let uplink = call.netdev(generation, self.input.uplink);
+                if call.bridge.is_none() && self.input.generation.is_none() {
+                    self.notes.push(format!(
+                        "{place}: without bridge= the bridge is called {bridge}, as with Xen 3.0 and 3.1; from 3.2 on it took the \
+                         name of {uplink}: --xen 4.1"
+                    ));
+                }
+                if call.netdev.is_none() && self.input.uplink.is_none() {
+                    self.notes.push(format!(
+                        "{place}: without netdev= the uplink is taken to be {uplink}; name another one: --uplink NAME"
+                    ));
+                }
+            }
+            _ => {}
         }
-        if call.netdev.is_none() && self.input.uplink.is_none() {
-            self.notes.push(format!(
-                "{place}: without netdev= the uplink is taken to be {uplink}; name another one: --uplink NAME"
-            ));
-        }
-        let mut network = BridgeNetwork::new(BridgeSpec::new(bridge));
-        network.uplink = Some(uplink);
-        if bridge == uplink {
-            let name = format!("p{uplink}");
-            let renamed = IfName::check(&name).map_err(|rule| {
-                Error::new(
-                    ErrorKind::Invalid,
-                    format!("{uplink} cannot be called {name} while its bridge has its name: {rule}"),
-                )
-                .with_object(place)
-                .with_hint("name the bridge otherwise: bridge=xenbr0")
-            })?;
-            network.uplink_name = Some(renamed);
-        }
-        Ok(Some((bridge, network)))
     }
 
     /// A name that no network has yet.

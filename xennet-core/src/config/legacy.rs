@@ -4,17 +4,21 @@
 //! an option did that xennet does otherwise is a note.
 
 use std::fmt;
+use std::net::Ipv4Addr;
 use std::ops::Range;
 use std::str::FromStr;
 
+use ipnetwork::Ipv4Network;
 use serde::Serialize;
 
 use super::attach::joined;
 use super::hint::distance;
 use super::{Parsed, findings};
 use crate::error::{Error, ErrorKind};
-use crate::model::IfName;
 use crate::model::flaw::{Flaw, decimal, quoted};
+use crate::model::{
+    BridgeNetwork, BridgeSpec, Egress, IfName, NatNetwork, Network, NetworkMode, RoutedNetwork, Subnet,
+};
 
 /// One of the scripts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -215,6 +219,58 @@ impl LegacyCall {
             }
         }
     }
+}
+
+impl LegacyCall {
+    /// The network that the call makes, with the defaults of a generation; `None` for `bridge=null`. It is called as its bridge,
+    /// or `nat`, or `routed`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] where the bridge takes the uplink's name, and that is too long with the `p` before it that the uplink
+    /// has to have then.
+    pub fn network(&self, generation: Generation, default_route: Option<IfName>) -> Result<Option<Network>, Error> {
+        let outside = self.netdev.map_or(Egress::DefaultRoute, Egress::Link);
+        Ok(Some(match self.script {
+            NetworkScript::Bridge => {
+                let Some(bridge) = self.bridge(generation, default_route) else { return Ok(None) };
+                let uplink = self.netdev(generation, default_route);
+                let mut network = BridgeNetwork::new(BridgeSpec::new(bridge));
+                network.uplink = Some(uplink);
+                if bridge == uplink {
+                    network.uplink_name = Some(renamed(uplink)?);
+                }
+                Network::new(bridge, NetworkMode::Bridge(network))
+            }
+            NetworkScript::Nat => {
+                let mut network = NatNetwork::new();
+                network.egress = outside;
+                if self.dhcp == Some(true) {
+                    network.services.dhcp = true;
+                    // What the script wrote into the server's file.
+                    let subnet = Ipv4Network::new(Ipv4Addr::new(10, 0, 0, 0), 16);
+                    network.subnets.extend(subnet.map(|n| Subnet::new(n.into())));
+                }
+                Network::new(IfName::literal("nat"), NetworkMode::Nat(network))
+            }
+            NetworkScript::Route => {
+                let mut network = RoutedNetwork::new();
+                network.uplink = outside;
+                network.proxy_arp = true;
+                Network::new(IfName::literal("routed"), NetworkMode::Routed(network))
+            }
+        }))
+    }
+}
+
+/// What the uplink is called while its bridge has its name.
+fn renamed(uplink: IfName) -> Result<IfName, Error> {
+    let name = format!("p{uplink}");
+    IfName::check(&name).map_err(|rule| {
+        let message = format!("{uplink} cannot be called {name} while its bridge has its name: {rule}");
+        Error::new(ErrorKind::Invalid, message)
+            .with_object(uplink.as_str())
+            .with_hint("name the bridge otherwise: bridge=xenbr0")
+    })
 }
 
 fn numbered(prefix: &str, number: u32) -> IfName {

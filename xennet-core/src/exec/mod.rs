@@ -5,6 +5,7 @@
 //! so that by our model none of them cuts this domain off; after a crash the journal lets the next run restore or finish.
 //! Not restorable: interface indexes, learned forwarding entries, connection tracking, lifetimes.
 
+pub mod confirm;
 mod journal;
 mod lock;
 mod state;

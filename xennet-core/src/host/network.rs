@@ -147,6 +147,14 @@ impl Host {
         Ok(applied)
     }
 
+    /// The networks that are started.
+    ///
+    /// # Errors
+    /// [`ErrorKind::StateUnusable`].
+    pub fn started_networks(&self) -> Result<Vec<Started>, Error> {
+        self.records.all_started()
+    }
+
     /// How a network is. Reads the parts of the system that it is made of, and the ports of its bridge.
     ///
     /// # Errors
@@ -174,11 +182,9 @@ impl Host {
             status.ports.extend(all.ports(&bridge.name).map(|(port, _)| *port));
         }
         if matches!(network.mode, NetworkMode::Routed(_)) {
-            let found = match started {
-                Some(started) => started,
-                None => self.resolve(network, None)?,
-            };
-            status.elsewhere = routes_outside(&found);
+            // Of one that is not started, as far as it can be told now.
+            let found = started.or_else(|| self.resolve(network, None).ok());
+            status.elsewhere = found.as_ref().map(routes_outside).unwrap_or_default();
         }
         Ok(status)
     }
@@ -252,7 +258,10 @@ impl Host {
     }
 
     /// The link of the default route with the lowest metric, of IPv4, or else of IPv6.
-    pub(crate) fn default_route_link(&mut self) -> Result<Option<IfName>, Error> {
+    ///
+    /// # Errors
+    /// As [`Backend::observe`](crate::backend::Backend::observe).
+    pub fn default_route_link(&mut self) -> Result<Option<IfName>, Error> {
         for all in ["0.0.0.0/0", "::/0"] {
             let Ok(all) = all.parse::<IpNetwork>() else { continue };
             let seen = self.look(&Scope::none().with(Part::Route(all)))?;
@@ -263,6 +272,20 @@ impl Host {
             }
         }
         Ok(None)
+    }
+
+    /// The uplink that a started network's bridge has taken over from, where this link is such a bridge; any other link is its
+    /// own.
+    ///
+    /// # Errors
+    /// [`ErrorKind::StateUnusable`].
+    pub fn uplink_of(&mut self, link: Option<IfName>) -> Result<Option<IfName>, Error> {
+        let Some(link) = link else { return Ok(None) };
+        let uplink = |s: &Started| match &s.network.mode {
+            NetworkMode::Bridge(b) if b.bridge.name == link => b.uplink,
+            _ => None,
+        };
+        Ok(self.records.all_started()?.iter().find_map(uplink).or(Some(link)))
     }
 
     /// An address of a link that others can reach: no secondary one, and none for the link alone.
