@@ -44,6 +44,7 @@
 //!
 //! * [`model`]: values that are always valid; re-exported here.
 //! * [`config`]: text in, values out, every error with its position.
+//! * [`advise`]: which of the three modes fits a situation, and why.
 //! * [`managers`]: programs that manage links, too, and what keeps them off those of guests.
 //! * [`snapshot`], [`step`]: what is, and what a change is. [`step::step`] is the transition function: what the Linux
 //!   kernel would do with a step.
@@ -60,6 +61,7 @@
 //!
 //! * `netlink` (default): the backend of the real kernel.
 
+pub mod advise;
 pub mod backend;
 pub mod config;
 pub mod error;

@@ -207,7 +207,7 @@ impl Reader<'_> {
         }
         let block = self.blocks.iter().rev().find_map(|block| match block {
             Block::Other { what, .. } => Some(what.as_str()),
-            Block::Case { .. } => None,
+            Block::Case { .. } | Block::If { .. } => None,
         });
         if runs == Runs::Unknown {
             let message = format!("a call of {script} in {}", block.unwrap_or("a branch that may run or not"));
