@@ -53,6 +53,7 @@
 //! * [`backend`]: observe, and apply one step; on the kernel ([`backend::netlink`], feature `netlink`, on by default) or
 //!   in memory ([`backend::fake`]).
 //! * [`exec`]: apply, verify, restore; the journal that survives a crash.
+//! * [`services`]: a dnsmasq for a network: DHCP and names for its guests.
 //! * [`Host`]: the front door.
 //! * [`hotplug`]: the call that libxl makes for every vif, and what belongs to it.
 //!
@@ -70,6 +71,7 @@ pub mod hotplug;
 pub mod managers;
 pub mod model;
 pub mod plan;
+pub mod services;
 pub mod snapshot;
 pub mod step;
 pub mod xenstore;

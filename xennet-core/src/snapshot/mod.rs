@@ -194,6 +194,7 @@ impl Snapshot {
             self.nft.entry(id).or_default().merge(table);
         }
         self.store.extend(other.store);
+        self.hidden.address_order.extend(other.hidden.address_order);
     }
 
     /// The addresses of a link.
