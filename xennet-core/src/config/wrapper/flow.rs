@@ -8,6 +8,9 @@ use super::command::Piece;
 use super::shell::{Part, Token, Word};
 use crate::model::flaw::Flaw;
 
+/// How deep blocks may be nested: far beyond any use.
+const DEPTH: usize = 64;
+
 /// What a command stands in.
 pub(super) enum Block {
     /// A `case`; only of one on the verb it is known which branch runs.
@@ -35,6 +38,8 @@ pub(super) struct Reader<'a> {
     /// Where the script ends for `start`.
     pub(super) ended: Option<Range<usize>>,
     pub(super) calls: Vec<WrapperCall>,
+    /// Up to where lines are counted, and how many newlines there are.
+    counted: (usize, usize),
     pub(super) notes: Vec<Flaw>,
 }
 
@@ -59,14 +64,34 @@ impl<'a> Reader<'a> {
             blocks: Vec::new(),
             ended: None,
             calls: Vec::new(),
+            counted: (0, 0),
             notes: Vec::new(),
         }
+    }
+
+    /// The line of a place, from 1. Places come in their order.
+    pub(super) fn line(&mut self, at: usize) -> usize {
+        let (from, lines) = self.counted;
+        let more = self.source.as_bytes().get(from..at).unwrap_or_default();
+        self.counted = (at, lines + more.iter().filter(|b| **b == b'\n').count());
+        self.counted.1 + 1
     }
 
     pub(super) fn script(&mut self, tokens: &[Token]) -> Result<(), Box<Flaw>> {
         let mut at = 0;
         let mut before = Before::Nothing;
         while at < tokens.len() {
+            if let [.., last] = self.blocks.as_slice()
+                && self.blocks.len() > DEPTH
+            {
+                let (Block::Case { at, .. } | Block::If { at, .. } | Block::Other { at, .. }) = last;
+                let flaw = Flaw::new(
+                    *at..*at + 1,
+                    "blocks in blocks in blocks",
+                    format!("they are nested at most {DEPTH} deep"),
+                );
+                return Err(flaw.hint("is this the right text?"));
+            }
             if matches!(self.blocks.last(), Some(Block::Case { pattern_next: true, .. })) {
                 at = self.pattern(tokens, at)?;
                 continue;

@@ -212,3 +212,18 @@ fn an_if_on_the_verb_runs_the_branch_of_start() {
         assert!(error.message().contains("a call of network-bridge in "), "{text}: {}", error.message());
     }
 }
+
+#[test]
+fn a_text_without_measure_is_refused_soon() {
+    for (text, message) in [
+        ("network-nat $1\n".repeat(300_000), "one call too many"),
+        ("(".repeat(300_000) + &"true\n".repeat(300_000), "blocks in blocks"),
+        ("if x\n".repeat(300_000), "blocks in blocks"),
+        ("case $1 in start) ".repeat(300_000), "blocks in blocks"),
+    ] {
+        let error = parse_wrapper(&text).unwrap_err();
+        assert!(error.message().contains(message), "{}", error.message());
+    }
+    let many = format!("{}network-nat $1", "true;\n".repeat(100_000));
+    assert_eq!(parse_wrapper(&many).unwrap().value[0].line, 100_001);
+}
