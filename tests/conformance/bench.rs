@@ -95,6 +95,11 @@ pub(crate) fn add_route(route: Route) -> Step {
     Step::Route(RouteStep::Add(route))
 }
 
+/// A route takes another one's place.
+pub(crate) fn replace_route(route: Route) -> Step {
+    Step::Route(RouteStep::Replace(route))
+}
+
 /// A permanent or proxy neighbour.
 pub(crate) fn neighbour(link: &str, address: &str, kind: NeighbourKind) -> Neighbour {
     Neighbour { link: name(link), address: address.parse().expect("cases use valid addresses"), kind }

@@ -1,8 +1,8 @@
 //! The cases: what the kernel does, and what it refuses.
 
 use xennet_core::snapshot::{
-    AddrGenMode, Address, Family, NeighbourKind, NftExpr, NftFamily, NftRule, NftTableId, RouteKind, Rule, RuleAction,
-    VethPeer,
+    AddrGenMode, Address, Family, NeighbourKind, NftExpr, NftFamily, NftRule, NftTableId, Route, RouteKind, Rule,
+    RuleAction, VethPeer,
 };
 use xennet_core::step::{
     AddrStep, BridgeChange, LinkChange, LinkRef, LinkStep, NeighStep, NewLink, NewMaster, NftOp, NftTransaction,
@@ -244,6 +244,29 @@ pub(crate) fn twice_is_once_too_often(b: &mut Bench<'_>) {
     b.refused(Step::Rule(RuleStep::Del(rule)), Errno::ENOENT);
     b.refused(Step::Addr(AddrStep::Del(a)), Errno::EADDRNOTAVAIL);
     b.refused(delete("missing"), Errno::ENODEV);
+}
+
+/// Add before delete, for a whole uplink: what an uplink's move is made of.
+pub(crate) fn a_route_is_replaced_in_one_go(b: &mut Bench<'_>) {
+    b.uplink();
+    b.ok([bridge("br0", 9), set("br0", up())]);
+    b.ok([add(address("br0", "192.0.2.2/24"))]);
+    let old = via("0.0.0.0/0", "192.0.2.1", "eth0");
+    let new = Route { link: Some(name("br0")), ..old.clone() };
+    b.refused(add_route(new.clone()), Errno::EEXIST);
+    b.ok([replace_route(new.clone())]);
+    let routes = b.see().routes;
+    assert!(routes.contains(&new) && !routes.contains(&old), "{routes:?}");
+    // The same once more changes nothing; where there is none, it is made.
+    b.ok([replace_route(new.clone()), replace_route(via("198.51.100.0/24", "192.0.2.9", "br0"))]);
+    // IPv6: of all ways to a place none is left.
+    let six = |gateway: &str, link: &str| via("2001:db8:9::/48", gateway, link);
+    b.ok([add(address("br0", "2001:db8::2/64")), add(address("eth0", "2001:db8::2/64"))]);
+    b.ok([add_route(six("2001:db8::1", "eth0"))]);
+    b.refused(add_route(six("2001:db8::1", "br0")), Errno::EEXIST);
+    b.ok([replace_route(six("2001:db8::1", "br0"))]);
+    let ways: Vec<_> = b.see().routes.into_iter().filter(|r| r.destination == six("::1", "br0").destination).collect();
+    assert!(matches!(&ways[..], [one] if one.link == Some(name("br0"))), "{ways:?}");
 }
 
 fn rule(priority: u32, action: RuleAction) -> Rule {

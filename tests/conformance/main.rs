@@ -55,6 +55,7 @@ suite! {
     a_secondary_address_is_promoted_where_that_is_set,
     down_and_up_costs_routes_and_ipv6_addresses,
     a_route_wants_its_link_up,
+    a_route_is_replaced_in_one_go,
     a_bridge_follows_its_ports_until_told_otherwise,
     a_bridge_without_ports_has_no_address_left,
     a_bridge_is_no_port,

@@ -133,7 +133,14 @@ pub(crate) fn step(d: &mut Dice, world: &Snapshot) -> Step {
         42..49 => fdb(d, world),
         49..62 => Step::Addr(AddrStep::Add(address(d, world))),
         62..69 => Step::Addr(AddrStep::Del(existing(d, &world.addresses, |d| address(d, world)))),
-        69..82 => Step::Route(RouteStep::Add(route(d, world))),
+        69..79 => Step::Route(RouteStep::Add(route(d, world))),
+        79..82 => {
+            let new = route(d, world);
+            // Where the kernel has several by itself, which one is the first is its history.
+            let same = |r: &&Route| r.table == new.table && r.destination.ip() == new.destination.network();
+            let first_is_known = world.routes.iter().filter(same).count() < 2;
+            Step::Route(if first_is_known { RouteStep::Replace(new) } else { RouteStep::Add(new) })
+        }
         82..86 => Step::Route(RouteStep::Del(deleted_route(d, world))),
         86..89 => rule(d, world),
         89..94 => neighbour(d, world),

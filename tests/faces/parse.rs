@@ -98,6 +98,31 @@ fn every_recorded_rate() {
 }
 
 #[test]
+fn every_recorded_xend_config() {
+    let cases = cases("xend-config-sxp.json");
+    assert!(cases.len() >= 21);
+    let place = xennet_tests::StateDir::new();
+    let file = place.path().join("xend-config.sxp");
+    for case in cases {
+        let text = case["text"].as_str().unwrap();
+        let expected = document::xend_config(text);
+        agrees(&run_with_input(&["parse", "xend-config", "--json", "-"], text.as_bytes()), &expected, text);
+        std::fs::write(&file, text).unwrap();
+        agrees(&run(["parse", "xend-config", "--json", file.to_str().unwrap()]), &expected, text);
+    }
+    let got = run_with_input(&["parse", "xend-config", "-"], b"(network-script network-nat dhcp=yes)");
+    let lines = "network_argv = [\"/etc/xen/scripts/network-nat\",\"start\"]\n\
+                 vif_script = \"/etc/xen/scripts/vif-bridge\"\n";
+    assert_eq!((got.code, got.stdout.as_str()), (0, lines));
+    assert!(got.stderr.starts_with("note: \"dhcp=yes\" is dropped\n"), "{got:?}");
+    assert!(got.stderr.ends_with("hint: write (network-script 'network-nat dhcp=yes')\n"), "{got:?}");
+    let missing = run(["--json", "parse", "xend-config", "/nonexistent/xend-config.sxp"]);
+    let error = &missing.json_lines()[0];
+    assert_eq!((missing.code, error["object"].as_str()), (21, Some("/nonexistent/xend-config.sxp")), "{missing:?}");
+    assert_eq!(error["hint"], "name the file, or - for standard input");
+}
+
+#[test]
 fn every_recorded_mac_and_every_chain() {
     let mut chains = 0;
     for case in cases("mac.json") {

@@ -133,6 +133,30 @@ pub(crate) fn world(which: &str) -> Fake {
             set(&mut fake, "xenbr0", LinkChange { mtu: Some(9000), ..LinkChange::default() });
             fake
         }
+        "uplink" => uplink(),
+        "uplink-without-default-route" => {
+            let mut fake = uplink();
+            run(&mut fake, Step::Route(RouteStep::Del(default_route("eth0", "192.0.2.1"))));
+            run(&mut fake, Step::Route(RouteStep::Del(default_route("eth0", "2001:db8::1"))));
+            fake
+        }
+        "uplink-and-bridge" => {
+            let mut fake = uplink();
+            bridge(&mut fake, "xenbr0", Some(MacAddr::new([2, 0, 0, 0, 0, 1])));
+            address(&mut fake, "xenbr0", "10.9.0.1/24");
+            fake
+        }
+        "uplink-started" => {
+            let mut fake = uplink();
+            carry_out(&mut fake, &case_intent("start-bridge-uplink"));
+            fake
+        }
+        "uplink-of-other" => {
+            let mut fake = uplink();
+            bridge(&mut fake, "br9", Some(MacAddr::new([2, 0, 0, 0, 0, 9])));
+            set(&mut fake, "eth0", LinkChange { master: into("br9"), ..up() });
+            fake
+        }
         "bridge-follows-ports" => follows_ports(),
         "attached-follows-ports" => {
             let mut fake = follows_ports();
@@ -164,6 +188,33 @@ fn without_bridge() -> Fake {
     address(&mut fake, "eth0", "2001:db8::2/64");
     run(&mut fake, Step::Route(RouteStep::Add(default_route("eth0", "192.0.2.1"))));
     fake.add_vif(vif5());
+    fake
+}
+
+/// `eth0` with all that makes moving an uplink hard: several addresses of both families, one of them second in its subnet, and
+/// more routes than the default one.
+fn uplink() -> Fake {
+    let mut fake = without_bridge();
+    address(&mut fake, "eth0", "192.0.2.3/24");
+    run(
+        &mut fake,
+        Step::Addr(AddrStep::Add(Address { label: Some("eth0:1".into()), ..new_address("eth0", "198.51.100.7/28") })),
+    );
+    let source = Some("198.51.100.7".parse().unwrap());
+    let via = |to: &str, gateway: &str| Route {
+        gateway: Some(gateway.parse().unwrap()),
+        scope: 0,
+        ..Route::to(to.parse().unwrap(), name("eth0"))
+    };
+    for route in [
+        via("172.16.0.0/12", "192.0.2.9"),
+        Route { metric: 50, source, ..via("203.0.113.0/24", "198.51.100.1") },
+        Route { table: 100, ..via("0.0.0.0/0", "192.0.2.8") },
+        default_route("eth0", "2001:db8::1"),
+        Route { metric: 77, ..via("2001:db8:9::/48", "2001:db8::9") },
+    ] {
+        run(&mut fake, Step::Route(RouteStep::Add(route)));
+    }
     fake
 }
 

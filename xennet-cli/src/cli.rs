@@ -7,6 +7,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use xennet_core::ErrorKind;
 use xennet_core::config::Dialect;
 use xennet_core::macgen::Scheme;
+use xennet_core::managers::Manager;
 
 /// The networking of a Xen host: planned as data, applied to the kernel, verified, undone
 #[derive(Debug, Parser)]
@@ -70,6 +71,15 @@ pub(crate) enum Command {
     Detach(DetachArgs),
     /// Lists the attached vifs and the bridges
     Show,
+    /// Starts, stops and shows the networks of /etc/xennet/networks.toml
+    #[command(subcommand)]
+    Network(NetworkCommand),
+    /// Confirms networks that were started with --confirm: they stay
+    Confirm {
+        /// Which; without names all that wait for it
+        #[arg(value_name = "NETWORK")]
+        names: Vec<String>,
+    },
     /// Puts back what was there before the last operation
     Undo {
         /// A vif (vif5.0) or a bridge; without it the last operation of all is undone
@@ -88,6 +98,16 @@ pub(crate) enum Command {
     ///
     /// The program that is installed is run as root by libxl. One that others than root or you can write is refused.
     InstallScripts(InstallArgs),
+    /// Makes networks.toml of the files of Xen up to 4.4: xend-config.sxp, and the wrapper script that it names
+    ///
+    /// Prints the text, and on standard error what was dropped, guessed, or is done otherwise now. Nothing is run, and nothing
+    /// is written. A wrapper that the config names is read from its place, unless --wrapper names another one.
+    Import(ImportArgs),
+    /// Prints what makes other programs that manage links leave those of guests alone, or writes it where it belongs
+    ///
+    /// NetworkManager, systemd-networkd, udev and dhcpcd are told to leave vifs (vif*), taps (tap*, *-emu) and the links given
+    /// with --bridge as they are. Without --dir nothing is written, and each text is printed with the path that it belongs to.
+    Snippets(SnippetsArgs),
     /// Carries out the call of a vif script, as libxl makes it, with the environment that libxl gives it
     ///
     /// The program is called like that too when it has the script's name: xennet install-scripts. The exit status is 0 or 1,
@@ -165,6 +185,14 @@ pub(crate) enum ParseWhat {
         /// The address, or - for standard input
         text: String,
     },
+    /// The file xend-config.sxp of Xen up to 4.4: which network script xend ran, and the script of each vif
+    ///
+    /// Remarks tell what xend dropped without a word: options outside of the quotes, second definitions, definitions within
+    /// other brackets.
+    XendConfig {
+        /// The file, or - for standard input
+        file: PathBuf,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -195,6 +223,76 @@ pub(crate) enum PlanWhat {
     Attach(AttachArgs),
     /// Shows what detach would do
     Detach(DetachArgs),
+    /// Shows what network start would do
+    #[command(name = "network-start")]
+    Start(NetworkNames),
+    /// Shows what network stop would do
+    #[command(name = "network-stop")]
+    Stop {
+        /// Which networks
+        #[arg(value_name = "NETWORK", required = true)]
+        names: Vec<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum NetworkCommand {
+    /// Starts networks: bridges, uplinks that move without a gap, gateways, forwarding
+    ///
+    /// A network that is started already gets back what it lacks. What a start changed, stop puts back.
+    Start(StartArgs),
+    /// Stops networks: puts back what starting them changed, and nothing else
+    Stop(StopArgs),
+    /// Shows how the networks are: what is missing to those that are started, and what is to be done elsewhere
+    Status(NetworkNames),
+    /// Waits for a confirmation, and takes the network back if none comes
+    #[command(hide = true)]
+    Guard {
+        /// The network
+        name: String,
+        /// How long it waits
+        seconds: u64,
+    },
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct NetworkNames {
+    /// Which networks
+    #[arg(value_name = "NETWORK")]
+    pub(crate) names: Vec<String>,
+
+    /// The file that describes the networks
+    #[arg(long, value_name = "FILE", default_value = xennet_core::config::networks::PATH)]
+    pub(crate) file: PathBuf,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct StartArgs {
+    #[command(flatten)]
+    pub(crate) which: NetworkNames,
+
+    /// All networks of the file
+    #[arg(long, conflicts_with = "names", required_unless_present = "names")]
+    pub(crate) all: bool,
+
+    /// Takes the networks back after this many seconds unless `xennet confirm` comes; also if this command is killed meanwhile
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub(crate) confirm: Option<u64>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct StopArgs {
+    /// Which networks
+    #[arg(value_name = "NETWORK")]
+    pub(crate) names: Vec<String>,
+
+    /// All networks that are started
+    #[arg(long, conflicts_with = "names", required_unless_present = "names")]
+    pub(crate) all: bool,
+
+    /// Cuts off guests that are still ports of a network's bridge
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 #[derive(Args, Debug)]
@@ -258,6 +356,48 @@ pub(crate) struct InstallArgs {
     /// The program that is installed; its name begins with xennet [default: this one]
     #[arg(long, value_name = "PATH")]
     pub(crate) binary: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ImportArgs {
+    /// The config of xend, or - for standard input [default: /etc/xen/xend-config.sxp, if it is there or nothing else is given]
+    #[arg(value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+
+    /// A wrapper script that calls network-bridge and its siblings; may be given several times
+    #[arg(long, value_name = "FILE")]
+    pub(crate) wrapper: Vec<PathBuf>,
+
+    /// Which Xen the files were for, 3.0 to 4.4: what the bridge is called where they do not say [default: as with 3.1]
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) xen: Option<String>,
+
+    /// The uplink where the files name none: the link of the default route [default: eth0]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) uplink: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct SnippetsArgs {
+    /// Only this manager's text, without a heading
+    #[arg(value_name = "MANAGER", value_parser = PossibleValuesParser::new(Manager::ALL.iter().map(|m| m.name())))]
+    pub(crate) manager: Option<String>,
+
+    /// A link that is to be left alone, too: a bridge of guests, or a vif that has a vifname; may be given several times
+    #[arg(long, value_name = "NAME")]
+    pub(crate) bridge: Vec<String>,
+
+    /// Writes the texts to where they belong below this directory: / for this system. What is there and differs is refused
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+
+    /// Replaces files that differ
+    #[arg(long, requires = "dir")]
+    pub(crate) force: bool,
+
+    /// Lists the managers that run on this system (or below --dir) and would take these links for theirs
+    #[arg(long, conflicts_with_all = ["force", "manager"])]
+    pub(crate) check: bool,
 }
 
 fn dialects() -> PossibleValuesParser {

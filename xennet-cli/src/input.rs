@@ -1,10 +1,12 @@
-//! Text that was given as an argument, or on standard input.
+//! Text that was given as an argument, in a file, or on standard input.
 
+use std::fs::File;
 use std::io::Read;
+use std::path::Path;
 
 use xennet_core::{Errno, Error, ErrorKind, Result};
 
-/// The most that is read from standard input, in bytes. The largest domain config is a few KiB.
+/// The most that is read from standard input or a file, in bytes. The largest domain config is a few KiB.
 const MOST: u64 = 16 << 20;
 
 /// The text itself, or all of standard input if it is `-`, without the newline at its end.
@@ -30,18 +32,36 @@ pub(crate) fn list(arguments: &[String]) -> Result<Vec<String>> {
     }
 }
 
+/// The text of a file, or all of standard input if it is `-`.
+pub(crate) fn file(path: &Path) -> Result<String> {
+    if path == Path::new("-") {
+        return stdin();
+    }
+    let name = path.display().to_string();
+    let file = File::open(path).map_err(|e| {
+        let error = Error::new(ErrorKind::Io, format!("{name} cannot be read")).with_object(&name);
+        error.with_errno(Errno::from_io(&e)).with_hint("name the file, or - for standard input")
+    })?;
+    read(file, &name)
+}
+
 fn stdin() -> Result<String> {
-    let named = |e: Error| e.with_object("standard input");
+    read(std::io::stdin().lock(), "standard input")
+}
+
+/// All that a source of this name has.
+fn read(source: impl Read, name: &str) -> Result<String> {
+    let named = |e: Error| e.with_object(name);
     let mut bytes = Vec::new();
-    std::io::stdin().lock().take(MOST + 1).read_to_end(&mut bytes).map_err(|e| {
-        named(Error::new(ErrorKind::Io, "standard input cannot be read").with_errno(Errno::from_io(&e)))
+    source.take(MOST + 1).read_to_end(&mut bytes).map_err(|e| {
+        named(Error::new(ErrorKind::Io, format!("{name} cannot be read")).with_errno(Errno::from_io(&e)))
     })?;
     if bytes.len() as u64 > MOST {
-        let message = format!("standard input has more than {MOST} bytes, the most that is read");
+        let message = format!("{name} has more than {MOST} bytes, the most that is read");
         return Err(named(Error::new(ErrorKind::Invalid, message)));
     }
     String::from_utf8(bytes).map_err(|e| {
         let at = e.utf8_error().valid_up_to();
-        named(Error::new(ErrorKind::Invalid, format!("standard input is not UTF-8 from byte {at} on")))
+        named(Error::new(ErrorKind::Invalid, format!("{name} is not UTF-8 from byte {at} on")))
     })
 }

@@ -15,6 +15,7 @@ mod cli;
 mod command;
 mod hotplug;
 mod input;
+mod legacy;
 mod output;
 pub mod sandbox;
 
@@ -27,6 +28,9 @@ pub fn main() -> ExitCode {
     let arguments: Vec<std::ffi::OsString> = std::env::args_os().collect();
     if let Some((script, arguments)) = hotplug::asked_for(&arguments) {
         hotplug::main(script, arguments, hotplug::Elsewhere::default());
+    }
+    if let Some((script, arguments)) = legacy::asked_for(&arguments) {
+        return legacy::main(script, &arguments);
     }
     if let [_, option] = &arguments[..]
         && (option == "--version" || option == "-V")

@@ -1,7 +1,8 @@
 // Every reader of texts, as ordinary functions: the fuzz targets beside this file call them, and so does the bounded property
 // test in `tests/texts.rs`, which includes this file.
 
-use xennet_core::config::{self, Dialect, document};
+use xennet_core::config::legacy::{LegacyCall, NetworkScript};
+use xennet_core::config::{self, Dialect, document, import};
 use xennet_core::{Error, GuestMac, IfName, MacAddr, RateLimit, VlanSpec};
 
 /// Bytes that need not be UTF-8: what stands in a file or an argument.
@@ -15,6 +16,7 @@ pub fn all(text: &str) {
     file(text);
     values(text);
     settings(text);
+    xend(text);
 }
 
 /// One vif spec, and the arguments of `xl network-attach`, in every dialect.
@@ -39,6 +41,37 @@ pub fn file(text: &str) {
 /// The settings of hotplug.
 pub fn settings(text: &str) {
     let _ = config::hotplug::Settings::parse(text).map_err(shown);
+}
+
+/// What is read of Xen up to 4.4.
+pub fn xend(text: &str) {
+    told(document::xend_config(text));
+    let words: Vec<&str> = text.split(' ').collect();
+    for script in NetworkScript::ALL {
+        told(LegacyCall::parse(*script, &words));
+    }
+    if let Ok(parsed) = config::parse_wrapper(text) {
+        for call in &parsed.value {
+            assert!(call.line <= text.lines().count());
+            if let Err(error) = call.call(&["netdev=eth0".to_owned()]) {
+                shown(error);
+            }
+        }
+    }
+    told(config::parse_wrapper(text));
+    let file = || import::File { path: "a file".to_owned(), text: text.to_owned() };
+    for (config, wrappers) in [(Some(file()), vec![]), (None, vec![file()]), (Some(file()), vec![file()])] {
+        match import::import(&import::Input { config, wrappers, ..import::Input::default() }) {
+            Ok(imported) => {
+                let read = config::networks::parse(&imported.text).map_err(shown).ok();
+                assert!(read.is_some_and(|read| read.iter().eq(imported.networks.iter())), "{}", imported.text);
+            }
+            Err(error) => {
+                assert_ne!(error.kind(), xennet_core::ErrorKind::Internal, "{error}");
+                shown(error);
+            }
+        }
+    }
 }
 
 /// The single values.

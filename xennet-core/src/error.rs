@@ -354,6 +354,16 @@ struct Parts {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
+    /// Says in which file the text stands that the error is about.
+    #[must_use]
+    pub fn in_file(mut self, file: &str) -> Self {
+        self.0.message = format!("{file}: {}", self.0.message);
+        if let Some(d) = &mut self.0.diagnostic {
+            d.message.clone_from(&self.0.message);
+        }
+        self.with_object(file)
+    }
+
     /// A new error. The sentence starts in lower case, names the object first and has no full stop.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Error(Box::new(Parts {

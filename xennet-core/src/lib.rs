@@ -44,6 +44,7 @@
 //!
 //! * [`model`]: values that are always valid; re-exported here.
 //! * [`config`]: text in, values out, every error with its position.
+//! * [`managers`]: programs that manage links, too, and what keeps them off those of guests.
 //! * [`snapshot`], [`step`]: what is, and what a change is. [`step::step`] is the transition function: what the Linux
 //!   kernel would do with a step.
 //! * [`plan`]: from an intent and a snapshot to a plan, and back to an earlier snapshot.
@@ -65,6 +66,7 @@ pub mod error;
 pub mod exec;
 mod host;
 pub mod hotplug;
+pub mod managers;
 pub mod model;
 pub mod plan;
 pub mod services;
@@ -73,7 +75,7 @@ pub mod step;
 pub mod xenstore;
 
 pub use error::{Diagnostic, Errno, Error, ErrorKind, Result};
-pub use host::{Host, MacBinding, Recovered, Shown, ShownBridge, ShownVif};
+pub use host::{Guests, Host, MacBinding, NetworkStatus, Recovered, Shown, ShownBridge, ShownVif};
 pub use ipnetwork;
 pub use macaddr;
 pub use model::*;

@@ -218,6 +218,19 @@ proptest! {
         readers::settings(&text.join("\n"));
     }
 
+    /// Texts that come near to what xend read.
+    #[test]
+    fn no_old_config_makes_its_reader_panic(
+        pieces in vec(select(vec![
+            "(", ")", "(", ")", "network-script", " ", "\n", " ", "network-route", "vif-script", " ", "  ", "\n", "'", "\"", "#", ";", "\\", "x4", "12", "é",
+            "\u{4}", "@", "network-bridge", "network-nat", "bridge=", "netdev=", "eth0", "xenbr0", "vifnum=1", "\t", "\0",
+            "start", "stop", "$1", "$@", "${", "}", "{", "$(", "`", "&&", "||", ">", "<<", "case ", " in ", "esac", ";;", "if ", "fi",
+            "for ", "do", "done", "a=", "$a", "exec ", "exit", "shift", "[", "f()", "dhcp=yes", "antispoof=yes", "|",
+        ]), 0..20)
+    ) {
+        readers::xend(&pieces.concat());
+    }
+
     #[test]
     fn no_bytes_make_a_reader_panic(bytes in vec(any::<u8>(), 0..64)) {
         readers::bytes(&bytes);

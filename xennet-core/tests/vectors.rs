@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
+use xennet_core::config::legacy::{Generation, LegacyCall, LegacyVerb, NetworkScript};
 use xennet_core::config::{self, Dialect, Parsed};
 use xennet_core::{DevId, DomId, IfName, MacAddr, VifId, macgen};
 
@@ -251,5 +252,112 @@ fn interface_names() {
             found.iter().filter(|(k, v)| case[*k] != **v).map(|(k, v)| format!("{k}={v}")).collect();
         table.check("names", &input, if wrong.is_empty() { Ok(()) } else { Err(wrong.join(" ")) });
     }
+    table.finish();
+}
+
+#[test]
+fn xend_configs() {
+    let mut table = Table::new("xend-config-sxp.json");
+    for case in cases("xend-config-sxp.json") {
+        let source = text(&case, "text");
+        let verdict = match (config::document::xend_config(source), case.get("error").and_then(Value::as_str)) {
+            (Ok(parsed), None) => {
+                let wanted = json!({ "network_argv": case["network_argv"], "vif_script": case["vif_script"] });
+                if parsed.value == wanted { Ok(()) } else { Err(parsed.value.to_string()) }
+            }
+            (Err(error), Some(wanted)) => {
+                let told = error.diagnostic().is_some() && error.hint().is_some();
+                if told && error.message().starts_with(wanted) { Ok(()) } else { Err(error.report()) }
+            }
+            (Ok(parsed), Some(_)) => Err(parsed.value.to_string()),
+            (Err(error), None) => Err(error.report()),
+        };
+        table.check("xend", source, verdict);
+    }
+    table.finish();
+}
+
+/// The calls that a case of `legacy-network-scripts.json` is about, as a shell would be given them.
+fn legacy_lines(case: &Value) -> Vec<String> {
+    let script = case["script"].as_str().unwrap_or("network-bridge");
+    let setup = case["setup"].as_str().unwrap_or_default();
+    if let Some(calls) = setup.strip_prefix("wrapper: ") {
+        return calls.split(", then ").map(|call| format!("{script} {call}")).collect();
+    }
+    let command = text(case, "command");
+    let is_option = |w: &&str| w.split_once('=').is_some_and(|(_, value)| !value.is_empty());
+    let options: Vec<&str> = setup.split([' ', ',']).chain(command.split(' ')).filter(is_option).collect();
+    let mut verbs: Vec<&str> =
+        command.split(|c: char| !c.is_alphabetic()).filter(|w| ["start", "stop", "status"].contains(w)).collect();
+    if verbs.is_empty() {
+        verbs = vec!["start", "stop", "status"];
+    }
+    verbs.iter().map(|verb| [&[script, verb], options.as_slice()].concat().join(" ")).collect()
+}
+
+#[test]
+fn legacy_network_scripts() {
+    let mut table = Table::new("legacy-network-scripts.json");
+    for case in cases("legacy-network-scripts.json") {
+        let lines = legacy_lines(&case);
+        // As a wrapper would call them, and by themselves.
+        let wrapped = config::parse_wrapper(&lines.join("\n")).unwrap().value;
+        let starts = lines.iter().filter(|l| l.contains(" start")).count();
+        assert_eq!(wrapped.len(), starts, "{lines:?}");
+        let version = text(&case, "version").split([',', ' ']).next().unwrap();
+        let generation = Generation::of_xen(version).unwrap_or_default();
+        let after = case["after"].as_object().unwrap();
+        let mut disagree = Vec::new();
+        for line in &lines {
+            let words: Vec<&str> = line.split(' ').collect();
+            let script: NetworkScript = words[0].parse().unwrap();
+            let Parsed { value: call, notes } = LegacyCall::parse(script, &words[1..]).unwrap();
+            let told = |piece: &str| notes.iter().any(|n| n.message.contains(piece) && n.hint.is_some());
+            let mut wrong = Vec::new();
+            if call.script != script || call.verb.name() != words[1] {
+                wrong.push("script or verb".to_owned());
+            }
+            // What became of the names.
+            let bridge = call.bridge(generation, None);
+            let made = |name: &str| after.get(name).and_then(Value::as_str).is_some_and(|what| !what.contains("never"));
+            if script == NetworkScript::Bridge && generation == Generation::Netloop && made("xenbr0") {
+                assert_eq!(case.get("script"), None);
+                if bridge.is_none_or(|b| b != "xenbr0") {
+                    wrong.push(format!("bridge {bridge:?}"));
+                }
+            }
+            if after.get("eth0").and_then(Value::as_str).is_some_and(|what| what.contains("a bridge"))
+                && bridge.is_none_or(|b| b != "eth0")
+            {
+                wrong.push(format!("bridge {bridge:?}"));
+            }
+            if line.contains("bridge=null") && (bridge.is_some() || !told("does nothing")) {
+                wrong.push("null".to_owned());
+            }
+            // What did harm, or did not what its name says, is told.
+            if line.contains("antispoof=yes") && !told("FORWARD") {
+                wrong.push("antispoof is not told".to_owned());
+            }
+            if script == NetworkScript::Route && call.verb != LegacyVerb::Start && !told("network-route") {
+                wrong.push("the verb is not told".to_owned());
+            }
+            if call.netdev(generation, None).as_str()
+                != if line.contains("eth9") {
+                    "eth9"
+                } else if line.contains("eth1") {
+                    "eth1"
+                } else {
+                    "eth0"
+                }
+            {
+                wrong.push(format!("netdev {}", call.netdev(generation, None)));
+            }
+            disagree.extend(wrong.iter().map(|what| format!("{line}: {what}")));
+            table.check("calls", line, if wrong.is_empty() { Ok(()) } else { Err(wrong.join(", ")) });
+        }
+        let verdict = if disagree.is_empty() { Ok(()) } else { Err(disagree.join(", ")) };
+        table.check("cases", &lines.join("; "), verdict);
+    }
+    assert_eq!(table.rows["cases"].1, 23);
     table.finish();
 }

@@ -9,6 +9,7 @@ use xennet_core::exec::{Applied, StateDir, Subject};
 use xennet_core::plan::Plan;
 use xennet_core::{DevId, DomId, Error, ErrorKind, Host, IfName, Recovered, Result, Shown, VifId, VifSpec};
 
+use super::network;
 use crate::cli::{AttachArgs, BackendName, DetachArgs, Global, PlanWhat};
 use crate::input;
 use crate::output::Output;
@@ -34,12 +35,17 @@ pub(super) fn enter_sandbox(global: &Global, output: &mut Output) -> Result<Worl
     Ok(world)
 }
 
-/// Opens what `--backend` names.
-fn open(global: &Global) -> Result<Host> {
-    let dir = match &global.state_dir {
+/// Where journals, locks and records are kept.
+pub(super) fn state_dir(global: &Global) -> StateDir {
+    match &global.state_dir {
         Some(dir) if !global.sandbox => StateDir::at(dir),
         _ => StateDir::at(StateDir::DEFAULT),
-    };
+    }
+}
+
+/// Opens what `--backend` names.
+pub(super) fn open(global: &Global) -> Result<Host> {
+    let dir = state_dir(global);
     match global.backend {
         BackendName::Netlink => Ok(Host::netlink()?.with_state_dir(dir)),
         BackendName::Fake => Ok(Host::with_backend(Box::new(Kept::at(dir.path())?)).with_state_dir(dir)),
@@ -48,6 +54,8 @@ fn open(global: &Global) -> Result<Host> {
 
 pub(super) fn plan(global: &Global, what: &PlanWhat, output: &mut Output) -> Result<()> {
     let plan = match what {
+        PlanWhat::Start(args) => return network::plan_start(global, args, output),
+        PlanWhat::Stop { names } => return network::plan_stop(global, names, output),
         PlanWhat::Attach(args) => {
             let (domid, vif) = vif(args, output)?;
             open(global)?.plan_attach(domid, &vif)?
@@ -176,7 +184,7 @@ pub(super) fn table(shown: &Shown) -> String {
 }
 
 /// Rows under headings, as wide as they need to be.
-fn columns<const N: usize>(headings: [&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
+pub(super) fn columns<const N: usize>(headings: [&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
     let rows: Vec<[String; N]> = std::iter::once(headings.map(str::to_owned)).chain(rows).collect();
     let mut widths = [0; N];
     for row in &rows {

@@ -3,15 +3,20 @@
 mod demo;
 mod describe;
 mod host;
+mod import;
 mod install;
 mod log;
 mod mac;
+mod network;
 mod parse;
+mod snippets;
 
 use xennet_core::Result;
 
 use crate::cli::{Cli, Command, MacCommand};
 use crate::output::Output;
+
+pub(crate) use network::table as network_table;
 
 /// Runs the command that was asked for.
 pub(crate) fn run(cli: &Cli, output: &mut Output) -> Result<()> {
@@ -21,6 +26,7 @@ pub(crate) fn run(cli: &Cli, output: &mut Output) -> Result<()> {
         // The demo makes its own.
         Command::Demo => None,
         Command::InstallScripts(_) if global.sandbox => return Err(install::not_in_the_sandbox()),
+        Command::Snippets(_) if global.sandbox => return Err(snippets::not_in_the_sandbox()),
         _ if global.sandbox => Some(host::enter_sandbox(global, output)?),
         _ => None,
     };
@@ -31,10 +37,14 @@ pub(crate) fn run(cli: &Cli, output: &mut Output) -> Result<()> {
         Command::Attach(args) => host::attach(global, args, output),
         Command::Detach(args) => host::detach(global, args, output),
         Command::Show => host::show(global, output),
+        Command::Network(what) => network::run(global, what, output),
+        Command::Confirm { names } => network::confirm(global, names, output),
         Command::Undo { what } => host::undo(global, what.as_deref(), output),
         Command::Recover => host::recover(global, output),
         Command::Log(args) => log::run(global, args, output),
         Command::InstallScripts(args) => install::run(args, output),
+        Command::Import(args) => import::run(args, output),
+        Command::Snippets(args) => snippets::run(args, output),
         Command::Hotplug { script, arguments } => host::hotplug(global, script, arguments),
         Command::Demo => demo::run(global, output),
         Command::Completions { shell } => describe::completions(*shell, output),

@@ -17,6 +17,7 @@ pub(super) fn run(args: &ParseArgs, output: &mut Output) -> Result<()> {
         ParseWhat::Rate { text } => document::rate(&input::text(text)?, dialect)?,
         ParseWhat::Vlan { text } => Parsed { value: document::vlan(&input::text(text)?)?, notes: Vec::new() },
         ParseWhat::Mac { text } => document::mac(&input::text(text)?, dialect)?,
+        ParseWhat::XendConfig { file } => document::xend_config(&input::file(file)?)?,
     };
     for note in &parsed.notes {
         output.finding(note);

@@ -7,7 +7,7 @@ use crate::model::VifSpec;
 use crate::model::flaw::{Flaw, quoted};
 
 /// Where each argument starts in the text that positions are about: the arguments with a blank between them.
-fn joined(args: &[impl AsRef<str>]) -> (String, Vec<usize>) {
+pub(super) fn joined(args: &[impl AsRef<str>]) -> (String, Vec<usize>) {
     let mut text = String::new();
     let mut starts = Vec::with_capacity(args.len());
     for arg in args {

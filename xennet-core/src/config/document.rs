@@ -7,6 +7,7 @@
 //! | [`rate`] | `bytes_per_interval interval_usecs backend_rate` |
 //! | [`vlan`] | `pvid tagged untagged text` |
 //! | [`mac`] | `mac multicast local xen_oui` |
+//! | [`xend_config`] | `network_argv vif_script` |
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -95,6 +96,14 @@ pub fn mac(text: &str, dialect: Dialect) -> Result<Parsed<Value>, Error> {
         Dialect::Xl => xl::mac(text).map(|p| p.map(document)),
         _ => text.parse::<GuestMac>().map(|mac| Parsed { value: document(mac.get()), notes: Vec::new() }),
     }
+}
+
+/// `xend-config.sxp`: what xend ran to make the network (`null` if nothing), and the script of each vif.
+///
+/// # Errors
+/// As [`parse_xend_config`].
+pub fn xend_config(text: &str) -> Result<Parsed<Value>, Error> {
+    parse_xend_config(text).map(|p| p.map(value))
 }
 
 /// Values of this library are made of texts, numbers, lists and maps with text keys.

@@ -10,8 +10,13 @@
 //! | arguments of `xl network-attach` | [`parse_attach`] | [`parse_attach_xl`] | [`document::attach`] |
 //! | `rate=` | [`parse_rate`] | [`parse_rate_xl`] | [`document::rate`] |
 //! | `vlan=`, `mac=` | [`str::parse`] | | [`document::vlan`], [`document::mac`] |
+//! | `xend-config.sxp` of Xen up to 4.4 | [`parse_xend_config`] | | [`document::xend_config`] |
+//! | a wrapper script around `network-bridge` | [`parse_wrapper`] | | |
+//! | arguments of `network-bridge` and its siblings | [`legacy::LegacyCall::parse`] | | |
 //! | `/etc/xennet/hotplug.toml` | [`hotplug::Settings::parse`] | | |
 //! | `/etc/xennet/networks.toml` | [`networks::parse`] | | [`networks::render`] |
+//!
+//! [`import::import`] makes networks of the files of Xen up to 4.4.
 //!
 //! Nothing here touches the system: whether a bridge exists is asked later.
 
@@ -19,14 +24,19 @@ mod attach;
 pub mod document;
 mod hint;
 pub mod hotplug;
+pub mod import;
+pub mod legacy;
 pub mod networks;
 mod number;
 mod python;
 mod rate;
 mod spec;
 mod statement;
+mod sxp;
 mod syntax;
 mod tables;
+mod wrapper;
+mod xend;
 mod xl;
 mod xm;
 
@@ -42,6 +52,8 @@ use crate::model::flaw::Flaw;
 pub use attach::{parse_attach, parse_attach_xl};
 pub use rate::{XlRate, parse_rate, parse_rate_xend, parse_rate_xl};
 pub use statement::{parse_vif_list, parse_vif_list_xl};
+pub use wrapper::{WrapperCall, parse_wrapper};
+pub use xend::{XendConfig, parse_xend_config};
 pub use xl::XlNic;
 
 /// Whose rules a text is read by.

@@ -20,6 +20,8 @@ pub enum Subject {
     Tap(VifId),
     /// A bridge.
     Bridge(IfName),
+    /// A network, by its name.
+    Network(IfName),
 }
 
 impl Subject {
@@ -33,8 +35,11 @@ impl Subject {
 
     /// Reads `vif<domid>.<devid>`, `vif<domid>.<devid>-emu` or `bridge-<name>`; `None` for any other text.
     pub fn from_name(name: &str) -> Option<Self> {
-        match name.strip_prefix("bridge-") {
-            Some(bridge) => bridge.parse().ok().map(Subject::Bridge),
+        if let Some(bridge) = name.strip_prefix("bridge-") {
+            return bridge.parse().ok().map(Subject::Bridge);
+        }
+        match name.strip_prefix("network-") {
+            Some(network) => network.parse().ok().map(Subject::Network),
             None => Subject::of_vif(name),
         }
     }
@@ -52,6 +57,7 @@ impl fmt::Display for Subject {
             Subject::Vif(id) => id.fmt(f),
             Subject::Tap(id) => write!(f, "{id}-emu"),
             Subject::Bridge(name) => write!(f, "bridge-{name}"),
+            Subject::Network(name) => write!(f, "network-{name}"),
         }
     }
 }
@@ -63,6 +69,9 @@ impl FromStr for Subject {
     fn from_str(text: &str) -> Result<Self, Error> {
         if let Some(subject) = Subject::of_vif(text) {
             return Ok(subject);
+        }
+        if let Some(network) = text.strip_prefix("network-") {
+            return network.parse().map(Subject::Network);
         }
         let name = text.strip_prefix("bridge-").unwrap_or(text).parse();
         name.map(Subject::Bridge).map_err(|e: Error| e.with_hint("name a vif, as in vif5.0, or a bridge"))
@@ -96,6 +105,10 @@ impl Entry {
         // What counts again when this one is undone. For an undo that is the operation before the one that it undoes.
         let previous = match plan.goal() {
             Goal::Intent(_) => record.map(|r| Box::new(Entry { previous: None, ..r })),
+            // The first one knows how it was without the network.
+            Goal::Start { .. } => record.map(|r| r.previous.unwrap_or_else(|| Box::new(Entry { previous: None, ..r }))),
+            // A network is stopped as a whole.
+            Goal::Restore(_) if matches!(subject, Subject::Network(_)) => None,
             Goal::Restore(_) => record.and_then(|r| match r.previous {
                 Some(previous) => Some(previous),
                 None => r.earlier().map(Box::new),
@@ -114,7 +127,7 @@ impl Entry {
     /// What counts once this operation is carried out: itself, or for an undo the operation before the undone one.
     pub(super) fn carried_out(self) -> Option<Entry> {
         match self.goal {
-            Goal::Intent(_) => Some(self),
+            Goal::Intent(_) | Goal::Start { .. } => Some(self),
             Goal::Restore(_) => self.previous.map(|p| *p),
         }
     }
@@ -245,7 +258,15 @@ mod tests {
 
     #[test]
     fn a_subject_reads_back() {
-        for text in ["vif5.0", "vif5.0-emu", "bridge-xenbr0", "bridge-vif5.0-emu", "bridge-bridge-x", "bridge-vif5.0"] {
+        for text in [
+            "vif5.0",
+            "vif5.0-emu",
+            "bridge-xenbr0",
+            "bridge-vif5.0-emu",
+            "bridge-bridge-x",
+            "bridge-vif5.0",
+            "network-lan",
+        ] {
             assert_eq!(text.parse::<Subject>().unwrap().to_string(), text);
         }
         assert_eq!("xenbr0".parse::<Subject>().unwrap().to_string(), "bridge-xenbr0");

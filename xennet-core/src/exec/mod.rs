@@ -5,6 +5,7 @@
 //! so that by our model none of them cuts this domain off; after a crash the journal lets the next run restore or finish.
 //! Not restorable: interface indexes, learned forwarding entries, connection tracking, lifetimes.
 
+pub mod confirm;
 mod journal;
 pub(crate) mod lock;
 mod state;
@@ -325,22 +326,27 @@ pub(crate) struct Unverified {
 pub(crate) fn verify(goal: &Goal, on: &mut dyn Backend) -> Result<Snapshot, Unverified> {
     let only = |missing| Unverified { missing, cause: None };
     let unread = |e: BackendError| only(vec![format!("reading the state back failed: {e}")]);
-    let (now, again) = match goal {
+    let (now, missing) = match goal {
         Goal::Intent(intent) => {
             let intent = intent.clone().fulfilled();
             let now = observe(&intent, on, Frames::Leave).map_err(unread)?;
-            let again = plan::plan(&intent, &now);
-            (now, again)
+            let missing = plan::missing(&intent, &now);
+            (now, missing)
+        }
+        Goal::Start { started, carried } => {
+            let now = observe(&Intent::Start(started.clone()), on, Frames::Leave).map_err(unread)?;
+            let missing = plan::missing_to_start(started, carried, &now);
+            (now, missing)
         }
         Goal::Restore(target) => {
             let now = on.observe(&target.scope).map_err(unread)?;
-            let again = plan::restore(target, &now);
-            (now, again)
+            let missing = plan::missing_to_restore(target, &now);
+            (now, missing)
         }
     };
-    match again {
-        Ok(plan) if plan.is_empty() => Ok(now),
-        Ok(plan) => Err(only(plan.steps().iter().map(|p| p.step.to_string()).collect())),
+    match missing {
+        Ok(steps) if steps.is_empty() => Ok(now),
+        Ok(steps) => Err(only(steps.iter().map(|p| p.step.to_string()).collect())),
         Err(e) => Err(Unverified { missing: Vec::new(), cause: Some(e) }),
     }
 }

@@ -75,9 +75,9 @@ impl StateDir {
             .map_err(|e| unusable(&path, "cannot be opened", &e))?;
             lock::take(&file, &path, deadline)?;
             // Whoever held the lock before us may have removed or replaced the file: then this is not the subject's any more.
-            let links = rustix::fs::fstat(&file).map_err(|e| unusable(&path, "cannot be read", &e.into()))?.st_nlink;
-            if links > 0 {
-                return Held::read(path, subject, file);
+            let found = rustix::fs::fstat(&file).map_err(|e| unusable(&path, "cannot be read", &e.into()))?;
+            if found.st_nlink > 0 {
+                return Held::read(path, subject, file, usize::try_from(found.st_size).unwrap_or(0));
             }
         }
     }
@@ -328,9 +328,10 @@ impl Drop for Held {
 }
 
 impl Held {
-    fn read(path: PathBuf, subject: Subject, mut file: File) -> Result<Self, Error> {
-        let mut text = Vec::new();
-        file.read_to_end(&mut text).map_err(|e| unusable(&path, "cannot be read", &e))?;
+    fn read(path: PathBuf, subject: Subject, file: File, size: usize) -> Result<Self, Error> {
+        // With room for all of it and the end, and as of a stream, for which nobody asks how long the file is.
+        let mut text = Vec::with_capacity(size.saturating_add(32));
+        (&file).take(u64::MAX).read_to_end(&mut text).map_err(|e| unusable(&path, "cannot be read", &e))?;
         let written = parse(&path, &text)?;
         if written.complete < text.len() {
             // Cut short by a crash: it was never said.

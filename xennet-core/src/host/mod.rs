@@ -1,6 +1,7 @@
 //! The front door: one value that plans, applies, verifies and undoes, for people who want one line.
 
 mod detach;
+mod network;
 mod records;
 mod show;
 mod undo;
@@ -23,6 +24,7 @@ use crate::plan::{self, Goal, Plan};
 use crate::snapshot::{LinkKind, Part, Scope, Snapshot};
 use crate::step::{NftOp, Step};
 
+pub use network::{Guests, NetworkStatus};
 pub use show::{Shown, ShownBridge, ShownVif};
 pub use undo::Recovered;
 
@@ -103,7 +105,7 @@ impl Host {
     pub fn with_backend(backend: Box<dyn Backend + Send>) -> Host {
         Host {
             backend,
-            records: Records::Memory(Vec::new()),
+            records: Records::Memory(records::Memory::default()),
             deadline: Host::LOCK_DEADLINE,
             binding: MacBinding::default(),
             keeps: false,
@@ -336,7 +338,7 @@ impl Host {
 
     fn plan(&mut self, intent: &Intent) -> Result<Plan, Error> {
         let now = observe_for(intent, &mut *self.backend).map_err(|e| e.into_observe_error())?;
-        plan::plan(intent, &now).map_err(|e| match e.kind() {
+        plan::plan_from(intent, now).map_err(|e| match e.kind() {
             ErrorKind::BridgeNotFound | ErrorKind::NotABridge if e.hint().is_none() => match self.bridges() {
                 Ok(bridges) if bridges.is_empty() => e.with_hint("there is no bridge here; make one first"),
                 Ok(bridges) => e.with_hint(format!("bridges here: {}", joined(&bridges))),

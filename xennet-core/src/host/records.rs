@@ -4,19 +4,27 @@ use std::collections::BTreeMap;
 
 use crate::error::Error;
 use crate::exec::{Entry, Held, StateDir, Subject};
+use crate::model::{IfName, Started};
 
 /// Where operations are remembered.
 pub(super) enum Records {
     Dir(StateDir),
     /// Gone with the process; the last one that changed is at the end.
-    Memory(Vec<(Subject, Entry)>),
+    Memory(Memory),
+}
+
+/// What is remembered without a directory.
+#[derive(Default)]
+pub(super) struct Memory {
+    entries: Vec<(Subject, Entry)>,
+    networks: BTreeMap<IfName, Started>,
 }
 
 impl Records {
     pub(super) fn record(&self, subject: Subject) -> Result<Option<Entry>, Error> {
         match self {
             Records::Dir(dir) => dir.record(subject),
-            Records::Memory(list) => Ok(list.iter().find(|(s, _)| *s == subject).map(|(_, e)| e.clone())),
+            Records::Memory(m) => Ok(m.entries.iter().find(|(s, _)| *s == subject).map(|(_, e)| e.clone())),
         }
     }
 
@@ -31,22 +39,56 @@ impl Records {
     pub(super) fn all(&self) -> Result<BTreeMap<Subject, Entry>, Error> {
         match self {
             Records::Dir(dir) => dir.records(),
-            Records::Memory(list) => Ok(list.iter().cloned().collect()),
+            Records::Memory(m) => Ok(m.entries.iter().cloned().collect()),
         }
     }
 
     pub(super) fn last(&self) -> Result<Option<Subject>, Error> {
         match self {
             Records::Dir(dir) => dir.latest(),
-            Records::Memory(list) => Ok(list.last().map(|(s, _)| *s)),
+            Records::Memory(m) => Ok(m.entries.last().map(|(s, _)| *s)),
         }
     }
 
     /// Of a memory only: a directory's records change through its journals.
     pub(super) fn replace(&mut self, subject: Subject, entry: Option<Entry>) {
-        if let Records::Memory(list) = self {
-            list.retain(|(s, _)| *s != subject);
-            list.extend(entry.map(|e| (subject, e)));
+        if let Records::Memory(m) = self {
+            m.entries.retain(|(s, _)| *s != subject);
+            m.entries.extend(entry.map(|e| (subject, e)));
+        }
+    }
+
+    pub(super) fn started(&self, name: &IfName) -> Result<Option<Started>, Error> {
+        match self {
+            Records::Dir(dir) => dir.started(name),
+            Records::Memory(m) => Ok(m.networks.get(name).cloned()),
+        }
+    }
+
+    pub(super) fn all_started(&self) -> Result<Vec<Started>, Error> {
+        match self {
+            Records::Dir(dir) => dir.all_started(),
+            Records::Memory(m) => Ok(m.networks.values().cloned().collect()),
+        }
+    }
+
+    pub(super) fn set_started(&mut self, started: &Started) -> Result<(), Error> {
+        match self {
+            Records::Dir(dir) => dir.set_started(started),
+            Records::Memory(m) => {
+                m.networks.insert(started.network.name, started.clone());
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn set_stopped(&mut self, name: &IfName) -> Result<(), Error> {
+        match self {
+            Records::Dir(dir) => dir.set_stopped(name),
+            Records::Memory(m) => {
+                m.networks.remove(name);
+                Ok(())
+            }
         }
     }
 }

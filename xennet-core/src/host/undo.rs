@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::records::Session;
-use super::{Host, Records};
+use super::{Guests, Host, Records};
 use crate::error::{Error, ErrorKind};
 use crate::exec::{self, Applied, Entry, Held, Journal, Subject, go_back, verify};
 use crate::model::IfName;
@@ -55,6 +55,9 @@ impl Host {
     /// # Errors
     /// [`ErrorKind::NothingToUndo`] if nothing is recorded for it; else as [`attach`](Self::attach).
     pub fn undo(&mut self, subject: Subject) -> Result<Applied, Error> {
+        if let Subject::Network(name) = subject {
+            return self.stop_network(&name, Guests::MustHaveGone);
+        }
         let mut session = self.begin(subject)?;
         let result = self.undo_held(&mut session, subject);
         self.keep(session, subject);
@@ -73,7 +76,7 @@ impl Host {
         let target = match subject {
             // Its bridge was looked at, but is not its own: it may have changed since, and that is not ours to undo.
             Subject::Vif(_) | Subject::Tap(_) => entry.before.seen(&entry.before.scope_without_bridges()),
-            Subject::Bridge(_) => entry.before.clone(),
+            Subject::Bridge(_) | Subject::Network(_) => entry.before.clone(),
         };
         let other = |name: &IfName, index: u32| now.links.get(name).is_some_and(|l| l.index != index);
         if let Some((name, _)) = target.links.iter().find(|(n, l)| l.kind != LinkKind::Bridge && other(n, l.index)) {
@@ -168,6 +171,7 @@ impl Host {
         let Some(entry) = held.interrupted().cloned() else { return Ok(None) };
         if verify(&entry.goal, &mut *self.backend).is_ok() {
             held.journal(None).commit()?;
+            self.note_recovered(&entry.goal)?;
             return Ok(Some(Recovered::Finished));
         }
         match go_back(&entry.before, &mut *self.backend) {

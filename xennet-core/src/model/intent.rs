@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 
-use super::{BridgeSpec, Guard, IfName, Mtu, VifId, VlanSpec};
+use super::{BridgeSpec, Guard, IfName, Mtu, Started, VifId, VlanSpec};
 
 /// One wish that the planner turns into steps.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +18,8 @@ pub enum Intent {
     Detach(Detach),
     /// A bridge shall exist with these settings.
     Bridge(BridgeSpec),
+    /// A network shall be there for its guests.
+    Start(Box<Started>),
 }
 
 /// A vif that shall be connected to the world in one of the three modes.

@@ -1,11 +1,12 @@
 //! The networks that an administrator describes: any number on one host, each in one of the three modes.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
 
 use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 
-use super::{BridgeSpec, Egress, IfName, Mtu};
+use super::{BridgeSpec, Egress, IfName, MacAddr, Mtu};
 
 /// One network of `/etc/xennet/networks.toml`.
 ///
@@ -311,11 +312,18 @@ pub struct Started {
     /// dom0's addresses on guests' vifs in a routed network, at most one a family.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub source: Vec<IpAddr>,
+    /// The address of its bridge, where the bridge is made for it and neither the description nor an uplink says one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bridge_mac: Option<MacAddr>,
+    /// The kernel settings that it shares with other networks (as `net/ipv4/ip_forward`), with the values that they had before
+    /// any network needed them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub settings: BTreeMap<String, String>,
 }
 
 impl Started {
     /// A started network of which nothing had to be found out.
     pub fn new(network: Network) -> Self {
-        Started { network, outside: None, source: Vec::new() }
+        Started { network, outside: None, source: Vec::new(), bridge_mac: None, settings: BTreeMap::new() }
     }
 }

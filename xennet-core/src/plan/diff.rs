@@ -6,6 +6,7 @@
 //! transition function says, so what a step implies is seen by the steps behind it. Passes are repeated until one finds
 //! nothing to do: a bridge's MAC, for example, can only be put back after the port that moved it has left.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::want::{IPV6_MIN_MTU, LinkTarget, LinkWish, Wanted, WantedLink, Wish};
@@ -21,8 +22,12 @@ use crate::step::{
 /// More passes than any chain of consequences that the kernel has needs.
 const PASSES: usize = 4;
 
-pub(super) fn steps_towards(wanted: &Wanted, now: &Snapshot) -> Result<(Vec<Planned>, Snapshot), Error> {
-    let mut path = Path { world: now.clone(), steps: Vec::new() };
+/// The steps, and the state that they lead to: what is now, where nothing has to be done.
+pub(super) fn steps_towards<'a>(
+    wanted: &Wanted,
+    now: &'a Snapshot,
+) -> Result<(Vec<Planned>, Cow<'a, Snapshot>), Error> {
+    let mut path = Path { world: Cow::Borrowed(now), steps: Vec::new(), made: BTreeSet::new() };
     for _ in 0..PASSES {
         let before = path.steps.len();
         path.pass(wanted)?;
@@ -32,7 +37,7 @@ pub(super) fn steps_towards(wanted: &Wanted, now: &Snapshot) -> Result<(Vec<Plan
         if path.steps.len() == before {
             // Of what follows from the steps, only what was looked at can be compared with another look.
             let after = path.world.seen(&now.scope);
-            return Ok((path.steps, after));
+            return Ok((path.steps, Cow::Owned(after)));
         }
     }
     Err(Error::new(
@@ -42,15 +47,23 @@ pub(super) fn steps_towards(wanted: &Wanted, now: &Snapshot) -> Result<(Vec<Plan
     .with_state("unchanged, nothing was applied"))
 }
 
-/// The steps so far and the world that they lead to.
-struct Path {
-    world: Snapshot,
+/// The steps so far and the world that they lead to, which is copied at the first step.
+pub(super) struct Path<'a> {
+    pub(super) world: Cow<'a, Snapshot>,
     steps: Vec<Planned>,
+    /// Links that a step makes: what index they will have is known when they are there.
+    made: BTreeSet<IfName>,
 }
 
-impl Path {
-    fn push(&mut self, s: Step, why: &Reason) -> Result<(), Error> {
-        let mut effects = step(&mut self.world, &s).map_err(|errno| refused(&s, errno))?;
+impl Path<'_> {
+    /// A link as a step names it, by its index if that is known.
+    pub(super) fn link(&self, name: IfName) -> LinkRef {
+        let index = self.world.links.get(&name).map(|l| l.index);
+        LinkRef { name, index: index.filter(|i| *i != 0 && !self.made.contains(&name)) }
+    }
+
+    pub(super) fn push(&mut self, s: Step, why: &Reason) -> Result<(), Error> {
+        let mut effects = step(self.world.to_mut(), &s).map_err(|errno| refused(&s, errno))?;
         // Every port is in a VLAN by default; that is no news where nobody filters by VLAN.
         if !self.world.links.values().filter_map(|l| l.bridge.as_ref()).any(|b| b.vlan_filtering == Some(true)) {
             effects.implied.retain(|i| !matches!(i, Implied::VlanAppears(..) | Implied::VlanGoes(..)));
@@ -64,8 +77,17 @@ impl Path {
         if let (Some(why), Some(transaction)) = (&wanted.guard.why, wanted.guard.first(&self.world)?) {
             self.push(Step::Nft(transaction), why)?;
         }
+        for connectivity in &wanted.moves {
+            connectivity.give_name(self)?;
+        }
         for link in &wanted.links {
-            self.make_or_remove(link)?;
+            self.make(link)?;
+        }
+        for connectivity in &wanted.moves {
+            connectivity.carry_out(self)?;
+        }
+        for link in &wanted.links {
+            self.remove(link)?;
         }
         let targets: Vec<(&WantedLink, &LinkTarget)> = wanted
             .links
@@ -88,7 +110,10 @@ impl Path {
             self.port_and_up(link, target)?;
         }
         // Before the routes: an answer for others is of no use before there is a route, and harmless.
-        for (key, (value, why)) in &wanted.sysctls {
+        let mut settings: Vec<_> = wanted.sysctls.iter().collect();
+        // Who becomes a router forgets the routes that it has from other routers, unless its links listen to them all the same.
+        settings.sort_by_key(|(key, (value, _))| key.is_forwarding() && value != "0");
+        for (key, (value, why)) in settings {
             if self.world.sysctls.get(key) != Some(value) {
                 self.push(Step::Sysctl(SysctlStep { key: key.clone(), value: value.clone() }), why)?;
             }
@@ -144,7 +169,7 @@ impl Path {
         Ok(())
     }
 
-    fn make_or_remove(&mut self, wanted: &WantedLink) -> Result<(), Error> {
+    fn make(&mut self, wanted: &WantedLink) -> Result<(), Error> {
         let exists = self.world.links.contains_key(&wanted.link.name);
         match &wanted.wish {
             LinkWish::Exist(kind, target) if !exists => {
@@ -156,9 +181,19 @@ impl Path {
                     ..LinkChange::default()
                 };
                 let made = LinkStep::Create { name: wanted.link.name, kind: kind.clone(), change };
+                self.made.insert(wanted.link.name);
                 self.push(Step::Link(made), &wanted.why)
             }
-            LinkWish::Absent if exists => self.push(Step::Link(LinkStep::Delete { link: wanted.link }), &wanted.why),
+            _ => Ok(()),
+        }
+    }
+
+    fn remove(&mut self, wanted: &WantedLink) -> Result<(), Error> {
+        let LinkRef { name, index } = wanted.link;
+        // In a later pass another link may have got its name back.
+        let there = self.world.links.get(&name).is_some_and(|l| index.is_none_or(|i| i == l.index));
+        match &wanted.wish {
+            LinkWish::Absent if there => self.push(Step::Link(LinkStep::Delete { link: wanted.link }), &wanted.why),
             _ => Ok(()),
         }
     }
@@ -195,7 +230,6 @@ impl Path {
             self.push(Step::Link(LinkStep::Set { link: at, change }), &why)?;
         }
         let (_, link) = self.find(wanted, target)?;
-        let bridges = &self.world.links;
         let change = LinkChange {
             mac: differs(target.mac, link.mac),
             mtu: target.mtu.filter(|m| *m != link.mtu),
@@ -205,9 +239,7 @@ impl Path {
             arp: target.arp.filter(|a| *a != link.arp),
             multicast: target.multicast.filter(|m| *m != link.multicast),
             master: target.master.filter(|m| *m != link.master).map(|m| match m {
-                Some(name) => {
-                    NewMaster::Bridge(LinkRef { name, index: bridges.get(&name).map(|b| b.index).filter(|i| *i != 0) })
-                }
+                Some(name) => NewMaster::Bridge(self.link(name)),
                 None => NewMaster::None,
             }),
             txqueuelen: target.txqueuelen.filter(|t| *t != link.txqueuelen),
@@ -251,6 +283,12 @@ impl Path {
         let mut add = add;
         add.sort_by_key(|a| a.secondary);
         for address in add {
+            // The same one, but for its label or scope: a rename gives labels to all addresses but the first.
+            let otherwise =
+                |a: &&Address| a.link == address.link && a.address == address.address && a.peer == address.peer;
+            if let Some(old) = self.world.addresses.iter().find(otherwise).cloned() {
+                self.push(Step::Addr(AddrStep::Del(old)), &wish.why)?;
+            }
             self.push(Step::Addr(AddrStep::Add(address)), &wish.why)?;
         }
         for address in del {

@@ -10,7 +10,9 @@ mod check;
 mod diff;
 mod display;
 mod guard;
+mod network;
 mod restore;
+mod uplink;
 mod want;
 
 use std::borrow::Cow;
@@ -19,12 +21,15 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind};
-use crate::model::Intent;
+use crate::model::{Intent, Started};
 use crate::snapshot::{Scope, Snapshot};
 use crate::step::{Effects, Step};
 
 pub(crate) use guard::{is_of_frame, sets as guard_sets};
+pub use network::Carried;
+pub(crate) use restore::missing as missing_to_restore;
 pub use restore::restore;
+pub(crate) use uplink::{is_carried, neighbour_on, route_through};
 
 /// The protocol number that marks our routes (`rtm_protocol`), so that they are told from an administrator's.
 ///
@@ -77,6 +82,13 @@ pub enum Goal {
     Intent(Intent),
     /// The way back to an earlier state.
     Restore(Box<Snapshot>),
+    /// A network that is started, with what its bridge takes over from the uplink.
+    Start {
+        /// The network.
+        started: Box<Started>,
+        /// What the uplink had when the plan was made.
+        carried: Carried,
+    },
 }
 
 /// A checked way from an observed state to a wanted one.
@@ -180,12 +192,44 @@ pub fn scope(intent: &Intent, seen: &Snapshot) -> Option<Scope> {
 /// - [`ErrorKind::WouldCutOff`]: a step would take dom0's own connectivity;
 /// - [`ErrorKind::Kernel`]: by our model the kernel would refuse a step, with the error number it would give.
 pub fn plan(intent: &Intent, now: &Snapshot) -> Result<Plan, Error> {
-    let (wanted, notes) = want::want(intent, now)?;
-    let (steps, after) = diff::steps_towards(&wanted, now)?;
+    plan_from(intent, now.clone())
+}
+
+/// As [`plan`], from an observation that nobody else needs.
+pub(crate) fn plan_from(intent: &Intent, now: Snapshot) -> Result<Plan, Error> {
+    let (wanted, notes) = want::want(intent, &now)?;
+    let (steps, after) = checked_steps(intent, &wanted, &now)?;
+    let after = after.into_owned();
+    let goal = match intent {
+        Intent::Start(started) => Goal::Start { started: started.clone(), carried: network::carried(started, &now) },
+        intent => Goal::Intent(intent.clone()),
+    };
+    Ok(Plan { goal, steps, notes, before: now, after })
+}
+
+/// The steps that a plan would have, for who only asks whether there are any.
+pub(crate) fn missing(intent: &Intent, now: &Snapshot) -> Result<Vec<Planned>, Error> {
+    let (wanted, _) = want::want(intent, now)?;
+    Ok(checked_steps(intent, &wanted, now)?.0)
+}
+
+/// The steps, and the state that they lead to.
+fn checked_steps<'a>(
+    intent: &Intent,
+    wanted: &want::Wanted,
+    now: &'a Snapshot,
+) -> Result<(Vec<Planned>, Cow<'a, Snapshot>), Error> {
+    let (steps, after) = diff::steps_towards(wanted, now)?;
     if !matches!(intent, Intent::Detach(_)) {
         check::never_cut_off(&steps)?;
     }
-    Ok(Plan { goal: Goal::Intent(intent.clone()), steps, notes, before: now.clone(), after })
+    Ok((steps, after))
+}
+
+/// The steps that are missing to a network that was started when the uplink had this.
+pub(crate) fn missing_to_start(started: &Started, carried: &Carried, now: &Snapshot) -> Result<Vec<Planned>, Error> {
+    let (wanted, _) = network::want(started, carried, now)?;
+    Ok(diff::steps_towards(&wanted, now)?.0)
 }
 
 /// Whether there is a guard, and by this observation its rules have to be made anew.

@@ -1,7 +1,7 @@
 //! The way back: an observed earlier state is the wish, all of it.
 
 use super::want::{LinkTarget, LinkWish, Wanted, WantedLink, Wish};
-use super::{Goal, Plan, Reason, diff, guard};
+use super::{Goal, Plan, Planned, Reason, diff, guard, uplink};
 use crate::error::Error;
 use crate::model::IfName;
 use crate::snapshot::{Link, LinkKind, Part, Scope, Snapshot};
@@ -17,15 +17,21 @@ use crate::step::{BridgeChange, LinkRef, NewLink, PortChange};
 /// As [`super::plan`]; a link that is gone and cannot be made by us is left out, not an error: compare
 /// [`Plan::after`] with the target to see what stays different.
 pub fn restore(target: &Snapshot, now: &Snapshot) -> Result<Plan, Error> {
-    let wanted = wanted(target, now);
-    let (steps, after) = diff::steps_towards(&wanted, now)?;
+    let (steps, after) = diff::steps_towards(&wanted(target, now), now)?;
+    let after = after.into_owned();
     Ok(Plan { goal: Goal::Restore(Box::new(target.clone())), steps, notes: Vec::new(), before: now.clone(), after })
+}
+
+/// The steps that the way back would have, for who only asks whether there are any.
+pub(crate) fn missing(target: &Snapshot, now: &Snapshot) -> Result<Vec<Planned>, Error> {
+    Ok(diff::steps_towards(&wanted(target, now), now)?.0)
 }
 
 const WHY: Reason = Reason::fixed("it was so before");
 
 fn wanted(target: &Snapshot, now: &Snapshot) -> Wanted {
     let mut wanted = Wanted { guard: guard::Wish::restored(target, WHY), ..Wanted::default() };
+    wanted.moves = uplink::back(target, now);
     // Bridges last: their MAC and MTU follow their ports, and come back by themselves when the ports do. (A bridge that
     // must be made again is made before anything else.)
     let mut links: Vec<(&IfName, &Link)> = target.links.iter().collect();
@@ -49,10 +55,12 @@ fn wanted(target: &Snapshot, now: &Snapshot) -> Wanted {
         wanted.links.push(WantedLink { link: at, wish, why: WHY });
     }
     for (name, link) in &now.links {
-        let known = target.link_by_index(link.index).is_some() || target.links.contains_key(name);
+        // Another link under the name of one that was there has taken it while that one had another.
+        let taken = target.links.get(name).is_some_and(|l| l.kind == LinkKind::Bridge || !target.makes(name));
+        let known = target.link_by_index(link.index).is_some() || taken;
         // A plan for a bridge looks at nothing else. Anything else that appeared meanwhile is somebody else's.
-        let only = Scope::none().with(Part::Link(*name));
-        if !known && link.kind == LinkKind::Bridge && target.scope == only {
+        let own = target.scope == Scope::none().with(Part::Link(*name)) || target.makes(name);
+        if !known && link.kind == LinkKind::Bridge && own {
             let at = LinkRef { name: *name, index: Some(link.index) };
             let why = Reason::fixed("it was not there before");
             wanted.links.push(WantedLink { link: at, wish: LinkWish::Absent, why });

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ipnetwork::IpNetwork;
 
-use super::{ROUTE_PROTOCOL, Reason, guard};
+use super::{ROUTE_PROTOCOL, Reason, guard, network, uplink};
 use crate::error::{Error, ErrorKind};
 use crate::model::{Attach, Attachment, BridgeSpec, Detach, IfName, Intent, MacAddr, VlanSpec};
 use crate::snapshot::{
@@ -28,6 +28,8 @@ pub(super) struct Wanted {
     pub(super) rules: Option<Wish<Rule>>,
     pub(super) sysctls: BTreeMap<SysctlKey, (String, Reason)>,
     pub(super) guard: guard::Wish,
+    /// What of one link has to go to another without a gap.
+    pub(super) moves: Vec<uplink::Move>,
 }
 
 /// Objects of one kind on one link (or of the whole namespace).
@@ -111,6 +113,7 @@ pub(super) fn scope(intent: &Intent, seen: &Snapshot) -> Scope {
         }
         Intent::Detach(d) => vif_scope(&d.device, seen).union(guard::scope(d.guarded.iter())),
         Intent::Bridge(b) => Scope::none().with(Part::Link(b.name)),
+        Intent::Start(s) => network::scope(s),
     }
 }
 
@@ -139,6 +142,7 @@ pub(super) fn want(intent: &Intent, now: &Snapshot) -> Result<(Wanted, Vec<Strin
         Intent::Attach(a) => attach(a, now),
         Intent::Detach(d) => Ok((detach(d, now), Vec::new())),
         Intent::Bridge(b) => bridge(b, now),
+        Intent::Start(s) => network::want(s, &network::carried(s, now), now),
     }
 }
 
@@ -351,7 +355,7 @@ fn detach(d: &Detach, now: &Snapshot) -> Wanted {
     wanted
 }
 
-fn bridge(b: &BridgeSpec, now: &Snapshot) -> Result<(Wanted, Vec<String>), Error> {
+pub(super) fn bridge(b: &BridgeSpec, now: &Snapshot) -> Result<(Wanted, Vec<String>), Error> {
     let hundredths = u32::try_from(b.forward_delay.as_millis() / 10).unwrap_or(u32::MAX);
     // br_set_forward_delay refuses other delays with ERANGE, and br_stp_start changes them silently.
     if b.stp && !(200..=3000).contains(&hundredths) {

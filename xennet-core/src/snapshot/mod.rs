@@ -67,6 +67,11 @@ impl Snapshot {
         Snapshot { scope, ..Snapshot::default() }
     }
 
+    /// Whether a bridge of this name was the operation's own to make ([`Part::Made`]).
+    pub(crate) fn makes(&self, name: &IfName) -> bool {
+        self.scope.contains(&Part::Made(*name))
+    }
+
     /// The link with this index.
     pub fn link_by_index(&self, index: u32) -> Option<(&IfName, &Link)> {
         self.links.iter().find(|(_, l)| l.index == index)
@@ -107,7 +112,7 @@ impl Snapshot {
     /// A bridge that was the only thing looked at is what was to be made.
     pub(crate) fn without_strangers(&self, mut now: Snapshot) -> Snapshot {
         let known = |name: &IfName, index: u32| {
-            let only = self.scope.parts().all(|p| *p == Part::Link(*name));
+            let only = self.makes(name) || self.scope.parts().all(|p| *p == Part::Link(*name));
             self.link_by_index(index).is_some() || self.links.contains_key(name) || only
         };
         let strangers: BTreeSet<IfName> =
@@ -136,6 +141,8 @@ impl Snapshot {
         }
         kept.links.retain(|name, _| !lost.contains(name));
         kept.addresses.retain(|a| !lost.contains(&a.link));
+        kept.routes.retain(|r| r.link.is_none_or(|l| !lost.contains(&l)));
+        kept.neighbours.retain(|n| !lost.contains(&n.link));
         for (name, link) in &mut kept.links {
             if link.master.is_some_and(|master| lost.contains(&master)) {
                 (link.master, link.port) = (None, None);

@@ -452,6 +452,11 @@ impl SysctlKey {
         })
     }
 
+    /// Whether it makes this domain a router.
+    pub(crate) fn is_forwarding(&self) -> bool {
+        self.0.ends_with("/forwarding") || self.0.ends_with("/ip_forward")
+    }
+
     /// The path under `/proc/sys`.
     pub fn as_str(&self) -> &str {
         &self.0

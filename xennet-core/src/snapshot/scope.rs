@@ -1,5 +1,6 @@
 //! Which part of the system is looked at, or may be touched.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,9 @@ pub enum Part {
     Links,
     /// One link by its name, with the settings of bridge and port. Its master is told by name, and not looked at.
     Link(IfName),
+    /// A bridge of this name is the operation's own: one that was not there before goes on the way back. Nothing is looked at;
+    /// [`Part::Link`] stands beside it.
+    Made(IfName),
     /// Which link has this index.
     LinkIndex(u32),
     /// The addresses of one link, both families.
@@ -42,9 +46,9 @@ pub enum Part {
     /// One nft table without the elements of its sets: its chains, rules and sets.
     NftFrame(NftTableId),
     /// How often a chain of a table is used: cheaper than its rules, and another number when one of them has gone.
-    NftUse(NftTableId, String),
+    NftUse(NftTableId, Cow<'static, str>),
     /// One element of a set, by table, set and key; and what kind of set it is, whether the element is there or not.
-    NftElement(NftTableId, String, NftKey),
+    NftElement(NftTableId, Cow<'static, str>, NftKey),
     /// One xenstore node, without its children.
     Store(StorePath),
     /// A xenstore node and all below it.
@@ -99,6 +103,12 @@ impl Scope {
     /// Keeps the parts that are so.
     pub fn retain(&mut self, keep: impl FnMut(&Part) -> bool) {
         self.0.retain(keep);
+    }
+}
+
+impl Extend<Part> for Scope {
+    fn extend<T: IntoIterator<Item = Part>>(&mut self, parts: T) {
+        self.0.extend(parts);
     }
 }
 

@@ -41,6 +41,7 @@ fn look(world: &Snapshot, part: &Part, seen: &mut Snapshot) {
                 seen.links.insert(*name, link.clone());
             }
         }
+        Part::Made(_) => {}
         Part::LinkIndex(index) => {
             if let Some((name, link)) = world.link_by_index(*index) {
                 seen.links.insert(*name, link.clone());
@@ -83,16 +84,16 @@ fn look(world: &Snapshot, part: &Part, seen: &mut Snapshot) {
         Part::NftUse(id, chain) => {
             let Some(table) = world.nft.get(id) else { return };
             let narrow = seen.nft.entry(id.clone()).or_default();
-            narrow.uses.extend(table.use_of(chain).map(|uses| (chain.clone(), uses)));
+            narrow.uses.extend(table.use_of(chain).map(|uses| (chain.to_string(), uses)));
         }
         Part::NftElement(id, set, key) => {
             let Some(table) = world.nft.get(id) else { return };
             let narrow = seen.nft.entry(id.clone()).or_default();
             // A set is seen with or without the element.
-            if let Some(def) = table.sets.get(set) {
+            if let Some(def) = table.sets.get(&**set) {
                 let elements =
                     def.elements.get_key_value(key).map(|(k, e)| (k.clone(), e.clone())).into_iter().collect();
-                let only = [(set.clone(), NftSet { elements, ..def.frame() })].into();
+                let only = [(set.to_string(), NftSet { elements, ..def.frame() })].into();
                 narrow.merge(NftTable { sets: only, ..NftTable::default() });
             }
         }

@@ -23,6 +23,7 @@ impl Step {
             | Step::Neigh(NeighStep::Add(_)) => '+',
             Step::Link(LinkStep::Set { .. })
             | Step::Port(PortStep::Set { .. })
+            | Step::Route(RouteStep::Replace(_))
             | Step::Sysctl(_)
             | Step::Nft(_)
             | Step::Store(_) => '~',
@@ -61,7 +62,7 @@ impl fmt::Display for Step {
                 write!(f, "{}: station {}", entry.link, Fdb(entry))
             }
             Step::Addr(AddrStep::Add(a) | AddrStep::Del(a)) => write!(f, "{}: {}", a.link, Addr(a)),
-            Step::Route(RouteStep::Add(r) | RouteStep::Del(r)) => write!(f, "route {}", Way(r)),
+            Step::Route(RouteStep::Add(r) | RouteStep::Replace(r) | RouteStep::Del(r)) => write!(f, "route {}", Way(r)),
             Step::Rule(RuleStep::Add(r) | RuleStep::Del(r)) => write!(f, "rule {}", Policy(r)),
             Step::Neigh(NeighStep::Add(n) | NeighStep::Del(n)) => write!(f, "{}: neighbour {}", n.link, Neigh(n)),
             Step::Sysctl(s) => write!(f, "{} = {}", s.key, s.value),

@@ -288,6 +288,9 @@ pub enum AddrStep {
 pub enum RouteStep {
     /// `ip route add …`: `NLM_F_CREATE | NLM_F_EXCL`.
     Add(Route),
+    /// `ip route replace …`: `NLM_F_CREATE | NLM_F_REPLACE`. It takes the place of the first route with the same destination
+    /// and metric, in one go: no packet meets a table without it.
+    Replace(Route),
     /// `ip route del …`: every given attribute must match.
     Del(Route),
 }
@@ -433,7 +436,7 @@ impl Step {
             ) => port.to_string(),
             Step::Port(PortStep::FdbAdd { entry } | PortStep::FdbDel { entry }) => entry.link.to_string(),
             Step::Addr(AddrStep::Add(a) | AddrStep::Del(a)) => a.link.to_string(),
-            Step::Route(RouteStep::Add(r) | RouteStep::Del(r)) => r.destination.to_string(),
+            Step::Route(RouteStep::Add(r) | RouteStep::Replace(r) | RouteStep::Del(r)) => r.destination.to_string(),
             Step::Rule(RuleStep::Add(r) | RuleStep::Del(r)) => format!("rule {}", r.priority),
             Step::Neigh(NeighStep::Add(n) | NeighStep::Del(n)) => n.address.to_string(),
             Step::Sysctl(s) => s.key.to_string(),

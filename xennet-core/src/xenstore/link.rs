@@ -30,6 +30,9 @@ const DEVICES: [&str; 2] = ["/dev/xen/xenbus", "/proc/xen/xenbus"];
 /// Room for two messages of the greatest length: a whole one always fits behind the remains of another.
 const ROOM: usize = 2 * (HEADER + PAYLOAD_MAX);
 
+/// Room at first, which is enough for a vif's nodes. Twice as much is made where it is full.
+const LITTLE_ROOM: usize = 1024;
+
 /// A failure before it is known what was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Failure {
@@ -107,11 +110,17 @@ impl AsFd for Link {
 impl Link {
     /// Connects to what is at this place: a socket, or else a device.
     pub(super) fn open(place: &Path, deadline: Duration) -> Result<Self, Errno> {
-        let io = |e: std::io::Error| Errno::from_io(&e);
-        if !fs::metadata(place).map_err(io)?.file_type().is_socket() {
-            let device = OpenOptions::new().read(true).write(true).open(place).map_err(io)?;
-            return Ok(Link::new(device.into(), true, deadline));
+        match Link::connect(place, deadline) {
+            // Nobody connects to a device. Asked first, each connection would cost one more system call.
+            Err(_) if fs::metadata(place).is_ok_and(|found| !found.file_type().is_socket()) => {
+                let device = OpenOptions::new().read(true).write(true).open(place).map_err(|e| Errno::from_io(&e))?;
+                Ok(Link::new(device.into(), true, deadline))
+            }
+            connected => connected,
         }
+    }
+
+    fn connect(place: &Path, deadline: Duration) -> Result<Self, Errno> {
         let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
         let link = Link::over(socket, deadline)?;
         loop {
@@ -134,7 +143,7 @@ impl Link {
     }
 
     fn new(descriptor: OwnedFd, device: bool, deadline: Duration) -> Self {
-        Link { descriptor, device, input: vec![0; ROOM], start: 0, end: 0, waits: positive(deadline) }
+        Link { descriptor, device, input: vec![0; LITTLE_ROOM], start: 0, end: 0, waits: positive(deadline) }
     }
 
     /// Whether this is the kernel's device. It answers `WATCH` and `UNWATCH` by itself, and forgets their request id.
@@ -224,6 +233,9 @@ impl Link {
         } else if self.start > 0 {
             self.input.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, self.end.saturating_sub(self.start));
+        }
+        if self.end == self.input.len() {
+            self.input.resize(self.end.saturating_mul(2).min(ROOM), 0);
         }
         loop {
             let Some(time) = left(until) else { return Ok(false) };

@@ -66,7 +66,7 @@ impl Netlink {
         let opened = match self.nft.take() {
             Some(nft) => nft,
             None => {
-                sysctl::check(self.namespace).map_err(|e| e.about("nftables"))?;
+                sysctl::check(self.namespace.as_ref()).map_err(|e| e.about("nftables"))?;
                 Nft::open()?
             }
         };

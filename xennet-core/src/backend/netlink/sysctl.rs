@@ -7,7 +7,10 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+
+use rustix::process::getpid;
+use rustix::thread::gettid;
 
 use super::socket::Refusal;
 use crate::backend::BackendError;
@@ -16,24 +19,24 @@ use crate::snapshot::SysctlKey;
 
 const ROOT: &str = "/proc/sys/";
 
-/// Which network namespace a thread is in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Namespace {
-    device: u64,
-    inode: u64,
-}
+/// Which network namespace a thread is in: the kernel's name of it, as in `net:[4026531840]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Namespace(PathBuf);
 
 impl Namespace {
     /// The calling thread's. `None` where `/proc` is not mounted; settings cannot be reached there either.
     pub(crate) fn current() -> Option<Self> {
-        let found = fs::metadata("/proc/thread-self/ns/net").ok()?;
-        Some(Namespace { device: found.dev(), inode: found.ino() })
+        // A process's first thread is found with half the steps: each is made anew by the kernel where nobody has gone it
+        // before, as in a process that has just begun.
+        let is_first = gettid() == getpid();
+        let link = if is_first { "/proc/self/ns/net" } else { "/proc/thread-self/ns/net" };
+        fs::read_link(link).ok().map(Namespace)
     }
 }
 
 /// Refuses when the calling thread is in another namespace than the one that the backend works on.
-pub(crate) fn check(opened: Option<Namespace>) -> Result<(), Refusal> {
-    if Namespace::current() == opened {
+pub(crate) fn check(opened: Option<&Namespace>) -> Result<(), Refusal> {
+    if Namespace::current().as_ref() == opened {
         return Ok(());
     }
     Err(Refusal::new(Errno::EXDEV)

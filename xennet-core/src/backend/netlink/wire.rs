@@ -24,6 +24,8 @@ pub(crate) const ACK: u16 = 0x4;
 pub(crate) const DUMP_INTR: u16 = 0x10;
 /// `NLM_F_DUMP`: a listing is wanted (`NLM_F_ROOT | NLM_F_MATCH`).
 pub(crate) const DUMP: u16 = 0x300;
+/// `NLM_F_REPLACE`: what exists makes way for it.
+pub(crate) const REPLACE: u16 = 0x100;
 /// `NLM_F_EXCL`: refuse if it exists.
 pub(crate) const EXCL: u16 = 0x200;
 /// `NLM_F_CREATE`: make it if it does not exist.

@@ -7,6 +7,7 @@ mod render;
 mod rule;
 mod value;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -74,7 +75,7 @@ pub struct NftTableId {
     /// The family.
     pub family: NftFamily,
     /// The name.
-    pub name: String,
+    pub name: Cow<'static, str>,
 }
 
 impl NftTableId {
@@ -82,8 +83,8 @@ impl NftTableId {
     pub const OWN_PREFIX: &'static str = "xennet";
 
     /// The table of the guard, which lets pass what guests may send at a bridge ([`Guard`](crate::model::Guard)).
-    pub fn guard() -> Self {
-        NftTableId::new(NftFamily::Bridge, Self::GUARD)
+    pub const fn guard() -> Self {
+        NftTableId { family: NftFamily::Bridge, name: Cow::Borrowed(Self::GUARD) }
     }
 
     /// Whether it is the [guard's](Self::guard).
@@ -97,7 +98,7 @@ impl NftTableId {
     pub(crate) const GUARD_VERSION: &'static str = "version";
 
     /// A table by family and name.
-    pub fn new(family: NftFamily, name: impl Into<String>) -> Self {
+    pub fn new(family: NftFamily, name: impl Into<Cow<'static, str>>) -> Self {
         NftTableId { family, name: name.into() }
     }
 

@@ -218,20 +218,27 @@ pub enum NftValue {
 impl NftValue {
     /// The bytes that the kernel keeps, without padding.
     pub fn bytes(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.append_to(&mut out);
+        out
+    }
+
+    /// Adds the bytes that the kernel keeps.
+    fn append_to(&self, out: &mut Vec<u8>) {
         match self {
             NftValue::Name(name) => {
-                let mut bytes = name.as_str().as_bytes().to_vec();
-                bytes.resize(16, 0);
-                bytes
+                let mut bytes = [0; 16];
+                bytes[..name.as_str().len()].copy_from_slice(name.as_str().as_bytes());
+                out.extend_from_slice(&bytes);
             }
-            NftValue::NamePrefix(name) => name.as_str().as_bytes().to_vec(),
-            NftValue::Mac(mac) => mac.octets().to_vec(),
-            NftValue::Ipv4(a) => a.octets().to_vec(),
-            NftValue::Ipv6(a) => a.octets().to_vec(),
-            NftValue::U8(n) => vec![*n],
-            NftValue::U16(n) => n.to_be_bytes().to_vec(),
-            NftValue::U32(n) => n.to_ne_bytes().to_vec(),
-            NftValue::Bytes(bytes) => bytes.clone(),
+            NftValue::NamePrefix(name) => out.extend_from_slice(name.as_str().as_bytes()),
+            NftValue::Mac(mac) => out.extend_from_slice(&mac.octets()),
+            NftValue::Ipv4(a) => out.extend_from_slice(&a.octets()),
+            NftValue::Ipv6(a) => out.extend_from_slice(&a.octets()),
+            NftValue::U8(n) => out.push(*n),
+            NftValue::U16(n) => out.extend_from_slice(&n.to_be_bytes()),
+            NftValue::U32(n) => out.extend_from_slice(&n.to_ne_bytes()),
+            NftValue::Bytes(bytes) => out.extend_from_slice(bytes),
         }
     }
 
@@ -268,9 +275,10 @@ pub(crate) fn concat(values: &[NftValue]) -> Vec<u8> {
     if let [one] = values {
         return one.bytes();
     }
-    let mut out = Vec::new();
+    // Room for a link, a MAC and an address.
+    let mut out = Vec::with_capacity(40);
     for value in values {
-        out.extend(value.bytes());
+        value.append_to(&mut out);
         out.resize(out.len().next_multiple_of(4), 0);
     }
     out

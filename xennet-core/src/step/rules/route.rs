@@ -16,10 +16,21 @@ const METRIC6: u32 = 1024;
 
 pub(super) fn step(w: &mut World<'_>, step: &RouteStep) -> Result<(), Errno> {
     match step {
-        RouteStep::Add(r) if r.destination.is_ipv4() => add4(w, r),
-        RouteStep::Add(r) => add6(w, r),
+        RouteStep::Add(r) if r.destination.is_ipv4() => add4(w, r, Place::MustBeFree),
+        RouteStep::Add(r) => add6(w, r, Place::MustBeFree),
+        RouteStep::Replace(r) if r.destination.is_ipv4() => add4(w, r, Place::IsTaken),
+        RouteStep::Replace(r) => add6(w, r, Place::IsTaken),
         RouteStep::Del(r) => del(w, r),
     }
+}
+
+/// What becomes of a route that has the destination and metric of the new one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// `NLM_F_EXCL`
+    MustBeFree,
+    /// `NLM_F_REPLACE`
+    IsTaken,
 }
 
 /// Names are looked up before anything is sent.
@@ -42,7 +53,7 @@ fn widest_scope(kind: RouteKind) -> u8 {
 }
 
 /// `fib_table_insert`, `fib_create_info`.
-fn add4(w: &mut World<'_>, wanted: &Route) -> Result<(), Errno> {
+fn add4(w: &mut World<'_>, wanted: &Route, place: Place) -> Result<(), Errno> {
     links_exist(w, wanted)?;
     let mut r = Route { gateway: wanted.gateway.filter(|g| !g.is_unspecified()), ..wanted.clone() };
     // fib_valid_key_len
@@ -82,19 +93,30 @@ fn add4(w: &mut World<'_>, wanted: &Route) -> Result<(), Errno> {
     {
         return Err(Errno::EINVAL);
     }
-    // fib_table_insert: one route for a destination, type of service and metric.
-    if same_place(w, &r) {
-        return Err(Errno::EEXIST);
+    // fib_table_insert: one route for a destination, type of service and metric, unless the kernel adds them by itself.
+    let first = in_place(w, &r).next().cloned();
+    match (place, first) {
+        (Place::MustBeFree, Some(_)) => return Err(Errno::EEXIST),
+        (Place::IsTaken, Some(first)) => {
+            // The very same route, and not as the first: fa_match.
+            if first != r && w.now.routes.contains(&r) {
+                return Err(Errno::EEXIST);
+            }
+            w.now.routes.remove(&first);
+        }
+        (_, None) => {}
     }
     w.now.routes.insert(r);
     Ok(())
 }
 
-fn same_place(w: &World<'_>, r: &Route) -> bool {
+/// The routes that have the place of one: its destination, type of service and metric.
+fn in_place<'a>(w: &'a World<'_>, r: &Route) -> impl Iterator<Item = &'a Route> + use<'a> {
+    let (table, destination, tos, metric) = (r.table, r.destination, r.tos, r.metric);
     w.now
         .routes
         .iter()
-        .any(|p| p.table == r.table && p.destination == r.destination && p.tos == r.tos && p.metric == r.metric)
+        .filter(move |p| p.table == table && p.destination == destination && p.tos == tos && p.metric == metric)
 }
 
 /// `fib_check_nh`: which link a way leaves through.
@@ -156,7 +178,7 @@ fn usable6(w: &World<'_>, link: &IfName) -> Result<(), Errno> {
 }
 
 /// `ip6_route_add`, `ip6_route_info_create`, `fib6_nh_init`, `fib6_add`.
-fn add6(w: &mut World<'_>, wanted: &Route) -> Result<(), Errno> {
+fn add6(w: &mut World<'_>, wanted: &Route, place: Place) -> Result<(), Errno> {
     links_exist(w, wanted)?;
     let network =
         IpNetwork::new(wanted.destination.network(), wanted.destination.prefix()).map_err(|_| Errno::EINVAL)?;
@@ -206,8 +228,20 @@ fn add6(w: &mut World<'_>, wanted: &Route) -> Result<(), Errno> {
         return Err(Errno::EINVAL);
     }
     // fib6_add_rt2node: one route for a destination and metric.
-    if same_place(w, &r) {
+    let there: Vec<Route> = in_place(w, &r).cloned().collect();
+    if place == Place::MustBeFree && !there.is_empty() {
         return Err(Errno::EEXIST);
+    }
+    // Of several ways those go that are of the new one's kind, or else the first (rt6_qualify_for_ecmp).
+    let ways = |p: &Route| p.gateway.is_some() || !p.next_hops.is_empty();
+    let alike: Vec<Route> = there.iter().filter(|p| ways(p) == ways(&r)).cloned().collect();
+    let gone = match &alike[..] {
+        [] => &there[..there.len().min(1)],
+        all if ways(&r) => all,
+        [first, ..] => std::slice::from_ref(first),
+    };
+    for route in gone {
+        w.now.routes.remove(route);
     }
     w.now.routes.insert(r);
     Ok(())

@@ -17,6 +17,7 @@ use rtnetlink::packet_route::rule::{RuleAction as Action, RuleAttribute, RuleFla
 
 use crate::backend::netlink::Netlink;
 use crate::backend::netlink::socket::Refusal;
+use crate::backend::netlink::wire::{CREATE, REPLACE};
 use crate::error::Errno;
 use crate::snapshot::{Address, Family, Neighbour, NeighbourKind, NextHop, Route, RouteKind, Rule, RuleAction};
 use crate::step::{AddrStep, NeighStep, RouteStep, RuleStep};
@@ -84,6 +85,10 @@ pub(super) fn route(netlink: &mut Netlink, step: &RouteStep) -> Result<(), Refus
         RouteStep::Add(route) => {
             let message = route_message(netlink, route)?;
             netlink.create(&Rtnl::NewRoute(message))
+        }
+        RouteStep::Replace(route) => {
+            let message = route_message(netlink, route)?;
+            netlink.send(CREATE | REPLACE, &Rtnl::NewRoute(message))
         }
         RouteStep::Del(route) => {
             let message = route_message(netlink, route)?;

@@ -26,7 +26,7 @@ pub(super) fn apply(netlink: &mut Netlink, step: &Step) -> Result<(), BackendErr
         Step::Rule(step) => ip::rule(netlink, step),
         Step::Neigh(step) => ip::neighbour(netlink, step),
         Step::Sysctl(step) => {
-            sysctl::check(netlink.namespace).map_err(|e| e.about(sysctl::path(&step.key)))?;
+            sysctl::check(netlink.namespace.as_ref()).map_err(|e| e.about(sysctl::path(&step.key)))?;
             return sysctl::write(&step.key, &step.value);
         }
         Step::Nft(transaction) => return netlink.nft()?.apply(transaction),

@@ -24,7 +24,7 @@ pub(super) fn generation(message: &Message<'_>) -> Option<u32> {
 /// Which table the answer is about.
 pub(super) fn table(message: &Message<'_>) -> Option<NftTableId> {
     let family = NftFamily::from_number(*message.body.first()?)?;
-    Some(NftTableId { family, name: string(attributes(message), 1)? })
+    Some(NftTableId { family, name: string(attributes(message), 1)?.into() })
 }
 
 /// A chain of this table: its name and where it is hooked in.

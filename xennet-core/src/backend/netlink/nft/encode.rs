@@ -144,7 +144,7 @@ pub(super) fn batch(
     mut known: Known,
     generation: Option<u32>,
 ) -> Option<(Vec<u8>, Vec<usize>)> {
-    let table = transaction.table.name.as_str();
+    let table = &*transaction.table.name;
     let mut b = Batch::new(transaction.table.family.number(), generation);
     let mut next_id = 1_u32;
     for (i, op) in transaction.ops.iter().enumerate() {

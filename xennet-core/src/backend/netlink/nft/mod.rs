@@ -48,7 +48,7 @@ pub(crate) struct Nft {
     answered: bool,
     /// What sets were like when they were last looked at, without their elements, and what those of our own guard are like. A
     /// hint only: where the kernel's answer does not fit, the set is looked up anew.
-    sets: BTreeMap<(NftTableId, String), NftSet>,
+    sets: BTreeMap<NftTableId, BTreeMap<String, NftSet>>,
 }
 
 impl Nft {
@@ -58,11 +58,7 @@ impl Nft {
     /// The system's refusal; `EPROTONOSUPPORT` where the kernel has no netfilter over netlink.
     pub(crate) fn open() -> Result<Self, BackendError> {
         Socket::open(Protocol::Netfilter)
-            .map(|socket| Nft {
-                socket,
-                answered: false,
-                sets: guard_sets().map(|(set, def)| ((NftTableId::guard(), set), def)).collect(),
-            })
+            .map(|socket| Nft { socket, answered: false, sets: [(NftTableId::guard(), guard_sets().collect())].into() })
             .map_err(|e| e.about("nftables"))
     }
 
@@ -96,8 +92,8 @@ impl Nft {
     /// As [`observe`](Self::observe).
     pub(crate) fn observe_frame(&mut self, id: &NftTableId) -> Result<Option<NftTable>, BackendError> {
         let frame = self.read(id, Elements::Leave).map_err(|refusal| refusal.about(format!("nft table {id}")))?;
-        for (name, set) in frame.iter().flat_map(|table| &table.sets) {
-            self.sets.insert((id.clone(), name.clone()), set.clone());
+        if let Some(table) = &frame {
+            self.sets.entry(id.clone()).or_default().extend(table.sets.clone());
         }
         Ok(frame)
     }
@@ -115,7 +111,7 @@ impl Nft {
         table_is_there: bool,
     ) -> Result<Option<NftSet>, BackendError> {
         let about = |refusal: Refusal| refusal.about(format!("nft set {id} {name}"));
-        if let Some(def) = self.sets.get(&(id.clone(), name.to_owned())).cloned() {
+        if let Some(def) = self.sets.get(id).and_then(|sets| sets.get(name)).cloned() {
             match self.element(id, name, key, &def) {
                 Ok(Some(element)) => return Ok(Some(NftSet { elements: [element].into(), ..def })),
                 Ok(None) if table_is_there => return Ok(Some(def)),
@@ -254,7 +250,9 @@ impl Nft {
             w.text(2, name);
         });
         let set = self.find(ask, decode::set)?.flatten().map(|(_, set)| set);
-        self.sets.extend(set.iter().map(|set| ((id.clone(), name.to_owned()), set.clone())));
+        if let Some(set) = &set {
+            self.sets.entry(id.clone()).or_default().insert(name.to_owned(), set.clone());
+        }
         Ok(set)
     }
 

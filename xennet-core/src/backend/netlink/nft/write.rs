@@ -79,7 +79,8 @@ impl Writer {
 
 /// One nf_tables message by itself, as a question is.
 pub(super) fn question(message: u16, family: u8, attributes: impl FnOnce(&mut Writer)) -> Vec<u8> {
-    let mut w = Writer::default();
+    // With room from the start: most are of this size.
+    let mut w = Writer { out: Vec::with_capacity(128), overflow: false };
     append(&mut w, kind(message), 0, family, 0, attributes);
     w.out
 }
@@ -113,7 +114,8 @@ pub(super) struct Batch {
 impl Batch {
     /// Begins a batch. With a generation the kernel refuses it (`ERESTART`) if anything has changed since that one.
     pub(super) fn new(family: u8, generation: Option<u32>) -> Self {
-        let mut w = Writer::default();
+        // With room from the start for what one vif needs.
+        let mut w = Writer { out: Vec::with_capacity(512), overflow: false };
         append(&mut w, BATCH_BEGIN, 0, 0, NFTABLES, |w| {
             if let Some(generation) = generation {
                 w.be32(GENID, generation);

@@ -179,6 +179,7 @@ impl Observer<'_> {
             }
             Part::Links => self.links().map_err(|e| e.about("links")),
             Part::Link(name) => self.link(Which::Name(*name)).map_err(|e| e.about(name.as_str())),
+            Part::Made(_) => Ok(()),
             Part::LinkIndex(index) => self.link(Which::Index(*index)).map_err(|e| e.about(format!("link {index}"))),
             Part::Addresses(name) => self.of_link(name, Self::addresses),
             Part::Routes(name) => self.of_link(name, |this, index| this.routes(RouteFilter::Link(index))),
@@ -190,7 +191,7 @@ impl Observer<'_> {
             Part::PortVlans(name) => self.of_link(name, Self::vlans),
             Part::Rules => self.rules().map_err(|e| e.about("rules")),
             Part::Sysctl(key) => {
-                sysctl::check(self.netlink.namespace).map_err(|e| e.about(sysctl::path(key)))?;
+                sysctl::check(self.netlink.namespace.as_ref()).map_err(|e| e.about(sysctl::path(key)))?;
                 if let Some(value) = sysctl::read(key)? {
                     self.world.sysctls.insert(key.clone(), value);
                 }
@@ -214,7 +215,7 @@ impl Observer<'_> {
                 let uses = self.netlink.nft().and_then(|nft| nft.observe_use(id, chain));
                 match or_no_table(uses)? {
                     Some(uses) => {
-                        self.world.nft.entry(id.clone()).or_default().uses.insert(chain.clone(), uses);
+                        self.world.nft.entry(id.clone()).or_default().uses.insert(chain.to_string(), uses);
                         Ok(())
                     }
                     None => self.note_table(id),

@@ -1,0 +1,192 @@
+//! A start that nobody confirms is taken back: in time, after the caller was killed anywhere, and never after a confirmation.
+
+#![allow(clippy::unwrap_used, reason = "all of this is tests")]
+
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use xennet_core::MacAddr;
+use xennet_core::backend::Backend as _;
+use xennet_core::backend::netlink::Netlink;
+use xennet_core::snapshot::{AddrGenMode, Address, Route, Scope};
+use xennet_core::step::{AddrStep, LinkChange, LinkStep, NewLink, RouteStep, Step};
+use xennet_tests::steps::{name, run, set, up};
+use xennet_tests::{StateDir, in_netns};
+
+/// Long enough for a machine with much else to do; a passing test never waits so long.
+const LONG: Duration = Duration::from_secs(30);
+
+/// An uplink with an address, a global IPv6 address and two routes, and the file that moves it to a bridge.
+struct Place {
+    state: StateDir,
+    file: String,
+}
+
+impl Place {
+    fn new() -> Self {
+        let mut on = Netlink::open().unwrap();
+        set(&mut on, "lo", up());
+        let kind = NewLink::Veth { peer: name("lan") };
+        let change = LinkChange { mac: Some(MacAddr::new([2, 0, 0, 0, 0, 1])), ..LinkChange::default() };
+        run(&mut on, Step::Link(LinkStep::Create { name: name("eth0"), kind, change }));
+        // Addresses that come by themselves some time later would differ from run to run.
+        for link in ["eth0", "lan"] {
+            set(&mut on, link, LinkChange { addr_gen_mode: Some(AddrGenMode::None), ..LinkChange::default() });
+            set(&mut on, link, up());
+        }
+        run(&mut on, Step::Addr(AddrStep::Add(Address::new(name("eth0"), "192.168.0.3/24".parse().unwrap()))));
+        run(&mut on, Step::Addr(AddrStep::Add(Address::new(name("eth0"), "2001:db8::3/64".parse().unwrap()))));
+        for (to, gateway) in [("0.0.0.0/0", "192.168.0.1"), ("::/0", "2001:db8::1")] {
+            let route = Route {
+                gateway: Some(gateway.parse().unwrap()),
+                scope: 0,
+                ..Route::to(to.parse().unwrap(), name("eth0"))
+            };
+            run(&mut on, Step::Route(RouteStep::Add(route)));
+        }
+        let state = StateDir::new();
+        std::fs::create_dir_all(state.path()).unwrap();
+        let file = state.path().join("networks.toml").display().to_string();
+        std::fs::write(&file, "[network.lan]\nmode = \"bridge\"\nuplink = \"eth0\"\nbridge = \"xenbr0\"\n").unwrap();
+        Place { state, file }
+    }
+
+    fn xennet(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_xennet"));
+        command.stdin(Stdio::null()).arg("--state-dir").arg(self.state.path()).args(arguments);
+        command
+    }
+
+    fn start(&self, seconds: &str) -> [String; 7] {
+        let words = ["network", "start", "lan", "--confirm", seconds, "--file", &self.file];
+        words.map(str::to_owned)
+    }
+
+    fn call(&self, arguments: &[&str]) -> (i32, String) {
+        let output = self.xennet(arguments).output().unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code().unwrap(), String::from_utf8(text).unwrap())
+    }
+
+    fn status(&self) -> String {
+        let (code, text) = self.call(&["network", "status", "lan", "--json", "--file", &self.file]);
+        assert_eq!(code, 0, "{text}");
+        let document: serde_json::Value = serde_json::from_str(&text).unwrap();
+        document["networks"][0]["state"].as_str().unwrap().to_owned()
+    }
+
+    /// Waits until the host is as it was, and nobody holds a lock or a guard's place.
+    fn is_again(&self, before: &str, what: &str) -> Duration {
+        let begin = Instant::now();
+        loop {
+            let now = look();
+            if now == before && self.status() == "stopped" {
+                return begin.elapsed();
+            }
+            assert!(begin.elapsed() < LONG, "{what}: not as before\n{now}\nbefore:\n{before}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+fn look() -> String {
+    Netlink::open().unwrap().observe(&Scope::network()).unwrap().render()
+}
+
+fn words(list: &[String]) -> Vec<&str> {
+    list.iter().map(String::as_str).collect()
+}
+
+#[test]
+fn a_start_that_nobody_confirms_is_taken_back() {
+    in_netns("a_start_that_nobody_confirms_is_taken_back", || {
+        let place = Place::new();
+        let before = look();
+        let (code, text) = place.call(&words(&place.start("1")));
+        assert_eq!(code, 0, "{text}");
+        assert!(text.contains("taken back in 1 s unless you confirm it: xennet confirm lan"), "{text}");
+        assert_ne!(look(), before);
+        assert_eq!(place.status(), "unconfirmed");
+        let waited = place.is_again(&before, "late");
+        assert!(waited > Duration::from_millis(500), "not before its time: {waited:?}");
+        let (code, text) = place.call(&["confirm"]);
+        assert_eq!(code, 19, "{text}");
+        assert!(text.contains("no network waits for a confirmation"), "{text}");
+        let (code, text) = place.call(&["confirm", "lan"]);
+        assert_eq!(code, 19, "{text}");
+    });
+}
+
+#[test]
+fn what_is_confirmed_stays() {
+    in_netns("what_is_confirmed_stays", || {
+        let place = Place::new();
+        let before = look();
+        let (code, text) = place.call(&words(&place.start("2")));
+        assert_eq!(code, 0, "{text}");
+        let started = look();
+        // While it waits, nobody else can be its guard.
+        let (code, text) = place.call(&words(&place.start("2")));
+        assert_eq!(code, 18, "{text}");
+        assert!(text.contains("waits for a confirmation already"), "{text}");
+        let (code, text) = place.call(&["confirm", "lan"]);
+        assert_eq!((code, text.as_str()), (0, "network lan: confirmed\n"));
+        assert_eq!(place.status(), "started");
+        std::thread::sleep(Duration::from_millis(2500));
+        assert_eq!(look(), started, "the deadline has no meaning any more");
+        // Where nothing has to be done, there is nothing to confirm.
+        let (code, text) = place.call(&words(&place.start("1")));
+        assert_eq!((code, text.as_str()), (0, "network lan: started already\n"));
+        assert_eq!(place.status(), "started");
+        let (code, text) = place.call(&["network", "stop", "lan"]);
+        assert_eq!(code, 0, "{text}");
+        place.is_again(&before, "stopped");
+    });
+}
+
+/// The numbers of an undisturbed run's requests to the kernel: calls of `sendto`.
+fn requests(place: &Place) -> usize {
+    let trace = place.state.path().join("trace");
+    let mut command = Command::new("strace");
+    command.args(["-qq", "-e", "trace=sendto", "-o", trace.to_str().unwrap()]).arg(env!("CARGO_BIN_EXE_xennet"));
+    command.arg("--state-dir").arg(place.state.path()).args(place.start("60"));
+    let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
+    assert!(status.success());
+    let text = std::fs::read_to_string(&trace).unwrap();
+    std::fs::remove_file(&trace).unwrap();
+    text.lines().filter(|l| l.starts_with("sendto(")).count()
+}
+
+#[test]
+fn whoever_is_killed_leaves_the_host_as_it_was() {
+    if Command::new("strace").arg("-V").output().is_err() {
+        assert!(std::env::var_os("CI").is_none(), "strace is missing, and CI is set");
+        eprintln!("skipped: strace is missing (apt-get install strace)");
+        return;
+    }
+    in_netns("whoever_is_killed_leaves_the_host_as_it_was", || {
+        let place = Place::new();
+        let before = look();
+        let requests = requests(&place);
+        assert_eq!(place.call(&["confirm"]).0, 0);
+        assert_eq!(place.call(&["network", "stop", "lan"]).0, 0);
+        place.is_again(&before, "stopped");
+        let (mut changed, mut longest) = (0, Duration::ZERO);
+        for at in 1..=requests {
+            let what = format!("killed at request {at} of {requests}");
+            let inject = format!("inject=sendto:signal=KILL:when={at}");
+            let mut command = Command::new("strace");
+            command.args(["-qq", "-e", "trace=sendto", "-e", &inject, "-o", "/dev/null"]);
+            command.arg(env!("CARGO_BIN_EXE_xennet")).arg("--state-dir").arg(place.state.path());
+            command.args(place.start("60")).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+            assert!(!command.status().unwrap().success(), "{what}: it was not");
+            changed += usize::from(look() != before);
+            // Long before the deadline: the guard sees who was killed.
+            longest = longest.max(place.is_again(&before, &what));
+        }
+        println!(
+            "killed at each of {requests} requests; {changed} had changed something; as before after {longest:.0?} at most"
+        );
+        assert!(requests > 10 && changed > 3);
+    });
+}

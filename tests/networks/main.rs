@@ -1,0 +1,7 @@
+//! Networks: what starting and stopping them leaves, and what goes through them meanwhile.
+
+#![allow(clippy::unwrap_used, reason = "all of this is tests")]
+
+mod moving;
+mod state;
+mod world;

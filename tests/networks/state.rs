@@ -1,0 +1,316 @@
+//! What is there after a start, and after a stop.
+
+use xennet_core::backend::Backend;
+use xennet_core::backend::fake::Fake;
+use xennet_core::backend::netlink::Netlink;
+use xennet_core::snapshot::{Address, Link, LinkKind, Part, Route, Scope, Snapshot, SysctlKey};
+use xennet_core::step::{AddrStep, LinkChange, LinkStep, Step};
+use xennet_core::{ErrorKind, Guests, Host};
+use xennet_tests::steps::{into, name, run, set, up};
+use xennet_tests::{Shared, in_netns};
+
+use super::world::{UPLINK_MAC, World, add, address, network, proxy, route, via, write};
+
+const LAN: &str = "[network.lan]\nmode = \"bridge\"\nuplink = \"eth0\"\nbridge = \"xenbr0\"\n";
+const CLASSIC: &str =
+    "[network.lan]\nmode = \"bridge\"\nuplink = \"eth0\"\nbridge = \"eth0\"\nuplink_name = \"peth0\"\n";
+
+/// What an uplink can have, each of which the scripts lost something of.
+type Uplink = (&'static str, fn(&mut dyn Backend));
+
+const UPLINKS: &[Uplink] = &[
+    ("nothing", |_| {}),
+    ("one address and a default route", one),
+    ("no default route", |on| address(on, "eth0", "192.168.0.3/24")),
+    ("two IPv4 addresses of a network, and one with a label", |on| {
+        one(on);
+        address(on, "eth0", "192.168.0.4/24");
+        let labelled = Address {
+            label: Some("eth0:web".into()),
+            ..Address::new(name("eth0"), "198.51.100.7/28".parse().unwrap())
+        };
+        run(on, Step::Addr(AddrStep::Add(labelled)));
+    }),
+    ("global IPv6 addresses, and a default route through a link-local one", |on| {
+        one(on);
+        address(on, "eth0", "2001:db8::3/64");
+        address(on, "eth0", "2001:db8:1::3/64");
+        route(on, "::/0", "eth0", "fe80::1");
+    }),
+    ("several routes", |on| {
+        one(on);
+        route(on, "172.16.0.0/12", "eth0", "192.168.0.2");
+        add(on, Route { metric: 50, ..via("172.16.0.0/12", "eth0", "192.168.0.9") });
+        add(on, Route { table: 100, ..via("0.0.0.0/0", "eth0", "192.168.0.8") });
+        address(on, "eth0", "198.51.100.7/28");
+        let source = Some("198.51.100.7".parse().unwrap());
+        add(on, Route { metric: 7, source, ..via("203.0.113.0/24", "eth0", "198.51.100.1") });
+    }),
+    ("settings and neighbours", |on| {
+        one(on);
+        write(on, "net/ipv4/conf/eth0/rp_filter", "2");
+        write(on, "net/ipv6/conf/eth0/accept_ra", "0");
+        proxy(on, "eth0", "192.168.0.77");
+    }),
+];
+
+fn one(on: &mut dyn Backend) {
+    address(on, "eth0", "192.168.0.3/24");
+    route(on, "0.0.0.0/0", "eth0", "192.168.0.1");
+}
+
+fn settings() -> Vec<Part> {
+    let conf = |family: &str, name: &str| format!("net/{family}/conf/eth0/{name}");
+    let keys = [
+        conf("ipv4", "rp_filter"),
+        conf("ipv6", "accept_ra"),
+        conf("ipv6", "accept_dad"),
+        conf("ipv6", "autoconf"),
+        conf("ipv4", "proxy_arp"),
+        conf("ipv6", "proxy_ndp"),
+        "net/ipv4/ip_forward".into(),
+        "net/ipv6/conf/all/forwarding".into(),
+        "net/ipv4/conf/eth0/forwarding".into(),
+    ];
+    keys.into_iter().map(|k| Part::Sysctl(k.parse::<SysctlKey>().unwrap())).collect()
+}
+
+/// Everything, as text, without what no listing of the kernel tells.
+fn all(on: &mut dyn Backend) -> String {
+    let scope: Scope = settings().into_iter().chain([Part::Network]).collect();
+    on.observe(&scope).unwrap().render()
+}
+
+/// Starts and stops, on a fake and on the kernel; the world is the same before and after.
+fn there_and_back(mut look: impl FnMut() -> String, host: &mut Host, text: &str, what: &str) {
+    let lan = network(text);
+    let before = look();
+    let applied = host.start_network(&lan).unwrap_or_else(|e| panic!("{what}: {}", e.report()));
+    assert!(applied.steps > 0, "{what}");
+    let started = look();
+    assert_ne!(before, started, "{what}");
+    let again = host.start_network(&lan).unwrap();
+    assert_eq!((again.steps, look()), (0, started.clone()), "{what}: once more changes nothing");
+    let status = host.network_status(&lan).unwrap();
+    assert!(status.started && status.missing.is_empty(), "{what}: {status:?}");
+    host.stop_network(&lan.name, Guests::MustHaveGone).unwrap_or_else(|e| panic!("{what}: {}", e.report()));
+    assert_eq!(look(), before, "{what}: as before\nstarted:\n{started}");
+    let twice = host.stop_network(&lan.name, Guests::MustHaveGone).unwrap();
+    assert_eq!((twice.steps, &twice.notes[..]), (0, &["network lan is not started".to_owned()][..]));
+    // And again, from where it was.
+    host.start_network(&lan).unwrap();
+    assert_eq!(started_text(&look()), started_text(&started), "{what}: a second time is as the first");
+    host.stop_network(&lan.name, Guests::MustHaveGone).unwrap();
+    assert_eq!(look(), before, "{what}: as before, again");
+}
+
+fn started_text(text: &str) -> String {
+    text.lines().filter(|l| !l.starts_with("ip rule")).collect::<Vec<_>>().join("\n")
+}
+
+/// Every address and route of the uplink is found again on the bridge.
+fn assert_moved(before: &Snapshot, after: &Snapshot, bridge: &str, what: &str) {
+    let bridge = name(bridge);
+    let gone = name("eth0");
+    for a in before.addresses_of(&gone) {
+        assert!(after.addresses_of(&bridge).any(|b| b.address == a.address && b.scope == a.scope), "{what}: {a:?}");
+    }
+    for r in before.routes.iter().filter(|r| r.link == Some(gone)) {
+        let same = |n: &&Route| Route { link: r.link, ..(*n).clone() } == *r && n.link == Some(bridge);
+        assert!(after.routes.iter().any(|n| same(&n)), "{what}: {r:?}\n{}", after.render());
+    }
+}
+
+fn fake() -> Fake {
+    let mut fake = Fake::empty();
+    set(&mut fake, "lo", up());
+    let card = Link {
+        index: 0,
+        kind: LinkKind::Plain,
+        mac: Some(UPLINK_MAC),
+        mtu: 1500,
+        mtu_range: (68, 9000),
+        up: false,
+        arp: true,
+        multicast: true,
+        master: None,
+        addr_gen_mode: None,
+        alias: None,
+        txqueuelen: 1000,
+        bridge: None,
+        port: None,
+        peer: None,
+    };
+    fake.add_hardware(name("eth0"), card);
+    set(&mut fake, "eth0", up());
+    fake
+}
+
+#[test]
+fn an_uplink_comes_back_as_it_was_on_the_fake() {
+    for (what, make) in UPLINKS {
+        for text in [LAN, CLASSIC] {
+            let mut world = fake();
+            make(&mut world);
+            let on = Shared::new(world);
+            let mut host = Host::with_backend(Box::new(on.clone()));
+            there_and_back(|| all(&mut on.clone()), &mut host, text, what);
+        }
+    }
+}
+
+#[test]
+fn an_uplink_comes_back_as_it_was_on_the_kernel() {
+    for (what, make) in UPLINKS {
+        for text in [LAN, CLASSIC] {
+            in_netns("state::an_uplink_comes_back_as_it_was_on_the_kernel", || {
+                let world = World::new();
+                let mut on = Netlink::open().unwrap();
+                make(&mut on);
+                // The kernel's own link-local address comes when it comes.
+                settled(&mut on);
+                let before = on.observe(&Scope::network()).unwrap();
+                let mut host = world.host();
+                host.start_network(&network(text)).unwrap_or_else(|e| panic!("{what}: {}", e.report()));
+                let bridge = if text == CLASSIC { "eth0" } else { "xenbr0" };
+                assert_moved(&before, &on.observe(&Scope::network()).unwrap(), bridge, what);
+                host.stop_network(&name("lan"), Guests::MustHaveGone).unwrap();
+                there_and_back(|| all(&mut Netlink::open().unwrap()), &mut host, text, what);
+            });
+        }
+    }
+}
+
+/// Waits until the uplink has its link-local address.
+pub(crate) fn settled(on: &mut dyn Backend) {
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    loop {
+        let seen = on.observe(&Scope::none().with(Part::Addresses(name("eth0")))).unwrap();
+        if seen.addresses.iter().any(|a| a.address.to_string().starts_with("fe80:")) {
+            return;
+        }
+        assert!(std::time::Instant::now() < end);
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn what_changed_meanwhile_goes_back_as_it_is() {
+    let mut world = fake();
+    one(&mut world);
+    let on = Shared::new(world);
+    let mut host = Host::with_backend(Box::new(on.clone()));
+    host.start_network(&network(LAN)).unwrap();
+    // A lease was renewed with another address, and the administrator made a route.
+    let mut b = on.clone();
+    address(&mut b, "xenbr0", "192.168.0.33/24");
+    route(&mut b, "10.7.0.0/16", "xenbr0", "192.168.0.2");
+    host.stop_network(&name("lan"), Guests::MustHaveGone).unwrap();
+    let text = all(&mut b);
+    for line in [
+        "ip address add 192.168.0.33/24 dev eth0 secondary",
+        "ip route add 10.7.0.0/16 via 192.168.0.2 dev eth0",
+        "ip route add default via 192.168.0.1 dev eth0",
+    ] {
+        assert!(text.contains(line), "{line}\n{text}");
+    }
+    assert!(!text.contains("xenbr0"), "{text}");
+}
+
+#[test]
+fn a_bridge_with_guests_is_not_taken_from_them() {
+    let on = Shared::new(fake());
+    let mut host = Host::with_backend(Box::new(on.clone()));
+    host.start_network(&network("[network.xenbr0]\nmode = \"bridge\"\n")).unwrap();
+    host.attach(xennet_core::DomId::new(5).unwrap(), &"bridge=xenbr0".parse().unwrap()).unwrap_err();
+    on.change(|fake| fake.add_vif(xennet_core::VifId::from_vif_name("vif5.0").unwrap()));
+    host.attach(xennet_core::DomId::new(5).unwrap(), &"bridge=xenbr0".parse().unwrap()).unwrap();
+    let before = all(&mut on.clone());
+    let e = host.stop_network(&name("xenbr0"), Guests::MustHaveGone).unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::Conflict);
+    assert!(e.to_string().contains("xenbr0 has the ports vif5.0"), "{e}");
+    assert_eq!(all(&mut on.clone()), before);
+    host.stop_network(&name("xenbr0"), Guests::AreCutOff).unwrap();
+    assert!(!all(&mut on.clone()).contains("xenbr0"));
+}
+
+#[test]
+fn settings_stay_as_long_as_a_network_needs_them() {
+    let mut world = fake();
+    one(&mut world);
+    let on = Shared::new(world);
+    let before = all(&mut on.clone());
+    let mut host = Host::with_backend(Box::new(on.clone()));
+    let a = network("[network.a]\nmode = \"nat\"\nsubnets = [\"10.0.0.0/24\"]\n");
+    let b = network("[network.b]\nmode = \"nat\"\nsubnets = [\"10.1.0.0/24\", \"fd00::/64\"]\nbridge = \"natbr\"\n");
+    let forwards = || all(&mut on.clone()).contains("sysctl net/ipv4/ip_forward=1");
+    for order in [["a", "b"], ["b", "a"]] {
+        host.start_network(&a).unwrap();
+        host.start_network(&b).unwrap();
+        host.stop_network(&name(order[0]), Guests::MustHaveGone).unwrap();
+        assert!(forwards(), "{order:?}: the other one needs it");
+        host.stop_network(&name(order[1]), Guests::MustHaveGone).unwrap();
+        assert_eq!(all(&mut on.clone()), before, "{order:?}: the last one puts back what the first one found");
+    }
+    // What was so before stays so.
+    write(&mut on.clone(), "net/ipv4/ip_forward", "1");
+    host.start_network(&a).unwrap();
+    host.stop_network(&name("a"), Guests::MustHaveGone).unwrap();
+    assert!(forwards());
+    // And a network that was described otherwise is not silently another one.
+    host.start_network(&a).unwrap();
+    let e = host.start_network(&network("[network.a]\nmode = \"nat\"\nsubnets = [\"10.9.0.0/24\"]\n")).unwrap_err();
+    assert_eq!((e.kind(), e.hint()), (ErrorKind::Conflict, Some("stop it first: xennet network stop a")));
+}
+
+#[test]
+fn a_host_that_is_not_as_the_network_needs_it_is_left_as_it_is() {
+    let mut world = fake();
+    one(&mut world);
+    run(
+        &mut world,
+        Step::Link(LinkStep::Create {
+            name: name("br9"),
+            kind: xennet_core::step::NewLink::Bridge,
+            change: LinkChange::default(),
+        }),
+    );
+    let cases = [
+        ("mode = \"bridge\"\nuplink = \"eth7\"", ErrorKind::LinkNotFound, "its uplink eth7 is not there"),
+        ("mode = \"bridge\"\nuplink = \"br9\"", ErrorKind::Invalid, "br9 cannot be its uplink, it is a bridge"),
+        ("mode = \"bridge\"\nbridge = \"eth0\"", ErrorKind::NotABridge, "eth0: exists already and is not a bridge"),
+        ("mode = \"nat\"\negress = \"eth7\"", ErrorKind::LinkNotFound, "eth7, towards the outside, is not there"),
+        ("mode = \"routed\"\nuplink = \"br9\"", ErrorKind::Invalid, "br9 has no IPv4 address"),
+    ];
+    for (text, kind, words) in cases {
+        let on = Shared::new(world.clone());
+        let before = all(&mut on.clone());
+        let mut host = Host::with_backend(Box::new(on.clone()));
+        let n = network(&format!("[network.n]\n{text}\n"));
+        let e = host.start_network(&n).unwrap_err();
+        assert_eq!(e.kind(), kind, "{text}: {}", e.report());
+        assert!(e.to_string().contains(words), "{text}: {e}");
+        assert!(e.hint().is_some() && e.state() == Some("unchanged, nothing was applied"), "{}", e.report());
+        assert_eq!(all(&mut on.clone()), before, "{text}");
+    }
+    // A port of another bridge.
+    set(&mut world, "eth0", into("br9"));
+    let on = Shared::new(world);
+    let e = Host::with_backend(Box::new(on)).start_network(&network(LAN)).unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::PortOfOther);
+}
+
+#[test]
+fn what_the_outside_has_to_know_is_told() {
+    let mut world = fake();
+    one(&mut world);
+    address(&mut world, "eth0", "2001:db8::3/64");
+    let mut host = Host::with_backend(Box::new(Shared::new(world)));
+    let dmz = network(
+        "[network.dmz]\nmode = \"routed\"\nsubnets = [\"10.0.0.0/24\", \"2001:db8:7::/64\"]\nproxy_ndp = true\n",
+    );
+    host.start_network(&dmz).unwrap();
+    let status = host.network_status(&dmz).unwrap();
+    assert_eq!(status.elsewhere, ["ip route add 10.0.0.0/24 via 192.168.0.3"], "IPv6 is answered for on the uplink");
+    assert_eq!(status.outside, Some(name("eth0")));
+}

@@ -1,0 +1,84 @@
+//! The founding document's picture: a host with an uplink, and the LAN behind it.
+
+use std::net::IpAddr;
+
+use xennet_core::backend::Backend;
+use xennet_core::backend::netlink::Netlink;
+use xennet_core::config::networks;
+use xennet_core::snapshot::{AddrGenMode, Address, Neighbour, NeighbourKind, Route};
+use xennet_core::step::{AddrStep, LinkChange, NeighStep, RouteStep, Step, SysctlStep};
+use xennet_core::{DevId, DomId, Host, IfName, MacAddr, Network, VifId, exec};
+use xennet_tests::steps::{name, run, set, up};
+use xennet_tests::{Guest, GuestSpec, NetNs, StateDir};
+
+/// The MAC of the host's uplink.
+pub(crate) const UPLINK_MAC: MacAddr = MacAddr::new([2, 0, 0, 0, 0x53, 1]);
+
+/// The namespace of the test as dom0, with the uplink `eth0` and nothing else.
+pub(crate) struct World {
+    /// The LAN behind the uplink: its gateway and everybody else there.
+    pub(crate) lan: Guest,
+    pub(crate) state: StateDir,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        let mut on = Netlink::open().unwrap();
+        set(&mut on, "lo", up());
+        let id = VifId::new(DomId::new(100).unwrap(), DevId::FIRST);
+        let lan =
+            Guest::new(&GuestSpec { id, mac: MacAddr::new([2, 0, 0, 0, 0x53, 0xfe]), addresses: Vec::new() }).unwrap();
+        let change = LinkChange {
+            name: Some(name("eth0")),
+            mac: Some(UPLINK_MAC),
+            addr_gen_mode: Some(AddrGenMode::Eui64),
+            ..LinkChange::default()
+        };
+        set(&mut on, "vif100.0", change);
+        set(&mut on, "eth0", up());
+        World { lan, state: StateDir::new() }
+    }
+
+    pub(crate) fn host(&self) -> Host {
+        Host::netlink().unwrap().with_state_dir(exec::StateDir::at(self.state.path()))
+    }
+
+    /// Runs in the LAN's namespace.
+    pub(crate) fn in_lan<T: Send>(&self, work: impl FnOnce(&mut Netlink) -> T + Send) -> T {
+        let namespace: &NetNs = self.lan.namespace();
+        namespace.run(|| work(&mut Netlink::open().unwrap())).unwrap()
+    }
+}
+
+/// The only network of this text.
+pub(crate) fn network(text: &str) -> Network {
+    let found = networks::parse(text).unwrap_or_else(|e| panic!("{}", e.report()));
+    found.iter().next().unwrap().clone()
+}
+
+pub(crate) fn address(on: &mut dyn Backend, link: &str, text: &str) {
+    let address = Address { nodad: text.contains(':'), ..Address::new(name(link), text.parse().unwrap()) };
+    run(on, Step::Addr(AddrStep::Add(address)));
+}
+
+pub(crate) fn route(on: &mut dyn Backend, to: &str, link: &str, gateway: &str) {
+    run(on, Step::Route(RouteStep::Add(via(to, link, gateway))));
+}
+
+pub(crate) fn via(to: &str, link: &str, gateway: &str) -> Route {
+    let gateway: IpAddr = gateway.parse().unwrap();
+    Route { gateway: Some(gateway), scope: 0, ..Route::to(to.parse().unwrap(), link.parse::<IfName>().unwrap()) }
+}
+
+pub(crate) fn add(on: &mut dyn Backend, route: Route) {
+    run(on, Step::Route(RouteStep::Add(route)));
+}
+
+pub(crate) fn proxy(on: &mut dyn Backend, link: &str, address: &str) {
+    let neighbour = Neighbour { link: name(link), address: address.parse().unwrap(), kind: NeighbourKind::Proxy };
+    run(on, Step::Neigh(NeighStep::Add(neighbour)));
+}
+
+pub(crate) fn write(on: &mut dyn Backend, key: &str, value: &str) {
+    run(on, Step::Sysctl(SysctlStep { key: key.parse().unwrap(), value: value.into() }));
+}

@@ -1,0 +1,378 @@
+//! `network`, `confirm`: networks are started, stopped and looked at; and a start that nobody confirms is taken back.
+
+use std::io::{BufRead as _, BufReader, IsTerminal as _, Write as _};
+use std::os::fd::AsFd as _;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use xennet_core::config::networks::{self, Networks};
+use xennet_core::exec::confirm::{FAILED, MADE, Verdict};
+use xennet_core::exec::{Applied, StateDir};
+use xennet_core::{Errno, Error, ErrorKind, Guests, Host, IfName, Network, NetworkMode, NetworkStatus, Result};
+
+use super::host::{columns, open, show_plan, state_dir};
+use crate::cli::{BackendName, Global, NetworkCommand, NetworkNames, StartArgs, StopArgs};
+use crate::input;
+use crate::output::Output;
+
+pub(super) fn run(global: &Global, what: &NetworkCommand, output: &mut Output) -> Result<()> {
+    match what {
+        NetworkCommand::Start(args) => start(global, args, output),
+        NetworkCommand::Stop(args) => stop(global, args, output),
+        NetworkCommand::Status(args) => status(global, args, output),
+        NetworkCommand::Guard { name, seconds } => guard(global, name, *seconds),
+    }
+}
+
+/// The networks that are named, or all: those that are bridges first, since others may leave through them.
+fn chosen(args: &NetworkNames, all: bool) -> Result<Vec<Network>> {
+    let networks = read(args)?;
+    if all {
+        let mut every: Vec<Network> = networks.iter().cloned().collect();
+        every.sort_by_key(|n| !matches!(n.mode, NetworkMode::Bridge(_)));
+        return Ok(every);
+    }
+    args.names.iter().map(|name| find(&networks, name, args)).collect()
+}
+
+fn read(args: &NetworkNames) -> Result<Networks> {
+    networks::parse(&input::file(&args.file)?).map_err(|e| e.in_file(&args.file.display().to_string()))
+}
+
+fn find(networks: &Networks, name: &str, args: &NetworkNames) -> Result<Network> {
+    networks.get(name).cloned().ok_or_else(|| {
+        let there: Vec<String> = networks.names().iter().map(ToString::to_string).collect();
+        let hint = match &there[..] {
+            [] => format!("{} has no networks", args.file.display()),
+            _ => format!("networks there: {}", there.join(", ")),
+        };
+        let message = format!("{}: there is no network {name:?}", args.file.display());
+        Error::new(ErrorKind::Invalid, message).with_object(name).with_hint(hint)
+    })
+}
+
+fn start(global: &Global, args: &StartArgs, output: &mut Output) -> Result<()> {
+    let networks = chosen(&args.which, args.all)?;
+    let mut host = open(global)?;
+    let mut done = Vec::new();
+    let mut failure = None;
+    for network in &networks {
+        let started = match args.confirm {
+            Some(seconds) => confirmed_start(global, &mut host, network, seconds, output),
+            None => host.start_network(network),
+        };
+        match started {
+            Ok(applied) => {
+                if let (Some(seconds), false) = (args.confirm, applied.steps == 0) {
+                    output.note(&format!(
+                        "network {} is taken back in {seconds} s unless you confirm it: xennet confirm {}",
+                        network.name, network.name
+                    ));
+                }
+                said(&network.name, "started", &applied, output)?;
+                done.push(document(&network.name, &applied));
+            }
+            // Each network stands for itself: the others are started all the same.
+            Err(e) => failure = Some(first(failure, e, output)),
+        }
+    }
+    if output.is_json() {
+        output.line(&json!({ "networks": done }).to_string())?;
+    }
+    failure.map_or(Ok(()), Err)
+}
+
+/// The first failure is the answer; the others are told beside it.
+fn first(before: Option<Error>, e: Error, output: &mut Output) -> Error {
+    match before {
+        Some(first) => {
+            output.error(&e);
+            first
+        }
+        None => e,
+    }
+}
+
+fn said(name: &IfName, what: &str, applied: &Applied, output: &mut Output) -> Result<()> {
+    if output.is_json() {
+        return Ok(());
+    }
+    for note in &applied.notes {
+        output.note(note);
+    }
+    output.line(&match applied.steps {
+        0 => format!("network {name}: {what} already"),
+        1 => format!("network {name}: {what}, 1 step, verified"),
+        n => format!("network {name}: {what}, {n} steps, verified"),
+    })
+}
+
+fn document(name: &IfName, applied: &Applied) -> Value {
+    json!({ "network": name, "steps": applied.steps, "notes": applied.notes })
+}
+
+/// Starts a network with a guard that takes it back.
+fn confirmed_start(
+    global: &Global,
+    host: &mut Host,
+    network: &Network,
+    seconds: u64,
+    output: &mut Output,
+) -> Result<Applied> {
+    let mut guard = Guard::call(global, &network.name, seconds)?;
+    let result = host.start_network(network);
+    match &result {
+        Ok(applied) if applied.steps > 0 => guard.say(MADE, output),
+        _ => guard.say(FAILED, output),
+    }
+    result
+}
+
+/// The guard, a process of its own.
+struct Guard {
+    child: Child,
+}
+
+impl Guard {
+    fn call(global: &Global, name: &IfName, seconds: u64) -> Result<Self> {
+        if global.sandbox {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                "--confirm has no meaning in the sandbox, which goes when this command ends",
+            )
+            .with_object("--confirm")
+            .with_hint("leave one of --sandbox and --confirm out"));
+        }
+        let trouble = |e: &std::io::Error| {
+            Error::new(ErrorKind::Io, "the guard process that would take the network back cannot be started")
+                .with_object(name.as_str())
+                .with_errno(Errno::from_io(e))
+                .with_state("unchanged, nothing was applied")
+        };
+        let program = std::env::current_exe().map_err(|e| trouble(&e))?;
+        let backend = if global.backend == BackendName::Fake { "fake" } else { "netlink" };
+        let mut command = Command::new(program);
+        command.args(["--backend", backend, "--state-dir"]).arg(state_dir(global).path());
+        command.args(["network", "guard", name.as_str(), &seconds.to_string()]);
+        // Who reads our standard error to its end shall not have to wait for the guard.
+        let errors = if std::io::stderr().is_terminal() { Stdio::inherit() } else { Stdio::null() };
+        command.current_dir("/").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(errors);
+        let mut child = command.spawn().map_err(|e| trouble(&e))?;
+        let mut line = String::new();
+        if let Some(stdout) = child.stdout.take() {
+            BufReader::new(stdout).read_line(&mut line).map_err(|e| trouble(&e))?;
+        }
+        match serde_json::from_str::<Value>(&line) {
+            Ok(Value::Bool(true)) => Ok(Guard { child }),
+            // It says why it cannot.
+            Ok(Value::Object(why)) => {
+                let kind = why.get("code").and_then(Value::as_u64).and_then(|n| u8::try_from(n).ok());
+                let text = |key| why.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+                let e =
+                    Error::new(kind.and_then(ErrorKind::from_number).unwrap_or(ErrorKind::Internal), text("message"))
+                        .with_object(name.as_str())
+                        .with_state("unchanged, nothing was applied");
+                Err(e.with_hint(text("hint")))
+            }
+            _ => Err(trouble(&std::io::Error::other("it said nothing"))),
+        }
+    }
+
+    /// What became of the change. A guard that does not hear it takes the change back.
+    fn say(&mut self, what: &[u8], output: &mut Output) {
+        let heard = self.child.stdin.take().map(|mut stdin| stdin.write_all(what));
+        if !matches!(heard, Some(Ok(()))) {
+            output.note("the guard process has gone: nothing will take the network back by itself");
+        }
+    }
+}
+
+/// What the guard process does. Nobody waits for it, and nobody reads what it says but for one line on its standard output.
+fn guard(global: &Global, name: &str, seconds: u64) -> Result<()> {
+    let dir = state_dir(global);
+    let begun = name.parse::<IfName>().and_then(|name| Ok((name, dir.await_confirmation(&name)?)));
+    let (name, awaiting) = match begun {
+        Ok(begun) => begun,
+        Err(e) => {
+            println!("{}", e.to_json());
+            return Err(e);
+        }
+    };
+    // Not to end with the terminal that it is to guard against the loss of. Where it is its own session already, all is well.
+    let _ = rustix::process::setsid();
+    println!("true");
+    let verdict = awaiting.wait(std::io::stdin().as_fd(), Duration::from_secs(seconds));
+    match verdict {
+        Ok(Verdict::Kept | Verdict::Failed) => return Ok(()),
+        Ok(Verdict::Late | Verdict::Died) | Err(_) => {}
+    }
+    let mut pause = Duration::from_millis(100);
+    // Whoever holds the lock, or whatever else is in the way, may have gone a little later.
+    for tries_left in (0..TRIES).rev() {
+        match open(global).and_then(|mut host| host.stop_network(&name, Guests::AreCutOff)) {
+            Ok(_) => {
+                eprintln!("xennet: network {name} was not confirmed, and is taken back");
+                return Ok(());
+            }
+            Err(e) if tries_left == 0 => return Err(e),
+            Err(_) => {
+                std::thread::sleep(pause);
+                pause = (pause * 2).min(Duration::from_secs(5));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// With the pauses in between about a minute and a half.
+const TRIES: usize = 24;
+
+pub(super) fn confirm(global: &Global, names: &[String], output: &mut Output) -> Result<()> {
+    let dir: StateDir = state_dir(global);
+    let names: Vec<IfName> = match names {
+        [] => dir.awaited()?,
+        names => names.iter().map(|n| n.parse()).collect::<Result<_>>()?,
+    };
+    if names.is_empty() {
+        return Err(Error::new(ErrorKind::NothingToUndo, "no network waits for a confirmation")
+            .with_hint("`xennet network status` lists the networks"));
+    }
+    for name in &names {
+        dir.confirm(name)?;
+    }
+    let text = || names.iter().map(|n| format!("network {n}: confirmed\n")).collect::<String>();
+    output.answer(text, || json!({ "confirmed": names }))
+}
+
+fn stop(global: &Global, args: &StopArgs, output: &mut Output) -> Result<()> {
+    let mut host = open(global)?;
+    let names: Vec<IfName> = match args.all {
+        // What leaves through a bridge is stopped before it.
+        true => {
+            let mut started = host.started_networks()?;
+            started.sort_by_key(|s| matches!(s.network.mode, NetworkMode::Bridge(_)));
+            started.iter().map(|s| s.network.name).collect()
+        }
+        false => args.names.iter().map(|n| n.parse()).collect::<Result<_>>()?,
+    };
+    let guests = if args.force { Guests::AreCutOff } else { Guests::MustHaveGone };
+    let mut done = Vec::new();
+    let mut failure = None;
+    for name in &names {
+        match host.stop_network(name, guests) {
+            Ok(applied) => {
+                said(name, "stopped", &applied, output)?;
+                done.push(document(name, &applied));
+            }
+            Err(e) => failure = Some(first(failure, e, output)),
+        }
+    }
+    if output.is_json() {
+        output.line(&json!({ "networks": done }).to_string())?;
+    }
+    failure.map_or(Ok(()), Err)
+}
+
+pub(super) fn plan_start(global: &Global, args: &NetworkNames, output: &mut Output) -> Result<()> {
+    let mut host = open(global)?;
+    for network in chosen(args, false)? {
+        show_plan(&host.plan_start(&network)?, output)?;
+    }
+    Ok(())
+}
+
+pub(super) fn plan_stop(global: &Global, names: &[String], output: &mut Output) -> Result<()> {
+    let mut host = open(global)?;
+    for name in names {
+        let name: IfName = name.parse()?;
+        match host.plan_stop(&name, Guests::MustHaveGone)? {
+            Some(plan) => show_plan(&plan, output)?,
+            None => output.note(&format!("network {name} is not started")),
+        }
+    }
+    Ok(())
+}
+
+fn status(global: &Global, args: &NetworkNames, output: &mut Output) -> Result<()> {
+    let mut host = open(global)?;
+    let started: Vec<Network> = host.started_networks()?.into_iter().map(|s| s.network).collect();
+    let described = match read(args) {
+        Ok(described) => described,
+        // What is started can be told without the file.
+        Err(e) if e.errno() == Some(Errno::ENOENT) && args.names.is_empty() && !started.is_empty() => {
+            output.note(&e.to_string());
+            Networks::default()
+        }
+        Err(e) => return Err(e),
+    };
+    let mut all: Vec<Network> = described.iter().cloned().collect();
+    for network in started {
+        match all.iter_mut().find(|n| n.name == network.name) {
+            Some(there) if *there != network => {
+                output.note(&format!(
+                    "network {} is described otherwise than when it was started: stop and start it to make that hold",
+                    network.name
+                ));
+                *there = network;
+            }
+            Some(_) => {}
+            None => {
+                output.note(&format!("network {} is started, and not described any more", network.name));
+                all.push(network);
+            }
+        }
+    }
+    if !args.names.is_empty() {
+        for name in &args.names {
+            if !all.iter().any(|n| n.name.as_str() == name) {
+                find(&described, name, args)?;
+            }
+        }
+        all.retain(|n| args.names.iter().any(|name| *name == n.name.as_str()));
+    }
+    let awaited = state_dir(global).awaited()?;
+    let mut found = Vec::new();
+    for network in &all {
+        found.push(host.network_status(network)?);
+    }
+    let text = || table(&found, &awaited);
+    let document = || {
+        let one = |s: &NetworkStatus| {
+            let mut doc = json!(s);
+            doc["state"] = state_of(s, awaited.contains(&s.network)).into();
+            doc
+        };
+        json!({ "networks": found.iter().map(one).collect::<Vec<_>>() })
+    };
+    output.answer(text, document)
+}
+
+/// Networks for reading: in columns, and below them what is missing and what is to be done elsewhere.
+pub(crate) fn table(found: &[NetworkStatus], awaited: &[IfName]) -> String {
+    let rows = found.iter().map(|s| {
+        let ports: Vec<&str> = s.ports.iter().map(IfName::as_str).collect();
+        let state = state_of(s, awaited.contains(&s.network));
+        let outside = s.outside.map_or_else(|| "-".to_owned(), |l| l.to_string());
+        [s.network.to_string(), s.mode.clone(), state.to_owned(), outside, ports.join(" ")]
+    });
+    let mut text = columns(["NETWORK", "MODE", "STATE", "OUTSIDE", "PORTS"], rows);
+    for s in found {
+        for line in &s.missing {
+            text.push_str(&format!("\n{}: not as it was made: {line}", s.network));
+        }
+        for line in &s.elsewhere {
+            text.push_str(&format!("\n{}: on the gateway outside: {line}", s.network));
+        }
+    }
+    text
+}
+
+fn state_of(s: &NetworkStatus, awaited: bool) -> &'static str {
+    match (s.started, awaited, s.missing.is_empty()) {
+        (true, true, _) => "unconfirmed",
+        (true, false, true) => "started",
+        (true, false, false) => "damaged",
+        (false, ..) => "stopped",
+    }
+}

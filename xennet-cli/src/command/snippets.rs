@@ -1,0 +1,204 @@
+//! `snippets`: what makes other managers of links leave those of guests alone.
+
+use std::collections::BTreeMap;
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+use xennet_core::managers::{self, Found, Manager, Put, Snippet};
+use xennet_core::{Errno, Error, ErrorKind, IfName, Result};
+
+use crate::cli::SnippetsArgs;
+use crate::output::Output;
+
+/// The error of a command that the sandbox does not keep from the real files.
+pub(super) fn not_in_the_sandbox() -> Error {
+    Error::new(ErrorKind::Invalid, "the sandbox is a network of its own, but has the files and programs of this system")
+        .with_object("--sandbox")
+        .with_hint("leave --sandbox out; --dir DIR writes to another place")
+}
+
+pub(super) fn run(args: &SnippetsArgs, output: &mut Output) -> Result<()> {
+    let links: Vec<IfName> = args.bridge.iter().map(|name| name.parse()).collect::<Result<_>>()?;
+    let mut snippets = managers::snippets(&links)?;
+    if links.is_empty() && !args.check {
+        output.note("no bridge is named, so that a manager may still take one for its own: --bridge xenbr0");
+    }
+    if let Some(name) = &args.manager {
+        snippets.retain(|snippet| snippet.manager.name() == name);
+    }
+    match (&args.dir, args.check) {
+        (dir, true) => check(&snippets, dir.as_deref().unwrap_or(Path::new("/")), output),
+        (Some(dir), false) => write(&snippets, dir, args.force, output),
+        (None, false) => show(&snippets, args.manager.is_some(), output),
+    }
+}
+
+/// The texts; of one manager alone as it belongs into its file.
+fn show(snippets: &[Snippet], alone: bool, output: &mut Output) -> Result<()> {
+    let heading = |snippet: &Snippet| match snippet.manager {
+        Manager::Dhcpcd => format!("### {}, at its beginning\n{}", snippet.path, snippet.text),
+        _ => format!("### {}\n{}", snippet.path, snippet.text),
+    };
+    let text = || match snippets {
+        [one] if alone => one.text.clone(),
+        all => all.iter().map(heading).collect::<Vec<_>>().join("\n"),
+    };
+    output.answer(text, || json!({ "snippets": snippets }))
+}
+
+/// Writes what is not there yet. Nothing is written if a file of others would be lost by it.
+fn write(snippets: &[Snippet], dir: &Path, force: bool, output: &mut Output) -> Result<()> {
+    let mut acts: Vec<(PathBuf, Option<String>)> = Vec::new();
+    for snippet in snippets {
+        let path = below(dir, snippet.path);
+        let present = read(&path)?;
+        acts.push(match snippet.put(present.as_deref()) {
+            Put::There => (path, None),
+            Put::Write(text) => (path, Some(text)),
+            Put::Replace(text) if force => (path, Some(text)),
+            Put::Replace(_) => {
+                let shown = path.display().to_string();
+                return Err(Error::new(ErrorKind::Conflict, format!("{shown} is there, and says something else"))
+                    .with_object(&shown)
+                    .with_state("unchanged")
+                    .with_hint(format!("compare it: {} | diff {shown} -; --force replaces it", snippet.command)));
+            }
+        });
+    }
+    for (done, (path, text)) in acts.iter().enumerate() {
+        if let Some(text) = text {
+            put(path, text).map_err(|e| {
+                let written = acts[..done].iter().filter(|(_, text)| text.is_some()).count();
+                failed(path, "cannot be written", &e).with_state(match written {
+                    0 => "unchanged".to_owned(),
+                    1 => "the file before it is written".to_owned(),
+                    n => format!("the {n} files before it are written"),
+                })
+            })?;
+        }
+    }
+    let said = |(path, text): &(PathBuf, Option<String>)| match text {
+        Some(_) => format!("{} is written\n", path.display()),
+        None => format!("{} is there already\n", path.display()),
+    };
+    let reload = |snippet: &Snippet| snippet.manager.reload();
+    let text = || {
+        let mut text: String = acts.iter().map(said).collect();
+        let written = snippets.iter().zip(&acts).filter(|(_, (_, text))| text.is_some());
+        let commands: Vec<String> = written.map(|(snippet, _)| format!("    {}\n", reload(snippet))).collect();
+        if !commands.is_empty() && dir == Path::new("/") {
+            text.push_str("\nin force after, for those that run here:\n");
+            text.push_str(&commands.concat());
+        }
+        text
+    };
+    output.answer(text, || {
+        let one = |(snippet, (path, text)): (&Snippet, &(PathBuf, Option<String>))| {
+            json!({ "manager": snippet.manager, "path": path, "written": text.is_some(), "reload": reload(snippet) })
+        };
+        json!({ "files": snippets.iter().zip(&acts).map(one).collect::<Vec<_>>() })
+    })
+}
+
+/// Who runs here, and would take these links.
+fn check(snippets: &[Snippet], dir: &Path, output: &mut Output) -> Result<()> {
+    let processes = processes(&dir.join("proc"));
+    let mut found = BTreeMap::new();
+    for snippet in snippets {
+        let manager = snippet.manager;
+        let running = processes.iter().any(|name| name == manager.process())
+            || manager.traces().iter().any(|trace| below(dir, trace).exists());
+        found.insert(manager, Found { running, file: read(&below(dir, snippet.path))? });
+    }
+    let warnings = managers::check(snippets, &found);
+    let running: Vec<Manager> = found.iter().filter(|(_, found)| found.running).map(|(manager, _)| *manager).collect();
+    let text = || {
+        let said = |manager: &Manager| match warnings.iter().find(|w| w.manager == *manager) {
+            Some(w) => format!("{}\n    {}\n", w.message, w.command),
+            None => format!("{} runs, and leaves these links alone\n", manager.title()),
+        };
+        match running.as_slice() {
+            [] => "none of NetworkManager, systemd-networkd, udev and dhcpcd runs here\n".to_owned(),
+            all => all.iter().map(said).collect(),
+        }
+    };
+    output.answer(text, || json!({ "running": running, "warnings": warnings }))
+}
+
+/// The names of all processes that can be seen; none where there is no `/proc`.
+fn processes(proc: &Path) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(proc) else { return Vec::new() };
+    let is_process = |name: &std::ffi::OsStr| name.as_encoded_bytes().iter().all(u8::is_ascii_digit);
+    // A process that ends meanwhile is none.
+    let name = |entry: fs::DirEntry| fs::read_to_string(entry.path().join("comm")).ok();
+    let entries = entries.filter_map(io::Result::ok).filter(|entry| is_process(&entry.file_name()));
+    entries.filter_map(name).map(|name| name.trim_end().to_owned()).collect()
+}
+
+/// A path of a system whose root is this directory.
+fn below(dir: &Path, path: &str) -> PathBuf {
+    dir.join(path.trim_start_matches('/'))
+}
+
+fn read(path: &Path) -> Result<Option<String>> {
+    match fs::read(path) {
+        // What is no text is certainly not ours; nothing of it is written back unless it is to be replaced.
+        Ok(bytes) => match String::from_utf8(bytes) {
+            Ok(text) => Ok(Some(text)),
+            Err(_) => Err(Error::new(ErrorKind::Invalid, format!("{} is not UTF-8", path.display()))
+                .with_object(path.display().to_string())
+                .with_state("unchanged")
+                .with_hint("look at it, and move it away if it is not needed")),
+        },
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(failed(path, "cannot be read", &e)),
+    }
+}
+
+/// Writes a file in one go: whoever reads it meanwhile has the old text or the new one. Owner and rights of one that is
+/// there stay, and a link to it stays a link.
+fn put(path: &Path, text: &str) -> io::Result<()> {
+    let path = match fs::canonicalize(path) {
+        Ok(real) => real,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => path.to_owned(),
+        Err(e) => return Err(e),
+    };
+    let (dir, name) = (path.parent().unwrap_or(Path::new("/")), path.file_name().unwrap_or_default());
+    fs::create_dir_all(dir)?;
+    let present = match fs::metadata(&path) {
+        Ok(meta) => Some(meta),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+        Err(e) => return Err(e),
+    };
+    let new = dir.join(format!(".{}.xennet-new", name.to_string_lossy()));
+    let written = (|| {
+        fs::write(&new, text)?;
+        fs::set_permissions(&new, Permissions::from_mode(present.as_ref().map_or(0o644, |meta| meta.mode() & 0o7777)))?;
+        if let Some(meta) = &present {
+            std::os::unix::fs::chown(&new, Some(meta.uid()), Some(meta.gid()))?;
+        }
+        fs::File::open(&new)?.sync_all()?;
+        fs::rename(&new, &path)
+    })();
+    if written.is_err() {
+        // The first failure is the one to tell.
+        let _ = fs::remove_file(&new);
+    }
+    written
+}
+
+fn failed(path: &Path, what: &str, e: &io::Error) -> Error {
+    let errno = Errno::from_io(e);
+    let error = Error::new(ErrorKind::Io, format!("{}: {what}", path.display()))
+        .with_object(path.display().to_string())
+        .with_errno(errno)
+        .with_state("unchanged");
+    match errno {
+        Errno::EACCES | Errno::EPERM => error.with_hint("run it as root"),
+        Errno::EROFS => error.with_hint("the file system is read-only: name another directory with --dir"),
+        _ => error,
+    }
+}

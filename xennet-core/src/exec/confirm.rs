@@ -1,0 +1,231 @@
+//! Commit-confirm: a change that is taken back unless somebody says in time that it is good.
+//!
+//! Whoever moves the link that they are logged in by cannot say so afterwards if it went wrong. A guard process holds the deadline:
+//! it listens at a socket in the state directory (`networks/NAME.confirm`) before the change begins. Who confirms connects to it
+//! and is answered; so there is no moment in which a confirmation is neither in time nor too late. The guard's other end is a
+//! pipe from whoever makes the change: if that process dies before it says that the network is started, the guard knows at once.
+
+use std::fs;
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::state::unusable;
+use super::{StateDir, lock};
+use crate::error::{Errno, Error, ErrorKind};
+use crate::model::IfName;
+
+/// What the guard says to who confirmed in time.
+const KEPT: &[u8] = b"kept\n";
+
+/// A guard's place: somebody can confirm from now on.
+#[derive(Debug)]
+pub struct Awaiting {
+    path: PathBuf,
+    listener: UnixListener,
+    // Closing it releases the lock.
+    _lock: fs::File,
+}
+
+/// How a guard's time ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Somebody confirmed.
+    Kept,
+    /// Nobody did in time.
+    Late,
+    /// Whoever makes the change has ended without having said that it is made.
+    Died,
+    /// Whoever makes the change said that it failed, and that nothing is left to take back.
+    Failed,
+}
+
+/// What whoever makes the change says to the guard: that it is made, and the time runs.
+pub const MADE: &[u8] = b"made\n";
+/// The same: that it failed, and is taken back already.
+pub const FAILED: &[u8] = b"failed\n";
+
+impl StateDir {
+    fn confirm_file(&self, name: &IfName) -> PathBuf {
+        self.path().join("networks").join(format!("{name}.confirm"))
+    }
+
+    /// Takes the guard's place for a network.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Conflict`] if another guard waits for a confirmation of the same network; [`ErrorKind::StateFull`],
+    /// [`ErrorKind::StateUnusable`].
+    pub fn await_confirmation(&self, name: &IfName) -> Result<Awaiting, Error> {
+        let path = self.confirm_file(name);
+        let dir = self.path().join("networks");
+        fs::create_dir_all(&dir).map_err(|e| unusable(&dir, "cannot be made", &e))?;
+        let guarded = path.with_extension("guard");
+        let file = fs::OpenOptions::new().create(true).truncate(false).write(true).open(&guarded);
+        let file = file.map_err(|e| unusable(&guarded, "cannot be opened", &e))?;
+        lock::take(&file, &guarded, Duration::ZERO).map_err(|e| match e.kind() {
+            ErrorKind::Busy => Error::new(
+                ErrorKind::Conflict,
+                format!("network {name}: its last start waits for a confirmation already"),
+            )
+            .with_object(name.as_str())
+            .with_state("unchanged, nothing was applied")
+            .with_hint(format!("confirm it: xennet confirm {name}")),
+            _ => e,
+        })?;
+        // Of a guard that was killed.
+        let _ = fs::remove_file(&path);
+        let listener = UnixListener::bind(&path).map_err(|e| unusable(&path, "cannot be made", &e))?;
+        listener.set_nonblocking(true).map_err(|e| unusable(&path, "cannot be used", &e))?;
+        Ok(Awaiting { path, listener, _lock: file })
+    }
+
+    /// Confirms a network: what was changed for it stays.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NothingToUndo`] if nobody waits for that, or not any more.
+    pub fn confirm(&self, name: &IfName) -> Result<(), Error> {
+        let path = self.confirm_file(name);
+        let nobody = || {
+            Error::new(ErrorKind::NothingToUndo, format!("network {name}: nobody waits for a confirmation"))
+                .with_object(name.as_str())
+                .with_state("unchanged, nothing was applied")
+                .with_hint("was it confirmed before, or taken back because nobody did? `xennet network status` tells")
+        };
+        let mut stream = match UnixStream::connect(&path) {
+            Ok(stream) => stream,
+            Err(e) if matches!(Errno::from_io(&e), Errno::ENOENT | ECONNREFUSED) => return Err(nobody()),
+            Err(e) => return Err(unusable(&path, "cannot be connected to", &e)),
+        };
+        let mut answer = Vec::new();
+        let read = stream.set_read_timeout(Some(ANSWER)).and_then(|()| stream.read_to_end(&mut answer));
+        match read {
+            Ok(_) if answer == KEPT => Ok(()),
+            // Connected, and not taken: it was too late.
+            _ => Err(nobody()),
+        }
+    }
+
+    /// The networks whose last start waits for a confirmation.
+    ///
+    /// # Errors
+    /// [`ErrorKind::StateUnusable`].
+    pub fn awaited(&self) -> Result<Vec<IfName>, Error> {
+        let dir = self.path().join("networks");
+        let listing = match fs::read_dir(&dir) {
+            Ok(listing) => listing,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(e) => return Err(unusable(&dir, "cannot be read", &e)),
+        };
+        let mut names = Vec::new();
+        for entry in listing {
+            let entry = entry.map_err(|e| unusable(&dir, "cannot be read", &e))?;
+            let name = entry.file_name();
+            let name = name.to_str().and_then(|n| n.strip_suffix(".confirm")).and_then(|n| IfName::check(n).ok());
+            // A guard that was killed leaves its socket, and holds no lock.
+            names.extend(name.filter(|n| self.is_guarded(n)));
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    fn is_guarded(&self, name: &IfName) -> bool {
+        let guarded = self.confirm_file(name).with_extension("guard");
+        let Ok(file) = fs::OpenOptions::new().write(true).open(&guarded) else { return false };
+        lock::take(&file, &guarded, Duration::ZERO).is_err()
+    }
+}
+
+/// `ECONNREFUSED`: a socket that nobody listens at.
+const ECONNREFUSED: Errno = Errno(111);
+/// How long who confirms waits for the guard's answer, which comes at once.
+const ANSWER: Duration = Duration::from_secs(5);
+
+impl Awaiting {
+    /// Waits until somebody confirms, or the time is over. It runs from when the change is made, which `maker` tells
+    /// ([`MADE`], [`FAILED`], or its end).
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`] if the kernel cannot say what happens; the change has to be taken back then.
+    pub fn wait(&self, maker: BorrowedFd<'_>, patience: Duration) -> Result<Verdict, Error> {
+        let mut deadline = None;
+        let mut said = Vec::new();
+        loop {
+            let left = deadline.map(|end: Instant| end.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|l| l.is_zero()) {
+                return Ok(Verdict::Late);
+            }
+            let mut events = vec![PollFd::from_borrowed_fd(self.listener.as_fd(), PollFlags::IN)];
+            if deadline.is_none() {
+                events.push(PollFd::from_borrowed_fd(maker, PollFlags::IN));
+            }
+            let timeout = left.map(|l| Timespec {
+                tv_sec: i64::try_from(l.as_secs()).unwrap_or(i64::MAX),
+                tv_nsec: l.subsec_nanos().into(),
+            });
+            match poll(&mut events, timeout.as_ref()) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(e) => return Err(self.broken(e)),
+            }
+            let (confirmed, told) =
+                (!events[0].revents().is_empty(), events.get(1).is_some_and(|e| !e.revents().is_empty()));
+            if told {
+                match self.hear(maker, &mut said)? {
+                    Some(Verdict::Kept) => deadline = Some(Instant::now() + patience),
+                    Some(other) => return Ok(other),
+                    None => {}
+                }
+            }
+            // Before the change is made there is nothing to confirm: who connects waits.
+            if confirmed && deadline.is_some() && self.answer() {
+                return Ok(Verdict::Kept);
+            }
+            if confirmed && deadline.is_none() {
+                // Not to spin while the change is being made.
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        }
+    }
+
+    /// What the maker says: `Kept` stands for "it is made".
+    fn hear(&self, maker: BorrowedFd<'_>, said: &mut Vec<u8>) -> Result<Option<Verdict>, Error> {
+        let mut bytes = [0; 64];
+        match rustix::io::read(maker, &mut bytes) {
+            Ok(0) => Ok(Some(Verdict::Died)),
+            Ok(n) => {
+                said.extend(&bytes[..n]);
+                Ok(match &said[..] {
+                    MADE => Some(Verdict::Kept),
+                    FAILED => Some(Verdict::Failed),
+                    _ => None,
+                })
+            }
+            Err(rustix::io::Errno::INTR) => Ok(None),
+            Err(e) => Err(self.broken(e)),
+        }
+    }
+
+    /// Whether somebody who wants to confirm was told that it counts.
+    fn answer(&self) -> bool {
+        let Ok((mut stream, _)) = self.listener.accept() else { return false };
+        // Who has gone again has connected all the same.
+        let _ = stream.write_all(KEPT);
+        true
+    }
+
+    fn broken(&self, e: rustix::io::Errno) -> Error {
+        Error::new(ErrorKind::Io, format!("{}: waiting for a confirmation failed", self.path.display()))
+            .with_object(self.path.display().to_string())
+            .with_errno(e.into())
+    }
+}
+
+impl Drop for Awaiting {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+        let _ = fs::remove_file(self.path.with_extension("guard"));
+    }
+}

@@ -1,0 +1,447 @@
+//! Networks: started, stopped, looked at.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use ipnetwork::IpNetwork;
+
+use super::records::Session;
+use super::{Host, joined, unchanged};
+use crate::error::{Error, ErrorKind};
+use crate::exec::{Applied, Entry, Subject};
+use crate::model::{Egress, IfName, Intent, Network, NetworkMode, Started};
+use crate::plan::{self, Goal, Plan};
+use crate::snapshot::{Address, Family, Part, Route, Scope, Snapshot, SysctlKey};
+
+/// What becomes of guests that are still connected to a network that is stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Guests {
+    /// They must have gone: while one is a port of the network's own bridge, the network is not stopped.
+    MustHaveGone,
+    /// They are cut off.
+    AreCutOff,
+}
+
+/// How a network is, compared with how it was described.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[non_exhaustive]
+pub struct NetworkStatus {
+    /// Its name.
+    pub network: IfName,
+    /// Its mode: `bridge`, `nat`, `routed`.
+    pub mode: String,
+    /// Whether it is started.
+    pub started: bool,
+    /// The link towards the outside, as it was found at start.
+    pub outside: Option<IfName>,
+    /// What is not as it was made, one change a line, in the words of a plan: what starting it again would do.
+    pub missing: Vec<String>,
+    /// The ports of its bridge, if it has one.
+    pub ports: Vec<IfName>,
+    /// What has to be done elsewhere: the routes that the outside needs to reach the guests of a routed network, as commands
+    /// for its gateway.
+    pub elsewhere: Vec<String>,
+}
+
+impl Host {
+    /// What starting this network would do. Changes nothing.
+    ///
+    /// # Errors
+    /// As [`start_network`](Self::start_network).
+    pub fn plan_start(&mut self, network: &Network) -> Result<Plan, Error> {
+        let record = self.records.record(Subject::Network(network.name))?;
+        let started = self.resolve(network, record.as_ref())?;
+        self.plan(&Intent::Start(Box::new(started)))
+    }
+
+    /// Starts a network: its bridge and what its uplink had of its own, this domain's addresses in it, and the settings it needs.
+    ///
+    /// A network that is started already gets back what it lacks; nothing is changed where nothing is missing.
+    ///
+    /// The uplink's addresses and routes go over to the bridge without a gap: every address is on the bridge before it leaves the
+    /// uplink, and every route is replaced in one go. What comes from outside in between is received all the time.
+    ///
+    /// # Errors
+    /// [`ErrorKind::LinkNotFound`], [`ErrorKind::Invalid`], [`ErrorKind::PortOfOther`], [`ErrorKind::NotABridge`] if the host is
+    /// not as the network needs it; [`ErrorKind::Conflict`] if a network of this name is started that was described otherwise;
+    /// and as [`attach`](Self::attach).
+    pub fn start_network(&mut self, network: &Network) -> Result<Applied, Error> {
+        let subject = Subject::Network(network.name);
+        let mut session = self.begin(subject)?;
+        let result = self.start_held(&mut session, network);
+        self.keep(session, subject);
+        result
+    }
+
+    fn start_held(&mut self, session: &mut Session, network: &Network) -> Result<Applied, Error> {
+        let subject = Subject::Network(network.name);
+        if let Some(there) = started_of(session.record())
+            && there.network != *network
+        {
+            return Err(unchanged(
+                Error::new(
+                    ErrorKind::Conflict,
+                    format!("network {} is started, and was described otherwise then", network.name),
+                )
+                .with_object(network.name.as_str())
+                .with_hint(format!("stop it first: xennet network stop {}", network.name)),
+            ));
+        }
+        let mut started = self.resolve(network, session.record())?;
+        let plan = self.plan(&Intent::Start(Box::new(started.clone())))?;
+        self.keep_originals(&mut started, plan.before())?;
+        if plan.is_empty() && session.record().is_some() {
+            self.records.set_started(&started)?;
+            return Ok(Applied::nothing(plan));
+        }
+        let what = format!("cannot start network {}", network.name);
+        let applied = self.carry_out(session, subject, plan, None, &what)?;
+        self.records.set_started(&started)?;
+        Ok(applied)
+    }
+
+    /// What stopping this network would do. Changes nothing. An empty plan for one that is not started.
+    ///
+    /// # Errors
+    /// As [`stop_network`](Self::stop_network).
+    pub fn plan_stop(&mut self, name: &IfName, guests: Guests) -> Result<Option<Plan>, Error> {
+        match self.records.record(Subject::Network(*name))? {
+            Some(entry) => self.way_back(name, &entry, guests).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Stops a network: puts back what starting it has changed, and nothing else. The bridge's addresses and routes go back to the
+    /// uplink as they are now, without a gap. One that is not started is a success.
+    ///
+    /// Kernel settings that other started networks need stay until the last of them is stopped.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Conflict`] if guests are ports of the network's own bridge; and as [`attach`](Self::attach).
+    pub fn stop_network(&mut self, name: &IfName, guests: Guests) -> Result<Applied, Error> {
+        let subject = Subject::Network(*name);
+        let mut session = self.begin(subject)?;
+        let Some(entry) = session.record().cloned() else {
+            self.records.set_stopped(name)?;
+            self.keep(session, subject);
+            let mut nothing = Applied::nothing(plan::restore(&Snapshot::default(), &Snapshot::default())?);
+            nothing.notes.push(format!("network {name} is not started"));
+            return Ok(nothing);
+        };
+        let plan = self.way_back(name, &entry, guests)?;
+        // Nobody new shall find it.
+        let known = self.records.started(name)?;
+        self.records.set_stopped(name)?;
+        let what = format!("cannot stop network {name}");
+        let applied = match self.carry_out(&mut session, subject, plan, None, &what) {
+            Ok(applied) => applied,
+            Err(e) => {
+                if let Some(started) = known {
+                    self.records.set_started(&started)?;
+                }
+                self.keep(session, subject);
+                return Err(e);
+            }
+        };
+        self.forget(session, subject)?;
+        Ok(applied)
+    }
+
+    /// The networks that are started.
+    ///
+    /// # Errors
+    /// [`ErrorKind::StateUnusable`].
+    pub fn started_networks(&self) -> Result<Vec<Started>, Error> {
+        self.records.all_started()
+    }
+
+    /// How a network is. Reads the parts of the system that it is made of, and the ports of its bridge.
+    ///
+    /// # Errors
+    /// As [`Backend::observe`](crate::backend::Backend::observe), and [`ErrorKind::StateUnusable`].
+    pub fn network_status(&mut self, network: &Network) -> Result<NetworkStatus, Error> {
+        let record = self.records.record(Subject::Network(network.name))?;
+        let started = started_of(record.as_ref()).cloned();
+        let mut status = NetworkStatus {
+            network: network.name,
+            mode: network.mode_name().to_owned(),
+            started: started.is_some(),
+            outside: started.as_ref().and_then(|s| s.outside),
+            missing: Vec::new(),
+            ports: Vec::new(),
+            elsewhere: Vec::new(),
+        };
+        if let Some(started) = &started {
+            match self.plan(&Intent::Start(Box::new(started.clone()))) {
+                Ok(plan) => status.missing.extend(plan.steps().iter().map(|p| p.step.to_string())),
+                Err(e) => status.missing.push(e.to_string()),
+            }
+        }
+        if let Some(bridge) = network.bridge() {
+            let all = self.look(&Scope::none().with(Part::Links))?;
+            status.ports.extend(all.ports(&bridge.name).map(|(port, _)| *port));
+        }
+        if matches!(network.mode, NetworkMode::Routed(_)) {
+            // Of one that is not started, as far as it can be told now.
+            let found = started.or_else(|| self.resolve(network, None).ok());
+            status.elsewhere = found.as_ref().map(routes_outside).unwrap_or_default();
+        }
+        Ok(status)
+    }
+
+    /// The network with what has to be found out: where the outside is, and which address this domain has there.
+    fn resolve(&mut self, network: &Network, record: Option<&Entry>) -> Result<Started, Error> {
+        let mut started = Started::new(network.clone());
+        if let Some(there) = started_of(record) {
+            started.settings.clone_from(&there.settings);
+        }
+        if let Some(bridge) = network.bridge() {
+            let there = started_of(record).and_then(|s| s.bridge_mac);
+            started.bridge_mac = there.or(self.bridge_with_mac(bridge)?.mac.filter(|_| bridge.mac.is_none()));
+        }
+        let outside = match &network.mode {
+            NetworkMode::Bridge(_) => return Ok(started),
+            NetworkMode::Nat(n) => &n.egress,
+            NetworkMode::Routed(r) => &r.uplink,
+        };
+        started.outside = match outside {
+            Egress::Link(link) => {
+                let seen = self.look(&Scope::none().with(Part::Link(*link)))?;
+                if !seen.links.contains_key(link) {
+                    return Err(unchanged(
+                        Error::new(
+                            ErrorKind::LinkNotFound,
+                            format!("network {}: {link}, towards the outside, is not there", network.name),
+                        )
+                        .with_object(link.as_str())
+                        .with_hint("`ip link` lists the links of this host; is the network that makes it started?"),
+                    ));
+                }
+                Some(*link)
+            }
+            Egress::DefaultRoute => self.default_route_link()?,
+        };
+        if let NetworkMode::Routed(r) = &network.mode {
+            started.source.clone_from(&r.source);
+            for family in [Family::Ipv4, Family::Ipv6] {
+                let given = started.source.iter().any(|s| Family::of(s) == family);
+                let subnets = network.subnets();
+                let needed = match family {
+                    Family::Ipv4 => subnets.is_empty() || subnets.iter().any(|s| s.network.is_ipv4()),
+                    Family::Ipv6 => subnets.iter().any(|s| s.network.is_ipv6()),
+                };
+                if given || !needed {
+                    continue;
+                }
+                let Some(outside) = started.outside else { continue };
+                match self.first_address(&outside, family)? {
+                    Some(address) => started.source.push(address),
+                    // IPv6 guests have a gateway on their link all the same.
+                    None if family == Family::Ipv6 => {}
+                    None => {
+                        return Err(unchanged(
+                            Error::new(
+                                ErrorKind::Invalid,
+                                format!(
+                                    "network {}: {outside} has no IPv4 address, which would be this domain's on guests' links",
+                                    network.name
+                                ),
+                            )
+                            .with_object(outside.as_str())
+                            .with_hint("give it one, or name another address of this host: source = [\"192.0.2.1\"]"),
+                        ));
+                    }
+                }
+            }
+        }
+        Ok(started)
+    }
+
+    /// The link of the default route with the lowest metric, of IPv4, or else of IPv6.
+    ///
+    /// # Errors
+    /// As [`Backend::observe`](crate::backend::Backend::observe).
+    pub fn default_route_link(&mut self) -> Result<Option<IfName>, Error> {
+        for all in ["0.0.0.0/0", "::/0"] {
+            let Ok(all) = all.parse::<IpNetwork>() else { continue };
+            let seen = self.look(&Scope::none().with(Part::Route(all)))?;
+            let usable = |r: &&Route| r.destination.prefix() == 0 && r.destination.is_ipv4() == all.is_ipv4();
+            let best = seen.routes.iter().filter(usable).min_by_key(|r| r.metric);
+            if let Some(link) = best.and_then(|r| r.link.or_else(|| r.next_hops.first().and_then(|h| h.link))) {
+                return Ok(Some(link));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The uplink that a started network's bridge has taken over from, where this link is such a bridge; any other link is its
+    /// own.
+    ///
+    /// # Errors
+    /// [`ErrorKind::StateUnusable`].
+    pub fn uplink_of(&mut self, link: Option<IfName>) -> Result<Option<IfName>, Error> {
+        let Some(link) = link else { return Ok(None) };
+        let uplink = |s: &Started| match &s.network.mode {
+            NetworkMode::Bridge(b) if b.bridge.name == link => b.uplink,
+            _ => None,
+        };
+        Ok(self.records.all_started()?.iter().find_map(uplink).or(Some(link)))
+    }
+
+    /// An address of a link that others can reach: no secondary one, and none for the link alone.
+    pub(crate) fn first_address(&mut self, link: &IfName, family: Family) -> Result<Option<IpAddr>, Error> {
+        let seen = self.look(&Scope::none().with(Part::Addresses(*link)))?;
+        let good = |a: &&Address| Family::of(&a.address.ip()) == family && !a.secondary && a.scope == 0;
+        Ok(seen.addresses_of(link).filter(good).map(|a| a.address.ip()).next())
+    }
+
+    /// Notes how the settings were before any network needed them.
+    fn keep_originals(&self, started: &mut Started, before: &Snapshot) -> Result<(), Error> {
+        let name = started.network.name;
+        let others: Vec<Started> = self.records.all_started()?.into_iter().filter(|s| s.network.name != name).collect();
+        for (key, value) in &before.sysctls {
+            let key = key.as_str();
+            if !is_shared(key, started) || started.settings.contains_key(key) {
+                continue;
+            }
+            let original = others.iter().find_map(|s| s.settings.get(key)).unwrap_or(value);
+            started.settings.insert(key.to_owned(), original.clone());
+        }
+        Ok(())
+    }
+
+    /// The plan that leads back to how it was before a network was started, with what has become of its parts since.
+    fn way_back(&mut self, name: &IfName, entry: &Entry, guests: Guests) -> Result<Plan, Error> {
+        // Where it was started again, the first time knows how it was without it.
+        let first = entry.previous.as_deref().unwrap_or(entry);
+        let Some(started) = started_of(Some(entry)).cloned() else {
+            return Err(Error::new(ErrorKind::Internal, format!("network {name}: its record is not about a network"))
+                .with_object(name.as_str()));
+        };
+        let known = self.records.started(name)?.unwrap_or_else(|| started.clone());
+        let now = self.look(&first.before.scope)?;
+        let mut target = first.before.clone();
+        if let Some(bridge) = started.network.bridge().map(|b| b.name) {
+            let uplinks: BTreeSet<IfName> = match &started.network.mode {
+                NetworkMode::Bridge(b) => b.uplink.into_iter().chain(b.uplink_name).collect(),
+                _ => BTreeSet::new(),
+            };
+            let own = first.before.links.get(&bridge).is_none_or(|l| l.bridge.is_none());
+            if own && guests == Guests::MustHaveGone {
+                let all = self.look(&Scope::none().with(Part::Links))?;
+                let ports: Vec<IfName> = all.ports(&bridge).map(|(p, _)| *p).filter(|p| !uplinks.contains(p)).collect();
+                if !ports.is_empty() {
+                    return Err(unchanged(
+                        Error::new(
+                            ErrorKind::Conflict,
+                            format!("network {name} cannot be stopped: {bridge} has the ports {}", joined(&ports)),
+                        )
+                        .with_object(bridge.as_str())
+                        .with_hint("shut the guests down, or cut them off: --force"),
+                    ));
+                }
+            }
+            if own
+                && let NetworkMode::Bridge(b) = &started.network.mode
+                && let Some(uplink) = b.uplink
+                && now.links.contains_key(&bridge)
+            {
+                as_it_is_now(&mut target, &now, uplink, bridge);
+            }
+        }
+        self.settle_settings(&mut target, &now, &known)?;
+        plan::restore(&target, &now.seen(&target.scope))
+    }
+
+    /// Settings that others need stay; the last one puts the first value back, unless somebody else has changed it since.
+    fn settle_settings(&self, target: &mut Snapshot, now: &Snapshot, known: &Started) -> Result<(), Error> {
+        let others: Vec<Started> =
+            self.records.all_started()?.into_iter().filter(|s| s.network.name != known.network.name).collect();
+        let keys: Vec<SysctlKey> = target.sysctls.keys().cloned().collect();
+        for key in keys {
+            let Some(original) = known.settings.get(key.as_str()) else { continue };
+            let needed = others.iter().any(|s| s.settings.contains_key(key.as_str()));
+            let changed = now.sysctls.get(&key).is_none_or(|v| v == "0");
+            if needed || changed {
+                target.scope.retain(|part| *part != Part::Sysctl(key.clone()));
+                target.sysctls.remove(&key);
+            } else {
+                target.sysctls.insert(key, original.clone());
+            }
+        }
+        Ok(())
+    }
+
+    /// A start that was interrupted turned out to have been carried out: hotplug calls shall find the network.
+    pub(super) fn note_recovered(&mut self, goal: &Goal) -> Result<(), Error> {
+        let Goal::Start { started, .. } = goal else { return Ok(()) };
+        let mut started = Started::clone(started);
+        let record = self.records.record(Subject::Network(started.network.name))?;
+        if let Some(entry) = record {
+            let first = entry.previous.as_deref().unwrap_or(&entry);
+            self.keep_originals(&mut started, &first.before)?;
+        }
+        self.records.set_started(&started)
+    }
+}
+
+fn started_of(record: Option<&Entry>) -> Option<&Started> {
+    match &record?.goal {
+        Goal::Start { started, .. } => Some(started),
+        _ => None,
+    }
+}
+
+/// Whether a setting is one that several networks can need, and not of a link that is this network's own.
+fn is_shared(key: &str, started: &Started) -> bool {
+    !matches!(started.network.mode, NetworkMode::Bridge(_)) && key.starts_with("net/")
+}
+
+/// What the bridge has now is what the uplink shall have: addresses that were renewed, or added or removed meanwhile.
+fn as_it_is_now(target: &mut Snapshot, now: &Snapshot, uplink: IfName, bridge: IfName) {
+    const LINK: u8 = 253;
+    let key = |a: &Address| (a.address, a.peer);
+    let before: BTreeMap<_, Address> = target.addresses_of(&uplink).map(|a| (key(a), a.clone())).collect();
+    target.addresses.retain(|a| a.link != uplink || a.scope == LINK);
+    for a in now.addresses_of(&bridge).filter(|a| a.scope != LINK) {
+        let as_before = before.get(&key(a)).cloned().unwrap_or_else(|| Address { nodad: false, ..a.clone() });
+        target.addresses.insert(Address {
+            link: uplink,
+            lifetime: a.lifetime,
+            secondary: as_before.secondary,
+            ..as_before
+        });
+    }
+    let through = |r: &Route, link: IfName| r.link == Some(link) || r.next_hops.iter().any(|h| h.link == Some(link));
+    target.routes.retain(|r| !through(r, uplink) || !plan::is_carried(r));
+    for r in now.routes.iter().filter(|r| through(r, bridge) && plan::is_carried(r)) {
+        target.routes.insert(plan::route_through(uplink, bridge, r));
+    }
+    target.neighbours.retain(|n| n.link != uplink);
+    for n in now.neighbours.iter().filter(|n| n.link == bridge) {
+        target.neighbours.insert(plan::neighbour_on(uplink, n));
+    }
+    // Connected routes follow from the addresses.
+    let nets: BTreeSet<IpNetwork> = target.addresses_of(&uplink).map(|a| a.address).collect();
+    target.routes.retain(|r| {
+        plan::is_carried(r)
+            || r.link != Some(uplink)
+            || nets.iter().any(|n| n.network() == r.destination.ip() && n.prefix() == r.destination.prefix())
+    });
+}
+
+/// The routes that stations and gateways outside need, as commands (the founding document's fifth step).
+fn routes_outside(started: &Started) -> Vec<String> {
+    let NetworkMode::Routed(r) = &started.network.mode else { return Vec::new() };
+    let answered = |family| match family {
+        Family::Ipv4 => r.proxy_arp,
+        Family::Ipv6 => r.proxy_ndp,
+    };
+    let via = |family| started.source.iter().find(|s| Family::of(s) == family);
+    let commands = started.network.subnets().iter().filter_map(|s| {
+        let family = Family::of(&s.network.ip());
+        let via = via(family)?;
+        (!answered(family)).then(|| format!("ip route add {} via {via}", s.network))
+    });
+    commands.collect()
+}

@@ -1,0 +1,306 @@
+//! From a network to wanted objects: its bridge, its uplink, this domain's addresses in it, and the settings it needs.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use ipnetwork::IpNetwork;
+use serde::{Deserialize, Serialize};
+
+use super::Reason;
+use super::uplink::{Move, address_on, is_carried, neighbour_on, route_through};
+use super::want::{LinkTarget, LinkWish, Wanted, WantedLink, Wish, bridge, kind_words};
+use crate::error::{Error, ErrorKind};
+use crate::model::{BridgeNetwork, BridgeSpec, GuestLinks, IfName, NetworkMode, Started, Subnet};
+use crate::snapshot::{
+    AddrGenMode, Address, Family, Link, LinkKind, Neighbour, Part, Route, Scope, Snapshot, SysctlKey,
+};
+use crate::step::LinkRef;
+
+/// What is to stay when a network is started: what an uplink had of its own before its bridge took it over (nothing, where it
+/// has been taken over), and whether the outside's routers are listened to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct Carried {
+    /// Its addresses.
+    pub addresses: BTreeSet<Address>,
+    /// Its routes, without those that come with the addresses.
+    pub routes: BTreeSet<Route>,
+    /// Its permanent and proxy neighbours.
+    pub neighbours: BTreeSet<Neighbour>,
+    /// Whether the link towards the outside listens to router advertisements, and has to go on when this domain is a router.
+    pub listens: bool,
+}
+
+pub(super) fn scope(started: &Started) -> Scope {
+    let mut scope = Scope::none();
+    if let Some(bridge) = started.network.bridge() {
+        scope = scope.with(Part::Link(bridge.name)).with(Part::Made(bridge.name));
+        scope.insert(Part::Addresses(bridge.name));
+    }
+    match &started.network.mode {
+        NetworkMode::Bridge(b) => {
+            if b.uplink.is_some() {
+                let defaults = IfName::literal("default");
+                scope.insert(Part::Sysctl(SysctlKey::conf(Family::Ipv6, &defaults, "accept_dad")));
+            }
+            for link in b.uplink.into_iter().chain(b.uplink_name) {
+                scope = scope.with(Part::Link(link)).with(Part::Addresses(link));
+                scope = scope.with(Part::Routes(link)).with(Part::Neighbours(link));
+                scope.insert(Part::Sysctl(SysctlKey::conf(Family::Ipv6, &link, "accept_dad")));
+            }
+            if b.uplink.is_some() {
+                scope = scope.with(Part::Routes(b.bridge.name)).with(Part::Neighbours(b.bridge.name));
+                for (family, key) in carried_settings() {
+                    for link in [b.uplink, b.uplink_name, Some(b.bridge.name)].into_iter().flatten() {
+                        scope.insert(Part::Sysctl(SysctlKey::conf(family, &link, key)));
+                    }
+                    // What a new bridge has of itself.
+                    scope.insert(Part::Sysctl(SysctlKey::conf(family, &IfName::literal("default"), key)));
+                }
+            }
+        }
+        NetworkMode::Nat(_) | NetworkMode::Routed(_) => {
+            // The settings of a link go with it.
+            scope.extend(started.outside.map(Part::Link));
+            for key in settings(started, true).into_keys() {
+                scope.insert(Part::Sysctl(key));
+            }
+        }
+    }
+    scope
+}
+
+/// Settings of the uplink that its bridge has to have as well, for what it receives is what the uplink received.
+fn carried_settings() -> [(Family, &'static str); 3] {
+    [(Family::Ipv4, "rp_filter"), (Family::Ipv6, "accept_ra"), (Family::Ipv6, "autoconf")]
+}
+
+/// The uplink as it is now: under its own name, or under the one that it has while the network is started.
+fn uplink<'a>(b: &BridgeNetwork, now: &'a Snapshot) -> Option<(IfName, &'a Link)> {
+    let renamed = b.uplink_name.and_then(|n| now.links.get_key_value(&n));
+    // Its own name may be the bridge's by now.
+    let own = || {
+        b.uplink
+            .and_then(|n| now.links.get_key_value(&n))
+            .filter(|(n, l)| **n != b.bridge.name || l.kind != LinkKind::Bridge)
+    };
+    renamed.or_else(own).map(|(name, link)| (*name, link))
+}
+
+/// What the uplink has of its own.
+pub(super) fn carried(started: &Started, now: &Snapshot) -> Carried {
+    let NetworkMode::Bridge(b) = &started.network.mode else {
+        return Carried { listens: listens(started, now), ..Carried::default() };
+    };
+    let Some((name, link)) = uplink(b, now) else { return Carried::default() };
+    if link.master == Some(b.bridge.name) && now.addresses_of(&name).next().is_none() {
+        return Carried::default();
+    }
+    let through = |r: &&Route| r.link == Some(name) || r.next_hops.iter().any(|h| h.link == Some(name));
+    Carried {
+        addresses: now.addresses_of(&name).cloned().collect(),
+        routes: now.routes.iter().filter(through).filter(|r| is_carried(r)).cloned().collect(),
+        neighbours: now.neighbours.iter().filter(|n| n.link == name).cloned().collect(),
+        listens: false,
+    }
+}
+
+pub(super) fn want(started: &Started, carried: &Carried, now: &Snapshot) -> Result<(Wanted, Vec<String>), Error> {
+    let (mut wanted, mut notes) = match &started.network.mode {
+        NetworkMode::Bridge(b) => bridged(started, b, carried, now)?,
+        NetworkMode::Nat(n) => match &n.guests {
+            GuestLinks::Bridge(bridge) => private_bridge(&made(started, bridge), &n.subnets, now)?,
+            GuestLinks::PerVif => (Wanted::default(), Vec::new()),
+        },
+        NetworkMode::Routed(_) => (Wanted::default(), Vec::new()),
+    };
+    if matches!(started.network.mode, NetworkMode::Nat(_) | NetworkMode::Routed(_)) {
+        if started.outside.is_none() {
+            notes.push(format!(
+                "there is no default route, and network {} names no link towards the outside: its guests reach this host only, \
+                 until it is started again with one",
+                started.network.name
+            ));
+        }
+        wanted.sysctls.extend(settings(started, carried.listens));
+    }
+    Ok((wanted, notes))
+}
+
+/// A bridge that is made for a network, with an address of its own, so that it does not follow its ports.
+fn made(started: &Started, bridge: &BridgeSpec) -> BridgeSpec {
+    BridgeSpec { mac: bridge.mac.or(started.bridge_mac), ..bridge.clone() }
+}
+
+/// The bridge of a private network, with the gateways on it.
+fn private_bridge(spec: &BridgeSpec, subnets: &[Subnet], now: &Snapshot) -> Result<(Wanted, Vec<String>), Error> {
+    let (mut wanted, notes) = bridge(spec, now)?;
+    let gateways = subnets.iter().filter_map(|s| {
+        let address = IpNetwork::new(s.gateway, s.network.prefix()).ok()?;
+        Some(Address { nodad: address.is_ipv6(), ..Address::new(spec.name, address) })
+    });
+    let why = Reason::fixed("guests use it as their gateway");
+    wanted.addresses.insert(spec.name, Wish { items: gateways.collect(), exact: false, why });
+    Ok((wanted, notes))
+}
+
+/// A bridge with its uplink.
+fn bridged(
+    started: &Started,
+    b: &BridgeNetwork,
+    carried: &Carried,
+    now: &Snapshot,
+) -> Result<(Wanted, Vec<String>), Error> {
+    let Some(uplink_of) = b.uplink else { return bridge(&made(started, &b.bridge), now) };
+    let (name, link) = find_uplink(started, b, uplink_of, now)?;
+    let to = b.bridge.name;
+    // The name that the bridge is to have may still be the uplink's.
+    let without_uplink = Snapshot { links: others(now, &name), ..now.clone() };
+    let spec = BridgeSpec {
+        mac: b.bridge.mac.or(link.mac),
+        mtu: b.bridge.mtu.or_else(|| link.mtu.try_into().ok()),
+        ..b.bridge.clone()
+    };
+    let (mut wanted, mut notes) = bridge(&spec, &without_uplink)?;
+    // Nothing of IPv6 is tested again for duplicates: it was when it was new.
+    let addresses: BTreeSet<Address> = carried
+        .addresses
+        .iter()
+        // The kernel has made it of the uplink's MAC.
+        .filter(|a| a.scope != LINK || spec.mac == link.mac)
+        .map(|a| Address { nodad: a.address.is_ipv6(), ..address_on(to, a) })
+        .collect();
+    let routes: BTreeSet<Route> = carried.routes.iter().map(|r| route_through(to, r.link.unwrap_or(name), r)).collect();
+    let present = b.uplink_name.unwrap_or(name);
+    wanted.moves.push(Move {
+        to,
+        port: name,
+        renamed: b.uplink_name,
+        bridge: Some(to),
+        mac: spec.mac,
+        settings: carried_settings()
+            .into_iter()
+            .filter_map(|(family, key)| {
+                let value = now.sysctls.get(&SysctlKey::conf(family, &name, key))?;
+                Some((SysctlKey::conf(family, &to, key), value.clone()))
+            })
+            .collect(),
+        addresses: addresses.clone(),
+        routes: routes.clone(),
+    });
+    let why = Reason::told(format!("{uplink_of} is the uplink of network {}", started.network.name));
+    let target = LinkTarget {
+        master: Some(Some(to)),
+        up: Some(true),
+        mtu: b.bridge.mtu.map(|m| m.get()),
+        addr_gen_mode: Some(AddrGenMode::None),
+        ..LinkTarget::default()
+    };
+    let at = LinkRef { name, index: Some(link.index) };
+    wanted.links.push(WantedLink { link: at, wish: LinkWish::Be(LinkTarget { name: Some(present), ..target }), why });
+    let moved = || Reason::fixed("the bridge has it now");
+    wanted.addresses.insert(to, Wish { items: addresses, exact: false, why: moved() });
+    wanted.addresses.insert(present, Wish { items: BTreeSet::new(), exact: true, why: moved() });
+    wanted.routes.insert(to, Wish { items: routes, exact: false, why: moved() });
+    let neighbours = carried.neighbours.iter().map(|n| neighbour_on(to, n)).collect();
+    wanted.neighbours.insert(to, Wish { items: neighbours, exact: false, why: moved() });
+    wanted.neighbours.insert(present, Wish { items: BTreeSet::new(), exact: true, why: moved() });
+    if let Some(leased) = carried.addresses.iter().find(|a| a.lifetime.is_some() && a.address.is_ipv4()) {
+        notes.push(format!(
+            "{} of {uplink_of} expires, so something renews it (a DHCP client?): let that work on {to} from now on",
+            leased.address.ip()
+        ));
+    }
+    if spec.stp && link.master != Some(to) {
+        notes.push(format!(
+            "spanning tree is on: {to} carries nothing for {} s after {uplink_of} has joined it",
+            spec.forward_delay.as_secs() * 2
+        ));
+    }
+    Ok((wanted, notes))
+}
+
+/// `RT_SCOPE_LINK`.
+const LINK: u8 = 253;
+
+fn others(now: &Snapshot, name: &IfName) -> BTreeMap<IfName, Link> {
+    now.links.iter().filter(|(n, _)| *n != name).map(|(n, l)| (*n, l.clone())).collect()
+}
+
+/// The uplink, if it is there, and free to become a port.
+fn find_uplink<'a>(
+    started: &Started,
+    b: &BridgeNetwork,
+    named: IfName,
+    now: &'a Snapshot,
+) -> Result<(IfName, &'a Link), Error> {
+    let network = started.network.name;
+    let refuse = |kind, message: String, hint: String| {
+        Error::new(kind, message)
+            .with_object(named.as_str())
+            .with_state("unchanged, nothing was applied")
+            .with_hint(hint)
+    };
+    let Some((name, link)) = uplink(b, now) else {
+        let message = format!("network {network}: its uplink {named} is not there");
+        return Err(refuse(ErrorKind::LinkNotFound, message, "`ip link` lists the links of this host".into()));
+    };
+    if matches!(link.kind, LinkKind::Bridge | LinkKind::Loopback) {
+        let message = format!("network {network}: {name} cannot be its uplink, it is {}", kind_words(&link.kind));
+        let hint = match link.kind {
+            LinkKind::Bridge => format!("to use it as it is, write bridge = \"{name}\" and no uplink"),
+            _ => "name the link that leads outside".into(),
+        };
+        return Err(refuse(ErrorKind::Invalid, message, hint));
+    }
+    if let Some(master) = link.master.filter(|m| *m != b.bridge.name) {
+        let message = format!("network {network}: its uplink {name} is a port of {master} already");
+        let hint = format!("write bridge = \"{master}\", or take it off first: ip link set {name} nomaster");
+        return Err(refuse(ErrorKind::PortOfOther, message, hint));
+    }
+    Ok((name, link))
+}
+
+/// Whether the link towards the outside listens to router advertisements: always, or as long as this domain is no router.
+fn listens(started: &Started, now: &Snapshot) -> bool {
+    let Some(outside) = started.outside else { return false };
+    let routes = now.sysctls.get(&SysctlKey::forwarding(Family::Ipv6)).is_some_and(|v| v != "0");
+    match now.sysctls.get(&SysctlKey::conf(Family::Ipv6, &outside, "accept_ra")).map(String::as_str) {
+        Some("2") => true,
+        Some("1") => !routes,
+        _ => false,
+    }
+}
+
+/// The settings that NAT and routed networks need.
+fn settings(started: &Started, listens: bool) -> BTreeMap<SysctlKey, (String, Reason)> {
+    let subnets = started.network.subnets();
+    // Without subnets guests may have addresses of either family; IPv6 is then for whoever says so.
+    let v4 = subnets.is_empty() || subnets.iter().any(|s| s.network.is_ipv4());
+    let v6 = subnets.iter().any(|s| s.network.is_ipv6()) || started.source.iter().any(IpAddr::is_ipv6);
+    let mut wanted = BTreeMap::new();
+    for (family, _) in [(Family::Ipv4, v4), (Family::Ipv6, v6)].into_iter().filter(|(_, needed)| *needed) {
+        let why = Reason::fixed("this domain routes for its guests");
+        wanted.insert(SysctlKey::forwarding(family), ("1".into(), why));
+    }
+    if let Some(outside) = started.outside {
+        // A router does not listen to router advertisements, unless it is told to (accept_ra 2): without, a host that has its
+        // default route from one would lose it.
+        if v6 && listens {
+            let accept_ra = SysctlKey::conf(Family::Ipv6, &outside, "accept_ra");
+            let why = Reason::fixed("a router that has its own default route from a router advertisement");
+            wanted.insert(accept_ra, ("2".into(), why));
+        }
+        if let NetworkMode::Routed(r) = &started.network.mode {
+            let why = || Reason::fixed("this domain answers for its guests on the uplink");
+            if r.proxy_arp && v4 {
+                wanted.insert(SysctlKey::conf(Family::Ipv4, &outside, "proxy_arp"), ("1".into(), why()));
+            }
+            if r.proxy_ndp && v6 {
+                wanted.insert(SysctlKey::conf(Family::Ipv6, &outside, "proxy_ndp"), ("1".into(), why()));
+            }
+        }
+    }
+    wanted
+}

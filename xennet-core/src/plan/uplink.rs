@@ -1,0 +1,177 @@
+//! What connects this domain to the world goes from one link to another without a gap.
+//!
+//! The order is what counts. The new link has the addresses before anything else happens (Linux lets two links have the same
+//! one). Then the cable changes hands: the port joins its bridge, or leaves it. From then on frames come in by the new link,
+//! so at once every route is replaced, one message each, in which the kernel puts the new way in the place of the old one. Only
+//! then does the old link lose its addresses, and with them what the kernel had made of them. The MAC is the same all the
+//! time, so neighbours notice nothing.
+
+use std::collections::BTreeSet;
+
+use super::Reason;
+use super::diff::Path;
+use crate::error::Error;
+use crate::model::{IfName, MacAddr};
+use crate::snapshot::{Address, Family, Link, LinkKind, Neighbour, NextHop, Part, Route, Snapshot, SysctlKey};
+use crate::step::{AddrStep, LinkChange, LinkStep, NewMaster, RouteStep, Step, SysctlStep};
+
+/// `RTPROT_KERNEL` (`include/uapi/linux/rtnetlink.h`): routes that come and go with addresses.
+const BY_THE_KERNEL: u8 = 2;
+
+/// One move, from the link that has the connectivity to another.
+pub(super) struct Move {
+    /// The link that shall have it.
+    pub(super) to: IfName,
+    /// The link with the cable, by its present name.
+    pub(super) port: IfName,
+    /// Another name that the port has to have before anything else, so that its own is free.
+    pub(super) renamed: Option<IfName>,
+    /// The bridge that the port shall be in afterwards.
+    pub(super) bridge: Option<IfName>,
+    /// The MAC that `to` has to have before it gets the cable, where it is not the port's own link.
+    pub(super) mac: Option<MacAddr>,
+    /// Settings that `to` has to have before frames come in by it.
+    pub(super) settings: Vec<(SysctlKey, String)>,
+    /// What `to` shall have.
+    pub(super) addresses: BTreeSet<Address>,
+    pub(super) routes: BTreeSet<Route>,
+}
+
+impl Move {
+    /// The port gives its name to the bridge, if it has to. A link that is up keeps its routes meanwhile, but can be renamed since
+    /// Linux 6.2 only.
+    pub(super) fn give_name(&self, path: &mut Path<'_>) -> Result<(), Error> {
+        let there = |name: &IfName| path.world.links.contains_key(name);
+        let Some(name) = self.renamed.filter(|n| *n != self.port && !there(n) && there(&self.port)) else {
+            return Ok(());
+        };
+        let change = LinkChange { name: Some(name), ..LinkChange::default() };
+        let link = path.link(self.port);
+        path.push(Step::Link(LinkStep::Set { link, change }), &Reason::fixed("the bridge takes its name"))
+    }
+
+    /// Everything else, when both links are there.
+    pub(super) fn carry_out(&self, path: &mut Path<'_>) -> Result<(), Error> {
+        // In a later pass it may have got its own name back.
+        if !path.world.links.contains_key(&self.to) {
+            return Ok(());
+        }
+        self.prepare(path)?;
+        self.give_addresses(path)?;
+        self.switch(path)?;
+        for route in &self.routes {
+            if !path.world.routes.contains(route) {
+                let why = Reason::fixed("the way leads through the other link from now on");
+                path.push(Step::Route(RouteStep::Replace(route.clone())), &why)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn prepare(&self, path: &mut Path<'_>) -> Result<(), Error> {
+        for (key, value) in &self.settings {
+            if path.world.sysctls.get(key) != Some(value) {
+                let step = SysctlStep { key: key.clone(), value: value.clone() };
+                path.push(Step::Sysctl(step), &Reason::fixed("as the uplink has it"))?;
+            }
+        }
+        let Some(link) = path.world.links.get(&self.to) else { return Ok(()) };
+        let change = LinkChange {
+            up: (!link.up).then_some(true),
+            mac: self.mac.filter(|mac| link.mac != Some(*mac)),
+            ..LinkChange::default()
+        };
+        if change == LinkChange::default() {
+            return Ok(());
+        }
+        let link = path.link(self.to);
+        path.push(Step::Link(LinkStep::Set { link, change }), &Reason::fixed("it takes over the uplink's connectivity"))
+    }
+
+    fn give_addresses(&self, path: &mut Path<'_>) -> Result<(), Error> {
+        let key = |a: &Address| (a.address, a.peer);
+        let there: BTreeSet<_> = path.world.addresses_of(&self.to).map(key).collect();
+        let missing: Vec<&Address> = self.addresses.iter().filter(|a| !there.contains(&key(a))).collect();
+        if missing.iter().any(|a| a.address.is_ipv6() && !a.nodad) {
+            // They are this domain's own, and were tested for duplicates when they were new: another test of a second would be a
+            // second without them.
+            let key = SysctlKey::conf(Family::Ipv6, &self.to, "accept_dad");
+            if path.world.sysctls.get(&key).is_some_and(|v| v != "0") {
+                let why = Reason::fixed("its addresses are not tested again for duplicates");
+                path.push(Step::Sysctl(SysctlStep { key, value: "0".into() }), &why)?;
+            }
+        }
+        let mut ordered = missing;
+        // A subnet's first address first, so that first stays first.
+        ordered.sort_by_key(|a| a.secondary);
+        for address in ordered {
+            let why = Reason::fixed("the other link has it before this one loses it");
+            path.push(Step::Addr(AddrStep::Add(address.clone())), &why)?;
+        }
+        Ok(())
+    }
+
+    fn switch(&self, path: &mut Path<'_>) -> Result<(), Error> {
+        let port = self.renamed.filter(|n| path.world.links.contains_key(n)).unwrap_or(self.port);
+        if path.world.links.get(&port).is_none_or(|l| l.master == self.bridge) {
+            return Ok(());
+        }
+        let master = self.bridge.map_or(NewMaster::None, |name| NewMaster::Bridge(path.link(name)));
+        let change = LinkChange { master: Some(master), ..LinkChange::default() };
+        let link = path.link(port);
+        path.push(Step::Link(LinkStep::Set { link, change }), &Reason::fixed("frames come in by the other link"))
+    }
+}
+
+/// The same address on another link.
+pub(super) fn address_on(link: IfName, a: &Address) -> Address {
+    Address { link, ..a.clone() }
+}
+
+/// Whether a route has to be carried over: those that the kernel makes for an address come with the address.
+pub(crate) fn is_carried(r: &Route) -> bool {
+    r.protocol != BY_THE_KERNEL
+}
+
+/// The same route through another link.
+pub(crate) fn route_through(link: IfName, from: IfName, r: &Route) -> Route {
+    let other = |l: Option<IfName>| l.map(|l| if l == from { link } else { l });
+    let next_hops = r.next_hops.iter().map(|h| NextHop { link: other(h.link), ..h.clone() }).collect();
+    Route { link: other(r.link), next_hops, ..r.clone() }
+}
+
+/// The same neighbour on another link.
+pub(crate) fn neighbour_on(link: IfName, n: &Neighbour) -> Neighbour {
+    Neighbour { link, ..n.clone() }
+}
+
+/// The moves that lead back: of links that had addresses of their own and are ports by an operation's doing, or had none and
+/// were ports.
+pub(super) fn back(target: &Snapshot, now: &Snapshot) -> Vec<Move> {
+    let to = |present: IfName, port: IfName, named: IfName, bridge: Option<IfName>| {
+        let addresses = target.addresses_of(&named).map(|a| address_on(present, a)).collect();
+        let through = |r: &&Route| r.link == Some(named) || r.next_hops.iter().any(|h| h.link == Some(named));
+        let routes = target.routes.iter().filter(through).filter(|r| is_carried(r));
+        let routes = routes.map(|r| route_through(present, named, r)).collect();
+        let mac = bridge.and_then(|b| target.links.get(&b)?.mac);
+        Move { to: present, port, renamed: None, bridge, mac, settings: Vec::new(), addresses, routes }
+    };
+    let moved = |(name, was): (&IfName, &Link)| {
+        let (present, is) = now.link_by_index(was.index)?;
+        if was.kind == LinkKind::Bridge || !target.scope.contains(&Part::Addresses(*name)) {
+            return None;
+        }
+        let made =
+            target.scope.parts().find_map(|part| if let Part::Made(bridge) = part { Some(*bridge) } else { None })?;
+        let ours = |master: Option<IfName>| master.is_none_or(|m| m == made);
+        if !ours(was.master) || !ours(is.master) {
+            return None;
+        }
+        // Also where the cable is in place again: routes may still be on their way.
+        Some(match was.master {
+            None => to(*present, *present, *name, None),
+            Some(bridge) => to(bridge, *present, bridge, Some(bridge)),
+        })
+    };
+    target.links.iter().filter_map(moved).collect()
+}
