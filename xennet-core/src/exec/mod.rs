@@ -300,9 +300,9 @@ fn observe(intent: &Intent, on: &mut dyn Backend, frames: Frames) -> Result<Snap
         seen.merge(on.observe(&scope)?);
     }
     // The kernel lists rules bit by bit, and amid others' changes a listing may have one twice without saying so. Making the
-    // guard's anew for that would make the next one's listing wrong, too: they are so only when they are seen so twice.
+    // table's anew for that would make the next one's listing wrong, too: they are so only when they are seen so twice.
     for _ in 0..TRIES {
-        if !plan::lacks_guard_rules(&seen) {
+        if !plan::lacks_rules(&seen) {
             break;
         }
         let again = on.observe(&seen.scope)?;

@@ -22,7 +22,6 @@ use crate::model::{
 };
 use crate::plan::{self, Goal, Plan};
 use crate::snapshot::{LinkKind, Part, Scope, Snapshot};
-use crate::step::{NftOp, Step};
 
 pub use network::{Guests, NetworkStatus};
 pub use show::{Shown, ShownBridge, ShownVif};
@@ -241,10 +240,10 @@ impl Host {
             if plan.is_empty() && session.record().is_some() {
                 return Ok(Applied::nothing(plan));
             }
-            let makes_guard = plan.steps().first().is_some_and(|p| makes_guard(&p.step));
+            let makes_table = plan.steps().iter().any(|p| plan::makes_table(&p.step));
             match self.carry_out(session, subject, plan, Some(vif.to_string()), &what) {
-                // Another call has made the guard's table in the meantime: then only the vif's own part is missing.
-                Err(e) if makes_guard && tries > 0 && e.errno() == Some(Errno::EEXIST) => tries -= 1,
+                // Another call has made the table in the meantime: then only the vif's own part is missing.
+                Err(e) if makes_table && tries > 0 && e.errno() == Some(Errno::EEXIST) => tries -= 1,
                 Err(e) if e.hint().is_none() => return Err(self.explained(e, &intent)),
                 result => return result,
             }
@@ -530,13 +529,8 @@ impl fmt::Debug for Host {
     }
 }
 
-/// How often an attach is begun anew because another call has made the guard's table meanwhile.
+/// How often an attach is begun anew because another call has made a table of ours meanwhile.
 const FRAME_TRIES: u32 = 8;
-
-fn makes_guard(step: &Step) -> bool {
-    let Step::Nft(transaction) = step else { return false };
-    transaction.table.is_guard() && transaction.ops.first() == Some(&NftOp::AddTable)
-}
 
 fn unchanged(e: Error) -> Error {
     e.with_state("unchanged, nothing was applied")

@@ -41,13 +41,17 @@ impl Guard {
     /// none within another. Empty if only the MAC is bound.
     pub(crate) fn sources(&self) -> Vec<IpNetwork> {
         let Some(addresses) = &self.addresses else { return Vec::new() };
-        let mut all: BTreeSet<IpNetwork> = addresses.iter().map(|a| network(*a)).collect();
-        all.insert(IpAddr::V6(link_local(self.mac)).into());
-        let within = |inner: &IpNetwork| {
-            all.iter().any(|outer| outer != inner && outer.prefix() <= inner.prefix() && outer.contains(inner.ip()))
-        };
-        all.iter().filter(|a| !within(a)).copied().collect()
+        apart(addresses.iter().copied().chain([IpAddr::V6(link_local(self.mac)).into()]))
     }
+}
+
+/// The networks and single hosts that these are, without host bits, none within another.
+pub(crate) fn apart(addresses: impl IntoIterator<Item = IpNetwork>) -> Vec<IpNetwork> {
+    let all: BTreeSet<IpNetwork> = addresses.into_iter().map(network).collect();
+    let within = |inner: &IpNetwork| {
+        all.iter().any(|outer| outer != inner && outer.prefix() <= inner.prefix() && outer.contains(inner.ip()))
+    };
+    all.iter().filter(|a| !within(a)).copied().collect()
 }
 
 /// The network without host bits.

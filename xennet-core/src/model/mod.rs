@@ -19,6 +19,7 @@ mod word;
 pub use bridge::BridgeSpec;
 pub use colo::ColoKey;
 pub use guard::Guard;
+pub(crate) use guard::apart;
 pub use id::{DevId, DomId, TypeIf, VifId};
 pub use ifname::{IfName, IfNameError};
 pub use intent::{Attach, Attachment, Detach, Egress, Guarded, Intent};

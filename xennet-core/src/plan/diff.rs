@@ -1,8 +1,8 @@
 //! The difference between what is wanted and what will be, as steps in a safe order.
 //!
-//! The order within one pass: what the guard has to let pass is added, before anything goes up; bridges are made; links are renamed and set (down first where the kernel or the network
+//! The order within one pass: what our nft tables have to let pass is added, before anything goes up; bridges are made; links are renamed and set (down first where the kernel or the network
 //! demands it); addresses are added, then superfluous ones removed; VLANs and port settings are put in force; only then
-//! links go up; then routes, neighbours, forwarding entries, rules and settings; last, what the guard has too much. After each step the world is what the
+//! links go up; then routes, neighbours, forwarding entries, rules and settings; last, what the tables have too much. After each step the world is what the
 //! transition function says, so what a step implies is seen by the steps behind it. Passes are repeated until one finds
 //! nothing to do: a bridge's MAC, for example, can only be put back after the port that moved it has left.
 
@@ -74,8 +74,10 @@ impl Path<'_> {
 
     fn pass(&mut self, wanted: &Wanted) -> Result<(), Error> {
         // Before anything goes up.
-        if let (Some(why), Some(transaction)) = (&wanted.guard.why, wanted.guard.first(&self.world)?) {
-            self.push(Step::Nft(transaction), why)?;
+        for wish in &wanted.tables {
+            if let Some(transaction) = wish.first(&self.world)? {
+                self.push(Step::Nft(transaction), &wish.why)?;
+            }
         }
         for connectivity in &wanted.moves {
             connectivity.give_name(self)?;
@@ -146,8 +148,10 @@ impl Path<'_> {
             self.add_del(add, del, &wish.why, |r| Step::Rule(RuleStep::Add(r)), |r| Step::Rule(RuleStep::Del(r)))?;
         }
         // When nothing is up any more that should not be.
-        if let (Some(why), Some(transaction)) = (&wanted.guard.why, wanted.guard.last(&self.world)) {
-            self.push(Step::Nft(transaction), why)?;
+        for wish in &wanted.tables {
+            if let Some(transaction) = wish.last(&self.world) {
+                self.push(Step::Nft(transaction), &wish.why)?;
+            }
         }
         Ok(())
     }

@@ -9,9 +9,11 @@
 mod check;
 mod diff;
 mod display;
+mod gate;
 mod guard;
 mod network;
 mod restore;
+mod table;
 mod uplink;
 mod want;
 
@@ -25,10 +27,10 @@ use crate::model::{Intent, Started};
 use crate::snapshot::{Scope, Snapshot};
 use crate::step::{Effects, Step};
 
-pub(crate) use guard::{is_of_frame, sets as guard_sets};
 pub use network::Carried;
 pub(crate) use restore::missing as missing_to_restore;
 pub use restore::restore;
+pub(crate) use table::{is_of_frame, lacks_rules, makes_table, set_of};
 pub(crate) use uplink::{is_carried, neighbour_on, route_through};
 
 /// The protocol number that marks our routes (`rtm_protocol`), so that they are told from an administrator's.
@@ -232,9 +234,10 @@ pub(crate) fn missing_to_start(started: &Started, carried: &Carried, now: &Snaps
     Ok(diff::steps_towards(&wanted, now)?.0)
 }
 
-/// Whether there is a guard, and by this observation its rules have to be made anew.
-pub(crate) fn lacks_guard_rules(now: &Snapshot) -> bool {
-    guard::is_broken(now)
+/// The gate without any guest, for the tests of those who carry it to the kernel.
+#[cfg(test)]
+pub(crate) fn gate_frame() -> (crate::snapshot::NftTableId, crate::snapshot::NftTable) {
+    (crate::snapshot::NftTableId::gate(), gate::GATE.frame())
 }
 
 /// The error of a step that the model of the kernel refuses.

@@ -1,7 +1,8 @@
 //! The way back: an observed earlier state is the wish, all of it.
 
+use super::table::TableWish;
 use super::want::{LinkTarget, LinkWish, Wanted, WantedLink, Wish};
-use super::{Goal, Plan, Planned, Reason, diff, guard, uplink};
+use super::{Goal, Plan, Planned, Reason, diff, uplink};
 use crate::error::Error;
 use crate::model::IfName;
 use crate::snapshot::{Link, LinkKind, Part, Scope, Snapshot};
@@ -30,7 +31,7 @@ pub(crate) fn missing(target: &Snapshot, now: &Snapshot) -> Result<Vec<Planned>,
 const WHY: Reason = Reason::fixed("it was so before");
 
 fn wanted(target: &Snapshot, now: &Snapshot) -> Wanted {
-    let mut wanted = Wanted { guard: guard::Wish::restored(target, WHY), ..Wanted::default() };
+    let mut wanted = Wanted { tables: TableWish::restored(target, &WHY), ..Wanted::default() };
     wanted.moves = uplink::back(target, now);
     // Bridges last: their MAC and MTU follow their ports, and come back by themselves when the ports do. (A bridge that
     // must be made again is made before anything else.)

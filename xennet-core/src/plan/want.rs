@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ipnetwork::IpNetwork;
 
+use super::table::TableWish;
 use super::{ROUTE_PROTOCOL, Reason, guard, network, uplink};
 use crate::error::{Error, ErrorKind};
 use crate::model::{Attach, Attachment, BridgeSpec, Detach, IfName, Intent, MacAddr, VlanSpec};
@@ -27,7 +28,8 @@ pub(super) struct Wanted {
     pub(super) port_vlans: BTreeMap<IfName, Wish<PortVlan>>,
     pub(super) rules: Option<Wish<Rule>>,
     pub(super) sysctls: BTreeMap<SysctlKey, (String, Reason)>,
-    pub(super) guard: guard::Wish,
+    /// What tables of ours shall have.
+    pub(super) tables: Vec<TableWish>,
     /// What of one link has to go to another without a gap.
     pub(super) moves: Vec<uplink::Move>,
 }
@@ -107,7 +109,7 @@ pub(super) fn scope(intent: &Intent, seen: &Snapshot) -> Scope {
             }
             let guarded = a.guarded();
             if guarded.is_some() {
-                scope = scope.union(guard::frame_scope(seen));
+                scope = scope.union(guard::GUARD.frame_scope(seen));
             }
             scope.union(guard::scope(guarded.iter().chain(a.recorded_guard.as_deref())))
         }
@@ -173,7 +175,7 @@ fn attach(a: &Attach, now: &Snapshot) -> Result<(Wanted, Vec<String>), Error> {
     }
     let mut notes = Vec::new();
     let mut wanted =
-        Wanted { guard: guard::Wish::instead(a.guarded().as_ref(), a.recorded_guard.as_deref()), ..Wanted::default() };
+        Wanted { tables: vec![guard::instead(a.guarded().as_ref(), a.recorded_guard.as_deref())], ..Wanted::default() };
     let mut target = LinkTarget {
         name: Some(a.name),
         mtu: a.mtu.map(|m| m.get()),
@@ -341,7 +343,7 @@ fn proxy_settings(link: &IfName, guest: &[IpNetwork]) -> Option<SysctlKey> {
 }
 
 fn detach(d: &Detach, now: &Snapshot) -> Wanted {
-    let mut wanted = Wanted { guard: guard::Wish::gone(d.guarded.as_ref()), ..Wanted::default() };
+    let mut wanted = Wanted { tables: vec![guard::gone(d.guarded.as_ref())], ..Wanted::default() };
     // Gone already, or another link under the same name: both are as they should be.
     let Some(link) = now.links.get(&d.device).filter(|l| d.index.is_none_or(|index| index == l.index)) else {
         return wanted;

@@ -37,8 +37,8 @@ impl fmt::Display for Change {
 
 impl Snapshot {
     /// The snapshot without what two observations of the same state may differ in: indexes, lifetimes, whether a bridge's
-    /// address and MTU were set by hand, what the kernel hides, and what was looked at. A guard that guards nobody counts as
-    /// none: it stays where it was made, since other vifs may need it next; and which version it is of does not count.
+    /// address and MTU were set by hand, what the kernel hides, and what was looked at. A table of the guard or the gate that nobody is in
+    /// counts as none: it stays where it was made, since other vifs may need it next; and which version it is of does not count.
     pub fn normalised(&self) -> Snapshot {
         let mut s = self.clone();
         for link in s.links.values_mut() {
@@ -52,11 +52,11 @@ impl Snapshot {
         s.port_vlans.retain(|_, vlans| !vlans.is_empty());
         for (id, table) in &mut s.nft {
             table.uses.clear();
-            if id.is_guard() {
-                table.sets.remove(NftTableId::GUARD_VERSION);
+            if id.is_kept() {
+                table.sets.remove(NftTableId::VERSION);
             }
         }
-        s.nft.retain(|id, table| !id.is_guard() || !table.has_no_elements());
+        s.nft.retain(|id, table| !id.is_kept() || !table.has_no_elements());
         s.hidden = Hidden::default();
         s.scope = super::Scope::none();
         s

@@ -87,15 +87,26 @@ impl NftTableId {
         NftTableId { family: NftFamily::Bridge, name: Cow::Borrowed(Self::GUARD) }
     }
 
-    /// Whether it is the [guard's](Self::guard).
-    pub(crate) fn is_guard(&self) -> bool {
-        self.family == NftFamily::Bridge && self.name == Self::GUARD
+    /// The table of the gate, which NAT and routed guests' packets go through: it drops what guests send from addresses that are
+    /// not theirs, hides guests behind this domain's address, and hands on connections from outside.
+    pub const fn gate() -> Self {
+        NftTableId { family: NftFamily::Inet, name: Cow::Borrowed(Self::OWN_PREFIX) }
+    }
+
+    /// Whether it is a table that stays where it was made, whoever comes and goes: the [guard's](Self::guard) or the
+    /// [gate's](Self::gate).
+    pub(crate) fn is_kept(&self) -> bool {
+        match self.family {
+            NftFamily::Bridge => self.name == Self::GUARD,
+            NftFamily::Inet => self.name == Self::OWN_PREFIX,
+            _ => false,
+        }
     }
 
     const GUARD: &'static str = "xennet-guard";
 
-    /// The guard's set that says by its one element which version of the guard it is: no vif's.
-    pub(crate) const GUARD_VERSION: &'static str = "version";
+    /// The set of such a table that says by its one element which version of it is there: no vif's.
+    pub(crate) const VERSION: &'static str = "version";
 
     /// A table by family and name.
     pub fn new(family: NftFamily, name: impl Into<Cow<'static, str>>) -> Self {

@@ -151,7 +151,21 @@ fn value_text(kind: Option<NftType>, value: &NftValue) -> String {
             word(&[(1, "unicast"), (2, "local"), (3, "broadcast"), (4, "anycast"), (5, "multicast")], *n)
                 .or_else(|| Some(n.to_string()))
         }
-        (Some(NftType::CtState), NftValue::U32(n)) => states(*n),
+        (Some(NftType::CtState), NftValue::U32(n)) => {
+            bits(&[(1, "invalid"), (2, "established"), (4, "related"), (8, "new"), (64, "untracked")], *n)
+        }
+        (Some(NftType::CtStatus), NftValue::U32(n)) => {
+            let known = [
+                (1, "expected"),
+                (2, "seen-reply"),
+                (4, "assured"),
+                (8, "confirmed"),
+                (16, "snat"),
+                (32, "dnat"),
+                (512, "dying"),
+            ];
+            bits(&known, *n)
+        }
         _ => None,
     };
     word.unwrap_or_else(|| value.to_string())
@@ -161,8 +175,7 @@ fn word<N: PartialEq>(words: &[(N, &str)], number: N) -> Option<String> {
     words.iter().find(|(n, _)| *n == number).map(|(_, w)| (*w).to_owned())
 }
 
-fn states(mask: u32) -> Option<String> {
-    let known = [(1, "invalid"), (2, "established"), (4, "related"), (8, "new"), (64, "untracked")];
+fn bits(known: &[(u32, &str)], mask: u32) -> Option<String> {
     let named: Vec<_> = known.iter().filter(|(bit, _)| mask & bit != 0).collect();
     let all = named.iter().map(|(bit, _)| bit).sum::<u32>() == mask;
     (all && !named.is_empty()).then(|| named.iter().map(|(_, w)| *w).collect::<Vec<_>>().join(","))
@@ -273,9 +286,15 @@ fn match_text(field: NftField, mask: Option<&NftValue>, op: NftCmp, value: &NftV
     let prefix = prefix_length(&zeros, &ones.iter().map(|b| !b).collect::<Vec<_>>());
     match (field.kind(), prefix) {
         (NftType::Ipv4Addr | NftType::Ipv6Addr, Some(length)) => format!("{name} {sign}{value}/{length}"),
-        (NftType::CtState, _) if op == NftCmp::Ne && *value == NftValue::U32(0) => {
+        (NftType::CtState | NftType::CtStatus, _) if op == NftCmp::Ne && *value == NftValue::U32(0) => {
             format!("{name} {}", value_text(kind, mask))
         }
-        _ => format!("{name} & {} {} {}", value_text(kind, mask), op.sign(), value_text(kind, value)),
+        _ => {
+            let mut mask = value_text(kind, mask);
+            if mask.contains(',') {
+                mask = format!("({})", mask.replace(',', " | "));
+            }
+            format!("{name} & {mask} {} {}", op.sign(), value_text(kind, value))
+        }
     }
 }

@@ -153,6 +153,8 @@ pub enum NftField {
     Icmpv6Target,
     /// The states of its connection. Not in bridge tables.
     CtState,
+    /// What has become of its connection: whether it was translated, for example. Not in bridge tables.
+    CtStatus,
     /// The link that the routing tables would send an answer through, if it is the one it came in by; 0 otherwise
     /// (`fib saddr . iif oif`). In inet, ip and ip6 tables.
     FibSaddrOif,
@@ -196,7 +198,7 @@ pub(crate) enum NftSource {
 
 impl NftField {
     /// Every field but [`NftField::Payload`].
-    pub const NAMED: [NftField; 34] = [
+    pub const NAMED: [NftField; 35] = [
         NftField::IifName,
         NftField::OifName,
         NftField::Iif,
@@ -229,6 +231,7 @@ impl NftField {
         NftField::IcmpType,
         NftField::Icmpv6Target,
         NftField::CtState,
+        NftField::CtStatus,
         NftField::FibSaddrOif,
         NftField::FibDaddrType,
     ];
@@ -255,6 +258,7 @@ impl NftField {
             NftField::ThSport | NftField::ThDport => NftType::InetService,
             NftField::IcmpType => NftType::IcmpType,
             NftField::CtState => NftType::CtState,
+            NftField::CtStatus => NftType::CtStatus,
             NftField::FibDaddrType => NftType::FibType,
             NftField::Payload { bytes, .. } => NftType::Other { number: 4, bytes },
         }
@@ -297,6 +301,7 @@ impl NftField {
             NftField::IcmpType => Payload(Transport, 0, 1),
             NftField::Icmpv6Target => Payload(Transport, 8, 16),
             NftField::CtState => Ct(0),
+            NftField::CtStatus => Ct(2),
             // NFT_FIB_RESULT_OIF with NFTA_FIB_F_SADDR | NFTA_FIB_F_IIF; NFT_FIB_RESULT_ADDRTYPE with NFTA_FIB_F_DADDR.
             NftField::FibSaddrOif => Fib(1, 0b1001),
             NftField::FibDaddrType => Fib(3, 0b10),
@@ -347,6 +352,7 @@ impl NftField {
             NftField::IcmpType => "icmp type",
             NftField::Icmpv6Target => "icmpv6 taddr",
             NftField::CtState => "ct state",
+            NftField::CtStatus => "ct status",
             NftField::FibSaddrOif => "fib saddr . iif oif",
             NftField::FibDaddrType => "fib daddr type",
             NftField::Payload { header, offset, bytes } => {
@@ -536,11 +542,15 @@ impl NftExpr {
 
     /// `ct state A,B`: the connection is in one of these states, a mask of 1 invalid, 2 established, 4 related, 8 new.
     pub fn ct_state(states: u32) -> Self {
-        NftExpr::Match {
-            field: NftField::CtState,
-            mask: Some(NftValue::U32(states)),
-            op: NftCmp::Ne,
-            value: NftValue::U32(0),
-        }
+        NftExpr::any_of(NftField::CtState, states)
+    }
+
+    /// `ct status A,B`: one of these has become of the connection, a mask of 16 source translated, 32 destination translated.
+    pub fn ct_status(status: u32) -> Self {
+        NftExpr::any_of(NftField::CtStatus, status)
+    }
+
+    fn any_of(field: NftField, bits: u32) -> Self {
+        NftExpr::Match { field, mask: Some(NftValue::U32(bits)), op: NftCmp::Ne, value: NftValue::U32(0) }
     }
 }

@@ -37,6 +37,9 @@ pub enum NftType {
     Mark,
     /// States of a connection, a bit mask of 4 bytes in the machine's order: 1 invalid, 2 established, 4 related, 8 new.
     CtState,
+    /// What has become of a connection, a bit mask of 4 bytes in the machine's order: 1 expected, 2 answered, 4 assured, 8
+    /// confirmed, 16 source translated, 32 destination translated, 512 dying.
+    CtStatus,
     /// The type of an ICMP message, 1 byte.
     IcmpType,
     /// The type of an ICMPv6 message, 1 byte.
@@ -73,6 +76,7 @@ impl NftType {
             NftType::Mark => 19,
             NftType::IfIndex => 20,
             NftType::CtState => 26,
+            NftType::CtStatus => 28,
             NftType::Icmpv6Type => 29,
             NftType::PktType => 31,
             NftType::FibType => 38,
@@ -96,6 +100,7 @@ impl NftType {
             19 => NftType::Mark,
             20 => NftType::IfIndex,
             26 => NftType::CtState,
+            28 => NftType::CtStatus,
             29 => NftType::Icmpv6Type,
             31 => NftType::PktType,
             38 => NftType::FibType,
@@ -110,7 +115,12 @@ impl NftType {
         match self {
             NftType::IfName | NftType::Ipv6Addr => 16,
             NftType::EtherAddr => 6,
-            NftType::Ipv4Addr | NftType::IfIndex | NftType::Mark | NftType::CtState | NftType::FibType => 4,
+            NftType::Ipv4Addr
+            | NftType::IfIndex
+            | NftType::Mark
+            | NftType::CtState
+            | NftType::CtStatus
+            | NftType::FibType => 4,
             NftType::InetService | NftType::EtherType | NftType::ArpOp => 2,
             NftType::InetProto | NftType::IcmpType | NftType::Icmpv6Type | NftType::PktType | NftType::NfProto => 1,
             NftType::Other { bytes, .. } => bytes,
@@ -130,6 +140,7 @@ impl NftType {
                 | NftType::IfIndex
                 | NftType::Mark
                 | NftType::CtState
+                | NftType::CtStatus
                 | NftType::FibType
                 | NftType::Other { .. }
         )
@@ -149,6 +160,7 @@ impl NftType {
             NftType::IfIndex => "iface_index",
             NftType::Mark => "mark",
             NftType::CtState => "ct_state",
+            NftType::CtStatus => "ct_status",
             NftType::IcmpType => "icmp_type",
             NftType::Icmpv6Type => "icmpv6_type",
             NftType::PktType => "pkt_type",
@@ -172,7 +184,7 @@ impl NftType {
             NftType::InetProto | NftType::IcmpType | NftType::Icmpv6Type | NftType::PktType | NftType::NfProto => {
                 <[u8; 1]>::try_from(bytes).ok().map(|b| NftValue::U8(b[0]))
             }
-            NftType::IfIndex | NftType::Mark | NftType::CtState | NftType::FibType => {
+            NftType::IfIndex | NftType::Mark | NftType::CtState | NftType::CtStatus | NftType::FibType => {
                 <[u8; 4]>::try_from(bytes).ok().map(|b| NftValue::U32(u32::from_ne_bytes(b)))
             }
             NftType::Other { .. } => None,

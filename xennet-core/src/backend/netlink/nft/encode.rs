@@ -348,7 +348,14 @@ fn byte_order(types: &[NftType]) -> u32 {
     const HOST: u32 = 1;
     const BIG: u32 = 2;
     match types {
-        [NftType::IfName | NftType::IfIndex | NftType::Mark | NftType::CtState | NftType::FibType] => HOST,
+        [
+            NftType::IfName
+            | NftType::IfIndex
+            | NftType::Mark
+            | NftType::CtState
+            | NftType::CtStatus
+            | NftType::FibType,
+        ] => HOST,
         [_] => BIG,
         _ => 0,
     }

@@ -18,7 +18,7 @@ use super::socket::{Protocol, Refusal, Socket};
 use super::wire::Message;
 use crate::backend::BackendError;
 use crate::error::Errno;
-use crate::plan::guard_sets;
+use crate::plan::set_of;
 use crate::snapshot::{NftChain, NftElement, NftKey, NftRule, NftSet, NftTable, NftTableId};
 use crate::step::{NftOp, NftTransaction};
 use encode::{Known, Needs, Ranges, RuleName, message};
@@ -46,8 +46,8 @@ pub(crate) struct Nft {
     socket: Socket,
     /// The kernel has answered a question about tables: it has nftables, and lets us.
     answered: bool,
-    /// What sets were like when they were last looked at, without their elements, and what those of our own guard are like. A
-    /// hint only: where the kernel's answer does not fit, the set is looked up anew.
+    /// What sets were like when they were last looked at, without their elements. A hint only, as is what those of our own
+    /// tables are like: where the kernel's answer does not fit, the set is looked up anew.
     sets: BTreeMap<NftTableId, BTreeMap<String, NftSet>>,
 }
 
@@ -58,7 +58,7 @@ impl Nft {
     /// The system's refusal; `EPROTONOSUPPORT` where the kernel has no netfilter over netlink.
     pub(crate) fn open() -> Result<Self, BackendError> {
         Socket::open(Protocol::Netfilter)
-            .map(|socket| Nft { socket, answered: false, sets: [(NftTableId::guard(), guard_sets().collect())].into() })
+            .map(|socket| Nft { socket, answered: false, sets: BTreeMap::new() })
             .map_err(|e| e.about("nftables"))
     }
 
@@ -111,7 +111,7 @@ impl Nft {
         table_is_there: bool,
     ) -> Result<Option<NftSet>, BackendError> {
         let about = |refusal: Refusal| refusal.about(format!("nft set {id} {name}"));
-        if let Some(def) = self.sets.get(id).and_then(|sets| sets.get(name)).cloned() {
+        if let Some(def) = self.sets.get(id).and_then(|sets| sets.get(name)).cloned().or_else(|| set_of(id, name)) {
             match self.element(id, name, key, &def) {
                 Ok(Some(element)) => return Ok(Some(NftSet { elements: [element].into(), ..def })),
                 Ok(None) if table_is_there => return Ok(Some(def)),

@@ -192,6 +192,16 @@ pub(super) fn nat() -> (NftTableId, NftTable) {
     let forward = vec![
         NftRule::new([NftExpr::ct_state(6), verdict(NftVerdict::Accept)]),
         NftRule::new([NftExpr::ct_state(1), verdict(NftVerdict::Drop)]),
+        NftRule::new([NftExpr::ct_status(0x20), verdict(NftVerdict::Accept)]),
+        NftRule::new([
+            NftExpr::Match {
+                field: NftField::CtStatus,
+                mask: Some(NftValue::U32(0x30)),
+                op: NftCmp::Eq,
+                value: NftValue::U32(0),
+            },
+            NftExpr::Counter,
+        ]),
         NftRule::new([NftExpr::eq(FibSaddrOif, NftValue::U32(0)), verdict(NftVerdict::Drop)]),
         NftRule::new([NftExpr::ne(CtState, NftValue::U32(8)), NftExpr::SetMark(7), verdict(NftVerdict::Return)]),
         NftRule::new([

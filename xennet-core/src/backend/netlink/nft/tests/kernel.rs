@@ -26,6 +26,11 @@ fn transaction(ops: Vec<NftOp>) -> NftTransaction {
     NftTransaction::new(id(), ops)
 }
 
+/// The table of our own that has most of what there is.
+fn gate() -> (NftTableId, NftTable) {
+    crate::plan::gate_frame()
+}
+
 fn facts(id: &NftTableId, table: &NftTable) -> String {
     nft_facts(&BTreeMap::from([(id.clone(), table.clone())])).join("\n")
 }
@@ -35,11 +40,14 @@ fn tables_are_read_back_as_they_were_written() {
     here!(tables_are_read_back_as_they_were_written);
     let mut kernel = Nft::open().unwrap();
     let mut world = Snapshot::default();
-    for (id, table) in [guard(), nat()] {
+    for (id, table) in [guard(), nat(), gate()] {
         assert_eq!(kernel.observe(&id), Ok(None));
         let transaction = making(&id, &table);
         kernel.apply(&transaction).unwrap();
         assert_eq!(kernel.observe(&id).unwrap().as_ref(), Some(&table));
+        for chain in table.chains.keys() {
+            assert_eq!(kernel.observe_use(&id, chain).unwrap(), table.use_of(chain), "{id} {chain}");
+        }
         step(&mut world, &Step::Nft(transaction)).unwrap();
         assert_eq!(world.nft.get(&id), Some(&table));
     }
@@ -86,7 +94,7 @@ fn listing() -> Option<serde_json::Value> {
 fn nft_reads_our_objects_and_our_text_as_the_same() {
     here!(nft_reads_our_objects_and_our_text_as_the_same);
     let mut kernel = Nft::open().unwrap();
-    for (id, mut table) in [guard(), nat()] {
+    for (id, mut table) in [guard(), nat(), gate()] {
         for chain in table.chains.values_mut() {
             // nft 1.0.6 has no word for the one, and reads the other and `arp hlen` as one field of two bytes.
             chain.rules.retain(|r| !["icmpv6 taddr", "arp plen"].iter().any(|w| r.to_string().contains(w)));
@@ -99,7 +107,10 @@ fn nft_reads_our_objects_and_our_text_as_the_same() {
         let theirs = listing().unwrap();
         assert_eq!(theirs["objects"], ours["objects"], "{}", facts(&id, &table));
         assert_eq!(theirs["rules"], ours["rules"], "{}", facts(&id, &table));
-        assert_eq!(kernel.observe(&id).unwrap().as_ref(), Some(&table));
+        // Of a field with a mask nft loads the bytes only that the mask leaves, where they are whole.
+        if id != gate().0 {
+            assert_eq!(kernel.observe(&id).unwrap().as_ref(), Some(&table));
+        }
         kernel.apply(&NftTransaction::new(id.clone(), vec![NftOp::DelTable])).unwrap();
     }
 }

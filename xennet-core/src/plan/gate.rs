@@ -1,0 +1,467 @@
+//! The gate: what guests in NAT and routed modes may send, whom NAT hides, and what is handed on to them, as one nft table.
+//!
+//! * What comes in by a guest's link must come from one of its addresses, besides what a station needs to get an address and to
+//!   find its neighbours. This stands before connection tracking, so what is forged leaves nothing behind there.
+//! * A hidden guest's connections leave by the egress with this domain's address. From that link nobody reaches it but over a
+//!   connection of its own, or one that is handed on: a route outside that leads here is no way around NAT.
+//! * Connections to any address of this domain can be handed on to guests, from outside, from this domain and from other guests.
+//!   Where both ends are behind the same link the source is translated, too, so that answers come back here.
+//!
+//! Accepting in a table of ours cannot undo what an administrator's own table drops, nor the other way round.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::LazyLock;
+
+use ipnetwork::{IpNetwork, Ipv4Network, Ipv6Network};
+
+use super::table::{ICMPV6, Item, SetDef, Table, UDP, accept, drop, first_fragment, goto, lookup, over, rule};
+use crate::model::{GuestLinks, IfName, NetworkMode, PortForward, Started, apart};
+use crate::snapshot::{
+    Family, NftBase, NftChain, NftChainKind, NftCmp, NftExpr, NftField, NftHook, NftNat, NftNatData, NftNatTo,
+    NftPolicy, NftRule, NftTableId, NftType, NftValue,
+};
+
+/// Links whose guests may send from declared addresses only.
+const LINKS: &str = "links";
+/// Link and address of a guest.
+const SOURCES: [&str; 2] = ["src4", "src6"];
+const SOURCE_NETWORKS: [&str; 2] = ["srcnet4", "srcnet6"];
+/// Egress and address of a hidden guest.
+const HIDDEN: [&str; 2] = ["masq4", "masq6"];
+const HIDDEN_NETWORKS: [&str; 2] = ["masqnet4", "masqnet6"];
+/// Networks on private bridges.
+const INSIDE: [&str; 2] = ["inside4", "inside6"];
+/// From protocol and port of this domain to address and port of a guest.
+const FORWARDS: [&str; 2] = ["forward4", "forward6"];
+
+/// A chain: what a link with declared addresses may send.
+const FROM_GUEST: &str = "from-guest";
+/// A chain: what a station says that looks for its neighbours.
+const DISCOVERY: &str = "discovery";
+
+/// The table.
+pub(super) static GATE: Table = Table {
+    id: NftTableId::gate,
+    version: 0x8bed_721b,
+    uses: &[
+        ("prerouting", 1),
+        (FROM_GUEST, 12),
+        (DISCOVERY, 10),
+        ("handing-on", 2),
+        ("handing-on-own", 2),
+        ("hiding", 10),
+        ("forward", 10),
+    ],
+    sets: &SETS,
+    chains,
+    frame: LazyLock::new(|| GATE.frame()),
+    ways_out: ["stop the networks with NAT and routes and detach their guests", "start and attach them again"],
+};
+
+const SETS: [SetDef; 13] = {
+    use NftType::{IfName, InetProto, InetService, Ipv4Addr, Ipv6Addr};
+    const V4: &[NftType] = &[IfName, Ipv4Addr];
+    const V6: &[NftType] = &[IfName, Ipv6Addr];
+    const PORT: &[NftType] = &[InetProto, InetService];
+    const fn map(name: &'static str, data: &'static [NftType]) -> SetDef {
+        SetDef { data, ..SetDef::of(name, PORT) }
+    }
+    [
+        SetDef::of(LINKS, &[IfName]),
+        SetDef::of(SOURCES[0], V4),
+        SetDef::of(SOURCES[1], V6),
+        SetDef::ranges(SOURCE_NETWORKS[0], V4),
+        SetDef::ranges(SOURCE_NETWORKS[1], V6),
+        SetDef::of(HIDDEN[0], V4),
+        SetDef::of(HIDDEN[1], V6),
+        SetDef::ranges(HIDDEN_NETWORKS[0], V4),
+        SetDef::ranges(HIDDEN_NETWORKS[1], V6),
+        SetDef::ranges(INSIDE[0], &[Ipv4Addr]),
+        SetDef::ranges(INSIDE[1], &[Ipv6Addr]),
+        map(FORWARDS[0], &[Ipv4Addr, InetService]),
+        map(FORWARDS[1], &[Ipv6Addr, InetService]),
+    ]
+};
+
+fn at(family: Family) -> usize {
+    match family {
+        Family::Ipv4 => 0,
+        Family::Ipv6 => 1,
+    }
+}
+
+fn family_of(network: &IpNetwork) -> usize {
+    at(Family::of(&network.ip()))
+}
+
+fn address(ip: IpAddr) -> NftValue {
+    match ip {
+        IpAddr::V4(a) => NftValue::Ipv4(a),
+        IpAddr::V6(a) => NftValue::Ipv6(a),
+    }
+}
+
+#[cfg_attr(not(test), expect(dead_code, reason = "attaching takes it up next"))]
+/// What a link has to have whose guest may send from these addresses only.
+pub(super) fn checked(link: IfName, sources: &[IpNetwork]) -> Vec<Item> {
+    let name = NftValue::Name(link);
+    let mut out = vec![Item::exact(LINKS, std::slice::from_ref(&name))];
+    out.extend(apart(sources.iter().copied()).into_iter().map(|n| {
+        let family = family_of(&n);
+        Item::network(SOURCES[family], SOURCE_NETWORKS[family], std::slice::from_ref(&name), n)
+    }));
+    out
+}
+
+/// What addresses have to have that NAT hides where they leave by this link.
+pub(super) fn hidden(egress: IfName, guests: &[IpNetwork]) -> Vec<Item> {
+    let name = NftValue::Name(egress);
+    let item = |n: IpNetwork| {
+        let family = family_of(&n);
+        Item::network(HIDDEN[family], HIDDEN_NETWORKS[family], std::slice::from_ref(&name), n)
+    };
+    apart(guests.iter().copied()).into_iter().map(item).collect()
+}
+
+/// What a network has to have as a whole, whoever its guests are.
+#[cfg_attr(not(test), expect(dead_code, reason = "the start of a network takes it up next"))]
+pub(super) fn of_network(started: &Started) -> Vec<Item> {
+    let NetworkMode::Nat(nat) = &started.network.mode else { return Vec::new() };
+    let mut out = Vec::new();
+    if let GuestLinks::Bridge(_) = nat.guests {
+        // Guests come and go on the bridge without this table knowing of them.
+        let subnets: Vec<IpNetwork> = nat.subnets.iter().map(|s| s.network).collect();
+        out.extend(started.outside.map(|egress| hidden(egress, &subnets)).unwrap_or_default());
+        out.extend(apart(subnets).into_iter().map(|n| {
+            let set = INSIDE[family_of(&n)];
+            Item::network(set, set, &[], n)
+        }));
+    }
+    out.extend(nat.forwards.iter().flat_map(handed_on));
+    out
+}
+
+/// The elements of a forward, one a port.
+fn handed_on(forward: &PortForward) -> impl Iterator<Item = Item> {
+    let PortForward { protocol, ports: (first, last), to, to_port } = *forward;
+    let set = FORWARDS[at(Family::of(&to))];
+    // As many as fit: a description with more is refused when it is read.
+    (first..=last).zip(to_port..=u16::MAX).map(move |(port, to_port)| Item {
+        data: Some(vec![address(to), NftValue::U16(to_port)]),
+        ..Item::exact(set, &[NftValue::U8(protocol.number()), NftValue::U16(port)])
+    })
+}
+
+/// `NFPROTO_IPV4`, `NFPROTO_IPV6`.
+fn is(family: Family) -> NftExpr {
+    let number = match family {
+        Family::Ipv4 => 2,
+        Family::Ipv6 => 10,
+    };
+    NftExpr::eq(NftField::NfProto, NftValue::U8(number))
+}
+
+const FAMILIES: [Family; 2] = [Family::Ipv4, Family::Ipv6];
+
+/// `RTN_LOCAL`: an address of this domain.
+const LOCAL: u32 = 2;
+/// `NF_CT_STATE_BIT`s of invalid, and of established and related.
+const INVALID: u32 = 1;
+const GOING_ON: u32 = 2 | 4;
+/// `IPS_DST_NAT`.
+const HANDED_ON: u32 = 32;
+
+fn source(family: Family) -> NftField {
+    match family {
+        Family::Ipv4 => NftField::IpSaddr,
+        Family::Ipv6 => NftField::Ip6Saddr,
+    }
+}
+
+fn destination(family: Family) -> NftField {
+    match family {
+        Family::Ipv4 => NftField::IpDaddr,
+        Family::Ipv6 => NftField::Ip6Daddr,
+    }
+}
+
+fn chains() -> BTreeMap<String, NftChain> {
+    use NftChainKind::{Filter, Nat};
+    let base = |kind, hook, priority, rules| {
+        let base = NftBase { kind, hook, priority, policy: NftPolicy::Accept };
+        NftChain { base: Some(base), rules }
+    };
+    let entry = vec![rule([lookup(&[NftField::IifName], LINKS), goto(FROM_GUEST)], None)];
+    BTreeMap::from([
+        // Where `raw` is, before connection tracking; behind the reassembly of fragments.
+        ("prerouting".into(), base(Filter, NftHook::Prerouting, -300, entry)),
+        (FROM_GUEST.into(), NftChain { base: None, rules: from_guest() }),
+        (DISCOVERY.into(), NftChain { base: None, rules: discovery() }),
+        ("handing-on".into(), base(Nat, NftHook::Prerouting, -100, handing_on())),
+        ("handing-on-own".into(), base(Nat, NftHook::Output, -100, handing_on())),
+        ("hiding".into(), base(Nat, NftHook::Postrouting, 100, hiding())),
+        ("forward".into(), base(Filter, NftHook::Forward, 0, forward())),
+    ])
+}
+
+/// What a link with declared addresses may send.
+fn from_guest() -> Vec<NftRule> {
+    use NftField::{IcmpType, IifName, Ip6Daddr, Ip6Saddr, IpDaddr, IpSaddr, ThDport, ThSport};
+    let of_guest = |family: Family| {
+        let own = move |set| rule([is(family), lookup(&[IifName, source(family)], set), accept()], None);
+        [SOURCES, SOURCE_NETWORKS].map(|sets| own(sets[at(family)]))
+    };
+    // What nearly all packets are.
+    let mut rules: Vec<NftRule> = of_guest(Family::Ipv4).into();
+    let v6 = |more: Vec<NftExpr>, comment| rule([is(Family::Ipv6)].into_iter().chain(more), comment);
+    // Router advertisements and redirects: where packets go is this domain's to say.
+    for kind in [134, 137] {
+        let said = vec![over(ICMPV6), NftExpr::eq(IcmpType, NftValue::U8(kind)), drop()];
+        rules.push(v6(said, Some("no routers among guests")));
+    }
+    rules.extend(of_guest(Family::Ipv6));
+    let dhcp = [
+        is(Family::Ipv4),
+        NftExpr::eq(IpSaddr, NftValue::Ipv4(Ipv4Addr::UNSPECIFIED)),
+        NftExpr::eq(IpDaddr, NftValue::Ipv4(Ipv4Addr::BROADCAST)),
+        over(UDP),
+        NftExpr::eq(ThSport, NftValue::U16(68)),
+        NftExpr::eq(ThDport, NftValue::U16(67)),
+        first_fragment(),
+        accept(),
+    ];
+    rules.push(rule(dhcp, Some("DHCP client without an address")));
+    // Nobody forwards these, so they end here.
+    let (from, to) = (NftExpr::within(Ip6Saddr, LINK_LOCAL), NftExpr::within(Ip6Daddr, LINK_LOCAL));
+    rules.push(v6(vec![from.clone(), to, accept()], Some("to this domain's own link-local address")));
+    rules.push(v6(vec![from, goto(DISCOVERY)], None));
+    rules.push(v6(vec![NftExpr::eq(Ip6Saddr, NftValue::Ipv6(Ipv6Addr::UNSPECIFIED)), goto(DISCOVERY)], None));
+    rules.push(rule([drop()], None));
+    rules
+}
+
+/// What a station says that has no address yet, or looks for its neighbours.
+fn discovery() -> Vec<NftRule> {
+    use NftField::{IcmpType, ThDport, ThSport};
+    let said = |kind| rule([over(ICMPV6), NftExpr::eq(IcmpType, NftValue::U8(kind)), accept()], None);
+    // Router and neighbour solicitation, neighbour advertisement; reports of multicast listeners, which go with them.
+    let mut rules: Vec<NftRule> = [133, 135, 136, 131, 132, 143].map(said).into();
+    let ports = [NftExpr::eq(ThSport, NftValue::U16(546)), NftExpr::eq(ThDport, NftValue::U16(547))];
+    rules.push(rule([over(UDP)].into_iter().chain(ports).chain([accept()]), Some("DHCPv6 client")));
+    rules.push(rule([drop()], None));
+    rules
+}
+
+const LINK_LOCAL: IpNetwork = match Ipv6Network::new_checked(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10) {
+    Some(network) => IpNetwork::V6(network),
+    None => panic!("a prefix of IPv6 has 128 bits"),
+};
+const LOOPBACK: IpNetwork = match Ipv4Network::new_checked(Ipv4Addr::new(127, 0, 0, 0), 8) {
+    Some(network) => IpNetwork::V4(network),
+    None => panic!("a prefix of IPv4 has 32 bits"),
+};
+
+/// Connections to an address of this domain that others can reach, too.
+fn handing_on() -> Vec<NftRule> {
+    let rules = FAMILIES.map(|family| {
+        let to_us = NftExpr::eq(NftField::FibDaddrType, NftValue::U32(LOCAL));
+        // What this domain says to itself stays so.
+        let outer = match family {
+            Family::Ipv4 => match NftExpr::within(NftField::IpDaddr, LOOPBACK) {
+                NftExpr::Match { field, mask, value, .. } => NftExpr::Match { field, mask, op: NftCmp::Ne, value },
+                other => other,
+            },
+            Family::Ipv6 => NftExpr::ne(NftField::Ip6Daddr, NftValue::Ipv6(Ipv6Addr::LOCALHOST)),
+        };
+        let to = NftNatTo::Map {
+            key: vec![NftField::L4Proto, NftField::ThDport],
+            map: FORWARDS[at(family)].into(),
+            data: NftNatData::AddressAndPort,
+        };
+        rule([is(family), to_us, outer, NftExpr::Nat { side: NftNat::Destination, family, to }], None)
+    });
+    rules.into()
+}
+
+/// What leaves with an address of this domain.
+fn hiding() -> Vec<NftRule> {
+    let mut rules = Vec::new();
+    for family in FAMILIES {
+        for sets in [HIDDEN, HIDDEN_NETWORKS] {
+            let leaves = lookup(&[NftField::OifName, source(family)], sets[at(family)]);
+            rules.push(rule([is(family), leaves, NftExpr::Masquerade], None));
+        }
+        let both = [source(family), destination(family)].map(|f| lookup(&[f], INSIDE[at(family)]));
+        let handed_on = [is(family), NftExpr::ct_status(HANDED_ON)];
+        let inside = handed_on.clone().into_iter().chain(both).chain([NftExpr::Masquerade]);
+        rules.push(rule(inside, Some("handed on to a neighbour on the same bridge")));
+        // Else the guest would see a packet from itself.
+        for sets in [SOURCES, SOURCE_NETWORKS] {
+            let itself = lookup(&[NftField::OifName, source(family)], sets[at(family)]);
+            let exprs = handed_on.clone().into_iter().chain([itself, NftExpr::Masquerade]);
+            rules.push(rule(exprs, Some("handed on to where it came from")));
+        }
+    }
+    rules
+}
+
+/// What passes through.
+fn forward() -> Vec<NftRule> {
+    let hidden = |link: NftField, end: fn(Family) -> NftField, more: Option<NftExpr>, comment: &'static str| {
+        FAMILIES.into_iter().flat_map(move |family| {
+            let more = more.clone();
+            [HIDDEN, HIDDEN_NETWORKS].map(move |sets| {
+                let of_hidden = [is(family), lookup(&[link, end(family)], sets[at(family)])];
+                rule(more.clone().into_iter().chain(of_hidden).chain([drop()]), Some(comment))
+            })
+        })
+    };
+    let mut rules = vec![rule([NftExpr::ct_state(GOING_ON), accept()], None)];
+    // Address translation leaves alone what belongs to no connection.
+    rules.extend(hidden(NftField::OifName, source, Some(NftExpr::ct_state(INVALID)), "would leave untranslated"));
+    rules.push(rule([NftExpr::ct_status(HANDED_ON), accept()], None));
+    rules.extend(hidden(NftField::IifName, destination, None, "hidden from outside"));
+    rules
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{BridgeSpec, NatNetwork, Network, Protocol, Subnet};
+    use crate::plan::Reason;
+    use crate::plan::table::TableWish;
+    use crate::snapshot::{NftTable, Part, Scope, Snapshot, nft_facts};
+    use crate::step::{Step, step};
+
+    fn elements(items: Vec<Item>) -> Vec<String> {
+        let mut world = Snapshot::default();
+        carry_out(&mut world, TableWish::new(&GATE, items, Vec::new(), Reason::fixed("")));
+        let facts = nft_facts(&world.nft);
+        facts
+            .iter()
+            .filter_map(|f| f.strip_prefix("add element inet xennet "))
+            .filter(|f| !f.starts_with("version"))
+            .map(str::to_owned)
+            .collect()
+    }
+
+    fn carry_out(world: &mut Snapshot, wish: TableWish) {
+        if let Some(first) = wish.first(world).unwrap() {
+            step(world, &Step::Nft(first)).unwrap();
+        }
+        if let Some(last) = wish.last(world) {
+            step(world, &Step::Nft(last)).unwrap();
+        }
+    }
+
+    fn name(text: &str) -> IfName {
+        text.parse().unwrap()
+    }
+
+    fn networks(list: &[&str]) -> Vec<IpNetwork> {
+        list.iter().map(|n| n.parse().unwrap()).collect()
+    }
+
+    fn started(forwards: &[PortForward]) -> Started {
+        let nat = NatNetwork {
+            subnets: networks(&["10.1.0.0/24", "fd00:1::/64"]).into_iter().map(Subnet::new).collect(),
+            guests: GuestLinks::Bridge(BridgeSpec::new(name("natbr0"))),
+            forwards: forwards.to_vec(),
+            ..NatNetwork::new()
+        };
+        Started { outside: Some(name("eth0")), ..Started::new(Network::new(name("lan"), NetworkMode::Nat(nat))) }
+    }
+
+    const WEB: PortForward = PortForward {
+        protocol: Protocol::Tcp,
+        ports: (8080, 8081),
+        to: IpAddr::V4(Ipv4Addr::new(10, 1, 0, 5)),
+        to_port: 80,
+    };
+
+    #[test]
+    fn what_a_guest_has() {
+        let guest = networks(&["10.0.5.1", "10.0.6.0/25", "10.0.6.7", "2001:db8::5"]);
+        let mut items = checked(name("vif5.0"), &guest);
+        items.extend(hidden(name("eth0"), &guest));
+        assert_eq!(
+            elements(items),
+            [
+                "links { \"vif5.0\" }",
+                "masq4 { \"eth0\" . 10.0.5.1 }",
+                "masq6 { \"eth0\" . 2001:db8::5 }",
+                "masqnet4 { \"eth0\" . 10.0.6.0/25 }",
+                "src4 { \"vif5.0\" . 10.0.5.1 }",
+                "src6 { \"vif5.0\" . 2001:db8::5 }",
+                "srcnet4 { \"vif5.0\" . 10.0.6.0/25 }",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_a_network_has() {
+        let six = PortForward { to: "fd00:1::5".parse().unwrap(), ports: (53, 53), protocol: Protocol::Udp, ..WEB };
+        assert_eq!(
+            elements(of_network(&started(&[WEB, six]))),
+            [
+                "forward4 { tcp . 8080 : 10.1.0.5 . 80 }",
+                "forward4 { tcp . 8081 : 10.1.0.5 . 81 }",
+                "forward6 { udp . 53 : fd00:1::5 . 80 }",
+                "inside4 { 10.1.0.0/24 }",
+                "inside6 { fd00:1::/64 }",
+                "masqnet4 { \"eth0\" . 10.1.0.0/24 }",
+                "masqnet6 { \"eth0\" . fd00:1::/64 }",
+            ]
+        );
+        let many = PortForward { ports: (1, 65535), to_port: 1, ..WEB };
+        assert_eq!(handed_on(&many).count(), 65535);
+    }
+
+    #[test]
+    fn a_port_that_leads_elsewhere_is_not_taken_and_changes_when_it_is_ones_own() {
+        let why = || Reason::fixed("");
+        let mut world = Snapshot::default();
+        let (old, new) = (of_network(&started(&[WEB])), of_network(&started(&[PortForward { to_port: 90, ..WEB }])));
+        carry_out(&mut world, TableWish::new(&GATE, old.clone(), Vec::new(), why()));
+        let before = world.clone();
+        let e = TableWish::new(&GATE, new.clone(), Vec::new(), why()).first(&world).unwrap_err();
+        assert_eq!(
+            e.message(),
+            "tcp . 8080 cannot be handed on to 10.1.0.5 port 90: it is handed on to 10.1.0.5 port 80 already"
+        );
+        assert_eq!(
+            e.hint(),
+            Some("stop the network that it belongs to, or look at `nft list map inet xennet forward4`")
+        );
+        carry_out(&mut world, TableWish::new(&GATE, new.clone(), old.clone(), why()));
+        assert!(
+            new.iter()
+                .all(|i| TableWish::new(&GATE, vec![i.clone()], Vec::new(), why()).first(&world).unwrap().is_none())
+        );
+        // What somebody else has changed is not ours to remove.
+        let changed = world.clone();
+        carry_out(&mut world, TableWish::new(&GATE, Vec::new(), old.clone(), why()));
+        let ports = |world: &Snapshot| world.nft[&NftTableId::gate()].sets["forward4"].elements.len();
+        assert_eq!((ports(&changed), ports(&world)), (2, 2));
+        // And the way back.
+        let scope: Scope = GATE.scope(&old);
+        for wish in TableWish::restored(&before.seen(&scope), &why()) {
+            carry_out(&mut world, wish);
+        }
+        assert_eq!(world.changes(&before), []);
+        assert!(scope.parts().all(|p| matches!(p, Part::NftElement(..))));
+    }
+
+    #[test]
+    fn a_gate_that_nobody_is_in_counts_as_none() {
+        let mut world = Snapshot::default();
+        let items = of_network(&started(&[WEB]));
+        carry_out(&mut world, TableWish::new(&GATE, items.clone(), Vec::new(), Reason::fixed("")));
+        assert_ne!(world.changes(&Snapshot::default()), []);
+        carry_out(&mut world, TableWish::new(&GATE, Vec::new(), items, Reason::fixed("")));
+        assert_ne!(world.nft, [].into());
+        assert_eq!(world.changes(&Snapshot::default()), []);
+        let _: &NftTable = &world.nft[&NftTableId::gate()];
+    }
+}

@@ -1,0 +1,450 @@
+//! nft tables of xennet's own: how one is looked at, made, kept whole, and how elements come and go.
+//!
+//! Each has a constant number of rules, and sets whose elements are what vifs and networks have in it, so neither a packet nor a
+//! call costs more with every guest. Whether a table is whole is seen by one element, which carries a number made of all its
+//! rules and sets, and by how often the kernel counts its chains as used; only where these do not fit are the rules read.
+//!
+//! A table stays when the last element has gone, since others may need it next.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use ipnetwork::IpNetwork;
+
+use super::{Reason, gate, guard};
+use crate::error::{Error, ErrorKind};
+use crate::model::IfName;
+use crate::snapshot::{
+    NftChain, NftCmp, NftData, NftElement, NftExpr, NftField, NftHeader, NftKey, NftRule, NftSet, NftTable, NftTableId,
+    NftType, NftValue, NftVerdict, Part, Scope, Snapshot,
+};
+use crate::step::{NftOp, NftTransaction, Step};
+
+/// A table of xennet's own.
+pub(super) struct Table {
+    pub(super) id: fn() -> NftTableId,
+    /// A number made from all its rules and sets. A test says which it must be.
+    pub(super) version: u32,
+    /// How often the kernel counts each chain as used: by its own rules, and by those that lead to it. A test counts, too.
+    pub(super) uses: &'static [(&'static str, u32)],
+    /// The sets that elements of vifs and networks are in.
+    pub(super) sets: &'static [SetDef],
+    pub(super) chains: fn() -> BTreeMap<String, NftChain>,
+    /// The table without any elements; made only where it is needed.
+    pub(super) frame: LazyLock<NftTable>,
+    /// What has to be done before a table of this name that is not ours can be removed, and what behind that.
+    pub(super) ways_out: [&'static str; 2],
+}
+
+/// A set or map of a table.
+pub(super) struct SetDef {
+    pub(super) name: &'static str,
+    pub(super) key: &'static [NftType],
+    pub(super) data: &'static [NftType],
+    pub(super) interval: bool,
+}
+
+impl SetDef {
+    pub(super) const fn of(name: &'static str, key: &'static [NftType]) -> Self {
+        SetDef { name, key, data: &[], interval: false }
+    }
+
+    pub(super) const fn ranges(name: &'static str, key: &'static [NftType]) -> Self {
+        SetDef { name, key, data: &[], interval: true }
+    }
+
+    fn made(&self) -> NftSet {
+        let data = (!self.data.is_empty()).then(|| crate::snapshot::NftDataType::Value(self.data.to_vec()));
+        NftSet { key: self.key.to_vec(), data, interval: self.interval, ..NftSet::default() }
+    }
+}
+
+const VERSION: SetDef = SetDef::of(NftTableId::VERSION, &[NftType::Mark]);
+
+/// All of them.
+fn all() -> [&'static Table; 2] {
+    [&guard::GUARD, &gate::GATE]
+}
+
+fn of_id(id: &NftTableId) -> Option<&'static Table> {
+    if !id.is_kept() {
+        return None;
+    }
+    all().into_iter().find(|table| (table.id)() == *id)
+}
+
+/// What a set of one of the tables is like, without its elements.
+pub(crate) fn set_of(id: &NftTableId, name: &str) -> Option<NftSet> {
+    let table = of_id(id)?;
+    table.sets.iter().chain([&VERSION]).find(|set| set.name == name).map(SetDef::made)
+}
+
+/// Whether a part is about one of the tables as such, and no vif's or network's.
+pub(crate) fn is_of_frame(part: &Part) -> bool {
+    match part {
+        Part::NftFrame(id) | Part::NftUse(id, _) => id.is_kept(),
+        Part::NftElement(id, set, _) => id.is_kept() && set == NftTableId::VERSION,
+        _ => false,
+    }
+}
+
+/// Whether one of the tables is there, and by this observation its rules have to be made anew.
+pub(crate) fn lacks_rules(now: &Snapshot) -> bool {
+    all().into_iter().any(|table| now.nft.contains_key(&(table.id)()) && !table.is_framed(now))
+}
+
+/// Whether a step makes one of the tables: then another call may have made it in the meantime.
+pub(crate) fn makes_table(step: &Step) -> bool {
+    let Step::Nft(transaction) = step else { return false };
+    transaction.table.is_kept() && transaction.ops.first() == Some(&NftOp::AddTable)
+}
+
+/// An element of one of a table's sets.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Item {
+    pub(super) set: &'static str,
+    pub(super) key: NftKey,
+    pub(super) data: Option<Vec<NftValue>>,
+}
+
+impl Item {
+    pub(super) fn exact(set: &'static str, fields: &[NftValue]) -> Item {
+        Item { set, key: NftKey::exact(fields.iter().cloned()), data: None }
+    }
+
+    /// An address or a network behind other fields. Networks are in a set of ranges, which is slower to change and to search.
+    pub(super) fn network(host: &'static str, ranges: &'static str, before: &[NftValue], network: IpNetwork) -> Item {
+        let range = NftKey::network(network);
+        let with = |last: &[NftValue]| before.iter().chain(last).cloned().collect::<Vec<_>>();
+        let set = if range.last.is_some() { ranges } else { host };
+        Item { set, key: NftKey { first: with(&range.first), last: range.last.as_deref().map(with) }, data: None }
+    }
+
+    /// The link that the element begins with, if it begins with one.
+    fn link(&self) -> Option<&IfName> {
+        match self.key.first.first() {
+            Some(NftValue::Name(link)) => Some(link),
+            _ => None,
+        }
+    }
+
+    fn element(&self) -> NftElement {
+        NftElement { data: self.data.clone().map(NftData::Value), comment: None }
+    }
+}
+
+impl Table {
+    fn version(&self) -> NftKey {
+        NftKey::exact([NftValue::U32(self.version)])
+    }
+
+    /// What has to be looked at to see that the table is there and whole: its version, and how much its chains are used. Where
+    /// that is not as it must be, all of it.
+    pub(super) fn frame_scope(&self, seen: &Snapshot) -> Scope {
+        let id = (self.id)();
+        let mut scope: Scope = self.uses.iter().map(|(chain, _)| Part::NftUse(id.clone(), (*chain).into())).collect();
+        scope.insert(Part::NftElement(id.clone(), NftTableId::VERSION.into(), self.version()));
+        if scope.parts().all(|part| seen.scope.contains(part)) && !self.looks_whole(seen) {
+            scope.insert(Part::NftFrame(id));
+        }
+        scope
+    }
+
+    /// What has to be looked at to add or remove elements.
+    pub(super) fn scope<'a>(&self, items: impl IntoIterator<Item = &'a Item>) -> Scope {
+        items.into_iter().map(|i| Part::NftElement((self.id)(), i.set.into(), i.key.clone())).collect()
+    }
+
+    /// Whether version and uses are what they must be. An administrator who replaces one rule by another is not seen by this.
+    fn looks_whole(&self, seen: &Snapshot) -> bool {
+        let Some(table) = seen.nft.get(&(self.id)()) else { return false };
+        self.has_version(table) && self.uses.iter().all(|(chain, uses)| table.uses.get(*chain) == Some(uses))
+    }
+
+    /// Whether chains and sets are as they must be, as far as they were looked at.
+    fn is_framed(&self, now: &Snapshot) -> bool {
+        let id = (self.id)();
+        if now.scope.contains(&Part::NftFrame(id.clone())) {
+            return now.nft.get(&id).is_some_and(|table| table.frame() == *self.frame && self.has_version(table));
+        }
+        let looked = self.uses.iter().any(|(chain, _)| now.scope.contains(&Part::NftUse(id.clone(), (*chain).into())));
+        !looked || self.looks_whole(now)
+    }
+
+    fn has_version(&self, table: &NftTable) -> bool {
+        table.sets.get(NftTableId::VERSION).is_some_and(|set| set.elements.contains_key(&self.version()))
+    }
+
+    /// What a key leads to in this world, if the element is there.
+    fn find<'a>(&self, world: &'a Snapshot, item: &Item) -> Option<&'a NftElement> {
+        world.nft.get(&(self.id)())?.sets.get(item.set)?.elements.get(&item.key)
+    }
+
+    fn has(&self, world: &Snapshot, item: &Item) -> bool {
+        self.find(world, item).is_some_and(|found| found.data == item.element().data)
+    }
+
+    pub(super) fn frame(&self) -> NftTable {
+        let sets = self.sets.iter().chain([&VERSION]).map(|set| (set.name.to_owned(), set.made()));
+        NftTable { chains: (self.chains)(), sets: sets.collect(), uses: BTreeMap::new() }
+    }
+
+    /// The operations that make the table what it must be: all of it, or its rules anew.
+    fn framing(&self, now: &Snapshot) -> Result<Vec<NftOp>, Error> {
+        let id = (self.id)();
+        let found = now.nft.get(&id);
+        if found.is_some() && self.is_framed(now) {
+            return Ok(Vec::new());
+        }
+        let wanted = &*self.frame;
+        let mut ops = Vec::new();
+        let rules = |ops: &mut Vec<NftOp>| {
+            for (chain, c) in &wanted.chains {
+                ops.extend(c.rules.iter().map(|rule| NftOp::AddRule { chain: chain.clone(), rule: rule.clone() }));
+            }
+        };
+        let add_version = || NftOp::AddElements {
+            set: NftTableId::VERSION.into(),
+            elements: vec![(self.version(), NftElement::default())],
+        };
+        match found {
+            None => {
+                ops.push(NftOp::AddTable);
+                ops.extend(wanted.chains.iter().map(|(name, c)| NftOp::AddChain { chain: name.clone(), base: c.base }));
+                ops.extend(wanted.sets.iter().map(|(name, def)| NftOp::AddSet { set: name.clone(), def: def.clone() }));
+                rules(&mut ops);
+                ops.push(add_version());
+            }
+            Some(found) => {
+                let same_base =
+                    |(name, c): (&String, &NftChain)| found.chains.get(name).is_some_and(|f| f.base == c.base);
+                if found.frame().sets != wanted.sets || !wanted.chains.iter().all(same_base) {
+                    let [before, behind] = self.ways_out;
+                    return Err(Error::new(
+                        ErrorKind::Conflict,
+                        format!(
+                            "the nft table {id} is not as this version of xennet makes it, and vifs may depend on it"
+                        ),
+                    )
+                    .with_object(format!("nft table {id}"))
+                    .with_state("unchanged, nothing was applied")
+                    .with_hint(format!("{before}, remove it (nft delete table {id}), and {behind}")));
+                }
+                ops.extend(wanted.chains.keys().map(|chain| NftOp::FlushChain { chain: chain.clone() }));
+                rules(&mut ops);
+                if !self.has_version(found) {
+                    ops.push(add_version());
+                }
+            }
+        }
+        Ok(ops)
+    }
+}
+
+/// What one of the tables is to have, and which elements shall go.
+pub(super) struct TableWish {
+    pub(super) table: &'static Table,
+    /// These elements must be there.
+    pub(super) present: Vec<Item>,
+    /// These must not, unless they are among the others.
+    pub(super) absent: Vec<Item>,
+    pub(super) why: Reason,
+}
+
+impl TableWish {
+    pub(super) fn new(table: &'static Table, present: Vec<Item>, absent: Vec<Item>, why: Reason) -> TableWish {
+        TableWish { table, present, absent, why }
+    }
+
+    /// What was seen of the tables, all of it that was looked at.
+    pub(super) fn restored(target: &Snapshot, why: &Reason) -> Vec<TableWish> {
+        let of_table = |table: &'static Table| {
+            let id = (table.id)();
+            let mut wish = TableWish::new(table, Vec::new(), Vec::new(), why.clone());
+            for part in target.scope.parts() {
+                let Part::NftElement(of, set, key) = part else { continue };
+                let named = table.sets.iter().map(|def| def.name).find(|name| name == set);
+                let (true, Some(set)) = (*of == id, named) else { continue };
+                let item = Item { set, key: key.clone(), data: None };
+                match table.find(target, &item) {
+                    Some(found) => {
+                        let data = match &found.data {
+                            Some(NftData::Value(values)) => Some(values.clone()),
+                            _ => None,
+                        };
+                        // It may lead elsewhere by now.
+                        wish.absent.extend(data.is_some().then(|| item.clone()));
+                        wish.present.push(Item { data, ..item });
+                    }
+                    None => wish.absent.push(item),
+                }
+            }
+            wish
+        };
+        all().into_iter().map(of_table).filter(|w| !w.present.is_empty() || !w.absent.is_empty()).collect()
+    }
+
+    /// What is missing in a world, and what is too much.
+    fn difference(&self, now: &Snapshot) -> (Vec<&Item>, Vec<&Item>) {
+        let add = self.present.iter().filter(|i| !self.table.has(now, i)).collect();
+        let stays = |i: &Item| self.present.iter().any(|p| p.set == i.set && p.key == i.key && self.table.has(now, p));
+        // What leads elsewhere is somebody else's by now.
+        let there = |i: &Item| match &i.data {
+            Some(_) => self.table.has(now, i),
+            None => self.table.find(now, i).is_some(),
+        };
+        let del = self.absent.iter().filter(|i| !stays(i) && there(i));
+        (add, del.collect())
+    }
+
+    /// The changes that come before any link is touched: what is missing, and what has to make way for it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Conflict`] if there is a table of this name whose sets are not ours, or if somebody else has an element that
+    /// leads elsewhere.
+    pub(super) fn first(&self, now: &Snapshot) -> Result<Option<NftTransaction>, Error> {
+        let (add, del) = self.difference(now);
+        if add.is_empty() && (self.present.is_empty() || self.table.is_framed(now)) {
+            return Ok(None);
+        }
+        let mut ops = self.table.framing(now)?;
+        // A network that lies around another one may only come when that one has gone.
+        let makes_way = |d: &&Item| add.iter().any(|a| a.link() == d.link());
+        let (way, _): (Vec<&Item>, Vec<&Item>) = del.into_iter().partition(makes_way);
+        for item in &add {
+            if let Some(other) = self.table.find(now, item)
+                && !way.iter().any(|d| d.set == item.set && d.key == item.key)
+            {
+                return Err(self.taken(item, other));
+            }
+        }
+        ops.extend(deletions(way));
+        ops.extend(by_set(add).into_iter().map(|(set, items)| NftOp::AddElements {
+            set: set.into(),
+            elements: items.into_iter().map(|i| (i.key.clone(), i.element())).collect(),
+        }));
+        Ok(Some(NftTransaction::new((self.table.id)(), ops)))
+    }
+
+    /// The changes that come when the links are as wanted: what is too much.
+    pub(super) fn last(&self, now: &Snapshot) -> Option<NftTransaction> {
+        let (_, del) = self.difference(now);
+        let ops = deletions(del);
+        (!ops.is_empty()).then(|| NftTransaction::new((self.table.id)(), ops))
+    }
+
+    /// The error of an element that leads elsewhere.
+    fn taken(&self, item: &Item, other: &NftElement) -> Error {
+        let id = (self.table.id)();
+        let types = self.table.sets.iter().find(|set| set.name == item.set);
+        let key = crate::snapshot::key_text(types.map_or(&[], |set| set.key), &item.key);
+        let to = |values: &[NftValue]| values.iter().map(|v| v.to_string()).collect::<Vec<_>>().join(" port ");
+        let there = match &other.data {
+            Some(NftData::Value(values)) => to(values),
+            _ => "elsewhere".into(),
+        };
+        let wanted = item.data.as_deref().map_or_else(String::new, to);
+        Error::new(
+            ErrorKind::Conflict,
+            format!("{key} cannot be handed on to {wanted}: it is handed on to {there} already"),
+        )
+        .with_object(format!("nft set {id} {}", item.set))
+        .with_state("unchanged, nothing was applied")
+        .with_hint(format!("stop the network that it belongs to, or look at `nft list map {id} {}`", item.set))
+    }
+}
+
+fn by_set<'a>(items: impl IntoIterator<Item = &'a Item>) -> BTreeMap<&'static str, Vec<&'a Item>> {
+    let mut sets: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for item in items {
+        sets.entry(item.set).or_default().push(item);
+    }
+    sets
+}
+
+fn deletions<'a>(items: impl IntoIterator<Item = &'a Item>) -> Vec<NftOp> {
+    let sets = by_set(items).into_iter();
+    sets.map(|(set, items)| NftOp::DelElements {
+        set: set.into(),
+        keys: items.into_iter().map(|i| i.key.clone()).collect(),
+    })
+    .collect()
+}
+
+// The words of rules.
+
+pub(super) const TCP: u8 = 6;
+pub(super) const UDP: u8 = 17;
+pub(super) const ICMPV6: u8 = 58;
+
+pub(super) fn rule(exprs: impl IntoIterator<Item = NftExpr>, comment: Option<&str>) -> NftRule {
+    // As the kernel gives it back, so that the two can be compared.
+    NftRule { exprs: exprs.into_iter().collect(), comment: comment.map(str::to_owned) }.canonical()
+}
+
+pub(super) fn over(protocol: u8) -> NftExpr {
+    NftExpr::eq(NftField::L4Proto, NftValue::U8(protocol))
+}
+
+/// IPv4: not a later fragment, where ports are looked for in the middle of a datagram.
+pub(super) fn first_fragment() -> NftExpr {
+    // Together with the identification before it: two bytes at this place have a name already, in ARP.
+    NftExpr::Match {
+        field: NftField::Payload { header: NftHeader::Network, offset: 4, bytes: 4 },
+        mask: Some(NftValue::Bytes(vec![0, 0, 0x1f, 0xff])),
+        op: NftCmp::Eq,
+        value: NftValue::Bytes(vec![0; 4]),
+    }
+}
+
+pub(super) fn lookup(key: &[NftField], set: &str) -> NftExpr {
+    NftExpr::Lookup { key: key.to_vec(), set: set.into(), inverted: false }
+}
+
+pub(super) fn other_than(key: &[NftField], set: &str) -> NftExpr {
+    NftExpr::Lookup { key: key.to_vec(), set: set.into(), inverted: true }
+}
+
+pub(super) fn accept() -> NftExpr {
+    NftExpr::Verdict(NftVerdict::Accept)
+}
+
+pub(super) fn drop() -> NftExpr {
+    NftExpr::Verdict(NftVerdict::Drop)
+}
+
+pub(super) fn back() -> NftExpr {
+    NftExpr::Verdict(NftVerdict::Return)
+}
+
+pub(super) fn jump(chain: &str) -> NftExpr {
+    NftExpr::Verdict(NftVerdict::Jump(chain.into()))
+}
+
+pub(super) fn goto(chain: &str) -> NftExpr {
+    NftExpr::Verdict(NftVerdict::Goto(chain.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use sha2::{Digest as _, Sha256};
+
+    use super::*;
+    use crate::snapshot::nft_facts;
+
+    #[test]
+    fn versions_and_uses_are_those_of_the_rules() {
+        for table in all() {
+            let id = (table.id)();
+            let facts = nft_facts(&BTreeMap::from([(id.clone(), table.frame.clone())])).join("\n");
+            let digest = Sha256::digest(facts.as_bytes());
+            let version = u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]);
+            let uses: Vec<(&str, Option<u32>)> =
+                table.uses.iter().map(|(chain, _)| (*chain, table.frame.use_of(chain))).collect();
+            assert_eq!(table.frame.chains.len(), table.uses.len(), "{id}: every chain is counted");
+            let wanted: Vec<(&str, Option<u32>)> = table.uses.iter().map(|(chain, n)| (*chain, Some(*n))).collect();
+            assert_eq!(uses, wanted, "{id}: the rules have changed: put these numbers into its uses");
+            assert_eq!(version, table.version, "{id}: the rules have changed: its version is {version:#010x}");
+        }
+    }
+}
