@@ -264,7 +264,11 @@ impl Host {
                 }
                 Some(*link)
             }
-            Egress::DefaultRoute => self.default_route_link()?,
+            // What was made for a link stays with it until the network is stopped.
+            Egress::DefaultRoute => match started_of(record).and_then(|s| s.outside) {
+                Some(outside) => Some(outside),
+                None => self.default_route_link()?,
+            },
         };
         if let NetworkMode::Routed(r) = &network.mode {
             started.source.clone_from(&r.source);

@@ -115,7 +115,7 @@ pub(super) fn scope(intent: &Intent, seen: &Snapshot) -> Scope {
         }
         Intent::Detach(d) => vif_scope(&d.device, seen).union(guard::scope(d.guarded.iter())),
         Intent::Bridge(b) => Scope::none().with(Part::Link(b.name)),
-        Intent::Start(s) => network::scope(s),
+        Intent::Start(s) => network::scope(s, seen),
     }
 }
 
