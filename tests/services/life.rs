@@ -201,3 +201,42 @@ fn a_bridge_that_is_made_anew_is_another_one() {
         assert_eq!(lab.address(1).as_deref(), Some("10.0.0.9"));
     });
 }
+
+#[test]
+fn dnsmasq_takes_every_configuration() {
+    on_a_host("life::dnsmasq_takes_every_configuration", |lab| {
+        let subnets = ["10.0.0.0/8", "172.16.0.0/12", "10.0.0.0/24", "10.0.0.0/30", "10.0.0.0/31", "10.0.0.1/32"];
+        let more = ["fd00::/64", "fd00::/65", "fd00::/112", "fd00::/127", "fd00::1/128"];
+        let mut texts: Vec<String> = Vec::new();
+        for subnet in subnets.iter().chain(&more) {
+            for guests in ["", "bridge = \"natbr0\"\n"] {
+                for services in [
+                    "dhcp = true\n",
+                    "dns = true\n",
+                    "dhcp = true\ndns = true\ndomain = \"a.b-c.example\"\nmtu = 9000\n",
+                ] {
+                    texts.push(format!("mode = \"nat\"\nsubnets = [\"{subnet}\"]\n{guests}{services}"));
+                }
+            }
+        }
+        texts.push(
+            "mode = \"nat\"\nsubnets = [\"10.0.0.0/16\", \"10.1.0.0/16\", \"fd00::/64\", \"fd01::/64\"]\nbridge = \"b.r~=+@-_0\"\n\
+             dhcp = true\ndns = true\nrange = [\"10.1.0.1-10.1.0.1\", \"fd01::2-fd01::ffff\"]\n"
+                .into(),
+        );
+        let place = services::Place { dir: &lab.files("x"), account: services::Account::User("nobody") };
+        fs::create_dir_all(place.dir).unwrap();
+        let mut checked = 0;
+        for text in texts {
+            let mut started = lab.describe("x", &text);
+            started.source = vec!["192.0.2.1".parse().unwrap()];
+            for (part, config) in services::config(&started, &place).unwrap() {
+                fs::write(place.config(part), &config).unwrap();
+                let said = sh(&format!("dnsmasq --conf-file={} --test 2>&1 || true", place.config(part).display()));
+                assert!(said.contains("syntax check OK"), "{said}{config}");
+                checked += 1;
+            }
+        }
+        assert!(checked > 60);
+    });
+}

@@ -139,3 +139,22 @@ fn many_guests_at_once_get_each_its_own() {
         });
     });
 }
+
+#[test]
+fn a_storm_of_comings_and_goings_ends_well() {
+    on_a_host("vifs::a_storm_of_comings_and_goings_ends_well", |lab| {
+        let started = lab.start("a", NAT);
+        lab.guest_beside(1, &["10.0.0.254/32"], &["10.0.0.7"]);
+        for round in 0..20 {
+            // All want the same address, one after the other, faster than dnsmasq looks; then it is the real guest's.
+            for domid in 100..110 {
+                services::guest(&lab.dir(), &started, id(domid), &client(domid, &["10.0.0.7"], None)).unwrap();
+                services::no_guest(&lab.dir(), &network("a"), id(domid)).unwrap();
+            }
+            services::guest(&lab.dir(), &started, id(1), &client(1, &["10.0.0.7"], None)).unwrap();
+            assert_eq!(lab.address(1).as_deref(), Some("10.0.0.7"), "round {round}");
+            services::no_guest(&lab.dir(), &network("a"), id(1)).unwrap();
+        }
+        assert_eq!(lab.pids("a").len(), 2);
+    });
+}

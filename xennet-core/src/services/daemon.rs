@@ -36,7 +36,7 @@ struct Record {
     program: PathBuf,
     /// What it was told.
     config: String,
-    /// The bridge that it hears alone, by its number: one that is made anew under the same name is another one.
+    /// The bridge that it hears alone, by its number: one that is made anew under the same name is another one to it.
     bridge: Option<u32>,
 }
 
@@ -46,9 +46,10 @@ struct Record {
 /// # Errors
 /// [`ErrorKind::Unsupported`] without dnsmasq on this machine (the hint names the package), with one that does not know what
 /// it is told, and for IPv6 subnets larger than a /64; [`ErrorKind::Conflict`] if an address it is to answer at is taken;
-/// [`ErrorKind::Invalid`] as [`config`](super::config); [`ErrorKind::Internal`] if it does not start for another reason, with
-/// its own words; [`ErrorKind::Busy`], [`ErrorKind::StateFull`] and [`ErrorKind::StateUnusable`] for the files. After an error
-/// what ran as it should still runs; what was to run otherwise may be ended, and the error says so.
+/// [`ErrorKind::Denied`] if it lacks a permission; [`ErrorKind::Invalid`] as [`config`](super::config);
+/// [`ErrorKind::Internal`] if it does not start for another reason, with its own words; [`ErrorKind::Busy`],
+/// [`ErrorKind::StateFull`] and [`ErrorKind::StateUnusable`] for the files. After an error what ran as it should still runs;
+/// what was to run otherwise may be ended, and the error says so.
 pub fn start(dir: &StateDir, started: &Started) -> Result<Outcome, Error> {
     let path = files::absolute(dir_of(dir, &started.network.name))?;
     if !super::wanted(started) {
@@ -65,21 +66,26 @@ pub fn start(dir: &StateDir, started: &Started) -> Result<Outcome, Error> {
     let place = place_of(&path, files::account(&path));
     let wanted = text::config(started, &place)?;
     let bridge = index(started)?;
-    let mut outcome = Outcome::Unchanged;
-    for part in Part::ALL.into_iter().filter(|part| wanted.iter().all(|(p, _)| p != part)) {
-        end(&place, part)?;
-    }
+    let unwanted: Vec<Part> = Part::ALL.into_iter().filter(|part| wanted.iter().all(|(p, _)| p != part)).collect();
+    let mut fresh = Vec::new();
     for (part, config) in wanted {
         let before = record(&place, part)?;
-        if before.as_ref().is_some_and(|b| b.config == config && b.bridge == bridge && is_running(&place, part, b)) {
-            continue;
+        if before.is_none_or(|b| b.config != config || b.bridge != bridge || !is_running(&place, part, &b)) {
+            // All of them, before one that runs is ended.
+            check(&place, part, &config, &program)?;
+            fresh.push((part, config));
         }
-        check(&place, part, &config, &program)?;
-        if end(&place, part)? {
-            outcome = Outcome::Restarted;
-        } else if outcome == Outcome::Unchanged {
-            outcome = Outcome::Started;
-        }
+    }
+    let mut ran = false;
+    for part in unwanted.into_iter().chain(fresh.iter().map(|(part, _)| *part)) {
+        ran |= end(&place, part)?;
+    }
+    let outcome = match (ran, fresh.is_empty()) {
+        (true, _) => Outcome::Restarted,
+        (false, true) => Outcome::Unchanged,
+        (false, false) => Outcome::Started,
+    };
+    for (part, config) in fresh {
         launch(&place, part, config, &program, bridge)?;
     }
     Ok(outcome)
@@ -122,9 +128,10 @@ pub fn status(dir: &StateDir, network: &IfName) -> Result<Vec<Daemon>, Error> {
 /// A guest's vif has come, or is otherwise than it was. Its files are written, and a dnsmasq that runs takes note of them;
 /// one that does not yet run will read them. The same again does nothing.
 ///
-/// No process is started, with one exception: where dnsmasq has given one of the addresses to somebody else who has not given
-/// it back (a guest that was destroyed), it would not give it to this one for up to half a day. It knows no other way to forget
-/// it than to end, so it is started anew without that lease, which takes some hundredths of a second.
+/// No process is started, with one exception: where dnsmasq has given one of the addresses to somebody who has not given it
+/// back (a guest that was destroyed; with IPv6 also the system that this guest ran before a reboot), it would not give it to
+/// this one for up to half a day. It knows no other way to forget a lease than to end, so it is started anew without that one,
+/// which takes some hundredths of a second.
 ///
 /// # Errors
 /// As [`start`] where that has to be done; [`ErrorKind::Busy`], [`ErrorKind::StateFull`], [`ErrorKind::StateUnusable`] for the
@@ -340,6 +347,13 @@ fn failed(place: &Place<'_>, how: &str, status: Option<ExitStatus>, said: &str, 
         let hint = "see who has the port: ss -lnptu 'sport = :53 or sport = :67 or sport = :547'; one that listens at all \
                     addresses has to be told its own (a dnsmasq: bind-dynamic and interface=)";
         (ErrorKind::Conflict, hint.to_owned())
+    } else if said.contains("ermission denied") || said.contains("not permitted") || said.contains("capability") {
+        let place = place.dir.display();
+        let hint = format!(
+            "run it as root; if that was root, AppArmor may confine dnsmasq (aa-status): let it use {place}/ in \
+             /etc/apparmor.d/local/usr.sbin.dnsmasq"
+        );
+        (ErrorKind::Denied, hint)
     } else if how.contains("configuration") {
         (ErrorKind::Unsupported, format!("dnsmasq 2.81 or later is needed: {program} --version"))
     } else {
@@ -514,6 +528,7 @@ mod tests {
         for (name, script, kind, words) in [
             ("dies", "echo dnsmasq: oh no >&2; exit 5", ErrorKind::Internal, "(status 5): it said \"oh no\""),
             ("taken", "echo 'dnsmasq: x: Address already in use'; exit 2", ErrorKind::Conflict, "already in use\""),
+            ("confined", "echo 'dnsmasq: cannot read x: Permission denied'; exit 3", ErrorKind::Denied, "denied\""),
             ("liar", "exit 0", ErrorKind::Internal, "(status 0): it said nothing"),
             ("hangs", "echo wait; sleep 100", ErrorKind::Internal, "(not done after 0.5 s): it said \"wait\""),
         ] {

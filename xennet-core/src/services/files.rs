@@ -26,7 +26,7 @@ pub(super) fn hold(dir: &Path) -> Result<Lock, Error> {
     loop {
         make_dir(dir)?;
         let path = dir.join(LOCK);
-        if let Some(lock) = take(&path, true)? {
+        if let Some(lock) = take(&path)? {
             return Ok(lock);
         }
     }
@@ -39,15 +39,15 @@ pub(super) fn hold_existing(dir: &Path) -> Result<Option<Lock>, Error> {
         if !dir.is_dir() {
             return Ok(None);
         }
-        if let Some(lock) = take(&dir.join(LOCK), true)? {
+        if let Some(lock) = take(&dir.join(LOCK))? {
             return Ok(Some(lock));
         }
     }
 }
 
 /// The lock, unless whoever held it has removed it with the directory.
-fn take(path: &Path, create: bool) -> Result<Option<Lock>, Error> {
-    let file = match OpenOptions::new().create(create).write(true).truncate(false).mode(0o600).open(path) {
+fn take(path: &Path) -> Result<Option<Lock>, Error> {
+    let file = match OpenOptions::new().create(true).write(true).truncate(false).mode(0o600).open(path) {
         Ok(file) => file,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(unusable(path, "cannot be opened", &e)),

@@ -29,6 +29,16 @@
 //! (dom0's own is often one that only dom0 reaches); domain and MTU where the network has them. In a network with a private
 //! bridge, a guest that nobody named an address for gets one of the `range`. What a guest calls itself is not believed. IPv6
 //! addresses come by DHCPv6 alone: one that a guest makes itself would have no route, or be dropped as not its own.
+//!
+//! # What dnsmasq does not do
+//!
+//! * Router advertisements that nobody asked for are sent on one link of a network only. On a private bridge that is all
+//!   there is. With a vif a guest every guest is answered when it asks, as it does when its link comes up, and then uses the
+//!   router for two and a half hours, the longest time that can be said; one that does not ask again loses it then. Lasting
+//!   IPv6 guests belong on a private bridge.
+//! * With a vif a guest names are answered at the gateway's address on whichever link the question comes in: a station
+//!   outside that has a route to it has to be kept from it by rules. On a private bridge dnsmasq looks at the link, too.
+//! * It forgets a lease only when the guest gives it back, or by being started anew (see [`guest`]).
 
 mod daemon;
 mod files;
@@ -134,7 +144,7 @@ pub enum Outcome {
     Unchanged,
     /// Something was started that did not run.
     Started,
-    /// Something ran that was to run otherwise, and was started anew.
+    /// Something ran that was to run otherwise or not at all, and does so now.
     Restarted,
 }
 

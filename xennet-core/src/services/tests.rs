@@ -139,6 +139,14 @@ fn what_dnsmasq_cannot_do_or_would_misread_is_refused_by_name() {
         config(&started("mode = \"nat\"\nsubnets = [\"fd00:1::/48\"]\ndns = true\n"), &place(Account::Default)).is_ok()
     );
 
+    let small = |mtu: u32| started(&format!("mode = \"nat\"\nsubnets = [\"fd00:1::/64\"]\ndhcp = true\nmtu = {mtu}\n"));
+    assert!(config(&small(1280), &place(Account::Default)).unwrap()[0].1.contains("ra-param=*,mtu:1280,600,9000\n"));
+    let e = config(&small(1279), &place(Account::Default)).unwrap_err();
+    assert_eq!(
+        (e.kind(), e.hint()),
+        (ErrorKind::Invalid, Some("write mtu = 1280 or more, or leave the IPv6 subnets out"))
+    );
+
     let mut network = started("mode = \"nat\"\nsubnets = [\"10.0.0.0/24\"]\ndhcp = true\ndns = true\n");
     for outside in ["eth*", "a,b", "x#y", "\"q\""] {
         network.outside = Some(outside.parse().unwrap());

@@ -22,6 +22,8 @@ const LEASES: u32 = 65_536;
 /// How long guests use a router that they do not hear of again: as long as dnsmasq can say. With a vif a guest it repeats
 /// its advertisements on one of the links only; on all it answers who asks.
 const ROUTER_LIFETIME: u32 = 9_000;
+/// RFC 8200, section 5. The kernel ends IPv6 on a link with less.
+const IPV6_MIN_MTU: u32 = 1280;
 /// How often advertisements are repeated, in seconds: dnsmasq's own number.
 const ROUTER_INTERVAL: u32 = 600;
 
@@ -29,7 +31,7 @@ const ROUTER_INTERVAL: u32 = 600;
 ///
 /// # Errors
 /// [`ErrorKind::Unsupported`] for an IPv6 subnet larger than a /64, of which dnsmasq can give no addresses;
-/// [`ErrorKind::Invalid`] for a directory, a link or a domain whose name cannot stand in a configuration of dnsmasq.
+/// [`ErrorKind::Invalid`] for IPv6 with an MTU below 1280, and for a directory, a link or a domain whose name cannot stand in a configuration of dnsmasq.
 pub fn config(started: &Started, place: &Place<'_>) -> Result<Vec<(Part, String)>, Error> {
     let Some(services) = started.network.services().filter(|_| super::wanted(started)) else {
         return Ok(Vec::new());
@@ -191,6 +193,16 @@ impl Writer<'_> {
         if subnets.iter().any(|s| s.network.is_ipv6()) {
             if let Some(domain) = self.domain()? {
                 let _ = writeln!(text, "dhcp-option=option6:domain-search,{domain}");
+            }
+            if let Some(small) = mtu.filter(|m| m.get() < IPV6_MIN_MTU) {
+                let name = &self.started.network.name;
+                let rule = format!("links with IPv6 have {IPV6_MIN_MTU} bytes at least");
+                return Err(Error::new(
+                    ErrorKind::Invalid,
+                    format!("network {name}: no IPv6 with mtu = {}: {rule}", small.get()),
+                )
+                .with_object(name.as_str())
+                .with_hint(format!("write mtu = {IPV6_MIN_MTU} or more, or leave the IPv6 subnets out")));
             }
             text.push_str("enable-ra\n");
             let mtu = mtu.map(|m| format!("mtu:{},", m.get())).unwrap_or_default();
