@@ -94,6 +94,36 @@ fn the_version_and_the_uplink_fill_in_what_is_left_out() {
 }
 
 #[test]
+fn what_was_imported_or_advised_starts() {
+    let fake = |state: &StateDir, words: &[&str]| {
+        let state = state.path().to_str().unwrap().to_owned();
+        run([&["--backend", "fake", "--state-dir", &state], words].concat())
+    };
+    let recipe = |network: &str, vif: &str| {
+        let text = format!("(network-script {network})\n(vif-script {vif})\n");
+        run_with_input(&["import", "-"], text.as_bytes()).stdout
+    };
+    let advise = |words: &[&str]| run([&["advise"], words].concat()).stdout;
+    for (text, name) in [
+        (recipe("'network-bridge netdev=eth0 bridge=xenbr0'", "vif-bridge"), "xenbr0"),
+        (recipe("network-nat", "vif-nat"), "nat"),
+        (recipe("'network-route netdev=xenbr0'", "vif-route"), "routed"),
+        (advise(&["--lan=yes", "--addresses=lan", "--uplink=eth0"]), "lan"),
+        (advise(&["--lan=no"]), "private"),
+        (advise(&["--lan=yes", "--addresses=own", "--reachable=yes", "--route=yes", "--uplink=xenbr0"]), "guests"),
+    ] {
+        let state = StateDir::new();
+        let file = state.path().join("networks.toml");
+        fs::write(&file, &text).unwrap();
+        let started = fake(&state, &["network", "start", "--all", "--file", file.to_str().unwrap()]);
+        assert_eq!(started.code, 0, "{text}\n{started:?}");
+        assert!(started.stdout.starts_with(&format!("network {name}: ")), "{started:?}");
+        let again = fake(&state, &["network", "start", "--all", "--file", file.to_str().unwrap()]);
+        assert_eq!(again.code, 0, "{text}\n{again:?}");
+    }
+}
+
+#[test]
 fn every_recorded_config_is_imported_or_refused_with_a_way_out() {
     let path = format!("{}/../tests/vectors/xend-config-sxp.json", env!("CARGO_MANIFEST_DIR"));
     let Ok(file) = fs::read_to_string(&path) else {

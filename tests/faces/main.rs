@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "all of this is tests")]
 
+mod advise;
 mod command;
 mod demo;
 mod describe;
@@ -9,6 +10,7 @@ mod guide;
 mod host;
 mod import;
 mod install;
+mod legacy;
 mod log;
 mod parse;
 mod readme;

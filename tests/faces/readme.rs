@@ -3,6 +3,11 @@
 use std::path::Path;
 use std::process::Command;
 
+use xennet_core::backend::fake::Fake;
+use xennet_core::snapshot::Address;
+use xennet_core::step::{AddrStep, LinkChange, LinkRef, LinkStep, NewMaster, Step};
+use xennet_tests::steps::{name, run, set, up};
+
 /// The lines of the first `console` block.
 fn transcript(readme: &str) -> (usize, Vec<&str>) {
     let start = readme.find("```console\n").expect("the README has a transcript") + "```console\n".len();
@@ -43,4 +48,37 @@ fn the_transcript_is_what_the_commands_print() {
     } else {
         assert_eq!(written, printed, "XENNET_BLESS=1 rewrites it");
     }
+}
+
+/// The networks that the README describes are ones that the command takes.
+#[test]
+fn its_networks_can_be_started() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
+    let Ok(readme) = std::fs::read_to_string(&path) else {
+        eprintln!("skipped: the sources are not here");
+        return;
+    };
+    let blocks: Vec<&str> =
+        readme.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap_or_default()).collect();
+    let modes: Vec<&str> = blocks
+        .iter()
+        .map(|text| {
+            let read = xennet_core::config::networks::parse(text).unwrap_or_else(|e| panic!("{}", e.report()));
+            let network = read.iter().next().unwrap();
+            let mut host = xennet_core::Host::with_backend(Box::new(picture()));
+            host.start_network(network).unwrap_or_else(|e| panic!("{text}\n{}", e.report()));
+            network.mode_name()
+        })
+        .collect();
+    assert_eq!(modes, ["bridge", "nat", "routed"]);
+}
+
+/// The host of the README's picture: `eth0` with 192.168.0.3.
+fn picture() -> Fake {
+    let mut fake = Fake::example();
+    let leaves = LinkChange { master: Some(NewMaster::None), ..up() };
+    set(&mut fake, "eth0", leaves);
+    run(&mut fake, Step::Link(LinkStep::Delete { link: LinkRef::named(name("xenbr0")) }));
+    run(&mut fake, Step::Addr(AddrStep::Add(Address::new(name("eth0"), "192.168.0.3/24".parse().unwrap()))));
+    fake
 }

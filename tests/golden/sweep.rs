@@ -355,7 +355,7 @@ fn somebody_elses_interference_is_seen_and_told() {
                 let _ = alone.apply(&does);
                 let mut ours = vec!["vif5.0", "web0", "stolen0", "xenbr0", "xenbr1", "xenbr2"];
                 if let Intent::Start(_) = t.intent {
-                    ours.extend(["eth0", "peth0", "natbr0"]);
+                    ours.extend(["eth0", "peth0", "natbr0", "xennet"]);
                 }
                 assert_eq!(without(on.fake().world(), &ours), without(alone.world(), &ours), "{what}: foreign objects");
                 match result {

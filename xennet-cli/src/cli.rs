@@ -98,6 +98,11 @@ pub(crate) enum Command {
     ///
     /// The program that is installed is run as root by libxl. One that others than root or you can write is refused.
     InstallScripts(InstallArgs),
+    /// Says which of the three modes fits: bridge, nat or routed, why, and what follows for networks.toml
+    ///
+    /// What is known is given by options; without any, and on a terminal, it is asked. The answer is the text of networks.toml,
+    /// with the reasons as comments, and what is to be done elsewhere.
+    Advise(AdviseArgs),
     /// Makes networks.toml of the files of Xen up to 4.4: xend-config.sxp, and the wrapper script that it names
     ///
     /// Prints the text, and on standard error what was dropped, guessed, or is done otherwise now. Nothing is run, and nothing
@@ -356,6 +361,45 @@ pub(crate) struct InstallArgs {
     /// The program that is installed; its name begins with xennet [default: this one]
     #[arg(long, value_name = "PATH")]
     pub(crate) binary: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct AdviseArgs {
+    /// Whether there is a network already that this host is part of
+    #[arg(long, value_name = "YES|NO", value_parser = ["yes", "no"])]
+    pub(crate) lan: Option<String>,
+
+    /// Where guests' addresses come from: that network (lan), or a subnet of their own
+    #[arg(long, value_name = "WHENCE", value_parser = ["lan", "own"])]
+    pub(crate) addresses: Option<String>,
+
+    /// Whether others in that network may begin connections to guests
+    #[arg(long, value_name = "YES|NO", value_parser = ["yes", "no"])]
+    pub(crate) reachable: Option<String>,
+
+    /// Whether that network's router can be given a route to the guests' subnet
+    #[arg(long, value_name = "YES|NO", value_parser = ["yes", "no"])]
+    pub(crate) route: Option<String>,
+
+    /// Whether the uplink carries frames of any MAC, or of this host's one alone (Wi-Fi, many hosters) [default: any]
+    #[arg(long, value_name = "MACS", value_parser = ["any", "one"])]
+    pub(crate) macs: Option<String>,
+
+    /// Whether guests get their addresses by DHCP [default: no]
+    #[arg(long, value_name = "YES|NO", value_parser = ["yes", "no"])]
+    pub(crate) dhcp: Option<String>,
+
+    /// The link towards that network [default: eth0, or where the default route points]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) uplink: Option<String>,
+
+    /// This host's address in that network, for example 192.168.0.3/24
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) dom0: Option<String>,
+
+    /// The guests' own subnet, for example 10.0.0.0/24; may be given several times [default: a free one]
+    #[arg(long, value_name = "NETWORK")]
+    pub(crate) subnet: Vec<String>,
 }
 
 #[derive(Args, Debug)]

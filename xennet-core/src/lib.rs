@@ -44,6 +44,7 @@
 //!
 //! * [`model`]: values that are always valid; re-exported here.
 //! * [`config`]: text in, values out, every error with its position.
+//! * [`advise`]: which of the three modes fits a situation, and why.
 //! * [`managers`]: programs that manage links, too, and what keeps them off those of guests.
 //! * [`snapshot`], [`step`]: what is, and what a change is. [`step::step`] is the transition function: what the Linux
 //!   kernel would do with a step.
@@ -52,6 +53,7 @@
 //! * [`backend`]: observe, and apply one step; on the kernel ([`backend::netlink`], feature `netlink`, on by default) or
 //!   in memory ([`backend::fake`]).
 //! * [`exec`]: apply, verify, restore; the journal that survives a crash.
+//! * [`services`]: a dnsmasq for a network: DHCP and names for its guests.
 //! * [`Host`]: the front door.
 //! * [`hotplug`]: the call that libxl makes for every vif, and what belongs to it.
 //!
@@ -59,6 +61,7 @@
 //!
 //! * `netlink` (default): the backend of the real kernel.
 
+pub mod advise;
 pub mod backend;
 pub mod config;
 pub mod error;
@@ -68,6 +71,7 @@ pub mod hotplug;
 pub mod managers;
 pub mod model;
 pub mod plan;
+pub mod services;
 pub mod snapshot;
 pub mod step;
 pub mod xenstore;

@@ -1,5 +1,6 @@
 //! What the commands do, a file each.
 
+mod advise;
 mod demo;
 mod describe;
 mod host;
@@ -43,6 +44,7 @@ pub(crate) fn run(cli: &Cli, output: &mut Output) -> Result<()> {
         Command::Recover => host::recover(global, output),
         Command::Log(args) => log::run(global, args, output),
         Command::InstallScripts(args) => install::run(args, output),
+        Command::Advise(args) => advise::run(args, output),
         Command::Import(args) => import::run(args, output),
         Command::Snippets(args) => snippets::run(args, output),
         Command::Hotplug { script, arguments } => host::hotplug(global, script, arguments),

@@ -12,6 +12,7 @@ use xennet_core::exec::{Applied, StateDir};
 use xennet_core::{Errno, Error, ErrorKind, Guests, Host, IfName, Network, NetworkMode, NetworkStatus, Result};
 
 use super::host::{columns, open, show_plan, state_dir};
+use super::snippets;
 use crate::cli::{BackendName, Global, NetworkCommand, NetworkNames, StartArgs, StopArgs};
 use crate::input;
 use crate::output::Output;
@@ -55,6 +56,12 @@ fn find(networks: &Networks, name: &str, args: &NetworkNames) -> Result<Network>
 fn start(global: &Global, args: &StartArgs, output: &mut Output) -> Result<()> {
     let networks = chosen(&args.which, args.all)?;
     let mut host = open(global)?;
+    if global.backend == BackendName::Netlink && !global.sandbox {
+        let links: Vec<IfName> = networks.iter().filter_map(|n| n.bridge().map(|b| b.name)).collect();
+        for warning in snippets::warnings(&links) {
+            output.note(&warning);
+        }
+    }
     let mut done = Vec::new();
     let mut failure = None;
     for network in &networks {

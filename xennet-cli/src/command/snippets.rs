@@ -103,8 +103,16 @@ fn write(snippets: &[Snippet], dir: &Path, force: bool, output: &mut Output) -> 
     })
 }
 
-/// Who runs here, and would take these links.
-fn check(snippets: &[Snippet], dir: &Path, output: &mut Output) -> Result<()> {
+/// Who would take links of this name, as remarks for who starts a network; nothing where that cannot be found out.
+pub(super) fn warnings(links: &[IfName]) -> Vec<String> {
+    let root = Path::new("/");
+    let found = managers::snippets(links).and_then(|snippets| Ok(managers::check(&snippets, &look(&snippets, root)?)));
+    let said = |w: managers::Warning| format!("{}; {}", w.message, w.command);
+    found.unwrap_or_default().into_iter().map(said).collect()
+}
+
+/// Who runs here, and which of the files are there.
+fn look(snippets: &[Snippet], dir: &Path) -> Result<BTreeMap<Manager, Found>> {
     let processes = processes(&dir.join("proc"));
     let mut found = BTreeMap::new();
     for snippet in snippets {
@@ -113,6 +121,12 @@ fn check(snippets: &[Snippet], dir: &Path, output: &mut Output) -> Result<()> {
             || manager.traces().iter().any(|trace| below(dir, trace).exists());
         found.insert(manager, Found { running, file: read(&below(dir, snippet.path))? });
     }
+    Ok(found)
+}
+
+/// Who runs here, and would take these links.
+fn check(snippets: &[Snippet], dir: &Path, output: &mut Output) -> Result<()> {
+    let found = look(snippets, dir)?;
     let warnings = managers::check(snippets, &found);
     let running: Vec<Manager> = found.iter().filter(|(_, found)| found.running).map(|(manager, _)| *manager).collect();
     let text = || {

@@ -56,12 +56,14 @@ pub struct Capabilities {
     pub nft: bool,
     /// xenstore can be used.
     pub xenstore: bool,
+    /// It is the system that this process runs in: programs that are started are of use to its guests.
+    pub programs: bool,
 }
 
 impl Capabilities {
-    /// The capabilities of a backend of this name that can do everything.
+    /// The capabilities of a backend of this name that can do everything in its own world.
     pub const fn full(name: &'static str) -> Self {
-        Capabilities { name, bridge_vlan: Some(true), nft: true, xenstore: true }
+        Capabilities { name, bridge_vlan: Some(true), nft: true, xenstore: true, programs: false }
     }
 }
 

@@ -84,8 +84,8 @@ fn first(source: &str, values: &[Sxp], name: &str, notes: &mut Vec<Flaw>) -> Res
         _ => None,
     });
     let Some((items, span)) = named.next() else { return Ok(None) };
+    let line = source[..span.start].bytes().filter(|b| *b == b'\n').count() + 1;
     for (_, second) in named {
-        let line = source[..span.start].bytes().filter(|b| *b == b'\n').count() + 1;
         let message = format!("a second {name} does not count");
         let rule = format!("the first definition counts, which is on line {line}");
         notes.push(*Flaw::new(second.clone(), message, rule).hint("remove one of them"));
@@ -368,6 +368,12 @@ mod tests {
             assert_eq!(argv(&text).unwrap()[0], format!("/etc/xen/scripts/network-{mode}"));
             assert_eq!(parsed.value.vif_script, format!("/etc/xen/scripts/vif-{mode}"));
         }
+    }
+
+    #[test]
+    fn a_text_without_measure_is_read_soon() {
+        let many = "(network-script a b)\n".repeat(100_000) + &"(x (vif-script y))'#'\n;".repeat(100_000);
+        assert_eq!(parse_xend_config(&many).unwrap().notes.len(), 65);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::error::{Error, ErrorKind};
 ///
 /// # Errors
 /// [`ErrorKind::Busy`] when another process holds it for longer.
-pub(super) fn take(file: &File, path: &Path, deadline: Duration) -> Result<(), Error> {
+pub(crate) fn take(file: &File, path: &Path, deadline: Duration) -> Result<(), Error> {
     // The clock is read only where there is something to wait for.
     let mut end = None;
     let mut pause = Duration::from_micros(100);

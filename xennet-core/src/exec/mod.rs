@@ -7,7 +7,7 @@
 
 pub mod confirm;
 mod journal;
-mod lock;
+pub(crate) mod lock;
 mod state;
 
 use std::fmt;
@@ -20,6 +20,7 @@ use crate::snapshot::{Change, Scope, Snapshot, SysctlKey};
 use crate::step::{LinkStep, NftOp, Step};
 
 pub use journal::{Entry, Journal, MemoryJournal, Subject};
+pub(crate) use state::unusable;
 pub use state::{Held, HeldJournal, StateDir};
 
 /// How much the caller knows about the time between observation and application.

@@ -225,6 +225,11 @@ impl StateDir {
         }
     }
 
+    /// Where a network's services keep their files. Its name ends otherwise than a started network's file.
+    pub(crate) fn network_dir(&self, name: &IfName) -> PathBuf {
+        self.path.join(NETWORKS).join(format!("{name}.d"))
+    }
+
     fn network_file(&self, name: &IfName) -> PathBuf {
         self.path.join(NETWORKS).join(format!("{name}.json"))
     }
@@ -442,7 +447,7 @@ fn foreign(path: &Path, why: &str) -> Error {
 }
 
 /// The error of a state directory that cannot be used, with the way out.
-pub(super) fn unusable(path: &Path, what: &str, e: &io::Error) -> Error {
+pub(crate) fn unusable(path: &Path, what: &str, e: &io::Error) -> Error {
     let errno = Errno::from_io(e);
     let (kind, hint) = match errno {
         Errno::ENOSPC | Errno::EDQUOT => {

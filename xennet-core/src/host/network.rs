@@ -5,12 +5,13 @@ use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
 
-use super::records::Session;
+use super::records::{Records, Session};
 use super::{Host, joined, unchanged};
 use crate::error::{Error, ErrorKind};
 use crate::exec::{Applied, Entry, Subject};
 use crate::model::{Egress, IfName, Intent, Network, NetworkMode, Started};
 use crate::plan::{self, Goal, Plan};
+use crate::services;
 use crate::snapshot::{Address, Family, Part, Route, Scope, Snapshot, SysctlKey};
 
 /// What becomes of guests that are still connected to a network that is stopped.
@@ -91,13 +92,44 @@ impl Host {
         let plan = self.plan(&Intent::Start(Box::new(started.clone())))?;
         self.keep_originals(&mut started, plan.before())?;
         if plan.is_empty() && session.record().is_some() {
+            self.serve(&started).map_err(|e| e.with_state("the network is started as before, its services are not"))?;
             self.records.set_started(&started)?;
             return Ok(Applied::nothing(plan));
         }
         let what = format!("cannot start network {}", network.name);
         let applied = self.carry_out(session, subject, plan, None, &what)?;
-        self.records.set_started(&started)?;
+        if let Err(e) = self.serve(&started).and_then(|()| self.records.set_started(&started)) {
+            return Err(match self.take_back(session, &network.name) {
+                Ok(()) => e.with_state("restored"),
+                Err(left) => e.with_state(format!("not restored: {left}")),
+            });
+        }
         Ok(applied)
+    }
+
+    /// Starts what the network's guests are served by.
+    fn serve(&mut self, started: &Started) -> Result<(), Error> {
+        let Records::Dir(dir) = &self.records else { return Ok(()) };
+        // Of a rehearsal nobody can be served.
+        if !services::wanted(started) || !self.backend.capabilities().programs {
+            return Ok(());
+        }
+        services::start(dir, started).map(|_| ())
+    }
+
+    /// Ends what the network's guests were served by.
+    fn end_service(&self, name: &IfName) -> Result<(), Error> {
+        match &self.records {
+            Records::Dir(dir) => services::stop(dir, name).map(|_| ()),
+            Records::Memory(_) => Ok(()),
+        }
+    }
+
+    /// The way back of a start that was carried out, and is of no use.
+    fn take_back(&mut self, session: &mut Session, name: &IfName) -> Result<(), Error> {
+        let Some(entry) = session.record().cloned() else { return Ok(()) };
+        let plan = self.way_back(name, &entry, Guests::AreCutOff)?;
+        self.carry_out(session, Subject::Network(*name), plan, None, &format!("cannot stop network {name}")).map(|_| ())
     }
 
     /// What stopping this network would do. Changes nothing. An empty plan for one that is not started.
@@ -122,6 +154,7 @@ impl Host {
         let subject = Subject::Network(*name);
         let mut session = self.begin(subject)?;
         let Some(entry) = session.record().cloned() else {
+            self.end_service(name)?;
             self.records.set_stopped(name)?;
             self.keep(session, subject);
             let mut nothing = Applied::nothing(plan::restore(&Snapshot::default(), &Snapshot::default())?);
@@ -131,6 +164,7 @@ impl Host {
         let plan = self.way_back(name, &entry, guests)?;
         // Nobody new shall find it.
         let known = self.records.started(name)?;
+        self.end_service(name)?;
         self.records.set_stopped(name)?;
         let what = format!("cannot stop network {name}");
         let applied = match self.carry_out(&mut session, subject, plan, None, &what) {
@@ -138,6 +172,7 @@ impl Host {
             Err(e) => {
                 if let Some(started) = known {
                     self.records.set_started(&started)?;
+                    self.serve(&started)?;
                 }
                 self.keep(session, subject);
                 return Err(e);
@@ -175,6 +210,16 @@ impl Host {
             match self.plan(&Intent::Start(Box::new(started.clone()))) {
                 Ok(plan) => status.missing.extend(plan.steps().iter().map(|p| p.step.to_string())),
                 Err(e) => status.missing.push(e.to_string()),
+            }
+        }
+        if let (Some(started), Records::Dir(dir)) = (&started, &self.records)
+            && services::wanted(started)
+        {
+            let ended = services::status(dir, &network.name)?;
+            let gone = ended.iter().filter(|d| d.pid.is_none());
+            status.missing.extend(gone.map(|d| format!("dnsmasq does not run ({})", d.part.name())));
+            if ended.is_empty() {
+                status.missing.push("dnsmasq does not run".into());
             }
         }
         if let Some(bridge) = network.bridge() {
@@ -219,7 +264,11 @@ impl Host {
                 }
                 Some(*link)
             }
-            Egress::DefaultRoute => self.default_route_link()?,
+            // What was made for a link stays with it until the network is stopped.
+            Egress::DefaultRoute => match started_of(record).and_then(|s| s.outside) {
+                Some(outside) => Some(outside),
+                None => self.default_route_link()?,
+            },
         };
         if let NetworkMode::Routed(r) = &network.mode {
             started.source.clone_from(&r.source);

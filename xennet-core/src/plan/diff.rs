@@ -288,7 +288,7 @@ impl Path<'_> {
             let otherwise =
                 |a: &&Address| a.link == address.link && a.address == address.address && a.peer == address.peer;
             if let Some(old) = self.world.addresses.iter().find(otherwise).cloned() {
-                self.push(Step::Addr(AddrStep::Del(old)), &wish.why)?;
+                self.push(removal(old), &wish.why)?;
             }
             self.push(Step::Addr(AddrStep::Add(address)), &wish.why)?;
         }
@@ -304,7 +304,7 @@ impl Path<'_> {
             }
             // It may have gone with the first address of its subnet.
             if self.world.addresses.contains(&address) {
-                self.push(Step::Addr(AddrStep::Del(address)), &wish.why)?;
+                self.push(removal(address), &wish.why)?;
             }
         }
         Ok(())
@@ -349,6 +349,11 @@ impl Path<'_> {
         }
         Ok(())
     }
+}
+
+/// The step that removes an address, whatever its label has become: a rename of its link may have changed it.
+fn removal(address: Address) -> Step {
+    Step::Addr(AddrStep::Del(Address { label: None, ..address }))
 }
 
 /// A link without IPv6 makes no addresses of its own either.

@@ -124,7 +124,6 @@ pub(super) fn hidden(egress: IfName, guests: &[IpNetwork]) -> Vec<Item> {
 }
 
 /// What a network has to have as a whole, whoever its guests are.
-#[cfg_attr(not(test), expect(dead_code, reason = "the start of a network takes it up next"))]
 pub(super) fn of_network(started: &Started) -> Vec<Item> {
     let NetworkMode::Nat(nat) = &started.network.mode else { return Vec::new() };
     let mut out = Vec::new();

@@ -7,6 +7,8 @@ use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 
 use super::Reason;
+use super::gate::{self, GATE};
+use super::table::TableWish;
 use super::uplink::{Move, address_on, is_carried, neighbour_on, route_through};
 use super::want::{LinkTarget, LinkWish, Wanted, WantedLink, Wish, bridge, kind_words};
 use crate::error::{Error, ErrorKind};
@@ -32,8 +34,12 @@ pub struct Carried {
     pub listens: bool,
 }
 
-pub(super) fn scope(started: &Started) -> Scope {
-    let mut scope = Scope::none();
+pub(super) fn scope(started: &Started, seen: &Snapshot) -> Scope {
+    let items = gate::of_network(started);
+    let mut scope = GATE.scope(&items);
+    if !items.is_empty() {
+        scope = scope.union(GATE.frame_scope(seen));
+    }
     if let Some(bridge) = started.network.bridge() {
         scope = scope.with(Part::Link(bridge.name)).with(Part::Made(bridge.name));
         scope.insert(Part::Addresses(bridge.name));
@@ -124,6 +130,11 @@ pub(super) fn want(started: &Started, carried: &Carried, now: &Snapshot) -> Resu
             ));
         }
         wanted.sysctls.extend(settings(started, carried.listens));
+        let items = gate::of_network(started);
+        if !items.is_empty() {
+            let why = Reason::told(format!("network {} hides its guests, and hands on to them", started.network.name));
+            wanted.tables.push(TableWish::new(&GATE, items, Vec::new(), why));
+        }
     }
     Ok((wanted, notes))
 }

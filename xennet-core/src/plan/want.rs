@@ -114,7 +114,7 @@ pub(super) fn scope(intent: &Intent, seen: &Snapshot) -> Scope {
             }
         }
         Intent::Bridge(b) => Scope::none().with(Part::Link(b.name)),
-        Intent::Start(s) => network::scope(s),
+        Intent::Start(s) => network::scope(s, seen),
     }
 }
 

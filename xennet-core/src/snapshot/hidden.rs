@@ -11,7 +11,8 @@ use crate::model::IfName;
 
 /// State that decides what the kernel does next although no listing shows it, or although sets cannot carry it.
 ///
-/// Empty in a snapshot that was observed from a kernel; [`step`](crate::step::step) then assumes what is usual.
+/// In a snapshot that was observed from a kernel only the order of addresses is known, where a link has several;
+/// [`step`](crate::step::step) then assumes what is usual.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Hidden {

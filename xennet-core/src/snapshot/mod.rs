@@ -179,6 +179,10 @@ impl Snapshot {
 
     /// Adds what another look at other parts saw.
     pub fn merge(&mut self, other: Snapshot) {
+        if *self == Snapshot::default() {
+            *self = other;
+            return;
+        }
         self.scope = std::mem::take(&mut self.scope).union(other.scope);
         self.links.extend(other.links);
         self.addresses.extend(other.addresses);
@@ -194,6 +198,7 @@ impl Snapshot {
             self.nft.entry(id).or_default().merge(table);
         }
         self.store.extend(other.store);
+        self.hidden.address_order.extend(other.hidden.address_order);
     }
 
     /// The addresses of a link.

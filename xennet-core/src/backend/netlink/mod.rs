@@ -80,7 +80,7 @@ impl Backend for Netlink {
         // lets us.
         let answers = || Nft::open().is_ok_and(|mut nft| nft.generation().is_ok());
         let nft = self.nft.as_ref().is_some_and(Nft::has_answered) || answers();
-        Capabilities { name: "netlink", bridge_vlan: None, nft, xenstore: false }
+        Capabilities { name: "netlink", bridge_vlan: None, nft, xenstore: false, programs: true }
     }
 
     fn observe(&mut self, scope: &Scope) -> Result<Snapshot, BackendError> {

@@ -110,10 +110,9 @@ impl Socket {
     /// The system's refusal: no netlink of this protocol in the kernel (`EPROTONOSUPPORT`), too many open files.
     pub(crate) fn open(protocol: Protocol) -> Result<Self, Refusal> {
         let io = |e: std::io::Error| Refusal::new(Errno::from_io(&e));
-        let mut socket = sys::Socket::new(protocol.number()).map_err(io)?;
-        // The kernel chooses the port number.
-        socket.bind(&sys::SocketAddr::new(0, 0)).map_err(io)?;
-        // Connected to the kernel: messages from other processes are refused by the kernel itself.
+        let socket = sys::Socket::new(protocol.number()).map_err(io)?;
+        // Connected to the kernel: messages from other processes are refused by the kernel itself. It also chooses the port
+        // number.
         socket.connect(&sys::SocketAddr::new(0, 0)).map_err(io)?;
         socket.set_ext_ack(true).map_err(io)?;
         socket.set_cap_ack(true).map_err(io)?;

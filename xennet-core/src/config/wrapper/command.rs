@@ -15,6 +15,8 @@ const HARMLESS: &[&str] = &[
 ];
 /// Commands that run the command behind them.
 const CARRIERS: &[&str] = &["exec", "command", "sudo", "nohup", "env", "sh", "bash", "dash", "time", "!"];
+/// How many calls a wrapper makes at most: far beyond any host's links.
+const MOST: usize = 1000;
 /// What a command may be called that only looks whether something is so.
 const TESTS: &[&str] = &["test", "[", "[["];
 
@@ -207,7 +209,7 @@ impl Reader<'_> {
         }
         let block = self.blocks.iter().rev().find_map(|block| match block {
             Block::Other { what, .. } => Some(what.as_str()),
-            Block::Case { .. } => None,
+            Block::Case { .. } | Block::If { .. } => None,
         });
         if runs == Runs::Unknown {
             let message = format!("a call of {script} in {}", block.unwrap_or("a branch that may run or not"));
@@ -232,7 +234,12 @@ impl Reader<'_> {
             None => script,
         };
         let arguments = self.arguments(words)?;
-        let line = self.source[..span.start].bytes().filter(|b| *b == b'\n').count() + 1;
+        if self.calls.len() == MOST {
+            let flaw =
+                Flaw::new(span, format!("{told} is one call too many"), format!("a wrapper makes at most {MOST}"));
+            return Err(flaw.hint("is this the right text?"));
+        }
+        let line = self.line(span.start);
         let mut call = WrapperCall {
             script: name.to_owned(),
             options: Vec::new(),

@@ -8,10 +8,15 @@ use super::command::Piece;
 use super::shell::{Part, Token, Word};
 use crate::model::flaw::Flaw;
 
+/// How deep blocks may be nested: far beyond any use.
+const DEPTH: usize = 64;
+
 /// What a command stands in.
 pub(super) enum Block {
     /// A `case`; only of one on the verb it is known which branch runs.
     Case { at: usize, on_verb: bool, pattern_next: bool, runs: Runs, taken: bool },
+    /// An `if` on the verb.
+    If { at: usize, runs: Runs, taken: Runs },
     /// Anything whose commands may run or not, or more than once.
     Other { at: usize, what: String },
 }
@@ -33,6 +38,8 @@ pub(super) struct Reader<'a> {
     /// Where the script ends for `start`.
     pub(super) ended: Option<Range<usize>>,
     pub(super) calls: Vec<WrapperCall>,
+    /// Up to where lines are counted, and how many newlines there are.
+    counted: (usize, usize),
     pub(super) notes: Vec<Flaw>,
 }
 
@@ -57,14 +64,34 @@ impl<'a> Reader<'a> {
             blocks: Vec::new(),
             ended: None,
             calls: Vec::new(),
+            counted: (0, 0),
             notes: Vec::new(),
         }
+    }
+
+    /// The line of a place, from 1. Places come in their order.
+    pub(super) fn line(&mut self, at: usize) -> usize {
+        let (from, lines) = self.counted;
+        let more = self.source.as_bytes().get(from..at).unwrap_or_default();
+        self.counted = (at, lines + more.iter().filter(|b| **b == b'\n').count());
+        self.counted.1 + 1
     }
 
     pub(super) fn script(&mut self, tokens: &[Token]) -> Result<(), Box<Flaw>> {
         let mut at = 0;
         let mut before = Before::Nothing;
         while at < tokens.len() {
+            if let [.., last] = self.blocks.as_slice()
+                && self.blocks.len() > DEPTH
+            {
+                let (Block::Case { at, .. } | Block::If { at, .. } | Block::Other { at, .. }) = last;
+                let flaw = Flaw::new(
+                    *at..*at + 1,
+                    "blocks in blocks in blocks",
+                    format!("they are nested at most {DEPTH} deep"),
+                );
+                return Err(flaw.hint("is this the right text?"));
+            }
             if matches!(self.blocks.last(), Some(Block::Case { pattern_next: true, .. })) {
                 at = self.pattern(tokens, at)?;
                 continue;
@@ -102,7 +129,7 @@ impl<'a> Reader<'a> {
         }
         match self.blocks.last() {
             None => Ok(()),
-            Some(Block::Case { at, .. } | Block::Other { at, .. }) => {
+            Some(Block::Case { at, .. } | Block::If { at, .. } | Block::Other { at, .. }) => {
                 let flaw = Flaw::new(*at..*at + 1, "what begins here is never ended", "a shell stops here, too");
                 Err(flaw.hint("end it with esac, fi, done, } or )"))
             }
@@ -238,7 +265,36 @@ impl<'a> Reader<'a> {
                 self.blocks.push(Block::Case { at: begin, on_verb, pattern_next: true, runs: Runs::No, taken: false });
                 return Ok(Some(at + 3));
             }
-            "if" => self.open(begin, "an if"),
+            "if" => match self.condition(tokens, at + 1) {
+                Some((runs, next)) => {
+                    self.blocks.push(Block::If { at: begin, runs, taken: runs });
+                    return Ok(Some(next));
+                }
+                None => self.open(begin, "an if"),
+            },
+            "elif" => {
+                let known = self.condition(tokens, at + 1);
+                if let Some(Block::If { runs, taken, .. }) = self.blocks.last_mut() {
+                    let this = known.map_or(Runs::Unknown, |(runs, _)| runs);
+                    (*runs, *taken) = match (*taken, this) {
+                        (Runs::Yes, _) => (Runs::No, Runs::Yes),
+                        (Runs::No, this) => (this, this),
+                        // Whether an earlier branch ran is not known.
+                        (Runs::Unknown, Runs::No) => (Runs::No, Runs::Unknown),
+                        (Runs::Unknown, _) => (Runs::Unknown, Runs::Unknown),
+                    };
+                }
+                return Ok(Some(known.map_or(at + 1, |(_, next)| next)));
+            }
+            "else" => {
+                if let Some(Block::If { runs, taken, .. }) = self.blocks.last_mut() {
+                    *runs = match *taken {
+                        Runs::Yes => Runs::No,
+                        Runs::No => Runs::Yes,
+                        Runs::Unknown => Runs::Unknown,
+                    };
+                }
+            }
             "while" | "until" => self.open(begin, "a loop"),
             "for" | "select" => {
                 self.open(begin, "a loop");
@@ -257,10 +313,40 @@ impl<'a> Reader<'a> {
             }
             "{" => self.open(begin, "a function, or a group in { }"),
             "fi" | "done" | "esac" | "}" => self.close(word.span.clone(), text)?,
-            "then" | "do" | "else" | "elif" => {}
+            "then" | "do" => {}
             _ => return Ok(None),
         }
         Ok(Some(at + 1))
+    }
+
+    /// A comparison of the verb with a word, up to the end of its line or a `;`: whether it is so with `start`, and where the
+    /// next token is.
+    fn condition(&self, tokens: &[Token], at: usize) -> Option<(Runs, usize)> {
+        let word = |token: &Token| match token {
+            Token::Word(word) => Some(word.clone()),
+            _ => None,
+        };
+        let words: Vec<Word> = tokens.get(at..)?.iter().map_while(word).take(6).collect();
+        let next = at + words.len();
+        let bare: Vec<Option<&str>> = words.iter().map(Word::bare).collect();
+        let (left, operator, right) = match bare.as_slice() {
+            [Some("["), _, operator, _, Some("]")]
+            | [Some("[["), _, operator, _, Some("]]")]
+            | [Some("test"), _, operator, _] => (&words[1], *operator, &words[3]),
+            _ => return None,
+        };
+        if !matches!(tokens.get(next), Some(Token::Newline(_) | Token::Operator(";", _)))
+            || self.expand(left) != [Piece::Verb]
+        {
+            return None;
+        }
+        let [Part::Text { text, .. }] = right.parts.as_slice() else { return None };
+        let same = match operator {
+            Some("=" | "==") => text == "start",
+            Some("!=") => text != "start",
+            _ => return None,
+        };
+        Some((if same { Runs::Yes } else { Runs::No }, next))
     }
 
     /// Whether what is read now runs with `start`.
@@ -268,9 +354,12 @@ impl<'a> Reader<'a> {
         let mut runs = Runs::Yes;
         for block in &self.blocks {
             match block {
-                Block::Case { runs: Runs::No, .. } => return Runs::No,
-                Block::Case { runs: Runs::Yes, .. } => {}
-                Block::Case { runs: Runs::Unknown, .. } | Block::Other { .. } => runs = Runs::Unknown,
+                Block::Case { runs: this, .. } | Block::If { runs: this, .. } => match this {
+                    Runs::No => return Runs::No,
+                    Runs::Yes => {}
+                    Runs::Unknown => runs = Runs::Unknown,
+                },
+                Block::Other { .. } => runs = Runs::Unknown,
             }
         }
         runs

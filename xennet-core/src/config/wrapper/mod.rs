@@ -45,8 +45,8 @@ impl WrapperCall {
 /// Reads a wrapper script: the calls of network scripts that it makes when it is called with `start`, in their order.
 ///
 /// Understood are the verb and the options as `"$1"`, `$1`, `"$@"`, `$*`, through variables and after `shift`; paths with
-/// variables in them; quotes, comments, continued lines, here-documents, lists with `&&` and `||`, `exec`, and a `case` on the
-/// verb. Notes tell of commands that are not carried over, and of calls that never ran.
+/// variables in them; quotes, comments, continued lines, here-documents, lists with `&&` and `||`, `exec`, and a `case` or an `if` on
+/// the verb. Notes tell of commands that are not carried over, and of calls that never ran.
 ///
 /// # Errors
 /// [`Invalid`](crate::ErrorKind::Invalid) with position, rule and hint: a text that is no shell script; a call in a loop, a

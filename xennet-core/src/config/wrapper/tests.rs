@@ -178,3 +178,52 @@ fn a_value_that_doubles_with_each_line_costs_nothing() {
         assert_eq!(read(&text).0, ["202: network-bridge"]);
     }
 }
+
+#[test]
+fn an_if_on_the_verb_runs_the_branch_of_start() {
+    for (text, wanted) in [
+        ("if [ \"$1\" = start ]; then\n network-bridge start netdev=eth1\nfi", &["2: network-bridge netdev=eth1"][..]),
+        (
+            "if test $1 == \"start\"\nthen network-bridge $1\nelse network-nat $1; fi\nnetwork-route $1",
+            &["2: network-bridge", "4: network-route"],
+        ),
+        ("op=$1\nif [[ $op != start ]]; then network-bridge $op; exit 0; fi\nnetwork-nat start", &["3: network-nat"]),
+        ("if [ $1 = stop ]; then network-bridge stop; else network-bridge start; fi", &["1: network-bridge"]),
+        (
+            "if [ $1 = stop ]; then network-bridge stop\nelif [ $1 = start ]; then network-bridge $1 vifnum=1\nelse exit 1; fi\nnetwork-nat $1",
+            &["2: network-bridge vifnum=1", "4: network-nat"],
+        ),
+        ("if [ $1 = start ]; then n=1; else n=2; fi\nnetwork-bridge $1 vifnum=$n", &["2: network-bridge vifnum=1"]),
+        ("if [ $1 = stop ]; then if [ -x /y ]; then network-nat stop; fi; fi\nnetwork-nat $1", &["2: network-nat"]),
+    ] {
+        let (calls, notes) = read(text);
+        assert_eq!((calls, notes), (wanted.iter().map(|w| (*w).to_owned()).collect(), Vec::new()), "{text}");
+    }
+    for text in [
+        "if [ $1 = start -a -x /y ]; then network-bridge $1; fi",
+        "if [ \"$1\" = start ] && [ -x /y ]; then network-bridge $1; fi",
+        "if [ $1 = stop ]; then exit; elif [ -x /y ]; then network-bridge $1; fi",
+        "if [ $1 = stop ]; then exit; elif [ -x /y ]; then true; else network-bridge $1; fi",
+        "if [ $1 = $2 ]; then network-bridge $1; fi",
+        "if [ -x /y ]; then true; elif [ $1 = start ]; then network-bridge $1; fi",
+        "if [ -x /y ]; then true; else network-bridge $1; fi",
+    ] {
+        let error = parse_wrapper(text).map(|p| panic!("{text}: {p:?}")).unwrap_err();
+        assert!(error.message().contains("a call of network-bridge in "), "{text}: {}", error.message());
+    }
+}
+
+#[test]
+fn a_text_without_measure_is_refused_soon() {
+    for (text, message) in [
+        ("network-nat $1\n".repeat(300_000), "one call too many"),
+        ("(".repeat(300_000) + &"true\n".repeat(300_000), "blocks in blocks"),
+        ("if x\n".repeat(300_000), "blocks in blocks"),
+        ("case $1 in start) ".repeat(300_000), "blocks in blocks"),
+    ] {
+        let error = parse_wrapper(&text).unwrap_err();
+        assert!(error.message().contains(message), "{}", error.message());
+    }
+    let many = format!("{}network-nat $1", "true;\n".repeat(100_000));
+    assert_eq!(parse_wrapper(&many).unwrap().value[0].line, 100_001);
+}

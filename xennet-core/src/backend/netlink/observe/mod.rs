@@ -331,6 +331,12 @@ impl Observer<'_> {
         let mut question = AddressMessage::default();
         question.header.index = index;
         let found = self.list(&Rtnl::GetAddress(question), address::NEW, |body, name| address::read(body, name))?;
+        // The order of the listing is the kernel's own; where there are several it decides what becomes of them.
+        let mut order: BTreeMap<IfName, Vec<_>> = BTreeMap::new();
+        for a in found.iter().filter(|a| a.address.is_ipv4()) {
+            order.entry(a.link).or_default().push((a.address, a.peer));
+        }
+        self.world.hidden.address_order.extend(order.into_iter().filter(|(_, addresses)| addresses.len() > 1));
         self.world.addresses.extend(found);
         Ok(())
     }

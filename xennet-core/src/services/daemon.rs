@@ -1,0 +1,555 @@
+//! Starting and ending a dnsmasq, and telling it who comes and goes.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::{self, Read as _, Seek as _};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::fs::MemfdFlags;
+use rustix::process::{Pid, Signal, kill_process_group};
+use serde::{Deserialize, Serialize};
+
+use super::files::{self, Put};
+use super::process::{self, Process};
+use super::{Client, Daemon, Outcome, Part, Place, dir_of, file_of, place_of, text};
+use crate::error::{Errno, Error, ErrorKind};
+use crate::exec::StateDir;
+use crate::model::{IfName, Started, VifId};
+
+/// How long dnsmasq may take to check its configuration, and to start: it takes hundredths of a second.
+const START: Duration = if cfg!(test) { Duration::from_millis(500) } else { Duration::from_secs(10) };
+/// How long it may take to end.
+const END: Duration = Duration::from_secs(5);
+/// Where it is looked for besides the directories of `PATH`: an ordinary user's often lacks these.
+const USUAL: [&str; 3] = ["/usr/sbin", "/sbin", "/usr/local/sbin"];
+
+/// What is written down of a dnsmasq that was started.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Record {
+    #[serde(flatten)]
+    process: Process,
+    /// The program it was started from.
+    program: PathBuf,
+    /// What it was told.
+    config: String,
+    /// The bridge that it hears alone, by its number: one that is made anew under the same name is another one to it.
+    bridge: Option<u32>,
+}
+
+/// Starts the dnsmasqs that a network needs, or makes those that run do what it needs now; guests that were told before stay
+/// known. When this returns, their sockets are open.
+///
+/// # Errors
+/// [`ErrorKind::Unsupported`] without dnsmasq on this machine (the hint names the package), with one that does not know what
+/// it is told, and for IPv6 subnets larger than a /64; [`ErrorKind::Conflict`] if an address it is to answer at is taken;
+/// [`ErrorKind::Denied`] if it lacks a permission; [`ErrorKind::Invalid`] as [`config`](super::config);
+/// [`ErrorKind::Internal`] if it does not start for another reason, with its own words; [`ErrorKind::Busy`],
+/// [`ErrorKind::StateFull`] and [`ErrorKind::StateUnusable`] for the files. After an error what ran as it should still runs;
+/// what was to run otherwise may be ended, and the error says so.
+pub fn start(dir: &StateDir, started: &Started) -> Result<Outcome, Error> {
+    let path = files::absolute(dir_of(dir, &started.network.name))?;
+    if !super::wanted(started) {
+        stop(dir, &started.network.name)?;
+        return Ok(Outcome::NotWanted);
+    }
+    let place = place_of(&path, super::Account::Default);
+    // What cannot be is refused before anything is made.
+    text::config(started, &place)?;
+    let program = find(places(), &started.network.name)?;
+    let _lock = files::hold(&path)?;
+    files::make_all(&place)?;
+    // Who can read there is known when it is there.
+    let place = place_of(&path, files::account(&path));
+    let wanted = text::config(started, &place)?;
+    let bridge = index(started)?;
+    let unwanted: Vec<Part> = Part::ALL.into_iter().filter(|part| wanted.iter().all(|(p, _)| p != part)).collect();
+    let mut fresh = Vec::new();
+    for (part, config) in wanted {
+        let before = record(&place, part)?;
+        if before.is_none_or(|b| b.config != config || b.bridge != bridge || !is_running(&place, part, &b)) {
+            // All of them, before one that runs is ended.
+            check(&place, part, &config, &program)?;
+            fresh.push((part, config));
+        }
+    }
+    let mut ran = false;
+    for part in unwanted.into_iter().chain(fresh.iter().map(|(part, _)| *part)) {
+        ran |= end(&place, part)?;
+    }
+    let outcome = match (ran, fresh.is_empty()) {
+        (true, _) => Outcome::Restarted,
+        (false, true) => Outcome::Unchanged,
+        (false, false) => Outcome::Started,
+    };
+    for (part, config) in fresh {
+        launch(&place, part, config, &program, bridge)?;
+    }
+    Ok(outcome)
+}
+
+/// Ends a network's dnsmasqs, and removes all their files, those of guests and leases included. Only processes that
+/// [`start`] started are ended: number, start time, program and configuration must fit. False if there was nothing.
+///
+/// # Errors
+/// [`ErrorKind::Denied`] if a process may not be ended, [`ErrorKind::Busy`] if it does not end although it was killed;
+/// [`ErrorKind::StateUnusable`] for the files.
+pub fn stop(dir: &StateDir, network: &IfName) -> Result<bool, Error> {
+    let path = files::absolute(dir_of(dir, network))?;
+    let Some(_lock) = files::hold_existing(&path)? else { return Ok(false) };
+    let place = place_of(&path, super::Account::Default);
+    for part in Part::ALL {
+        end(&place, part)?;
+    }
+    files::remove_dir(&path)?;
+    Ok(true)
+}
+
+/// The dnsmasqs that were started for a network, and which of them run. Starts no process and takes no lock.
+///
+/// # Errors
+/// [`ErrorKind::StateUnusable`] if what is written down cannot be read.
+pub fn status(dir: &StateDir, network: &IfName) -> Result<Vec<Daemon>, Error> {
+    let path = files::absolute(dir_of(dir, network))?;
+    let place = place_of(&path, super::Account::Default);
+    let mut all = Vec::new();
+    for part in Part::ALL {
+        if let Some(record) = record(&place, part)? {
+            let pid = is_running(&place, part, &record).then_some(record.process.pid);
+            all.push(Daemon { part, pid });
+        }
+    }
+    Ok(all)
+}
+
+/// A guest's vif has come, or is otherwise than it was. Its files are written, and a dnsmasq that runs takes note of them;
+/// one that does not yet run will read them. The same again does nothing.
+///
+/// No process is started, with one exception: where dnsmasq has given one of the addresses to somebody who has not given it
+/// back (a guest that was destroyed; with IPv6 also the system that this guest ran before a reboot), it would not give it to
+/// this one for up to half a day. It knows no other way to forget a lease than to end, so it is started anew without that one,
+/// which takes some hundredths of a second.
+///
+/// # Errors
+/// As [`start`] where that has to be done; [`ErrorKind::Busy`], [`ErrorKind::StateFull`], [`ErrorKind::StateUnusable`] for the
+/// files.
+pub fn guest(dir: &StateDir, started: &Started, id: VifId, client: &Client) -> Result<(), Error> {
+    let (hosts, names) = (text::host_line(started, client), text::names(started, client));
+    if hosts.is_none() && names.is_none() {
+        return no_guest(dir, &started.network.name, id);
+    }
+    let path = files::absolute(dir_of(dir, &started.network.name))?;
+    let place = place_of(&path, super::Account::Default);
+    let _lock = files::hold(&path)?;
+    let (mut changed, mut stale) = (false, false);
+    for (dir, wanted) in [(place.hosts(), &hosts), (place.names(), &names)] {
+        let file = dir.join(file_of(id));
+        match wanted {
+            Some(text) => {
+                if !dir.is_dir() {
+                    files::make_all(&place)?;
+                }
+                let put = files::put(&file, text)?;
+                changed |= put != Put::Same;
+                stale |= put == Put::Other;
+            }
+            None => stale |= files::remove(&file)?,
+        }
+    }
+    if changed && hosts.is_some() {
+        forget_leases(&place, started, client)?;
+    }
+    if stale {
+        forget_files(&place)?;
+    }
+    Ok(())
+}
+
+/// A guest's vif has gone. Its files are removed, and a dnsmasq that runs is told to forget what stood in them. One that was
+/// not known is a success.
+///
+/// # Errors
+/// [`ErrorKind::Busy`], [`ErrorKind::StateUnusable`] for the files; [`ErrorKind::Denied`] if dnsmasq may not be told.
+pub fn no_guest(dir: &StateDir, network: &IfName, id: VifId) -> Result<(), Error> {
+    let path = files::absolute(dir_of(dir, network))?;
+    let Some(_lock) = files::hold_existing(&path)? else { return Ok(()) };
+    let place = place_of(&path, super::Account::Default);
+    let (host, name) =
+        (files::remove(&place.hosts().join(file_of(id)))?, files::remove(&place.names().join(file_of(id)))?);
+    if host || name { forget_files(&place) } else { Ok(()) }
+}
+
+/// Tells those that run to forget files that are not there any more. dnsmasq notices by itself only what is added: it would
+/// refuse the next guest with an address that it still knows.
+fn forget_files(place: &Place<'_>) -> Result<(), Error> {
+    for part in Part::ALL {
+        if let Some(record) = record(place, part)? {
+            // One that has ended meanwhile has forgotten, too.
+            process::signal(&record.process, |pid| is_ours(pid, place, part, &record.program), Signal::HUP)?;
+        }
+    }
+    Ok(())
+}
+
+/// Sees to it that nobody else's lease keeps a guest from its addresses.
+fn forget_leases(place: &Place<'_>, started: &Started, client: &Client) -> Result<(), Error> {
+    let addresses = text::addresses(&started.network, client);
+    let file = place.leases();
+    let Some(leases) = files::read(&file)?.filter(|text| files::in_the_way(text, client, &addresses)) else {
+        return Ok(());
+    };
+    for part in [Part::Bridge, Part::Dhcp] {
+        let Some(Record { program, config, bridge, .. }) = record(place, part)? else { continue };
+        let ran = end(place, part)?;
+        files::put(&file, &files::without(&leases, &addresses))?;
+        if ran {
+            launch(place, part, config, &program, bridge)?;
+        }
+        return Ok(());
+    }
+    files::put(&file, &files::without(&leases, &addresses)).map(|_| ())
+}
+
+fn record_file(place: &Place<'_>, part: Part) -> PathBuf {
+    place.dir.join(format!("{}.json", part.name()))
+}
+
+fn record(place: &Place<'_>, part: Part) -> Result<Option<Record>, Error> {
+    let path = record_file(place, part);
+    let Some(text) = files::read(&path)? else { return Ok(None) };
+    serde_json::from_str(&text).map(Some).map_err(|e| {
+        Error::new(ErrorKind::StateUnusable, format!("{}: not written by this version of xennet: {e}", path.display()))
+            .with_object(path.display().to_string())
+            .with_state("unchanged, nothing was applied")
+            .with_hint("if it is from another version, stop the network with that one; else move the file away")
+    })
+}
+
+/// The argument that a dnsmasq of ours has.
+fn argument(place: &Place<'_>, part: Part) -> Vec<u8> {
+    [b"--conf-file=", place.config(part).as_os_str().as_bytes()].concat()
+}
+
+/// Whether a process is the dnsmasq of this part, by its program and by what it was started with.
+fn is_ours(pid: u32, place: &Place<'_>, part: Part, program: &Path) -> bool {
+    process::has_argument(pid, &argument(place, part)) && process::runs(pid, program)
+}
+
+fn is_running(place: &Place<'_>, part: Part, record: &Record) -> bool {
+    process::is_alive(&record.process) && is_ours(record.process.pid, place, part, &record.program)
+}
+
+/// Ends a part if it runs, and removes its files. False if it did not run.
+fn end(place: &Place<'_>, part: Part) -> Result<bool, Error> {
+    let known = match record(place, part)? {
+        Some(record) => Some((record.process, record.program)),
+        // Whoever started it was killed before that was written down.
+        None => number(place, part)?.and_then(Process::of).map(|p| (p, PathBuf::new())),
+    };
+    let ours = |pid, program: &Path| match program.as_os_str().is_empty() {
+        true => process::has_argument(pid, &argument(place, part)),
+        false => is_ours(pid, place, part, program),
+    };
+    let ran = match known {
+        Some((process, program)) => process::end(&process, |pid| ours(pid, &program), END).map_err(|e| {
+            e.with_object(place.config(part).display().to_string()).with_state("the files are unchanged")
+        })?,
+        None => false,
+    };
+    for file in [record_file(place, part), place.pid(part), place.config(part)] {
+        files::remove(&file)?;
+    }
+    Ok(ran)
+}
+
+/// The number of the network's private bridge, if it has one and it is there.
+fn index(started: &Started) -> Result<Option<u32>, Error> {
+    let Some(bridge) = started.network.bridge() else { return Ok(None) };
+    let number = || -> rustix::io::Result<u32> {
+        let socket = rustix::net::socket(rustix::net::AddressFamily::UNIX, rustix::net::SocketType::DGRAM, None)?;
+        rustix::net::netdevice::name_to_index(&socket, bridge.name.as_str())
+    };
+    match number() {
+        Ok(number) => Ok(Some(number)),
+        Err(rustix::io::Errno::NODEV) => Ok(None),
+        Err(e) => Err(Error::new(ErrorKind::Io, format!("bridge {} cannot be looked at", bridge.name))
+            .with_object(bridge.name.as_str())
+            .with_errno(e.into())),
+    }
+}
+
+/// The number that a dnsmasq has written.
+fn number(place: &Place<'_>, part: Part) -> Result<Option<u32>, Error> {
+    Ok(files::read(&place.pid(part))?.and_then(|text| text.trim().parse().ok()))
+}
+
+/// Asks dnsmasq what it thinks of a configuration, before one that runs is ended for it.
+fn check(place: &Place<'_>, part: Part, config: &str, program: &Path) -> Result<(), Error> {
+    let draft = place.dir.join(format!("{}.draft", part.name()));
+    files::put(&draft, config)?;
+    let ran = run(program, &draft, &["--test"]);
+    let removed = files::remove(&draft);
+    let (status, said) = ran?;
+    removed?;
+    if status.is_some_and(|s| s.success()) {
+        return Ok(());
+    }
+    Err(failed(place, "does not take its configuration", status, &said, program))
+}
+
+/// Starts a part, waits until it serves, and writes down that it does.
+fn launch(place: &Place<'_>, part: Part, config: String, program: &Path, bridge: Option<u32>) -> Result<(), Error> {
+    let file = place.config(part);
+    files::put(&file, &config)?;
+    // A number from before would be another's.
+    files::remove(&place.pid(part))?;
+    // What is started here ends when the daemon that it leaves behind has opened its sockets and given up root, or when
+    // that has failed: it waits for a word of its.
+    let (status, said) = run(program, &file, &[])?;
+    let number = number(place, part)?;
+    let process = number.and_then(Process::of).filter(|p| is_ours(p.pid, place, part, program));
+    match (status, process) {
+        (Some(status), Some(process)) if status.success() => {
+            let record = Record { process, program: program.to_owned(), config, bridge };
+            let text = serde_json::to_string(&record).map_err(|e| {
+                Error::new(ErrorKind::Internal, format!("{}: cannot be written as JSON: {e}", file.display()))
+            })?;
+            files::put(&record_file(place, part), &text)?;
+            Ok(())
+        }
+        (status, _) => {
+            // One that came too late to be waited for.
+            end(place, part)?;
+            // To be looked at by whoever reads the hint.
+            files::put(&file, &config)?;
+            Err(failed(place, "did not start", status, &said, program).with_state(format!(
+                "{} does not run; what it was told is in {}",
+                program.display(),
+                file.display()
+            )))
+        }
+    }
+}
+
+fn failed(place: &Place<'_>, how: &str, status: Option<ExitStatus>, said: &str, program: &Path) -> Error {
+    let network = place.dir.file_stem().unwrap_or_default().to_string_lossy();
+    let status = match status.map(|s| (s.code(), s)) {
+        Some((Some(code), _)) => format!("status {code}"),
+        Some((None, status)) => status.to_string(),
+        None => format!("not done after {} s", START.as_secs_f32()),
+    };
+    let program = program.display();
+    // Its words are the only difference that it makes.
+    let (kind, hint) = if said.contains("Address already in use") {
+        let hint = "see who has the port: ss -lnptu 'sport = :53 or sport = :67 or sport = :547'; one that listens at all \
+                    addresses has to be told its own (a dnsmasq: bind-dynamic and interface=)";
+        (ErrorKind::Conflict, hint.to_owned())
+    } else if said.contains("ermission denied") || said.contains("not permitted") || said.contains("capability") {
+        let place = place.dir.display();
+        let hint = format!(
+            "run it as root; if that was root, AppArmor may confine dnsmasq (aa-status): let it use {place}/ in \
+             /etc/apparmor.d/local/usr.sbin.dnsmasq"
+        );
+        (ErrorKind::Denied, hint)
+    } else if how.contains("configuration") {
+        (ErrorKind::Unsupported, format!("dnsmasq 2.81 or later is needed: {program} --version"))
+    } else {
+        (ErrorKind::Internal, format!("see what it logs: {program} --no-daemon --log-facility=- --conf-file=FILE"))
+    };
+    let said = if said.is_empty() { "it said nothing".into() } else { format!("it said \"{said}\"") };
+    Error::new(kind, format!("dnsmasq of network {network} {how} ({status}): {said}"))
+        .with_object(network)
+        .with_hint(hint)
+}
+
+/// Runs a program that ends soon: how it ended (`None`: it had to be killed), and what it said.
+fn run(program: &Path, config: &Path, more: &[&str]) -> Result<(Option<ExitStatus>, String), Error> {
+    let unable = |what: &str, e: &io::Error| {
+        Error::new(ErrorKind::Internal, format!("{} {what}", program.display()))
+            .with_object(program.display().to_string())
+            .with_errno(Errno::from_io(e))
+    };
+    // A file, so that nobody has to read while it writes, and nobody waits for those who keep it open.
+    let words = rustix::fs::memfd_create("xennet-dnsmasq", MemfdFlags::CLOEXEC).map(File::from);
+    let mut words = words.map_err(|e| unable("has no place for what it says", &e.into()))?;
+    let copy = || words.try_clone().map(Stdio::from).map_err(|e| unable("has no place for what it says", &e));
+    let mut option = OsStr::new("--conf-file=").to_owned();
+    option.push(config);
+    let mut command = Command::new(program);
+    // In its own group, so that what is typed on the caller's terminal does not end it; in English, so that its words mean
+    // the same everywhere.
+    command.arg(option).args(more).env_clear().env("LC_ALL", "C").env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+    command.current_dir("/").process_group(0).stdin(Stdio::null()).stdout(copy()?).stderr(copy()?);
+    let until = Instant::now() + START;
+    let mut child = loop {
+        match command.spawn() {
+            // Somebody is writing the file at this moment.
+            Err(e) if e.kind() == io::ErrorKind::ExecutableFileBusy && Instant::now() < until => {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            other => break other.map_err(|e| unable("cannot be started", &e))?,
+        }
+    };
+    let status = wait(&mut child).map_err(|e| unable("cannot be waited for", &e))?;
+    let mut said = Vec::new();
+    let read = words.rewind().and_then(|()| words.read_to_end(&mut said));
+    read.map_err(|e| unable("said something that cannot be read", &e))?;
+    Ok((status, last_words(&String::from_utf8_lossy(&said))))
+}
+
+/// Waits for a child; kills it with its group when it takes too long.
+fn wait(child: &mut Child) -> io::Result<Option<ExitStatus>> {
+    let until = Instant::now() + START;
+    let pid = Pid::from_child(child);
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status));
+        }
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            // Not waited for yet, so the number is still its own.
+            let _ = kill_process_group(pid, Signal::KILL);
+            child.wait()?;
+            return Ok(None);
+        }
+        process::until_end(pid, left);
+    }
+}
+
+/// What a program said, in one line without its name and without anything that moves a terminal.
+fn last_words(said: &str) -> String {
+    let lines = said.lines().map(|line| line.trim().trim_start_matches("dnsmasq: ")).filter(|line| !line.is_empty());
+    let text = lines.collect::<Vec<_>>().join("; ");
+    text.chars().take(400).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+/// The directories that programs are looked for in.
+fn places() -> Vec<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    // An empty word means the directory one is in, which is not for root.
+    let mut all: Vec<PathBuf> = std::env::split_paths(&path).filter(|p| p.is_absolute()).collect();
+    all.extend(USUAL.map(PathBuf::from));
+    all
+}
+
+/// The dnsmasq of this machine.
+pub(super) fn find(places: Vec<PathBuf>, network: &IfName) -> Result<PathBuf, Error> {
+    for place in places {
+        let path = place.join("dnsmasq");
+        let executable = rustix::fs::access(&path, rustix::fs::Access::EXEC_OK).is_ok() && path.is_file();
+        if executable {
+            // As the kernel names the program of a process.
+            return fs::canonicalize(&path).map_err(|e| {
+                Error::new(ErrorKind::Io, format!("{} cannot be followed", path.display()))
+                    .with_object(path.display().to_string())
+                    .with_errno(Errno::from_io(&e))
+            });
+        }
+    }
+    Err(Error::new(ErrorKind::Unsupported, format!("network {network} has dhcp or dns, and dnsmasq is not installed"))
+        .with_object("dnsmasq")
+        .with_state("unchanged, nothing was started")
+        .with_hint(format!(
+            "apt-get install dnsmasq-base (not dnsmasq, which starts one of its own), or take dhcp and dns out of \
+             [network.{network}] in {}",
+            crate::config::networks::PATH
+        )))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::super::Account;
+    use super::*;
+
+    /// A directory with a program in the place of dnsmasq.
+    struct Fake(PathBuf);
+
+    impl Fake {
+        fn new(name: &str, script: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("xennet-services-{}-{name}.d", std::process::id()));
+            fs::create_dir_all(&path).unwrap();
+            let program = path.join("dnsmasq");
+            fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
+            fs::set_permissions(program, fs::Permissions::from_mode(0o755)).unwrap();
+            Fake(path)
+        }
+
+        fn program(&self) -> PathBuf {
+            self.0.join("dnsmasq")
+        }
+
+        fn check(&self) -> Result<(), Error> {
+            check(&place_of(&self.0, Account::Default), Part::Dhcp, "port=0\n", &self.program())
+        }
+
+        fn launch(&self) -> Result<(), Error> {
+            launch(&place_of(&self.0, Account::Default), Part::Dhcp, "port=0\n".into(), &self.program(), None)
+        }
+
+        fn files(&self) -> Vec<String> {
+            let mut names: Vec<_> =
+                fs::read_dir(&self.0).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+            names.sort();
+            names
+        }
+    }
+
+    impl Drop for Fake {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn what_it_refuses_is_told_in_its_words_and_nothing_is_left() {
+        let old = Fake::new("old", "printf '\\ndnsmasq: bad option at line 7 of x\\033[2J\\n' >&2; exit 1");
+        let error = old.check().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        assert!(
+            error.message().ends_with(
+                "does not take its configuration (status 1): it said \"bad option at line 7 of x\u{fffd}[2J\""
+            )
+        );
+        assert!(error.hint().unwrap().starts_with("dnsmasq 2.81 or later"), "{error:?}");
+        assert_eq!(old.files(), ["dnsmasq"]);
+        let silent = Fake::new("silent", "kill -9 $$");
+        assert!(silent.check().unwrap_err().message().ends_with("(signal: 9 (SIGKILL)): it said nothing"));
+        let fine = Fake::new("fine", "[ \"$2\" = --test ] && [ \"${1%/dhcp.draft}\" != \"$1\" ] && [ -z \"$HOME\" ]");
+        fine.check().unwrap();
+    }
+
+    #[test]
+    fn one_that_does_not_start_is_no_success() {
+        for (name, script, kind, words) in [
+            ("dies", "echo dnsmasq: oh no >&2; exit 5", ErrorKind::Internal, "(status 5): it said \"oh no\""),
+            ("taken", "echo 'dnsmasq: x: Address already in use'; exit 2", ErrorKind::Conflict, "already in use\""),
+            ("confined", "echo 'dnsmasq: cannot read x: Permission denied'; exit 3", ErrorKind::Denied, "denied\""),
+            ("liar", "exit 0", ErrorKind::Internal, "(status 0): it said nothing"),
+            ("hangs", "echo wait; sleep 100", ErrorKind::Internal, "(not done after 0.5 s): it said \"wait\""),
+        ] {
+            let fake = Fake::new(name, script);
+            let error = fake.launch().unwrap_err();
+            assert_eq!(error.kind(), kind, "{name}");
+            assert!(error.message().ends_with(words), "{error}");
+            assert!(error.hint().is_some() && error.state().unwrap().contains("does not run"), "{error:?}");
+            assert_eq!(fake.files(), ["dhcp.conf", "dnsmasq"], "{name}");
+        }
+        let missing = Fake::new("missing", "");
+        fs::remove_file(missing.program()).unwrap();
+        assert_eq!(missing.launch().unwrap_err().errno(), Some(Errno::ENOENT));
+    }
+
+    #[test]
+    fn a_program_that_cannot_be_run_is_passed_over() {
+        let fake = Fake::new("mode", "");
+        let network = "lan".parse().unwrap();
+        assert_eq!(find(vec!["/nonexistent".into(), fake.0.clone()], &network).unwrap(), fake.program());
+        fs::set_permissions(fake.program(), fs::Permissions::from_mode(0o644)).unwrap();
+        assert_eq!(find(vec![fake.0.clone()], &network).unwrap_err().kind(), ErrorKind::Unsupported);
+    }
+}
