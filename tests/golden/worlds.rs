@@ -84,6 +84,7 @@ pub(crate) fn world(which: &str) -> Fake {
                 device: vif5().vif_name(),
                 index: None,
                 guarded: guarded("vif5.0", "10.0.0.2").guarded(),
+                behind: None,
             };
             carry_out(&mut fake, &Intent::Detach(gone));
             let chain = "declared".to_owned();
@@ -110,6 +111,23 @@ pub(crate) fn world(which: &str) -> Fake {
         "attached-with-nat" => {
             let mut fake = host();
             carry_out(&mut fake, &case_intent("nat-v4"));
+            fake
+        }
+        "attached-with-nat-and-tap" => {
+            let mut fake = world("attached-with-nat");
+            fake.add_hardware(name("vif5.0-emu"), plain(MacAddr::BACKEND));
+            fake
+        }
+        "attached-with-nat-gone" => {
+            let mut fake = world("attached-with-nat");
+            fake.remove_vif(vif5());
+            fake
+        }
+        "with-route-by-hand" => {
+            let mut fake = host();
+            set(&mut fake, "vif5.0", up());
+            let by_hand = Route { metric: 2, ..Route::to("10.5.0.2/32".parse().unwrap(), name("vif5.0")) };
+            run(&mut fake, Step::Route(RouteStep::Add(by_hand)));
             fake
         }
         "attached-routed" => {

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
-use crate::model::{Attach, Attachment, Detach, Guarded, IfName, Intent, TypeIf, VifId};
+use crate::model::{Attach, Attachment, Behind, Detach, Guarded, IfName, Intent, TypeIf, VifId};
 use crate::plan::{Goal, Plan};
 use crate::snapshot::Snapshot;
 
@@ -135,34 +135,41 @@ impl Entry {
     /// A record without a way back, for a vif that was on a bridge or renamed by our doing before this operation, when the
     /// operation that had done it is remembered no more: it stays ours, and is found, when this operation is undone.
     fn earlier(&self) -> Option<Entry> {
-        let (id, device, ours, guarded) = match &self.goal {
-            Goal::Intent(Intent::Attach(a)) => (a.id, a.device, a.recorded_bridge, a.recorded_guard.as_deref()),
+        let (id, device, ours, guarded, behind) = match &self.goal {
+            Goal::Intent(Intent::Attach(a)) => {
+                (a.id, a.device, a.recorded_bridge, a.recorded_guard.as_deref(), a.recorded_routes.as_deref())
+            }
             Goal::Intent(Intent::Detach(d)) => {
-                (d.id, d.device, d.index.and(self.before.links.get(&d.device)?.master), d.guarded.as_ref())
+                let bridge = d.index.and(self.before.links.get(&d.device)?.master);
+                (d.id, d.device, bridge, d.guarded.as_ref(), d.behind.as_deref())
             }
             _ => return None,
         };
         let guarded = guarded.cloned();
         let link = self.before.links.get(&device)?;
-        let goal = match link.master.filter(|_| link.master == ours) {
-            Some(bridge) => {
+        let attached = |recorded_bridge, attachment| {
+            Intent::Attach(Attach {
+                id,
+                device,
+                name: device,
+                mtu: None,
+                recorded_bridge,
+                guard: guarded.clone().map(|g| g.guard),
+                recorded_guard: None,
+                recorded_routes: None,
+                attachment,
+            })
+        };
+        let goal = match (link.master.filter(|_| link.master == ours), behind) {
+            (Some(bridge), _) => {
                 let isolated = link.port.as_ref().is_some_and(|p| p.isolated);
-                let attachment = Attachment::Bridge { bridge, vlan: None, isolated };
-                Intent::Attach(Attach {
-                    id,
-                    device,
-                    name: device,
-                    mtu: None,
-                    recorded_bridge: Some(bridge),
-                    guard: guarded.map(|g| g.guard),
-                    recorded_guard: None,
-                    attachment,
-                })
+                attached(Some(bridge), Attachment::Bridge { bridge, vlan: None, isolated })
             }
-            None if self.subject.to_string() != device.as_str() => {
-                Intent::Detach(Detach { id, device, index: Some(link.index), guarded })
+            (None, Some(behind)) => attached(None, behind.attachment.clone()),
+            (None, None) if self.subject.to_string() != device.as_str() => {
+                Intent::Detach(Detach { id, device, index: Some(link.index), guarded, behind: None })
             }
-            None => return None,
+            (None, None) => return None,
         };
         Some(Entry { goal: Goal::Intent(goal), previous: None, text: None, ..self.clone() })
     }
@@ -179,6 +186,14 @@ impl Entry {
     pub fn guarded(&self) -> Option<Guarded> {
         match &self.goal {
             Goal::Intent(Intent::Attach(a)) => a.guarded(),
+            _ => None,
+        }
+    }
+
+    /// How the link is connected by routes since the operation.
+    pub fn behind(&self) -> Option<Behind> {
+        match &self.goal {
+            Goal::Intent(Intent::Attach(a)) => a.behind(),
             _ => None,
         }
     }

@@ -17,8 +17,8 @@ use crate::backend::fake::{Fake, Kept};
 use crate::error::{Errno, Error, ErrorKind};
 use crate::exec::{self, Applied, Entry, Freshness, Journal, MemoryJournal, StateDir, Subject, observe_for};
 use crate::model::{
-    Attach, Attachment, BridgeSpec, Detach, DevId, DomId, Guard, Guarded, IfName, Intent, MacAddr, TypeIf, VifId,
-    VifSpec, VifType,
+    Attach, Attachment, Behind, BridgeSpec, Detach, DevId, DomId, Guard, Guarded, IfName, Intent, MacAddr, TypeIf,
+    VifId, VifSpec, VifType,
 };
 use crate::plan::{self, Goal, Plan};
 use crate::snapshot::{LinkKind, Part, Scope, Snapshot};
@@ -70,6 +70,8 @@ struct Present {
     bridge: Option<IfName>,
     /// What the guard has of it.
     guarded: Option<Guarded>,
+    /// How we have connected it by routes.
+    behind: Option<Box<Behind>>,
 }
 
 impl Host {
@@ -457,6 +459,7 @@ impl Host {
                 recorded_bridge: present.bridge,
                 guard,
                 recorded_guard: present.guarded.map(Box::new),
+                recorded_routes: present.behind,
                 attachment: Attachment::Bridge { bridge, vlan: vif.vlan.clone(), isolated: vif.isolated },
             }),
             notes,
@@ -465,7 +468,13 @@ impl Host {
 
     fn detach_intent(&mut self, id: VifId, type_if: TypeIf, record: Option<&Entry>) -> Result<Intent, Error> {
         let present = self.present_device(id, type_if, record)?;
-        Ok(Intent::Detach(Detach { id, device: present.name, index: present.index, guarded: present.guarded }))
+        Ok(Intent::Detach(Detach {
+            id,
+            device: present.name,
+            index: present.index,
+            guarded: present.guarded,
+            behind: present.behind,
+        }))
     }
 
     /// Where the vif's link is now. A link keeps its index when it is renamed, so the record's index finds it under any
@@ -476,7 +485,8 @@ impl Host {
     fn present_device(&mut self, id: VifId, type_if: TypeIf, record: Option<&Entry>) -> Result<Present, Error> {
         let made = id.link_name(type_if).map_err(unchanged)?;
         let guarded = record.and_then(Entry::guarded);
-        let as_made = Present { name: made, index: None, bridge: None, guarded };
+        let behind = record.and_then(Entry::behind).map(Box::new);
+        let as_made = Present { name: made, index: None, bridge: None, guarded, behind };
         let Some((index, name, goal)) = record.and_then(|e| e.link().map(|(i, n)| (i, n, &e.goal))) else {
             return Ok(as_made);
         };

@@ -43,7 +43,19 @@ pub struct Attach {
     /// What a record of ours says that the guard has of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recorded_guard: Option<Box<Guarded>>,
+    /// How a record of ours says that it is connected by routes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recorded_routes: Option<Box<Behind>>,
     /// How it is connected.
+    pub attachment: Attachment,
+}
+
+/// A link that is connected by routes, in NAT or routed mode: what the gate has of it follows from this.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Behind {
+    /// The name under which it is so.
+    pub link: IfName,
+    /// How: [`Attachment::Nat`] or [`Attachment::Routed`].
     pub attachment: Attachment,
 }
 
@@ -73,6 +85,12 @@ impl Attach {
         self.guard.clone().map(|guard| Guarded { link: self.name, guard })
     }
 
+    /// How the vif shall be connected by routes, under the name that it shall have; `None` in bridge mode.
+    pub fn behind(&self) -> Option<Behind> {
+        let routes = !matches!(self.attachment, Attachment::Bridge { .. });
+        routes.then(|| Behind { link: self.name, attachment: self.attachment.clone() })
+    }
+
     /// The vif as netback made it, connected to a bridge, without further wishes.
     pub fn to_bridge(id: VifId, bridge: IfName) -> Self {
         let device = id.vif_name();
@@ -85,6 +103,7 @@ impl Attach {
             recorded_bridge: None,
             guard: None,
             recorded_guard: None,
+            recorded_routes: None,
             attachment,
         }
     }
@@ -108,22 +127,59 @@ pub enum Attachment {
     },
     /// The guest is behind dom0's address.
     Nat {
-        /// The guest's addresses.
+        /// The network that it belongs to, if one is started.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        network: Option<IfName>,
+        /// The guest's addresses. It may send from these only.
         guest: Vec<IpNetwork>,
-        /// dom0's addresses on the vif, the guest's gateways; one per family.
+        /// dom0's addresses on the vif, the guest's gateways. The first one of a family is what dom0 speaks to the guest from.
         gateway: Vec<IpAddr>,
-        /// The link NAT leaves through.
-        egress: Egress,
+        /// The link NAT leaves through. `None` where nothing is to be hidden by this vif: no network is started, or the vif's
+        /// twin has done it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        egress: Option<IfName>,
+        /// The metric of the guest's routes.
+        #[serde(default = "metric")]
+        metric: u32,
     },
     /// The guest's own address is visible outside; dom0 routes both ways.
     Routed {
-        /// The guest's addresses or networks.
+        /// The network that it belongs to, if one is started.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        network: Option<IfName>,
+        /// The guest's addresses or networks. It may send from these only; without any, from everywhere.
         guest: Vec<IpNetwork>,
-        /// dom0's addresses, put on the vif and used as source; one per family.
+        /// dom0's addresses, put on the vif. The first one of a family is what dom0 speaks to the guest from.
         source: Vec<IpAddr>,
-        /// Whether dom0 answers ARP and neighbour solicitations for what lies behind it.
+        /// Whether dom0 answers ARP on the vif for everything that it has a route to elsewhere.
         answer_arp: bool,
+        /// The metric of the guest's routes.
+        #[serde(default = "metric")]
+        metric: u32,
     },
+}
+
+impl Attachment {
+    /// The guest's addresses or networks, where dom0 has routes to them.
+    pub fn guest(&self) -> &[IpNetwork] {
+        match self {
+            Attachment::Bridge { .. } => &[],
+            Attachment::Nat { guest, .. } | Attachment::Routed { guest, .. } => guest,
+        }
+    }
+
+    /// The word for the mode: `bridge`, `nat`, `routed`.
+    pub const fn mode_name(&self) -> &'static str {
+        match self {
+            Attachment::Bridge { .. } => "bridge",
+            Attachment::Nat { .. } => "nat",
+            Attachment::Routed { .. } => "routed",
+        }
+    }
+}
+
+fn metric() -> u32 {
+    super::RoutedNetwork::METRIC
 }
 
 /// The link NAT leaves through.
@@ -148,4 +204,7 @@ pub struct Detach {
     /// What a record of ours says that the guard has of it; it goes with the vif.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guarded: Option<Guarded>,
+    /// How a record of ours says that it is connected by routes; all of that goes with the vif.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub behind: Option<Box<Behind>>,
 }

@@ -22,7 +22,7 @@ pub use guard::Guard;
 pub(crate) use guard::apart;
 pub use id::{DevId, DomId, TypeIf, VifId};
 pub use ifname::{IfName, IfNameError};
-pub use intent::{Attach, Attachment, Detach, Egress, Guarded, Intent};
+pub use intent::{Attach, Attachment, Behind, Detach, Egress, Guarded, Intent};
 pub use mac::{GuestMac, MacAddr};
 pub use net::{Mtu, MtuError};
 pub use network::{

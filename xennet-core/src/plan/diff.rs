@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::want::{IPV6_MIN_MTU, LinkTarget, LinkWish, Wanted, WantedLink, Wish};
-use super::{Planned, Reason, refused};
+use super::{Planned, ROUTE_PROTOCOL, Reason, refused};
 use crate::error::{Error, ErrorKind};
 use crate::model::IfName;
 use crate::snapshot::{AddrGenMode, Address, Link, LinkKind, PortState, Route, Snapshot};
@@ -103,7 +103,7 @@ impl Path<'_> {
             self.settings(link, target)?;
         }
         for (link, wish) in &wanted.addresses {
-            self.addresses(link, wish)?;
+            self.addresses(link, wish, wanted)?;
         }
         for (link, wish) in &wanted.port_vlans {
             self.port_vlans(link, wish)?;
@@ -120,12 +120,9 @@ impl Path<'_> {
                 self.push(Step::Sysctl(SysctlStep { key: key.clone(), value: value.clone() }), why)?;
             }
         }
-        for (link, wish) in &wanted.routes {
-            let have = self.world.routes.iter().filter(|r| r.link == Some(*link)).cloned().collect();
-            // Routes without a gateway first: the others may lean on them.
-            let (mut add, del) = difference(wish, have, Clone::clone);
-            add.sort_by_key(|r: &Route| r.gateway.is_some());
-            self.add_del(add, del, &wish.why, |r| Step::Route(RouteStep::Add(r)), |r| Step::Route(RouteStep::Del(r)))?;
+        let routes = wanted.routes.iter().map(|(link, wish)| (link, wish, false));
+        for (link, wish, own) in routes.chain(wanted.own_routes.iter().map(|(link, wish)| (link, wish, true))) {
+            self.routes(link, wish, own)?;
         }
         for (link, wish) in &wanted.neighbours {
             let have = self.world.neighbours.iter().filter(|n| n.link == *link).cloned().collect();
@@ -278,7 +275,7 @@ impl Path<'_> {
         }
     }
 
-    fn addresses(&mut self, link: &IfName, wish: &Wish<Address>) -> Result<(), Error> {
+    fn addresses(&mut self, link: &IfName, wish: &Wish<Address>, wanted: &Wanted) -> Result<(), Error> {
         let have: BTreeSet<Address> = self.world.addresses_of(link).cloned().collect();
         // Whether one is the first of its subnet, and how long it lives, follows from the others and from time.
         let key = |a: &Address| Address { secondary: false, lifetime: None, ..a.clone() };
@@ -296,12 +293,40 @@ impl Path<'_> {
             self.push(Step::Addr(AddrStep::Add(address)), &wish.why)?;
         }
         for address in del {
+            // Routes from an address go with it only where no other link has the same one, which nobody has looked at.
+            for wish in [&wanted.routes, &wanted.own_routes].into_iter().filter_map(|of| of.get(link)) {
+                let from = |r: &&Route| r.link == Some(*link) && r.source == Some(address.address.ip());
+                let stale = |r: &&Route| from(r) && r.protocol == ROUTE_PROTOCOL && !wish.items.contains(*r);
+                let stale: Vec<Route> = self.world.routes.iter().filter(stale).cloned().collect();
+                for route in stale.into_iter().filter(|_| wish.exact) {
+                    self.push(Step::Route(RouteStep::Del(route)), &wish.why)?;
+                }
+            }
             // It may have gone with the first address of its subnet.
             if self.world.addresses.contains(&address) {
                 self.push(removal(address), &wish.why)?;
             }
         }
         Ok(())
+    }
+
+    fn routes(&mut self, link: &IfName, wish: &Wish<Route>, own: bool) -> Result<(), Error> {
+        let counts = |r: &&Route| r.link == Some(*link) && (!own || r.protocol == ROUTE_PROTOCOL);
+        let have: BTreeSet<Route> = self.world.routes.iter().filter(counts).cloned().collect();
+        // Routes without a gateway first: the others may lean on them.
+        let (mut add, mut del) = difference(wish, have, Clone::clone);
+        add.sort_by_key(|r: &Route| r.gateway.is_some());
+        // The same way, but for its source or whose it is.
+        let same = |a: &Route, b: &Route| {
+            a.link == b.link && (a.table, a.destination, a.tos, a.metric) == (b.table, b.destination, b.tos, b.metric)
+        };
+        let stands = |r: &Route| own && self.world.routes.iter().any(|other| same(r, other));
+        del.retain(|d| !own || !add.iter().any(|a| same(a, d)));
+        let (replace, add): (Vec<Route>, Vec<Route>) = add.into_iter().partition(stands);
+        for route in replace {
+            self.push(Step::Route(RouteStep::Replace(route)), &wish.why)?;
+        }
+        self.add_del(add, del, &wish.why, |r| Step::Route(RouteStep::Add(r)), |r| Step::Route(RouteStep::Del(r)))
     }
 
     fn port_vlans(&mut self, link: &IfName, wish: &Wish<crate::snapshot::PortVlan>) -> Result<(), Error> {

@@ -102,7 +102,6 @@ fn address(ip: IpAddr) -> NftValue {
     }
 }
 
-#[cfg_attr(not(test), expect(dead_code, reason = "attaching takes it up next"))]
 /// What a link has to have whose guest may send from these addresses only.
 pub(super) fn checked(link: IfName, sources: &[IpNetwork]) -> Vec<Item> {
     let name = NftValue::Name(link);

@@ -13,6 +13,7 @@ mod gate;
 mod guard;
 mod network;
 mod restore;
+mod routes;
 mod table;
 mod uplink;
 mod want;

@@ -2,15 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ipnetwork::IpNetwork;
-
 use super::table::TableWish;
-use super::{ROUTE_PROTOCOL, Reason, guard, network, uplink};
+use super::{Reason, guard, network, routes, uplink};
 use crate::error::{Error, ErrorKind};
 use crate::model::{Attach, Attachment, BridgeSpec, Detach, IfName, Intent, MacAddr, VlanSpec};
 use crate::snapshot::{
-    AddrGenMode, Address, Family, FdbEntry, Link, LinkKind, Neighbour, Part, PortVlan, Route, Rule, Scope, Snapshot,
-    SysctlKey,
+    AddrGenMode, Address, FdbEntry, Link, LinkKind, Neighbour, Part, PortVlan, Route, Rule, Scope, Snapshot, SysctlKey,
 };
 use crate::step::{BridgeChange, LinkRef, NewLink, PortChange};
 
@@ -23,6 +20,8 @@ pub(super) struct Wanted {
     pub(super) links: Vec<WantedLink>,
     pub(super) addresses: BTreeMap<IfName, Wish<Address>>,
     pub(super) routes: BTreeMap<IfName, Wish<Route>>,
+    /// The same, where only routes of ours count as too much.
+    pub(super) own_routes: BTreeMap<IfName, Wish<Route>>,
     pub(super) neighbours: BTreeMap<IfName, Wish<Neighbour>>,
     pub(super) fdb: BTreeMap<IfName, Wish<FdbEntry>>,
     pub(super) port_vlans: BTreeMap<IfName, Wish<PortVlan>>,
@@ -98,22 +97,22 @@ pub(super) fn scope(intent: &Intent, seen: &Snapshot) -> Scope {
                         scope.insert(Part::PortVlans(a.device));
                     }
                 }
-                Attachment::Nat { guest, .. } | Attachment::Routed { guest, .. } => {
-                    for network in guest {
-                        scope.insert(Part::Route(*network));
-                    }
-                    if let Some(key) = proxy_settings(&a.device, guest) {
-                        scope.insert(Part::Sysctl(key));
-                    }
-                }
+                Attachment::Nat { .. } | Attachment::Routed { .. } => {}
             }
+            scope = scope.union(routes::scope(a, seen));
             let guarded = a.guarded();
             if guarded.is_some() {
                 scope = scope.union(guard::GUARD.frame_scope(seen));
             }
             scope.union(guard::scope(guarded.iter().chain(a.recorded_guard.as_deref())))
         }
-        Intent::Detach(d) => vif_scope(&d.device, seen).union(guard::scope(d.guarded.iter())),
+        Intent::Detach(d) => {
+            let scope = vif_scope(&d.device, seen).union(guard::scope(d.guarded.iter()));
+            match &d.behind {
+                Some(behind) => scope.union(routes::scope_gone(&d.device, behind, seen)),
+                None => scope,
+            }
+        }
         Intent::Bridge(b) => Scope::none().with(Part::Link(b.name)),
         Intent::Start(s) => network::scope(s, seen),
     }
@@ -213,17 +212,16 @@ fn attach(a: &Attach, now: &Snapshot) -> Result<(Wanted, Vec<String>), Error> {
                 ));
             }
         }
-        Attachment::Nat { guest, gateway, .. } => {
+        Attachment::Nat { .. } => {
             target.master = Some(None);
             why = Reason::told(format!("{} is to be connected behind this domain's address", a.id));
-            routed_objects(&mut wanted, a, guest, gateway, true);
         }
-        Attachment::Routed { guest, source, answer_arp } => {
+        Attachment::Routed { .. } => {
             target.master = Some(None);
             why = Reason::told(format!("{} is to be connected by routes", a.id));
-            routed_objects(&mut wanted, a, guest, source, *answer_arp);
         }
     }
+    routes::want(&mut wanted, a, now);
     if target.master == Some(None)
         && let Some(master) = device.master
         && Some(master) != a.recorded_bridge
@@ -306,44 +304,11 @@ fn vlan_wish(a: &Attach, bridge: &IfName, found: &Link, vlan: &VlanSpec) -> Resu
     Ok(Wish { items, exact: true, why: Reason::fixed("the vif line names these VLANs, and no others") })
 }
 
-/// What NAT and routed mode have in common: our address on the vif, a route per guest address, answers for others.
-fn routed_objects(wanted: &mut Wanted, a: &Attach, guest: &[IpNetwork], ours: &[std::net::IpAddr], proxy: bool) {
-    let addresses = ours.iter().map(|ip| Address { nodad: ip.is_ipv6(), ..Address::new(a.name, IpNetwork::from(*ip)) });
-    wanted.addresses.insert(
-        a.name,
-        Wish { items: addresses.collect(), exact: true, why: Reason::fixed("the guest's gateway is on its vif") },
-    );
-    let routes = guest.iter().map(|network| {
-        let family = Family::of(&network.ip());
-        Route {
-            // 2 leaves room for the emulated twin's 1: it wins until the guest unplugs it (vif-route).
-            metric: 2,
-            source: ours.iter().copied().find(|ip| Family::of(ip) == family),
-            protocol: ROUTE_PROTOCOL,
-            ..Route::to(network_of(*network), a.name)
-        }
-    });
-    wanted.routes.insert(
-        a.name,
-        Wish { items: routes.collect(), exact: false, why: Reason::fixed("the guest is reached through its vif") },
-    );
-    if proxy && let Some(key) = proxy_settings(&a.name, guest) {
-        let why = Reason::fixed("this domain answers for the addresses that lie behind it");
-        wanted.sysctls.insert(key, ("1".into(), why));
-    }
-}
-
-fn network_of(address: IpNetwork) -> IpNetwork {
-    IpNetwork::new(address.network(), address.prefix()).unwrap_or(address)
-}
-
-/// IPv4 only: an IPv6 guest uses the address on its vif as its gateway.
-fn proxy_settings(link: &IfName, guest: &[IpNetwork]) -> Option<SysctlKey> {
-    guest.iter().any(IpNetwork::is_ipv4).then(|| SysctlKey::conf(Family::Ipv4, link, "proxy_arp"))
-}
-
 fn detach(d: &Detach, now: &Snapshot) -> Wanted {
     let mut wanted = Wanted { tables: vec![guard::gone(d.guarded.as_ref())], ..Wanted::default() };
+    if let Some(behind) = &d.behind {
+        routes::want_gone(&mut wanted, &d.device, behind, now);
+    }
     // Gone already, or another link under the same name: both are as they should be.
     let Some(link) = now.links.get(&d.device).filter(|l| d.index.is_none_or(|index| index == l.index)) else {
         return wanted;

@@ -1,0 +1,178 @@
+//! From a vif in NAT or routed mode to wanted objects: this domain's address on the vif, a route to each of the guest's
+//! addresses, the settings of the link, and what the gate has of it.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv6Addr};
+
+use ipnetwork::{IpNetwork, Ipv6Network};
+
+use super::table::{Item, TableWish};
+use super::want::{Wanted, Wish};
+use super::{ROUTE_PROTOCOL, Reason, gate};
+use crate::model::{Attach, Attachment, Behind, IfName};
+use crate::snapshot::{Address, Family, Part, Route, Scope, Snapshot, SysctlKey};
+
+/// This domain's link-local address on every vif whose guest has IPv6: a gateway that is the same everywhere.
+const LINK_LOCAL_GATEWAY: IpNetwork = match Ipv6Network::new_checked(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1), 64) {
+    Some(network) => IpNetwork::V6(network),
+    None => panic!("a prefix of IPv6 has 128 bits"),
+};
+
+/// `RT_SCOPE_LINK`.
+const LINK: u8 = 253;
+
+/// This domain's addresses on the vif, as they were wished for.
+fn ours(attachment: &Attachment) -> &[IpAddr] {
+    match attachment {
+        Attachment::Bridge { .. } => &[],
+        Attachment::Nat { gateway, .. } => gateway,
+        Attachment::Routed { source, .. } => source,
+    }
+}
+
+fn has(attachment: &Attachment, family: Family) -> bool {
+    let guests = attachment.guest().iter().map(|n| n.ip());
+    guests.chain(ours(attachment).iter().copied()).any(|ip| Family::of(&ip) == family)
+}
+
+/// What the gate has to have of a link that is connected so.
+fn items(behind: &Behind) -> Vec<Item> {
+    let guest = behind.attachment.guest();
+    if guest.is_empty() {
+        return Vec::new();
+    }
+    let mut items = gate::checked(behind.link, guest);
+    if let Attachment::Nat { egress: Some(egress), .. } = &behind.attachment {
+        items.extend(gate::hidden(*egress, guest));
+    }
+    items
+}
+
+fn proxy_arp(link: &IfName, attachment: &Attachment) -> Option<SysctlKey> {
+    let answers = match attachment {
+        Attachment::Bridge { .. } => false,
+        Attachment::Nat { .. } => true,
+        Attachment::Routed { answer_arp, .. } => *answer_arp,
+    };
+    // An IPv6 guest uses the address on its vif as its gateway.
+    (answers && has(attachment, Family::Ipv4)).then(|| SysctlKey::conf(Family::Ipv4, link, "proxy_arp"))
+}
+
+fn settings(link: &IfName, attachment: &Attachment) -> Vec<(SysctlKey, &'static str, Reason)> {
+    let mut all = vec![(
+        SysctlKey::conf(Family::Ipv6, link, "accept_ra"),
+        "0",
+        Reason::fixed("guests are no routers of this domain's"),
+    )];
+    if has(attachment, Family::Ipv4) {
+        let why = Reason::fixed("what comes from the guest is what goes to the guest");
+        all.push((SysctlKey::conf(Family::Ipv4, link, "rp_filter"), "1", why));
+    }
+    let why = Reason::fixed("this domain answers for the addresses that lie behind it");
+    all.extend(proxy_arp(link, attachment).map(|key| (key, "1", why)));
+    all
+}
+
+/// What has to be looked at of the gate.
+fn gate_scope(present: &[Item], absent: &[Item], seen: &Snapshot) -> Scope {
+    let scope = gate::GATE.scope(present.iter().chain(absent));
+    if present.is_empty() { scope } else { scope.union(gate::GATE.frame_scope(seen)) }
+}
+
+/// What has to be looked at, besides the vif itself, to connect it by routes, or not by routes any more.
+pub(super) fn scope(a: &Attach, seen: &Snapshot) -> Scope {
+    let mut scope = Scope::none();
+    let behind = a.behind();
+    if behind.is_some() {
+        scope.extend(settings(&a.device, &a.attachment).into_iter().map(|(key, ..)| Part::Sysctl(key)));
+    }
+    let recorded = a.recorded_routes.as_deref();
+    let proxy = recorded.and_then(|r| proxy_arp(&a.device, &r.attachment));
+    scope.extend(proxy.map(Part::Sysctl));
+    let [present, absent] = [behind.as_ref(), recorded].map(|b| b.map(items).unwrap_or_default());
+    scope.union(gate_scope(&present, &absent, seen))
+}
+
+/// What has to be looked at, besides the vif itself, to disconnect it.
+pub(super) fn scope_gone(device: &IfName, behind: &Behind, seen: &Snapshot) -> Scope {
+    let mut scope = gate_scope(&[], &items(behind), seen);
+    scope.extend(proxy_arp(device, &behind.attachment).map(Part::Sysctl));
+    scope
+}
+
+/// Adds what belongs to a vif that is connected by routes, and takes away what is left of another wish.
+pub(super) fn want(wanted: &mut Wanted, a: &Attach, now: &Snapshot) {
+    let behind = a.behind();
+    let recorded = a.recorded_routes.as_deref();
+    let [present, absent] = [behind.as_ref(), recorded].map(|b| b.map(items).unwrap_or_default());
+    if !present.is_empty() || !absent.is_empty() {
+        let why = match &a.attachment {
+            Attachment::Nat { egress: Some(_), .. } => {
+                "the guest sends from its own addresses, and leaves with this domain's"
+            }
+            _ if present.is_empty() => "what the gate has of a vif goes with it",
+            _ => "the guest may send from its own addresses only",
+        };
+        wanted.tables.push(TableWish::new(&gate::GATE, present, absent, Reason::fixed(why)));
+    }
+    if behind.is_none() {
+        if let Some(recorded) = recorded {
+            no_proxy(wanted, &a.device, &a.name, recorded, now);
+        }
+        return;
+    }
+    let guest = a.attachment.guest();
+    let mut addresses: BTreeSet<Address> = ours(&a.attachment)
+        .iter()
+        .map(|ip| Address { nodad: ip.is_ipv6(), ..Address::new(a.name, IpNetwork::from(*ip)) })
+        .collect();
+    if guest.iter().any(IpNetwork::is_ipv6) {
+        addresses.insert(Address { nodad: true, scope: LINK, ..Address::new(a.name, LINK_LOCAL_GATEWAY) });
+    }
+    let why = Reason::fixed("the guest's gateway is on its vif");
+    wanted.addresses.insert(a.name, Wish { items: addresses, exact: true, why });
+    let metric = match a.attachment {
+        Attachment::Nat { metric, .. } | Attachment::Routed { metric, .. } => metric,
+        Attachment::Bridge { .. } => 0,
+    };
+    let routes = guest.iter().map(|network| {
+        let family = Family::of(&network.ip());
+        Route {
+            metric,
+            source: ours(&a.attachment).iter().copied().find(|ip| Family::of(ip) == family),
+            protocol: ROUTE_PROTOCOL,
+            ..Route::to(without_host_bits(*network), a.name)
+        }
+    });
+    let why = Reason::fixed("the guest is reached through its vif");
+    wanted.own_routes.insert(a.name, Wish { items: routes.collect(), exact: true, why });
+    let named_now = settings(&a.device, &a.attachment);
+    for ((key, value, why), (present, ..)) in settings(&a.name, &a.attachment).into_iter().zip(named_now) {
+        // A kernel without IPv6, or a link too small for it, has none of its settings.
+        if now.sysctls.contains_key(&present) {
+            wanted.sysctls.insert(key, (value.into(), why));
+        }
+    }
+}
+
+/// Takes away what belongs to a vif that was connected by routes. Its routes go with its going down.
+pub(super) fn want_gone(wanted: &mut Wanted, device: &IfName, behind: &Behind, now: &Snapshot) {
+    let why = Reason::fixed("what the gate has of a vif goes with it");
+    wanted.tables.push(TableWish::new(&gate::GATE, Vec::new(), items(behind), why));
+    no_proxy(wanted, device, device, behind, now);
+}
+
+fn no_proxy(wanted: &mut Wanted, device: &IfName, name: &IfName, behind: &Behind, now: &Snapshot) {
+    let keys = [device, name].map(|link| proxy_arp(link, &behind.attachment));
+    if let [Some(present), Some(key)] = keys
+        && now.sysctls.contains_key(&present)
+    {
+        let why = Reason::fixed("nothing lies behind it any more");
+        wanted.sysctls.insert(key, ("0".into(), why));
+    }
+}
+
+fn without_host_bits(address: IpNetwork) -> IpNetwork {
+    // The prefix is of the same family, so it fits.
+    IpNetwork::new(address.network(), address.prefix()).unwrap_or(address)
+}
