@@ -325,8 +325,8 @@ def many(args):
 
 ORDER = """\
 /*
- * Puts the functions that a hotplug call runs side by side in the program. Scattered over all of it they take some 20 page
- * faults more, a twentieth of the call. Nothing else depends on it: a name that no function has any more says nothing, and a
+ * Puts the functions that a hotplug call runs side by side in the program. Scattered over all of it they take some 16 page
+ * faults more. Nothing else depends on it: a name that no function has any more says nothing, and a
  * function that is missing here lies where it would without this file.
  *
  * Written by `xennet-core/benches/hotplug/run.py order`. A star stands for what compilers make anew each time.
