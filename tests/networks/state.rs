@@ -3,10 +3,10 @@
 use xennet_core::backend::Backend;
 use xennet_core::backend::fake::Fake;
 use xennet_core::backend::netlink::Netlink;
-use xennet_core::snapshot::{Address, Link, LinkKind, Part, Route, Scope, Snapshot, SysctlKey};
+use xennet_core::snapshot::{Address, Part, Route, Scope, Snapshot, SysctlKey};
 use xennet_core::step::{AddrStep, LinkChange, LinkStep, Step};
 use xennet_core::{ErrorKind, Guests, Host};
-use xennet_tests::steps::{into, name, run, set, up};
+use xennet_tests::steps::{card, into, name, run, set, up};
 use xennet_tests::{Shared, in_netns};
 
 use super::world::{UPLINK_MAC, World, add, address, network, proxy, route, via, write};
@@ -127,24 +127,7 @@ fn assert_moved(before: &Snapshot, after: &Snapshot, bridge: &str, what: &str) {
 fn fake() -> Fake {
     let mut fake = Fake::empty();
     set(&mut fake, "lo", up());
-    let card = Link {
-        index: 0,
-        kind: LinkKind::Plain,
-        mac: Some(UPLINK_MAC),
-        mtu: 1500,
-        mtu_range: (68, 9000),
-        up: false,
-        arp: true,
-        multicast: true,
-        master: None,
-        addr_gen_mode: None,
-        alias: None,
-        txqueuelen: 1000,
-        bridge: None,
-        port: None,
-        peer: None,
-    };
-    fake.add_hardware(name("eth0"), card);
+    fake.add_hardware(name("eth0"), card(UPLINK_MAC));
     set(&mut fake, "eth0", up());
     fake
 }
