@@ -4,7 +4,7 @@ use xennet_core::backend::Backend;
 use xennet_core::backend::fake::Fake;
 use xennet_core::backend::netlink::Netlink;
 use xennet_core::snapshot::{Address, Part, Route, Scope, Snapshot, SysctlKey};
-use xennet_core::step::{AddrStep, LinkChange, LinkStep, Step};
+use xennet_core::step::{AddrStep, LinkChange, LinkRef, LinkStep, Step};
 use xennet_core::{ErrorKind, Guests, Host};
 use xennet_tests::steps::{card, into, name, run, set, up};
 use xennet_tests::{Shared, in_netns};
@@ -201,6 +201,28 @@ fn what_changed_meanwhile_goes_back_as_it_is() {
         assert!(text.contains(line), "{line}\n{text}");
     }
     assert!(!text.contains("xenbr0"), "{text}");
+}
+
+#[test]
+fn what_others_took_away_meanwhile_does_not_keep_a_network_from_being_stopped() {
+    let mut world = fake();
+    one(&mut world);
+    let on = Shared::new(world);
+    let before = all(&mut on.clone());
+    let mut host = Host::with_backend(Box::new(on.clone()));
+    // Somebody removes the bridge, and with it all that dom0 had.
+    host.start_network(&network(LAN)).unwrap();
+    run(&mut on.clone(), Step::Link(LinkStep::Delete { link: LinkRef::named(name("xenbr0")) }));
+    let status = host.network_status(&network(LAN)).unwrap();
+    assert!(status.started && !status.missing.is_empty(), "{status:?}");
+    host.stop_network(&name("lan"), Guests::MustHaveGone).unwrap();
+    assert_eq!(all(&mut on.clone()), before);
+    // The uplink itself goes.
+    host.start_network(&network(LAN)).unwrap();
+    on.change(|fake| fake.remove_hardware(&name("eth0")));
+    host.stop_network(&name("lan"), Guests::MustHaveGone).unwrap();
+    let text = all(&mut on.clone());
+    assert!(!text.contains("xenbr0") && !text.contains("eth0"), "{text}");
 }
 
 #[test]
