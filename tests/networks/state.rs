@@ -46,6 +46,18 @@ const UPLINKS: &[Uplink] = &[
         let source = Some("198.51.100.7".parse().unwrap());
         add(on, Route { metric: 7, source, ..via("203.0.113.0/24", "eth0", "198.51.100.1") });
     }),
+    ("routes as NetworkManager makes them", |on| {
+        for (text, to) in [("192.168.0.3/24", "192.168.0.0/24"), ("2001:db8::3/64", "2001:db8::/64")] {
+            let no_route =
+                Address { no_prefix_route: true, nodad: true, ..Address::new(name("eth0"), text.parse().unwrap()) };
+            let nodad = text.contains(':');
+            run(on, Step::Addr(AddrStep::Add(Address { nodad, ..no_route })));
+            let source = Some("192.168.0.3".parse().unwrap()).filter(|_| !nodad);
+            add(on, Route { metric: 100, protocol: 2, source, ..Route::to(to.parse().unwrap(), name("eth0")) });
+        }
+        add(on, Route { metric: 100, ..via("0.0.0.0/0", "eth0", "192.168.0.1") });
+        add(on, Route { metric: 100, ..via("::/0", "eth0", "2001:db8::1") });
+    }),
     ("settings and neighbours", |on| {
         one(on);
         write(on, "net/ipv4/conf/eth0/rp_filter", "2");

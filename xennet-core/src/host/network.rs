@@ -469,8 +469,9 @@ fn as_it_is_now(target: &mut Snapshot, now: &Snapshot, uplink: IfName, bridge: I
         });
     }
     let through = |r: &Route, link: IfName| r.link == Some(link) || r.next_hops.iter().any(|h| h.link == Some(link));
-    target.routes.retain(|r| !through(r, uplink) || !plan::is_carried(r));
-    for r in now.routes.iter().filter(|r| through(r, bridge) && plan::is_carried(r)) {
+    let of_uplink: Vec<Address> = before.values().cloned().collect();
+    target.routes.retain(|r| !through(r, uplink) || !plan::is_carried(r, &of_uplink));
+    for r in now.routes.iter().filter(|r| through(r, bridge) && plan::is_carried(r, now.addresses_of(&bridge))) {
         target.routes.insert(plan::route_through(uplink, bridge, r));
     }
     target.neighbours.retain(|n| n.link != uplink);
@@ -479,8 +480,9 @@ fn as_it_is_now(target: &mut Snapshot, now: &Snapshot, uplink: IfName, bridge: I
     }
     // Connected routes follow from the addresses.
     let nets: BTreeSet<IpNetwork> = target.addresses_of(&uplink).map(|a| a.address).collect();
+    let addresses: Vec<Address> = target.addresses_of(&uplink).cloned().collect();
     target.routes.retain(|r| {
-        plan::is_carried(r)
+        plan::is_carried(r, &addresses)
             || r.link != Some(uplink)
             || nets.iter().any(|n| n.network() == r.destination.ip() && n.prefix() == r.destination.prefix())
     });
