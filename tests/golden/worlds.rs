@@ -3,12 +3,13 @@
 
 use xennet_core::backend::Backend as _;
 use xennet_core::backend::fake::Fake;
-use xennet_core::snapshot::{Address, Link, LinkKind, NftTableId, PortVlan, Route};
+use xennet_core::snapshot::{Address, NftTableId, PortVlan, Route};
 use xennet_core::step::{
     AddrStep, BridgeChange, LinkChange, LinkRef, LinkStep, NewLink, NewMaster, NftOp, NftTransaction, PortStep,
     RouteStep, Step,
 };
 use xennet_core::{Attach, Detach, Guard, IfName, Intent, MacAddr, Tagging, Vid, VifId};
+use xennet_tests::steps::card;
 
 pub(crate) fn name(text: &str) -> IfName {
     text.parse().unwrap()
@@ -115,7 +116,7 @@ pub(crate) fn world(which: &str) -> Fake {
         }
         "attached-with-nat-and-tap" => {
             let mut fake = world("attached-with-nat");
-            fake.add_hardware(name("vif5.0-emu"), plain(MacAddr::BACKEND));
+            fake.add_hardware(name("vif5.0-emu"), card(MacAddr::BACKEND));
             fake
         }
         "attached-with-nat-gone" => {
@@ -142,7 +143,7 @@ pub(crate) fn world(which: &str) -> Fake {
         }
         "name-taken" => {
             let mut fake = host();
-            fake.add_hardware(name("web0"), plain(MacAddr::new([2, 0, 0, 0, 0, 0x77])));
+            fake.add_hardware(name("web0"), card(MacAddr::new([2, 0, 0, 0, 0, 0x77])));
             fake
         }
         "vlan-aware" => vlan_aware(),
@@ -199,7 +200,7 @@ fn case_intent(case: &str) -> Intent {
 /// `eth0` with dom0's addresses and default route, and a vif of another domain; no bridge; `vif5.0` as netback makes it.
 fn without_bridge() -> Fake {
     let mut fake = Fake::empty();
-    fake.add_hardware(name("eth0"), plain(MacAddr::new([0, 0, 0x5e, 0, 0x53, 1])));
+    fake.add_hardware(name("eth0"), card(MacAddr::new([0, 0, 0x5e, 0, 0x53, 1])));
     set(&mut fake, "lo", up());
     set(&mut fake, "eth0", up());
     address(&mut fake, "eth0", "192.0.2.2/24");
@@ -250,7 +251,7 @@ fn host() -> Fake {
 /// One bridge that filters by VLAN, with the uplink in VLANs 1, 10 and 20.
 fn vlan_aware() -> Fake {
     let mut fake = Fake::empty();
-    fake.add_hardware(name("eth0"), plain(MacAddr::new([0, 0, 0x5e, 0, 0x53, 1])));
+    fake.add_hardware(name("eth0"), card(MacAddr::new([0, 0, 0x5e, 0, 0x53, 1])));
     set(&mut fake, "lo", up());
     bridge(&mut fake, "xenbr0", Some(MacAddr::new([0, 0, 0x5e, 0, 0x53, 1])));
     let filtering = BridgeChange { vlan_filtering: Some(true), ..BridgeChange::default() };
@@ -270,7 +271,7 @@ fn vlan_aware() -> Fake {
 fn follows_ports() -> Fake {
     let mut fake = without_bridge();
     bridge(&mut fake, "xenbr0", None);
-    fake.add_hardware(name("eth1"), plain(MacAddr::new([0, 0, 0x5e, 0, 0x53, 9])));
+    fake.add_hardware(name("eth1"), card(MacAddr::new([0, 0, 0x5e, 0, 0x53, 9])));
     set(&mut fake, "eth1", LinkChange { master: into("xenbr0"), ..up() });
     fake
 }
@@ -335,25 +336,4 @@ fn default_route(link: &str, gateway: &str) -> Route {
     let gateway: std::net::IpAddr = gateway.parse().unwrap();
     let (everything, metric) = if gateway.is_ipv4() { ("0.0.0.0/0", 0) } else { ("::/0", 1024) };
     Route { gateway: Some(gateway), scope: 0, metric, ..Route::to(everything.parse().unwrap(), name(link)) }
-}
-
-/// A network card.
-fn plain(mac: MacAddr) -> Link {
-    Link {
-        index: 0,
-        kind: LinkKind::Plain,
-        mac: Some(mac),
-        mtu: 1500,
-        mtu_range: (68, 9000),
-        up: false,
-        arp: true,
-        multicast: true,
-        master: None,
-        addr_gen_mode: None,
-        alias: None,
-        txqueuelen: 1000,
-        bridge: None,
-        port: None,
-        peer: None,
-    }
 }

@@ -3,10 +3,10 @@
 use xennet_core::backend::Backend;
 use xennet_core::backend::fake::Fake;
 use xennet_core::backend::netlink::Netlink;
-use xennet_core::snapshot::{Address, Link, LinkKind, Part, Route, Scope, Snapshot, SysctlKey};
-use xennet_core::step::{AddrStep, LinkChange, LinkStep, Step};
+use xennet_core::snapshot::{Address, Part, Route, Scope, Snapshot, SysctlKey};
+use xennet_core::step::{AddrStep, LinkChange, LinkRef, LinkStep, Step};
 use xennet_core::{ErrorKind, Guests, Host};
-use xennet_tests::steps::{into, name, run, set, up};
+use xennet_tests::steps::{card, into, name, run, set, up};
 use xennet_tests::{Shared, in_netns};
 
 use super::world::{UPLINK_MAC, World, add, address, network, proxy, route, via, write};
@@ -45,6 +45,18 @@ const UPLINKS: &[Uplink] = &[
         address(on, "eth0", "198.51.100.7/28");
         let source = Some("198.51.100.7".parse().unwrap());
         add(on, Route { metric: 7, source, ..via("203.0.113.0/24", "eth0", "198.51.100.1") });
+    }),
+    ("routes as NetworkManager makes them", |on| {
+        for (text, to) in [("192.168.0.3/24", "192.168.0.0/24"), ("2001:db8::3/64", "2001:db8::/64")] {
+            let no_route =
+                Address { no_prefix_route: true, nodad: true, ..Address::new(name("eth0"), text.parse().unwrap()) };
+            let nodad = text.contains(':');
+            run(on, Step::Addr(AddrStep::Add(Address { nodad, ..no_route })));
+            let source = Some("192.168.0.3".parse().unwrap()).filter(|_| !nodad);
+            add(on, Route { metric: 100, protocol: 2, source, ..Route::to(to.parse().unwrap(), name("eth0")) });
+        }
+        add(on, Route { metric: 100, ..via("0.0.0.0/0", "eth0", "192.168.0.1") });
+        add(on, Route { metric: 100, ..via("::/0", "eth0", "2001:db8::1") });
     }),
     ("settings and neighbours", |on| {
         one(on);
@@ -127,24 +139,7 @@ fn assert_moved(before: &Snapshot, after: &Snapshot, bridge: &str, what: &str) {
 fn fake() -> Fake {
     let mut fake = Fake::empty();
     set(&mut fake, "lo", up());
-    let card = Link {
-        index: 0,
-        kind: LinkKind::Plain,
-        mac: Some(UPLINK_MAC),
-        mtu: 1500,
-        mtu_range: (68, 9000),
-        up: false,
-        arp: true,
-        multicast: true,
-        master: None,
-        addr_gen_mode: None,
-        alias: None,
-        txqueuelen: 1000,
-        bridge: None,
-        port: None,
-        peer: None,
-    };
-    fake.add_hardware(name("eth0"), card);
+    fake.add_hardware(name("eth0"), card(UPLINK_MAC));
     set(&mut fake, "eth0", up());
     fake
 }
@@ -218,6 +213,28 @@ fn what_changed_meanwhile_goes_back_as_it_is() {
         assert!(text.contains(line), "{line}\n{text}");
     }
     assert!(!text.contains("xenbr0"), "{text}");
+}
+
+#[test]
+fn what_others_took_away_meanwhile_does_not_keep_a_network_from_being_stopped() {
+    let mut world = fake();
+    one(&mut world);
+    let on = Shared::new(world);
+    let before = all(&mut on.clone());
+    let mut host = Host::with_backend(Box::new(on.clone()));
+    // Somebody removes the bridge, and with it all that dom0 had.
+    host.start_network(&network(LAN)).unwrap();
+    run(&mut on.clone(), Step::Link(LinkStep::Delete { link: LinkRef::named(name("xenbr0")) }));
+    let status = host.network_status(&network(LAN)).unwrap();
+    assert!(status.started && !status.missing.is_empty(), "{status:?}");
+    host.stop_network(&name("lan"), Guests::MustHaveGone).unwrap();
+    assert_eq!(all(&mut on.clone()), before);
+    // The uplink itself goes.
+    host.start_network(&network(LAN)).unwrap();
+    on.change(|fake| fake.remove_hardware(&name("eth0")));
+    host.stop_network(&name("lan"), Guests::MustHaveGone).unwrap();
+    let text = all(&mut on.clone());
+    assert!(!text.contains("xenbr0") && !text.contains("eth0"), "{text}");
 }
 
 #[test]

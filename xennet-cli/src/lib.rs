@@ -13,6 +13,7 @@
 
 mod cli;
 mod command;
+mod files;
 mod hotplug;
 mod input;
 mod legacy;

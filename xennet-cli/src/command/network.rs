@@ -56,12 +56,6 @@ fn find(networks: &Networks, name: &str, args: &NetworkNames) -> Result<Network>
 fn start(global: &Global, args: &StartArgs, output: &mut Output) -> Result<()> {
     let networks = chosen(&args.which, args.all)?;
     let mut host = open(global)?;
-    if global.backend == BackendName::Netlink && !global.sandbox {
-        let links: Vec<IfName> = networks.iter().filter_map(|n| n.bridge().map(|b| b.name)).collect();
-        for warning in snippets::warnings(&links) {
-            output.note(&warning);
-        }
-    }
     let mut done = Vec::new();
     let mut failure = None;
     for network in &networks {
@@ -86,6 +80,12 @@ fn start(global: &Global, args: &StartArgs, output: &mut Output) -> Result<()> {
     }
     if output.is_json() {
         output.line(&json!({ "networks": done }).to_string())?;
+    }
+    if global.backend == BackendName::Netlink && !global.sandbox {
+        let links: Vec<IfName> = networks.iter().filter_map(|n| n.bridge().map(|b| b.name)).collect();
+        for warning in snippets::warnings(&links) {
+            output.note(&warning);
+        }
     }
     failure.map_or(Ok(()), Err)
 }

@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use xennet_core::managers::{self, Found, Manager, Put, Snippet};
-use xennet_core::{Errno, Error, ErrorKind, IfName, Result};
+use xennet_core::{Error, ErrorKind, IfName, Result};
 
 use crate::cli::SnippetsArgs;
+use crate::files::failed;
 use crate::output::Output;
 
 /// The error of a command that the sandbox does not keep from the real files.
@@ -202,17 +203,4 @@ fn put(path: &Path, text: &str) -> io::Result<()> {
         let _ = fs::remove_file(&new);
     }
     written
-}
-
-fn failed(path: &Path, what: &str, e: &io::Error) -> Error {
-    let errno = Errno::from_io(e);
-    let error = Error::new(ErrorKind::Io, format!("{}: {what}", path.display()))
-        .with_object(path.display().to_string())
-        .with_errno(errno)
-        .with_state("unchanged");
-    match errno {
-        Errno::EACCES | Errno::EPERM => error.with_hint("run it as root"),
-        Errno::EROFS => error.with_hint("the file system is read-only: name another directory with --dir"),
-        _ => error,
-    }
 }

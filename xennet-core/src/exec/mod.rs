@@ -21,7 +21,7 @@ use crate::step::{LinkStep, NftOp, Step};
 
 pub use journal::{Entry, Journal, MemoryJournal, Subject};
 pub(crate) use state::unusable;
-pub use state::{Held, HeldJournal, StateDir};
+pub use state::{Held, HeldJournal, HeldNetworks, StateDir};
 
 /// How much the caller knows about the time between observation and application.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

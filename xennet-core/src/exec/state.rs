@@ -230,6 +230,21 @@ impl StateDir {
         self.path.join(NETWORKS).join(format!("{name}.d"))
     }
 
+    /// Takes the lock of all networks: settings that several of them share are looked at and changed by one at a time. It goes with
+    /// the value.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Busy`], [`ErrorKind::StateFull`], [`ErrorKind::StateUnusable`].
+    pub fn hold_networks(&self, deadline: Duration) -> Result<HeldNetworks, Error> {
+        let dir = self.path.join(NETWORKS);
+        fs::create_dir_all(&dir).map_err(|e| unusable(&dir, "cannot be made", &e))?;
+        let path = dir.join("lock");
+        let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+        let file = file.map_err(|e| unusable(&path, "cannot be opened", &e))?;
+        lock::take(&file, &path, deadline)?;
+        Ok(HeldNetworks(file))
+    }
+
     fn network_file(&self, name: &IfName) -> PathBuf {
         self.path.join(NETWORKS).join(format!("{name}.json"))
     }
@@ -255,6 +270,10 @@ impl StateDir {
 }
 
 /// What a file says.
+/// The lock of all networks ([`StateDir::hold_networks`]).
+#[derive(Debug)]
+pub struct HeldNetworks(#[expect(dead_code, reason = "closing it releases the lock")] File);
+
 #[derive(Debug, Default)]
 struct Written {
     /// The last operation that counts.

@@ -68,6 +68,7 @@ impl Host {
     /// and as [`attach`](Self::attach).
     pub fn start_network(&mut self, network: &Network) -> Result<Applied, Error> {
         let subject = Subject::Network(network.name);
+        let _networks = self.records.hold_networks(self.deadline)?;
         let mut session = self.begin(subject)?;
         let result = self.start_held(&mut session, network);
         self.keep(session, subject);
@@ -152,6 +153,7 @@ impl Host {
     /// [`ErrorKind::Conflict`] if guests are ports of the network's own bridge; and as [`attach`](Self::attach).
     pub fn stop_network(&mut self, name: &IfName, guests: Guests) -> Result<Applied, Error> {
         let subject = Subject::Network(*name);
+        let _networks = self.records.hold_networks(self.deadline)?;
         let mut session = self.begin(subject)?;
         let Some(entry) = session.record().cloned() else {
             self.end_service(name)?;
@@ -421,16 +423,21 @@ impl Host {
         Ok(())
     }
 
-    /// A start that was interrupted turned out to have been carried out: hotplug calls shall find the network.
-    pub(super) fn note_recovered(&mut self, goal: &Goal) -> Result<(), Error> {
-        let Goal::Start { started, .. } = goal else { return Ok(()) };
-        let mut started = Started::clone(started);
-        let record = self.records.record(Subject::Network(started.network.name))?;
+    /// An operation on a network that was interrupted is finished, or undone: where the network is started, hotplug calls shall
+    /// find it, and its guests be served.
+    pub(super) fn note_recovered(&mut self, subject: Subject) -> Result<(), Error> {
+        let Subject::Network(name) = subject else { return Ok(()) };
+        let record = self.records.record(subject)?;
+        let Some(mut started) = started_of(record.as_ref()).cloned() else {
+            self.end_service(&name)?;
+            return self.records.set_stopped(&name);
+        };
         if let Some(entry) = record {
             let first = entry.previous.as_deref().unwrap_or(&entry);
             self.keep_originals(&mut started, &first.before)?;
         }
-        self.records.set_started(&started)
+        self.records.set_started(&started)?;
+        self.serve(&started)
     }
 }
 
@@ -462,8 +469,9 @@ fn as_it_is_now(target: &mut Snapshot, now: &Snapshot, uplink: IfName, bridge: I
         });
     }
     let through = |r: &Route, link: IfName| r.link == Some(link) || r.next_hops.iter().any(|h| h.link == Some(link));
-    target.routes.retain(|r| !through(r, uplink) || !plan::is_carried(r));
-    for r in now.routes.iter().filter(|r| through(r, bridge) && plan::is_carried(r)) {
+    let of_uplink: Vec<Address> = before.values().cloned().collect();
+    target.routes.retain(|r| !through(r, uplink) || !plan::is_carried(r, &of_uplink));
+    for r in now.routes.iter().filter(|r| through(r, bridge) && plan::is_carried(r, now.addresses_of(&bridge))) {
         target.routes.insert(plan::route_through(uplink, bridge, r));
     }
     target.neighbours.retain(|n| n.link != uplink);
@@ -472,8 +480,9 @@ fn as_it_is_now(target: &mut Snapshot, now: &Snapshot, uplink: IfName, bridge: I
     }
     // Connected routes follow from the addresses.
     let nets: BTreeSet<IpNetwork> = target.addresses_of(&uplink).map(|a| a.address).collect();
+    let addresses: Vec<Address> = target.addresses_of(&uplink).cloned().collect();
     target.routes.retain(|r| {
-        plan::is_carried(r)
+        plan::is_carried(r, &addresses)
             || r.link != Some(uplink)
             || nets.iter().any(|n| n.network() == r.destination.ip() && n.prefix() == r.destination.prefix())
     });

@@ -1,9 +1,10 @@
 //! What is remembered of earlier operations, in a directory or in memory.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::error::Error;
-use crate::exec::{Entry, Held, StateDir, Subject};
+use crate::exec::{Entry, Held, HeldNetworks, StateDir, Subject};
 use crate::model::{IfName, Started};
 
 /// Where operations are remembered.
@@ -55,6 +56,14 @@ impl Records {
         if let Records::Memory(m) = self {
             m.entries.retain(|(s, _)| *s != subject);
             m.entries.extend(entry.map(|e| (subject, e)));
+        }
+    }
+
+    /// The lock of all networks; a memory has one user.
+    pub(super) fn hold_networks(&self, deadline: Duration) -> Result<Option<HeldNetworks>, Error> {
+        match self {
+            Records::Dir(dir) => dir.hold_networks(deadline).map(Some),
+            Records::Memory(_) => Ok(None),
         }
     }
 

@@ -171,12 +171,13 @@ impl Host {
         let Some(entry) = held.interrupted().cloned() else { return Ok(None) };
         if verify(&entry.goal, &mut *self.backend).is_ok() {
             held.journal(None).commit()?;
-            self.note_recovered(&entry.goal)?;
+            self.note_recovered(subject)?;
             return Ok(Some(Recovered::Finished));
         }
         match go_back(&entry.before, &mut *self.backend) {
             exec::Recovery::Restored { steps_undone } => {
                 held.journal(None).abandon()?;
+                self.note_recovered(subject)?;
                 Ok(Some(Recovered::Restored { steps: steps_undone }))
             }
             _ if self.vif_has_gone(subject, &entry)? => {

@@ -30,7 +30,7 @@ const SOURCE_NETWORKS: [&str; 2] = ["srcnet4", "srcnet6"];
 /// Egress and address of a hidden guest.
 const HIDDEN: [&str; 2] = ["masq4", "masq6"];
 const HIDDEN_NETWORKS: [&str; 2] = ["masqnet4", "masqnet6"];
-/// Networks on private bridges.
+/// Private bridge and network of its guests.
 const INSIDE: [&str; 2] = ["inside4", "inside6"];
 /// From protocol and port of this domain to address and port of a guest.
 const FORWARDS: [&str; 2] = ["forward4", "forward6"];
@@ -43,7 +43,7 @@ const DISCOVERY: &str = "discovery";
 /// The table.
 pub(super) static GATE: Table = Table {
     id: NftTableId::gate,
-    version: 0x8bed_721b,
+    version: 0x53f3_9ff1,
     uses: &[
         ("prerouting", 1),
         (FROM_GUEST, 12),
@@ -77,8 +77,8 @@ const SETS: [SetDef; 13] = {
         SetDef::of(HIDDEN[1], V6),
         SetDef::ranges(HIDDEN_NETWORKS[0], V4),
         SetDef::ranges(HIDDEN_NETWORKS[1], V6),
-        SetDef::ranges(INSIDE[0], &[Ipv4Addr]),
-        SetDef::ranges(INSIDE[1], &[Ipv6Addr]),
+        SetDef::ranges(INSIDE[0], V4),
+        SetDef::ranges(INSIDE[1], V6),
         map(FORWARDS[0], &[Ipv4Addr, InetService]),
         map(FORWARDS[1], &[Ipv6Addr, InetService]),
     ]
@@ -138,13 +138,13 @@ pub(crate) fn hides(set: &str) -> bool {
 pub(super) fn of_network(started: &Started) -> Vec<Item> {
     let NetworkMode::Nat(nat) = &started.network.mode else { return Vec::new() };
     let mut out = Vec::new();
-    if let GuestLinks::Bridge(_) = nat.guests {
+    if let GuestLinks::Bridge(bridge) = &nat.guests {
         // Guests come and go on the bridge without this table knowing of them.
         let subnets: Vec<IpNetwork> = nat.subnets.iter().map(|s| s.network).collect();
         out.extend(started.outside.map(|egress| hidden(egress, &subnets)).unwrap_or_default());
         out.extend(apart(subnets).into_iter().map(|n| {
             let set = INSIDE[family_of(&n)];
-            Item::network(set, set, &[], n)
+            Item::network(set, set, &[NftValue::Name(bridge.name)], n)
         }));
     }
     out.extend(nat.forwards.iter().flat_map(handed_on));
@@ -301,7 +301,7 @@ fn hiding() -> Vec<NftRule> {
             let leaves = lookup(&[NftField::OifName, source(family)], sets[at(family)]);
             rules.push(rule([is(family), leaves, NftExpr::Masquerade], None));
         }
-        let both = [source(family), destination(family)].map(|f| lookup(&[f], INSIDE[at(family)]));
+        let both = [source(family), destination(family)].map(|f| lookup(&[NftField::OifName, f], INSIDE[at(family)]));
         let handed_on = [is(family), NftExpr::ct_status(HANDED_ON)];
         let inside = handed_on.clone().into_iter().chain(both).chain([NftExpr::Masquerade]);
         rules.push(rule(inside, Some("handed on to a neighbour on the same bridge")));
@@ -417,8 +417,8 @@ mod tests {
                 "forward4 { tcp . 8080 : 10.1.0.5 . 80 }",
                 "forward4 { tcp . 8081 : 10.1.0.5 . 81 }",
                 "forward6 { udp . 53 : fd00:1::5 . 80 }",
-                "inside4 { 10.1.0.0/24 }",
-                "inside6 { fd00:1::/64 }",
+                "inside4 { \"natbr0\" . 10.1.0.0/24 }",
+                "inside6 { \"natbr0\" . fd00:1::/64 }",
                 "masqnet4 { \"eth0\" . 10.1.0.0/24 }",
                 "masqnet6 { \"eth0\" . fd00:1::/64 }",
             ]

@@ -32,7 +32,9 @@ pub(crate) use gate::{hidden_guest, hides};
 pub use network::Carried;
 pub(crate) use restore::missing as missing_to_restore;
 pub use restore::restore;
-pub(crate) use table::{is_of_frame, lacks_rules, makes_table, set_of};
+#[cfg(feature = "netlink")]
+pub(crate) use table::set_of;
+pub(crate) use table::{is_of_frame, lacks_rules, makes_table};
 pub(crate) use uplink::{is_carried, neighbour_on, route_through};
 
 /// The protocol number that marks our routes (`rtm_protocol`), so that they are told from an administrator's.

@@ -106,7 +106,7 @@ pub(super) fn carried(started: &Started, now: &Snapshot) -> Carried {
     let through = |r: &&Route| r.link == Some(name) || r.next_hops.iter().any(|h| h.link == Some(name));
     Carried {
         addresses: now.addresses_of(&name).cloned().collect(),
-        routes: now.routes.iter().filter(through).filter(|r| is_carried(r)).cloned().collect(),
+        routes: now.routes.iter().filter(through).filter(|r| is_carried(r, now.addresses_of(&name))).cloned().collect(),
         neighbours: now.neighbours.iter().filter(|n| n.link == name).cloned().collect(),
         listens: false,
     }

@@ -66,6 +66,7 @@ fn all() -> [&'static Table; 2] {
     [&guard::GUARD, &gate::GATE]
 }
 
+#[cfg(feature = "netlink")]
 fn of_id(id: &NftTableId) -> Option<&'static Table> {
     if !id.is_kept() {
         return None;
@@ -73,6 +74,7 @@ fn of_id(id: &NftTableId) -> Option<&'static Table> {
     all().into_iter().find(|table| (table.id)() == *id)
 }
 
+#[cfg(feature = "netlink")]
 /// What a set of one of the tables is like, without its elements.
 pub(crate) fn set_of(id: &NftTableId, name: &str) -> Option<NftSet> {
     let table = of_id(id)?;

@@ -8,6 +8,8 @@
 
 use std::collections::BTreeSet;
 
+use ipnetwork::IpNetwork;
+
 use super::Reason;
 use super::diff::Path;
 use crate::error::Error;
@@ -17,6 +19,8 @@ use crate::step::{AddrStep, LinkChange, LinkStep, NewMaster, RouteStep, Step, Sy
 
 /// `RTPROT_KERNEL` (`include/uapi/linux/rtnetlink.h`): routes that come and go with addresses.
 const BY_THE_KERNEL: u8 = 2;
+/// The metric of a route that comes with an IPv6 address (`IP6_RT_PRIO_ADDRCONF`).
+const PREFIX_METRIC6: u32 = 256;
 
 /// One move, from the link that has the connectivity to another.
 pub(super) struct Move {
@@ -59,7 +63,10 @@ impl Move {
         self.prepare(path)?;
         self.give_addresses(path)?;
         self.switch(path)?;
-        for route in &self.routes {
+        // Those without a gateway first: the others may lean on them.
+        let mut routes: Vec<&Route> = self.routes.iter().collect();
+        routes.sort_by_key(|r| r.gateway.is_some() || !r.next_hops.is_empty());
+        for route in routes {
             if !path.world.routes.contains(route) {
                 let why = Reason::fixed("the way leads through the other link from now on");
                 path.push(Step::Route(RouteStep::Replace(route.clone())), &why)?;
@@ -128,9 +135,17 @@ pub(super) fn address_on(link: IfName, a: &Address) -> Address {
     Address { link, ..a.clone() }
 }
 
-/// Whether a route has to be carried over: those that the kernel makes for an address come with the address.
-pub(crate) fn is_carried(r: &Route) -> bool {
-    r.protocol != BY_THE_KERNEL
+/// Whether a route has to be carried over: those that the kernel makes for one of these addresses come with it.
+///
+/// Not all that say they are the kernel's are: NetworkManager tells it to make none, and makes them itself, with a metric.
+pub(crate) fn is_carried<'a>(r: &Route, addresses: impl IntoIterator<Item = &'a Address>) -> bool {
+    let metric = if r.destination.is_ipv4() { 0 } else { PREFIX_METRIC6 };
+    let comes_with = |a: &Address| {
+        let place = a.peer.unwrap_or(a.address.ip());
+        let network = IpNetwork::new(place, a.address.prefix()).map(|n| n.network());
+        !a.no_prefix_route && network == Ok(r.destination.ip()) && a.address.prefix() == r.destination.prefix()
+    };
+    r.protocol != BY_THE_KERNEL || r.metric != metric || !addresses.into_iter().any(comes_with)
 }
 
 /// The same route through another link.
@@ -151,7 +166,7 @@ pub(super) fn back(target: &Snapshot, now: &Snapshot) -> Vec<Move> {
     let to = |present: IfName, port: IfName, named: IfName, bridge: Option<IfName>| {
         let addresses = target.addresses_of(&named).map(|a| address_on(present, a)).collect();
         let through = |r: &&Route| r.link == Some(named) || r.next_hops.iter().any(|h| h.link == Some(named));
-        let routes = target.routes.iter().filter(through).filter(|r| is_carried(r));
+        let routes = target.routes.iter().filter(through).filter(|r| is_carried(r, target.addresses_of(&named)));
         let routes = routes.map(|r| route_through(present, named, r)).collect();
         let mac = bridge.and_then(|b| target.links.get(&b)?.mac);
         Move { to: present, port, renamed: None, bridge, mac, settings: Vec::new(), addresses, routes }

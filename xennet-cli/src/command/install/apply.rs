@@ -11,6 +11,7 @@ use std::process::{Command, Output, Stdio};
 use xennet_core::{Errno, Error, ErrorKind, Result};
 
 use super::plan::{Act, Entry, Found, PROGRAM, Package, SCRIPTS, names};
+use crate::files::failed;
 
 /// What is there for every script.
 pub(super) fn look(dir: &Path) -> Result<Vec<Found>> {
@@ -234,17 +235,4 @@ fn dpkg_divert(at: &Path, arguments: &[&OsStr]) -> Result<()> {
     Err(Error::new(ErrorKind::Conflict, format!("dpkg-divert refuses to divert {}: {words}", at.display()))
         .with_object(at.display().to_string())
         .with_hint(format!("dpkg-divert --list '{}' shows what is diverted", at.display())))
-}
-
-fn failed(path: &Path, what: &str, e: &io::Error) -> Error {
-    let errno = Errno::from_io(e);
-    let error = Error::new(ErrorKind::Io, format!("{}: {what}", path.display()))
-        .with_object(path.display().to_string())
-        .with_errno(errno)
-        .with_state("unchanged");
-    match errno {
-        Errno::EACCES | Errno::EPERM => error.with_hint("run it as root"),
-        Errno::EROFS => error.with_hint("the file system is read-only: name another directory with --dir"),
-        _ => error,
-    }
 }
