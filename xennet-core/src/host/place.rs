@@ -185,7 +185,8 @@ impl Host {
             Some(started) => Some(started),
             None if mode == Mode::Bridge => None,
             None => {
-                if let Some(bridge) = vif.bridge {
+                // xl names this one where nobody has named any.
+                if let Some(bridge) = vif.bridge.filter(|b| *b != "xenbr0") {
                     notes.push(format!("bridge={bridge} is not looked at: no network of this name is started"));
                 }
                 self.network_for(&asked, mode)?
