@@ -27,7 +27,9 @@ impl Place {
     /// As Xen's package leaves it.
     fn with_original() -> Self {
         let place = Place::new();
-        place.add("vif-bridge", ORIGINAL, 0o755);
+        for script in ["vif-bridge", "vif-nat", "vif-route"] {
+            place.add(script, ORIGINAL, 0o755);
+        }
         place
     }
 
@@ -112,7 +114,7 @@ fn a_first_installation_leaves_the_original_alone_and_says_how_to_try_it() {
     assert!(place.ok(&[]).stdout.starts_with("everything is installed already\n"));
     let document = place.ok(&["--json"]).json();
     assert_eq!((&document["acts"], &document["script"]), (&serde_json::json!([]), &script.to_str().into()));
-    assert!(place.ok(&["--undo"]).stdout.ends_with("xennet-vif-bridge is removed\n"));
+    assert!(place.ok(&["--undo"]).stdout.ends_with("xennet-vif-route is removed\n"));
     assert_eq!(place.list(), before);
 }
 
@@ -129,7 +131,7 @@ fn force_keeps_the_original_and_undo_brings_back_exactly_that() {
         assert_eq!(place.target("vif-bridge"), place.target("xennet-vif-bridge"));
         assert!(place.target("vif-bridge").is_some());
         assert_eq!(fs::read_to_string(place.scripts().join("vif-bridge.distrib")).unwrap(), ORIGINAL);
-        assert_eq!(place.list().len(), before.len() + 2, "nothing else is left there: {:?}", place.list());
+        assert_eq!(place.list().len(), before.len() + 6, "nothing else is left there: {:?}", place.list());
         let once = place.list();
         place.ok(&["--force"]);
         assert_eq!(place.list(), once, "a second time changes nothing");
@@ -181,7 +183,7 @@ fn where_there_is_no_original_the_name_is_ours_at_once() {
     assert!(!place.ok(&[]).stdout.contains("--force"), "there is nobody to replace");
     let other = place.program("xennet-2");
     let got = place.ok(&["--binary", other.to_str().unwrap()]);
-    assert_eq!((got.stdout.matches(" is a link to ").count(), place.target("vif-bridge")), (2, Some(other)));
+    assert_eq!((got.stdout.matches(" is a link to ").count(), place.target("vif-bridge")), (6, Some(other)));
     place.ok(&["--undo"]);
     assert_eq!(place.list(), before);
 }

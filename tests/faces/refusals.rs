@@ -63,7 +63,7 @@ fn every_kind_has_its_exit_code_and_leaves_the_kernel_alone() {
             (&[], &["attach", "5", "bridge=guest5"], ErrorKind::NotABridge),
             (&[], &["attach", "5", "bridge=xenbr0,vifname=guest6"], ErrorKind::NameTaken),
             (&[], &["attach", "6", "bridge=xenbr0"], ErrorKind::PortOfOther),
-            (&[], &["attach", "5", "bridge=xenbr0,script=vif-route"], ErrorKind::Unsupported),
+            (&[], &["attach", "5", "bridge=xenbr0,script=vif-openvswitch"], ErrorKind::Unsupported),
             (&[], &["attach", "5", "bridge=xenbr0,mtu=7"], ErrorKind::Invalid),
             (&[], &["undo", "vif5.0"], ErrorKind::NothingToUndo),
             (powerless, &["attach", "5", "bridge=xenbr0"], ErrorKind::Denied),

@@ -25,7 +25,7 @@ fn what_the_system_lacks_is_said_before_anything_is_touched() {
             (1, "bridge=guest1", ErrorKind::NotABridge, "bridges here: lan0, xenbr0"),
             (1, "bridge=xenbr0,vifname=other0", ErrorKind::NameTaken, "choose another vifname"),
             (1, "ip=192.0.2.9", ErrorKind::BridgeNotFound, "name one: bridge=NAME"),
-            (1, "bridge=xenbr0,script=vif-nat", ErrorKind::Unsupported, "script=vif-bridge"),
+            (1, "bridge=xenbr0,script=vif-openvswitch", ErrorKind::Unsupported, "script=vif-bridge"),
         ] {
             for e in [
                 host.plan_attach(domid(dom), &spec(text)).unwrap_err(),

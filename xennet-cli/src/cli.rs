@@ -90,11 +90,11 @@ pub(crate) enum Command {
     Recover,
     /// Lists the last hotplug calls, the newest last: how each ended, what was planned, what took how long
     Log(LogArgs),
-    /// Puts the hotplug script among Xen's own, at first under a name of its own beside them
+    /// Puts the hotplug scripts among Xen's own, at first under names of their own beside them
     ///
-    /// DIR gets xennet-vif-bridge, for guests that ask for it with script=xennet-vif-bridge. If DIR has no vif-bridge, it gets
-    /// that one too. A vif-bridge that is there is left alone; with --force it is kept as vif-bridge.distrib, and its name is
-    /// ours. Where dpkg knows the original, a diversion is registered, so that an upgrade does not put it back.
+    /// DIR gets xennet-vif-bridge, xennet-vif-nat and xennet-vif-route, for guests that ask for one of them with script=. If DIR has
+    /// no vif-bridge, it gets that one too. A vif-bridge that is there is left alone; with --force it is kept as vif-bridge.distrib,
+    /// and its name is ours; vif-nat and vif-route likewise. Where dpkg knows the original, a diversion is registered, so that an upgrade does not put it back.
     ///
     /// The program that is installed is run as root by libxl. One that others than root or you can write is refused.
     InstallScripts(InstallArgs),
@@ -350,7 +350,7 @@ pub(crate) struct InstallArgs {
     #[arg(long, value_name = "DIR", default_value = "/etc/xen/scripts")]
     pub(crate) dir: PathBuf,
 
-    /// Takes the name of a vif-bridge that is not ours; that one is kept as vif-bridge.distrib
+    /// Takes the names of scripts that are not ours; they are kept as vif-bridge.distrib and so on
     #[arg(long)]
     pub(crate) force: bool,
 

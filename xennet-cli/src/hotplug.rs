@@ -16,7 +16,7 @@ use xennet_core::xenstore::{Client, Options, Store};
 use xennet_core::{Error, Host, Result};
 
 /// The scripts that this program stands in for.
-pub(crate) const SCRIPTS: [&str; 1] = ["vif-bridge"];
+pub(crate) const SCRIPTS: [&str; 3] = ["vif-bridge", "vif-nat", "vif-route"];
 
 /// The name of a program, if it is one of a script: `vif-bridge`, or `xennet-vif-bridge` beside the original.
 fn script(program: &OsString) -> Option<&str> {

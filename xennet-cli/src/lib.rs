@@ -5,7 +5,7 @@
 //! - With `--json` the answer is one JSON document, and standard error has one JSON document a line: errors as
 //!   [`Error::to_json`](xennet_core::Error::to_json) makes them, remarks as `{"note": "..."}`. Wrong usage is reported in
 //!   plain text always, since `--json` may be what was mistyped.
-//! - Under the name of a vif script (`vif-bridge`) it is that script: what it says goes to standard error, the reason for a failure
+//! - Under the name of a vif script (`vif-bridge`, `vif-nat`, `vif-route`) it is that script: what it says goes to standard error, the reason for a failure
 //!   to xenstore, and the exit status is 0 or 1.
 //! - Colour is for terminals only, and not if `NO_COLOR` is set (<https://no-color.org>).
 //!

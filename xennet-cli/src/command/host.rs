@@ -171,7 +171,12 @@ pub(super) fn table(shown: &Shown) -> String {
         let spec = v.spec.clone().unwrap_or_else(|| "-".to_owned());
         // A link that has gone with its domain is neither up nor down.
         let (up, mtu) = if v.link.is_some() { (state(v.up), v.mtu.to_string()) } else { ("gone".into(), "-".into()) };
-        [v.vif.clone(), name(v.link), name(v.bridge), up, mtu, spec]
+        let place = match (v.mode.as_str(), v.network) {
+            ("bridge", _) => name(v.bridge),
+            (mode, Some(network)) => format!("{network} ({mode})"),
+            (mode, None) => format!("({mode})"),
+        };
+        [v.vif.clone(), name(v.link), place, up, mtu, spec]
     });
     let bridges = shown.bridges.iter().map(|b| {
         let ports: Vec<&str> = b.ports.iter().map(IfName::as_str).collect();

@@ -5,8 +5,8 @@ use super::records::Session;
 use crate::error::{Error, ErrorKind};
 use crate::exec::{self, Applied, Journal as _, Subject};
 use crate::model::{DevId, DomId, IfName, Intent, TypeIf, VifId};
-use crate::plan::{Goal, Plan};
-use crate::snapshot::{NftKey, NftTableId, NftValue, Part, Scope};
+use crate::plan::{self, Goal, Plan};
+use crate::snapshot::{NftKey, NftSet, NftTableId, NftValue, Part, Scope};
 use crate::step::{NftOp, NftTransaction, Step};
 
 impl Host {
@@ -21,8 +21,8 @@ impl Host {
         self.plan(&intent)
     }
 
-    /// Detaches a vif: a port of nothing, down, unknown to the guard. A vif that is gone already is a success; what the
-    /// guard had of it goes all the same.
+    /// Detaches a vif: a port of nothing, down, without addresses and routes, unknown to the guard and the gate. A vif that is gone
+    /// already is a success; what these had of it goes all the same.
     ///
     /// # Errors
     /// As [`attach`](Self::attach).
@@ -87,30 +87,41 @@ impl Host {
         if known.is_err() {
             let made = id.link_name(type_if).map_err(super::unchanged)?;
             applied.notes.push(format!("what is remembered of {subject} cannot be read: only {made} was looked for"));
-            self.forget_guarded(&made, &mut applied)?;
+            self.forget_in_tables(&made, type_if == TypeIf::Vif, &mut applied)?;
         }
         Ok(applied)
     }
 
-    /// Takes away what the guard has of a link, whatever it is. A listing.
-    fn forget_guarded(&mut self, link: &IfName, applied: &mut Applied) -> Result<(), Error> {
-        let guard = NftTableId::guard();
-        let seen = self.look(&Scope::none().with(Part::Nft(guard.clone())))?;
-        let of_link = |key: &NftKey| key.first.first() == Some(&NftValue::Name(*link));
-        let sets = seen.nft.get(&guard).into_iter().flat_map(|table| &table.sets);
-        let found = sets.map(|(set, s)| (set.clone(), s.elements.keys().filter(|k| of_link(k)).cloned().collect()));
-        let ops = found.filter(|(_, keys): &(String, Vec<NftKey>)| !keys.is_empty());
-        let ops: Vec<NftOp> = ops.map(|(set, keys)| NftOp::DelElements { set, keys }).collect();
-        if ops.is_empty() {
-            return Ok(());
+    /// Takes away what our tables have of a link, whatever it is. A listing.
+    fn forget_in_tables(&mut self, link: &IfName, hides: bool, applied: &mut Applied) -> Result<(), Error> {
+        let name = NftValue::Name(*link);
+        for table in [NftTableId::guard(), NftTableId::gate()] {
+            let seen = self.look(&Scope::none().with(Part::Nft(table.clone())))?;
+            let sets: Vec<(&String, &NftSet)> =
+                seen.nft.get(&table).into_iter().flat_map(|table| &table.sets).collect();
+            let of_link = |key: &&NftKey| key.first.first() == Some(&name);
+            let all = sets.iter().flat_map(|(_, set)| set.elements.keys());
+            // What hides a guest is known by the egress and the guest's addresses, which are those that it may send from.
+            let addresses: Vec<(&[NftValue], Option<&[NftValue]>)> =
+                all.filter(of_link).filter_map(behind_link).collect();
+            let hidden = |key: &NftKey| behind_link(key).is_some_and(|rest| addresses.contains(&rest));
+            let goes = |set: &str, key: &&NftKey| of_link(key) || (hides && plan::hides(set) && hidden(key));
+            let keys = |set: &str, s: &NftSet| s.elements.keys().filter(|key| goes(set, key)).cloned().collect();
+            let found = sets.iter().map(|(set, s)| ((*set).clone(), keys(set, s)));
+            let ops = found.filter(|(_, keys): &(String, Vec<NftKey>)| !keys.is_empty());
+            let ops: Vec<NftOp> = ops.map(|(set, keys)| NftOp::DelElements { set, keys }).collect();
+            if ops.is_empty() {
+                continue;
+            }
+            let step = Step::Nft(NftTransaction::new(table.clone(), ops));
+            self.backend.apply(&step).map_err(|e| {
+                exec::refused(&e, &format!("cannot take {link} out of the nft table {table}"), &step)
+                    .with_state("the link is detached")
+            })?;
+            applied.steps += 1;
+            applied.done.push(step.to_string());
+            applied.closes_slowly = true;
         }
-        let step = Step::Nft(NftTransaction::new(guard, ops));
-        self.backend.apply(&step).map_err(|e| {
-            exec::refused(&e, &format!("cannot take {link} out of the guard"), &step).with_state("the link is detached")
-        })?;
-        applied.steps += 1;
-        applied.done.push(step.to_string());
-        applied.closes_slowly = true;
         Ok(())
     }
 
@@ -148,4 +159,14 @@ impl Host {
         }
         Ok(session)
     }
+}
+
+/// What stands behind the link in a key that begins with one.
+fn behind_link(key: &NftKey) -> Option<(&[NftValue], Option<&[NftValue]>)> {
+    let (NftValue::Name(_), rest) = key.first.split_first()? else { return None };
+    let last = match &key.last {
+        Some(last) => Some(last.split_first()?.1),
+        None => None,
+    };
+    (!rest.is_empty()).then_some((rest, last))
 }

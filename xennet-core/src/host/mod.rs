@@ -2,6 +2,7 @@
 
 mod detach;
 mod network;
+mod place;
 mod records;
 mod show;
 mod undo;
@@ -166,12 +167,17 @@ impl Host {
 
     /// What attaching this vif would do. Changes nothing.
     ///
-    /// The mode is bridge mode: `script=` must be absent or name `vif-bridge`. Without `bridge=` the only bridge of the
-    /// host is taken; if there are several, or none, that is an error.
+    /// `bridge=` names a bridge, or a started network, whose mode then counts. Without it, it is `script=` that says the mode:
+    ///
+    /// * bridge mode (`vif-bridge`, or nothing): the only bridge of the host is taken; if there are several, or none, that is an
+    ///   error;
+    /// * NAT and routed mode (`vif-nat`, `vif-route`): the started network of that mode whose subnet has the guest's address, or
+    ///   the only one. Where none is started the vif gets what Xen's script gives it, and a note says what is missing.
     ///
     /// # Errors
-    /// As [`plan::plan`]; [`ErrorKind::Unsupported`] for a script of another mode, [`ErrorKind::Invalid`] for `ip=` without
-    /// `mac=`: the guard lets declared addresses pass from the guest's own MAC only.
+    /// As [`plan::plan`]; [`ErrorKind::Unsupported`] for any other script, and for what only a bridge's port can be;
+    /// [`ErrorKind::Invalid`] in bridge mode for `ip=` without `mac=`: the guard lets declared addresses pass from the guest's own
+    /// MAC only; in the other modes for addresses that a network does not have, and where it is not clear which network is meant.
     pub fn plan_attach(&mut self, domid: DomId, vif: &VifSpec) -> Result<Plan, Error> {
         let id = VifId::new(domid, vif.devid.unwrap_or(DevId::FIRST));
         let record = self.records.record(Subject::Vif(id))?;
@@ -179,8 +185,9 @@ impl Host {
         Ok(self.plan(&intent)?.with_notes(notes))
     }
 
-    /// Attaches a vif: a port of its bridge, up, with the backend's MAC and no addresses of its own. With `ip=` the guard
-    /// drops what the guest sends from any other MAC or address ([`Guard`]).
+    /// Attaches a vif: in bridge mode as a port of its bridge, up, with the backend's MAC and no addresses of its own. With `ip=`
+    /// the guard drops what the guest sends from any other MAC or address ([`Guard`]). In NAT and routed mode: up, with this
+    /// domain's address on it and a route to each of the guest's; the guest may send from these only.
     ///
     /// A second call with the same vif changes nothing; one with another bridge, name or MTU changes only that.
     ///
@@ -253,15 +260,33 @@ impl Host {
     }
 
     /// A failure in the words of planning, where what was wished for cannot be had any more: its bridge has gone, and all that
-    /// the kernel says is that an argument is invalid.
+    /// the kernel says is that an argument is invalid. Or another link has the route.
     fn explained(&mut self, e: Error, intent: &Intent) -> Error {
-        match self.plan(intent) {
-            Err(why) if matches!(why.kind(), ErrorKind::BridgeNotFound | ErrorKind::NotABridge) => {
-                let why = if let Some(state) = e.state() { why.with_state(state) } else { why };
-                if let Some(step) = e.step() { why.with_step(step) } else { why }
+        let why = match self.plan(intent) {
+            Err(why) if matches!(why.kind(), ErrorKind::BridgeNotFound | ErrorKind::NotABridge) => Some(why),
+            _ if e.errno() == Some(Errno::EEXIST) => self.other_way(intent),
+            _ => None,
+        };
+        let Some(why) = why else { return e };
+        let why = if let Some(state) = e.state() { why.with_state(state) } else { why };
+        if let Some(step) = e.step() { why.with_step(step) } else { why }
+    }
+
+    /// The error of a guest's address that another link has a route to.
+    fn other_way(&mut self, intent: &Intent) -> Option<Error> {
+        let Intent::Attach(a) = intent else { return None };
+        for network in a.attachment.guest() {
+            // What cannot be looked at leaves the error as it is.
+            let seen = self.look(&Scope::none().with(Part::Route(*network))).ok()?;
+            let other = seen.routes.iter().filter_map(|r| r.link).find(|l| ![a.device, a.name].contains(l));
+            if let Some(other) = other {
+                let message = format!("cannot attach {}: {network} is reached through {other} already", a.id);
+                let hint = format!("give one of the two another address, or detach {other}");
+                let why = Error::new(ErrorKind::Conflict, message).with_errno(Errno::EEXIST);
+                return Some(why.with_object(network.to_string()).with_hint(hint));
             }
-            _ => e,
         }
+        None
     }
 
     /// What making or changing this bridge would do. Changes nothing.
@@ -395,35 +420,16 @@ impl Host {
     ) -> Result<(Intent, Vec<String>), Error> {
         let subject = Subject::of(id, type_if);
         let mut notes = Vec::new();
-        if let Some(script) = &vif.script {
-            let name = script.as_str().rsplit('/').next().unwrap_or_default();
-            // The same beside Xen's own: `xennet install-scripts`.
-            if name.strip_prefix("xennet-").unwrap_or(name) != "vif-bridge" {
-                return Err(Error::new(
-                    ErrorKind::Unsupported,
-                    format!(
-                        "{subject}: script={script} is not bridge mode, and only bridge mode is attached by a vif line"
-                    ),
-                )
-                .with_object(script.as_str())
-                .with_state("unchanged, nothing was applied")
-                .with_hint("leave script= out, or write script=vif-bridge"));
-            }
-        }
-        let bridge = match vif.bridge {
-            Some(bridge) => bridge,
-            None => {
-                let only = self.only_bridge(subject)?;
-                notes.push(format!("no bridge= was given: {only} is the only bridge here"));
-                only
-            }
-        };
+        let (attachment, mtu) = self.place(id, type_if, vif, &mut notes)?;
         if let Some(backend) = &vif.backend {
             notes.push(format!(
                 "backend={backend} is not looked at: the vif is attached in the domain that this runs in"
             ));
         }
+        // Only what comes in by a bridge has a MAC that somebody else could have, too.
+        let is_port = matches!(attachment, Attachment::Bridge { .. });
         let guard = match (vif.mac, self.binding) {
+            _ if !is_port => None,
             (Some(mac), _) if !vif.ip.is_empty() => Some(Guard::declared(mac, vif.ip.iter().copied())),
             (Some(mac), MacBinding::Always) => Some(Guard::mac_only(mac)),
             (None, MacBinding::WhereDeclared) if vif.ip.is_empty() => None,
@@ -455,12 +461,12 @@ impl Host {
                 id,
                 device: present.name,
                 name,
-                mtu: vif.mtu,
+                mtu,
                 recorded_bridge: present.bridge,
                 guard,
                 recorded_guard: present.guarded.map(Box::new),
                 recorded_routes: present.behind,
-                attachment: Attachment::Bridge { bridge, vlan: vif.vlan.clone(), isolated: vif.isolated },
+                attachment,
             }),
             notes,
         ))

@@ -3,7 +3,8 @@
 use super::Host;
 use crate::error::Error;
 use crate::exec::Subject;
-use crate::model::{DevId, DomId, IfName, MacAddr};
+use crate::model::{Attachment, DevId, DomId, IfName, Intent, MacAddr};
+use crate::plan::Goal;
 use crate::snapshot::{LinkKind, Part, Scope};
 
 /// What there is to see: the vifs that are attached by our doing, and the bridges with their ports.
@@ -28,6 +29,10 @@ pub struct ShownVif {
     pub devid: DevId,
     /// The link's present name; `None` if the link is gone.
     pub link: Option<IfName>,
+    /// How it was attached: `bridge`, `nat`, `routed`.
+    pub mode: String,
+    /// The network that it belongs to, where it is connected by routes, and one was started.
+    pub network: Option<IfName>,
     /// The bridge it is a port of.
     pub bridge: Option<IfName>,
     /// Whether the link is up.
@@ -67,11 +72,21 @@ impl Host {
             let (Subject::Vif(id) | Subject::Tap(id)) = subject else { continue };
             let Some((index, _)) = entry.owned_link() else { continue };
             let link = now.link_by_index(index);
+            let attachment = match &entry.goal {
+                Goal::Intent(Intent::Attach(a)) => Some(&a.attachment),
+                _ => None,
+            };
+            let network = match attachment {
+                Some(Attachment::Nat { network, .. } | Attachment::Routed { network, .. }) => *network,
+                _ => None,
+            };
             vifs.push(ShownVif {
                 vif: subject.to_string(),
                 domid: id.domid,
                 devid: id.devid,
                 link: link.map(|(name, _)| *name),
+                mode: attachment.map_or("bridge", Attachment::mode_name).to_owned(),
+                network,
                 bridge: link.and_then(|(_, l)| l.master),
                 up: link.is_some_and(|(_, l)| l.up),
                 mtu: link.map_or(0, |(_, l)| l.mtu),

@@ -247,7 +247,7 @@ fn vif_in(path: &str) -> Option<VifId> {
 
 fn usage() -> String {
     let verbs: Vec<&str> = Verb::ALL.iter().map(|v| v.name()).collect();
-    format!("call it as libxl does: vif-bridge {} type_if=vif|tap", verbs.join("|"))
+    format!("call it as libxl does: vif-bridge (or vif-nat, vif-route) {} type_if=vif|tap", verbs.join("|"))
 }
 
 fn invalid(message: impl Into<String>, object: &str) -> Error {

@@ -1,4 +1,4 @@
-//! The call that a toolstack makes for every vif: what Xen's `vif-bridge` did, as a library.
+//! The call that a toolstack makes for every vif: what Xen's `vif-bridge`, `vif-nat` and `vif-route` did, as a library.
 //!
 //! netback makes a link for a guest's interface, and libxl calls a script that has to connect it. The script answers in
 //! xenstore: `hotplug-status` becomes `connected`, which netback waits for, or `error`, with a reason in `hotplug-error`; libxl

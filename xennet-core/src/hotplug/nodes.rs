@@ -15,6 +15,9 @@ use crate::model::{GuestMac, IfName, Mtu, TypeIf, VifSpec, VifType};
 pub(super) const NAMES: [&str; 9] =
     ["bridge", "ip", "mac", "vifname", "mtu", "vlan", "isolated", "type", "hotplug-error"];
 
+/// What the script of bridge mode is called, also with something before it.
+const BRIDGE: &str = "vif-bridge";
+
 /// What was read.
 pub(super) struct Nodes {
     /// What the vif shall be.
@@ -24,11 +27,11 @@ pub(super) struct Nodes {
     pub(super) notes: Vec<String>,
 }
 
-/// Reads the values of [`NAMES`], in their order.
+/// Reads the values of [`NAMES`], in their order, for a call by this script's name.
 ///
 /// # Errors
 /// [`ErrorKind::Invalid`], naming the node, the value and the rule.
-pub(super) fn read(call: &Call, values: &[Option<Vec<u8>>]) -> Result<Nodes, Error> {
+pub(super) fn read(script: &str, call: &Call, values: &[Option<Vec<u8>>]) -> Result<Nodes, Error> {
     let value = |name: &str| {
         let at = NAMES.iter().position(|n| *n == name)?;
         // An empty node says nothing; `hotplug-status` and its like are made so.
@@ -42,6 +45,18 @@ pub(super) fn read(call: &Call, values: &[Option<Vec<u8>>]) -> Result<Nodes, Err
     };
     let mut notes = Vec::new();
     let mut vif = VifSpec { devid: Some(call.id.devid), ..VifSpec::new() };
+    // The mode is the script's, and that of most goes without saying.
+    if !script.ends_with(BRIDGE) {
+        vif.script = Some(script.parse().map_err(|e| refused_by(call, "script", script, &e))?);
+    }
+    if let Some(netdev) = &call.netdev {
+        match netdev.parse() {
+            Ok(link) => vif.gatewaydev = Some(link),
+            Err(e) if vif.script.is_some() => return Err(refused_by(call, "gatewaydev", netdev, &e)),
+            // A bridge has no use for it.
+            Err(_) => {}
+        }
+    }
     let node_or = |name: &str, other: Option<&String>| -> Result<Option<String>, Error> {
         Ok(text(name)?.map(str::to_owned).or_else(|| other.cloned()))
     };

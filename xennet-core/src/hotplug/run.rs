@@ -41,7 +41,7 @@ pub struct Answer {
     pub record: Option<CallRecord>,
     /// The host, still open, if it was opened.
     pub host: Option<Host>,
-    /// The kernel has taken elements of the guard away, and closing the host will wait for its clean-up work
+    /// The kernel has taken elements of our nft tables away, and closing the host will wait for its clean-up work
     /// ([`close_in_background`](crate::backend::netlink::close_in_background)).
     pub closes_slowly: bool,
 }
@@ -168,7 +168,7 @@ impl<'a> Work<'a> {
         let paths = nodes::NAMES.map(|name| format!("{}/{name}", call.path));
         let paths = paths.each_ref().map(String::as_str);
         let values = self.store().and_then(|store| store.read_many(&paths)).map_err(untouched)?;
-        let mut nodes = nodes::read(call, &values)?;
+        let mut nodes = nodes::read(&self.record.script, call, &values)?;
         self.record.notes.append(&mut nodes.notes);
         if nodes.vif.bridge.is_some_and(|bridge| self.settings.isolated.contains(&bridge)) {
             nodes.vif.isolated = true;

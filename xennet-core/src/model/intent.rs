@@ -1,7 +1,5 @@
 //! What a caller wants of the system.
 
-use std::net::IpAddr;
-
 use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 
@@ -132,8 +130,9 @@ pub enum Attachment {
         network: Option<IfName>,
         /// The guest's addresses. It may send from these only.
         guest: Vec<IpNetwork>,
-        /// dom0's addresses on the vif, the guest's gateways. The first one of a family is what dom0 speaks to the guest from.
-        gateway: Vec<IpAddr>,
+        /// dom0's addresses on the vif, the guest's gateways, with the prefix lengths that they have there; no connected route
+        /// comes of them. The first one of a family is what dom0 speaks to the guest from.
+        gateway: Vec<IpNetwork>,
         /// The link NAT leaves through. `None` where nothing is to be hidden by this vif: no network is started, or the vif's
         /// twin has done it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -149,8 +148,9 @@ pub enum Attachment {
         network: Option<IfName>,
         /// The guest's addresses or networks. It may send from these only; without any, from everywhere.
         guest: Vec<IpNetwork>,
-        /// dom0's addresses, put on the vif. The first one of a family is what dom0 speaks to the guest from.
-        source: Vec<IpAddr>,
+        /// dom0's addresses, put on the vif with these prefix lengths; no connected route comes of them. The first one of a
+        /// family is what dom0 speaks to the guest from.
+        source: Vec<IpNetwork>,
         /// Whether dom0 answers ARP on the vif for everything that it has a route to elsewhere.
         answer_arp: bool,
         /// The metric of the guest's routes.

@@ -13,6 +13,7 @@ mod net;
 mod network;
 mod rate;
 pub(crate) mod vif;
+pub mod vifnat;
 mod vlan;
 mod word;
 

@@ -2,7 +2,7 @@
 //! addresses, the settings of the link, and what the gate has of it.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::Ipv6Addr;
 
 use ipnetwork::{IpNetwork, Ipv6Network};
 
@@ -22,7 +22,7 @@ const LINK_LOCAL_GATEWAY: IpNetwork = match Ipv6Network::new_checked(Ipv6Addr::n
 const LINK: u8 = 253;
 
 /// This domain's addresses on the vif, as they were wished for.
-fn ours(attachment: &Attachment) -> &[IpAddr] {
+fn ours(attachment: &Attachment) -> &[IpNetwork] {
     match attachment {
         Attachment::Bridge { .. } => &[],
         Attachment::Nat { gateway, .. } => gateway,
@@ -31,8 +31,7 @@ fn ours(attachment: &Attachment) -> &[IpAddr] {
 }
 
 fn has(attachment: &Attachment, family: Family) -> bool {
-    let guests = attachment.guest().iter().map(|n| n.ip());
-    guests.chain(ours(attachment).iter().copied()).any(|ip| Family::of(&ip) == family)
+    attachment.guest().iter().chain(ours(attachment)).any(|n| Family::of(&n.ip()) == family)
 }
 
 /// What the gate has to have of a link that is connected so.
@@ -124,7 +123,12 @@ pub(super) fn want(wanted: &mut Wanted, a: &Attach, now: &Snapshot) {
     let guest = a.attachment.guest();
     let mut addresses: BTreeSet<Address> = ours(&a.attachment)
         .iter()
-        .map(|ip| Address { nodad: ip.is_ipv6(), ..Address::new(a.name, IpNetwork::from(*ip)) })
+        // What is reached through the vif is what has a route there, not all of the subnet.
+        .map(|n| Address {
+            nodad: n.is_ipv6(),
+            no_prefix_route: n.prefix() < if n.is_ipv6() { 128 } else { 32 },
+            ..Address::new(a.name, *n)
+        })
         .collect();
     if guest.iter().any(IpNetwork::is_ipv6) {
         addresses.insert(Address { nodad: true, scope: LINK, ..Address::new(a.name, LINK_LOCAL_GATEWAY) });
@@ -139,7 +143,7 @@ pub(super) fn want(wanted: &mut Wanted, a: &Attach, now: &Snapshot) {
         let family = Family::of(&network.ip());
         Route {
             metric,
-            source: ours(&a.attachment).iter().copied().find(|ip| Family::of(ip) == family),
+            source: ours(&a.attachment).iter().map(|n| n.ip()).find(|ip| Family::of(ip) == family),
             protocol: ROUTE_PROTOCOL,
             ..Route::to(without_host_bits(*network), a.name)
         }

@@ -16,6 +16,10 @@ class ShownVif(TypedDict):
     devid: int
     #: The link's present name; None if it is gone.
     link: str | None
+    #: How it was attached: bridge, nat, routed.
+    mode: str
+    #: The network that it belongs to, where it is connected by routes, and one was started.
+    network: str | None
     #: The bridge it is a port of.
     bridge: str | None
     up: bool

@@ -1,4 +1,4 @@
-//! `install-scripts`: the hotplug script among Xen's own.
+//! `install-scripts`: the hotplug scripts among Xen's own.
 
 mod apply;
 mod plan;

@@ -1,0 +1,401 @@
+//! Where a vif belongs: to which network, in which mode, and with which addresses.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use ipnetwork::{IpNetwork, Ipv4Network};
+
+use super::{Host, joined, unchanged};
+use crate::error::{Error, ErrorKind};
+use crate::exec::Subject;
+use crate::model::{
+    Attachment, GuestLinks, IfName, Mtu, NatNetwork, NetworkMode, RoutedNetwork, Started, Subnet, TypeIf, VifId,
+    VifSpec, Word, vifnat,
+};
+use crate::plan;
+use crate::snapshot::{Family, Part, Scope};
+
+/// A mode, as a script's name says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    Bridge,
+    Nat,
+    Routed,
+}
+
+impl Mode {
+    const fn script(self) -> &'static str {
+        match self {
+            Mode::Bridge => "vif-bridge",
+            Mode::Nat => "vif-nat",
+            Mode::Routed => "vif-route",
+        }
+    }
+
+    const fn word(self) -> &'static str {
+        match self {
+            Mode::Bridge => "bridge",
+            Mode::Nat => "NAT",
+            Mode::Routed => "routed",
+        }
+    }
+
+    fn is_of(self, started: &Started) -> bool {
+        match started.network.mode {
+            NetworkMode::Bridge(_) => self == Mode::Bridge,
+            NetworkMode::Nat(_) => self == Mode::Nat,
+            NetworkMode::Routed(_) => self == Mode::Routed,
+        }
+    }
+}
+
+/// A vif, and what is wanted for it.
+struct Asked<'a> {
+    subject: Subject,
+    id: VifId,
+    type_if: TypeIf,
+    vif: &'a VifSpec,
+}
+
+impl Asked<'_> {
+    fn refuse(&self, kind: ErrorKind, message: String, hint: String) -> Error {
+        unchanged(
+            Error::new(kind, format!("{}: {message}", self.subject))
+                .with_object(self.subject.to_string())
+                .with_hint(hint),
+        )
+    }
+
+    /// The metric of a link's routes: that of the emulated twin is lower, so it wins until the guest unplugs it.
+    const fn metric(&self, metric: u32) -> u32 {
+        match self.type_if {
+            TypeIf::Vif => metric,
+            TypeIf::Tap => metric.saturating_sub(1),
+        }
+    }
+
+    /// What only a bridge's port can be.
+    fn no_port(&self, mode: Mode) -> Result<(), Error> {
+        let given = match (&self.vif.vlan, self.vif.isolated) {
+            (Some(vlan), _) => format!("vlan={vlan}"),
+            (None, true) => "isolated".to_owned(),
+            (None, false) => return Ok(()),
+        };
+        let message = format!("{given} is about a port of a bridge, and in {} mode a vif is none", mode.word());
+        Err(self.refuse(ErrorKind::Unsupported, message, "leave it out, or connect the vif to a bridge".into()))
+    }
+
+    fn bridge(&self, bridge: IfName) -> Attachment {
+        Attachment::Bridge { bridge, vlan: self.vif.vlan.clone(), isolated: self.vif.isolated }
+    }
+
+    /// What the subnets of a network say about the guest's addresses: whether they are from these, and what this domain's
+    /// addresses on the vif are. Empty where there are no subnets.
+    fn gateways(&self, started: &Started, guest: &[IpNetwork]) -> Result<Vec<IpNetwork>, Error> {
+        let network = &started.network;
+        let mut gateways = Vec::new();
+        if network.subnets().is_empty() {
+            return Ok(gateways);
+        }
+        let subnets = || network.subnets().iter().map(|s| s.network.to_string()).collect::<Vec<_>>().join(", ");
+        for address in guest {
+            let subnet = network.subnet_of(address.ip()).filter(|s| s.network.prefix() <= address.prefix());
+            let Some(subnet) = subnet else {
+                let message = format!("{} is in no subnet of network {}", plain(address), network.name);
+                let hint = format!("give the guest an address of {}: ip=", subnets());
+                return Err(self.refuse(ErrorKind::Invalid, message, hint));
+            };
+            if let Some(what) = reserved(subnet, address) {
+                let message = format!("{} is {what} of network {}", plain(address), network.name);
+                let hint = format!("give the guest another address of {}", subnet.network);
+                return Err(self.refuse(ErrorKind::Invalid, message, hint));
+            }
+            // What serves IPv6 guests goes by the subnet's own prefix length.
+            let gateway = match subnet.gateway {
+                IpAddr::V4(_) => IpNetwork::from(subnet.gateway),
+                IpAddr::V6(_) => IpNetwork::new(subnet.gateway, subnet.network.prefix())
+                    .unwrap_or_else(|_| IpNetwork::from(subnet.gateway)),
+            };
+            if !gateways.contains(&gateway) {
+                gateways.push(gateway);
+            }
+        }
+        Ok(gateways)
+    }
+
+    /// The guest's addresses in NAT mode. The length behind a single address says nothing, as with Xen's script.
+    fn hidden_guest(&self, started: Option<&Started>) -> Result<Vec<IpNetwork>, Error> {
+        if self.vif.ip.is_empty() {
+            let usual = vifnat::guest_address(self.id);
+            if let Some(network) = started.map(|s| &s.network).filter(|n| !n.subnets().is_empty()) {
+                let fits = usual.as_ref().is_ok_and(|a| network.subnet_of(IpAddr::V4(*a)).is_some());
+                if !fits {
+                    let subnets: Vec<String> = network.subnets().iter().map(|s| s.network.to_string()).collect();
+                    let message = format!("its vif line names no address, and network {} has subnets", network.name);
+                    let hint = format!("give the guest an address of {}: ip=", subnets.join(", "));
+                    return Err(self.refuse(ErrorKind::Invalid, message, hint));
+                }
+            }
+            return Ok(vec![IpNetwork::from(IpAddr::V4(usual?))]);
+        }
+        let single = |n: &IpNetwork| if n.ip() == n.network() { *n } else { IpNetwork::from(n.ip()) };
+        Ok(self.vif.ip.iter().map(single).collect())
+    }
+}
+
+/// An address without the length that every single one has.
+fn plain(address: &IpNetwork) -> String {
+    let single = if address.is_ipv6() { 128 } else { 32 };
+    if address.prefix() == single { address.ip().to_string() } else { address.to_string() }
+}
+
+/// What an address of a subnet is that no guest can have.
+fn reserved(subnet: &Subnet, address: &IpNetwork) -> Option<&'static str> {
+    if subnet.gateway == address.ip() {
+        return Some("the gateway");
+    }
+    let IpNetwork::V4(net) = subnet.network else { return None };
+    let single = address.prefix() == 32 && net.prefix() < 31;
+    match address.ip() {
+        ip if single && ip == IpAddr::V4(net.network()) => Some("the network's own address"),
+        ip if single && ip == IpAddr::V4(net.broadcast()) => Some("the broadcast address"),
+        _ => None,
+    }
+}
+
+impl Host {
+    /// How a vif is to be connected, and its MTU.
+    ///
+    /// `bridge=NAME` names a started network, or a bridge. Without it `script=` counts: for `vif-nat` and `vif-route` the
+    /// started network whose subnet the guest's address is in, or the only one of that mode; where none is started, what Xen's
+    /// script does.
+    pub(super) fn place(
+        &mut self,
+        id: VifId,
+        type_if: TypeIf,
+        vif: &VifSpec,
+        notes: &mut Vec<String>,
+    ) -> Result<(Attachment, Option<Mtu>), Error> {
+        let asked = Asked { subject: Subject::of(id, type_if), id, type_if, vif };
+        let mode = mode(&asked, vif.script.as_ref())?;
+        let named = match vif.bridge {
+            Some(name) => self.records.started(&name)?,
+            None => None,
+        };
+        let network = match named {
+            Some(started) => Some(started),
+            None if mode == Mode::Bridge => None,
+            None => {
+                // xl names this one where nobody has named any.
+                if let Some(bridge) = vif.bridge.filter(|b| *b != "xenbr0") {
+                    notes.push(format!("bridge={bridge} is not looked at: no network of this name is started"));
+                }
+                self.network_for(&asked, mode)?
+            }
+        };
+        let Some(started) = network else {
+            let attachment = match mode {
+                Mode::Bridge => asked.bridge(self.bridge_for(&asked, notes)?),
+                Mode::Nat => self.nat(&asked, None, notes)?,
+                Mode::Routed => self.routed(&asked, None, notes)?,
+            };
+            return Ok((attachment, vif.mtu));
+        };
+        match &started.network.mode {
+            NetworkMode::Bridge(b) => Ok((asked.bridge(b.bridge.name), vif.mtu)),
+            NetworkMode::Nat(nat) => {
+                let attachment = match &nat.guests {
+                    GuestLinks::PerVif => self.nat(&asked, Some((&started, nat)), notes)?,
+                    GuestLinks::Bridge(bridge) => {
+                        let guest: Vec<IpNetwork> = vif.ip.iter().map(|n| IpNetwork::from(n.ip())).collect();
+                        asked.gateways(&started, &guest)?;
+                        asked.bridge(bridge.name)
+                    }
+                };
+                Ok((attachment, vif.mtu.or(nat.mtu)))
+            }
+            NetworkMode::Routed(routed) => {
+                Ok((self.routed(&asked, Some((&started, routed)), notes)?, vif.mtu.or(routed.mtu)))
+            }
+        }
+    }
+
+    /// The bridge of a vif that belongs to no network.
+    fn bridge_for(&mut self, asked: &Asked<'_>, notes: &mut Vec<String>) -> Result<IfName, Error> {
+        match asked.vif.bridge {
+            Some(bridge) => Ok(bridge),
+            None => {
+                let only = self.only_bridge(asked.subject)?;
+                notes.push(format!("no bridge= was given: {only} is the only bridge here"));
+                Ok(only)
+            }
+        }
+    }
+
+    /// The started network of a mode that a vif belongs to that names none.
+    fn network_for(&self, asked: &Asked<'_>, mode: Mode) -> Result<Option<Started>, Error> {
+        let mut of_mode: Vec<Started> = self.records.all_started()?.into_iter().filter(|s| mode.is_of(s)).collect();
+        let has = |s: &Started| asked.vif.ip.iter().any(|n| s.network.subnet_of(n.ip()).is_some());
+        if let Some(at) = of_mode.iter().position(has) {
+            return Ok(Some(of_mode.swap_remove(at)));
+        }
+        if of_mode.len() > 1 {
+            let names: Vec<IfName> = of_mode.iter().map(|s| s.network.name).collect();
+            let message = format!(
+                "several {} networks are started, and the vif line says neither by bridge= nor by ip= to which it belongs",
+                mode.word()
+            );
+            let hint = format!("name one of {}: bridge={}", joined(&names), names[0]);
+            return Err(asked.refuse(ErrorKind::Invalid, message, hint));
+        }
+        Ok(of_mode.pop())
+    }
+
+    fn nat(
+        &mut self,
+        asked: &Asked<'_>,
+        network: Option<(&Started, &NatNetwork)>,
+        notes: &mut Vec<String>,
+    ) -> Result<Attachment, Error> {
+        asked.no_port(Mode::Nat)?;
+        let started = network.map(|(started, _)| started);
+        let guest = asked.hidden_guest(started)?;
+        let egress = started.and_then(|s| s.outside);
+        let mut gateway = match started {
+            Some(started) => asked.gateways(started, &guest)?,
+            None => Vec::new(),
+        };
+        if gateway.is_empty() && guest.iter().any(IpNetwork::is_ipv4) {
+            let router = vifnat::router(&guest, |candidate| self.is_hidden_guest(egress, candidate))?;
+            let Some(router) = router else {
+                let message = "every address that could be its gateway's is another's, or its own".to_owned();
+                let hint = "give the guest a single address first, and networks behind it: ip=".to_owned();
+                return Err(asked.refuse(ErrorKind::Invalid, message, hint));
+            };
+            gateway.push(IpNetwork::V4(Ipv4Network::from(router)));
+        }
+        let twin = asked.type_if == TypeIf::Tap;
+        match started {
+            _ if twin => {}
+            None => notes.push(
+                "no NAT network is started: nothing hides the guest, and whether this domain forwards is not looked after \
+                 (xennet network start)"
+                    .into(),
+            ),
+            Some(s) if egress.is_none() => notes.push(format!(
+                "network {} had no way outside when it was started: nothing hides the guest until it is started again",
+                s.network.name
+            )),
+            Some(_) => {}
+        }
+        Ok(Attachment::Nat {
+            network: started.map(|s| s.network.name),
+            guest,
+            gateway,
+            // What hides the vif hides its twin.
+            egress: egress.filter(|_| !twin),
+            metric: asked.metric(RoutedNetwork::METRIC),
+        })
+    }
+
+    /// Whether an address is that of a guest that NAT hides.
+    fn is_hidden_guest(&mut self, egress: Option<IfName>, address: Ipv4Addr) -> Result<bool, Error> {
+        let Some(egress) = egress else { return Ok(false) };
+        let part = plan::hidden_guest(egress, address);
+        let Part::NftElement(table, set, key) = &part else { return Ok(false) };
+        let seen = self.look(&Scope::none().with(part.clone()))?;
+        let set = seen.nft.get(table).and_then(|t| t.sets.get(&**set));
+        Ok(set.is_some_and(|s| s.elements.contains_key(key)))
+    }
+
+    fn routed(
+        &mut self,
+        asked: &Asked<'_>,
+        network: Option<(&Started, &RoutedNetwork)>,
+        notes: &mut Vec<String>,
+    ) -> Result<Attachment, Error> {
+        asked.no_port(Mode::Routed)?;
+        let guest = asked.vif.ip.clone();
+        let mut source: Vec<IpNetwork> = Vec::new();
+        for family in [Family::Ipv4, Family::Ipv6] {
+            let of_guest = guest.iter().any(|n| Family::of(&n.ip()) == family);
+            // Xen's script knows IPv4 only, and gives the vif an address even without one of the guest's.
+            if of_guest || (guest.is_empty() && family == Family::Ipv4) {
+                source.extend(self.source(asked, network, family)?.map(IpNetwork::from));
+            }
+        }
+        if let Some((started, _)) = network {
+            for gateway in asked.gateways(started, &guest)? {
+                if !source.iter().any(|s| s.ip() == gateway.ip()) {
+                    source.push(gateway);
+                }
+            }
+        }
+        if guest.is_empty() {
+            notes.push("no ip= was given: no route leads to the guest".into());
+        }
+        if network.is_none() && asked.type_if == TypeIf::Vif {
+            notes.push(
+                "no routed network is started: whether this domain forwards is not looked after (xennet network start)"
+                    .into(),
+            );
+        }
+        Ok(Attachment::Routed {
+            network: network.map(|(started, _)| started.network.name),
+            guest,
+            source,
+            answer_arp: true,
+            metric: asked.metric(network.map_or(RoutedNetwork::METRIC, |(_, r)| r.metric)),
+        })
+    }
+
+    /// This domain's own address on a routed vif. IPv6 guests can do without: they have a gateway on the link.
+    fn source(
+        &mut self,
+        asked: &Asked<'_>,
+        network: Option<(&Started, &RoutedNetwork)>,
+        family: Family,
+    ) -> Result<Option<IpAddr>, Error> {
+        let of_family = |list: &[IpAddr]| list.iter().copied().find(|a| Family::of(a) == family);
+        if let Some(given) = network.and_then(|(_, routed)| of_family(&routed.source)) {
+            return Ok(Some(given));
+        }
+        let (link, why) = match asked.vif.gatewaydev {
+            Some(link) => (link, "gatewaydev= names it"),
+            None => {
+                if let Some(found) = network.and_then(|(started, _)| of_family(&started.source)) {
+                    return Ok(Some(found));
+                }
+                match network.and_then(|(started, _)| started.outside) {
+                    Some(link) => (link, "the network's way outside"),
+                    None => match self.default_route_link()? {
+                        Some(link) => (link, "the default route leads through it"),
+                        None => (IfName::literal("eth0"), "what Xen's script takes where nothing is said"),
+                    },
+                }
+            }
+        };
+        let address = self.first_address(&link, family)?;
+        if address.is_some() || family == Family::Ipv6 {
+            return Ok(address);
+        }
+        let there = self.look(&Scope::none().with(Part::Link(link)))?.links.contains_key(&link);
+        let (kind, lacks) =
+            if there { (ErrorKind::Invalid, "has no IPv4 address") } else { (ErrorKind::LinkNotFound, "is not there") };
+        let message = format!("{link} {lacks} ({why}), and its address would be this domain's on the vif");
+        let hint = format!("give {link} an address, or name a link that has one: gatewaydev=eth0");
+        Err(asked.refuse(kind, message, hint).with_object(link.as_str()))
+    }
+}
+
+fn mode(asked: &Asked<'_>, script: Option<&Word>) -> Result<Mode, Error> {
+    let Some(script) = script else { return Ok(Mode::Bridge) };
+    let name = script.as_str().rsplit('/').next().unwrap_or_default();
+    // The same beside Xen's own: `xennet install-scripts`.
+    let name = name.strip_prefix("xennet-").unwrap_or(name);
+    let known = [Mode::Bridge, Mode::Nat, Mode::Routed].into_iter().find(|mode| mode.script() == name);
+    known.ok_or_else(|| {
+        let message = format!("script={script} is none of the scripts whose place this takes");
+        let hint = "leave script= out, or write script=vif-bridge, vif-nat or vif-route".to_owned();
+        asked.refuse(ErrorKind::Unsupported, message, hint).with_object(script.as_str())
+    })
+}
