@@ -8,12 +8,16 @@ use xennet_core::snapshot::{NftTableId, Snapshot};
 use xennet_core::step::{NftOp, NftTransaction, Step};
 use xennet_tests::in_netns;
 
-use crate::rig::{Rig, apply, guarded, look};
+use crate::networks::{nat_network, routed_network};
+use crate::rig::{Rig, apply, gated, guarded, look};
 use crate::trace;
 
 const VIF: &str = "vif5.0";
 const NODES: [(&str, &str); 5] =
     [("bridge", "xenbr0"), ("mac", "00:16:3e:01:02:03"), ("ip", "192.0.2.6"), ("vifname", "web0"), ("mtu", "1400")];
+/// Both families, of a network with subnets.
+const ROUTED: [(&str, &str); 4] =
+    [("mac", "00:16:3e:01:02:03"), ("ip", "10.1.0.5 fd00:1::5"), ("vifname", "web0"), ("mtu", "1400")];
 
 /// What changed between two states, but for the rules of the guard, which stay when they are there.
 fn changes(from: &Snapshot, to: &Snapshot) -> Vec<String> {
@@ -22,43 +26,59 @@ fn changes(from: &Snapshot, to: &Snapshot) -> Vec<String> {
     all.filter(|c| !c.contains("nft add ") || c.contains("nft add element")).collect()
 }
 
-/// A vif as netback and libxl make it, with nothing known of it, and no guard.
+/// A vif as netback and libxl make it, with nothing known of it, and none of our tables.
 fn fresh(rig: &Rig) {
+    fresh_for(rig, "vif-bridge");
+}
+
+fn fresh_for(rig: &Rig, script: &str) {
     let now = look();
     // Its other end, whatever it is called now.
     if now.links.keys().any(|l| l.as_str() == "g5.0") {
         rig.remove("g5.0");
     }
-    if now.nft.contains_key(&NftTableId::guard()) {
-        apply(Step::Nft(NftTransaction::new(NftTableId::guard(), vec![NftOp::DelTable])));
+    for table in [NftTableId::guard(), NftTableId::gate()] {
+        if now.nft.contains_key(&table) {
+            apply(Step::Nft(NftTransaction::new(table, vec![NftOp::DelTable])));
+        }
     }
     let _ = std::fs::remove_dir_all(rig.path("state"));
     if rig.node("/local/domain").is_some() {
         rig.forget("/local/domain");
     }
-    rig.vif(VIF, &NODES);
+    match script {
+        "vif-bridge" => rig.vif(VIF, &NODES),
+        script => {
+            rig.started(&if script == "vif-nat" { nat_network("lan") } else { routed_network("dmz") });
+            rig.vif(VIF, &ROUTED);
+        }
+    }
+}
+
+fn sweep(prepared: &[&str], verb: &str, next: &str) {
+    sweep_of("vif-bridge", prepared, verb, next);
 }
 
 /// Kills `verb` at each of its system calls in turn, behind the `prepared` calls and before the `next` one.
-fn sweep(prepared: &[&str], verb: &str, next: &str) {
+fn sweep_of(script: &str, prepared: &[&str], verb: &str, next: &str) {
     if !trace::is_there() {
         return;
     }
     let rig = Rig::new();
     let prepare = || {
-        fresh(&rig);
+        fresh_for(&rig, script);
         for verb in prepared {
-            rig.ok(VIF, verb);
+            rig.ok_of(script, VIF, verb);
         }
     };
-    fresh(&rig);
+    fresh_for(&rig, script);
     let new = look();
-    rig.ok(VIF, "online");
+    rig.ok_of(script, VIF, "online");
     let connected = look();
-    rig.ok(VIF, "offline");
+    rig.ok_of(script, VIF, "offline");
     let detached = look();
     prepare();
-    let (calls, status) = trace::syscalls(&rig, &rig.command(VIF, verb), &[]);
+    let (calls, status) = trace::syscalls(&rig, &rig.command_of(script, VIF, verb), &[]);
     assert!(status.success(), "{verb}: {status}");
     let places = trace::places(&calls, rig.dir.path());
     assert!(places.len() > 40, "{places:?}");
@@ -70,18 +90,18 @@ fn sweep(prepared: &[&str], verb: &str, next: &str) {
         // The signal is there before the call is made.
         let inject = format!("inject={call}:signal=KILL:when={count}");
         let options = ["-o", "/dev/null", "-e", &format!("trace={call}"), "-e", &inject];
-        let status = trace::traced(&rig.command(VIF, verb), &options).status().unwrap();
+        let status = trace::traced(&rig.command_of(script, VIF, verb), &options).status().unwrap();
         assert!(status.signal() == Some(9) || status.code() == Some(137), "{at}: it was not: {status}");
         interrupted += usize::from(!rig.state().interrupted().unwrap().is_empty());
         half += usize::from(!changes(&before, &look()).is_empty());
-        rig.ok(VIF, next);
+        rig.ok_of(script, VIF, next);
         if next == "online" {
             assert_eq!(changes(&connected, &look()), [""; 0], "{at}");
             assert_eq!(rig.status(VIF).as_deref(), Some("connected"), "{at}");
             assert_eq!(rig.error(VIF), None, "{at}");
             assert_eq!(rig.node("/local/domain/5/device/vif/0/mtu").as_deref(), Some("1400"), "{at}");
             assert_eq!(rig.state().interrupted().unwrap(), [], "{at}");
-            rig.ok(VIF, "offline");
+            rig.ok_of(script, VIF, "offline");
         }
         let now = look();
         assert!(
@@ -89,11 +109,11 @@ fn sweep(prepared: &[&str], verb: &str, next: &str) {
             "{at}: {:?}",
             changes(&new, &now)
         );
-        assert_eq!(guarded(), [""; 0], "{at}");
+        assert_eq!((guarded(), gated()), (vec![], vec![]), "{at}");
         assert_eq!(rig.state().interrupted().unwrap(), [], "{at}: nothing stays open");
     }
     println!(
-        "{verb}, {next}: killed at each of {} system calls; {interrupted} were interrupted, {half} had changed something",
+        "{script} {verb}, {next}: killed at each of {} system calls; {interrupted} were interrupted, {half} had changed something",
         places.len()
     );
     assert!(interrupted > 5 && half > 5, "the sweep must have reached the operation");
@@ -117,6 +137,21 @@ fn offline_then_offline() {
 #[test]
 fn offline_then_online() {
     in_netns("kill::offline_then_online", || sweep(&["online"], "offline", "online"));
+}
+
+#[test]
+fn online_then_online_in_nat_mode() {
+    in_netns("kill::online_then_online_in_nat_mode", || sweep_of("vif-nat", &[], "online", "online"));
+}
+
+#[test]
+fn offline_then_offline_in_nat_mode() {
+    in_netns("kill::offline_then_offline_in_nat_mode", || sweep_of("vif-nat", &["online"], "offline", "offline"));
+}
+
+#[test]
+fn online_then_offline_routed() {
+    in_netns("kill::online_then_offline_routed", || sweep_of("vif-route", &[], "online", "offline"));
 }
 
 /// The processes that this one has started and that still live, by name: "vif-bridge".

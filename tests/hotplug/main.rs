@@ -10,6 +10,7 @@ mod hot_path;
 mod kill;
 mod lock;
 mod netdev;
+mod networks;
 mod nodes;
 mod outcomes;
 mod recorded;

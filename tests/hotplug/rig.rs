@@ -5,12 +5,12 @@ use std::process::{Command, Output, Stdio};
 
 use xennet_core::backend::Backend as _;
 use xennet_core::backend::netlink::Netlink;
-use xennet_core::snapshot::{AddrGenMode, Link, Scope, Snapshot};
-use xennet_core::step::{BridgeChange, LinkChange, LinkRef, LinkStep, NewLink, Step};
+use xennet_core::snapshot::{AddrGenMode, Address, Link, Part, Scope, Snapshot, SysctlKey};
+use xennet_core::step::{AddrStep, BridgeChange, LinkChange, LinkRef, LinkStep, NewLink, Step};
 use xennet_core::xenstore::server::{Server, Settings};
 use xennet_core::xenstore::tree::Caller;
 use xennet_core::xenstore::wire::Kind;
-use xennet_core::{MacAddr, VifId};
+use xennet_core::{MacAddr, Started, VifId};
 use xennet_tests::StateDir;
 use xennet_tests::steps;
 pub(crate) use xennet_tests::steps::name;
@@ -44,7 +44,7 @@ impl Rig {
         for place in ["hooks", "scripts"] {
             std::fs::create_dir(dir.path().join(place)).unwrap();
         }
-        for script in ["vif-bridge", "xennet-vif-bridge"] {
+        for script in ["vif-bridge", "xennet-vif-bridge", "vif-nat", "vif-route"] {
             std::os::unix::fs::symlink(program(), dir.path().join("scripts").join(script)).unwrap();
         }
         let rig = Rig { store, dir };
@@ -69,6 +69,11 @@ impl Rig {
 
     pub(crate) fn state(&self) -> xennet_core::exec::StateDir {
         xennet_core::exec::StateDir::at(self.dir.path().join("state"))
+    }
+
+    /// Notes that a network is started, as `xennet network start` does.
+    pub(crate) fn started(&self, started: &Started) {
+        self.state().set_started(started).unwrap();
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -161,8 +166,13 @@ impl Rig {
 
     /// The script's call, as libxl makes it: `online` and the like are about the vif, with `vif<domid>.<devid>`.
     pub(crate) fn command(&self, vif: &str, verb: &str) -> Command {
+        self.command_of("vif-bridge", vif, verb)
+    }
+
+    /// The call of one of the scripts.
+    pub(crate) fn command_of(&self, script: &str, vif: &str, verb: &str) -> Command {
         let type_if = if matches!(verb, "add" | "remove") { "tap" } else { "vif" };
-        let mut command = self.script("vif-bridge");
+        let mut command = self.script(script);
         command.arg(verb).arg(format!("type_if={type_if}"));
         command.env("XENBUS_PATH", path_of(vif)).env("vif", vif).env("INTERFACE", format!("{vif}-emu"));
         command
@@ -190,10 +200,22 @@ impl Rig {
     }
 
     #[track_caller]
+    pub(crate) fn ok_of(&self, script: &str, vif: &str, verb: &str) -> Run {
+        let got = run(&mut self.command_of(script, vif, verb));
+        assert_eq!(got.code, Some(0), "{script} {verb} {vif}: {}", got.stderr);
+        got
+    }
+
+    #[track_caller]
     pub(crate) fn fails(&self, vif: &str, verb: &str) -> Run {
-        let got = self.call(vif, verb);
-        assert_eq!(got.code, Some(1), "{verb} {vif}: {}", got.stderr);
-        assert!(got.stderr.starts_with("vif-bridge: error: "), "{}", got.stderr);
+        self.fails_of("vif-bridge", vif, verb)
+    }
+
+    #[track_caller]
+    pub(crate) fn fails_of(&self, script: &str, vif: &str, verb: &str) -> Run {
+        let got = run(&mut self.command_of(script, vif, verb));
+        assert_eq!(got.code, Some(1), "{script} {verb} {vif}: {}", got.stderr);
+        assert!(got.stderr.starts_with(&format!("{script}: error: ")), "{}", got.stderr);
         got
     }
 
@@ -259,8 +281,43 @@ pub(crate) fn link(which: &str) -> Option<Link> {
 
 /// The elements that the guard has of vifs, a line each: all but the one that says which version of it it is.
 pub(crate) fn guarded() -> Vec<String> {
-    let of_vif = |l: &&str| l.starts_with("nft add element") && !l.contains("xennet-guard version ");
+    let of_vif =
+        |l: &&str| l.starts_with("nft add element bridge xennet-guard") && !l.contains("xennet-guard version ");
     look().render().lines().filter(of_vif).map(str::to_owned).collect()
+}
+
+/// The elements that the gate has, a line each: what stands behind `inet xennet`.
+pub(crate) fn gated() -> Vec<String> {
+    let lines = look().render();
+    let of_guest = lines.lines().filter_map(|l| l.strip_prefix("nft add element inet xennet "));
+    of_guest.filter(|l| !l.starts_with("version ")).map(str::to_owned).collect()
+}
+
+/// A link of dom0's own with this address, which is the only one it has.
+pub(crate) fn outside(rig: &Rig, which: &str, address: &str) {
+    rig.link(which);
+    set(which, LinkChange { addr_gen_mode: Some(AddrGenMode::None), ..LinkChange::default() });
+    set(which, LinkChange { up: Some(true), ..LinkChange::default() });
+    apply(Step::Addr(AddrStep::Add(Address::new(name(which), address.parse().unwrap()))));
+}
+
+/// The routes of a link that are not the kernel's own, as `ip` writes them.
+pub(crate) fn routes(which: &str) -> Vec<String> {
+    let all = look().render();
+    let about = format!(" dev {which} ");
+    let own = all.lines().filter(|l| l.starts_with("ip route add ") && format!("{l} ").contains(&about));
+    own.filter(|l| !l.contains(" proto kernel")).map(|l| l["ip route add ".len()..].to_owned()).collect()
+}
+
+/// The addresses of a link, as `ip` writes them.
+pub(crate) fn addresses(which: &str) -> Vec<String> {
+    look().addresses_of(&name(which)).map(|a| a.address.to_string()).collect()
+}
+
+/// A kernel setting of a link: `net/ipv4/conf/vif5.0/proxy_arp`.
+pub(crate) fn setting(key: &str) -> Option<String> {
+    let key: SysctlKey = key.parse().unwrap();
+    Netlink::open().unwrap().observe(&Scope::none().with(Part::Sysctl(key.clone()))).unwrap().sysctls.remove(&key)
 }
 
 /// Numbers that are no pattern, and the same in every run.

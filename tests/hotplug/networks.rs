@@ -1,0 +1,290 @@
+//! Which network a vif belongs to, and what it has then.
+
+use xennet_core::backend::Backend as _;
+use xennet_core::backend::netlink::Netlink;
+use xennet_core::snapshot::{NftTableId, Part, Scope};
+use xennet_core::{
+    BridgeNetwork, BridgeSpec, GuestLinks, NatNetwork, Network, NetworkMode, RoutedNetwork, Started, Subnet,
+};
+use xennet_tests::in_netns;
+
+use crate::rig::{Rig, addresses, gated, guarded, link, look, name, outside, routes, setting};
+
+const VIF: &str = "vif5.0";
+const MAC: (&str, &str) = ("mac", "00:16:3e:01:02:03");
+
+fn subnets(list: &[&str]) -> Vec<Subnet> {
+    list.iter().map(|n| Subnet::new(n.parse().unwrap())).collect()
+}
+
+fn nat(which: &str, mode: NatNetwork) -> Started {
+    let mut started = Started::new(Network::new(name(which), NetworkMode::Nat(mode)));
+    started.outside = Some(name("eth0"));
+    started
+}
+
+/// A vif a guest, 10.1.0.0/24 and fd00:1::/64, behind `eth0`.
+pub(crate) fn nat_network(which: &str) -> Started {
+    let mut mode = NatNetwork::new();
+    mode.subnets = subnets(&["10.1.0.0/24", "fd00:1::/64"]);
+    nat(which, mode)
+}
+
+/// The same subnets, routed, with dom0's address 192.0.2.1.
+pub(crate) fn routed_network(which: &str) -> Started {
+    let mut mode = RoutedNetwork::new();
+    mode.subnets = subnets(&["10.1.0.0/24", "fd00:1::/64"]);
+    let mut started = Started::new(Network::new(name(which), NetworkMode::Routed(mode)));
+    started.outside = Some(name("eth0"));
+    started.source = vec!["192.0.2.1".parse().unwrap()];
+    started
+}
+
+fn host() -> Rig {
+    let rig = Rig::new();
+    outside(&rig, "eth0", "192.0.2.1/24");
+    rig
+}
+
+#[test]
+fn by_its_name_whatever_the_script() {
+    in_netns("networks::by_its_name_whatever_the_script", || {
+        for script in ["vif-bridge", "vif-nat", "vif-route"] {
+            let rig = host();
+            rig.started(&nat_network("lan"));
+            rig.vif(VIF, &[("bridge", "lan"), ("ip", "10.1.0.5 fd00:1::5/64"), MAC]);
+            let got = rig.ok_of(script, VIF, "online");
+            assert_eq!(got.stderr, "", "{script}: a success says nothing");
+            assert_eq!(addresses(VIF), ["10.1.0.254/32", "fd00:1::1/64", "fe80::1/64"]);
+            assert_eq!(
+                routes(VIF),
+                [
+                    "10.1.0.5/32 dev vif5.0 proto 120 scope link src 10.1.0.254 metric 2",
+                    "fd00:1::5/128 dev vif5.0 proto 120 src fd00:1::1 metric 2"
+                ]
+            );
+            let all = look();
+            let to_subnet = all.routes.iter().filter(|r| r.link == Some(name(VIF)) && r.destination.prefix() == 64);
+            assert_eq!(to_subnet.count(), 1, "of the link-local address only: the subnet is not behind this vif");
+            assert_eq!(
+                gated(),
+                [
+                    "links { \"vif5.0\" }",
+                    "masq4 { \"eth0\" . 10.1.0.5 }",
+                    "masq6 { \"eth0\" . fd00:1::5 }",
+                    "src4 { \"vif5.0\" . 10.1.0.5 }",
+                    "src6 { \"vif5.0\" . fd00:1::5 }"
+                ]
+            );
+            assert_eq!(guarded(), [""; 0]);
+            for (key, value) in [
+                ("ipv4/conf/vif5.0/rp_filter", "1"),
+                ("ipv4/conf/vif5.0/proxy_arp", "1"),
+                ("ipv6/conf/vif5.0/accept_ra", "0"),
+            ] {
+                assert_eq!(setting(&format!("net/{key}")).as_deref(), Some(value), "{key}");
+            }
+            let before = look();
+            rig.ok_of(script, VIF, "online");
+            assert_eq!(before.changes(&look()), [], "twice is once");
+            // What netback leaves to do: the link has gone, and nobody can be asked.
+            rig.remove(VIF);
+            rig.forget("/local/domain/0/backend");
+            rig.ok_of(script, VIF, "offline");
+            assert_eq!(gated(), [""; 0]);
+            assert_eq!(rig.state().recorded().unwrap(), []);
+            rig.remove("eth0");
+            rig.remove("xenbr0");
+        }
+    });
+}
+
+#[test]
+fn by_its_address_or_because_it_is_the_only_one() {
+    in_netns("networks::by_its_address_or_because_it_is_the_only_one", || {
+        let rig = host();
+        let mut other = NatNetwork::new();
+        other.subnets = subnets(&["10.2.0.0/16"]);
+        other.mtu = Some(1400.try_into().unwrap());
+        rig.started(&nat_network("lan"));
+        rig.started(&nat("wide", other));
+        rig.started(&routed_network("dmz"));
+
+        rig.vif(VIF, &[("ip", "10.2.3.4")]);
+        rig.ok_of("vif-nat", VIF, "online");
+        assert_eq!((addresses(VIF), link(VIF).unwrap().mtu), (vec!["10.2.255.254/32".to_owned()], 1400));
+        assert_eq!(rig.node("/local/domain/5/device/vif/0/mtu").as_deref(), Some("1400"), "the guest is told");
+        // The vif line's own counts more.
+        rig.nodes(VIF, &[("mtu", "1300")]);
+        rig.ok_of("vif-nat", VIF, "online");
+        assert_eq!(rig.node("/local/domain/5/device/vif/0/mtu").as_deref(), Some("1300"));
+
+        rig.vif("vif6.0", &[]);
+        let got = rig.fails_of("vif-nat", "vif6.0", "online");
+        assert!(got.stderr.contains("several NAT networks are started"), "{}", got.stderr);
+        assert!(got.stderr.contains("name one of lan, wide: bridge=lan"), "{}", got.stderr);
+        rig.nodes("vif6.0", &[("ip", "192.168.9.9"), ("bridge", "wide")]);
+        let got = rig.fails_of("vif-nat", "vif6.0", "online");
+        assert!(got.stderr.contains("192.168.9.9 is in no subnet of network wide"), "{}", got.stderr);
+        for (ip, what) in [
+            ("10.2.255.254", "the gateway"),
+            ("10.2.0.0/32", "the network's own address"),
+            ("10.2.255.255", "the broadcast address"),
+        ] {
+            rig.nodes("vif6.0", &[("ip", ip), ("bridge", "wide")]);
+            let got = rig.fails_of("vif-nat", "vif6.0", "online");
+            assert!(got.stderr.contains(what) && got.stderr.contains("hint: "), "{}", got.stderr);
+        }
+
+        // The only routed one. Its own gateway in the subnet is beside dom0's address.
+        rig.vif("vif7.0", &[("ip", "10.1.0.7")]);
+        rig.ok_of("vif-route", "vif7.0", "online");
+        assert_eq!(addresses("vif7.0"), ["10.1.0.254/32", "192.0.2.1/32"]);
+        assert_eq!(routes("vif7.0"), ["10.1.0.7/32 dev vif7.0 proto 120 scope link src 192.0.2.1 metric 2"]);
+        rig.link("vif7.0-emu");
+        rig.ok_of("vif-route", "vif7.0", "add");
+        assert_eq!(routes("vif7.0-emu"), ["10.1.0.7/32 dev vif7.0-emu proto 120 scope link src 192.0.2.1 metric 1"]);
+        rig.ok_of("vif-route", "vif7.0", "remove");
+        rig.ok_of("vif-route", "vif7.0", "offline");
+        rig.ok_of("vif-nat", VIF, "offline");
+        assert_eq!(gated(), [""; 0]);
+    });
+}
+
+#[test]
+fn a_bridge_that_belongs_to_a_network() {
+    in_netns("networks::a_bridge_that_belongs_to_a_network", || {
+        let rig = host();
+        rig.bridge("natbr0", 1500);
+        let mut private = NatNetwork::new();
+        private.subnets = subnets(&["10.1.0.0/24"]);
+        private.guests = GuestLinks::Bridge(BridgeSpec::new(name("natbr0")));
+        rig.started(&nat("lan", private));
+        let bridge = BridgeNetwork::new(BridgeSpec::new(name("xenbr0")));
+        rig.started(&Started::new(Network::new(name("office"), NetworkMode::Bridge(bridge))));
+        rig.vif(VIF, &[("bridge", "lan"), ("ip", "10.1.0.5/24"), MAC]);
+        rig.ok(VIF, "online");
+        assert_eq!((link(VIF).unwrap().master, guarded().is_empty()), (Some(name("natbr0")), false));
+        assert_eq!(gated(), [""; 0]);
+        // To another network, and back to none.
+        rig.nodes(VIF, &[("bridge", "office")]);
+        rig.ok_of("vif-nat", VIF, "online");
+        assert_eq!(link(VIF).unwrap().master, Some(name("xenbr0")));
+        rig.nodes(VIF, &[("bridge", "xenbr0"), ("ip", "10.1.0.5/24")]);
+        rig.ok(VIF, "offline");
+        rig.vif("vif6.0", &[("bridge", "lan"), ("ip", "10.9.0.5"), MAC]);
+        let got = rig.fails("vif6.0", "online");
+        assert!(got.stderr.contains("10.9.0.5 is in no subnet of network lan"), "{}", got.stderr);
+    });
+}
+
+#[test]
+fn from_mode_to_mode() {
+    in_netns("networks::from_mode_to_mode", || {
+        let rig = host();
+        rig.started(&nat_network("lan"));
+        rig.started(&routed_network("dmz"));
+        rig.vif(VIF, &[("bridge", "lan"), ("ip", "10.1.0.5"), MAC, ("vifname", "web0")]);
+        let fresh = look();
+        rig.ok(VIF, "online");
+        for bridge in ["xenbr0", "dmz", "lan", "xenbr0", "lan"] {
+            rig.nodes(VIF, &[("bridge", bridge)]);
+            rig.ok(VIF, "online");
+            let web = link("web0").unwrap();
+            assert_eq!((web.master.is_some(), web.up), (bridge == "xenbr0", true), "{bridge}");
+            assert_eq!(
+                (gated().is_empty(), guarded().is_empty()),
+                (bridge == "xenbr0", bridge != "xenbr0"),
+                "{bridge}"
+            );
+            let ours = match bridge {
+                "xenbr0" => vec![],
+                "dmz" => vec!["10.1.0.254/32", "192.0.2.1/32"],
+                _ => vec!["10.1.0.254/32"],
+            };
+            assert_eq!(addresses("web0"), ours, "{bridge}");
+            let proxy = setting("net/ipv4/conf/web0/proxy_arp");
+            assert_eq!(proxy.as_deref(), Some(if bridge == "xenbr0" { "0" } else { "1" }), "{bridge}");
+        }
+        rig.ok(VIF, "offline");
+        assert_eq!((gated(), guarded()), (vec![], vec![]));
+        let left: Vec<String> = fresh.changes(&look()).iter().map(ToString::to_string).collect();
+        assert!(left.iter().all(|c| !c.contains("address add") && !c.contains("route add")), "{left:#?}");
+    });
+}
+
+#[test]
+fn two_guests_do_not_get_into_each_others_way() {
+    in_netns("networks::two_guests_do_not_get_into_each_others_way", || {
+        let rig = host();
+        rig.started(&nat("lan", NatNetwork::new()));
+        // What would be the second one's gateway is the first one's address.
+        rig.vif("vif1.0", &[("ip", "10.0.0.128")]);
+        rig.ok_of("vif-nat", "vif1.0", "online");
+        rig.vif("vif2.0", &[("ip", "10.0.0.1")]);
+        rig.ok_of("vif-nat", "vif2.0", "online");
+        assert_eq!(addresses("vif2.0"), ["10.0.0.254/32"]);
+        let before = look();
+        rig.ok_of("vif-nat", "vif2.0", "online");
+        assert_eq!(before.changes(&look()), []);
+        // The same address twice.
+        rig.vif("vif3.0", &[("ip", "10.0.0.1")]);
+        let before = look();
+        let got = rig.fails_of("vif-nat", "vif3.0", "online");
+        assert!(got.stderr.contains("10.0.0.1/32 is reached through vif2.0 already"), "{}", got.stderr);
+        assert!(got.stderr.contains("restored") && got.stderr.contains("hint: "), "{}", got.stderr);
+        let strays: Vec<String> = before.changes(&look()).iter().map(ToString::to_string).collect();
+        assert_eq!(strays, [""; 0]);
+        assert!(gated().contains(&"masq4 { \"eth0\" . 10.0.0.1 }".to_owned()), "the second one's is still there");
+        // Without an address of its own, the one of its number.
+        rig.vif("vif300.2", &[]);
+        rig.ok_of("vif-nat", "vif300.2", "online");
+        assert_eq!(routes("vif300.2"), ["10.1.44.3/32 dev vif300.2 proto 120 scope link src 10.1.44.130 metric 2"]);
+        for vif in ["vif1.0", "vif2.0", "vif300.2"] {
+            rig.ok_of("vif-nat", vif, "offline");
+        }
+        assert_eq!(gated(), [""; 0]);
+    });
+}
+
+#[test]
+fn what_only_a_port_can_be_is_refused() {
+    in_netns("networks::what_only_a_port_can_be_is_refused", || {
+        let rig = host();
+        rig.started(&nat_network("lan"));
+        for (node, value) in [("vlan", "10"), ("isolated", "1")] {
+            rig.vif(VIF, &[("bridge", "lan"), ("ip", "10.1.0.5"), (node, value)]);
+            let before = look();
+            let got = rig.fails_of("vif-nat", VIF, "online");
+            assert!(got.stderr.contains("is about a port of a bridge"), "{}", got.stderr);
+            assert_eq!(before.changes(&look()), []);
+            rig.remove(VIF);
+            rig.forget("/local/domain");
+        }
+    });
+}
+
+/// The record cannot be read: what our tables have of the vif goes all the same, and nothing of another's.
+#[test]
+fn offline_without_a_record() {
+    in_netns("networks::offline_without_a_record", || {
+        let rig = host();
+        rig.started(&nat_network("lan"));
+        for (vif, ip) in [(VIF, "10.1.0.5 fd00:1::5"), ("vif6.0", "10.1.0.6")] {
+            rig.vif(vif, &[("bridge", "lan"), ("ip", ip)]);
+            rig.ok_of("vif-nat", vif, "online");
+        }
+        rig.remove(VIF);
+        std::fs::write(rig.path("state").join(format!("{VIF}.journal")), "{ this is none\n").unwrap();
+        rig.ok_of("vif-nat", VIF, "offline");
+        assert_eq!(
+            gated(),
+            ["links { \"vif6.0\" }", "masq4 { \"eth0\" . 10.1.0.6 }", "src4 { \"vif6.0\" . 10.1.0.6 }"]
+        );
+        rig.ok_of("vif-nat", "vif6.0", "offline");
+        // The table stays for the next one.
+        let scope = Scope::none().with(Part::NftFrame(NftTableId::gate()));
+        let seen = Netlink::open().unwrap().observe(&scope).unwrap();
+        assert!(seen.nft.contains_key(&NftTableId::gate()) && gated().is_empty());
+    });
+}
