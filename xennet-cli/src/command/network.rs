@@ -202,13 +202,14 @@ fn guard(global: &Global, name: &str, seconds: u64) -> Result<()> {
     let (name, awaiting) = match begun {
         Ok(begun) => begun,
         Err(e) => {
-            println!("{}", e.to_json());
+            let _ = writeln!(std::io::stdout(), "{}", e.to_json());
             return Err(e);
         }
     };
     // Not to end with the terminal that it is to guard against the loss of. Where it is its own session already, all is well.
     let _ = rustix::process::setsid();
-    println!("true");
+    // Whoever does not hear it has ended, which is seen next.
+    let _ = writeln!(std::io::stdout(), "true");
     let verdict = awaiting.wait(std::io::stdin().as_fd(), Duration::from_secs(seconds));
     match verdict {
         Ok(Verdict::Kept | Verdict::Failed) => return Ok(()),
@@ -219,7 +220,7 @@ fn guard(global: &Global, name: &str, seconds: u64) -> Result<()> {
     for tries_left in (0..TRIES).rev() {
         match open(global).and_then(|mut host| host.stop_network(&name, Guests::AreCutOff)) {
             Ok(_) => {
-                eprintln!("xennet: network {name} was not confirmed, and is taken back");
+                let _ = writeln!(std::io::stderr(), "xennet: network {name} was not confirmed, and is taken back");
                 return Ok(());
             }
             Err(e) if tries_left == 0 => return Err(e),

@@ -386,6 +386,13 @@ SECTIONS
   }
 }
 INSERT BEFORE .text;
+
+/* Tables for unwinding: a tenth of the program, of no use to one that ends at a panic. */
+SECTIONS
+{
+  /DISCARD/ : { *(.eh_frame) *(.gcc_except_table .gcc_except_table.*) }
+}
+INSERT AFTER .text;
 """
 
 

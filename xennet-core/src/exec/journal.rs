@@ -157,6 +157,7 @@ impl Entry {
                 guard: guarded.clone().map(|g| g.guard),
                 recorded_guard: None,
                 recorded_routes: None,
+                network: None,
                 attachment,
             })
         };

@@ -1,6 +1,7 @@
 //! Detaching: by what is remembered, and where nothing can be.
 
 use super::Host;
+use super::guests::network_of;
 use super::records::Session;
 use crate::error::{Error, ErrorKind};
 use crate::exec::{self, Applied, Journal as _, Subject};
@@ -42,6 +43,7 @@ impl Host {
     pub(crate) fn detach_link(&mut self, id: VifId, type_if: TypeIf) -> Result<Applied, Error> {
         let subject = Subject::of(id, type_if);
         let mut session = self.begin_detach(subject)?;
+        let network = session.record().and_then(network_of).filter(|_| type_if == TypeIf::Vif);
         let result = match self.detach_held(&mut session, id, type_if) {
             // Netback has taken it away meanwhile. What else there was of it goes all the same.
             Err(e) if e.kind() == ErrorKind::LinkNotFound => {
@@ -51,6 +53,10 @@ impl Host {
                 self.detach_held(&mut session, id, type_if)
             }
             result => result,
+        };
+        let result = match (result, network) {
+            (Ok(done), Some(network)) => self.forget_guest(&network, id).map(|()| done),
+            (result, _) => result,
         };
         match result {
             Ok((applied, true)) => {

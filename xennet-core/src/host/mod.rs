@@ -1,6 +1,7 @@
 //! The front door: one value that plans, applies, verifies and undoes, for people who want one line.
 
 mod detach;
+mod guests;
 mod network;
 mod place;
 mod records;
@@ -18,8 +19,8 @@ use crate::backend::fake::{Fake, Kept};
 use crate::error::{Errno, Error, ErrorKind};
 use crate::exec::{self, Applied, Entry, Freshness, Journal, MemoryJournal, StateDir, Subject, observe_for};
 use crate::model::{
-    Attach, Attachment, Behind, BridgeSpec, Detach, DevId, DomId, Guard, Guarded, IfName, Intent, MacAddr, TypeIf,
-    VifId, VifSpec, VifType,
+    Attach, Attachment, Behind, BridgeSpec, Detach, DevId, DomId, Guard, Guarded, IfName, Intent, MacAddr, Started,
+    TypeIf, VifId, VifSpec, VifType,
 };
 use crate::plan::{self, Goal, Plan};
 use crate::snapshot::{LinkKind, Part, Scope, Snapshot};
@@ -60,6 +61,14 @@ pub enum MacBinding {
     WhereDeclared,
     /// Every guest may send from its own MAC only; what it sends from there is filtered where `ip=` declares addresses.
     Always,
+}
+
+/// What is asked for where a vif is to be attached.
+struct Asked {
+    intent: Intent,
+    notes: Vec<String>,
+    /// The started network that the vif belongs to.
+    network: Option<Started>,
 }
 
 /// Where a vif's link is now.
@@ -181,7 +190,7 @@ impl Host {
     pub fn plan_attach(&mut self, domid: DomId, vif: &VifSpec) -> Result<Plan, Error> {
         let id = VifId::new(domid, vif.devid.unwrap_or(DevId::FIRST));
         let record = self.records.record(Subject::Vif(id))?;
-        let (intent, notes) = self.attach_intent(id, TypeIf::Vif, vif, record.as_ref())?;
+        let Asked { intent, notes, .. } = self.attach_intent(id, TypeIf::Vif, vif, record.as_ref())?;
         Ok(self.plan(&intent)?.with_notes(notes))
     }
 
@@ -211,7 +220,16 @@ impl Host {
     pub(crate) fn attach_link(&mut self, id: VifId, type_if: TypeIf, vif: &VifSpec) -> Result<Applied, Error> {
         let subject = Subject::of(id, type_if);
         let mut session = self.begin(subject)?;
-        let mut result = self.attach_held(&mut session, id, type_if, vif);
+        let known = session.record().and_then(guests::network_of);
+        let mut told = None;
+        let mut result = self.attach_held(&mut session, id, type_if, vif, &mut told);
+        // Who serves a network that it does not belong to, or not any more, has nothing to do with it.
+        let elsewhere =
+            if result.is_ok() { known.filter(|k| told != Some(*k)) } else { told.filter(|t| known != Some(*t)) };
+        if let Some(network) = elsewhere.filter(|_| type_if == TypeIf::Vif) {
+            let forgotten = self.forget_guest(&network, id);
+            result = result.and_then(|applied| forgotten.map(|()| applied));
+        }
         if let (Err(e), Session::Held(held)) = (&result, &mut session) {
             // The way back failed, too, as when the link has gone: with that there is nothing left to go back to.
             if let Some(recovered) =
@@ -233,11 +251,12 @@ impl Host {
         id: VifId,
         type_if: TypeIf,
         vif: &VifSpec,
+        told: &mut Option<IfName>,
     ) -> Result<Applied, Error> {
         let subject = Subject::of(id, type_if);
         let mut tries = FRAME_TRIES;
         loop {
-            let (intent, notes) = self.attach_intent(id, type_if, vif, session.record())?;
+            let Asked { intent, notes, network } = self.attach_intent(id, type_if, vif, session.record())?;
             let plan = self.plan(&intent)?.with_notes(notes);
             let what = match &intent {
                 Intent::Attach(Attach { attachment: Attachment::Bridge { bridge, .. }, .. }) => {
@@ -245,6 +264,11 @@ impl Host {
                 }
                 _ => format!("cannot attach {subject}"),
             };
+            if let Some(started) = network.filter(|_| type_if == TypeIf::Vif) {
+                // Before the link goes up, and the guest asks.
+                *told = Some(started.network.name);
+                self.tell_of_guest(&started, id, vif)?;
+            }
             // A vif that is as wanted already, but not by our doing, is ours from now on.
             if plan.is_empty() && session.record().is_some() {
                 return Ok(Applied::nothing(plan));
@@ -417,10 +441,10 @@ impl Host {
         type_if: TypeIf,
         vif: &VifSpec,
         record: Option<&Entry>,
-    ) -> Result<(Intent, Vec<String>), Error> {
+    ) -> Result<Asked, Error> {
         let subject = Subject::of(id, type_if);
         let mut notes = Vec::new();
-        let (attachment, mtu) = self.place(id, type_if, vif, &mut notes)?;
+        let place::Place { attachment, mtu, network } = self.place(id, type_if, vif, &mut notes)?;
         if let Some(backend) = &vif.backend {
             notes.push(format!(
                 "backend={backend} is not looked at: the vif is attached in the domain that this runs in"
@@ -456,8 +480,8 @@ impl Host {
             (None, _) => id.link_name(type_if).map_err(unchanged)?,
         };
         let present = self.present_device(id, type_if, record)?;
-        Ok((
-            Intent::Attach(Attach {
+        Ok(Asked {
+            intent: Intent::Attach(Attach {
                 id,
                 device: present.name,
                 name,
@@ -466,10 +490,12 @@ impl Host {
                 guard,
                 recorded_guard: present.guarded.map(Box::new),
                 recorded_routes: present.behind,
+                network: network.as_ref().map(|s| s.network.name),
                 attachment,
             }),
             notes,
-        ))
+            network,
+        })
     }
 
     fn detach_intent(&mut self, id: VifId, type_if: TypeIf, record: Option<&Entry>) -> Result<Intent, Error> {

@@ -109,13 +109,14 @@ impl Host {
     }
 
     /// Starts what the network's guests are served by.
-    fn serve(&mut self, started: &Started) -> Result<(), Error> {
+    fn serve(&self, started: &Started) -> Result<(), Error> {
         let Records::Dir(dir) = &self.records else { return Ok(()) };
         // Of a rehearsal nobody can be served.
         if !services::wanted(started) || !self.backend.capabilities().programs {
             return Ok(());
         }
-        services::start(dir, started).map(|_| ())
+        services::start(dir, started)?;
+        self.tell_of_all_guests(started)
     }
 
     /// Ends what the network's guests were served by.

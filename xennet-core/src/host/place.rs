@@ -48,6 +48,14 @@ impl Mode {
     }
 }
 
+/// Where a vif belongs.
+pub(super) struct Place {
+    pub(super) attachment: Attachment,
+    pub(super) mtu: Option<Mtu>,
+    /// The started network that it belongs to.
+    pub(super) network: Option<Started>,
+}
+
 /// A vif, and what is wanted for it.
 struct Asked<'a> {
     subject: Subject,
@@ -174,7 +182,7 @@ impl Host {
         type_if: TypeIf,
         vif: &VifSpec,
         notes: &mut Vec<String>,
-    ) -> Result<(Attachment, Option<Mtu>), Error> {
+    ) -> Result<Place, Error> {
         let asked = Asked { subject: Subject::of(id, type_if), id, type_if, vif };
         let mode = mode(&asked, vif.script.as_ref())?;
         let named = match vif.bridge {
@@ -198,10 +206,10 @@ impl Host {
                 Mode::Nat => self.nat(&asked, None, notes)?,
                 Mode::Routed => self.routed(&asked, None, notes)?,
             };
-            return Ok((attachment, vif.mtu));
+            return Ok(Place { attachment, mtu: vif.mtu, network: None });
         };
-        match &started.network.mode {
-            NetworkMode::Bridge(b) => Ok((asked.bridge(b.bridge.name), vif.mtu)),
+        let (attachment, mtu) = match &started.network.mode {
+            NetworkMode::Bridge(b) => (asked.bridge(b.bridge.name), vif.mtu),
             NetworkMode::Nat(nat) => {
                 let attachment = match &nat.guests {
                     GuestLinks::PerVif => self.nat(&asked, Some((&started, nat)), notes)?,
@@ -211,12 +219,13 @@ impl Host {
                         asked.bridge(bridge.name)
                     }
                 };
-                Ok((attachment, vif.mtu.or(nat.mtu)))
+                (attachment, vif.mtu.or(nat.mtu))
             }
             NetworkMode::Routed(routed) => {
-                Ok((self.routed(&asked, Some((&started, routed)), notes)?, vif.mtu.or(routed.mtu)))
+                (self.routed(&asked, Some((&started, routed)), notes)?, vif.mtu.or(routed.mtu))
             }
-        }
+        };
+        Ok(Place { attachment, mtu, network: Some(started) })
     }
 
     /// The bridge of a vif that belongs to no network.
@@ -344,6 +353,7 @@ impl Host {
             guest,
             source,
             answer_arp: true,
+            answer_ndp: network.and_then(|(started, r)| started.outside.filter(|_| r.proxy_ndp)),
             metric: asked.metric(network.map_or(RoutedNetwork::METRIC, |(_, r)| r.metric)),
         })
     }

@@ -44,6 +44,9 @@ pub struct Attach {
     /// How a record of ours says that it is connected by routes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recorded_routes: Option<Box<Behind>>,
+    /// The network that it belongs to, if one is started that it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<IfName>,
     /// How it is connected.
     pub attachment: Attachment,
 }
@@ -102,6 +105,7 @@ impl Attach {
             guard: None,
             recorded_guard: None,
             recorded_routes: None,
+            network: None,
             attachment,
         }
     }
@@ -153,6 +157,10 @@ pub enum Attachment {
         source: Vec<IpNetwork>,
         /// Whether dom0 answers ARP on the vif for everything that it has a route to elsewhere.
         answer_arp: bool,
+        /// The link on which dom0 answers neighbour solicitations for the guest's single IPv6 addresses; `None`: others
+        /// have a route to them.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        answer_ndp: Option<IfName>,
         /// The metric of the guest's routes.
         #[serde(default = "metric")]
         metric: u32,

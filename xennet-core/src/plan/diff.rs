@@ -129,6 +129,14 @@ impl Path<'_> {
             let (add, del) = difference(wish, have, Clone::clone);
             self.add_del(add, del, &wish.why, |n| Step::Neigh(NeighStep::Add(n)), |n| Step::Neigh(NeighStep::Del(n)))?;
         }
+        for (proxy, (wanted, why)) in &wanted.proxies {
+            let step = match (wanted, self.world.neighbours.contains(proxy)) {
+                (true, false) => NeighStep::Add(proxy.clone()),
+                (false, true) => NeighStep::Del(proxy.clone()),
+                _ => continue,
+            };
+            self.push(Step::Neigh(step), why)?;
+        }
         for (link, wish) in &wanted.fdb {
             let have = self.world.fdb.iter().filter(|e| e.link == *link).cloned().collect();
             let (add, del) = difference(wish, have, Clone::clone);

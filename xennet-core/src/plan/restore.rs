@@ -5,7 +5,7 @@ use super::want::{LinkTarget, LinkWish, Wanted, WantedLink, Wish};
 use super::{Goal, Plan, Planned, Reason, diff, uplink};
 use crate::error::Error;
 use crate::model::IfName;
-use crate::snapshot::{Link, LinkKind, Part, Scope, Snapshot};
+use crate::snapshot::{Link, LinkKind, Neighbour, NeighbourKind, Part, Scope, Snapshot};
 use crate::step::{BridgeChange, LinkRef, NewLink, PortChange};
 
 /// Plans the way back to an observed earlier state, as far as that state was observed.
@@ -84,6 +84,11 @@ fn wanted(target: &Snapshot, now: &Snapshot) -> Wanted {
             }
             Part::Fdb(l) if there(l) => {
                 wanted.fdb.insert(*l, exact(target.fdb.iter().filter(|e| e.link == *l).cloned()));
+            }
+            Part::Proxy(link, address) => {
+                let proxy = Neighbour { link: *link, address: *address, kind: NeighbourKind::Proxy };
+                let was = target.neighbours.contains(&proxy);
+                wanted.proxies.insert(proxy, (was, WHY));
             }
             // VLANs go with the port: only a link that was one has some to be put back.
             Part::PortVlans(l) if there(l) && target.links.get(l).is_some_and(|link| link.master.is_some()) => {

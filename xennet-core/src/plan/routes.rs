@@ -10,7 +10,7 @@ use super::table::{Item, TableWish};
 use super::want::{Wanted, Wish};
 use super::{ROUTE_PROTOCOL, Reason, gate};
 use crate::model::{Attach, Attachment, Behind, IfName};
-use crate::snapshot::{Address, Family, Part, Route, Scope, Snapshot, SysctlKey};
+use crate::snapshot::{Address, Family, Neighbour, NeighbourKind, Part, Route, Scope, Snapshot, SysctlKey};
 
 /// This domain's link-local address on every vif whose guest has IPv6: a gateway that is the same everywhere.
 const LINK_LOCAL_GATEWAY: IpNetwork = match Ipv6Network::new_checked(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1), 64) {
@@ -57,6 +57,21 @@ fn proxy_arp(link: &IfName, attachment: &Attachment) -> Option<SysctlKey> {
     (answers && has(attachment, Family::Ipv4)).then(|| SysctlKey::conf(Family::Ipv4, link, "proxy_arp"))
 }
 
+/// What another link answers for on the guest's behalf.
+fn proxies(attachment: &Attachment) -> impl Iterator<Item = Neighbour> + '_ {
+    let on = match attachment {
+        Attachment::Routed { answer_ndp, .. } => *answer_ndp,
+        _ => None,
+    };
+    let single = |n: &&IpNetwork| n.is_ipv6() && n.prefix() == 128;
+    let proxy = move |n: &IpNetwork| Some(Neighbour { link: on?, address: n.ip(), kind: NeighbourKind::Proxy });
+    attachment.guest().iter().filter(single).filter_map(proxy)
+}
+
+fn proxy_scope(attachment: &Attachment) -> impl Iterator<Item = Part> + '_ {
+    proxies(attachment).map(|n| Part::Proxy(n.link, n.address))
+}
+
 fn settings(link: &IfName, attachment: &Attachment) -> Vec<(SysctlKey, &'static str, Reason)> {
     let mut all = vec![(
         SysctlKey::conf(Family::Ipv6, link, "accept_ra"),
@@ -88,6 +103,7 @@ pub(super) fn scope(a: &Attach, seen: &Snapshot) -> Scope {
     let recorded = a.recorded_routes.as_deref();
     let proxy = recorded.and_then(|r| proxy_arp(&a.device, &r.attachment));
     scope.extend(proxy.map(Part::Sysctl));
+    scope.extend(proxy_scope(&a.attachment).chain(recorded.into_iter().flat_map(|r| proxy_scope(&r.attachment))));
     let [present, absent] = [behind.as_ref(), recorded].map(|b| b.map(items).unwrap_or_default());
     scope.union(gate_scope(&present, &absent, seen))
 }
@@ -96,6 +112,7 @@ pub(super) fn scope(a: &Attach, seen: &Snapshot) -> Scope {
 pub(super) fn scope_gone(device: &IfName, behind: &Behind, seen: &Snapshot) -> Scope {
     let mut scope = gate_scope(&[], &items(behind), seen);
     scope.extend(proxy_arp(device, &behind.attachment).map(Part::Sysctl));
+    scope.extend(proxy_scope(&behind.attachment));
     scope
 }
 
@@ -114,11 +131,18 @@ pub(super) fn want(wanted: &mut Wanted, a: &Attach, now: &Snapshot) {
         };
         wanted.tables.push(TableWish::new(&gate::GATE, present, absent, Reason::fixed(why)));
     }
+    if let Some(recorded) = recorded {
+        no_proxies(wanted, recorded);
+    }
     if behind.is_none() {
         if let Some(recorded) = recorded {
             no_proxy(wanted, &a.device, &a.name, recorded, now);
         }
         return;
+    }
+    for proxy in proxies(&a.attachment) {
+        let why = Reason::fixed("this domain answers for the guest on the uplink");
+        wanted.proxies.insert(proxy, (true, why));
     }
     let guest = a.attachment.guest();
     let mut addresses: BTreeSet<Address> = ours(&a.attachment)
@@ -164,6 +188,13 @@ pub(super) fn want_gone(wanted: &mut Wanted, device: &IfName, behind: &Behind, n
     let why = Reason::fixed("what the gate has of a vif goes with it");
     wanted.tables.push(TableWish::new(&gate::GATE, Vec::new(), items(behind), why));
     no_proxy(wanted, device, device, behind, now);
+    no_proxies(wanted, behind);
+}
+
+fn no_proxies(wanted: &mut Wanted, behind: &Behind) {
+    for proxy in proxies(&behind.attachment) {
+        wanted.proxies.insert(proxy, (false, Reason::fixed("the guest is not there any more")));
+    }
 }
 
 fn no_proxy(wanted: &mut Wanted, device: &IfName, name: &IfName, behind: &Behind, now: &Snapshot) {

@@ -23,6 +23,8 @@ pub(super) struct Wanted {
     /// The same, where only routes of ours count as too much.
     pub(super) own_routes: BTreeMap<IfName, Wish<Route>>,
     pub(super) neighbours: BTreeMap<IfName, Wish<Neighbour>>,
+    /// Whether a link shall answer for an address behind another one.
+    pub(super) proxies: BTreeMap<Neighbour, (bool, Reason)>,
     pub(super) fdb: BTreeMap<IfName, Wish<FdbEntry>>,
     pub(super) port_vlans: BTreeMap<IfName, Wish<PortVlan>>,
     pub(super) rules: Option<Wish<Rule>>,

@@ -33,6 +33,8 @@ pub enum Part {
     Route(ipnetwork::IpNetwork),
     /// The permanent and proxy neighbours of one link, both families.
     Neighbours(IfName),
+    /// Whether one link answers for this address, which lies behind another one. A listing of the proxies of that link.
+    Proxy(IfName, std::net::IpAddr),
     /// The static forwarding entries of one bridge port or bridge.
     Fdb(IfName),
     /// The VLANs of one bridge port.

@@ -1,6 +1,6 @@
 //! What of a world an observer sees who names a scope: exactly what the kernel's backend would bring.
 
-use super::{Hidden, NftSet, NftTable, NftTableId, Part, Route, Scope, Snapshot, SysctlKey};
+use super::{Hidden, Neighbour, NeighbourKind, NftSet, NftTable, NftTableId, Part, Route, Scope, Snapshot, SysctlKey};
 
 impl Snapshot {
     /// What an observer sees of this world who names a scope: the parts in it, and nothing else.
@@ -62,6 +62,10 @@ fn look(world: &Snapshot, part: &Part, seen: &mut Snapshot) {
         }
         Part::Neighbours(name) => {
             seen.neighbours.extend(world.neighbours.iter().filter(|n| n.link == *name).cloned());
+        }
+        Part::Proxy(name, address) => {
+            let proxy = Neighbour { link: *name, address: *address, kind: NeighbourKind::Proxy };
+            seen.neighbours.extend(world.neighbours.get(&proxy).cloned());
         }
         Part::Fdb(name) => seen.fdb.extend(world.fdb.iter().filter(|e| e.link == *name).cloned()),
         Part::PortVlans(name) => {

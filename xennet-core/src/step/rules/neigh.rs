@@ -15,6 +15,10 @@ pub(super) fn step(w: &mut World<'_>, step: &NeighStep) -> Result<(), Errno> {
 
 /// `neigh_add`.
 fn add(w: &mut World<'_>, n: &Neighbour) -> Result<(), Errno> {
+    if is_unseen(w, n) {
+        w.now.neighbours.insert(n.clone());
+        return Ok(());
+    }
     let link = w.link(&n.link)?;
     match n.kind {
         // pneigh_lookup makes or finds: adding twice is no error.
@@ -35,6 +39,15 @@ fn add(w: &mut World<'_>, n: &Neighbour) -> Result<(), Errno> {
     Ok(())
 }
 
+/// Whether it is a proxy that was looked at, on a link that was not: it is assumed to be there.
+fn is_unseen(w: &World<'_>, n: &Neighbour) -> bool {
+    n.kind == NeighbourKind::Proxy
+        && w.now.scope.contains(&Part::Proxy(n.link, n.address))
+        && !w.now.links.contains_key(&n.link)
+        && !w.knows_links()
+        && !w.knows(&Part::Link(n.link))
+}
+
 fn permanent(w: &World<'_>, n: &Neighbour) -> Option<Neighbour> {
     let fits =
         |p: &&Neighbour| p.link == n.link && p.address == n.address && matches!(p.kind, NeighbourKind::Permanent(_));
@@ -43,7 +56,9 @@ fn permanent(w: &World<'_>, n: &Neighbour) -> Option<Neighbour> {
 
 /// `neigh_delete`: `ENOENT` for a missing one.
 fn del(w: &mut World<'_>, n: &Neighbour) -> Result<(), Errno> {
-    w.link(&n.link)?;
+    if !is_unseen(w, n) {
+        w.link(&n.link)?;
+    }
     let present = match n.kind {
         NeighbourKind::Proxy => w.now.neighbours.get(n).cloned(),
         NeighbourKind::Permanent(_) => permanent(w, n),
@@ -53,7 +68,7 @@ fn del(w: &mut World<'_>, n: &Neighbour) -> Result<(), Errno> {
             w.now.neighbours.remove(&present);
             Ok(())
         }
-        None if w.knows(&Part::Neighbours(n.link)) => Err(Errno::ENOENT),
+        None if w.knows(&Part::Neighbours(n.link)) || w.knows(&Part::Proxy(n.link, n.address)) => Err(Errno::ENOENT),
         None => Ok(()),
     }
 }

@@ -27,7 +27,9 @@ use super::wire::{self, Message};
 use crate::backend::BackendError;
 use crate::error::Errno;
 use crate::model::IfName;
-use crate::snapshot::{NftKey, NftTable, NftTableId, Part, PortVlan, Route, Scope, Snapshot, VethPeer};
+use crate::snapshot::{
+    Neighbour, NeighbourKind, NftKey, NftTable, NftTableId, Part, PortVlan, Route, Scope, Snapshot, VethPeer,
+};
 
 const IP: [AddressFamily; 2] = [AddressFamily::Inet, AddressFamily::Inet6];
 
@@ -187,6 +189,10 @@ impl Observer<'_> {
                 self.routes(RouteFilter::Main(*destination)).map_err(|e| e.about(format!("routes to {destination}")))
             }
             Part::Neighbours(name) => self.of_link(name, Self::neighbours),
+            Part::Proxy(name, address) => {
+                let only = |n: &Neighbour| n.address == *address && n.kind == NeighbourKind::Proxy;
+                self.of_link(name, |this, index| this.some_neighbours(index, &[NeighbourFlags::Proxy], only))
+            }
             Part::Fdb(name) => self.of_link(name, Self::fdb),
             Part::PortVlans(name) => self.of_link(name, Self::vlans),
             Part::Rules => self.rules().map_err(|e| e.about("rules")),
@@ -380,15 +386,24 @@ impl Observer<'_> {
 
     /// The permanent and proxy neighbours of one link, or of all with 0. Proxies are a listing of their own.
     fn neighbours(&mut self, index: u32) -> Result<(), Refusal> {
-        for flags in [NeighbourFlags::empty(), NeighbourFlags::Proxy] {
+        self.some_neighbours(index, &[NeighbourFlags::empty(), NeighbourFlags::Proxy], |_| true)
+    }
+
+    fn some_neighbours(
+        &mut self,
+        index: u32,
+        kinds: &[NeighbourFlags],
+        wanted: impl Fn(&Neighbour) -> bool,
+    ) -> Result<(), Refusal> {
+        for flags in kinds {
             let mut question = NeighbourMessage::default();
-            question.header.flags = flags;
+            question.header.flags = *flags;
             if index != 0 {
                 question.attributes.push(NeighbourAttribute::IfIndex(index));
             }
             let found =
                 self.list(&Rtnl::GetNeighbour(question), neighbour::NEW, |body, name| neighbour::read(body, name))?;
-            self.world.neighbours.extend(found);
+            self.world.neighbours.extend(found.into_iter().filter(|n| wanted(n)));
         }
         Ok(())
     }

@@ -1,0 +1,58 @@
+//! Who serves a network's guests is told of them.
+
+use super::Host;
+use super::records::Records;
+use crate::error::Error;
+use crate::exec::{Entry, StateDir, Subject};
+use crate::model::{Attach, IfName, Intent, Started, VifId, VifSpec};
+use crate::plan::Goal;
+use crate::services::{self, Client};
+
+impl Host {
+    /// The directory in which a network's services look for its guests, if they are served at all: of a rehearsal nobody is.
+    fn served_in(&self, started: &Started) -> Option<&StateDir> {
+        match &self.records {
+            Records::Dir(dir) if services::wanted(started) && self.backend.capabilities().programs => Some(dir),
+            _ => None,
+        }
+    }
+
+    /// A guest comes, or is otherwise than it was. Without a MAC nobody can be told of it.
+    pub(super) fn tell_of_guest(&self, started: &Started, id: VifId, vif: &VifSpec) -> Result<(), Error> {
+        let (Some(dir), Some(mac)) = (self.served_in(started), vif.mac) else { return Ok(()) };
+        let addresses = vif.ip.iter().map(|n| n.ip()).collect();
+        services::guest(dir, started, id, &Client { mac: mac.into(), addresses, name: None })
+    }
+
+    /// A guest goes.
+    pub(super) fn forget_guest(&self, network: &IfName, id: VifId) -> Result<(), Error> {
+        match &self.records {
+            Records::Dir(dir) => services::no_guest(dir, network, id),
+            Records::Memory(_) => Ok(()),
+        }
+    }
+
+    /// A network's services begin, and have forgotten whom they knew. A listing of the vifs.
+    pub(super) fn tell_of_all_guests(&self, started: &Started) -> Result<(), Error> {
+        if self.served_in(started).is_none() {
+            return Ok(());
+        }
+        for (subject, entry) in self.records.all()? {
+            let Subject::Vif(id) = subject else { continue };
+            if network_of(&entry) == Some(started.network.name)
+                && let Some(vif) = entry.text.as_deref().and_then(|text| text.parse::<VifSpec>().ok())
+            {
+                self.tell_of_guest(started, id, &vif)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The network that a vif belongs to, by its record.
+pub(super) fn network_of(entry: &Entry) -> Option<IfName> {
+    match &entry.goal {
+        Goal::Intent(Intent::Attach(Attach { network, .. })) => *network,
+        _ => None,
+    }
+}
