@@ -2,7 +2,8 @@
 
 use xennet_tests::in_netns;
 
-use crate::rig::{Rig, guarded};
+use crate::networks::{nat_network, routed_network};
+use crate::rig::{Rig, guarded, outside};
 use crate::trace::{self, Syscall};
 
 const VIF: &str = "vif5.0";
@@ -13,7 +14,11 @@ fn count(calls: &[Syscall], names: &[&str]) -> usize {
 
 /// One call under strace, checked for what no call may do.
 fn watched(rig: &Rig, vif: &str, verb: &str) -> Vec<Syscall> {
-    let (calls, status) = trace::syscalls(rig, &rig.command(vif, verb), &["-v", "-s", "4096"]);
+    watched_of("vif-bridge", rig, vif, verb)
+}
+
+fn watched_of(script: &str, rig: &Rig, vif: &str, verb: &str) -> Vec<Syscall> {
+    let (calls, status) = trace::syscalls(rig, &rig.command_of(script, vif, verb), &["-v", "-s", "4096"]);
     assert!(status.success(), "{verb}: {status}");
     assert_eq!(count(&calls, &["execve", "execveat"]), 1, "{verb} starts no other program");
     // Addresses of one link, and the rules of the guard's own table, of which there are always the same.
@@ -55,5 +60,36 @@ fn no_program_and_no_listing() {
         }
         assert_eq!(guarded().len(), 5, "those of the first vif");
         assert_eq!(rig.status(VIF).as_deref(), Some("connected"));
+    });
+}
+
+#[test]
+fn no_program_and_no_listing_in_nat_and_routed_mode() {
+    in_netns("hot_path::no_program_and_no_listing_in_nat_and_routed_mode", || {
+        if !trace::is_there() {
+            return;
+        }
+        let rig = Rig::bare();
+        outside(&rig, "eth0", "192.0.2.1/24");
+        rig.started(&nat_network("lan"));
+        // The first vif makes the gate's table, which happens once in the life of a host.
+        rig.vif("vif4.0", &[("bridge", "lan"), ("ip", "10.1.0.4")]);
+        rig.ok_of("vif-nat", "vif4.0", "online");
+        for (script, vif, network, ip) in
+            [("vif-nat", "vif5.0", "lan", "10.1.0.5 fd00:1::5"), ("vif-route", "vif6.0", "dmz", "10.1.0.6 fd00:1::6")]
+        {
+            rig.started(&routed_network("dmz"));
+            rig.vif(vif, &[("bridge", network), ("ip", ip)]);
+            for round in ["first", "second"] {
+                let online = watched_of(script, &rig, vif, "online");
+                assert_eq!(count(&online, &FORKS), 0, "online has no child");
+                println!("{script} online ({round}): {}", trace::counts(&online));
+            }
+            // As netback leaves it.
+            rig.remove(vif);
+            let offline = watched_of(script, &rig, vif, "offline");
+            assert_eq!(count(&offline, &FORKS), 1, "offline has one child where the gate was told");
+            println!("{script} offline: {}", trace::counts(&offline));
+        }
     });
 }

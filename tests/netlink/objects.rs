@@ -370,6 +370,65 @@ fn routes_of_both_families() {
     });
 }
 
+/// One question each, and the answer is what a listing and the model say.
+#[test]
+fn one_route_through_one_link() {
+    in_netns("objects::one_route_through_one_link", || {
+        let mut kernel = Kernel::open();
+        for (link, peer) in [("vif1.0", "p0"), ("vif2.0", "p1"), ("down0", "p2")] {
+            kernel.veth(link, peer);
+        }
+        for link in ["vif1.0", "vif2.0"] {
+            kernel.set(link, LinkChange { addr_gen_mode: Some(AddrGenMode::None), ..LinkChange::default() });
+            kernel.up(link);
+            kernel.address(link, "fe80::1/64");
+        }
+        kernel.address("vif1.0", "192.0.2.1/32");
+        let to = |to: &str, link: &str, metric| Route { metric, ..Route::to(to.parse().unwrap(), name(link)) };
+        let routes = [
+            Route { source: Some("192.0.2.1".parse().unwrap()), protocol: 120, ..to("10.0.0.1/32", "vif1.0", 2) },
+            to("10.0.0.1/32", "vif2.0", 1),
+            to("10.0.0.1/32", "vif1.0", 7),
+            to("10.0.1.0/28", "vif1.0", 2),
+            to("10.0.0.0/8", "vif2.0", 0),
+            Route { kind: RouteKind::Blackhole, link: None, ..to("10.9.0.0/16", "vif1.0", 3) },
+            to("2001:db8::1/128", "vif1.0", 2),
+            to("2001:db8::1/128", "vif2.0", 1),
+            to("2001:db8:1::/64", "vif2.0", 1),
+        ];
+        for route in routes {
+            let scope = if route.kind == RouteKind::Blackhole { 0 } else { route.scope };
+            kernel.apply(Step::Route(RouteStep::Add(Route { scope, ..route })));
+        }
+        let all = kernel.look(Part::Network);
+        let mut there = 0;
+        for link in ["vif1.0", "vif2.0", "down0", "vif9.0", "lo"] {
+            for network in [
+                "10.0.0.1/32",
+                "10.0.0.2/32",
+                "10.0.0.0/8",
+                "10.0.1.0/28",
+                "10.0.1.1/32",
+                "10.9.0.0/16",
+                "0.0.0.0/0",
+                "192.0.2.1/32",
+                "2001:db8::1/128",
+                "2001:db8::2/128",
+                "2001:db8:1::/64",
+                "fe80::/64",
+                "::/0",
+            ] {
+                let part = Part::RouteThrough(name(link), network.parse().unwrap());
+                let model = all.seen(&Scope::none().with(part.clone()));
+                let seen = kernel.look(part);
+                assert_eq!(seen.routes, model.routes, "{network} through {link}");
+                there += seen.routes.len();
+            }
+        }
+        assert_eq!(there, 9);
+    });
+}
+
 #[test]
 fn policy_rules_of_both_families() {
     in_netns("objects::policy_rules_of_both_families", || {

@@ -79,6 +79,10 @@ fn wanted(target: &Snapshot, now: &Snapshot) -> Wanted {
             Part::Routes(l) if there(l) => {
                 wanted.routes.insert(*l, exact(target.routes.iter().filter(|r| r.link == Some(*l)).cloned()));
             }
+            Part::RouteThrough(l, _) if there(l) && !target.scope.contains(&Part::Routes(*l)) => {
+                // Of ours, none but those were looked at that are named.
+                wanted.own_routes.insert(*l, exact(target.routes.iter().filter(|r| r.link == Some(*l)).cloned()));
+            }
             Part::Neighbours(l) if there(l) => {
                 wanted.neighbours.insert(*l, exact(target.neighbours.iter().filter(|n| n.link == *l).cloned()));
             }

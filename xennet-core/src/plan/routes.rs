@@ -47,6 +47,41 @@ fn items(behind: &Behind) -> Vec<Item> {
     items
 }
 
+/// The addresses that the vif has to have.
+fn addresses(a: &Attach) -> BTreeSet<Address> {
+    let mut addresses: BTreeSet<Address> = ours(&a.attachment)
+        .iter()
+        // What is reached through the vif is what has a route there, not all of the subnet.
+        .map(|n| Address {
+            nodad: n.is_ipv6(),
+            no_prefix_route: n.prefix() < if n.is_ipv6() { 128 } else { 32 },
+            ..Address::new(a.name, *n)
+        })
+        .collect();
+    if a.attachment.guest().iter().any(IpNetwork::is_ipv6) {
+        addresses.insert(Address { nodad: true, scope: LINK, ..Address::new(a.name, LINK_LOCAL_GATEWAY) });
+    }
+    addresses
+}
+
+/// Whether a vif is up under its name, with the very addresses that it is to have: then nothing of it will go down, and
+/// nothing is at stake but the routes that are named. Looking at all of its routes and neighbours means asking for a listing.
+pub(super) fn is_settled(a: &Attach, seen: &Snapshot) -> bool {
+    let Some(link) = seen.links.get(&a.device).filter(|_| a.device == a.name) else { return false };
+    let key = |x: &Address| x.address;
+    let wanted: BTreeSet<IpNetwork> = addresses(a).iter().map(key).collect();
+    a.behind().is_some()
+        && link.up
+        && link.master.is_none()
+        && seen.addresses_of(&a.device).map(key).collect::<BTreeSet<_>>() == wanted
+}
+
+/// The routes of a vif that are wanted, or were.
+pub(super) fn parts(a: &Attach) -> impl Iterator<Item = Part> + '_ {
+    let recorded = a.recorded_routes.iter().flat_map(|r| r.attachment.guest());
+    a.attachment.guest().iter().chain(recorded).map(|n| Part::RouteThrough(a.device, without_host_bits(*n)))
+}
+
 fn proxy_arp(link: &IfName, attachment: &Attachment) -> Option<SysctlKey> {
     let answers = match attachment {
         Attachment::Bridge { .. } => false,
@@ -145,18 +180,7 @@ pub(super) fn want(wanted: &mut Wanted, a: &Attach, now: &Snapshot) {
         wanted.proxies.insert(proxy, (true, why));
     }
     let guest = a.attachment.guest();
-    let mut addresses: BTreeSet<Address> = ours(&a.attachment)
-        .iter()
-        // What is reached through the vif is what has a route there, not all of the subnet.
-        .map(|n| Address {
-            nodad: n.is_ipv6(),
-            no_prefix_route: n.prefix() < if n.is_ipv6() { 128 } else { 32 },
-            ..Address::new(a.name, *n)
-        })
-        .collect();
-    if guest.iter().any(IpNetwork::is_ipv6) {
-        addresses.insert(Address { nodad: true, scope: LINK, ..Address::new(a.name, LINK_LOCAL_GATEWAY) });
-    }
+    let addresses = addresses(a);
     let why = Reason::fixed("the guest's gateway is on its vif");
     wanted.addresses.insert(a.name, Wish { items: addresses, exact: true, why });
     let metric = match a.attachment {

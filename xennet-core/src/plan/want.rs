@@ -82,7 +82,11 @@ pub(super) struct LinkTarget {
 pub(super) fn scope(intent: &Intent, seen: &Snapshot) -> Scope {
     match intent {
         Intent::Attach(a) => {
-            let mut scope = vif_scope(&a.device, seen);
+            let settled = routes::is_settled(a, seen);
+            let mut scope = if settled { vif_alone(&a.device) } else { vif_scope(&a.device, seen) };
+            if settled {
+                scope.extend(routes::parts(a));
+            }
             if a.name != a.device {
                 scope = scope.with(Part::Link(a.name)).with(Part::Addresses(a.name));
             }
@@ -120,9 +124,13 @@ pub(super) fn scope(intent: &Intent, seen: &Snapshot) -> Scope {
     }
 }
 
+fn vif_alone(device: &IfName) -> Scope {
+    Scope::none().with(Part::Link(*device)).with(Part::Addresses(*device))
+}
+
 /// A vif and its addresses; its routes and neighbours only where it can have some, since finding them means reading all.
 fn vif_scope(device: &IfName, seen: &Snapshot) -> Scope {
-    let mut scope = Scope::none().with(Part::Link(*device)).with(Part::Addresses(*device));
+    let mut scope = vif_alone(device);
     if let Some(link) = seen.links.get(device) {
         if let Some(master) = link.master {
             scope.insert(Part::Link(master));

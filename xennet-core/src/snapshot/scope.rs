@@ -31,6 +31,9 @@ pub enum Part {
     Routes(IfName),
     /// The route with this exact destination in the main table, any metric.
     Route(ipnetwork::IpNetwork),
+    /// The route with this exact destination, without host bits, through this link, in the main table; of several the one with
+    /// the lowest metric. One question, whatever other routes there are. A link that is down has none.
+    RouteThrough(IfName, ipnetwork::IpNetwork),
     /// The permanent and proxy neighbours of one link, both families.
     Neighbours(IfName),
     /// Whether one link answers for this address, which lies behind another one. A listing of the proxies of that link.

@@ -1,6 +1,8 @@
 //! What of a world an observer sees who names a scope: exactly what the kernel's backend would bring.
 
-use super::{Hidden, Neighbour, NeighbourKind, NftSet, NftTable, NftTableId, Part, Route, Scope, Snapshot, SysctlKey};
+use super::{
+    Hidden, Neighbour, NeighbourKind, NftSet, NftTable, NftTableId, Part, Route, RouteKind, Scope, Snapshot, SysctlKey,
+};
 
 impl Snapshot {
     /// What an observer sees of this world who names a scope: the parts in it, and nothing else.
@@ -59,6 +61,12 @@ fn look(world: &Snapshot, part: &Part, seen: &mut Snapshot) {
                     && r.destination.network() == destination.network()
             };
             seen.routes.extend(world.routes.iter().filter(to).cloned());
+        }
+        Part::RouteThrough(name, destination) => {
+            let through = |r: &&Route| r.table == Route::MAIN && r.link == Some(*name);
+            let to = |r: &&Route| r.destination == *destination && r.kind == RouteKind::Unicast;
+            let best = world.routes.iter().filter(through).filter(to).min_by_key(|r| (r.tos, r.metric));
+            seen.routes.extend(best.filter(|_| world.links.get(name).is_some_and(|l| l.up)).cloned());
         }
         Part::Neighbours(name) => {
             seen.neighbours.extend(world.neighbours.iter().filter(|n| n.link == *name).cloned());

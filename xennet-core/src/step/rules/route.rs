@@ -333,7 +333,7 @@ fn meets_null(w: &World<'_>, r: &Route) -> bool {
 }
 
 fn knows_route(w: &World<'_>, r: &Route) -> bool {
-    r.link.is_some_and(|l| w.knows(&Part::Routes(l)))
+    r.link.is_some_and(|l| w.knows(&Part::Routes(l)) || w.knows(&Part::RouteThrough(l, r.destination)))
         || w.knows_all()
         || (r.table == Route::MAIN && w.knows(&Part::Route(r.destination)))
 }

@@ -16,7 +16,7 @@ use rtnetlink::packet_route::RouteNetlinkMessage as Rtnl;
 use rtnetlink::packet_route::address::AddressMessage;
 use rtnetlink::packet_route::link::{LinkAttribute, LinkExtentMask, LinkMessage};
 use rtnetlink::packet_route::neighbour::{NeighbourAttribute, NeighbourFlags, NeighbourMessage};
-use rtnetlink::packet_route::route::{RouteAttribute, RouteMessage};
+use rtnetlink::packet_route::route::{RouteAttribute, RouteFlags, RouteMessage};
 use rtnetlink::packet_route::rule::RuleMessage;
 use rustix::net::netdevice;
 
@@ -28,7 +28,7 @@ use crate::backend::BackendError;
 use crate::error::Errno;
 use crate::model::IfName;
 use crate::snapshot::{
-    Neighbour, NeighbourKind, NftKey, NftTable, NftTableId, Part, PortVlan, Route, Scope, Snapshot, VethPeer,
+    Neighbour, NeighbourKind, NftKey, NftTable, NftTableId, Part, PortVlan, Route, RouteKind, Scope, Snapshot, VethPeer,
 };
 
 const IP: [AddressFamily; 2] = [AddressFamily::Inet, AddressFamily::Inet6];
@@ -60,6 +60,9 @@ pub(super) fn link_question(which: Which) -> Rtnl {
 fn absent(refusal: &Refusal) -> bool {
     matches!(refusal.errno, Errno::ENODEV | Errno::ENOENT | Errno::ENXIO | Errno::EAFNOSUPPORT)
 }
+
+/// What the kernel says to a question for a way where there is none, or one that leads nowhere.
+const NO_WAY: [Errno; 4] = [Errno::ENETUNREACH, Errno::EHOSTUNREACH, Errno::EACCES, Errno::EINVAL];
 
 /// What is absent is an empty list; so is what this kernel was built without (policy rules, VLANs of bridges).
 fn or_none<T>(found: Result<Vec<T>, Refusal>) -> Result<Vec<T>, Refusal> {
@@ -187,6 +190,9 @@ impl Observer<'_> {
             Part::Routes(name) => self.of_link(name, |this, index| this.routes(RouteFilter::Link(index))),
             Part::Route(destination) => {
                 self.routes(RouteFilter::Main(*destination)).map_err(|e| e.about(format!("routes to {destination}")))
+            }
+            Part::RouteThrough(name, destination) => {
+                self.of_link(name, |this, index| this.route_through(index, *destination))
             }
             Part::Neighbours(name) => self.of_link(name, Self::neighbours),
             Part::Proxy(name, address) => {
@@ -371,6 +377,32 @@ impl Observer<'_> {
             }
             self.world.routes.extend(found);
         }
+        Ok(())
+    }
+
+    /// The route to exactly this through one link: the entry that the kernel finds for its first address, if it is that.
+    fn route_through(&mut self, index: u32, destination: IpNetwork) -> Result<(), Refusal> {
+        let mut question = RouteMessage::default();
+        (question.header.address_family, question.header.destination_prefix_length) =
+            if destination.is_ipv4() { (AddressFamily::Inet, 32) } else { (AddressFamily::Inet6, 128) };
+        question.header.flags = RouteFlags::from_bits_retain(route::FIB_MATCH);
+        question.attributes.push(RouteAttribute::Destination(destination.ip().into()));
+        question.attributes.push(RouteAttribute::Oif(index));
+        wire::encode(&mut self.netlink.out, 0, &Rtnl::GetRoute(question));
+        let netlink = &mut *self.netlink;
+        let answer = match netlink.route.get(&mut netlink.out, |answer| answer.body.to_vec()) {
+            Ok(answer) => answer,
+            // Nothing leads there through this link, or it is down.
+            Err(refusal) if absent(&refusal) || NO_WAY.contains(&refusal.errno) => return Ok(()),
+            Err(refusal) => return Err(refusal),
+        };
+        let kernel = self.netlink.route.descriptor();
+        let names = &mut self.names;
+        let found = route::read(&answer, |index| names.of(&*kernel, index));
+        // A kernel without policy rules has its own entries in the same table.
+        let same = |r: &Route| r.destination == destination && r.table == Route::MAIN && r.kind == RouteKind::Unicast;
+        let through = |r: &Route| r.link.is_some_and(|l| self.names.0.get(&index) == Some(&l));
+        self.world.routes.extend(found.filter(|r| same(r) && through(r)));
         Ok(())
     }
 

@@ -24,6 +24,8 @@ const HOP_HEADER: usize = 8;
 const LOCAL: u32 = 255;
 
 const RTM_F_CLONED: u32 = 0x200;
+/// `RTM_F_FIB_MATCH`: the entry of the table is wanted, not what follows from it for one packet. Linux 4.13.
+pub(crate) const FIB_MATCH: u32 = 0x2000;
 const RTNH_F_ONLINK: u32 = 4;
 
 const RTA_DST: u16 = 1;
