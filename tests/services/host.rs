@@ -30,9 +30,14 @@ fn a_guest_that_is_attached_is_served_until_it_is_detached() {
         lab.guest(2);
         let vif = |n: u32, more: &str| format!("mac={},{more}", mac(n)).parse().unwrap();
         host.attach(domid(1), &vif(1, "script=vif-nat,ip=10.1.0.7")).unwrap();
-        host.attach(domid(2), &vif(2, "bridge=shared")).unwrap();
+        host.attach(domid(2), &vif(2, "bridge=natbr0")).unwrap();
         assert_eq!(lab.address(1).as_deref(), Some("10.1.0.7"));
         assert_eq!(lab.address(2).as_deref(), Some("10.2.0.9"), "one of the range, where none was named");
+        // Also one that is named, by the bridge's name; what is in no subnet is refused.
+        host.attach(domid(2), &vif(2, "bridge=natbr0,ip=10.2.0.77")).unwrap();
+        assert_eq!(lab.address(2).as_deref(), Some("10.2.0.77"));
+        let e = host.attach(domid(2), &vif(2, "bridge=natbr0,ip=10.3.0.1")).unwrap_err();
+        assert!(e.to_string().contains("10.3.0.1 is in no subnet of network shared"), "{e}");
         // Another address, of the same guest.
         host.attach(domid(1), &vif(1, "script=vif-nat,ip=10.1.0.8")).unwrap();
         assert_eq!(lab.address(1).as_deref(), Some("10.1.0.8"));
