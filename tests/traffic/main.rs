@@ -8,6 +8,7 @@ mod frame;
 mod kinds;
 mod lab;
 mod matrix;
+mod nat;
 mod order;
 mod reserved;
 mod stacks;
