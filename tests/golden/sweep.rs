@@ -353,7 +353,7 @@ fn somebody_elses_interference_is_seen_and_told() {
                 // What is neither the vif nor a bridge is as the intruder left it.
                 let mut alone = t.before.clone();
                 let _ = alone.apply(&does);
-                let mut ours = vec!["vif5.0", "web0", "stolen0", "xenbr0", "xenbr1", "xenbr2"];
+                let mut ours = vec!["vif5.0", "web0", "stolen0", "xenbr0", "xenbr1", "xenbr2", "2001:db8:5::5"];
                 if let Intent::Start(_) = t.intent {
                     ours.extend(["eth0", "peth0", "natbr0", "xennet"]);
                 }

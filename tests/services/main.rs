@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "all of this is tests")]
 
 mod bridge;
+mod host;
 mod lab;
 mod life;
 mod six;

@@ -12,6 +12,7 @@ use xennet_core::backend::fake::Fake;
 use xennet_core::backend::netlink::Netlink;
 use xennet_core::config::networks::{self, Networks};
 use xennet_core::exec::StateDir;
+use xennet_core::plan::{self, Goal};
 use xennet_core::snapshot::Address;
 use xennet_core::step::{AddrStep, LinkChange, LinkRef, LinkStep, NewLink, Step};
 use xennet_core::{DomId, Guests, Host, VifId, VifSpec};
@@ -83,6 +84,7 @@ fn planned(networks: usize, vifs: u32) -> Duration {
     for n in 1..=vifs {
         fake.add_vif(VifId::new(DomId::new(n).expect("a domain"), xennet_core::DevId::FIRST));
     }
+    fake.add_vif(VifId::new(DomId::new(30_000).expect("a domain"), xennet_core::DevId::FIRST));
     let mut host = Host::with_backend(Box::new(fake));
     for network in described(networks).iter() {
         host.start_network(network).expect("it starts");
@@ -101,6 +103,9 @@ fn planned(networks: usize, vifs: u32) -> Duration {
             (DomId::new(n).expect("a domain"), line.parse().expect("a vif line"))
         })
         .collect();
+    // The first guest brings the table; the others find it.
+    let first = "mac=00:16:3e:7f:00:00,bridge=nat0,ip=10.0.200.200".parse().expect("a vif line");
+    host.attach(DomId::new(30_000).expect("a domain"), &first).expect("attached");
     let times = (0..21)
         .map(|_| {
             timed(|| {
@@ -110,7 +115,26 @@ fn planned(networks: usize, vifs: u32) -> Duration {
             })
         })
         .collect();
-    tell(&format!("{vifs} vifs over {networks} networks: observed in memory, and planned"), times)
+    tell(&format!("{vifs} vifs over {networks} networks: found out, observed in memory, planned"), times);
+    // What a toolstack does that knows its networks and has looked.
+    let known: Vec<_> = lines
+        .iter()
+        .map(|(domid, vif)| {
+            let plan = host.plan_attach(*domid, vif).expect("a plan");
+            let Goal::Intent(intent) = plan.goal().clone() else { panic!("a vif") };
+            (intent, plan.before().clone())
+        })
+        .collect();
+    let times = (0..51)
+        .map(|_| {
+            timed(|| {
+                for (intent, seen) in &known {
+                    black_box(plan::plan(intent, seen).expect("a plan"));
+                }
+            })
+        })
+        .collect();
+    tell(&format!("{vifs} vifs over {networks} networks: planned"), times)
 }
 
 fn planning() {

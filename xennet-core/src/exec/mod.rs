@@ -20,6 +20,7 @@ use crate::snapshot::{Change, Scope, Snapshot, SysctlKey};
 use crate::step::{LinkStep, NftOp, Step};
 
 pub use journal::{Entry, Journal, MemoryJournal, Subject};
+pub(crate) use state::other_name;
 pub(crate) use state::unusable;
 pub use state::{Held, HeldJournal, HeldNetworks, StateDir};
 

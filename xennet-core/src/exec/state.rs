@@ -20,7 +20,7 @@ use std::time::Duration;
 use super::journal::{Entry, Journal, Subject};
 use super::lock;
 use crate::error::{Errno, Error, ErrorKind};
-use crate::model::{IfName, Started};
+use crate::model::{IfName, NetworkMode, Started};
 use crate::plan::Plan;
 
 /// The directory of the started networks, within the state directory: no listing of it grows with the number of vifs.
@@ -155,7 +155,7 @@ impl StateDir {
         Ok(newest.map(|(_, subject)| subject))
     }
 
-    /// The network of this name, if it is started: one file that is opened and read, or is not there.
+    /// The network of this name, or with a private bridge of this name, if it is started: one file that is opened and read, or is not there.
     ///
     /// # Errors
     /// [`ErrorKind::StateUnusable`] if the file is there and cannot be read.
@@ -182,6 +182,10 @@ impl StateDir {
         let mut names = BTreeSet::new();
         for entry in listing {
             let entry = entry.map_err(|e| unusable(&dir, "cannot be read", &e))?;
+            // Another name of a network is a link.
+            if entry.file_type().is_ok_and(|kind| kind.is_symlink()) {
+                continue;
+            }
             let name = entry.file_name();
             names.extend(name.to_str().and_then(|n| n.strip_suffix(".json")).and_then(|n| IfName::check(n).ok()));
         }
@@ -205,7 +209,11 @@ impl StateDir {
             Error::new(ErrorKind::Internal, format!("{}: cannot be written as JSON: {e}", path.display()))
         })?;
         let whole = path.with_extension(format!("{}.new", std::process::id()));
-        let written = fs::write(&whole, text).and_then(|()| fs::rename(&whole, &path));
+        let written =
+            fs::write(&whole, text).and_then(|()| fs::rename(&whole, &path)).and_then(|()| match other_name(started) {
+                Some(bridge) => link(&path, &self.network_file(&bridge)),
+                None => Ok(()),
+            });
         written.map_err(|e| {
             // What was begun is of no use to anybody.
             let _ = fs::remove_file(&whole);
@@ -219,6 +227,14 @@ impl StateDir {
     /// [`ErrorKind::StateUnusable`].
     pub fn set_stopped(&self, name: &IfName) -> Result<(), Error> {
         let path = self.network_file(name);
+        // One that cannot be read has no other name that could be known.
+        if let Some(bridge) = self.started(name).ok().flatten().as_ref().and_then(other_name) {
+            let other = self.network_file(&bridge);
+            match fs::remove_file(&other) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(unusable(&other, "cannot be removed", &e)),
+                _ => {}
+            }
+        }
         match fs::remove_file(&path) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => Err(unusable(&path, "cannot be removed", &e)),
             _ => Ok(()),
@@ -270,6 +286,23 @@ impl StateDir {
 }
 
 /// What a file says.
+/// The bridge of a private network: guests may name that one, too, and the network is found by it.
+pub(crate) fn other_name(started: &Started) -> Option<IfName> {
+    match &started.network.mode {
+        NetworkMode::Bridge(_) => None,
+        _ => started.network.bridge().map(|b| b.name).filter(|b| *b != started.network.name),
+    }
+}
+
+/// Makes another name for a file beside it, unless it is there.
+fn link(file: &Path, other: &Path) -> io::Result<()> {
+    let name = file.file_name().unwrap_or_default();
+    match std::os::unix::fs::symlink(name, other) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        result => result,
+    }
+}
+
 /// The lock of all networks ([`StateDir::hold_networks`]).
 #[derive(Debug)]
 pub struct HeldNetworks(#[expect(dead_code, reason = "closing it releases the lock")] File);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::error::Error;
-use crate::exec::{Entry, Held, HeldNetworks, StateDir, Subject};
+use crate::exec::{Entry, Held, HeldNetworks, StateDir, Subject, other_name};
 use crate::model::{IfName, Started};
 
 /// Where operations are remembered.
@@ -70,7 +70,10 @@ impl Records {
     pub(super) fn started(&self, name: &IfName) -> Result<Option<Started>, Error> {
         match self {
             Records::Dir(dir) => dir.started(name),
-            Records::Memory(m) => Ok(m.networks.get(name).cloned()),
+            Records::Memory(m) => {
+                let by_bridge = || m.networks.values().find(|s| other_name(s) == Some(*name));
+                Ok(m.networks.get(name).or_else(by_bridge).cloned())
+            }
         }
     }
 

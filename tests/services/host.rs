@@ -1,0 +1,70 @@
+//! Through the front door: networks that are started, and guests that are attached, are served.
+
+use xennet_core::{DomId, Guests, Host};
+
+use crate::lab::{Lab, mac, network, on_a_host, sh};
+
+fn host(lab: &Lab) -> Host {
+    Host::netlink().unwrap().with_state_dir(lab.dir())
+}
+
+fn domid(number: u32) -> DomId {
+    DomId::new(number).unwrap()
+}
+
+const NETWORKS: &str = "[network.vifs]\nmode = \"nat\"\nsubnets = [\"10.1.0.0/24\"]\negress = \"eth0\"\ndhcp = true\n\n\
+                        [network.shared]\nmode = \"nat\"\nsubnets = [\"10.2.0.0/24\"]\negress = \"eth0\"\nbridge = \"natbr0\"\n\
+                        dhcp = true\nrange = [\"10.2.0.9-10.2.0.9\"]\n";
+
+#[test]
+fn a_guest_that_is_attached_is_served_until_it_is_detached() {
+    on_a_host("host::a_guest_that_is_attached_is_served_until_it_is_detached", |lab| {
+        sh("ip address add 192.0.2.1/24 dev eth0");
+        let networks = xennet_core::config::networks::parse(NETWORKS).unwrap();
+        let mut host = host(lab);
+        for described in networks.iter() {
+            host.start_network(described).unwrap_or_else(|e| panic!("{}", e.report()));
+            assert_eq!(host.network_status(described).unwrap().missing, [""; 0]);
+        }
+        lab.guest(1);
+        lab.guest(2);
+        let vif = |n: u32, more: &str| format!("mac={},{more}", mac(n)).parse().unwrap();
+        host.attach(domid(1), &vif(1, "script=vif-nat,ip=10.1.0.7")).unwrap();
+        host.attach(domid(2), &vif(2, "bridge=natbr0")).unwrap();
+        assert_eq!(lab.address(1).as_deref(), Some("10.1.0.7"));
+        assert_eq!(lab.address(2).as_deref(), Some("10.2.0.9"), "one of the range, where none was named");
+        // Also one that is named, by the bridge's name; what is in no subnet is refused.
+        host.attach(domid(2), &vif(2, "bridge=natbr0,ip=10.2.0.77")).unwrap();
+        assert_eq!(lab.address(2).as_deref(), Some("10.2.0.77"));
+        let e = host.attach(domid(2), &vif(2, "bridge=natbr0,ip=10.3.0.1")).unwrap_err();
+        assert!(e.to_string().contains("10.3.0.1 is in no subnet of network shared"), "{e}");
+        // Another address, of the same guest.
+        host.attach(domid(1), &vif(1, "script=vif-nat,ip=10.1.0.8")).unwrap();
+        assert_eq!(lab.address(1).as_deref(), Some("10.1.0.8"));
+        // A network that is started anew still knows its guests.
+        let name = network("vifs");
+        host.stop_network(&name, Guests::MustHaveGone).unwrap();
+        assert_eq!(lab.pids("vifs"), []);
+        host.start_network(networks.get("vifs").unwrap()).unwrap();
+        assert_eq!(lab.address(1).as_deref(), Some("10.1.0.8"));
+        // What is seen of it when its dnsmasq has died, and put right.
+        for (_, pid) in lab.pids("vifs") {
+            sh(&format!(
+                "kill -9 {pid}; while kill -0 {pid} 2>/dev/null && ! grep -q '^State:.Z' /proc/{pid}/status; do sleep 0.01; done"
+            ));
+        }
+        let missing = host.network_status(networks.get("vifs").unwrap()).unwrap().missing;
+        assert!(missing.iter().any(|m| m.contains("dnsmasq does not run")), "{missing:?}");
+        host.start_network(networks.get("vifs").unwrap()).unwrap();
+        assert_eq!(lab.address(1).as_deref(), Some("10.1.0.8"));
+        // Gone is gone.
+        host.detach(domid(1), xennet_core::DevId::FIRST).unwrap();
+        let hosts = lab.files("vifs").join("hosts");
+        assert_eq!(std::fs::read_dir(hosts).unwrap().count(), 0);
+        host.detach(domid(2), xennet_core::DevId::FIRST).unwrap();
+        for described in networks.iter() {
+            host.stop_network(&described.name, Guests::MustHaveGone).unwrap();
+            assert_eq!(lab.pids(described.name.as_str()), []);
+        }
+    });
+}
