@@ -22,7 +22,7 @@ use xennet_core::step::{LinkChange, LinkStep, NewLink, NftOp, NftTransaction, St
 use xennet_core::{DomId, Host};
 use xennet_tests::in_netns;
 
-use rig::{Dice, Rig, Run, apply, guarded, link, look, name, path_of, set};
+use rig::{Dice, Rig, Run, apply, gated, guarded, link, look, name, nat_network, outside, path_of, set};
 
 const VIFS: usize = 100;
 const WORKERS: u64 = 8;
@@ -244,6 +244,31 @@ fn the_first_guarded_ones_come_together() {
             at_once(&rig, &calls);
             assert_eq!((guarded().len(), look().ports(&name("xenbr0")).count()), (0, 0));
             apply(Step::Nft(NftTransaction::new(NftTableId::guard(), vec![NftOp::DelTable])));
+        }
+        assert_eq!(rig.state().interrupted().unwrap(), []);
+    });
+}
+
+/// The same of the table that NAT and routed guests go through.
+#[test]
+fn the_first_hidden_ones_come_together() {
+    in_netns("the_first_hidden_ones_come_together", || {
+        let rig = Rig::new();
+        outside(&rig, "eth0", "192.0.2.1/24");
+        rig.started(&nat_network("lan"));
+        let names: Vec<String> = (1..=12).map(|n| format!("vif{n}.0")).collect();
+        for (number, vif) in names.iter().enumerate() {
+            let ip = format!("10.1.0.{0} fd00:1::1{0}", number + 1);
+            rig.vif(vif, &[("bridge", "lan"), ("mac", "00:16:3e:01:02:03"), ("ip", &ip)]);
+        }
+        for _ in 0..6 {
+            let calls: Vec<(&str, &str)> = names.iter().map(|vif| (vif.as_str(), "online")).collect();
+            at_once(&rig, &calls);
+            assert_eq!(gated().len(), 12 * 5);
+            let calls: Vec<(&str, &str)> = names.iter().map(|vif| (vif.as_str(), "offline")).collect();
+            at_once(&rig, &calls);
+            assert_eq!(gated(), [""; 0]);
+            apply(Step::Nft(NftTransaction::new(NftTableId::gate(), vec![NftOp::DelTable])));
         }
         assert_eq!(rig.state().interrupted().unwrap(), []);
     });

@@ -2,8 +2,7 @@
 
 use xennet_tests::in_netns;
 
-use crate::networks::{nat_network, routed_network};
-use crate::rig::{Rig, guarded, outside};
+use crate::rig::{Rig, guarded, nat_network, outside, routed_network};
 use crate::trace::{self, Syscall};
 
 const VIF: &str = "vif5.0";

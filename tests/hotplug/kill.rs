@@ -8,8 +8,7 @@ use xennet_core::snapshot::{NftTableId, Snapshot};
 use xennet_core::step::{NftOp, NftTransaction, Step};
 use xennet_tests::in_netns;
 
-use crate::networks::{nat_network, routed_network};
-use crate::rig::{Rig, apply, gated, guarded, look};
+use crate::rig::{Rig, apply, gated, guarded, look, nat_network, routed_network};
 use crate::trace;
 
 const VIF: &str = "vif5.0";

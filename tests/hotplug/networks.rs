@@ -3,42 +3,16 @@
 use xennet_core::backend::Backend as _;
 use xennet_core::backend::netlink::Netlink;
 use xennet_core::snapshot::{NftTableId, Part, Scope};
-use xennet_core::{
-    BridgeNetwork, BridgeSpec, GuestLinks, NatNetwork, Network, NetworkMode, RoutedNetwork, Started, Subnet,
-};
+use xennet_core::{BridgeNetwork, BridgeSpec, GuestLinks, NatNetwork, Network, NetworkMode, Started};
 use xennet_tests::in_netns;
 
-use crate::rig::{Rig, addresses, gated, guarded, link, look, name, outside, routes, setting};
+use crate::rig::{
+    Rig, addresses, gated, guarded, link, look, name, nat, nat_network, outside, routed_network, routes, setting,
+    subnets,
+};
 
 const VIF: &str = "vif5.0";
 const MAC: (&str, &str) = ("mac", "00:16:3e:01:02:03");
-
-fn subnets(list: &[&str]) -> Vec<Subnet> {
-    list.iter().map(|n| Subnet::new(n.parse().unwrap())).collect()
-}
-
-fn nat(which: &str, mode: NatNetwork) -> Started {
-    let mut started = Started::new(Network::new(name(which), NetworkMode::Nat(mode)));
-    started.outside = Some(name("eth0"));
-    started
-}
-
-/// A vif a guest, 10.1.0.0/24 and fd00:1::/64, behind `eth0`.
-pub(crate) fn nat_network(which: &str) -> Started {
-    let mut mode = NatNetwork::new();
-    mode.subnets = subnets(&["10.1.0.0/24", "fd00:1::/64"]);
-    nat(which, mode)
-}
-
-/// The same subnets, routed, with dom0's address 192.0.2.1.
-pub(crate) fn routed_network(which: &str) -> Started {
-    let mut mode = RoutedNetwork::new();
-    mode.subnets = subnets(&["10.1.0.0/24", "fd00:1::/64"]);
-    let mut started = Started::new(Network::new(name(which), NetworkMode::Routed(mode)));
-    started.outside = Some(name("eth0"));
-    started.source = vec!["192.0.2.1".parse().unwrap()];
-    started
-}
 
 fn host() -> Rig {
     let rig = Rig::new();

@@ -10,7 +10,7 @@ use xennet_core::step::{AddrStep, BridgeChange, LinkChange, LinkRef, LinkStep, N
 use xennet_core::xenstore::server::{Server, Settings};
 use xennet_core::xenstore::tree::Caller;
 use xennet_core::xenstore::wire::Kind;
-use xennet_core::{MacAddr, Started, VifId};
+use xennet_core::{MacAddr, NatNetwork, Network, NetworkMode, RoutedNetwork, Started, Subnet, VifId};
 use xennet_tests::StateDir;
 use xennet_tests::steps;
 pub(crate) use xennet_tests::steps::name;
@@ -318,6 +318,34 @@ pub(crate) fn addresses(which: &str) -> Vec<String> {
 pub(crate) fn setting(key: &str) -> Option<String> {
     let key: SysctlKey = key.parse().unwrap();
     Netlink::open().unwrap().observe(&Scope::none().with(Part::Sysctl(key.clone()))).unwrap().sysctls.remove(&key)
+}
+
+pub(crate) fn subnets(list: &[&str]) -> Vec<Subnet> {
+    list.iter().map(|n| Subnet::new(n.parse().unwrap())).collect()
+}
+
+/// A NAT network that is started, behind `eth0`.
+pub(crate) fn nat(which: &str, mode: NatNetwork) -> Started {
+    let mut started = Started::new(Network::new(name(which), NetworkMode::Nat(mode)));
+    started.outside = Some(name("eth0"));
+    started
+}
+
+/// A vif a guest, 10.1.0.0/24 and fd00:1::/64, behind `eth0`.
+pub(crate) fn nat_network(which: &str) -> Started {
+    let mut mode = NatNetwork::new();
+    mode.subnets = subnets(&["10.1.0.0/24", "fd00:1::/64"]);
+    nat(which, mode)
+}
+
+/// The same subnets, routed, with dom0's address 192.0.2.1.
+pub(crate) fn routed_network(which: &str) -> Started {
+    let mut mode = RoutedNetwork::new();
+    mode.subnets = subnets(&["10.1.0.0/24", "fd00:1::/64"]);
+    let mut started = Started::new(Network::new(name(which), NetworkMode::Routed(mode)));
+    started.outside = Some(name("eth0"));
+    started.source = vec!["192.0.2.1".parse().unwrap()];
+    started
 }
 
 /// Numbers that are no pattern, and the same in every run.
