@@ -66,6 +66,7 @@ pub mod backend;
 pub mod config;
 pub mod error;
 pub mod exec;
+mod gather;
 mod host;
 pub mod hotplug;
 pub mod managers;

@@ -20,6 +20,7 @@ use std::time::Duration;
 use super::journal::{Entry, Journal, Subject};
 use super::lock;
 use crate::error::{Errno, Error, ErrorKind};
+use crate::gather;
 use crate::model::{IfName, NetworkMode, Started};
 use crate::plan::Plan;
 
@@ -131,7 +132,7 @@ impl StateDir {
     /// # Errors
     /// As [`interrupted`](Self::interrupted).
     pub fn records(&self) -> Result<BTreeMap<Subject, Entry>, Error> {
-        Ok(self.scan()?.into_iter().filter_map(|(subject, written)| Some((subject, written.record?))).collect())
+        Ok(gather::map(self.scan()?.into_iter().filter_map(|(subject, written)| Some((subject, written.record?)))))
     }
 
     /// The subject whose record is the newest.

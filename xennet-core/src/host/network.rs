@@ -9,6 +9,7 @@ use super::records::{Records, Session};
 use super::{Host, joined, unchanged};
 use crate::error::{Error, ErrorKind};
 use crate::exec::{Applied, Entry, Subject};
+use crate::gather;
 use crate::model::{Egress, IfName, Intent, Network, NetworkMode, Started};
 use crate::plan::{self, Goal, Plan};
 use crate::services;
@@ -375,7 +376,7 @@ impl Host {
         let mut target = first.before.clone();
         if let Some(bridge) = started.network.bridge().map(|b| b.name) {
             let uplinks: BTreeSet<IfName> = match &started.network.mode {
-                NetworkMode::Bridge(b) => b.uplink.into_iter().chain(b.uplink_name).collect(),
+                NetworkMode::Bridge(b) => gather::set(b.uplink.into_iter().chain(b.uplink_name)),
                 _ => BTreeSet::new(),
             };
             let own = first.before.links.get(&bridge).is_none_or(|l| l.bridge.is_none());
@@ -458,7 +459,7 @@ fn is_shared(key: &str, started: &Started) -> bool {
 fn as_it_is_now(target: &mut Snapshot, now: &Snapshot, uplink: IfName, bridge: IfName) {
     const LINK: u8 = 253;
     let key = |a: &Address| (a.address, a.peer);
-    let before: BTreeMap<_, Address> = target.addresses_of(&uplink).map(|a| (key(a), a.clone())).collect();
+    let before: BTreeMap<_, Address> = gather::map(target.addresses_of(&uplink).map(|a| (key(a), a.clone())));
     target.addresses.retain(|a| a.link != uplink || a.scope == LINK);
     for a in now.addresses_of(&bridge).filter(|a| a.scope != LINK) {
         let as_before = before.get(&key(a)).cloned().unwrap_or_else(|| Address { nodad: false, ..a.clone() });
@@ -480,7 +481,7 @@ fn as_it_is_now(target: &mut Snapshot, now: &Snapshot, uplink: IfName, bridge: I
         target.neighbours.insert(plan::neighbour_on(uplink, n));
     }
     // Connected routes follow from the addresses.
-    let nets: BTreeSet<IpNetwork> = target.addresses_of(&uplink).map(|a| a.address).collect();
+    let nets: BTreeSet<IpNetwork> = gather::set(target.addresses_of(&uplink).map(|a| a.address));
     let addresses: Vec<Address> = target.addresses_of(&uplink).cloned().collect();
     target.routes.retain(|r| {
         plan::is_carried(r, &addresses)

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::error::Error;
 use crate::exec::{Entry, Held, HeldNetworks, StateDir, Subject, other_name};
+use crate::gather;
 use crate::model::{IfName, Started};
 
 /// Where operations are remembered.
@@ -40,7 +41,7 @@ impl Records {
     pub(super) fn all(&self) -> Result<BTreeMap<Subject, Entry>, Error> {
         match self {
             Records::Dir(dir) => dir.records(),
-            Records::Memory(m) => Ok(m.entries.iter().cloned().collect()),
+            Records::Memory(m) => Ok(gather::map(m.entries.iter().cloned())),
         }
     }
 

@@ -7,11 +7,12 @@
 //! nothing to do: a bridge's MAC, for example, can only be put back after the port that moved it has left.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::want::{IPV6_MIN_MTU, LinkTarget, LinkWish, Wanted, WantedLink, Wish};
 use super::{Planned, ROUTE_PROTOCOL, Reason, refused};
 use crate::error::{Error, ErrorKind};
+use crate::gather;
 use crate::model::IfName;
 use crate::snapshot::{AddrGenMode, Address, Link, LinkKind, PortState, Route, Snapshot};
 use crate::step::{
@@ -112,10 +113,10 @@ impl Path<'_> {
             self.port_and_up(link, target)?;
         }
         // Before the routes: an answer for others is of no use before there is a route, and harmless.
-        let mut settings: Vec<_> = wanted.sysctls.iter().collect();
         // Who becomes a router forgets the routes that it has from other routers, unless its links listen to them all the same.
-        settings.sort_by_key(|(key, (value, _))| key.is_forwarding() && value != "0");
-        for (key, (value, why)) in settings {
+        for (key, (value, why)) in
+            gather::last(&wanted.sysctls, |(key, (value, _))| key.is_forwarding() && value != "0")
+        {
             if self.world.sysctls.get(key) != Some(value) {
                 self.push(Step::Sysctl(SysctlStep { key: key.clone(), value: value.clone() }), why)?;
             }
@@ -126,7 +127,7 @@ impl Path<'_> {
         }
         for (link, wish) in &wanted.neighbours {
             let have = self.world.neighbours.iter().filter(|n| n.link == *link).cloned().collect();
-            let (add, del) = difference(wish, have, Clone::clone);
+            let (add, del) = difference(wish, have, PartialEq::eq);
             self.add_del(add, del, &wish.why, |n| Step::Neigh(NeighStep::Add(n)), |n| Step::Neigh(NeighStep::Del(n)))?;
         }
         for (proxy, (wanted, why)) in &wanted.proxies {
@@ -139,7 +140,7 @@ impl Path<'_> {
         }
         for (link, wish) in &wanted.fdb {
             let have = self.world.fdb.iter().filter(|e| e.link == *link).cloned().collect();
-            let (add, del) = difference(wish, have, Clone::clone);
+            let (add, del) = difference(wish, have, PartialEq::eq);
             self.add_del(
                 add,
                 del,
@@ -149,7 +150,8 @@ impl Path<'_> {
             )?;
         }
         if let Some(wish) = &wanted.rules {
-            let (add, del) = difference(wish, self.world.rules.clone(), Clone::clone);
+            let have = self.world.rules.iter().cloned().collect();
+            let (add, del) = difference(wish, have, PartialEq::eq);
             self.add_del(add, del, &wish.why, |r| Step::Rule(RuleStep::Add(r)), |r| Step::Rule(RuleStep::Del(r)))?;
         }
         // When nothing is up any more that should not be.
@@ -284,14 +286,12 @@ impl Path<'_> {
     }
 
     fn addresses(&mut self, link: &IfName, wish: &Wish<Address>, wanted: &Wanted) -> Result<(), Error> {
-        let have: BTreeSet<Address> = self.world.addresses_of(link).cloned().collect();
+        let have: Vec<Address> = self.world.addresses_of(link).cloned().collect();
         // Whether one is the first of its subnet, and how long it lives, follows from the others and from time.
         let key = |a: &Address| Address { secondary: false, lifetime: None, ..a.clone() };
-        let (add, del) = difference(wish, have, key);
+        let (add, del) = difference(wish, have, |a, b| key(a) == key(b));
         // A subnet's first address first, so that first stays first.
-        let mut add = add;
-        add.sort_by_key(|a| a.secondary);
-        for address in add {
+        for address in gather::last(add, |a| a.secondary) {
             // The same one, but for its label or scope: a rename gives labels to all addresses but the first.
             let otherwise =
                 |a: &&Address| a.link == address.link && a.address == address.address && a.peer == address.peer;
@@ -320,10 +320,10 @@ impl Path<'_> {
 
     fn routes(&mut self, link: &IfName, wish: &Wish<Route>, own: bool) -> Result<(), Error> {
         let counts = |r: &&Route| r.link == Some(*link) && (!own || r.protocol == ROUTE_PROTOCOL);
-        let have: BTreeSet<Route> = self.world.routes.iter().filter(counts).cloned().collect();
+        let have: Vec<Route> = self.world.routes.iter().filter(counts).cloned().collect();
         // Routes without a gateway first: the others may lean on them.
-        let (mut add, mut del) = difference(wish, have, Clone::clone);
-        add.sort_by_key(|r: &Route| r.gateway.is_some());
+        let (add, mut del) = difference(wish, have, PartialEq::eq);
+        let add = gather::last(add, |r: &Route| r.gateway.is_some());
         // The same way, but for its source or whose it is.
         let same = |a: &Route, b: &Route| {
             a.link == b.link && (a.table, a.destination, a.tos, a.metric) == (b.table, b.destination, b.tos, b.metric)
@@ -340,12 +340,11 @@ impl Path<'_> {
     fn port_vlans(&mut self, link: &IfName, wish: &Wish<crate::snapshot::PortVlan>) -> Result<(), Error> {
         let Some((name, found)) = self.world.links.get_key_value(link) else { return Ok(()) };
         let port = LinkRef { name: *name, index: Some(found.index) };
-        let have = self.world.port_vlans.get(link).cloned().unwrap_or_default();
-        let (mut add, del) = difference(wish, have, |v| *v);
+        let have = self.world.port_vlans.get(link).into_iter().flatten().copied().collect();
+        let (add, del) = difference(wish, have, PartialEq::eq);
         let replaced: BTreeSet<_> = add.iter().map(|v| v.vid).collect();
         // The new PVID first: it takes the mark from the old one, so that the port is never without.
-        add.sort_by_key(|v| !v.pvid);
-        for vlan in add {
+        for vlan in gather::last(add, |v| !v.pvid) {
             if self.world.port_vlans.get(link).is_some_and(|now| now.contains(&vlan)) {
                 continue;
             }
@@ -373,16 +372,11 @@ fn differs<T: PartialEq + Copy>(wanted: Option<T>, have: Option<T>) -> Option<T>
     wanted.filter(|w| Some(*w) != have)
 }
 
-/// What must be added and removed, comparing by `key`.
-fn difference<T: Clone + Ord, K: Ord>(wish: &Wish<T>, have: BTreeSet<T>, key: impl Fn(&T) -> K) -> (Vec<T>, Vec<T>) {
-    let wanted: BTreeMap<K, &T> = wish.items.iter().map(|t| (key(t), t)).collect();
-    let have: BTreeMap<K, T> = have.into_iter().map(|t| (key(&t), t)).collect();
-    let add = wanted.iter().filter(|(k, _)| !have.contains_key(k)).map(|(_, t)| (*t).clone()).collect();
-    let del = if wish.exact {
-        have.into_iter().filter(|(k, _)| !wanted.contains_key(k)).map(|(_, t)| t).collect()
-    } else {
-        Vec::new()
-    };
+/// What must be added and removed, by what counts as the same.
+fn difference<T: Clone>(wish: &Wish<T>, have: Vec<T>, same: impl Fn(&T, &T) -> bool) -> (Vec<T>, Vec<T>) {
+    let add = wish.items.iter().filter(|w| !have.iter().any(|h| same(w, h))).cloned().collect();
+    let has = |h: &T| wish.items.iter().any(|w| same(w, h));
+    let del = if wish.exact { have.into_iter().filter(|h| !has(h)).collect() } else { Vec::new() };
     (add, del)
 }
 

@@ -12,6 +12,7 @@ use super::table::TableWish;
 use super::uplink::{Move, address_on, is_carried, neighbour_on, route_through};
 use super::want::{LinkTarget, LinkWish, Wanted, WantedLink, Wish, bridge, kind_words};
 use crate::error::{Error, ErrorKind};
+use crate::gather;
 use crate::model::{BridgeNetwork, BridgeSpec, GuestLinks, IfName, NetworkMode, Started, Subnet};
 use crate::snapshot::{
     AddrGenMode, Address, Family, Link, LinkKind, Neighbour, Part, Route, Scope, Snapshot, SysctlKey,
@@ -105,9 +106,11 @@ pub(super) fn carried(started: &Started, now: &Snapshot) -> Carried {
     }
     let through = |r: &&Route| r.link == Some(name) || r.next_hops.iter().any(|h| h.link == Some(name));
     Carried {
-        addresses: now.addresses_of(&name).cloned().collect(),
-        routes: now.routes.iter().filter(through).filter(|r| is_carried(r, now.addresses_of(&name))).cloned().collect(),
-        neighbours: now.neighbours.iter().filter(|n| n.link == name).cloned().collect(),
+        addresses: gather::set(now.addresses_of(&name).cloned()),
+        routes: gather::set(
+            now.routes.iter().filter(through).filter(|r| is_carried(r, now.addresses_of(&name))).cloned(),
+        ),
+        neighbours: gather::set(now.neighbours.iter().filter(|n| n.link == name).cloned()),
         listens: false,
     }
 }
@@ -152,7 +155,7 @@ fn private_bridge(spec: &BridgeSpec, subnets: &[Subnet], now: &Snapshot) -> Resu
         Some(Address { nodad: address.is_ipv6(), ..Address::new(spec.name, address) })
     });
     let why = Reason::fixed("guests use it as their gateway");
-    wanted.addresses.insert(spec.name, Wish { items: gateways.collect(), exact: false, why });
+    wanted.addresses.insert(spec.name, Wish { items: gather::set(gateways), exact: false, why });
     Ok((wanted, notes))
 }
 
@@ -175,14 +178,15 @@ fn bridged(
     };
     let (mut wanted, mut notes) = bridge(&spec, &without_uplink)?;
     // Nothing of IPv6 is tested again for duplicates: it was when it was new.
-    let addresses: BTreeSet<Address> = carried
-        .addresses
-        .iter()
-        // The kernel has made it of the uplink's MAC.
-        .filter(|a| a.scope != LINK || spec.mac == link.mac)
-        .map(|a| Address { nodad: a.address.is_ipv6(), ..address_on(to, a) })
-        .collect();
-    let routes: BTreeSet<Route> = carried.routes.iter().map(|r| route_through(to, r.link.unwrap_or(name), r)).collect();
+    let addresses = gather::set(
+        carried
+            .addresses
+            .iter()
+            // The kernel has made it of the uplink's MAC.
+            .filter(|a| a.scope != LINK || spec.mac == link.mac)
+            .map(|a| Address { nodad: a.address.is_ipv6(), ..address_on(to, a) }),
+    );
+    let routes = gather::set(carried.routes.iter().map(|r| route_through(to, r.link.unwrap_or(name), r)));
     let present = b.uplink_name.unwrap_or(name);
     wanted.moves.push(Move {
         to,
@@ -214,7 +218,7 @@ fn bridged(
     wanted.addresses.insert(to, Wish { items: addresses, exact: false, why: moved() });
     wanted.addresses.insert(present, Wish { items: BTreeSet::new(), exact: true, why: moved() });
     wanted.routes.insert(to, Wish { items: routes, exact: false, why: moved() });
-    let neighbours = carried.neighbours.iter().map(|n| neighbour_on(to, n)).collect();
+    let neighbours = gather::set(carried.neighbours.iter().map(|n| neighbour_on(to, n)));
     wanted.neighbours.insert(to, Wish { items: neighbours, exact: false, why: moved() });
     wanted.neighbours.insert(present, Wish { items: BTreeSet::new(), exact: true, why: moved() });
     if let Some(leased) = carried.addresses.iter().find(|a| a.lifetime.is_some() && a.address.is_ipv4()) {
@@ -236,7 +240,7 @@ fn bridged(
 const LINK: u8 = 253;
 
 fn others(now: &Snapshot, name: &IfName) -> BTreeMap<IfName, Link> {
-    now.links.iter().filter(|(n, _)| *n != name).map(|(n, l)| (*n, l.clone())).collect()
+    gather::map(now.links.iter().filter(|(n, _)| *n != name).map(|(n, l)| (*n, l.clone())))
 }
 
 /// The uplink, if it is there, and free to become a port.

@@ -4,6 +4,7 @@ use super::table::TableWish;
 use super::want::{LinkTarget, LinkWish, Wanted, WantedLink, Wish};
 use super::{Goal, Plan, Planned, Reason, diff, uplink};
 use crate::error::Error;
+use crate::gather;
 use crate::model::IfName;
 use crate::snapshot::{Link, LinkKind, Neighbour, NeighbourKind, Part, Scope, Snapshot};
 use crate::step::{BridgeChange, LinkRef, NewLink, PortChange};
@@ -35,8 +36,7 @@ fn wanted(target: &Snapshot, now: &Snapshot) -> Wanted {
     wanted.moves = uplink::back(target, now);
     // Bridges last: their MAC and MTU follow their ports, and come back by themselves when the ports do. (A bridge that
     // must be made again is made before anything else.)
-    let mut links: Vec<(&IfName, &Link)> = target.links.iter().collect();
-    links.sort_by_key(|(_, link)| link.kind == LinkKind::Bridge);
+    let links = gather::last(&target.links, |(_, link)| link.kind == LinkKind::Bridge);
     // Without a port that is gone for good they are what they are: setting them by hand would fix what followed the port.
     let port_is_gone = links.iter().any(|(_, l)| l.kind != LinkKind::Bridge && now.link_by_index(l.index).is_none());
     for (name, link) in links {
@@ -114,7 +114,7 @@ fn wanted(target: &Snapshot, now: &Snapshot) -> Wanted {
 }
 
 fn exact<T: Ord>(items: impl Iterator<Item = T>) -> Wish<T> {
-    Wish { items: items.collect(), exact: true, why: WHY }
+    Wish { items: gather::set(items), exact: true, why: WHY }
 }
 
 fn exactly(name: &IfName, link: &Link) -> LinkTarget {

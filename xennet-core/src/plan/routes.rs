@@ -9,6 +9,7 @@ use ipnetwork::{IpNetwork, Ipv6Network};
 use super::table::{Item, TableWish};
 use super::want::{Wanted, Wish};
 use super::{ROUTE_PROTOCOL, Reason, gate};
+use crate::gather;
 use crate::model::{Attach, Attachment, Behind, IfName};
 use crate::snapshot::{Address, Family, Neighbour, NeighbourKind, Part, Route, Scope, Snapshot, SysctlKey};
 
@@ -69,11 +70,11 @@ fn addresses(a: &Attach) -> BTreeSet<Address> {
 pub(super) fn is_settled(a: &Attach, seen: &Snapshot) -> bool {
     let Some(link) = seen.links.get(&a.device).filter(|_| a.device == a.name) else { return false };
     let key = |x: &Address| x.address;
-    let wanted: BTreeSet<IpNetwork> = addresses(a).iter().map(key).collect();
+    let wanted: BTreeSet<IpNetwork> = gather::set(addresses(a).iter().map(key));
     a.behind().is_some()
         && link.up
         && link.master.is_none()
-        && seen.addresses_of(&a.device).map(key).collect::<BTreeSet<_>>() == wanted
+        && gather::set(seen.addresses_of(&a.device).map(key)) == wanted
 }
 
 /// The routes of a vif that are wanted, or were.
@@ -197,7 +198,7 @@ pub(super) fn want(wanted: &mut Wanted, a: &Attach, now: &Snapshot) {
         }
     });
     let why = Reason::fixed("the guest is reached through its vif");
-    wanted.own_routes.insert(a.name, Wish { items: routes.collect(), exact: true, why });
+    wanted.own_routes.insert(a.name, Wish { items: gather::set(routes), exact: true, why });
     let named_now = settings(&a.device, &a.attachment);
     for ((key, value, why), (present, ..)) in settings(&a.name, &a.attachment).into_iter().zip(named_now) {
         // A kernel without IPv6, or a link too small for it, has none of its settings.

@@ -13,6 +13,7 @@ use ipnetwork::IpNetwork;
 
 use super::{Reason, gate, guard};
 use crate::error::{Error, ErrorKind};
+use crate::gather;
 use crate::model::IfName;
 use crate::snapshot::{
     NftChain, NftCmp, NftData, NftElement, NftExpr, NftField, NftHeader, NftKey, NftRule, NftSet, NftTable, NftTableId,
@@ -188,7 +189,7 @@ impl Table {
 
     pub(super) fn frame(&self) -> NftTable {
         let sets = self.sets.iter().chain([&VERSION]).map(|set| (set.name.to_owned(), set.made()));
-        NftTable { chains: (self.chains)(), sets: sets.collect(), uses: BTreeMap::new() }
+        NftTable { chains: (self.chains)(), sets: gather::map(sets), uses: BTreeMap::new() }
     }
 
     /// The operations that make the table what it must be: all of it, or its rules anew.

@@ -13,6 +13,7 @@ use ipnetwork::IpNetwork;
 use super::Reason;
 use super::diff::Path;
 use crate::error::Error;
+use crate::gather;
 use crate::model::{IfName, MacAddr};
 use crate::snapshot::{Address, Family, Link, LinkKind, Neighbour, NextHop, Part, Route, Snapshot, SysctlKey};
 use crate::step::{AddrStep, LinkChange, LinkStep, NewMaster, RouteStep, Step, SysctlStep};
@@ -64,9 +65,7 @@ impl Move {
         self.give_addresses(path)?;
         self.switch(path)?;
         // Those without a gateway first: the others may lean on them.
-        let mut routes: Vec<&Route> = self.routes.iter().collect();
-        routes.sort_by_key(|r| r.gateway.is_some() || !r.next_hops.is_empty());
-        for route in routes {
+        for route in gather::last(&self.routes, |r| r.gateway.is_some() || !r.next_hops.is_empty()) {
             if !path.world.routes.contains(route) {
                 let why = Reason::fixed("the way leads through the other link from now on");
                 path.push(Step::Route(RouteStep::Replace(route.clone())), &why)?;
@@ -97,7 +96,7 @@ impl Move {
 
     fn give_addresses(&self, path: &mut Path<'_>) -> Result<(), Error> {
         let key = |a: &Address| (a.address, a.peer);
-        let there: BTreeSet<_> = path.world.addresses_of(&self.to).map(key).collect();
+        let there: Vec<_> = path.world.addresses_of(&self.to).map(key).collect();
         let missing: Vec<&Address> = self.addresses.iter().filter(|a| !there.contains(&key(a))).collect();
         if missing.iter().any(|a| a.address.is_ipv6() && !a.nodad) {
             // They are this domain's own, and were tested for duplicates when they were new: another test of a second would be a
@@ -108,10 +107,8 @@ impl Move {
                 path.push(Step::Sysctl(SysctlStep { key, value: "0".into() }), &why)?;
             }
         }
-        let mut ordered = missing;
         // A subnet's first address first, so that first stays first.
-        ordered.sort_by_key(|a| a.secondary);
-        for address in ordered {
+        for address in gather::last(missing, |a| a.secondary) {
             let why = Reason::fixed("the other link has it before this one loses it");
             path.push(Step::Addr(AddrStep::Add(address.clone())), &why)?;
         }
@@ -164,10 +161,10 @@ pub(crate) fn neighbour_on(link: IfName, n: &Neighbour) -> Neighbour {
 /// were ports.
 pub(super) fn back(target: &Snapshot, now: &Snapshot) -> Vec<Move> {
     let to = |present: IfName, port: IfName, named: IfName, bridge: Option<IfName>| {
-        let addresses = target.addresses_of(&named).map(|a| address_on(present, a)).collect();
+        let addresses = gather::set(target.addresses_of(&named).map(|a| address_on(present, a)));
         let through = |r: &&Route| r.link == Some(named) || r.next_hops.iter().any(|h| h.link == Some(named));
         let routes = target.routes.iter().filter(through).filter(|r| is_carried(r, target.addresses_of(&named)));
-        let routes = routes.map(|r| route_through(present, named, r)).collect();
+        let routes = gather::set(routes.map(|r| route_through(present, named, r)));
         let mac = bridge.and_then(|b| target.links.get(&b)?.mac);
         Move { to: present, port, renamed: None, bridge, mac, settings: Vec::new(), addresses, routes }
     };

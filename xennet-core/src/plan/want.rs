@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::table::TableWish;
 use super::{Reason, guard, network, routes, uplink};
 use crate::error::{Error, ErrorKind};
+use crate::gather;
 use crate::model::{Attach, Attachment, BridgeSpec, Detach, IfName, Intent, MacAddr, VlanSpec};
 use crate::snapshot::{
     AddrGenMode, Address, FdbEntry, Link, LinkKind, Neighbour, Part, PortVlan, Route, Rule, Scope, Snapshot, SysctlKey,
@@ -310,7 +311,7 @@ fn vlan_wish(a: &Attach, bridge: &IfName, found: &Link, vlan: &VlanSpec) -> Resu
             );
         }
     }
-    let items = vlan.vids().map(|(vid, tagging)| PortVlan { vid, tagging, pvid: vid == vlan.pvid() }).collect();
+    let items = gather::set(vlan.vids().map(|(vid, tagging)| PortVlan { vid, tagging, pvid: vid == vlan.pvid() }));
     Ok(Wish { items, exact: true, why: Reason::fixed("the vif line names these VLANs, and no others") })
 }
 

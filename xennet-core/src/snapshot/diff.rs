@@ -6,6 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{Hidden, NftTableId, Snapshot};
+use crate::gather;
 
 /// One difference between two snapshots, as facts in the words of an administrator. Printed with its sign.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -48,7 +49,7 @@ impl Snapshot {
                 bridge.mtu_fixed = None;
             }
         }
-        s.addresses = s.addresses.into_iter().map(|a| super::Address { lifetime: None, ..a }).collect();
+        s.addresses = gather::set(s.addresses.into_iter().map(|a| super::Address { lifetime: None, ..a }));
         s.port_vlans.retain(|_, vlans| !vlans.is_empty());
         for (id, table) in &mut s.nft {
             table.uses.clear();
@@ -70,7 +71,7 @@ impl Snapshot {
             return Vec::new();
         }
         let (old, new) = (old.facts(), new.facts());
-        let objects: BTreeSet<_> = old.keys().chain(new.keys()).collect();
+        let objects: BTreeSet<_> = gather::set(old.keys().chain(new.keys()));
         let mut out = Vec::new();
         for object in objects {
             match (old.get(object), new.get(object)) {
@@ -86,6 +87,6 @@ impl Snapshot {
 
     /// Every fact, under the object that it is about.
     fn facts(&self) -> BTreeMap<super::render::Object, String> {
-        self.lines().collect()
+        gather::map(self.lines())
     }
 }

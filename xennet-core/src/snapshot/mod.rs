@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::gather;
 use crate::model::IfName;
 
 pub use diff::Change;
@@ -116,7 +117,7 @@ impl Snapshot {
             self.link_by_index(index).is_some() || self.links.contains_key(name) || only
         };
         let strangers: BTreeSet<IfName> =
-            now.links.iter().filter(|(name, l)| !known(name, l.index)).map(|(name, _)| *name).collect();
+            gather::set(now.links.iter().filter(|(name, l)| !known(name, l.index)).map(|(name, _)| *name));
         now.links.retain(|name, _| !strangers.contains(name));
         now.addresses.retain(|a| !strangers.contains(&a.link));
         now.routes.retain(|r| r.link.is_none_or(|l| !strangers.contains(&l)));
@@ -135,7 +136,7 @@ impl Snapshot {
                 && !self.scope.parts().all(|p| *p == Part::Link(*name))
         };
         let lost: BTreeSet<IfName> =
-            self.links.iter().filter(|(name, l)| lost(name, l)).map(|(name, _)| *name).collect();
+            gather::set(self.links.iter().filter(|(name, l)| lost(name, l)).map(|(name, _)| *name));
         if lost.is_empty() {
             return kept;
         }
@@ -213,6 +214,8 @@ pub(crate) mod pairs {
 
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+    use crate::gather;
+
     pub(crate) fn serialize<K: Serialize, V: Serialize, S: Serializer>(
         map: &BTreeMap<K, V>,
         out: S,
@@ -223,6 +226,6 @@ pub(crate) mod pairs {
     pub(crate) fn deserialize<'de, K: Deserialize<'de> + Ord, V: Deserialize<'de>, D: Deserializer<'de>>(
         input: D,
     ) -> Result<BTreeMap<K, V>, D::Error> {
-        Ok(Vec::<(K, V)>::deserialize(input)?.into_iter().collect())
+        Ok(gather::map(Vec::<(K, V)>::deserialize(input)?))
     }
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::{NftKey, NftTableId, StorePath, SysctlKey};
+use crate::gather;
 use crate::model::IfName;
 
 /// One part of the system.
@@ -119,6 +120,6 @@ impl Extend<Part> for Scope {
 
 impl FromIterator<Part> for Scope {
     fn from_iter<T: IntoIterator<Item = Part>>(parts: T) -> Self {
-        Scope(parts.into_iter().collect())
+        Scope(gather::set(parts))
     }
 }

@@ -3,6 +3,7 @@
 use super::{
     Hidden, Neighbour, NeighbourKind, NftSet, NftTable, NftTableId, Part, Route, RouteKind, Scope, Snapshot, SysctlKey,
 };
+use crate::gather;
 
 impl Snapshot {
     /// What an observer sees of this world who names a scope: the parts in it, and nothing else.
@@ -103,8 +104,7 @@ fn look(world: &Snapshot, part: &Part, seen: &mut Snapshot) {
             let narrow = seen.nft.entry(id.clone()).or_default();
             // A set is seen with or without the element.
             if let Some(def) = table.sets.get(&**set) {
-                let elements =
-                    def.elements.get_key_value(key).map(|(k, e)| (k.clone(), e.clone())).into_iter().collect();
+                let elements = gather::map(def.elements.get_key_value(key).map(|(k, e)| (k.clone(), e.clone())));
                 let only = [(set.to_string(), NftSet { elements, ..def.frame() })].into();
                 narrow.merge(NftTable { sets: only, ..NftTable::default() });
             }

@@ -11,6 +11,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
+use crate::gather;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use render::key_text;
@@ -158,7 +159,7 @@ impl NftTable {
     /// The table without the elements of its sets.
     pub(crate) fn frame(&self) -> NftTable {
         let sets = self.sets.iter().map(|(name, set)| (name.clone(), set.frame()));
-        NftTable { chains: self.chains.clone(), sets: sets.collect(), uses: BTreeMap::new() }
+        NftTable { chains: self.chains.clone(), sets: gather::map(sets), uses: BTreeMap::new() }
     }
 
     /// Adds what another look at the same table saw.
