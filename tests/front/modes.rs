@@ -1,10 +1,9 @@
 //! From mode to mode: bridge, NAT and routed, in any order, on both backends.
 
-use xennet_core::backend::Backend;
 use xennet_core::snapshot::Snapshot;
 use xennet_core::{Egress, Guests, Host, NatNetwork, Network, NetworkMode, RoutedNetwork, Subnet, exec::Subject};
 
-use super::ownership::both;
+use super::ownership::{World, both};
 use super::{FIRST, domid, look, name, spec};
 
 fn networks() -> [Network; 2] {
@@ -43,7 +42,7 @@ fn next(dice: &mut u64, end: u64) -> u64 {
 #[test]
 fn any_mode_from_any_other() {
     both("modes::any_mode_from_any_other", |host, world| {
-        let state = |world: &mut dyn FnMut(&mut dyn FnMut(&mut dyn Backend))| {
+        let state = |world: World<'_>| {
             let mut seen = Snapshot::default();
             world(&mut |on| seen = look(on));
             seen

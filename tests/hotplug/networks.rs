@@ -210,6 +210,14 @@ fn two_guests_do_not_get_into_each_others_way() {
         let strays: Vec<String> = before.changes(&look()).iter().map(ToString::to_string).collect();
         assert_eq!(strays, [""; 0]);
         assert!(gated().contains(&"masq4 { \"eth0\" . 10.0.0.1 }".to_owned()), "the second one's is still there");
+        // What is a guest's gateway is no guest's address.
+        for (script, ip) in [("vif-nat", "10.0.0.254"), ("vif-route", "192.0.2.1")] {
+            rig.nodes("vif3.0", &[("ip", ip)]);
+            let before = look();
+            let got = rig.fails_of(script, "vif3.0", "online");
+            assert!(got.stderr.contains(&format!("{ip} is an address of this domain's own")), "{}", got.stderr);
+            assert_eq!(before.changes(&look()), []);
+        }
         // Without an address of its own, the one of its number.
         rig.vif("vif300.2", &[]);
         rig.ok_of("vif-nat", "vif300.2", "online");

@@ -6,7 +6,7 @@ use xennet_core::Errno;
 use xennet_core::backend::Backend;
 use xennet_core::snapshot::{
     AddrGenMode, Address, Family, FdbEntry, FdbKind, LinkKind, Neighbour, NeighbourKind, NextHop, NftFamily,
-    NftTableId, Part, PortState, Route, RouteKind, Rule, RuleAction, Scope, SysctlKey, VethPeer,
+    NftTableId, Part, PortState, Route, RouteKind, Rule, RuleAction, Scope, Snapshot, SysctlKey, VethPeer,
 };
 use xennet_core::step::{
     AddrStep, BridgeChange, LinkChange, LinkRef, LinkStep, NeighStep, NewLink, NewMaster, NftOp, NftTransaction,
@@ -426,6 +426,38 @@ fn one_route_through_one_link() {
             }
         }
         assert_eq!(there, 9);
+        let ways = |kernel: &mut Kernel, all: &Snapshot| {
+            let mut own = 0;
+            for address in [
+                "10.0.0.1",
+                "10.0.0.2",
+                "10.0.1.5",
+                "10.9.9.9",
+                "11.0.0.1",
+                "192.0.2.1",
+                "127.0.0.1",
+                "2001:db8::1",
+                "2001:db8::2",
+                "2001:db8:1::9",
+                "2001:db8:9::1",
+            ] {
+                let part = Part::Way(address.parse().unwrap());
+                let model = all.seen(&Scope::none().with(part.clone()));
+                let seen = kernel.look(part);
+                // The model takes a way past a route that leads nowhere.
+                if address != "10.9.9.9" {
+                    assert_eq!(seen.routes, model.routes, "{address}");
+                }
+                own += usize::from(seen.routes.contains(&Route::own(address.parse().unwrap())));
+            }
+            own
+        };
+        assert_eq!(ways(&mut kernel, &all), 1);
+        // One that is still tested for duplicates is not this domain's yet.
+        kernel.apply(Step::Addr(AddrStep::Add(Address { nodad: true, ..address("vif2.0", "2001:db8::2/64") })));
+        kernel.up("lo");
+        let all = kernel.look(Part::Network);
+        assert_eq!(ways(&mut kernel, &all), 3);
     });
 }
 

@@ -296,23 +296,6 @@ impl Host {
         if let Some(step) = e.step() { why.with_step(step) } else { why }
     }
 
-    /// The error of a guest's address that another link has a route to.
-    fn other_way(&mut self, intent: &Intent) -> Option<Error> {
-        let Intent::Attach(a) = intent else { return None };
-        for network in a.attachment.guest() {
-            // What cannot be looked at leaves the error as it is.
-            let seen = self.look(&Scope::none().with(Part::Route(*network))).ok()?;
-            let other = seen.routes.iter().filter_map(|r| r.link).find(|l| ![a.device, a.name].contains(l));
-            if let Some(other) = other {
-                let message = format!("cannot attach {}: {network} is reached through {other} already", a.id);
-                let hint = format!("give one of the two another address, or detach {other}");
-                let why = Error::new(ErrorKind::Conflict, message).with_errno(Errno::EEXIST);
-                return Some(why.with_object(network.to_string()).with_hint(hint));
-            }
-        }
-        None
-    }
-
     /// What making or changing this bridge would do. Changes nothing.
     ///
     /// # Errors

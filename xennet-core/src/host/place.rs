@@ -5,14 +5,14 @@ use std::net::{IpAddr, Ipv4Addr};
 use ipnetwork::{IpNetwork, Ipv4Network};
 
 use super::{Host, joined, unchanged};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Errno, Error, ErrorKind};
 use crate::exec::Subject;
 use crate::model::{
-    Attachment, GuestLinks, IfName, Mtu, NatNetwork, NetworkMode, RoutedNetwork, Started, Subnet, TypeIf, VifId,
-    VifSpec, Word, vifnat,
+    Attachment, GuestLinks, IfName, Intent, Mtu, NatNetwork, NetworkMode, RoutedNetwork, Started, Subnet, TypeIf,
+    VifId, VifSpec, Word, vifnat,
 };
 use crate::plan;
-use crate::snapshot::{Family, Part, Scope};
+use crate::snapshot::{Family, Part, Route, Scope};
 
 /// A mode, as a script's name says it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -273,8 +273,9 @@ impl Host {
             Some(started) => asked.gateways(started, &guest)?,
             None => Vec::new(),
         };
+        self.not_our_own(asked, &guest)?;
         if gateway.is_empty() && guest.iter().any(IpNetwork::is_ipv4) {
-            let router = vifnat::router(&guest, |candidate| self.is_hidden_guest(egress, candidate))?;
+            let router = vifnat::router(&guest, |candidate| self.is_guest(candidate))?;
             let Some(router) = router else {
                 let message = "every address that could be its gateway's is another's, or its own".to_owned();
                 let hint = "give the guest a single address first, and networks behind it: ip=".to_owned();
@@ -306,14 +307,42 @@ impl Host {
         })
     }
 
-    /// Whether an address is that of a guest that NAT hides.
-    fn is_hidden_guest(&mut self, egress: Option<IfName>, address: Ipv4Addr) -> Result<bool, Error> {
-        let Some(egress) = egress else { return Ok(false) };
-        let part = plan::hidden_guest(egress, address);
-        let Part::NftElement(table, set, key) = &part else { return Ok(false) };
-        let seen = self.look(&Scope::none().with(part.clone()))?;
-        let set = seen.nft.get(table).and_then(|t| t.sets.get(&**set));
-        Ok(set.is_some_and(|s| s.elements.contains_key(key)))
+    /// Whether an address is that of another guest, which a route of ours leads to.
+    fn is_guest(&mut self, address: Ipv4Addr) -> Result<bool, Error> {
+        let seen = self.look(&Scope::none().with(Part::Way(address.into())))?;
+        Ok(seen.routes.iter().any(|r| r.protocol == plan::ROUTE_PROTOCOL && r.destination.prefix() == 32))
+    }
+
+    /// Refuses addresses for a guest that are this domain's own: nothing would ever be sent to the guest.
+    fn not_our_own(&mut self, asked: &Asked<'_>, guest: &[IpNetwork]) -> Result<(), Error> {
+        let single = |n: &&IpNetwork| n.prefix() == if n.is_ipv6() { 128 } else { 32 };
+        for address in guest.iter().filter(single).map(IpNetwork::ip) {
+            let seen = self.look(&Scope::none().with(Part::Way(address)))?;
+            if seen.routes.contains(&Route::own(address)) {
+                let message = format!("{address} is an address of this domain's own, perhaps another guest's gateway");
+                let hint =
+                    format!("give the guest another address; `ip address show to {address}` tells where this one is");
+                return Err(asked.refuse(ErrorKind::Conflict, message, hint).with_object(address.to_string()));
+            }
+        }
+        Ok(())
+    }
+
+    /// The error of a guest's address that another link has a route to.
+    pub(super) fn other_way(&mut self, intent: &Intent) -> Option<Error> {
+        let Intent::Attach(a) = intent else { return None };
+        for network in a.attachment.guest() {
+            // What cannot be looked at leaves the error as it is.
+            let seen = self.look(&Scope::none().with(Part::Route(*network))).ok()?;
+            let other = seen.routes.iter().filter_map(|r| r.link).find(|l| ![a.device, a.name].contains(l));
+            if let Some(other) = other {
+                let message = format!("cannot attach {}: {network} is reached through {other} already", a.id);
+                let hint = format!("give one of the two another address, or detach {other}");
+                let why = Error::new(ErrorKind::Conflict, message).with_errno(Errno::EEXIST);
+                return Some(why.with_object(network.to_string()).with_hint(hint));
+            }
+        }
+        None
     }
 
     fn routed(
@@ -339,6 +368,7 @@ impl Host {
                 }
             }
         }
+        self.not_our_own(asked, &guest)?;
         if guest.is_empty() {
             notes.push("no ip= was given: no route leads to the guest".into());
         }

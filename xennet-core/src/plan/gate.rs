@@ -18,8 +18,8 @@ use ipnetwork::{IpNetwork, Ipv4Network, Ipv6Network};
 use super::table::{ICMPV6, Item, SetDef, Table, UDP, accept, drop, first_fragment, goto, lookup, over, rule};
 use crate::model::{GuestLinks, IfName, NetworkMode, PortForward, Started, apart};
 use crate::snapshot::{
-    Family, NftBase, NftChain, NftChainKind, NftCmp, NftExpr, NftField, NftHook, NftKey, NftNat, NftNatData, NftNatTo,
-    NftPolicy, NftRule, NftTableId, NftType, NftValue, Part,
+    Family, NftBase, NftChain, NftChainKind, NftCmp, NftExpr, NftField, NftHook, NftNat, NftNatData, NftNatTo,
+    NftPolicy, NftRule, NftTableId, NftType, NftValue,
 };
 
 /// Links whose guests may send from declared addresses only.
@@ -121,12 +121,6 @@ pub(super) fn hidden(egress: IfName, guests: &[IpNetwork]) -> Vec<Item> {
         Item::network(HIDDEN[family], HIDDEN_NETWORKS[family], std::slice::from_ref(&name), n)
     };
     apart(guests.iter().copied()).into_iter().map(item).collect()
-}
-
-/// The element that an address has that NAT hides where it leaves by this link.
-pub(crate) fn hidden_guest(egress: IfName, address: Ipv4Addr) -> Part {
-    let key = NftKey::exact([NftValue::Name(egress), NftValue::Ipv4(address)]);
-    Part::NftElement(NftTableId::gate(), HIDDEN[0].into(), key)
 }
 
 /// Whether it is one of the gate's sets that say whom NAT hides.
@@ -340,7 +334,7 @@ mod tests {
     use crate::model::{BridgeSpec, NatNetwork, Network, Protocol, Subnet};
     use crate::plan::Reason;
     use crate::plan::table::TableWish;
-    use crate::snapshot::{NftTable, Scope, Snapshot, nft_facts};
+    use crate::snapshot::{NftTable, Part, Scope, Snapshot, nft_facts};
     use crate::step::{Step, step};
 
     fn elements(items: Vec<Item>) -> Vec<String> {

@@ -28,7 +28,7 @@ use crate::model::{Intent, Started};
 use crate::snapshot::{Scope, Snapshot};
 use crate::step::{Effects, Step};
 
-pub(crate) use gate::{hidden_guest, hides};
+pub(crate) use gate::hides;
 pub use network::Carried;
 pub(crate) use restore::missing as missing_to_restore;
 pub use restore::restore;

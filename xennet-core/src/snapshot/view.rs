@@ -1,5 +1,7 @@
 //! What of a world an observer sees who names a scope: exactly what the kernel's backend would bring.
 
+use std::net::IpAddr;
+
 use super::{
     Hidden, Neighbour, NeighbourKind, NftSet, NftTable, NftTableId, Part, Route, RouteKind, Scope, Snapshot, SysctlKey,
 };
@@ -69,6 +71,16 @@ fn look(world: &Snapshot, part: &Part, seen: &mut Snapshot) {
             let best = world.routes.iter().filter(through).filter(to).min_by_key(|r| (r.tos, r.metric));
             seen.routes.extend(best.filter(|_| world.links.get(name).is_some_and(|l| l.up)).cloned());
         }
+        Part::Way(address) => {
+            if world.addresses.iter().any(|a| a.address.ip() == *address) {
+                seen.routes.insert(Route::own(*address));
+                return;
+            }
+            let usable =
+                |r: &&Route| r.table == Route::MAIN && r.kind == RouteKind::Unicast && r.destination.contains(*address);
+            let longest = |r: &&Route| (std::cmp::Reverse(r.destination.prefix()), r.tos, r.metric);
+            seen.routes.extend(world.routes.iter().filter(usable).min_by_key(longest).cloned());
+        }
         Part::Neighbours(name) => {
             seen.neighbours.extend(world.neighbours.iter().filter(|n| n.link == *name).cloned());
         }
@@ -124,5 +136,29 @@ fn look(world: &Snapshot, part: &Part, seen: &mut Snapshot) {
 fn see_setting(world: &Snapshot, key: &SysctlKey, seen: &mut Snapshot) {
     if let Some(value) = world.sysctls.get(key) {
         seen.sysctls.insert(key.clone(), value.clone());
+    }
+}
+
+impl Route {
+    /// The table of the kernel's own (`RT_TABLE_LOCAL`).
+    pub const LOCAL: u32 = 255;
+
+    /// The route to an address of this domain's own, whatever link it is on.
+    pub fn own(address: IpAddr) -> Self {
+        Route {
+            table: Route::LOCAL,
+            destination: address.into(),
+            tos: 0,
+            metric: 0,
+            kind: RouteKind::Local,
+            link: None,
+            gateway: None,
+            onlink: false,
+            source: None,
+            protocol: 2,
+            scope: 254,
+            mtu: None,
+            next_hops: Vec::new(),
+        }
     }
 }

@@ -9,6 +9,7 @@ mod route;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
 use rtnetlink::packet_route::AddressFamily;
@@ -194,6 +195,7 @@ impl Observer<'_> {
             Part::RouteThrough(name, destination) => {
                 self.of_link(name, |this, index| this.route_through(index, *destination))
             }
+            Part::Way(address) => self.way(*address).map_err(|e| e.about(format!("the way to {address}"))),
             Part::Neighbours(name) => self.of_link(name, Self::neighbours),
             Part::Proxy(name, address) => {
                 let only = |n: &Neighbour| n.address == *address && n.kind == NeighbourKind::Proxy;
@@ -382,28 +384,45 @@ impl Observer<'_> {
 
     /// The route to exactly this through one link: the entry that the kernel finds for its first address, if it is that.
     fn route_through(&mut self, index: u32, destination: IpNetwork) -> Result<(), Refusal> {
-        let mut question = RouteMessage::default();
-        (question.header.address_family, question.header.destination_prefix_length) =
-            if destination.is_ipv4() { (AddressFamily::Inet, 32) } else { (AddressFamily::Inet6, 128) };
-        question.header.flags = RouteFlags::from_bits_retain(route::FIB_MATCH);
-        question.attributes.push(RouteAttribute::Destination(destination.ip().into()));
-        question.attributes.push(RouteAttribute::Oif(index));
-        wire::encode(&mut self.netlink.out, 0, &Rtnl::GetRoute(question));
-        let netlink = &mut *self.netlink;
-        let answer = match netlink.route.get(&mut netlink.out, |answer| answer.body.to_vec()) {
-            Ok(answer) => answer,
-            // Nothing leads there through this link, or it is down.
-            Err(refusal) if absent(&refusal) || NO_WAY.contains(&refusal.errno) => return Ok(()),
-            Err(refusal) => return Err(refusal),
-        };
-        let kernel = self.netlink.route.descriptor();
-        let names = &mut self.names;
-        let found = route::read(&answer, |index| names.of(&*kernel, index));
+        let found = self.lookup(destination.ip(), Some(index))?.and_then(|answer| self.route(&answer));
         // A kernel without policy rules has its own entries in the same table.
         let same = |r: &Route| r.destination == destination && r.table == Route::MAIN && r.kind == RouteKind::Unicast;
         let through = |r: &Route| r.link.is_some_and(|l| self.names.0.get(&index) == Some(&l));
         self.world.routes.extend(found.filter(|r| same(r) && through(r)));
         Ok(())
+    }
+
+    /// The route that packets of this domain's own take.
+    fn way(&mut self, address: IpAddr) -> Result<(), Refusal> {
+        let Some(answer) = self.lookup(address, None)? else { return Ok(()) };
+        let found = if route::is_own(&answer) { Some(Route::own(address)) } else { self.route(&answer) };
+        let usable = |r: &Route| r.kind == RouteKind::Local || r.table == Route::MAIN && r.kind == RouteKind::Unicast;
+        self.world.routes.extend(found.filter(usable));
+        Ok(())
+    }
+
+    fn route(&mut self, body: &[u8]) -> Option<Route> {
+        let kernel = self.netlink.route.descriptor();
+        let names = &mut self.names;
+        route::read(body, |index| names.of(&*kernel, index))
+    }
+
+    /// The entry that the kernel finds for an address, through one link or any; `None` if there is none.
+    fn lookup(&mut self, address: IpAddr, through: Option<u32>) -> Result<Option<Vec<u8>>, Refusal> {
+        let mut question = RouteMessage::default();
+        (question.header.address_family, question.header.destination_prefix_length) =
+            if address.is_ipv4() { (AddressFamily::Inet, 32) } else { (AddressFamily::Inet6, 128) };
+        question.header.flags = RouteFlags::from_bits_retain(route::FIB_MATCH);
+        question.attributes.push(RouteAttribute::Destination(address.into()));
+        question.attributes.extend(through.map(RouteAttribute::Oif));
+        wire::encode(&mut self.netlink.out, 0, &Rtnl::GetRoute(question));
+        let netlink = &mut *self.netlink;
+        match netlink.route.get(&mut netlink.out, |answer| answer.body.to_vec()) {
+            Ok(answer) => Ok(Some(answer)),
+            // Nothing leads there, or the link is down.
+            Err(refusal) if absent(&refusal) || NO_WAY.contains(&refusal.errno) => Ok(None),
+            Err(refusal) => Err(refusal),
+        }
     }
 
     fn rules(&mut self) -> Result<(), Refusal> {

@@ -20,9 +20,6 @@ const HEADER: usize = 12;
 /// Bytes of `struct rtnexthop`.
 const HOP_HEADER: usize = 8;
 
-/// The table of the kernel's own (`RT_TABLE_LOCAL`).
-const LOCAL: u32 = 255;
-
 const RTM_F_CLONED: u32 = 0x200;
 /// `RTM_F_FIB_MATCH`: the entry of the table is wanted, not what follows from it for one packet. Linux 4.13.
 pub(crate) const FIB_MATCH: u32 = 0x2000;
@@ -64,7 +61,7 @@ pub(crate) fn read(body: &[u8], mut name: impl FnMut(u32) -> Option<IfName>) -> 
             _ => {}
         }
     }
-    if table == LOCAL {
+    if table == Route::LOCAL {
         return None;
     }
     Some(Route {
@@ -82,6 +79,11 @@ pub(crate) fn read(body: &[u8], mut name: impl FnMut(u32) -> Option<IfName>) -> 
         mtu,
         next_hops,
     })
+}
+
+/// Whether the body is that of a route to this domain's own address.
+pub(crate) fn is_own(body: &[u8]) -> bool {
+    body.get(7).is_some_and(|kind| route_kind(*kind) == Some(RouteKind::Local))
 }
 
 /// `struct rtvia`: a gateway of another family than the destination.
