@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "all of this is tests")]
 
+mod matrix;
 mod moving;
+mod picture;
 mod state;
 mod world;

@@ -13,6 +13,7 @@ mod netns;
 mod shared;
 mod state;
 pub mod steps;
+pub mod talk;
 
 pub use netns::in_netns;
 pub use shared::Shared;

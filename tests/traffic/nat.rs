@@ -1,8 +1,7 @@
 //! NAT: whom the outside sees, what it cannot reach, and what is handed on. Real network stacks at every end.
 
-use std::io::ErrorKind as Io;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::time::{Duration, Instant};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::time::Duration;
 
 use xennet_core::backend::Backend as _;
 use xennet_core::backend::netlink::Netlink;
@@ -12,6 +11,7 @@ use xennet_core::{
     BridgeSpec, DevId, GuestLinks, Guests, Host, MacAddr, NatNetwork, Network, NetworkMode, PortForward, Protocol,
     Subnet, VifId, VifSpec, exec,
 };
+use xennet_tests::talk::{listen, seen};
 use xennet_tests::{Guest, GuestSpec, NetNs, StateDir, in_netns};
 
 use super::lab::{LONG, address, domid, name, run, set, up};
@@ -134,38 +134,6 @@ impl Lab {
         let left = Netlink::open().unwrap().observe(&scope).unwrap().render();
         let left: Vec<&str> = left.lines().filter(|l| l.starts_with("nft add element")).collect();
         assert!(left.iter().all(|l| l.contains(" version ")), "{left:#?}");
-    }
-}
-
-fn listen(namespace: &NetNs, at: IpAddr, port: u16) -> TcpListener {
-    let listener = namespace.run(|| TcpListener::bind((at, port)).unwrap()).unwrap();
-    listener.set_nonblocking(true).unwrap();
-    listener
-}
-
-/// Connects until it succeeds or time is over; whom the other end saw.
-fn seen(from: &NetNs, to: SocketAddr, listener: &TcpListener, patience: Duration) -> Option<IpAddr> {
-    let end = Instant::now() + patience;
-    let _stream = from
-        .run(|| {
-            while let Some(left) = end.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
-                // Neighbours are not known yet, perhaps.
-                match TcpStream::connect_timeout(&to, left) {
-                    Ok(stream) => return Some(stream),
-                    Err(_) => std::thread::sleep(Duration::from_millis(20)),
-                }
-            }
-            None
-        })
-        .unwrap()?;
-    loop {
-        match listener.accept() {
-            Ok((_, peer)) => return Some(peer.ip()),
-            Err(e) if e.kind() == Io::WouldBlock && Instant::now() < end => {
-                std::thread::sleep(Duration::from_millis(5));
-            }
-            Err(e) => panic!("connected, and never accepted: {e}"),
-        }
     }
 }
 
