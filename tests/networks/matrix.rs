@@ -252,13 +252,11 @@ fn who_reaches_whom_in_each_mode() {
 fn two_hosts_with_the_same_file_do_not_disturb_each_other() {
     in_netns("matrix::two_hosts_with_the_same_file_do_not_disturb_each_other", || {
         let lan = Lan::new();
-        let text = format!(
-            "[network.private]\nmode = \"nat\"\nsubnets = [\"10.0.0.0/24\"]\n\n\
-                            [network.lan]\nmode = \"bridge\"\nbridge = \"xenbr0\"\n"
-        );
+        let text = "[network.private]\nmode = \"nat\"\nsubnets = [\"10.0.0.0/24\"]\n\n\
+                            [network.lan]\nmode = \"bridge\"\nbridge = \"xenbr0\"\n";
         let mut hosts = [lan.dom0(203, DOM0), lan.dom0(204, ["192.168.0.4", "2001:db8::4"])];
         let guests = [0, 1].map(|at: usize| {
-            hosts[at].start(&text);
+            hosts[at].start(text);
             hosts[at].guest(11, "bridge=private,ip=10.0.0.11", &["10.0.0.11/24"], &["10.0.0.254"])
         });
         let neighbour = lan.neighbour.namespace();
