@@ -94,7 +94,7 @@ def test_a_bridge_is_made_and_used(host):
     [
         (lambda h: h.attach(5, "bridge=xenbr1"), xennet.BridgeNotFound),
         (lambda h: h.attach(5, "bridge=eth0"), xennet.NotABridge),
-        (lambda h: h.attach(5, "bridge=xenbr0,script=vif-nat"), xennet.Unsupported),
+        (lambda h: h.attach(5, "bridge=xenbr0,script=vif-openvswitch"), xennet.Unsupported),
         (lambda h: h.attach(-1, "bridge=xenbr0"), xennet.Invalid),
         (lambda h: h.attach(32752, "bridge=xenbr0"), xennet.Invalid),
         (lambda h: h.attach(2**70, "bridge=xenbr0"), xennet.Invalid),
