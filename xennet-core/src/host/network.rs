@@ -472,22 +472,31 @@ fn as_it_is_now(target: &mut Snapshot, now: &Snapshot, uplink: IfName, bridge: I
     }
     let through = |r: &Route, link: IfName| r.link == Some(link) || r.next_hops.iter().any(|h| h.link == Some(link));
     let of_uplink: Vec<Address> = before.values().cloned().collect();
-    target.routes.retain(|r| !through(r, uplink) || !plan::is_carried(r, &of_uplink));
-    for r in now.routes.iter().filter(|r| through(r, bridge) && plan::is_carried(r, now.addresses_of(&bridge))) {
-        target.routes.insert(plan::route_through(uplink, bridge, r));
+    let carried: BTreeSet<Route> =
+        gather::set(target.routes.iter().filter(|r| through(r, uplink) && plan::is_carried(r, &of_uplink)).cloned());
+    target.routes.retain(|r| !carried.contains(r));
+    // An uplink that was down goes down again, unless the bridge has been given something since.
+    let mut is_used = target.addresses_of(&uplink).any(|a| !before.contains_key(&key(a)));
+    // Connected routes follow from the addresses.
+    let (connected, others): (Vec<&Route>, Vec<&Route>) =
+        now.routes.iter().filter(|r| through(r, bridge)).partition(|r| !plan::is_carried(r, now.addresses_of(&bridge)));
+    for r in others {
+        let route = plan::route_through(uplink, bridge, r);
+        is_used |= !carried.contains(&route);
+        target.routes.insert(route);
     }
+    let Some(link) = target.links.get_mut(&uplink) else { return };
+    link.up |= is_used;
+    let is_up = link.up;
+    let addresses: Vec<Address> = target.addresses_of(&uplink).cloned().collect();
+    let has = |r: &Route| !plan::is_carried(r, &addresses);
+    target.routes.retain(|r| r.link != Some(uplink) || plan::is_carried(r, &of_uplink) || has(r));
+    let connected = connected.into_iter().map(|r| plan::route_through(uplink, bridge, r));
+    target.routes.extend(connected.filter(|r| is_up && has(r)));
     target.neighbours.retain(|n| n.link != uplink);
     for n in now.neighbours.iter().filter(|n| n.link == bridge) {
         target.neighbours.insert(plan::neighbour_on(uplink, n));
     }
-    // Connected routes follow from the addresses.
-    let nets: BTreeSet<IpNetwork> = gather::set(target.addresses_of(&uplink).map(|a| a.address));
-    let addresses: Vec<Address> = target.addresses_of(&uplink).cloned().collect();
-    target.routes.retain(|r| {
-        plan::is_carried(r, &addresses)
-            || r.link != Some(uplink)
-            || nets.iter().any(|n| n.network() == r.destination.ip() && n.prefix() == r.destination.prefix())
-    });
 }
 
 /// The routes that stations and gateways outside need, as commands (the founding document's fifth step).

@@ -201,6 +201,7 @@ fn bridged(
                 Some((SysctlKey::conf(family, &to, key), value.clone()))
             })
             .collect(),
+        up: true,
         addresses: addresses.clone(),
         routes: routes.clone(),
     });
