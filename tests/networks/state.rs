@@ -88,12 +88,16 @@ fn settings() -> Vec<Part> {
 }
 
 /// Everything, as text, without what no listing of the kernel tells.
-fn all(on: &mut dyn Backend) -> String {
+pub(crate) fn all(on: &mut dyn Backend) -> String {
     let scope: Scope = settings().into_iter().chain([Part::Network]).collect();
     let text = on.observe(&scope).unwrap().render();
-    // The table of NAT stays, without elements, as that of the guard does: another call may need it next.
-    let empty = !text.lines().any(|l| l.starts_with("nft add element inet xennet ") && !l.contains("xennet version"));
-    text.lines().filter(|l| !empty || !l.contains("inet xennet")).map(|l| format!("{l}\n")).collect()
+    // The tables of NAT and of the guard stay, without elements: another call may need them next.
+    let empty = |table: &&str| {
+        let element = format!("nft add element {table} ");
+        !text.lines().any(|l| l.starts_with(&element) && !l.contains(" version "))
+    };
+    let left: Vec<&str> = ["inet xennet", "bridge xennet-guard"].into_iter().filter(empty).collect();
+    text.lines().filter(|l| !left.iter().any(|table| l.contains(table))).map(|l| format!("{l}\n")).collect()
 }
 
 /// Starts and stops, on a fake and on the kernel; the world is the same before and after.
@@ -271,6 +275,17 @@ fn settings_stay_as_long_as_a_network_needs_them() {
         assert!(forwards(), "{order:?}: the other one needs it");
         host.stop_network(&name(order[1]), Guests::MustHaveGone).unwrap();
         assert_eq!(all(&mut on.clone()), before, "{order:?}: the last one puts back what the first one found");
+    }
+    // Once more, with nothing to do, and with something: what the first start found is what counts.
+    for lost in [false, true] {
+        host.start_network(&b).unwrap();
+        if lost {
+            set(&mut on.clone(), "natbr", LinkChange { up: Some(false), ..LinkChange::default() });
+        }
+        let again = host.start_network(&b).unwrap();
+        assert_eq!(again.steps > 0, lost);
+        host.stop_network(&b.name, Guests::MustHaveGone).unwrap();
+        assert_eq!(all(&mut on.clone()), before, "something was lost: {lost}");
     }
     // What was so before stays so.
     write(&mut on.clone(), "net/ipv4/ip_forward", "1");
