@@ -299,6 +299,32 @@ fn settings_stay_as_long_as_a_network_needs_them() {
 }
 
 #[test]
+fn a_bridge_that_another_network_routes_through_is_whole() {
+    let mut world = fake();
+    one(&mut world);
+    address(&mut world, "eth0", "2001:db8::3/64");
+    let on = Shared::new(world);
+    let before = all(&mut on.clone());
+    let mut host = Host::with_backend(Box::new(on.clone()));
+    let (lan, nat) = (network(LAN), network("[network.a]\nmode = \"nat\"\nsubnets = [\"fd00::/64\"]\n"));
+    host.start_network(&lan).unwrap();
+    host.start_network(&nat).unwrap();
+    // A router listens to others no more, unless it is told to: the default route may come from there.
+    let key: SysctlKey = "net/ipv6/conf/xenbr0/accept_ra".parse().unwrap();
+    let listens = || on.clone().observe(&Scope::none().with(Part::Sysctl(key.clone()))).unwrap().sysctls[&key].clone();
+    assert_eq!(listens(), "2");
+    assert_eq!(host.network_status(&lan).unwrap().missing, [""; 0]);
+    assert_eq!((host.start_network(&lan).unwrap().steps, listens()), (0, "2".to_owned()));
+    // What nobody needs is told of.
+    write(&mut on.clone(), key.as_str(), "0");
+    assert_eq!(host.network_status(&lan).unwrap().missing, [format!("{} = 1", key.as_str())]);
+    for name in [nat.name, lan.name] {
+        host.stop_network(&name, Guests::MustHaveGone).unwrap();
+    }
+    assert_eq!(all(&mut on.clone()), before);
+}
+
+#[test]
 fn a_host_that_is_not_as_the_network_needs_it_is_left_as_it_is() {
     let mut world = fake();
     one(&mut world);
