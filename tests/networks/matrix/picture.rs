@@ -8,7 +8,7 @@ use xennet_core::config::networks;
 use xennet_core::config::networks::Networks;
 use xennet_core::snapshot::{NftTableId, Part, Route, Scope};
 use xennet_core::step::{LinkChange, LinkStep, NewLink, NftOp, NftTransaction, RouteStep, Step};
-use xennet_core::{DevId, DomId, Guests, Host, MacAddr, VifId, exec};
+use xennet_core::{DevId, DomId, Guests, Host, MacAddr, VifId, exec, services};
 use xennet_tests::steps::{into, name, run, set, up};
 use xennet_tests::{Guest, GuestSpec, NetNs, StateDir};
 
@@ -33,7 +33,7 @@ pub(crate) struct Dom0 {
     /// All that was there before the first network.
     before: String,
     cable: Guest,
-    _state: StateDir,
+    state: StateDir,
 }
 
 /// A guest, the line that its vif is attached by, and its addresses inside.
@@ -166,7 +166,7 @@ impl Lan {
                 (NetNs::current().unwrap(), host, all(&mut on))
             })
             .unwrap();
-        Dom0 { namespace, host, networks: Networks::default(), before, cable, _state: state }
+        Dom0 { namespace, host, networks: Networks::default(), before, cable, state }
     }
 }
 
@@ -268,7 +268,17 @@ impl Dom0 {
                 host.stop_network(&name, Guests::MustHaveGone).unwrap_or_else(|e| panic!("{}", e.report()));
             });
         }
-        similar(&self.all(), &self.before);
+        let now = self.all();
+        similar(&now, &self.before);
+    }
+}
+
+impl Drop for Dom0 {
+    fn drop(&mut self) {
+        for name in self.networks.names() {
+            // Of a test that has failed, whose programs would stay. It has said why.
+            let _ = services::stop(&exec::StateDir::at(self.state.path()), &name);
+        }
     }
 }
 
