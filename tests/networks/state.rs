@@ -325,6 +325,33 @@ fn a_bridge_that_another_network_routes_through_is_whole() {
 }
 
 #[test]
+fn the_link_towards_the_outside_is_no_part_of_a_network() {
+    let mut world = fake();
+    one(&mut world);
+    let on = Shared::new(world);
+    let before = all(&mut on.clone());
+    let mut host = Host::with_backend(Box::new(on.clone()));
+    let lan = network(LAN);
+    for mode in ["nat", "routed"] {
+        let other = network(&format!("[network.a]\nmode = \"{mode}\"\nsubnets = [\"10.0.0.0/24\"]\n"));
+        // The bridge that it leads through goes first, and does not come back.
+        host.start_network(&lan).unwrap();
+        host.start_network(&other).unwrap();
+        for name in [lan.name, other.name] {
+            host.stop_network(&name, Guests::MustHaveGone).unwrap();
+        }
+        assert_eq!(all(&mut on.clone()), before, "{mode}");
+        // What becomes of the link meanwhile is its own matter.
+        host.start_network(&other).unwrap();
+        let mtu = |mtu| LinkChange { mtu: Some(mtu), ..LinkChange::default() };
+        set(&mut on.clone(), "eth0", mtu(1400));
+        host.stop_network(&other.name, Guests::MustHaveGone).unwrap();
+        assert_eq!(all(&mut on.clone()), before.replace("mtu 1500", "mtu 1400"), "{mode}");
+        set(&mut on.clone(), "eth0", mtu(1500));
+    }
+}
+
+#[test]
 fn a_host_that_is_not_as_the_network_needs_it_is_left_as_it_is() {
     let mut world = fake();
     one(&mut world);

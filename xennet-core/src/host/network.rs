@@ -405,6 +405,18 @@ impl Host {
                 as_it_is_now(&mut target, &now, uplink, bridge);
             }
         }
+        if let Some(outside) = started.outside {
+            // No part of this network: it stays as it has become, or gone.
+            match now.links.get(&outside) {
+                Some(link) => {
+                    target.links.insert(outside, link.clone());
+                }
+                None => {
+                    target.links.remove(&outside);
+                    target.scope.retain(|part| *part != Part::Link(outside));
+                }
+            }
+        }
         self.settle_settings(&mut target, &now, &known)?;
         plan::restore(&target, &now.seen(&target.scope))
     }
