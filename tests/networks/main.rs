@@ -4,6 +4,5 @@
 
 mod matrix;
 mod moving;
-mod picture;
 mod state;
 mod world;

@@ -97,12 +97,16 @@ fn settings() -> Vec<Part> {
 }
 
 /// Everything, as text, without what no listing of the kernel tells.
-fn all(on: &mut dyn Backend) -> String {
+pub(crate) fn all(on: &mut dyn Backend) -> String {
     let scope: Scope = settings().into_iter().chain([Part::Network]).collect();
     let text = on.observe(&scope).unwrap().render();
-    // The table of NAT stays, without elements, as that of the guard does: another call may need it next.
-    let empty = !text.lines().any(|l| l.starts_with("nft add element inet xennet ") && !l.contains("xennet version"));
-    text.lines().filter(|l| !empty || !l.contains("inet xennet")).map(|l| format!("{l}\n")).collect()
+    // The tables of NAT and of the guard stay, without elements: another call may need them next.
+    let empty = |table: &&str| {
+        let element = format!("nft add element {table} ");
+        !text.lines().any(|l| l.starts_with(&element) && !l.contains(" version "))
+    };
+    let left: Vec<&str> = ["inet xennet", "bridge xennet-guard"].into_iter().filter(empty).collect();
+    text.lines().filter(|l| !left.iter().any(|table| l.contains(table))).map(|l| format!("{l}\n")).collect()
 }
 
 /// Starts and stops, on a fake and on the kernel; the world is the same before and after.
@@ -307,6 +311,17 @@ fn settings_stay_as_long_as_a_network_needs_them() {
         host.stop_network(&name(order[1]), Guests::MustHaveGone).unwrap();
         assert_eq!(all(&mut on.clone()), before, "{order:?}: the last one puts back what the first one found");
     }
+    // Once more, with nothing to do, and with something: what the first start found is what counts.
+    for lost in [false, true] {
+        host.start_network(&b).unwrap();
+        if lost {
+            set(&mut on.clone(), "natbr", LinkChange { up: Some(false), ..LinkChange::default() });
+        }
+        let again = host.start_network(&b).unwrap();
+        assert_eq!(again.steps > 0, lost);
+        host.stop_network(&b.name, Guests::MustHaveGone).unwrap();
+        assert_eq!(all(&mut on.clone()), before, "something was lost: {lost}");
+    }
     // What was so before stays so.
     write(&mut on.clone(), "net/ipv4/ip_forward", "1");
     host.start_network(&a).unwrap();
@@ -316,6 +331,59 @@ fn settings_stay_as_long_as_a_network_needs_them() {
     host.start_network(&a).unwrap();
     let e = host.start_network(&network("[network.a]\nmode = \"nat\"\nsubnets = [\"10.9.0.0/24\"]\n")).unwrap_err();
     assert_eq!((e.kind(), e.hint()), (ErrorKind::Conflict, Some("stop it first: xennet network stop a")));
+}
+
+#[test]
+fn a_bridge_that_another_network_routes_through_is_whole() {
+    let mut world = fake();
+    one(&mut world);
+    address(&mut world, "eth0", "2001:db8::3/64");
+    let on = Shared::new(world);
+    let before = all(&mut on.clone());
+    let mut host = Host::with_backend(Box::new(on.clone()));
+    let (lan, nat) = (network(LAN), network("[network.a]\nmode = \"nat\"\nsubnets = [\"fd00::/64\"]\n"));
+    host.start_network(&lan).unwrap();
+    host.start_network(&nat).unwrap();
+    // A router listens to others no more, unless it is told to: the default route may come from there.
+    let key: SysctlKey = "net/ipv6/conf/xenbr0/accept_ra".parse().unwrap();
+    let listens = || on.clone().observe(&Scope::none().with(Part::Sysctl(key.clone()))).unwrap().sysctls[&key].clone();
+    assert_eq!(listens(), "2");
+    assert_eq!(host.network_status(&lan).unwrap().missing, [""; 0]);
+    assert_eq!((host.start_network(&lan).unwrap().steps, listens()), (0, "2".to_owned()));
+    // What nobody needs is told of.
+    write(&mut on.clone(), key.as_str(), "0");
+    assert_eq!(host.network_status(&lan).unwrap().missing, [format!("{} = 1", key.as_str())]);
+    for name in [nat.name, lan.name] {
+        host.stop_network(&name, Guests::MustHaveGone).unwrap();
+    }
+    assert_eq!(all(&mut on.clone()), before);
+}
+
+#[test]
+fn the_link_towards_the_outside_is_no_part_of_a_network() {
+    let mut world = fake();
+    one(&mut world);
+    let on = Shared::new(world);
+    let before = all(&mut on.clone());
+    let mut host = Host::with_backend(Box::new(on.clone()));
+    let lan = network(LAN);
+    for mode in ["nat", "routed"] {
+        let other = network(&format!("[network.a]\nmode = \"{mode}\"\nsubnets = [\"10.0.0.0/24\"]\n"));
+        // The bridge that it leads through goes first, and does not come back.
+        host.start_network(&lan).unwrap();
+        host.start_network(&other).unwrap();
+        for name in [lan.name, other.name] {
+            host.stop_network(&name, Guests::MustHaveGone).unwrap();
+        }
+        assert_eq!(all(&mut on.clone()), before, "{mode}");
+        // What becomes of the link meanwhile is its own matter.
+        host.start_network(&other).unwrap();
+        let mtu = |mtu| LinkChange { mtu: Some(mtu), ..LinkChange::default() };
+        set(&mut on.clone(), "eth0", mtu(1400));
+        host.stop_network(&other.name, Guests::MustHaveGone).unwrap();
+        assert_eq!(all(&mut on.clone()), before.replace("mtu 1500", "mtu 1400"), "{mode}");
+        set(&mut on.clone(), "eth0", mtu(1500));
+    }
 }
 
 #[test]

@@ -3,32 +3,19 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
 use xennet_core::config::networks;
 use xennet_core::services::{self, Client, Outcome, Part};
 use xennet_core::{DevId, DomId, IfName, MacAddr, Started, VifId, exec};
+use xennet_tests::lease::{self, command};
+pub(crate) use xennet_tests::lease::{PATIENCE, soon};
 use xennet_tests::{Guest, GuestSpec, StateDir, in_netns};
-
-/// What these tests talk to, and the packages that have it.
-const PROGRAMS: [(&str, &str); 4] =
-    [("dnsmasq", "dnsmasq-base"), ("busybox", "busybox"), ("dhclient", "isc-dhcp-client"), ("ip", "iproute2")];
-
-/// How long is waited for what takes a moment.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Runs a test in a namespace of its own, if all programs are here.
 pub(crate) fn on_a_host(test: &str, case: impl FnOnce(&mut Lab) + Send) {
-    let found = |program: &str| {
-        let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
-        path.split(':').any(|dir| PathBuf::from(dir).join(program).is_file())
-    };
-    let missing: Vec<&str> = PROGRAMS.iter().filter(|(program, _)| !found(program)).map(|(_, p)| *p).collect();
-    if !missing.is_empty() {
-        let say = format!("{test}: missing; as root: apt-get install {}", missing.join(" "));
-        assert!(std::env::var_os("CI").is_none(), "{say}");
-        eprintln!("skipped: {say}");
+    if !lease::programs_are_here(test) {
         return;
     }
     in_netns(test, || {
@@ -47,23 +34,6 @@ pub(crate) fn sh(line: &str) -> String {
     let output = command("sh", &["-ec", line]).output().unwrap();
     assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
-}
-
-fn command(program: &str, arguments: &[&str]) -> Command {
-    let mut command = Command::new(program);
-    command.args(arguments).stdin(Stdio::null()).env("LC_ALL", "C");
-    command.env("PATH", std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin:/bin");
-    command
-}
-
-/// Looks until it is so.
-#[track_caller]
-pub(crate) fn soon(what: &str, mut look: impl FnMut() -> bool) {
-    let until = Instant::now() + PATIENCE;
-    while !look() {
-        assert!(Instant::now() < until, "not within {} s: {what}", PATIENCE.as_secs());
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
 
 /// The host; what was started ends with it.
@@ -171,15 +141,7 @@ impl Lab {
 
     /// What a guest is given by DHCP, after `tries` requests at the most, as the client's variables.
     pub(crate) fn dhcp(&self, domid: u32, tries: u32) -> Option<BTreeMap<String, String>> {
-        let script = self.script("udhcpc", "[ \"$1\" = bound ] && env || exit 0\n");
-        let (script, tries) = (script.to_str().unwrap(), tries.to_string());
-        let arguments = ["udhcpc", "-i", Guest::LINK, "-n", "-q", "-f", "-t", &tries, "-T", "1", "-s", script];
-        let mut all = arguments.to_vec();
-        for option in ["mtu", "serverid", "domain"] {
-            all.extend(["-O", option]);
-        }
-        let output = self.within(domid, "busybox", &all);
-        output.status.success().then(|| variables(&String::from_utf8(output.stdout).unwrap()))
+        lease::four(self.guests[&domid].namespace(), self.state.path(), tries, "")
     }
 
     /// The address that a guest is given.
@@ -192,7 +154,7 @@ impl Lab {
         let events = self.state.path().join(format!("events.{domid}"));
         let _ = fs::remove_file(&events);
         let body = "case $1 in bound) ip address replace $ip/32 dev eth0; ip route replace $serverid dev eth0;; esac\n";
-        let script = self.script("udhcpc", &format!("{body}echo $1 >> {}\n", events.display()));
+        let script = lease::script(self.state.path(), "udhcpc", &format!("{body}echo $1 >> {}\n", events.display()));
         let script = script.to_str().unwrap();
         let client = self.guests[&domid].namespace().run(|| {
             let arguments = ["udhcpc", "-i", Guest::LINK, "-n", "-f", "-t", "5", "-T", "1", "-s", script];
@@ -216,44 +178,7 @@ impl Lab {
         let place = self.state.path().join(format!("guest.{domid}"));
         let _ = fs::remove_dir_all(&place);
         fs::create_dir(&place).unwrap();
-        let (given, leases) = (place.join("given"), place.join("leases"));
-        let script = self.script(
-            "dhclient",
-            &format!("[ \"$reason\" = BOUND6 ] && env > {0}.new && mv {0}.new {0}; exit 0\n", given.display()),
-        );
-        // A link's own address is not used before it is known to be no other's.
-        soon("the guest's own address", || {
-            let seen = self.shell(domid, "ip -6 -o address show dev eth0 scope link");
-            !seen.is_empty() && !seen.contains("tentative")
-        });
-        let pid = place.join("pid");
-        let texts = [&leases, &pid, &script].map(|path| path.to_str().unwrap().to_owned());
-        let mut client = self.guests[&domid].namespace().run(|| {
-            let arguments =
-                ["-6", "-1", "-d", "-cf", "/dev/null", "-lf", &texts[0], "-pf", &texts[1], "-sf", &texts[2], "eth0"];
-            let mut command = command("dhclient", &arguments);
-            command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
-        });
-        let client = client.as_mut().unwrap();
-        let until = Instant::now() + patience;
-        while !given.exists() && Instant::now() < until && client.try_wait().unwrap().is_none() {
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        // It holds its lease, as a guest does that is destroyed.
-        client.kill().unwrap();
-        client.wait().unwrap();
-        fs::read_to_string(&given).ok().map(|text| variables(&text))
-    }
-
-    /// A script that a client calls.
-    fn script(&self, name: &str, body: &str) -> PathBuf {
-        use std::os::unix::fs::PermissionsExt as _;
-        static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
-        let number = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let path = self.state.path().join(format!("{name}.{number}"));
-        fs::write(&path, format!("#!/bin/sh\n{body}")).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-        path
+        lease::six(self.guests[&domid].namespace(), &place, patience, "")
     }
 
     /// What the name server at an address says about a name, asked from a guest.
@@ -261,11 +186,6 @@ impl Lab {
         let output = self.within(domid, "busybox", &["timeout", "2", "busybox", "nslookup", name, server]);
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
     }
-}
-
-/// The variables that a client's script has printed.
-fn variables(text: &str) -> BTreeMap<String, String> {
-    text.lines().filter_map(|line| line.split_once('=')).map(|(k, v)| (k.to_owned(), v.to_owned())).collect()
 }
 
 pub(crate) fn id(domid: u32) -> VifId {

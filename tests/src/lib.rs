@@ -9,6 +9,7 @@
 //! }
 //! ```
 
+pub mod lease;
 mod netns;
 mod shared;
 mod state;

@@ -1,7 +1,7 @@
 //! Connections between namespaces, and who is seen at their other end.
 
 use std::io::ErrorKind;
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use crate::NetNs;
@@ -37,23 +37,4 @@ pub fn seen(from: &NetNs, to: SocketAddr, listener: &TcpListener, patience: Dura
             Err(e) => panic!("connected, and never accepted: {e}"),
         }
     }
-}
-
-/// Sends datagrams until one arrives or time is over; whom the other end saw. No answer is needed.
-pub fn heard(from: &NetNs, at: &NetNs, to: IpAddr, patience: Duration) -> Option<IpAddr> {
-    let inbox = at.run(|| UdpSocket::bind((to, 0)).unwrap()).unwrap();
-    inbox.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
-    let target = inbox.local_addr().unwrap();
-    let any = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
-    let outbox = from.run(|| UdpSocket::bind(any).unwrap()).unwrap();
-    let end = Instant::now() + patience;
-    let mut words = [0; 16];
-    while Instant::now() < end {
-        // Without a way it does not leave, and that is what counts.
-        let _ = outbox.send_to(b"xennet", target);
-        if let Ok((_, peer)) = inbox.recv_from(&mut words) {
-            return Some(peer.ip());
-        }
-    }
-    None
 }

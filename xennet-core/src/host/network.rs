@@ -241,8 +241,11 @@ impl Host {
     /// The network with what has to be found out: where the outside is, and which address this domain has there.
     fn resolve(&mut self, network: &Network, record: Option<&Entry>) -> Result<Started, Error> {
         let mut started = Started::new(network.clone());
-        if let Some(there) = started_of(record) {
-            started.settings.clone_from(&there.settings);
+        // Of one that is started, how it was before: by now settings are as it needs them itself.
+        if started_of(record).is_some()
+            && let Some(known) = self.records.started(&network.name)?
+        {
+            started.settings = known.settings;
         }
         if let Some(bridge) = network.bridge() {
             let there = started_of(record).and_then(|s| s.bridge_mac);
@@ -400,6 +403,18 @@ impl Host {
                 && now.links.contains_key(&bridge)
             {
                 as_it_is_now(&mut target, &now, uplink, bridge);
+            }
+        }
+        if let Some(outside) = started.outside {
+            // No part of this network: it stays as it has become, or gone.
+            match now.links.get(&outside) {
+                Some(link) => {
+                    target.links.insert(outside, link.clone());
+                }
+                None => {
+                    target.links.remove(&outside);
+                    target.scope.retain(|part| *part != Part::Link(outside));
+                }
             }
         }
         self.settle_settings(&mut target, &now, &known)?;

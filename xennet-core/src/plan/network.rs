@@ -198,7 +198,10 @@ fn bridged(
             .into_iter()
             .filter_map(|(family, key)| {
                 let value = now.sysctls.get(&SysctlKey::conf(family, &name, key))?;
-                Some((SysctlKey::conf(family, &to, key), value.clone()))
+                let on_bridge = SysctlKey::conf(family, &to, key);
+                // A network that routes through the bridge has it go on listening to routers.
+                let raised = key == "accept_ra" && now.sysctls.get(&on_bridge).is_some_and(|v| v == "2");
+                (!raised || link.master != Some(to)).then(|| (on_bridge, value.clone()))
             })
             .collect(),
         up: true,
