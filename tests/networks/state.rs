@@ -75,7 +75,7 @@ fn down(on: &mut dyn Backend) {
     set(on, "eth0", LinkChange { up: Some(false), ..LinkChange::default() });
 }
 
-fn one(on: &mut dyn Backend) {
+pub(crate) fn one(on: &mut dyn Backend) {
     address(on, "eth0", "192.168.0.3/24");
     route(on, "0.0.0.0/0", "eth0", "192.168.0.1");
 }
@@ -150,7 +150,7 @@ fn assert_moved(before: &Snapshot, after: &Snapshot, bridge: &str, what: &str) {
     }
 }
 
-fn fake() -> Fake {
+pub(crate) fn fake() -> Fake {
     let mut fake = Fake::empty();
     set(&mut fake, "lo", up());
     fake.add_hardware(name("eth0"), card(UPLINK_MAC));

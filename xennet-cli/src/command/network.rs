@@ -356,7 +356,7 @@ fn status(global: &Global, args: &NetworkNames, output: &mut Output) -> Result<(
     output.answer(text, document)
 }
 
-/// Networks for reading: in columns, and below them what is missing and what is to be done elsewhere.
+/// Networks for reading: in columns, and below them what is missing, what is to be done elsewhere, and what is in the way.
 pub(crate) fn table(found: &[NetworkStatus], awaited: &[IfName]) -> String {
     let rows = found.iter().map(|s| {
         let ports: Vec<&str> = s.ports.iter().map(IfName::as_str).collect();
@@ -371,6 +371,9 @@ pub(crate) fn table(found: &[NetworkStatus], awaited: &[IfName]) -> String {
         }
         for line in &s.elsewhere {
             text.push_str(&format!("\n{}: on the gateway outside: {line}", s.network));
+        }
+        for line in &s.obstacles {
+            text.push_str(&format!("\n{}: {line}", s.network));
         }
     }
     text

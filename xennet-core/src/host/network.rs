@@ -43,6 +43,8 @@ pub struct NetworkStatus {
     /// What has to be done elsewhere: the routes that the outside needs to reach the guests of a routed network, as commands
     /// for its gateway.
     pub elsewhere: Vec<String>,
+    /// What in other firewalls of this host keeps its guests from reaching anybody, unless a rule there accepts their packets.
+    pub obstacles: Vec<String>,
 }
 
 impl Host {
@@ -53,7 +55,8 @@ impl Host {
     pub fn plan_start(&mut self, network: &Network) -> Result<Plan, Error> {
         let record = self.records.record(Subject::Network(network.name))?;
         let started = self.resolve(network, record.as_ref())?;
-        self.plan(&Intent::Start(Box::new(started)))
+        let plan = self.plan(&Intent::Start(Box::new(started)))?;
+        Ok(plan.with_notes(self.obstacles(network)))
     }
 
     /// Starts a network: its bridge and what its uplink had of its own, this domain's addresses in it, and the settings it needs.
@@ -91,7 +94,7 @@ impl Host {
             ));
         }
         let mut started = self.resolve(network, session.record())?;
-        let plan = self.plan(&Intent::Start(Box::new(started.clone())))?;
+        let plan = self.plan(&Intent::Start(Box::new(started.clone())))?.with_notes(self.obstacles(network));
         self.keep_originals(&mut started, plan.before())?;
         if plan.is_empty() && session.record().is_some() {
             self.serve(&started).map_err(|e| e.with_state("the network is started as before, its services are not"))?;
@@ -209,6 +212,7 @@ impl Host {
             missing: Vec::new(),
             ports: Vec::new(),
             elsewhere: Vec::new(),
+            obstacles: self.obstacles(network),
         };
         if let Some(started) = &started {
             match self.plan(&Intent::Start(Box::new(started.clone()))) {

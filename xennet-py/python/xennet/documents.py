@@ -62,6 +62,8 @@ class NetworkStatus(TypedDict):
     ports: list[str]
     #: Commands for the gateway outside, without which guests of a routed network are not reached.
     elsewhere: list[str]
+    #: What in other firewalls of this host keeps guests from reaching anybody, unless a rule there accepts their packets.
+    obstacles: list[str]
 
 
 class _Forwarded(TypedDict):
