@@ -102,9 +102,14 @@ impl Host {
             return Ok(Applied::nothing(plan));
         }
         let what = format!("cannot start network {}", network.name);
+        let again = session.record().is_some();
         let applied = self.carry_out(session, subject, plan, None, &what)?;
         if let Err(e) = self.serve(&started).and_then(|()| self.records.set_started(&started)) {
-            return Err(match self.take_back(session, &network.name) {
+            let taken_back = match again {
+                true => self.undo_held(session, subject).map(|_| ()),
+                false => self.take_back(session, &network.name),
+            };
+            return Err(match taken_back {
                 Ok(()) => e.with_state("restored"),
                 Err(left) => e.with_state(format!("not restored: {left}")),
             });
@@ -136,6 +141,39 @@ impl Host {
         let Some(entry) = session.record().cloned() else { return Ok(()) };
         let plan = self.way_back(name, &entry, Guests::AreCutOff)?;
         self.carry_out(session, Subject::Network(*name), plan, None, &format!("cannot stop network {name}")).map(|_| ())
+    }
+
+    /// Takes a start back: a network that it started is stopped, and one that was started before is as it was when it was started
+    /// once more. Where its last start is still `known`, the one from before, there is nothing to take back.
+    ///
+    /// # Errors
+    /// As [`stop_network`](Self::stop_network).
+    pub fn take_back_start(&mut self, name: &IfName, known: Option<&Entry>) -> Result<(), Error> {
+        let subject = Subject::Network(*name);
+        // What was interrupted is finished or undone first.
+        let session = self.begin(subject)?;
+        let unchanged = session.record() == known;
+        self.keep(session, subject);
+        match (unchanged, known) {
+            (true, Some(_)) => Ok(()),
+            (false, Some(_)) => self.undo_start(name, Guests::AreCutOff).map(|_| ()),
+            (_, None) => self.stop_network(name, Guests::AreCutOff).map(|_| ()),
+        }
+    }
+
+    /// Puts back what was there before the last start of a network.
+    pub(super) fn undo_start(&mut self, name: &IfName, guests: Guests) -> Result<Applied, Error> {
+        let subject = Subject::Network(*name);
+        let networks = self.records.hold_networks(self.deadline)?;
+        let mut session = self.begin(subject)?;
+        if session.record().is_none_or(|r| r.previous.is_none()) {
+            self.keep(session, subject);
+            drop(networks);
+            return self.stop_network(name, guests);
+        }
+        let result = self.undo_held(&mut session, subject);
+        self.keep(session, subject);
+        result
     }
 
     /// What stopping this network would do. Changes nothing. An empty plan for one that is not started.
