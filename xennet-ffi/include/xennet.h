@@ -342,7 +342,8 @@ xennet_error *xennet_host_plan_attach(xennet_host *host,
  * \param domid The domain's number, 0 to 32751.
  * \param vif A vif line in the strict dialect, or a JSON document with libxl's field names (`xennet_vif_parse`).
  * \param vif_len Its length in bytes.
- * \param done Gets a JSON document, `{"steps": 3}`: how many steps were carried out. May be NULL.
+ * \param done Gets a JSON document, `{"steps": 3, "notes": []}`: how many steps were carried out, and what the caller should know
+ *   besides, a sentence each. May be NULL.
  * \return NULL on success; else an error as of `xennet_host_plan_attach`, or for example `XENNET_KIND_DENIED`,
  *   `XENNET_KIND_BUSY`, `XENNET_KIND_STATE_FULL`, `XENNET_KIND_KERNEL`, `XENNET_KIND_NOT_VERIFIED`.
  */
@@ -369,7 +370,7 @@ xennet_error *xennet_host_plan_detach(xennet_host *host, uint32_t domid, uint32_
  * \param host The host.
  * \param domid The domain's number, 0 to 32751.
  * \param devid The vif's index in the domain, 0 to 65535.
- * \param done Gets a JSON document, `{"steps": 1}`. May be NULL.
+ * \param done Gets a JSON document, `{"steps": 1, "notes": []}`. May be NULL.
  * \return NULL on success; else an error as of `xennet_host_attach`.
  */
 xennet_error *xennet_host_detach(xennet_host *host, uint32_t domid, uint32_t devid, xennet_text **done);
@@ -393,7 +394,7 @@ xennet_error *xennet_host_plan_bridge(xennet_host *host, const char *bridge, siz
  *   `"mtu"` (bytes), `"vlan_filtering"`, `"forward_delay_ms"` (0 unless given). A setting that is left out is left alone
  *   on a bridge that exists.
  * \param bridge_len Its length in bytes.
- * \param done Gets a JSON document, `{"steps": 1}`. May be NULL.
+ * \param done Gets a JSON document, `{"steps": 1, "notes": []}`. May be NULL.
  * \return NULL on success; else an error as of `xennet_host_attach`.
  */
 xennet_error *xennet_host_ensure_bridge(xennet_host *host,
@@ -417,7 +418,7 @@ xennet_error *xennet_host_show(xennet_host *host, xennet_text **document);
  * \param host The host.
  * \param subject `vif5.0`, or a bridge's name; NULL for whatever was changed last.
  * \param subject_len Its length in bytes; 0 for whatever was changed last.
- * \param done Gets a JSON document, `{"steps": 3}`. May be NULL.
+ * \param done Gets a JSON document, `{"steps": 3, "notes": []}`. May be NULL.
  * \return NULL on success; else an error as of `xennet_host_attach`, or `XENNET_KIND_NOTHING_TO_UNDO`.
  */
 xennet_error *xennet_host_undo(xennet_host *host, const char *subject, size_t subject_len, xennet_text **done);
@@ -448,6 +449,23 @@ xennet_error *xennet_networks_parse(const char *text,
                                     xennet_text **document);
 
 /**
+ * Reads the text of a `networks.toml`, and gives one of its networks.
+ *
+ * \param text The text, UTF-8.
+ * \param text_len Its length in bytes.
+ * \param name The network's name.
+ * \param name_len Its length in bytes.
+ * \param document Gets the JSON document of the network, which `xennet_host_start_network` takes.
+ * \return NULL on success; else an error of kind `XENNET_KIND_INVALID`, as of `xennet_networks_parse`, or because there is no
+ *   network of this name.
+ */
+xennet_error *xennet_networks_get(const char *text,
+                                  size_t text_len,
+                                  const char *name,
+                                  size_t name_len,
+                                  xennet_text **document);
+
+/**
  * What `xennet_host_start_network` would do. Changes nothing.
  *
  * \param host The host.
@@ -468,7 +486,8 @@ xennet_error *xennet_host_plan_start(xennet_host *host, const char *network, siz
  * \param host The host.
  * \param network The JSON document of one network, an item of what `xennet_networks_parse` gives.
  * \param network_len Its length in bytes.
- * \param done Gets a JSON document, `{"steps": 9}`: how many steps were carried out. May be NULL.
+ * \param done Gets a JSON document, `{"steps": 9, "notes": []}`: how many steps were carried out, and what the caller should know
+ *   besides, a sentence each. May be NULL.
  * \return NULL on success; else an error as of `xennet_host_plan_start` or of `xennet_host_attach`, or `XENNET_KIND_CONFLICT` if a
  *   network of this name is started that was described otherwise.
  */
@@ -500,7 +519,7 @@ xennet_error *xennet_host_plan_stop(xennet_host *host,
  * \param name The network's name.
  * \param name_len Its length in bytes.
  * \param guests What becomes of guests that are still connected, `XENNET_GUESTS_*`.
- * \param done Gets a JSON document, `{"steps": 9}`. May be NULL.
+ * \param done Gets a JSON document, `{"steps": 9, "notes": []}`. May be NULL.
  * \return NULL on success; else an error as of `xennet_host_attach`, or `XENNET_KIND_CONFLICT` if guests are still connected that
  *   must have gone.
  */
@@ -516,9 +535,10 @@ xennet_error *xennet_host_stop_network(xennet_host *host,
  * \param host The host.
  * \param network The JSON document of one network, an item of what `xennet_networks_parse` gives.
  * \param network_len Its length in bytes.
- * \param document Gets a JSON document: `{"network", "mode", "started", "outside", "missing", "ports", "elsewhere"}`: the link
- *   towards the outside as it was found at start (null if there is none); what is not as it was made, a sentence each; the ports
- *   of the network's bridge; commands for the gateway outside, without which guests of a routed network are not reached.
+ * \param document Gets a JSON document: `{"network", "mode", "started", "outside", "missing", "ports", "elsewhere",
+ *   "obstacles"}`: the link towards the outside as it was found at start (null if there is none); what is not as it was made, a
+ *   sentence each; the ports of the network's bridge; commands for the gateway outside, without which guests of a routed network
+ *   are not reached; what in other firewalls keeps guests from reaching anybody, unless a rule there accepts their packets.
  * \return NULL on success.
  */
 xennet_error *xennet_host_network_status(xennet_host *host,

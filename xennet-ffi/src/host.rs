@@ -122,7 +122,8 @@ pub extern "C" fn xennet_host_plan_attach(
 /// \param domid The domain's number, 0 to 32751.
 /// \param vif A vif line in the strict dialect, or a JSON document with libxl's field names (`xennet_vif_parse`).
 /// \param vif_len Its length in bytes.
-/// \param done Gets a JSON document, `{"steps": 3}`: how many steps were carried out. May be NULL.
+/// \param done Gets a JSON document, `{"steps": 3, "notes": []}`: how many steps were carried out, and what the caller should know
+///   besides, a sentence each. May be NULL.
 /// \return NULL on success; else an error as of `xennet_host_plan_attach`, or for example `XENNET_KIND_DENIED`,
 ///   `XENNET_KIND_BUSY`, `XENNET_KIND_STATE_FULL`, `XENNET_KIND_KERNEL`, `XENNET_KIND_NOT_VERIFIED`.
 #[unsafe(no_mangle)]
@@ -137,7 +138,7 @@ pub extern "C" fn xennet_host_attach(
         let host = given(host, "host")?;
         let (domid, vif) = (DomId::new(domid)?, vif::spec(&vif, vif_len)?);
         let applied = host.work(|core| core.attach(domid, &vif))?;
-        tell(done, &json!({ "steps": applied.steps }));
+        tell(done, &applied.to_json());
         Ok(())
     })
 }
@@ -170,7 +171,7 @@ pub extern "C" fn xennet_host_plan_detach(
 /// \param host The host.
 /// \param domid The domain's number, 0 to 32751.
 /// \param devid The vif's index in the domain, 0 to 65535.
-/// \param done Gets a JSON document, `{"steps": 1}`. May be NULL.
+/// \param done Gets a JSON document, `{"steps": 1, "notes": []}`. May be NULL.
 /// \return NULL on success; else an error as of `xennet_host_attach`.
 #[unsafe(no_mangle)]
 pub extern "C" fn xennet_host_detach(
@@ -183,7 +184,7 @@ pub extern "C" fn xennet_host_detach(
         let host = given(host, "host")?;
         let (domid, devid) = (DomId::new(domid)?, DevId::new(devid)?);
         let applied = host.work(|core| core.detach(domid, devid))?;
-        tell(done, &json!({ "steps": applied.steps }));
+        tell(done, &applied.to_json());
         Ok(())
     })
 }
@@ -218,7 +219,7 @@ pub extern "C" fn xennet_host_plan_bridge(
 ///   `"mtu"` (bytes), `"vlan_filtering"`, `"forward_delay_ms"` (0 unless given). A setting that is left out is left alone
 ///   on a bridge that exists.
 /// \param bridge_len Its length in bytes.
-/// \param done Gets a JSON document, `{"steps": 1}`. May be NULL.
+/// \param done Gets a JSON document, `{"steps": 1, "notes": []}`. May be NULL.
 /// \return NULL on success; else an error as of `xennet_host_attach`.
 #[unsafe(no_mangle)]
 pub extern "C" fn xennet_host_ensure_bridge(
@@ -231,7 +232,7 @@ pub extern "C" fn xennet_host_ensure_bridge(
         let host = given(host, "host")?;
         let bridge: BridgeSpec = read_json(cast::text(&bridge, bridge_len, "bridge")?, "bridge")?;
         let applied = host.work(|core| core.ensure_bridge(&bridge))?;
-        tell(done, &json!({ "steps": applied.steps }));
+        tell(done, &applied.to_json());
         Ok(())
     })
 }
@@ -260,7 +261,7 @@ pub extern "C" fn xennet_host_show(
 /// \param host The host.
 /// \param subject `vif5.0`, or a bridge's name; NULL for whatever was changed last.
 /// \param subject_len Its length in bytes; 0 for whatever was changed last.
-/// \param done Gets a JSON document, `{"steps": 3}`. May be NULL.
+/// \param done Gets a JSON document, `{"steps": 3, "notes": []}`. May be NULL.
 /// \return NULL on success; else an error as of `xennet_host_attach`, or `XENNET_KIND_NOTHING_TO_UNDO`.
 #[unsafe(no_mangle)]
 pub extern "C" fn xennet_host_undo(
@@ -279,7 +280,7 @@ pub extern "C" fn xennet_host_undo(
             Some(subject) => core.undo(subject),
             None => core.undo_last(),
         })?;
-        tell(done, &json!({ "steps": applied.steps }));
+        tell(done, &applied.to_json());
         Ok(())
     })
 }

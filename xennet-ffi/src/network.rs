@@ -42,6 +42,31 @@ pub extern "C" fn xennet_networks_parse(
     })
 }
 
+/// Reads the text of a `networks.toml`, and gives one of its networks.
+///
+/// \param text The text, UTF-8.
+/// \param text_len Its length in bytes.
+/// \param name The network's name.
+/// \param name_len Its length in bytes.
+/// \param document Gets the JSON document of the network, which `xennet_host_start_network` takes.
+/// \return NULL on success; else an error of kind `XENNET_KIND_INVALID`, as of `xennet_networks_parse`, or because there is no
+///   network of this name.
+#[unsafe(no_mangle)]
+pub extern "C" fn xennet_networks_get(
+    text: Chars,
+    text_len: usize,
+    name: Chars,
+    name_len: usize,
+    document: Option<&mut MaybeUninit<Option<Box<Text>>>>,
+) -> Option<Box<Failure>> {
+    fallible("xennet_networks_get", || {
+        let document = given(document, "document")?;
+        let (text, name) = (cast::text(&text, text_len, "text")?, cast::text(&name, name_len, "name")?);
+        document.write(Some(Box::new(Text::json(&document::network(text, name)?))));
+        Ok(())
+    })
+}
+
 /// What `xennet_host_start_network` would do. Changes nothing.
 ///
 /// \param host The host.
@@ -74,7 +99,8 @@ pub extern "C" fn xennet_host_plan_start(
 /// \param host The host.
 /// \param network The JSON document of one network, an item of what `xennet_networks_parse` gives.
 /// \param network_len Its length in bytes.
-/// \param done Gets a JSON document, `{"steps": 9}`: how many steps were carried out. May be NULL.
+/// \param done Gets a JSON document, `{"steps": 9, "notes": []}`: how many steps were carried out, and what the caller should know
+///   besides, a sentence each. May be NULL.
 /// \return NULL on success; else an error as of `xennet_host_plan_start` or of `xennet_host_attach`, or `XENNET_KIND_CONFLICT` if a
 ///   network of this name is started that was described otherwise.
 #[unsafe(no_mangle)]
@@ -88,7 +114,7 @@ pub extern "C" fn xennet_host_start_network(
         let host = given(host, "host")?;
         let network = read(&network, network_len)?;
         let applied = host.work(|core| core.start_network(&network))?;
-        tell(done, &json!({ "steps": applied.steps }));
+        tell(done, &applied.to_json());
         Ok(())
     })
 }
@@ -124,7 +150,7 @@ pub extern "C" fn xennet_host_plan_stop(
 /// \param name The network's name.
 /// \param name_len Its length in bytes.
 /// \param guests What becomes of guests that are still connected, `XENNET_GUESTS_*`.
-/// \param done Gets a JSON document, `{"steps": 9}`. May be NULL.
+/// \param done Gets a JSON document, `{"steps": 9, "notes": []}`. May be NULL.
 /// \return NULL on success; else an error as of `xennet_host_attach`, or `XENNET_KIND_CONFLICT` if guests are still connected that
 ///   must have gone.
 #[unsafe(no_mangle)]
@@ -139,7 +165,7 @@ pub extern "C" fn xennet_host_stop_network(
         let host = given(host, "host")?;
         let (name, guests) = (named(&name, name_len)?, fate(guests)?);
         let applied = host.work(|core| core.stop_network(&name, guests))?;
-        tell(done, &json!({ "steps": applied.steps }));
+        tell(done, &applied.to_json());
         Ok(())
     })
 }
@@ -149,9 +175,10 @@ pub extern "C" fn xennet_host_stop_network(
 /// \param host The host.
 /// \param network The JSON document of one network, an item of what `xennet_networks_parse` gives.
 /// \param network_len Its length in bytes.
-/// \param document Gets a JSON document: `{"network", "mode", "started", "outside", "missing", "ports", "elsewhere"}`: the link
-///   towards the outside as it was found at start (null if there is none); what is not as it was made, a sentence each; the ports
-///   of the network's bridge; commands for the gateway outside, without which guests of a routed network are not reached.
+/// \param document Gets a JSON document: `{"network", "mode", "started", "outside", "missing", "ports", "elsewhere",
+///   "obstacles"}`: the link towards the outside as it was found at start (null if there is none); what is not as it was made, a
+///   sentence each; the ports of the network's bridge; commands for the gateway outside, without which guests of a routed network
+///   are not reached; what in other firewalls keeps guests from reaching anybody, unless a rule there accepts their packets.
 /// \return NULL on success.
 #[unsafe(no_mangle)]
 pub extern "C" fn xennet_host_network_status(

@@ -14,7 +14,8 @@ const WARNINGS: [&str; 6] = ["-Wall", "-Wextra", "-Wpedantic", "-Werror", "-O1",
 const NATIVE: [&str; 7] = ["-lgcc_s", "-lutil", "-lrt", "-lpthread", "-lm", "-ldl", "-lc"];
 
 const ALL: [&str; 2] = ["xennet-ffi/tests/c/all.c", "xennet-ffi/tests/c/other.c"];
-const EXAMPLE: [&str; 1] = ["examples/c/attach.c"];
+const ATTACH: [&str; 1] = ["examples/c/attach.c"];
+const NETWORK: [&str; 1] = ["examples/c/network.c"];
 
 #[derive(Clone, Copy)]
 enum Language {
@@ -164,13 +165,37 @@ fn the_shared_library_exports_the_functions_of_the_header_and_nothing_else() {
 }
 
 #[test]
-fn the_example_rehearses_in_memory() {
+fn the_examples_rehearse_in_memory() {
     for linked in [Linked::Static, Linked::Dynamic] {
         let dir = place();
-        let output = run(&compile(&EXAMPLE, Language::C11, linked, dir.path()), &[]);
+        let output = run(&compile(&ATTACH, Language::C11, linked, dir.path()), &[]);
         let text = String::from_utf8(output.stdout).unwrap();
         assert!(text.contains("vif5.0") && text.contains("\"bridge\":\"xenbr0\""), "{text}");
+        let output = run(&compile(&NETWORK, Language::C11, linked, dir.path()), &[]);
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(text.contains("+ natbr0: new bridge") && text.contains("\"started\":true"), "{text}");
     }
+}
+
+#[test]
+fn the_example_of_networks_works_on_the_kernel() {
+    in_netns("the_example_of_networks_works_on_the_kernel", || {
+        let _world = World::build().unwrap();
+        let (dir, state) = (place(), StateDir::new());
+        let program = compile(&NETWORK, Language::C11, Linked::Dynamic, dir.path());
+        let file = dir.path().join("networks.toml");
+        std::fs::write(&file, "[network.alone]\nmode = \"bridge\"\nbridge = \"br-alone\"\n").unwrap();
+        let output = run(&program, &[file.as_os_str(), OsStr::new("alone"), state.path().as_os_str()]);
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(text.contains("+ br-alone: new bridge") && text.contains("\"missing\":[]"), "{text}");
+        assert!(!Path::new("/sys/class/net/br-alone").exists(), "{text}");
+
+        let mut refused = Command::new(&program);
+        refused.arg(&file).arg("wan").arg(state.path()).env("LD_LIBRARY_PATH", dir.path());
+        let output = refused.output().unwrap();
+        assert_eq!(output.status.code(), Some(i32::from(xennet_core::ErrorKind::Invalid.number())));
+        assert!(String::from_utf8_lossy(&output.stderr).contains("hint: networks there: alone"), "{output:?}");
+    });
 }
 
 #[test]
@@ -179,7 +204,7 @@ fn the_example_works_on_the_kernel() {
         let mut world = World::build().unwrap();
         world.start(1).unwrap();
         let (dir, state) = (place(), StateDir::new());
-        let program = compile(&EXAMPLE, Language::C11, Linked::Dynamic, dir.path());
+        let program = compile(&ATTACH, Language::C11, Linked::Dynamic, dir.path());
         let line = format!("mac=00:16:3e:01:02:03,bridge={}", World::BRIDGE);
         let output = run(&program, &[OsStr::new("1"), OsStr::new(&line), state.path().as_os_str()]);
         let text = String::from_utf8(output.stdout).unwrap();

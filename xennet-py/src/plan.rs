@@ -116,34 +116,48 @@ impl Step {
 }
 
 /// What was done.
-#[pyclass(frozen, eq, hash, get_all, module = "xennet")]
+#[pyclass(frozen, eq, hash, module = "xennet")]
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Applied {
     /// How many steps were carried out; 0 if everything was as wanted already.
+    #[pyo3(get)]
     steps: usize,
+    notes: Vec<String>,
 }
 
 #[pymethods]
 impl Applied {
     #[new]
-    #[pyo3(signature = (*, steps))]
-    fn new(steps: usize) -> Self {
-        Applied { steps }
+    #[pyo3(signature = (*, steps, notes = Vec::new()))]
+    fn new(steps: usize, notes: Vec<String>) -> Self {
+        Applied { steps, notes }
     }
 
-    fn __repr__(&self) -> String {
-        format!("Applied(steps={})", self.steps)
+    /// What the caller should know besides, a sentence each.
+    #[getter]
+    fn notes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        PyTuple::new(py, &self.notes)
+    }
+
+    fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
+        Ok(match self.notes.is_empty() {
+            true => format!("Applied(steps={})", self.steps),
+            false => format!("Applied(steps={}, notes={})", self.steps, self.notes(py)?.repr()?),
+        })
     }
 
     fn __getnewargs_ex__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyTuple>, Bound<'py, PyDict>)> {
         let fields = PyDict::new(py);
         fields.set_item("steps", self.steps)?;
+        if !self.notes.is_empty() {
+            fields.set_item("notes", self.notes(py)?)?;
+        }
         Ok((PyTuple::empty(py), fields))
     }
 }
 
 impl From<&xennet_core::exec::Applied> for Applied {
     fn from(applied: &xennet_core::exec::Applied) -> Self {
-        Applied { steps: applied.steps }
+        Applied { steps: applied.steps, notes: applied.notes.clone() }
     }
 }

@@ -95,6 +95,7 @@ VALUES = [
     Step(sign="+", text="it's \"text\"", why="\\", effects=("a", "b")),
     Step(sign="~", text="t", why="w"),
     Applied(steps=3),
+    Applied(steps=3, notes=("one", "two")),
 ]
 
 

@@ -42,15 +42,7 @@ fn read(args: &NetworkNames) -> Result<Networks> {
 }
 
 fn find(networks: &Networks, name: &str, args: &NetworkNames) -> Result<Network> {
-    networks.get(name).cloned().ok_or_else(|| {
-        let there: Vec<String> = networks.names().iter().map(ToString::to_string).collect();
-        let hint = match &there[..] {
-            [] => format!("{} has no networks", args.file.display()),
-            _ => format!("networks there: {}", there.join(", ")),
-        };
-        let message = format!("{}: there is no network {name:?}", args.file.display());
-        Error::new(ErrorKind::Invalid, message).with_object(name).with_hint(hint)
-    })
+    networks.named(name).cloned().map_err(|e| e.in_file(&args.file.display().to_string()))
 }
 
 fn start(global: &Global, args: &StartArgs, output: &mut Output) -> Result<()> {
@@ -116,7 +108,9 @@ fn said(name: &IfName, what: &str, applied: &Applied, output: &mut Output) -> Re
 }
 
 fn document(name: &IfName, applied: &Applied) -> Value {
-    json!({ "network": name, "steps": applied.steps, "notes": applied.notes })
+    let mut document = applied.to_json();
+    document["network"] = name.as_str().into();
+    document
 }
 
 /// Starts a network with a guard that takes it back.

@@ -116,6 +116,14 @@ pub fn networks(text: &str) -> Result<Value, Error> {
     Ok(json!({ "networks": found.iter().collect::<Vec<_>>() }))
 }
 
+/// `networks.toml`: the document of the network of this name, an item of [`networks()`].
+///
+/// # Errors
+/// As [`networks::parse`], and [`ErrorKind::Invalid`] if there is no network of this name.
+pub fn network(text: &str, name: &str) -> Result<Value, Error> {
+    Ok(json!(super::networks::parse(text)?.named(name)?))
+}
+
 /// Reads the document of one network, an item of [`networks()`].
 ///
 /// # Errors

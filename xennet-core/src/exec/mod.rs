@@ -56,6 +56,11 @@ impl Applied {
         Applied { steps: 0, done: Vec::new(), after: plan.into_before(), notes, closes_slowly: false }
     }
 
+    /// The document of what was done: `{"steps": 2, "notes": []}`.
+    pub fn to_json(&self) -> serde_json::Value {
+        serde_json::json!({ "steps": self.steps, "notes": self.notes })
+    }
+
     /// What a plan did whose first steps were carried out.
     fn of(plan: &Plan, steps: usize, after: Snapshot) -> Self {
         let carried_out = || plan.steps().iter().take(steps).map(|p| &p.step);

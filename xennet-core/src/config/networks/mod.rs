@@ -39,7 +39,7 @@ mod keys;
 mod read;
 mod render;
 
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::model::{IfName, Network};
 
 pub use keys::{check, from_keys, to_keys};
@@ -61,6 +61,21 @@ impl Networks {
     /// The network of this name.
     pub fn get(&self, name: &str) -> Option<&Network> {
         self.0.iter().find(|n| n.name.as_str() == name)
+    }
+
+    /// The network of this name, or which ones there are.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) if there is none of this name.
+    pub fn named(&self, name: &str) -> Result<&Network, Error> {
+        self.get(name).ok_or_else(|| {
+            let there: Vec<&str> = self.0.iter().map(|n| n.name.as_str()).collect();
+            let hint = match &there[..] {
+                [] => "there are no networks in it".to_owned(),
+                _ => format!("networks there: {}", there.join(", ")),
+            };
+            Error::new(ErrorKind::Invalid, format!("there is no network {name:?}")).with_object(name).with_hint(hint)
+        })
     }
 
     /// The names in their order.
