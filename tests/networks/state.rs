@@ -437,3 +437,23 @@ fn what_the_outside_has_to_know_is_told() {
     assert_eq!(status.elsewhere, ["ip route add 10.0.0.0/24 via 192.168.0.3"], "IPv6 is answered for on the uplink");
     assert_eq!(status.outside, Some(name("eth0")));
 }
+
+#[test]
+fn a_router_that_guests_will_forget_is_told() {
+    let notes = |keys: &str| {
+        let mut world = fake();
+        one(&mut world);
+        let mut host = Host::with_backend(Box::new(Shared::new(world)));
+        let text = format!("[network.private]\nmode = \"nat\"\negress = \"eth0\"\n{keys}\n");
+        host.plan_start(&network(&text)).unwrap().notes().to_vec()
+    };
+    let six = "subnets = [\"10.0.0.0/24\", \"fd00:1::/64\"]";
+    let told = notes(&format!("{six}\ndhcp = true"));
+    assert!(
+        told[0].contains("forget their router after 9000 s") && told[0].contains("bridge = \"natbr0\""),
+        "{told:?}"
+    );
+    for keys in [six, &format!("{six}\ndhcp = true\nbridge = \"natbr0\""), "subnets = [\"10.0.0.0/24\"]\ndhcp = true"] {
+        assert!(notes(keys).is_empty(), "{keys}");
+    }
+}

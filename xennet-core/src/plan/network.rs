@@ -13,7 +13,7 @@ use super::uplink::{Move, address_on, is_carried, neighbour_on, route_through};
 use super::want::{LinkTarget, LinkWish, Wanted, WantedLink, Wish, bridge, kind_words};
 use crate::error::{Error, ErrorKind};
 use crate::gather;
-use crate::model::{BridgeNetwork, BridgeSpec, GuestLinks, IfName, NetworkMode, Started, Subnet};
+use crate::model::{BridgeNetwork, BridgeSpec, GuestLinks, IfName, Network, NetworkMode, Started, Subnet};
 use crate::snapshot::{
     AddrGenMode, Address, Family, Link, LinkKind, Neighbour, Part, Route, Scope, Snapshot, SysctlKey,
 };
@@ -132,6 +132,7 @@ pub(super) fn want(started: &Started, carried: &Carried, now: &Snapshot) -> Resu
                 started.network.name
             ));
         }
+        notes.extend(loses_router(&started.network));
         wanted.sysctls.extend(settings(started, carried.listens));
         let items = gate::of_network(started);
         if !items.is_empty() {
@@ -140,6 +141,24 @@ pub(super) fn want(started: &Started, carried: &Carried, now: &Snapshot) -> Resu
         }
     }
     Ok((wanted, notes))
+}
+
+/// dnsmasq repeats its router advertisements on one link of a subnet only (seen of 2.90), and says that it is a router for two
+/// and a half hours, the longest time there is (RFC 4861, 6.2.1).
+fn loses_router(network: &Network) -> Option<String> {
+    let by_dhcp = network.services().is_some_and(|s| s.dhcp) && network.subnets().iter().any(|s| s.network.is_ipv6());
+    let way_out = match &network.mode {
+        NetworkMode::Nat(n) if n.guests == GuestLinks::PerVif => "let them share a bridge (bridge = \"natbr0\"), or ",
+        NetworkMode::Routed(_) => "",
+        _ => return None,
+    };
+    by_dhcp.then(|| {
+        format!(
+            "guests of network {} that have IPv6 by DHCP forget their router after 9000 s, unless they ask for one again by \
+             themselves: {way_out}write the default route in the guest, by way of fe80::1",
+            network.name
+        )
+    })
 }
 
 /// A bridge that is made for a network, with an address of its own, so that it does not follow its ports.
