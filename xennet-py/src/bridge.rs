@@ -5,7 +5,7 @@ use std::time::Duration;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
 
-use crate::convert::{Digits, call_text, hash_of};
+use crate::convert::{Digits, call_text, hash_of, made_anew};
 use crate::error::OrRaise;
 use crate::vif::size;
 
@@ -58,11 +58,7 @@ impl BridgeSpec {
     /// The same bridge with other values for these keywords.
     #[pyo3(signature = (**changes))]
     fn replace<'py>(slf: &Bound<'py, Self>, changes: Option<&Bound<'py, PyDict>>) -> PyResult<Bound<'py, PyAny>> {
-        let fields = slf.get().fields(slf.py())?;
-        if let Some(changes) = changes {
-            fields.update(changes.as_mapping())?;
-        }
-        slf.get_type().call((), Some(&fields))
+        made_anew(&slf.get_type(), &slf.get().fields(slf.py())?, changes)
     }
 
     /// The bridge's name.

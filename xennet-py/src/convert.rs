@@ -4,7 +4,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyDict, PyInt, PyList, PyNone, PyString};
+use pyo3::types::{PyBool, PyDict, PyInt, PyList, PyNone, PyString, PyType};
 use serde_json::Value;
 
 /// A JSON document as Python's own dicts, lists, texts and numbers.
@@ -60,6 +60,18 @@ pub(crate) fn call_text(name: &str, fields: &Bound<'_, PyDict>) -> PyResult<Stri
     }
     text.push(')');
     Ok(text)
+}
+
+/// Another value of a class: of these fields, with changes.
+pub(crate) fn made_anew<'py>(
+    class: &Bound<'py, PyType>,
+    fields: &Bound<'py, PyDict>,
+    changes: Option<&Bound<'py, PyDict>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    if let Some(changes) = changes {
+        fields.update(changes.as_mapping())?;
+    }
+    class.call((), Some(fields))
 }
 
 /// A hash of the text that tells values of one type apart.

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use xennet_core::config::{document, networks};
 use xennet_core::{Error, ErrorKind, IfName, NetworkMode};
 
-use crate::convert::{Digits, call_text, hash_of, texts, to_python};
+use crate::convert::{Digits, call_text, hash_of, made_anew, texts, to_python};
 use crate::error::{OrRaise, raised};
 
 /// One network: what a table `[network.NAME]` of networks.toml says.
@@ -151,11 +151,7 @@ impl Network {
     /// The same network with other values for these keywords.
     #[pyo3(signature = (**changes))]
     fn replace<'py>(slf: &Bound<'py, Self>, changes: Option<&Bound<'py, PyDict>>) -> PyResult<Bound<'py, PyAny>> {
-        let fields = slf.get().fields(slf.py())?;
-        if let Some(changes) = changes {
-            fields.update(changes.as_mapping())?;
-        }
-        slf.get_type().call((), Some(&fields))
+        made_anew(&slf.get_type(), &slf.get().fields(slf.py())?, changes)
     }
 
     /// The network as a dict: the document that the command and the C ABI have for it, with what was left out filled in.

@@ -7,7 +7,7 @@ use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 use xennet_core::config::{Dialect, parse_vif};
 use xennet_core::{ColoKey, DevId, Error, ErrorKind, Mtu};
 
-use crate::convert::{Digits, call_text, hash_of, texts, to_python};
+use crate::convert::{Digits, call_text, hash_of, made_anew, texts, to_python};
 use crate::error::{OrRaise, raised};
 
 /// What a vif shall be: what one string of `vif = [ ... ]` says.
@@ -109,11 +109,7 @@ impl VifSpec {
     /// The same vif with other values for these keys.
     #[pyo3(signature = (**changes))]
     fn replace<'py>(slf: &Bound<'py, Self>, changes: Option<&Bound<'py, PyDict>>) -> PyResult<Bound<'py, PyAny>> {
-        let fields = slf.get().fields(slf.py())?;
-        if let Some(changes) = changes {
-            fields.update(changes.as_mapping())?;
-        }
-        slf.get_type().call((), Some(&fields))
+        made_anew(&slf.get_type(), &slf.get().fields(slf.py())?, changes)
     }
 
     /// The vif as a dict with libxl's field names: the document that the command and the C ABI have for it.
