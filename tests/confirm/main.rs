@@ -9,7 +9,7 @@ use xennet_core::MacAddr;
 use xennet_core::backend::Backend as _;
 use xennet_core::backend::netlink::Netlink;
 use xennet_core::snapshot::{AddrGenMode, Address, Route, Scope};
-use xennet_core::step::{AddrStep, LinkChange, LinkStep, NewLink, RouteStep, Step};
+use xennet_core::step::{AddrStep, LinkChange, LinkStep, NewLink, NewMaster, RouteStep, Step};
 use xennet_tests::steps::{name, run, set, up};
 use xennet_tests::{StateDir, in_netns};
 
@@ -188,5 +188,42 @@ fn whoever_is_killed_leaves_the_host_as_it_was() {
             "killed at each of {requests} requests; {changed} had changed something; as before after {longest:.0?} at most"
         );
         assert!(requests > 10 && changed > 3);
+    });
+}
+
+/// Guests are on it by now: what was not confirmed is the repair, not the network.
+#[test]
+fn a_network_that_was_started_before_is_not_stopped() {
+    in_netns("a_network_that_was_started_before_is_not_stopped", || {
+        let place = Place::new();
+        let before = look();
+        let (code, text) = place.call(&["network", "start", "lan", "--file", &place.file]);
+        assert_eq!(code, 0, "{text}");
+        let started = look();
+        // Somebody takes the uplink off its bridge.
+        let off = LinkChange { master: Some(NewMaster::None), ..LinkChange::default() };
+        set(&mut Netlink::open().unwrap(), "eth0", off);
+        let damaged = look();
+        assert_ne!(damaged, started);
+        let (code, text) = place.call(&words(&place.start("1")));
+        assert_eq!(code, 0, "{text}");
+        assert_eq!(look(), started);
+        let begin = Instant::now();
+        while look() != damaged {
+            assert!(begin.elapsed() < LONG, "not as before\n{}\nbefore:\n{damaged}", look());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let begin = Instant::now();
+        while place.status() != "damaged" {
+            assert!(begin.elapsed() < LONG, "{}", place.status());
+        }
+        // And again, which is confirmed; the first start is not forgotten.
+        let (code, text) = place.call(&words(&place.start("20")));
+        assert_eq!(code, 0, "{text}");
+        assert_eq!(place.call(&["confirm"]).0, 0);
+        assert_eq!((look(), place.status().as_str()), (started, "started"));
+        let (code, text) = place.call(&["network", "stop", "lan"]);
+        assert_eq!(code, 0, "{text}");
+        place.is_again(&before, "stopped");
     });
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 use xennet_core::Result;
-use xennet_core::config::{Dialect, Parsed, document};
+use xennet_core::config::{Dialect, Parsed, document, networks};
 use xennet_core::macgen::Scheme;
 
 use crate::command::{Run, run, run_as_nobody, run_with_input};
@@ -120,6 +120,29 @@ fn every_recorded_xend_config() {
     let error = &missing.json_lines()[0];
     assert_eq!((missing.code, error["object"].as_str()), (21, Some("/nonexistent/xend-config.sxp")), "{missing:?}");
     assert_eq!(error["hint"], "name the file, or - for standard input");
+}
+
+#[test]
+fn networks_are_the_documents_that_the_library_reads_back() {
+    let text = "[network.lan]\nmode = \"bridge\"\nuplink = \"eth0\"\nbridge = \"xenbr0\"\n\n\
+                [network.private]\nmode = \"nat\"\nsubnets = [\"10.0.0.0/24\"]\negress = \"xenbr0\"\n";
+    let got = run_with_input(&["parse", "networks", "--json", "-"], text.as_bytes());
+    let expected = document::networks(text).map(|value| Parsed { value, notes: Vec::new() });
+    agrees(&got, &expected, text);
+    for network in got.json()["networks"].as_array().unwrap() {
+        let read = document::read_network(&network.to_string()).unwrap();
+        assert_eq!(networks::parse(text).unwrap().get(read.name.as_str()), Some(&read));
+    }
+    let got = run_with_input(&["parse", "networks", "-"], text.as_bytes());
+    assert!(
+        got.stdout.starts_with("[0]\nbridge = {") && got.stdout.contains("\n[1]\negress = {\"link\":\"xenbr0\"}\n"),
+        "{got:?}"
+    );
+    let wrong = run_with_input(&["--json", "parse", "networks", "-"], text.replace("uplink", "upling").as_bytes());
+    let error = &wrong.json_lines()[0];
+    assert_eq!((wrong.code, error["line"].as_u64(), error["column"].as_u64()), (2, Some(3), Some(1)), "{wrong:?}");
+    assert!(error["message"].as_str().unwrap().contains("\"upling\" is no key"), "{wrong:?}");
+    assert_eq!(run(["parse", "networks", "/nonexistent/networks.toml"]).code, 21);
 }
 
 #[test]

@@ -215,11 +215,11 @@ fn udev_takes_our_file_for_our_links() {
     let Some(udevadm) = tool("udevadm", &[]) else { return };
     let script = format!(
         "mkdir -p /etc/systemd/network\nmount --bind $dir/etc/systemd/network /etc/systemd/network\n\
-         for i in vif1.0 tap9 vif1.0-emu xenbr0 eth7; do echo \"== $i\"; {} test-builtin net_setup_link /sys/class/net/$i 2>&1; done\n",
+         for i in vif1.0 tap9 vif1.0-emu xenbr0 eth7; do echo \"link: $i\"; {} test-builtin net_setup_link /sys/class/net/$i 2>&1; done\n",
         udevadm.display()
     );
     let Some(said) = beside_guests(&script) else { return };
-    let of = |link: &str| said.split("== ").find(|part| part.starts_with(&format!("{link}\n"))).unwrap().to_owned();
+    let of = |link: &str| said.split("link: ").find(|part| part.starts_with(&format!("{link}\n"))).unwrap().to_owned();
     for link in OURS {
         assert!(of(link).contains("ID_NET_LINK_FILE=/etc/systemd/network/10-xennet.link"), "{said}");
         assert!(!of(link).contains("Unknown key") && !of(link).contains("Invalid"), "{said}");

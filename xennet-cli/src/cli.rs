@@ -198,6 +198,11 @@ pub(crate) enum ParseWhat {
         /// The file, or - for standard input
         file: PathBuf,
     },
+    /// The file networks.toml: its networks, each as the document that the C library and the Python package take, too
+    Networks {
+        /// The file, or - for standard input
+        file: PathBuf,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -17,6 +17,7 @@ pub fn all(text: &str) {
     values(text);
     settings(text);
     xend(text);
+    networks(text);
 }
 
 /// One vif spec, and the arguments of `xl network-attach`, in every dialect.
@@ -41,6 +42,37 @@ pub fn file(text: &str) {
 /// The settings of hotplug.
 pub fn settings(text: &str) {
     let _ = config::hotplug::Settings::parse(text).map_err(shown);
+}
+
+/// The networks, and the documents of them.
+pub fn networks(text: &str) {
+    use config::networks::{from_keys, parse, to_keys};
+    match parse(text) {
+        Ok(found) => {
+            let documents = document::networks(text).map_err(shown).ok();
+            let documents = documents.as_ref().and_then(|d| d["networks"].as_array()).into_iter().flatten();
+            assert_eq!(documents.clone().count(), found.iter().count());
+            for (network, document) in found.iter().zip(documents) {
+                let read = document::read_network(&document.to_string()).map_err(shown).ok();
+                assert_eq!(read.as_ref(), Some(network), "{document}");
+                let keys = to_keys(network).map_err(shown).ok();
+                let made = keys.and_then(|keys| from_keys(network.name.as_str(), &keys).map_err(shown).ok());
+                assert_eq!(made.as_ref(), Some(network), "{document}");
+            }
+        }
+        Err(error) => shown(error),
+    }
+    let _ = document::read_network(text).map_err(shown);
+    for mode in ["bridge", "nat", "routed"] {
+        let plain = parse(&format!("[network.n]\nmode = \"{mode}\"")).map_err(shown).ok();
+        let keys = plain.and_then(|p| p.iter().next().and_then(|n| to_keys(n).map_err(shown).ok()));
+        for key in ["mode", "mac", "uplink", "egress", "domain", "source", text] {
+            let mut keys = keys.clone().unwrap_or_default();
+            keys.insert(key.to_owned(), text.into());
+            let _ = from_keys("n", &keys).map_err(shown);
+            let _ = from_keys(text, &keys).map_err(shown);
+        }
+    }
 }
 
 /// What is read of Xen up to 4.4.

@@ -2,7 +2,7 @@
 
 /**
  * \file xennet.h
- * The networking of a Xen host: bridges and vifs, planned as data, applied, verified and undone.
+ * The networking of a Xen host: networks, bridges and vifs, planned as data, applied, verified and undone.
  *
  * Generated from the sources of xennet-ffi; changes by hand are lost.
  *
@@ -107,6 +107,17 @@ enum xennet_kind {
  * The dialect of the older xm.
  */
 #define XENNET_DIALECT_XM 2
+
+/**
+ * Guests that are connected to a network which is stopped must have gone: while one is a port of the network's own bridge, the
+ * network is not stopped.
+ */
+#define XENNET_GUESTS_MUST_HAVE_GONE 0
+
+/**
+ * Guests that are still connected to a network which is stopped are cut off.
+ */
+#define XENNET_GUESTS_ARE_CUT_OFF 1
 
 /**
  * Why a call failed, owned by the caller. It never changes.
@@ -422,6 +433,98 @@ xennet_error *xennet_host_undo(xennet_host *host, const char *subject, size_t su
  */
 xennet_error *xennet_host_recover(xennet_host *host,
                                   xennet_text **document);
+
+/**
+ * Reads the text of a `networks.toml`. The networks in it do not contradict each other.
+ *
+ * \param text The text, UTF-8.
+ * \param text_len Its length in bytes.
+ * \param document Gets a JSON document: `{"networks": [{"name", "mode"}]}`, in the order of the text; `mode` is "bridge", "nat"
+ *   or "routed", and what belongs to the mode stands beside it. Each item is what `xennet_host_start_network` takes.
+ * \return NULL on success; else an error of kind `XENNET_KIND_INVALID`, with line and column where the text is wrong.
+ */
+xennet_error *xennet_networks_parse(const char *text,
+                                    size_t text_len,
+                                    xennet_text **document);
+
+/**
+ * What `xennet_host_start_network` would do. Changes nothing.
+ *
+ * \param host The host.
+ * \param network The JSON document of one network, an item of what `xennet_networks_parse` gives.
+ * \param network_len Its length in bytes.
+ * \param plan Gets the plan.
+ * \return NULL on success; else an error, for example `XENNET_KIND_INVALID`, `XENNET_KIND_LINK_NOT_FOUND`,
+ *   `XENNET_KIND_PORT_OF_OTHER`, `XENNET_KIND_NOT_A_BRIDGE`.
+ */
+xennet_error *xennet_host_plan_start(xennet_host *host, const char *network, size_t network_len, xennet_plan **plan);
+
+/**
+ * Starts a network: its bridge and what its uplink had of its own, this domain's addresses in it, the settings it needs, and
+ * what its guests are served by. The state is verified, or the earlier state is restored and the error says so
+ * (`xennet_error_state`). Of a network that is started already, what it lacks comes back; nothing is changed where nothing is
+ * missing.
+ *
+ * \param host The host.
+ * \param network The JSON document of one network, an item of what `xennet_networks_parse` gives.
+ * \param network_len Its length in bytes.
+ * \param done Gets a JSON document, `{"steps": 9}`: how many steps were carried out. May be NULL.
+ * \return NULL on success; else an error as of `xennet_host_plan_start` or of `xennet_host_attach`, or `XENNET_KIND_CONFLICT` if a
+ *   network of this name is started that was described otherwise.
+ */
+xennet_error *xennet_host_start_network(xennet_host *host,
+                                        const char *network,
+                                        size_t network_len,
+                                        xennet_text **done);
+
+/**
+ * What `xennet_host_stop_network` would do. Changes nothing.
+ *
+ * \param host The host.
+ * \param name The network's name.
+ * \param name_len Its length in bytes.
+ * \param guests What becomes of guests that are still connected, `XENNET_GUESTS_*`.
+ * \param plan Gets the plan; NULL for a network that is not started, of which there is nothing to stop.
+ * \return NULL on success; else an error, for example `XENNET_KIND_CONFLICT` if guests are still connected that must have gone.
+ */
+xennet_error *xennet_host_plan_stop(xennet_host *host,
+                                    const char *name,
+                                    size_t name_len,
+                                    uint32_t guests,
+                                    xennet_plan **plan);
+
+/**
+ * Stops a network: puts back what starting it has changed, and nothing else. One that is not started is a success.
+ *
+ * \param host The host.
+ * \param name The network's name.
+ * \param name_len Its length in bytes.
+ * \param guests What becomes of guests that are still connected, `XENNET_GUESTS_*`.
+ * \param done Gets a JSON document, `{"steps": 9}`. May be NULL.
+ * \return NULL on success; else an error as of `xennet_host_attach`, or `XENNET_KIND_CONFLICT` if guests are still connected that
+ *   must have gone.
+ */
+xennet_error *xennet_host_stop_network(xennet_host *host,
+                                       const char *name,
+                                       size_t name_len,
+                                       uint32_t guests,
+                                       xennet_text **done);
+
+/**
+ * How a network is, compared with how it was described. Changes nothing.
+ *
+ * \param host The host.
+ * \param network The JSON document of one network, an item of what `xennet_networks_parse` gives.
+ * \param network_len Its length in bytes.
+ * \param document Gets a JSON document: `{"network", "mode", "started", "outside", "missing", "ports", "elsewhere"}`: the link
+ *   towards the outside as it was found at start (null if there is none); what is not as it was made, a sentence each; the ports
+ *   of the network's bridge; commands for the gateway outside, without which guests of a routed network are not reached.
+ * \return NULL on success.
+ */
+xennet_error *xennet_host_network_status(xennet_host *host,
+                                         const char *network,
+                                         size_t network_len,
+                                         xennet_text **document);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -25,7 +25,10 @@ pub struct Host {
 }
 
 impl Host {
-    fn work<R>(&mut self, work: impl FnOnce(&mut xennet_core::Host) -> Result<R, Error>) -> Result<R, Error> {
+    pub(crate) fn work<R>(
+        &mut self,
+        work: impl FnOnce(&mut xennet_core::Host) -> Result<R, Error>,
+    ) -> Result<R, Error> {
         if self.broken {
             return Err(Error::new(
                 ErrorKind::Internal,
@@ -303,7 +306,7 @@ pub extern "C" fn xennet_host_recover(
 }
 
 /// Writes a result that the caller may have no use for.
-fn tell(done: Out<'_, Text>, document: &serde_json::Value) {
+pub(crate) fn tell(done: Out<'_, Text>, document: &serde_json::Value) {
     if let Some(done) = done {
         done.write(Some(Box::new(Text::json(document))));
     }

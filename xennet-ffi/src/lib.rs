@@ -17,6 +17,7 @@ pub mod cast;
 pub mod error;
 pub mod host;
 pub mod kind;
+pub mod network;
 pub mod plan;
 pub mod text;
 pub mod vif;

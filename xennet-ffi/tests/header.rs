@@ -10,7 +10,7 @@ use xennet_core::ErrorKind;
 const PREFACE: &str = "\
 /**
  * \\file xennet.h
- * The networking of a Xen host: bridges and vifs, planned as data, applied, verified and undone.
+ * The networking of a Xen host: networks, bridges and vifs, planned as data, applied, verified and undone.
  *
  * Generated from the sources of xennet-ffi; changes by hand are lost.
  *
@@ -129,7 +129,7 @@ fn generate() -> String {
         config.export.rename.insert(rust.to_owned(), c.to_owned());
     }
     let mut builder = Builder::new().with_config(config);
-    for file in ["cast", "kind", "error", "text", "vif", "plan", "host"] {
+    for file in ["cast", "kind", "error", "text", "vif", "plan", "host", "network"] {
         builder = builder.with_src(source(file));
     }
     let mut made = Vec::new();

@@ -6,11 +6,12 @@ use std::sync::Mutex;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 use xennet_core::exec::{StateDir, Subject};
-use xennet_core::{DevId, DomId, Error, ErrorKind};
+use xennet_core::{DevId, DomId, Error, ErrorKind, Guests};
 
 use crate::bridge::BridgeLike;
 use crate::convert::{Digits, to_python};
 use crate::error::{OrRaise, raised};
+use crate::network::{Network, named};
 use crate::plan::{Applied, Plan};
 use crate::vif::VifLike;
 
@@ -119,6 +120,48 @@ impl Host {
         self.work(py, |core| core.ensure_bridge(&bridge)).map(|a| Applied::from(&a))
     }
 
+    /// What `start_network` would do. Changes nothing.
+    #[pyo3(signature = (network))]
+    fn plan_start(&self, py: Python<'_>, network: &Bound<'_, Network>) -> PyResult<Plan> {
+        let network = &network.get().core;
+        self.work(py, |core| core.plan_start(network)).map(Plan)
+    }
+
+    /// Starts a network: its bridge and what its uplink had of its own, this domain's addresses in it, the settings it needs,
+    /// and what its guests are served by. Of one that is started already, what it lacks comes back.
+    ///
+    /// Raises `Conflict` if a network of this name is started that was described otherwise.
+    #[pyo3(signature = (network))]
+    fn start_network(&self, py: Python<'_>, network: &Bound<'_, Network>) -> PyResult<Applied> {
+        let network = &network.get().core;
+        self.work(py, |core| core.start_network(network)).map(|a| Applied::from(&a))
+    }
+
+    /// What `stop_network` would do. Changes nothing. None for a network that is not started.
+    #[pyo3(signature = (name, *, force=false))]
+    fn plan_stop(&self, py: Python<'_>, name: &str, force: bool) -> PyResult<Option<Plan>> {
+        let (name, guests) = (named(name)?, fate(force));
+        Ok(self.work(py, |core| core.plan_stop(&name, guests))?.map(Plan))
+    }
+
+    /// Stops a network: puts back what starting it has changed, and nothing else. One that is not started is a success.
+    ///
+    /// Raises `Conflict` while guests are ports of the network's own bridge; with `force` they are cut off.
+    #[pyo3(signature = (name, *, force=false))]
+    fn stop_network(&self, py: Python<'_>, name: &str, force: bool) -> PyResult<Applied> {
+        let (name, guests) = (named(name)?, fate(force));
+        self.work(py, |core| core.stop_network(&name, guests)).map(|a| Applied::from(&a))
+    }
+
+    /// How a network is, compared with how it was described: `{"network": ..., "started": ..., "missing": [...], ...}`.
+    /// Changes nothing.
+    #[pyo3(signature = (network))]
+    fn network_status<'py>(&self, py: Python<'py>, network: &Bound<'py, Network>) -> PyResult<Bound<'py, PyAny>> {
+        let network = &network.get().core;
+        let status = self.work(py, |core| core.network_status(network))?;
+        to_python(py, &serde_json::json!(status))
+    }
+
     /// What there is: `{"vifs": [...], "bridges": [...]}`. Its cost grows with the host.
     fn show<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let shown = self.work(py, |core| core.show())?;
@@ -146,6 +189,10 @@ impl Host {
 
 fn domain(digits: &Digits) -> PyResult<DomId> {
     digits.0.parse().or_raise()
+}
+
+fn fate(force: bool) -> Guests {
+    if force { Guests::AreCutOff } else { Guests::MustHaveGone }
 }
 
 fn index(digits: Option<Digits>) -> PyResult<DevId> {

@@ -6,6 +6,7 @@ mod bridge;
 mod convert;
 mod error;
 mod host;
+mod network;
 mod plan;
 mod vif;
 
@@ -18,6 +19,8 @@ fn _xennet(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("KINDS", error::kinds(module.py())?)?;
     module.add_class::<vif::VifSpec>()?;
     module.add_class::<bridge::BridgeSpec>()?;
+    module.add_class::<network::Network>()?;
+    module.add_function(wrap_pyfunction!(network::parse_networks, module)?)?;
     module.add_class::<plan::Plan>()?;
     module.add_class::<plan::Step>()?;
     module.add_class::<plan::Applied>()?;

@@ -13,6 +13,7 @@ import xennet
 
 CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
 RTM_NEWLINK, RTM_DELLINK = 16, 17
+IFF_UP = 0x1
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_EXCL, NLM_F_CREATE = 0x1, 0x4, 0x200, 0x400
 IFLA_IFNAME, IFLA_LINKINFO, IFLA_INFO_KIND = 3, 18, 1
 
@@ -40,10 +41,10 @@ def attribute(kind, payload):
     return data + bytes(-len(data) % 4)
 
 
-def link(message, name, extra=b""):
+def link(message, name, extra=b"", up=0):
     """One rtnetlink message about a link: what `ip link add NAME type veth` and `ip link del NAME` send."""
     flags = NLM_F_REQUEST | NLM_F_ACK | (NLM_F_CREATE | NLM_F_EXCL if message == RTM_NEWLINK else 0)
-    body = struct.pack("=BxHiII", socket.AF_UNSPEC, 0, 0, 0, 0) + attribute(IFLA_IFNAME, name.encode() + b"\0") + extra
+    body = struct.pack("=BxHiII", socket.AF_UNSPEC, 0, 0, up, up) + attribute(IFLA_IFNAME, name.encode() + b"\0") + extra
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as netlink:
         netlink.send(struct.pack("=IHHII", 16 + len(body), message, flags, 1, 0) + body)
         (error,) = struct.unpack_from("=i", netlink.recv(4096), 16)
@@ -105,6 +106,34 @@ def refusals(state_dir):
     assert host.detach(5).steps == 0
 
 
+def networks(state_dir):
+    link(RTM_NEWLINK, "eth0", attribute(IFLA_LINKINFO, attribute(IFLA_INFO_KIND, b"veth")), IFF_UP)
+    (network,) = xennet.parse_networks('[network.lan]\nmode = "bridge"\nuplink = "eth0"\nbridge = "xenbr0"\n')
+    host = xennet.Host.netlink(state_dir=state_dir)
+    before = host.show()["bridges"]
+    plan = host.plan_start(network)
+    assert host.show()["bridges"] == before
+    assert host.start_network(network).steps == len(plan) > 0
+    assert host.start_network(network).steps == 0
+
+    # As another process would; and a guest is in the way, unless it may be cut off.
+    other = xennet.Host.netlink(state_dir=state_dir)
+    make_vif("vif5.0")
+    assert other.attach(5, "bridge=lan").steps > 0
+    status = other.network_status(network)
+    assert status["started"] and status["missing"] == [] and set(status["ports"]) == {"eth0", "vif5.0"}, status
+    try:
+        host.stop_network("lan")
+    except xennet.Conflict as error:
+        assert "vif5.0" in error.message and error.state, error.report()
+    else:
+        raise AssertionError("vif5.0 is a port")
+    plan = other.plan_stop("lan", force=True)
+    assert other.stop_network("lan", force=True).steps == len(plan) > 0
+    assert host.plan_stop("lan") is None and host.stop_network("lan").steps == 0
+    assert host.show()["bridges"] == before
+
+
 def example(state_dir):
     here = os.path.dirname(os.path.abspath(__file__))
     program = os.path.join(here, "..", "..", "examples", "python", "attach.py")
@@ -115,4 +144,4 @@ def example(state_dir):
 
 if __name__ == "__main__":
     enter()
-    {"attach_and_back": attach_and_back, "refusals": refusals, "example": example}[sys.argv[1]](sys.argv[2])
+    {"attach_and_back": attach_and_back, "refusals": refusals, "networks": networks, "example": example}[sys.argv[1]](sys.argv[2])

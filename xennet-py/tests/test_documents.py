@@ -9,14 +9,29 @@ import pytest
 
 import xennet
 
-EXAMPLE = pathlib.Path(__file__).parents[2] / "examples" / "python" / "attach.py"
-CLASSES = [xennet.VifSpec, xennet.BridgeSpec, xennet.Host, xennet.Plan, xennet.Step, xennet.Applied]
+EXAMPLES = pathlib.Path(__file__).parents[2] / "examples" / "python"
+EXAMPLE, NETWORKS = EXAMPLES / "attach.py", EXAMPLES / "networks.py"
+CLASSES = [xennet.VifSpec, xennet.BridgeSpec, xennet.Network, xennet.Host, xennet.Plan, xennet.Step, xennet.Applied]
 
 
 def test_the_example_rehearses_in_memory():
     done = subprocess.run([sys.executable, str(EXAMPLE)], capture_output=True, text=True)
     assert done.returncode == 0 and done.stderr == "", done.stderr
     assert "vif5.0" in done.stdout
+
+
+def test_the_example_of_networks_rehearses_in_memory():
+    done = subprocess.run([sys.executable, str(NETWORKS)], capture_output=True, text=True)
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    assert "natbr0" in done.stdout and "'started': True" in done.stdout
+
+
+def test_the_example_of_networks_shows_the_place(tmp_path):
+    file = tmp_path / "networks.toml"
+    file.write_text("[network.lan]\nmode = 'vpn'\n")
+    done = subprocess.run([sys.executable, str(NETWORKS), str(file), "lan"], capture_output=True, text=True)
+    assert done.returncode == xennet.Invalid.code
+    assert "\n  2 | mode = 'vpn'\n" in done.stderr
 
 
 def test_the_example_ends_with_the_number_of_the_kind():
@@ -28,7 +43,7 @@ def test_the_example_ends_with_the_number_of_the_kind():
 def test_the_examples_in_the_docstrings_run():
     finder, runner = doctest.DocTestFinder(recurse=False), doctest.DocTestRunner()
     examples = 0
-    for thing in (xennet, *CLASSES):
+    for thing in (xennet, xennet.parse_networks, *CLASSES):
         for test in finder.find(thing, thing.__name__, module=xennet, globs={}):
             examples += len(test.examples)
             assert runner.run(test).failed == 0

@@ -6,7 +6,7 @@ import threading
 import pytest
 
 import xennet
-from xennet import BridgeSpec, Host, VifSpec
+from xennet import BridgeSpec, Host, Network, VifSpec
 
 
 @pytest.fixture
@@ -89,18 +89,53 @@ def test_a_bridge_is_made_and_used(host):
     assert host.undo("br-lan").steps > 0
 
 
+def test_a_network_from_plan_to_stop(host):
+    network = Network(name="alone", mode="bridge", bridge="br-alone")
+    plan = host.plan_start(network)
+    status = host.network_status(network)
+    assert set(status) == set(xennet.documents.NetworkStatus.__annotations__)
+    assert (status["network"], status["mode"], status["started"]) == ("alone", "bridge", False)
+    assert host.plan_stop("alone") is None
+
+    assert host.start_network(network).steps == len(plan) > 0
+    assert host.start_network(network) == xennet.Applied(steps=0)
+    with pytest.raises(xennet.Conflict) as caught:
+        host.start_network(network.replace(bridge="br-other"))
+    assert "stop it first" in caught.value.hint
+
+    host.attach(5, "bridge=br-alone")
+    status = host.network_status(network)
+    assert (status["started"], status["missing"], status["ports"]) == (True, [], ["vif5.0"])
+    for stop in (host.plan_stop, host.stop_network):
+        with pytest.raises(xennet.Conflict) as caught:
+            stop("alone")
+        assert "vif5.0" in caught.value.message and caught.value.state
+    with pytest.raises(TypeError):
+        host.stop_network("alone", True)
+    plan = host.plan_stop("alone", force=True)
+    assert host.stop_network("alone", force=True).steps == len(plan) > 0
+    assert host.stop_network("alone").steps == 0
+    assert not host.network_status(network)["started"]
+    assert "br-alone" not in [b["bridge"] for b in host.show()["bridges"]]
+
+
 @pytest.mark.parametrize(
     ("call", "kind"),
     [
         (lambda h: h.attach(5, "bridge=xenbr1"), xennet.BridgeNotFound),
         (lambda h: h.attach(5, "bridge=eth0"), xennet.NotABridge),
-        (lambda h: h.attach(5, "bridge=xenbr0,script=vif-nat"), xennet.Unsupported),
+        (lambda h: h.attach(5, "bridge=xenbr0,script=vif-openvswitch"), xennet.Unsupported),
         (lambda h: h.attach(-1, "bridge=xenbr0"), xennet.Invalid),
         (lambda h: h.attach(32752, "bridge=xenbr0"), xennet.Invalid),
         (lambda h: h.attach(2**70, "bridge=xenbr0"), xennet.Invalid),
         (lambda h: h.detach(5, 65536), xennet.Invalid),
         (lambda h: h.ensure_bridge("a/b"), xennet.Invalid),
         (lambda h: h.ensure_bridge("eth0"), xennet.NotABridge),
+        (lambda h: h.start_network(Network(name="n", mode="bridge", uplink="eth7")), xennet.LinkNotFound),
+        (lambda h: h.plan_start(Network(name="n", mode="bridge", uplink="eth7")), xennet.LinkNotFound),
+        (lambda h: h.start_network("lan"), TypeError),
+        (lambda h: h.network_status({"name": "lan"}), TypeError),
+        (lambda h: h.stop_network("a/b"), xennet.Invalid),
         (lambda h: h.undo("a/b"), xennet.Invalid),
         (lambda h: h.undo("vif9.9"), xennet.NothingToUndo),
         (lambda h: h.attach("5", "bridge=xenbr0"), TypeError),

@@ -20,7 +20,7 @@ def inside(function, state_dir):
     return done.stdout
 
 
-@pytest.mark.parametrize("function", ["attach_and_back", "refusals"])
+@pytest.mark.parametrize("function", ["attach_and_back", "networks", "refusals"])
 def test_the_kernel_does_it(function, tmp_path):
     inside(function, tmp_path)
 

@@ -2,12 +2,13 @@
 
 import copy
 import datetime
+import json
 import pickle
 
 import pytest
 
 import xennet
-from xennet import Applied, BridgeSpec, Step, VifSpec
+from xennet import Applied, BridgeSpec, Network, Step, VifSpec
 
 FULL = VifSpec(
     devid=2,
@@ -38,6 +39,47 @@ BRIDGE = BridgeSpec(
     vlan_filtering=True,
 )
 
+# Every key of networks.toml, each in a mode that has it.
+LAN = Network(
+    name="lan",
+    mode="bridge",
+    bridge="xenbr0",
+    uplink="eth0",
+    uplink_name="peth0",
+    stp=True,
+    forward_delay=datetime.timedelta(seconds=4),
+    mac="02:00:00:00:00:01",
+    mtu=1400,
+    vlan_filtering=True,
+)
+PRIVATE = Network(
+    name="private",
+    mode="nat",
+    bridge="natbr0",
+    subnets=["10.0.0.0/24", "fd00:1::/64"],
+    gateways=["10.0.0.1"],
+    egress="xenbr0",
+    mtu=1400,
+    dhcp=True,
+    dns=True,
+    range=["10.0.0.100-10.0.0.199"],
+    domain="guests.example",
+    forward=[
+        {"protocol": "tcp", "ports": "8080-8089", "to": "10.0.0.7", "to_port": 80},
+        {"protocol": "udp", "ports": 53, "to": "10.0.0.8"},
+    ],
+)
+DMZ = Network(
+    name="dmz",
+    mode="routed",
+    subnets=["192.0.2.0/28"],
+    uplink="xenbr0",
+    source=["192.168.0.3"],
+    proxy_arp=True,
+    proxy_ndp=True,
+    metric=7,
+)
+
 VALUES = [
     VifSpec(),
     VifSpec(bridge="xenbr0"),
@@ -45,6 +87,11 @@ VALUES = [
     FULL,
     BridgeSpec(name="br0"),
     BRIDGE,
+    Network(name="br-lan", mode="bridge"),
+    Network(name="br-lan", mode="nat"),
+    LAN,
+    PRIVATE,
+    DMZ,
     Step(sign="+", text="it's \"text\"", why="\\", effects=("a", "b")),
     Step(sign="~", text="t", why="w"),
     Applied(steps=3),
@@ -110,6 +157,86 @@ def test_a_document_has_the_names_of_libxl():
     assert document["ip"] == "192.0.2.6 2001:db8::/64"
     assert document["mtu"] == 9000
     assert VifSpec().to_dict() == {}
+
+
+def test_every_key_of_a_network_comes_back_as_it_is():
+    assert (LAN.name, LAN.mode, LAN.bridge, LAN.uplink, LAN.uplink_name) == ("lan", "bridge", "xenbr0", "eth0", "peth0")
+    assert (LAN.stp, LAN.forward_delay, LAN.mac) == (True, datetime.timedelta(seconds=4), "02:00:00:00:00:01")
+    assert (LAN.mtu, LAN.vlan_filtering, LAN.subnets, LAN.metric, LAN.egress) == (1400, True, (), None, None)
+    assert (PRIVATE.bridge, PRIVATE.egress, PRIVATE.uplink, PRIVATE.mtu) == ("natbr0", "xenbr0", None, 1400)
+    assert PRIVATE.subnets == ("10.0.0.0/24", "fd00:1::/64")
+    assert PRIVATE.gateways == ("10.0.0.1", "fd00:1::1")
+    assert (PRIVATE.dhcp, PRIVATE.dns, PRIVATE.range) == (True, True, ("10.0.0.100-10.0.0.199",))
+    assert PRIVATE.domain == "guests.example"
+    assert PRIVATE.forward == (
+        {"protocol": "tcp", "ports": "8080-8089", "to": "10.0.0.7", "to_port": 80},
+        {"protocol": "udp", "ports": "53", "to": "10.0.0.8", "to_port": 53},
+    )
+    assert (DMZ.mode, DMZ.uplink, DMZ.source, DMZ.metric) == ("routed", "xenbr0", ("192.168.0.3",), 7)
+    assert DMZ.proxy_arp and DMZ.proxy_ndp and DMZ.bridge is None and DMZ.forward_delay is None
+    plain = Network(name="br-lan", mode="bridge")
+    assert (plain.bridge, plain.forward_delay, plain.stp) == ("br-lan", datetime.timedelta(), False)
+    assert Network(name="r", mode="routed").metric == 2
+
+
+def test_networks_are_texts_and_documents():
+    text = "\n\n".join(str(network) for network in (LAN, PRIVATE.replace(egress=None), DMZ.replace(uplink=None)))
+    assert xennet.parse_networks(text) == (LAN, PRIVATE.replace(egress=None), DMZ.replace(uplink=None))
+    assert xennet.parse_networks("") == ()
+    for network in (LAN, PRIVATE, DMZ):
+        assert json.loads(network.to_json()) == network.to_dict()
+        assert Network.from_json(network.to_json()) == network
+        assert network.to_dict()["name"] == network.name and network.to_dict()["mode"] == network.mode
+    with pytest.raises(xennet.Invalid) as caught:
+        xennet.parse_networks('[network.lan]\nmode = "bridge"\nupling = "eth0"\n')
+    assert (caught.value.line, caught.value.column) == (3, 1) and "uplink" in caught.value.hint
+    with pytest.raises(xennet.Invalid):
+        Network.from_json('{"name": "n", "mode": "bridge", "bridge": {"name": "n"}, "upling": "eth0"}')
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"name": "a/b"},
+        {"name": "a-name-that-is-long"},
+        {"mode": "vpn"},
+        {"mode": "routed"},
+        {"bridge": 'x"\n[network.y]\nmode = "nat"'},
+        {"stp": True},
+        {"subnets": ["10.0.0.1/24"]},
+        {"subnets": ["10.0.0.0/24", "10.0.0.0/25"]},
+        {"subnets": []},
+        {"gateways": ["10.1.0.1"]},
+        {"mtu": 67},
+        {"mtu": -1},
+        {"mtu": 2**100},
+        {"mtu": 10**4000},
+        {"range": ["10.0.0.199-10.0.0.100"]},
+        {"forward": [{"protocol": "tcp", "ports": "80"}]},
+        {"forward": [{"protocol": "tcp", "ports": 2**70, "to": "10.0.0.7"}]},
+        {"forward": [{"protocol": "tcp", "ports": "80", "to": "10.0.0.7", "from": "x"}]},
+    ],
+    ids=lambda changes: str(changes)[:60],
+)
+def test_a_network_that_breaks_a_rule_is_refused(changes):
+    with pytest.raises(xennet.Invalid) as caught:
+        PRIVATE.replace(**changes)
+    assert caught.value.message and caught.value.line is None
+
+
+def test_a_forward_delay_has_whole_seconds():
+    with pytest.raises(xennet.Invalid, match="forward_delay cannot be 2.5: a whole number"):
+        LAN.replace(forward_delay=datetime.timedelta(seconds=2.5))
+
+
+@pytest.mark.parametrize(
+    "changes", [{"mtu": "1500"}, {"mtu": True}, {"subnets": "10.0.0.0/24"}, {"forward": [5]}, {"forward": {}}, {"dhcp": 1}], ids=str
+)
+def test_a_network_of_other_types_is_refused(changes):
+    with pytest.raises(TypeError):
+        PRIVATE.replace(**changes)
+    with pytest.raises(TypeError):
+        Network("lan", "bridge")
 
 
 def test_replace_makes_another_value():

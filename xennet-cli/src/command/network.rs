@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use xennet_core::config::networks::{self, Networks};
 use xennet_core::exec::confirm::{FAILED, MADE, Verdict};
-use xennet_core::exec::{Applied, StateDir};
+use xennet_core::exec::{Applied, StateDir, Subject};
 use xennet_core::{Errno, Error, ErrorKind, Guests, Host, IfName, Network, NetworkMode, NetworkStatus, Result};
 
 use super::host::{columns, open, show_plan, state_dir};
@@ -198,8 +198,11 @@ impl Guard {
 /// What the guard process does. Nobody waits for it, and nobody reads what it says but for one line on its standard output.
 fn guard(global: &Global, name: &str, seconds: u64) -> Result<()> {
     let dir = state_dir(global);
-    let begun = name.parse::<IfName>().and_then(|name| Ok((name, dir.await_confirmation(&name)?)));
-    let (name, awaiting) = match begun {
+    let begun = name.parse::<IfName>().and_then(|name| {
+        let awaiting = dir.await_confirmation(&name)?;
+        Ok((name, awaiting, dir.record(Subject::Network(name))?))
+    });
+    let (name, awaiting, known) = match begun {
         Ok(begun) => begun,
         Err(e) => {
             let _ = writeln!(std::io::stdout(), "{}", e.to_json());
@@ -218,8 +221,8 @@ fn guard(global: &Global, name: &str, seconds: u64) -> Result<()> {
     let mut pause = Duration::from_millis(100);
     // Whoever holds the lock, or whatever else is in the way, may have gone a little later.
     for tries_left in (0..TRIES).rev() {
-        match open(global).and_then(|mut host| host.stop_network(&name, Guests::AreCutOff)) {
-            Ok(_) => {
+        match open(global).and_then(|mut host| host.take_back_start(&name, known.as_ref())) {
+            Ok(()) => {
                 let _ = writeln!(std::io::stderr(), "xennet: network {name} was not confirmed, and is taken back");
                 return Ok(());
             }
@@ -356,7 +359,7 @@ fn status(global: &Global, args: &NetworkNames, output: &mut Output) -> Result<(
     output.answer(text, document)
 }
 
-/// Networks for reading: in columns, and below them what is missing and what is to be done elsewhere.
+/// Networks for reading: in columns, and below them what is missing, what is to be done elsewhere, and what is in the way.
 pub(crate) fn table(found: &[NetworkStatus], awaited: &[IfName]) -> String {
     let rows = found.iter().map(|s| {
         let ports: Vec<&str> = s.ports.iter().map(IfName::as_str).collect();
@@ -371,6 +374,9 @@ pub(crate) fn table(found: &[NetworkStatus], awaited: &[IfName]) -> String {
         }
         for line in &s.elsewhere {
             text.push_str(&format!("\n{}: on the gateway outside: {line}", s.network));
+        }
+        for line in &s.obstacles {
+            text.push_str(&format!("\n{}: {line}", s.network));
         }
     }
     text

@@ -18,6 +18,7 @@ pub(super) fn run(args: &ParseArgs, output: &mut Output) -> Result<()> {
         ParseWhat::Vlan { text } => Parsed { value: document::vlan(&input::text(text)?)?, notes: Vec::new() },
         ParseWhat::Mac { text } => document::mac(&input::text(text)?, dialect)?,
         ParseWhat::XendConfig { file } => document::xend_config(&input::file(file)?)?,
+        ParseWhat::Networks { file } => Parsed { value: document::networks(&input::file(file)?)?, notes: Vec::new() },
     };
     for note in &parsed.notes {
         output.finding(note);
@@ -25,12 +26,12 @@ pub(super) fn run(args: &ParseArgs, output: &mut Output) -> Result<()> {
     output.answer(|| lines(&parsed.value), || parsed.value.clone())
 }
 
-/// A document for reading: one field a line; the vifs of a list under headings.
+/// A document for reading: one field a line; the vifs and networks of a list under headings.
 fn lines(document: &Value) -> String {
-    match document.get("nics").and_then(Value::as_array) {
-        Some(nics) => {
-            let block = |(at, nic): (usize, &Value)| format!("[{at}]\n{}", fields(nic));
-            nics.iter().enumerate().map(block).collect::<Vec<_>>().join("\n")
+    match ["nics", "networks"].iter().find_map(|list| document.get(list)?.as_array()) {
+        Some(items) => {
+            let block = |(at, item): (usize, &Value)| format!("[{at}]\n{}", fields(item));
+            items.iter().enumerate().map(block).collect::<Vec<_>>().join("\n")
         }
         None => fields(document),
     }

@@ -8,12 +8,13 @@
 //! | [`vlan`] | `pvid tagged untagged text` |
 //! | [`mac`] | `mac multicast local xen_oui` |
 //! | [`xend_config`] | `network_argv vif_script` |
+//! | [`networks()`] | `{"networks": [...]}`, each with `name`, `mode` and what belongs to the mode; [`read_network`] reads one back |
 
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::model::{DevId, GuestMac, MacAddr, Tagging, VlanSpec};
+use crate::model::{DevId, GuestMac, MacAddr, Network, Tagging, VlanSpec};
 
 /// One vif spec; in [`Dialect::Xl`] as xl hands it to libxl. `devid` is 0 unless given: the spec is one string of a list.
 ///
@@ -104,6 +105,29 @@ pub fn mac(text: &str, dialect: Dialect) -> Result<Parsed<Value>, Error> {
 /// As [`parse_xend_config`].
 pub fn xend_config(text: &str) -> Result<Parsed<Value>, Error> {
     parse_xend_config(text).map(|p| p.map(value))
+}
+
+/// `networks.toml`: the networks in their order.
+///
+/// # Errors
+/// As [`networks::parse`].
+pub fn networks(text: &str) -> Result<Value, Error> {
+    let found = super::networks::parse(text)?;
+    Ok(json!({ "networks": found.iter().collect::<Vec<_>>() }))
+}
+
+/// Reads the document of one network, an item of [`networks()`].
+///
+/// # Errors
+/// [`ErrorKind::Invalid`] for a text that is no such document, with unknown names in it too, and for a network that the rules of
+/// the file refuse.
+pub fn read_network(text: &str) -> Result<Network, Error> {
+    let network: Network = serde_json::from_str(text).map_err(|e| {
+        Error::new(ErrorKind::Invalid, format!("network is not a document that is understood: {e}"))
+            .with_object("network")
+            .with_hint("`xennet parse networks --json FILE` shows the documents of networks")
+    })?;
+    super::networks::check(&network).map(|()| network)
 }
 
 /// Values of this library are made of texts, numbers, lists and maps with text keys.

@@ -14,7 +14,7 @@
 //! | a wrapper script around `network-bridge` | [`parse_wrapper`] | | |
 //! | arguments of `network-bridge` and its siblings | [`legacy::LegacyCall::parse`] | | |
 //! | `/etc/xennet/hotplug.toml` | [`hotplug::Settings::parse`] | | |
-//! | `/etc/xennet/networks.toml` | [`networks::parse`] | | [`networks::render`] |
+//! | `/etc/xennet/networks.toml` | [`networks::parse`] | | [`document::networks()`] |
 //!
 //! [`import::import`] makes networks of the files of Xen up to 4.4.
 //!

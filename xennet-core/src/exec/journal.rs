@@ -107,8 +107,10 @@ impl Entry {
             Goal::Intent(_) => record.map(|r| Box::new(Entry { previous: None, ..r })),
             // The first one knows how it was without the network.
             Goal::Start { .. } => record.map(|r| r.previous.unwrap_or_else(|| Box::new(Entry { previous: None, ..r }))),
-            // A network is stopped as a whole.
-            Goal::Restore(_) if matches!(subject, Subject::Network(_)) => None,
+            // A network is stopped as a whole; or it is as it was before it was started once more.
+            Goal::Restore(target) if matches!(subject, Subject::Network(_)) => {
+                record.filter(|r| **target == r.before).and_then(|r| r.previous)
+            }
             Goal::Restore(_) => record.and_then(|r| match r.previous {
                 Some(previous) => Some(previous),
                 None => r.earlier().map(Box::new),

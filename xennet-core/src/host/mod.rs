@@ -1,6 +1,7 @@
 //! The front door: one value that plans, applies, verifies and undoes, for people who want one line.
 
 mod detach;
+mod firewalls;
 mod guests;
 mod network;
 mod place;

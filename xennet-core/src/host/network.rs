@@ -43,6 +43,8 @@ pub struct NetworkStatus {
     /// What has to be done elsewhere: the routes that the outside needs to reach the guests of a routed network, as commands
     /// for its gateway.
     pub elsewhere: Vec<String>,
+    /// What in other firewalls of this host keeps its guests from reaching anybody, unless a rule there accepts their packets.
+    pub obstacles: Vec<String>,
 }
 
 impl Host {
@@ -53,7 +55,8 @@ impl Host {
     pub fn plan_start(&mut self, network: &Network) -> Result<Plan, Error> {
         let record = self.records.record(Subject::Network(network.name))?;
         let started = self.resolve(network, record.as_ref())?;
-        self.plan(&Intent::Start(Box::new(started)))
+        let plan = self.plan(&Intent::Start(Box::new(started)))?;
+        Ok(plan.with_notes(self.obstacles(network)))
     }
 
     /// Starts a network: its bridge and what its uplink had of its own, this domain's addresses in it, and the settings it needs.
@@ -91,7 +94,7 @@ impl Host {
             ));
         }
         let mut started = self.resolve(network, session.record())?;
-        let plan = self.plan(&Intent::Start(Box::new(started.clone())))?;
+        let plan = self.plan(&Intent::Start(Box::new(started.clone())))?.with_notes(self.obstacles(network));
         self.keep_originals(&mut started, plan.before())?;
         if plan.is_empty() && session.record().is_some() {
             self.serve(&started).map_err(|e| e.with_state("the network is started as before, its services are not"))?;
@@ -99,9 +102,14 @@ impl Host {
             return Ok(Applied::nothing(plan));
         }
         let what = format!("cannot start network {}", network.name);
+        let again = session.record().is_some();
         let applied = self.carry_out(session, subject, plan, None, &what)?;
         if let Err(e) = self.serve(&started).and_then(|()| self.records.set_started(&started)) {
-            return Err(match self.take_back(session, &network.name) {
+            let taken_back = match again {
+                true => self.undo_held(session, subject).map(|_| ()),
+                false => self.take_back(session, &network.name),
+            };
+            return Err(match taken_back {
                 Ok(()) => e.with_state("restored"),
                 Err(left) => e.with_state(format!("not restored: {left}")),
             });
@@ -133,6 +141,39 @@ impl Host {
         let Some(entry) = session.record().cloned() else { return Ok(()) };
         let plan = self.way_back(name, &entry, Guests::AreCutOff)?;
         self.carry_out(session, Subject::Network(*name), plan, None, &format!("cannot stop network {name}")).map(|_| ())
+    }
+
+    /// Takes a start back: a network that it started is stopped, and one that was started before is as it was when it was started
+    /// once more. Where its last start is still `known`, the one from before, there is nothing to take back.
+    ///
+    /// # Errors
+    /// As [`stop_network`](Self::stop_network).
+    pub fn take_back_start(&mut self, name: &IfName, known: Option<&Entry>) -> Result<(), Error> {
+        let subject = Subject::Network(*name);
+        // What was interrupted is finished or undone first.
+        let session = self.begin(subject)?;
+        let unchanged = session.record() == known;
+        self.keep(session, subject);
+        match (unchanged, known) {
+            (true, Some(_)) => Ok(()),
+            (false, Some(_)) => self.undo_start(name, Guests::AreCutOff).map(|_| ()),
+            (_, None) => self.stop_network(name, Guests::AreCutOff).map(|_| ()),
+        }
+    }
+
+    /// Puts back what was there before the last start of a network.
+    pub(super) fn undo_start(&mut self, name: &IfName, guests: Guests) -> Result<Applied, Error> {
+        let subject = Subject::Network(*name);
+        let networks = self.records.hold_networks(self.deadline)?;
+        let mut session = self.begin(subject)?;
+        if session.record().is_none_or(|r| r.previous.is_none()) {
+            self.keep(session, subject);
+            drop(networks);
+            return self.stop_network(name, guests);
+        }
+        let result = self.undo_held(&mut session, subject);
+        self.keep(session, subject);
+        result
     }
 
     /// What stopping this network would do. Changes nothing. An empty plan for one that is not started.
@@ -209,6 +250,7 @@ impl Host {
             missing: Vec::new(),
             ports: Vec::new(),
             elsewhere: Vec::new(),
+            obstacles: self.obstacles(network),
         };
         if let Some(started) = &started {
             match self.plan(&Intent::Start(Box::new(started.clone()))) {
@@ -487,22 +529,31 @@ fn as_it_is_now(target: &mut Snapshot, now: &Snapshot, uplink: IfName, bridge: I
     }
     let through = |r: &Route, link: IfName| r.link == Some(link) || r.next_hops.iter().any(|h| h.link == Some(link));
     let of_uplink: Vec<Address> = before.values().cloned().collect();
-    target.routes.retain(|r| !through(r, uplink) || !plan::is_carried(r, &of_uplink));
-    for r in now.routes.iter().filter(|r| through(r, bridge) && plan::is_carried(r, now.addresses_of(&bridge))) {
-        target.routes.insert(plan::route_through(uplink, bridge, r));
+    let carried: BTreeSet<Route> =
+        gather::set(target.routes.iter().filter(|r| through(r, uplink) && plan::is_carried(r, &of_uplink)).cloned());
+    target.routes.retain(|r| !carried.contains(r));
+    // An uplink that was down goes down again, unless the bridge has been given something since.
+    let mut is_used = target.addresses_of(&uplink).any(|a| !before.contains_key(&key(a)));
+    // Connected routes follow from the addresses.
+    let (connected, others): (Vec<&Route>, Vec<&Route>) =
+        now.routes.iter().filter(|r| through(r, bridge)).partition(|r| !plan::is_carried(r, now.addresses_of(&bridge)));
+    for r in others {
+        let route = plan::route_through(uplink, bridge, r);
+        is_used |= !carried.contains(&route);
+        target.routes.insert(route);
     }
+    let Some(link) = target.links.get_mut(&uplink) else { return };
+    link.up |= is_used;
+    let is_up = link.up;
+    let addresses: Vec<Address> = target.addresses_of(&uplink).cloned().collect();
+    let has = |r: &Route| !plan::is_carried(r, &addresses);
+    target.routes.retain(|r| r.link != Some(uplink) || plan::is_carried(r, &of_uplink) || has(r));
+    let connected = connected.into_iter().map(|r| plan::route_through(uplink, bridge, r));
+    target.routes.extend(connected.filter(|r| is_up && has(r)));
     target.neighbours.retain(|n| n.link != uplink);
     for n in now.neighbours.iter().filter(|n| n.link == bridge) {
         target.neighbours.insert(plan::neighbour_on(uplink, n));
     }
-    // Connected routes follow from the addresses.
-    let nets: BTreeSet<IpNetwork> = gather::set(target.addresses_of(&uplink).map(|a| a.address));
-    let addresses: Vec<Address> = target.addresses_of(&uplink).cloned().collect();
-    target.routes.retain(|r| {
-        plan::is_carried(r, &addresses)
-            || r.link != Some(uplink)
-            || nets.iter().any(|n| n.network() == r.destination.ip() && n.prefix() == r.destination.prefix())
-    });
 }
 
 /// The routes that stations and gateways outside need, as commands (the founding document's fifth step).

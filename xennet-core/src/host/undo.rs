@@ -56,7 +56,7 @@ impl Host {
     /// [`ErrorKind::NothingToUndo`] if nothing is recorded for it; else as [`attach`](Self::attach).
     pub fn undo(&mut self, subject: Subject) -> Result<Applied, Error> {
         if let Subject::Network(name) = subject {
-            return self.stop_network(&name, Guests::MustHaveGone);
+            return self.undo_start(&name, Guests::MustHaveGone);
         }
         let mut session = self.begin(subject)?;
         let result = self.undo_held(&mut session, subject);
@@ -64,7 +64,7 @@ impl Host {
         result
     }
 
-    fn undo_held(&mut self, session: &mut Session, subject: Subject) -> Result<Applied, Error> {
+    pub(super) fn undo_held(&mut self, session: &mut Session, subject: Subject) -> Result<Applied, Error> {
         let nothing = || {
             Error::new(ErrorKind::NothingToUndo, format!("{subject}: nothing is recorded that could be undone"))
                 .with_object(subject.to_string())
@@ -99,6 +99,8 @@ impl Host {
         let (plan, left) = if homeless.is_empty() {
             let plan = plan::restore(&target, &now)?;
             let left = target.changes(&plan.after().seen(&target.scope)).iter().map(ToString::to_string).collect();
+            // Of a network all comes back that can: of its addresses some may live shorter by now, or have gone by themselves.
+            let left = if matches!(subject, Subject::Network(_)) { Vec::new() } else { left };
             (Some(plan), left)
         } else {
             (None, homeless)

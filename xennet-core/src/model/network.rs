@@ -87,6 +87,7 @@ pub enum NetworkMode {
 
 /// A bridge, and the link that connects it to the world.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct BridgeNetwork {
     /// The bridge.
@@ -109,6 +110,7 @@ impl BridgeNetwork {
 
 /// Guests that are hidden behind dom0's address.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct NatNetwork {
     /// What guests' addresses are from; without any, every guest has what its vif line says, or Xen's default for its number.
@@ -161,6 +163,7 @@ pub enum GuestLinks {
 
 /// Guests whose own addresses are visible outside.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct RoutedNetwork {
     /// What guests' addresses are from, and what the outside needs a route to; without any, every guest has what its vif
@@ -215,6 +218,7 @@ impl Default for RoutedNetwork {
 
 /// A subnet of guests, and dom0's address in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Subnet {
     /// The subnet, by its network address.
     pub network: IpNetwork,
@@ -242,7 +246,7 @@ impl Subnet {
 
 /// What guests of a network are told by dnsmasq.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Services {
     /// DHCP for IPv4, router advertisements and DHCPv6 for IPv6.
@@ -260,6 +264,7 @@ pub struct Services {
 
 /// Connections to dom0 that are handed on to a guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct PortForward {
     /// Of which protocol.
     pub protocol: Protocol,

@@ -204,6 +204,7 @@ fn bridged(
                 (!raised || link.master != Some(to)).then(|| (on_bridge, value.clone()))
             })
             .collect(),
+        up: true,
         addresses: addresses.clone(),
         routes: routes.clone(),
     });

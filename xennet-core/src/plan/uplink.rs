@@ -37,6 +37,8 @@ pub(super) struct Move {
     pub(super) mac: Option<MacAddr>,
     /// Settings that `to` has to have before frames come in by it.
     pub(super) settings: Vec<(SysctlKey, String)>,
+    /// Whether `to` shall be up: not where it leads back to a link that was down.
+    pub(super) up: bool,
     /// What `to` shall have.
     pub(super) addresses: BTreeSet<Address>,
     pub(super) routes: BTreeSet<Route>,
@@ -83,7 +85,7 @@ impl Move {
         }
         let Some(link) = path.world.links.get(&self.to) else { return Ok(()) };
         let change = LinkChange {
-            up: (!link.up).then_some(true),
+            up: (link.up != self.up).then_some(self.up),
             mac: self.mac.filter(|mac| link.mac != Some(*mac)),
             ..LinkChange::default()
         };
@@ -91,7 +93,8 @@ impl Move {
             return Ok(());
         }
         let link = path.link(self.to);
-        path.push(Step::Link(LinkStep::Set { link, change }), &Reason::fixed("it takes over the uplink's connectivity"))
+        let why = if self.up { "it takes over the uplink's connectivity" } else { "it was down before" };
+        path.push(Step::Link(LinkStep::Set { link, change }), &Reason::fixed(why))
     }
 
     fn give_addresses(&self, path: &mut Path<'_>) -> Result<(), Error> {
@@ -166,7 +169,8 @@ pub(super) fn back(target: &Snapshot, now: &Snapshot) -> Vec<Move> {
         let routes = target.routes.iter().filter(through).filter(|r| is_carried(r, target.addresses_of(&named)));
         let routes = gather::set(routes.map(|r| route_through(present, named, r)));
         let mac = bridge.and_then(|b| target.links.get(&b)?.mac);
-        Move { to: present, port, renamed: None, bridge, mac, settings: Vec::new(), addresses, routes }
+        let up = target.links.get(&named).is_none_or(|l| l.up);
+        Move { to: present, port, renamed: None, bridge, mac, settings: Vec::new(), up, addresses, routes }
     };
     let moved = |(name, was): (&IfName, &Link)| {
         let (present, is) = now.link_by_index(was.index)?;

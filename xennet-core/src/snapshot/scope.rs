@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::{NftKey, NftTableId, StorePath, SysctlKey};
+use super::{NftHook, NftKey, NftTableId, StorePath, SysctlKey};
 use crate::gather;
 use crate::model::IfName;
 
@@ -58,6 +58,9 @@ pub enum Part {
     NftUse(NftTableId, Cow<'static, str>),
     /// One element of a set, by table, set and key; and what kind of set it is, whether the element is there or not.
     NftElement(NftTableId, Cow<'static, str>, NftKey),
+    /// The base chains at one hook, of all tables but our own, without their rules: what others do with packets there. A listing
+    /// of the chains.
+    NftOthersAt(NftHook),
     /// One xenstore node, without its children.
     Store(StorePath),
     /// A xenstore node and all below it.

@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 
 use super::{
-    Hidden, Neighbour, NeighbourKind, NftSet, NftTable, NftTableId, Part, Route, RouteKind, Scope, Snapshot, SysctlKey,
+    Hidden, Neighbour, NeighbourKind, NftChain, NftSet, NftTable, NftTableId, Part, Route, RouteKind, Scope, Snapshot,
+    SysctlKey,
 };
 use crate::gather;
 
@@ -119,6 +120,17 @@ fn look(world: &Snapshot, part: &Part, seen: &mut Snapshot) {
                 let elements = gather::map(def.elements.get_key_value(key).map(|(k, e)| (k.clone(), e.clone())));
                 let only = [(set.to_string(), NftSet { elements, ..def.frame() })].into();
                 narrow.merge(NftTable { sets: only, ..NftTable::default() });
+            }
+        }
+        Part::NftOthersAt(hook) => {
+            for (id, table) in world.nft.iter().filter(|(id, _)| !id.is_own()) {
+                let at = |chain: &NftChain| chain.base.is_some_and(|base| base.hook == *hook);
+                let chains = table.chains.iter().filter(|(_, chain)| at(chain));
+                let chains: Vec<_> =
+                    chains.map(|(name, c)| (name.clone(), NftChain { base: c.base, rules: Vec::new() })).collect();
+                if !chains.is_empty() {
+                    seen.nft.entry(id.clone()).or_default().chains.extend(chains);
+                }
             }
         }
         Part::Store(path) => {

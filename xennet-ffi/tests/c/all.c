@@ -225,6 +225,101 @@ static void test_a_vif_from_plan_to_undo(void)
     xennet_host_free(host);
 }
 
+/* A text with a network of each mode, and one of these as a document. */
+static const char NETWORKS[] =
+    "[network.lan]\nmode = \"bridge\"\nuplink = \"eth0\"\nbridge = \"br-lan\"\n\n"
+    "[network.private]\nmode = \"nat\"\nsubnets = [\"10.0.0.0/24\"]\n\n"
+    "[network.dmz]\nmode = \"routed\"\nsubnets = [\"192.0.2.0/28\"]\nproxy_arp = true\n";
+static const char ALONE[] = "{\"name\": \"alone\", \"mode\": \"bridge\", \"bridge\": {\"name\": \"br-alone\"}}";
+#define ALONE_TEXT ALONE, (sizeof ALONE - 1)
+
+static void test_networks_parse(void)
+{
+    xennet_text *document = NULL;
+    xennet_error *error;
+
+    accepted(xennet_networks_parse(NETWORKS, sizeof NETWORKS - 1, &document));
+    CHECK(strlen(xennet_text_data(document)) == xennet_text_len(document));
+    CHECK(has(xennet_text_data(document), "{\"networks\":[{"));
+    CHECK(has(xennet_text_data(document), "\"name\":\"lan\"") && has(xennet_text_data(document), "\"uplink\":\"eth0\""));
+    CHECK(has(xennet_text_data(document), "\"gateway\":\"10.0.0.254\""));
+    CHECK(has(xennet_text_data(document), "\"proxy_arp\":true"));
+    xennet_text_free(document);
+    accepted(xennet_networks_parse(NULL, 0, &document));
+    CHECK(same(xennet_text_data(document), "{\"networks\":[]}"));
+    xennet_text_free(document);
+
+    document = NULL;
+    error = xennet_networks_parse(TEXT("[network.lan]\nmode = \"bridge\"\nupling = \"eth0\"\n"), &document);
+    CHECK(xennet_error_line(error) == 3 && xennet_error_column(error) == 1);
+    CHECK(has(xennet_error_report(error), "\n  3 | upling = \"eth0\"\n"));
+    refused(error, XENNET_KIND_INVALID, "upling");
+    refused(xennet_networks_parse(TEXT("network \xff"), &document), XENNET_KIND_INVALID, "text is not UTF-8: byte 8");
+    refused(xennet_networks_parse(NULL, 1, &document), XENNET_KIND_INVALID, "text is NULL");
+    refused(xennet_networks_parse(TEXT(""), NULL), XENNET_KIND_INVALID, "document is NULL");
+    CHECK(document == NULL);
+}
+
+static void test_a_network_from_plan_to_stop(void)
+{
+    xennet_host *host = NULL;
+    xennet_plan *plan = NULL;
+    xennet_text *text = NULL;
+    xennet_error *error;
+
+    accepted(xennet_host_new_fake(&host));
+    accepted(xennet_host_plan_start(host, ALONE_TEXT, &plan));
+    CHECK(xennet_plan_len(plan) > 0 && has(xennet_plan_text(plan), "br-alone"));
+    xennet_plan_free(plan);
+    accepted(xennet_host_network_status(host, ALONE_TEXT, &text));
+    CHECK(has(xennet_text_data(text), "\"network\":\"alone\"") && has(xennet_text_data(text), "\"started\":false"));
+    xennet_text_free(text);
+    accepted(xennet_host_plan_stop(host, TEXT("alone"), XENNET_GUESTS_MUST_HAVE_GONE, &plan));
+    CHECK(plan == NULL); /* it is not started */
+
+    accepted(xennet_host_start_network(host, ALONE_TEXT, &text));
+    CHECK(has(xennet_text_data(text), "{\"steps\":") && !same(xennet_text_data(text), "{\"steps\":0}"));
+    xennet_text_free(text);
+    accepted(xennet_host_start_network(host, ALONE_TEXT, &text));
+    CHECK(same(xennet_text_data(text), "{\"steps\":0}"));
+    xennet_text_free(text);
+    error = xennet_host_start_network(
+        host, TEXT("{\"name\": \"alone\", \"mode\": \"bridge\", \"bridge\": {\"name\": \"br-other\"}}"), NULL);
+    CHECK(has(xennet_error_hint(error), "stop it first"));
+    refused(error, XENNET_KIND_CONFLICT, "described otherwise");
+
+    /* A guest is in the way, unless it may be cut off. */
+    accepted(xennet_host_attach(host, 5, TEXT("bridge=br-alone"), NULL));
+    accepted(xennet_host_network_status(host, ALONE_TEXT, &text));
+    CHECK(has(xennet_text_data(text), "\"started\":true") && has(xennet_text_data(text), "\"missing\":[]"));
+    CHECK(has(xennet_text_data(text), "\"ports\":[\"vif5.0\"]"));
+    xennet_text_free(text);
+    refused(xennet_host_plan_stop(host, TEXT("alone"), XENNET_GUESTS_MUST_HAVE_GONE, &plan), XENNET_KIND_CONFLICT, "");
+    error = xennet_host_stop_network(host, TEXT("alone"), XENNET_GUESTS_MUST_HAVE_GONE, NULL);
+    CHECK(xennet_error_state(error) != NULL);
+    refused(error, XENNET_KIND_CONFLICT, "vif5.0");
+    accepted(xennet_host_plan_stop(host, TEXT("alone"), XENNET_GUESTS_ARE_CUT_OFF, &plan));
+    CHECK(xennet_plan_len(plan) > 0);
+    xennet_plan_free(plan);
+    accepted(xennet_host_stop_network(host, TEXT("alone"), XENNET_GUESTS_ARE_CUT_OFF, &text));
+    CHECK(!same(xennet_text_data(text), "{\"steps\":0}"));
+    xennet_text_free(text);
+    accepted(xennet_host_stop_network(host, TEXT("alone"), XENNET_GUESTS_MUST_HAVE_GONE, &text));
+    CHECK(same(xennet_text_data(text), "{\"steps\":0}"));
+    xennet_text_free(text);
+
+    refused(xennet_host_stop_network(host, TEXT("alone"), 2, NULL), XENNET_KIND_INVALID, "2 says nothing of guests");
+    refused(xennet_host_stop_network(host, TEXT("a/b"), 0, NULL), XENNET_KIND_INVALID, "a/b");
+    refused(xennet_host_start_network(host, TEXT("alone"), NULL), XENNET_KIND_INVALID, "network is not a document");
+    refused(xennet_host_start_network(host, TEXT("{\"name\": \"n\", \"mode\": \"bridge\", \"bridge\": {\"name\": \"n\"}, "
+                                                 "\"upling\": \"eth0\"}"), NULL),
+            XENNET_KIND_INVALID, "upling");
+    refused(xennet_host_start_network(host, TEXT("{\"name\": \"n\", \"mode\": \"bridge\", \"bridge\": {\"name\": \"n\"}, "
+                                                 "\"uplink\": \"eth7\"}"), NULL),
+            XENNET_KIND_LINK_NOT_FOUND, "eth7");
+    xennet_host_free(host);
+}
+
 static void test_null_is_named(void)
 {
     xennet_host *host = NULL;
@@ -252,6 +347,19 @@ static void test_null_is_named(void)
     refused(xennet_host_undo(host, NULL, 4, &text), XENNET_KIND_INVALID, "subject is NULL");
     refused(xennet_host_recover(NULL, &text), XENNET_KIND_INVALID, "host is NULL");
     refused(xennet_host_recover(host, NULL), XENNET_KIND_INVALID, "document is NULL");
+    refused(xennet_host_plan_start(NULL, ALONE_TEXT, &plan), XENNET_KIND_INVALID, "host is NULL");
+    refused(xennet_host_plan_start(host, ALONE_TEXT, NULL), XENNET_KIND_INVALID, "plan is NULL");
+    refused(xennet_host_plan_start(host, NULL, 3, &plan), XENNET_KIND_INVALID, "network is NULL");
+    refused(xennet_host_start_network(NULL, ALONE_TEXT, &text), XENNET_KIND_INVALID, "host is NULL");
+    refused(xennet_host_start_network(host, NULL, 3, &text), XENNET_KIND_INVALID, "network is NULL");
+    refused(xennet_host_plan_stop(NULL, TEXT("n"), 0, &plan), XENNET_KIND_INVALID, "host is NULL");
+    refused(xennet_host_plan_stop(host, TEXT("n"), 0, NULL), XENNET_KIND_INVALID, "plan is NULL");
+    refused(xennet_host_plan_stop(host, NULL, 3, 0, &plan), XENNET_KIND_INVALID, "name is NULL");
+    refused(xennet_host_stop_network(NULL, TEXT("n"), 0, &text), XENNET_KIND_INVALID, "host is NULL");
+    refused(xennet_host_stop_network(host, NULL, 3, 0, &text), XENNET_KIND_INVALID, "name is NULL");
+    refused(xennet_host_network_status(NULL, ALONE_TEXT, &text), XENNET_KIND_INVALID, "host is NULL");
+    refused(xennet_host_network_status(host, ALONE_TEXT, NULL), XENNET_KIND_INVALID, "document is NULL");
+    refused(xennet_host_network_status(host, NULL, 3, &text), XENNET_KIND_INVALID, "network is NULL");
     CHECK(plan == NULL && text == NULL);
     xennet_host_free(host);
 }
@@ -284,6 +392,8 @@ int main(int argc, char **argv)
     test_null_reads_as_nothing();
     test_vif_parse();
     test_a_vif_from_plan_to_undo();
+    test_networks_parse();
+    test_a_network_from_plan_to_stop();
     test_null_is_named();
     test_the_kernel(argv[1]);
     return 0;

@@ -1,4 +1,4 @@
-"""The networking of a Xen host: bridges and vifs, planned as data, applied, verified and undone.
+"""The networking of a Xen host: networks, bridges and vifs, planned as data, applied, verified and undone.
 
 A rehearsal in memory needs no permission and touches nothing real; ``Host.netlink()`` is the real kernel.
 
@@ -30,7 +30,7 @@ Each kind of error is a class of its own below ``XennetError``, and a built-in e
 """
 
 from . import documents, errors
-from ._xennet import Applied, BridgeSpec, Host, Plan, Step, VifSpec, __version__
+from ._xennet import Applied, BridgeSpec, Host, Network, Plan, Step, VifSpec, __version__, parse_networks
 from .errors import (
     BridgeNotFound,
     Busy,
@@ -62,12 +62,14 @@ __all__ = [
     "Applied",
     "BridgeSpec",
     "Host",
+    "Network",
     "Plan",
     "Step",
     "VifSpec",
     "__version__",
     "documents",
     "errors",
+    "parse_networks",
     "BridgeNotFound",
     "Busy",
     "Conflict",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypedDict
 
-__all__ = ["Recovered", "Shown", "ShownBridge", "ShownVif"]
+__all__ = ["NetworkStatus", "PortForward", "Recovered", "Shown", "ShownBridge", "ShownVif"]
 
 
 class ShownVif(TypedDict):
@@ -45,6 +45,41 @@ class Shown(TypedDict):
 
     vifs: list[ShownVif]
     bridges: list[ShownBridge]
+
+
+class NetworkStatus(TypedDict):
+    """What ``Host.network_status`` gives."""
+
+    network: str
+    #: "bridge", "nat" or "routed".
+    mode: str
+    started: bool
+    #: The link towards the outside, as it was found at start.
+    outside: str | None
+    #: What is not as it was made, a sentence each: what starting the network again would do.
+    missing: list[str]
+    #: The ports of its bridge.
+    ports: list[str]
+    #: Commands for the gateway outside, without which guests of a routed network are not reached.
+    elsewhere: list[str]
+    #: What in other firewalls of this host keeps guests from reaching anybody, unless a rule there accepts their packets.
+    obstacles: list[str]
+
+
+class _Forwarded(TypedDict):
+    #: "tcp" or "udp".
+    protocol: str
+    #: This host's port, or the first and last of several: "8080-8089".
+    ports: str | int
+    #: The guest's address.
+    to: str
+
+
+class PortForward(_Forwarded, total=False):
+    """Connections from outside that are handed on to a guest: what ``Network.forward`` has."""
+
+    #: Which port of the guest's the first one goes to; the same one if left out.
+    to_port: int
 
 
 class Recovered(TypedDict):

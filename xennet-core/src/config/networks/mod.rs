@@ -35,12 +35,14 @@
 //! ```
 
 mod check;
+mod keys;
 mod read;
 mod render;
 
 use crate::error::Error;
 use crate::model::{IfName, Network};
 
+pub use keys::{check, from_keys, to_keys};
 pub use render::render;
 
 /// Where the file is.

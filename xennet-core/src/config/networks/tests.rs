@@ -187,3 +187,74 @@ fn no_text_makes_the_reader_panic() {
         let _ = parse(&whole[cut..]).map_err(|e| e.report());
     }
 }
+
+#[test]
+fn a_network_is_the_same_by_its_document_and_by_its_keys() {
+    let found = parse(&example()).unwrap();
+    let document = crate::config::document::networks(&example()).unwrap();
+    for (network, document) in found.iter().zip(document["networks"].as_array().unwrap()) {
+        let read = crate::config::document::read_network(&document.to_string()).unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(&read, network);
+        let mut keys = to_keys(network).unwrap();
+        assert_eq!(&from_keys(network.name.as_str(), &keys).unwrap(), network, "{keys:?}");
+        keys.insert("mtu".into(), serde_json::Value::Null);
+        from_keys(network.name.as_str(), &keys).unwrap_or_else(|e| panic!("null is a key that is left out: {e}"));
+    }
+    let odd = parse("[network.\"a.b\"]\nmode = \"bridge\"\n").unwrap();
+    let odd = odd.get("a.b").unwrap();
+    assert_eq!(&from_keys("a.b", &to_keys(odd).unwrap()).unwrap(), odd);
+}
+
+#[test]
+fn a_document_is_read_by_the_rules_of_the_file() {
+    let bridge = r#""name": "lan", "mode": "bridge""#;
+    let nat = r#""name": "n", "mode": "nat", "egress": "default-route""#;
+    for (document, message) in [
+        ("lan", "network is not a document that is understood: "),
+        (r#"{"name": "lan"}"#, "missing field `mode`"),
+        (r#"{"name": "lan", "mode": "vpn"}"#, "unknown variant `vpn`"),
+        (&format!(r#"{{{bridge}, "bridge": {{"name": "br0"}}, "upling": "eth0"}}"#), "unknown field `upling`"),
+        (
+            &format!(r#"{{{bridge}, "bridge": {{"name": "br0"}}, "uplink": "vif1.0"}}"#),
+            "uplink cannot be \"vif1.0\": no link",
+        ),
+        (&format!(r#"{{{bridge}, "bridge": {{"name": "br0", "forward_delay_ms": 1500}}}}"#), "its bridge cannot be so"),
+        (&format!(r#"{{{nat}, "guests": "per-vif", "services": {{"dhpc": true}}}}"#), "unknown field `dhpc`"),
+        (
+            &format!(r#"{{{nat}, "guests": "per-vif", "services": {{"dhcp": true}}}}"#),
+            "dhcp cannot be true without subnets",
+        ),
+        (
+            &format!(
+                r#"{{{nat}, "guests": "per-vif", "subnets": [{{"network": "10.0.0.0/24", "gateway": "10.1.0.1"}}]}}"#
+            ),
+            "10.1.0.1 cannot be a gateway: a gateway is an address of one of the subnets, 10.0.0.0/24",
+        ),
+    ] {
+        let error = crate::config::document::read_network(document).unwrap_err();
+        assert_eq!((error.kind(), error.diagnostic()), (ErrorKind::Invalid, None), "{document}");
+        assert!(error.message().contains(message), "{document}: {error:?}");
+    }
+}
+
+#[test]
+fn keys_are_read_by_the_rules_of_the_file_whatever_is_in_them() {
+    for (name, key, value, message) in [
+        ("n", "mtu", serde_json::json!(67), "mtu cannot be 67: an MTU is 68"),
+        ("n", "mtu", serde_json::json!(1.5), "mtu cannot be 1.5"),
+        ("n", "mtu", serde_json::json!(-1), "mtu cannot be -1"),
+        ("n", "stp", serde_json::json!("true"), "stp cannot be \"true\""),
+        ("n", "subnets", serde_json::json!([]), "subnets means nothing in mode bridge"),
+        ("n", "upling", serde_json::json!("eth0"), "\"upling\" is no key of a network of mode bridge"),
+        ("n", "uplink", serde_json::json!("a\"\n[network.x]\u{7f}\\"), "uplink cannot be "),
+        ("n", "x\"\n[network.y]\nmode", serde_json::json!("nat"), "is no key of a network of mode bridge"),
+        ("n]\n[network.y", "mode", serde_json::json!("nat"), "a network cannot be called "),
+    ] {
+        let mut keys = serde_json::Map::new();
+        keys.insert("mode".into(), "bridge".into());
+        keys.insert(key.into(), value);
+        let error = from_keys(name, &keys).unwrap_err();
+        assert_eq!((error.kind(), error.object(), error.diagnostic()), (ErrorKind::Invalid, Some(name), None));
+        assert!(error.message().contains(message), "{error:?}");
+    }
+}

@@ -29,10 +29,13 @@ pub(super) fn table(message: &Message<'_>) -> Option<NftTableId> {
 
 /// A chain of this table: its name and where it is hooked in.
 pub(super) fn chain(message: &Message<'_>, table: &NftTableId) -> Option<(String, Option<NftBase>)> {
+    any_chain(message).filter(|(of, _, _)| of == table).map(|(_, name, base)| (name, base))
+}
+
+/// A chain of any table: that, its name and where it is hooked in.
+pub(super) fn any_chain(message: &Message<'_>) -> Option<(NftTableId, String, Option<NftBase>)> {
+    let table = table(message)?;
     let a = attributes(message);
-    if string(a, 1)? != table.name || message.body.first() != Some(&table.family.number()) {
-        return None;
-    }
     let base = a.find(4).and_then(|hook| {
         let hook = Attributes::of(hook);
         Some(NftBase {
@@ -42,7 +45,7 @@ pub(super) fn chain(message: &Message<'_>, table: &NftTableId) -> Option<(String
             policy: if number(a, 5) == Some(0) { NftPolicy::Drop } else { NftPolicy::Accept },
         })
     });
-    Some((string(a, 3)?, base))
+    Some((table, string(a, 3)?, base))
 }
 
 /// How often a chain is used (`NFTA_CHAIN_USE`).

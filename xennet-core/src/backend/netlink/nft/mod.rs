@@ -19,7 +19,7 @@ use super::wire::Message;
 use crate::backend::BackendError;
 use crate::error::Errno;
 use crate::plan::set_of;
-use crate::snapshot::{NftChain, NftElement, NftKey, NftRule, NftSet, NftTable, NftTableId};
+use crate::snapshot::{NftBase, NftChain, NftElement, NftHook, NftKey, NftRule, NftSet, NftTable, NftTableId};
 use crate::step::{NftOp, NftTransaction};
 use encode::{Known, Needs, Ranges, RuleName, message};
 use write::question;
@@ -181,6 +181,20 @@ impl Nft {
             }
         }
         Ok(out)
+    }
+
+    /// The base chains at this hook of tables that are not xennet's own. A listing.
+    ///
+    /// # Errors
+    /// As [`observe`](Self::observe).
+    pub(crate) fn observe_others_at(
+        &mut self,
+        hook: NftHook,
+    ) -> Result<Vec<(NftTableId, String, NftBase)>, BackendError> {
+        let mut ask = question(message::GET_CHAIN, 0, |_| {});
+        let all = self.socket.dump(&mut ask, decode::any_chain).map_err(|e| e.about("nft chains"))?;
+        let based = all.into_iter().filter_map(|(id, name, base)| Some((id, name, base?)));
+        Ok(based.filter(|(id, _, base)| !id.is_own() && base.hook == hook).collect())
     }
 
     /// Applies a transaction: all of it, or nothing.

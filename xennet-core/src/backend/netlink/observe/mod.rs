@@ -29,7 +29,8 @@ use crate::backend::BackendError;
 use crate::error::Errno;
 use crate::model::IfName;
 use crate::snapshot::{
-    Neighbour, NeighbourKind, NftKey, NftTable, NftTableId, Part, PortVlan, Route, RouteKind, Scope, Snapshot, VethPeer,
+    Neighbour, NeighbourKind, NftChain, NftKey, NftTable, NftTableId, Part, PortVlan, Route, RouteKind, Scope,
+    Snapshot, VethPeer,
 };
 
 const IP: [AddressFamily; 2] = [AddressFamily::Inet, AddressFamily::Inet6];
@@ -236,6 +237,14 @@ impl Observer<'_> {
                 }
             }
             Part::NftElement(id, set, key) => self.element(id, set, key),
+            Part::NftOthersAt(hook) => {
+                let chains = self.netlink.nft().and_then(|nft| nft.observe_others_at(*hook));
+                for (id, chain, base) in or_no_table(chains)? {
+                    let chain = (chain, NftChain { base: Some(base), rules: Vec::new() });
+                    self.world.nft.entry(id).or_default().chains.extend([chain]);
+                }
+                Ok(())
+            }
             Part::Store(path) | Part::StoreTree(path) => {
                 Err(BackendError::new(Errno::EOPNOTSUPP, path.as_str()).with_message("this backend has no xenstore"))
             }

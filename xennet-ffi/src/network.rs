@@ -1,0 +1,188 @@
+//! Networks as C sees them.
+
+#![allow(unsafe_code, reason = "#[unsafe(no_mangle)] alone; the test `rules` refuses anything else")]
+
+use std::mem::MaybeUninit;
+
+use serde_json::json;
+use xennet_core::config::document;
+use xennet_core::{Error, ErrorKind, Guests, IfName, Network};
+
+use crate::boundary::{fallible, given};
+use crate::cast::{self, Chars};
+use crate::error::Failure;
+use crate::host::{Host, tell};
+use crate::plan::Plan;
+use crate::text::Text;
+
+/// Guests that are connected to a network which is stopped must have gone: while one is a port of the network's own bridge, the
+/// network is not stopped.
+pub const XENNET_GUESTS_MUST_HAVE_GONE: u32 = 0;
+/// Guests that are still connected to a network which is stopped are cut off.
+pub const XENNET_GUESTS_ARE_CUT_OFF: u32 = 1;
+
+/// Reads the text of a `networks.toml`. The networks in it do not contradict each other.
+///
+/// \param text The text, UTF-8.
+/// \param text_len Its length in bytes.
+/// \param document Gets a JSON document: `{"networks": [{"name", "mode"}]}`, in the order of the text; `mode` is "bridge", "nat"
+///   or "routed", and what belongs to the mode stands beside it. Each item is what `xennet_host_start_network` takes.
+/// \return NULL on success; else an error of kind `XENNET_KIND_INVALID`, with line and column where the text is wrong.
+#[unsafe(no_mangle)]
+pub extern "C" fn xennet_networks_parse(
+    text: Chars,
+    text_len: usize,
+    document: Option<&mut MaybeUninit<Option<Box<Text>>>>,
+) -> Option<Box<Failure>> {
+    fallible("xennet_networks_parse", || {
+        let document = given(document, "document")?;
+        let networks = document::networks(cast::text(&text, text_len, "text")?)?;
+        document.write(Some(Box::new(Text::json(&networks))));
+        Ok(())
+    })
+}
+
+/// What `xennet_host_start_network` would do. Changes nothing.
+///
+/// \param host The host.
+/// \param network The JSON document of one network, an item of what `xennet_networks_parse` gives.
+/// \param network_len Its length in bytes.
+/// \param plan Gets the plan.
+/// \return NULL on success; else an error, for example `XENNET_KIND_INVALID`, `XENNET_KIND_LINK_NOT_FOUND`,
+///   `XENNET_KIND_PORT_OF_OTHER`, `XENNET_KIND_NOT_A_BRIDGE`.
+#[unsafe(no_mangle)]
+pub extern "C" fn xennet_host_plan_start(
+    host: Option<&mut Host>,
+    network: Chars,
+    network_len: usize,
+    plan: Option<&mut MaybeUninit<Option<Box<Plan>>>>,
+) -> Option<Box<Failure>> {
+    fallible("xennet_host_plan_start", || {
+        let (host, plan) = (given(host, "host")?, given(plan, "plan")?);
+        let network = read(&network, network_len)?;
+        let made = host.work(|core| core.plan_start(&network))?;
+        plan.write(Some(Box::new(Plan::new(&made))));
+        Ok(())
+    })
+}
+
+/// Starts a network: its bridge and what its uplink had of its own, this domain's addresses in it, the settings it needs, and
+/// what its guests are served by. The state is verified, or the earlier state is restored and the error says so
+/// (`xennet_error_state`). Of a network that is started already, what it lacks comes back; nothing is changed where nothing is
+/// missing.
+///
+/// \param host The host.
+/// \param network The JSON document of one network, an item of what `xennet_networks_parse` gives.
+/// \param network_len Its length in bytes.
+/// \param done Gets a JSON document, `{"steps": 9}`: how many steps were carried out. May be NULL.
+/// \return NULL on success; else an error as of `xennet_host_plan_start` or of `xennet_host_attach`, or `XENNET_KIND_CONFLICT` if a
+///   network of this name is started that was described otherwise.
+#[unsafe(no_mangle)]
+pub extern "C" fn xennet_host_start_network(
+    host: Option<&mut Host>,
+    network: Chars,
+    network_len: usize,
+    done: Option<&mut MaybeUninit<Option<Box<Text>>>>,
+) -> Option<Box<Failure>> {
+    fallible("xennet_host_start_network", || {
+        let host = given(host, "host")?;
+        let network = read(&network, network_len)?;
+        let applied = host.work(|core| core.start_network(&network))?;
+        tell(done, &json!({ "steps": applied.steps }));
+        Ok(())
+    })
+}
+
+/// What `xennet_host_stop_network` would do. Changes nothing.
+///
+/// \param host The host.
+/// \param name The network's name.
+/// \param name_len Its length in bytes.
+/// \param guests What becomes of guests that are still connected, `XENNET_GUESTS_*`.
+/// \param plan Gets the plan; NULL for a network that is not started, of which there is nothing to stop.
+/// \return NULL on success; else an error, for example `XENNET_KIND_CONFLICT` if guests are still connected that must have gone.
+#[unsafe(no_mangle)]
+pub extern "C" fn xennet_host_plan_stop(
+    host: Option<&mut Host>,
+    name: Chars,
+    name_len: usize,
+    guests: u32,
+    plan: Option<&mut MaybeUninit<Option<Box<Plan>>>>,
+) -> Option<Box<Failure>> {
+    fallible("xennet_host_plan_stop", || {
+        let (host, plan) = (given(host, "host")?, given(plan, "plan")?);
+        let (name, guests) = (named(&name, name_len)?, fate(guests)?);
+        let made = host.work(|core| core.plan_stop(&name, guests))?;
+        plan.write(made.map(|made| Box::new(Plan::new(&made))));
+        Ok(())
+    })
+}
+
+/// Stops a network: puts back what starting it has changed, and nothing else. One that is not started is a success.
+///
+/// \param host The host.
+/// \param name The network's name.
+/// \param name_len Its length in bytes.
+/// \param guests What becomes of guests that are still connected, `XENNET_GUESTS_*`.
+/// \param done Gets a JSON document, `{"steps": 9}`. May be NULL.
+/// \return NULL on success; else an error as of `xennet_host_attach`, or `XENNET_KIND_CONFLICT` if guests are still connected that
+///   must have gone.
+#[unsafe(no_mangle)]
+pub extern "C" fn xennet_host_stop_network(
+    host: Option<&mut Host>,
+    name: Chars,
+    name_len: usize,
+    guests: u32,
+    done: Option<&mut MaybeUninit<Option<Box<Text>>>>,
+) -> Option<Box<Failure>> {
+    fallible("xennet_host_stop_network", || {
+        let host = given(host, "host")?;
+        let (name, guests) = (named(&name, name_len)?, fate(guests)?);
+        let applied = host.work(|core| core.stop_network(&name, guests))?;
+        tell(done, &json!({ "steps": applied.steps }));
+        Ok(())
+    })
+}
+
+/// How a network is, compared with how it was described. Changes nothing.
+///
+/// \param host The host.
+/// \param network The JSON document of one network, an item of what `xennet_networks_parse` gives.
+/// \param network_len Its length in bytes.
+/// \param document Gets a JSON document: `{"network", "mode", "started", "outside", "missing", "ports", "elsewhere"}`: the link
+///   towards the outside as it was found at start (null if there is none); what is not as it was made, a sentence each; the ports
+///   of the network's bridge; commands for the gateway outside, without which guests of a routed network are not reached.
+/// \return NULL on success.
+#[unsafe(no_mangle)]
+pub extern "C" fn xennet_host_network_status(
+    host: Option<&mut Host>,
+    network: Chars,
+    network_len: usize,
+    document: Option<&mut MaybeUninit<Option<Box<Text>>>>,
+) -> Option<Box<Failure>> {
+    fallible("xennet_host_network_status", || {
+        let (host, document) = (given(host, "host")?, given(document, "document")?);
+        let network = read(&network, network_len)?;
+        let status = host.work(|core| core.network_status(&network))?;
+        document.write(Some(Box::new(Text::json(&json!(status)))));
+        Ok(())
+    })
+}
+
+fn read(chars: &Chars, len: usize) -> Result<Network, Error> {
+    document::read_network(cast::text(chars, len, "network")?)
+}
+
+fn named(chars: &Chars, len: usize) -> Result<IfName, Error> {
+    cast::text(chars, len, "name")?.parse()
+}
+
+fn fate(guests: u32) -> Result<Guests, Error> {
+    match guests {
+        XENNET_GUESTS_MUST_HAVE_GONE => Ok(Guests::MustHaveGone),
+        XENNET_GUESTS_ARE_CUT_OFF => Ok(Guests::AreCutOff),
+        other => Err(Error::new(ErrorKind::Invalid, format!("{other} says nothing of guests"))
+            .with_object("guests")
+            .with_hint("xennet.h lists what it can be: XENNET_GUESTS_MUST_HAVE_GONE and XENNET_GUESTS_ARE_CUT_OFF")),
+    }
+}
