@@ -99,10 +99,10 @@ fn forged(table: &mut Table, mode: &str, picture: &mut Picture, sources: &[(Both
         }
         table.at_once(mode, &rows);
     };
+    // For IPv4 the kernel compares as well. Here the rules have to do it alone.
+    picture.dom0.without_path_filter(guest);
     tried(picture, mode, |_| Nothing);
     picture.dom0.without_rules(rules.clone(), "prerouting");
-    // Which is there besides, for IPv4.
-    picture.dom0.without_path_filter(guest);
     tried(picture, &format!("{mode}, without rules"), Arrives);
     picture.dom0.put_right(&picture.guests);
     tried(picture, &format!("{mode}, rules are back"), |_| Nothing);

@@ -8,7 +8,7 @@ use xennet_core::config::networks;
 use xennet_core::config::networks::Networks;
 use xennet_core::snapshot::{NftTableId, Part, Route, Scope};
 use xennet_core::step::{LinkChange, LinkStep, NewLink, NftOp, NftTransaction, RouteStep, Step};
-use xennet_core::{DevId, DomId, Guests, Host, MacAddr, VifId, exec, services};
+use xennet_core::{DevId, DomId, Guests, Host, IfName, MacAddr, VifId, exec, services};
 use xennet_tests::steps::{into, name, run, set, up};
 use xennet_tests::{Guest, GuestSpec, NetNs, StateDir};
 
@@ -177,6 +177,16 @@ impl Dom0 {
         namespace.run(move || work(host)).unwrap()
     }
 
+    /// Has sources be compared with routes everywhere, as many hosts do.
+    pub(crate) fn filter_paths(&mut self) {
+        in_guest(&self.cable, |on| {
+            for link in ["all", "default", Guest::LINK] {
+                write(on, &format!("net/ipv4/conf/{link}/rp_filter"), "1");
+            }
+        });
+        self.before = self.all();
+    }
+
     /// Lets br_netfilter work on its bridges.
     pub(crate) fn filter_at_bridges(&self) {
         in_guest(&self.cable, |on| bridge_filter(on, true));
@@ -252,8 +262,20 @@ impl Dom0 {
         assert_eq!(self.missing(), [""; 0]);
     }
 
-    /// All guests go, and all networks stop; then everything is as it was before.
-    pub(crate) fn end(mut self, inmates: Vec<Inmate>) {
+    /// All guests go, and all networks stop, the last one first; then everything is as it was before.
+    pub(crate) fn end(self, inmates: Vec<Inmate>) {
+        let mut names = self.networks.names();
+        names.reverse();
+        self.end_in_order(inmates, &names);
+    }
+
+    /// The same with the first one first, through which others lead.
+    pub(crate) fn end_first_first(self, inmates: Vec<Inmate>) {
+        let names = self.networks.names();
+        self.end_in_order(inmates, &names);
+    }
+
+    fn end_in_order(mut self, inmates: Vec<Inmate>, names: &[IfName]) {
         for Inmate { number, guest, .. } in inmates {
             self.run(|host| {
                 host.detach(id(number).domid, DevId::FIRST).unwrap_or_else(|e| panic!("{}", e.report()));
@@ -261,11 +283,9 @@ impl Dom0 {
             drop(guest);
             self.run(|_| gone(&format!("vif{number}.0")));
         }
-        let mut names = self.networks.names();
-        names.reverse();
         for name in names {
             self.run(|host| {
-                host.stop_network(&name, Guests::MustHaveGone).unwrap_or_else(|e| panic!("{}", e.report()));
+                host.stop_network(name, Guests::MustHaveGone).unwrap_or_else(|e| panic!("{}", e.report()));
             });
         }
         let now = self.all();

@@ -14,7 +14,9 @@ use rustix::net::{AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, So
 use xennet_tests::NetNs;
 
 /// Long enough for a machine with much else to do; what arrives, arrives at once.
-const LONG: Duration = Duration::from_secs(20);
+pub(crate) const LONG: Duration = Duration::from_secs(20);
+/// The same where something has been wrong already: what else is wrong shall be told before anybody's patience ends.
+pub(crate) const LESS: Duration = Duration::from_secs(2);
 /// Long enough for what must not arrive. Beside each such row is one in which the same packet arrives.
 const SHORT: Duration = Duration::from_millis(600);
 /// How often a packet is sent again: neighbours may not be known yet.
@@ -92,7 +94,7 @@ impl Expected {
     }
 
     /// Whether more could be seen, this long after the start and after something arrived.
-    fn waits(self, seen: Seen, since_start: Duration, since_arrival: Duration) -> bool {
+    fn waits(self, seen: Seen, patience: Duration, since_start: Duration, since_arrival: Duration) -> bool {
         if seen.answered && seen.from.is_some() {
             return false;
         }
@@ -100,7 +102,7 @@ impl Expected {
             Expected::Nothing => since_start < SHORT,
             Expected::Arrives(_) if seen.from.is_some() => false,
             Expected::Unanswered(_) if seen.from.is_some() => since_arrival < SHORT,
-            Expected::Answered(_) | Expected::Unanswered(_) | Expected::Arrives(_) => since_start < LONG,
+            Expected::Answered(_) | Expected::Unanswered(_) | Expected::Arrives(_) => since_start < patience,
         }
     }
 }
@@ -130,8 +132,8 @@ impl Seen {
     }
 }
 
-/// Tries until all that is expected is seen, or until time is over.
-pub(crate) fn probe(kind: Kind, path: &Path<'_>, expected: Expected) -> Seen {
+/// Tries until all that is expected is seen, or until time is over: for what is to arrive, after this one.
+pub(crate) fn probe(kind: Kind, path: &Path<'_>, expected: Expected, patience: Duration) -> Seen {
     // Known to nobody else, in this process or another one.
     static NUMBER: AtomicU16 = AtomicU16::new(1);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -139,7 +141,7 @@ pub(crate) fn probe(kind: Kind, path: &Path<'_>, expected: Expected) -> Seen {
     let port = path.ports.map_or(receiver.port, |(port, _)| port);
     let mut sender = Sender::new(kind, path, port, number);
     let (start, mut seen, mut arrival) = (Instant::now(), Seen::default(), Instant::now());
-    while expected.waits(seen, start.elapsed(), arrival.elapsed()) {
+    while expected.waits(seen, patience, start.elapsed(), arrival.elapsed()) {
         if let Some(ip) = receiver.look().filter(|_| seen.from.is_none()) {
             (seen.from, arrival) = (Some(ip), Instant::now());
         }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use xennet_tests::NetNs;
 
-use super::probe::{Expected, Kind, Path, Seen, probe};
+use super::probe::{Expected, Kind, LESS, LONG, Path, Seen, probe};
 
 /// Somebody: a name, where that is, and an address.
 #[derive(Clone, Copy)]
@@ -72,6 +72,7 @@ impl Table {
     /// Tries all of these at once. None may ask for a port that another one asks for.
     pub(crate) fn at_once(&mut self, mode: &str, rows: &[Row<'_>]) {
         let name = std::thread::current().name().unwrap_or("a probe").to_owned();
+        let patience = if self.wrong == 0 { LONG } else { LESS };
         let seen: Vec<Vec<Seen>> = std::thread::scope(|scope| {
             let running: Vec<Vec<_>> = rows
                 .iter()
@@ -79,7 +80,7 @@ impl Table {
                     let (tried, expected) = (row.tried, row.expected);
                     let probes = row.kinds.iter().map(|kind| {
                         let thread = std::thread::Builder::new().name(name.clone());
-                        thread.spawn_scoped(scope, move || probe(*kind, &tried, expected)).unwrap()
+                        thread.spawn_scoped(scope, move || probe(*kind, &tried, expected, patience)).unwrap()
                     });
                     probes.collect()
                 })
