@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use super::networks::NETWORKS;
 use super::state::unusable;
 use super::{StateDir, lock};
 use crate::error::{Errno, Error, ErrorKind};
@@ -51,7 +52,7 @@ pub const FAILED: &[u8] = b"failed\n";
 
 impl StateDir {
     fn confirm_file(&self, name: &IfName) -> PathBuf {
-        self.path().join("networks").join(format!("{name}.confirm"))
+        self.path().join(NETWORKS).join(format!("{name}.confirm"))
     }
 
     /// Takes the guard's place for a network.
@@ -61,7 +62,7 @@ impl StateDir {
     /// [`ErrorKind::StateUnusable`].
     pub fn await_confirmation(&self, name: &IfName) -> Result<Awaiting, Error> {
         let path = self.confirm_file(name);
-        let dir = self.path().join("networks");
+        let dir = self.path().join(NETWORKS);
         fs::create_dir_all(&dir).map_err(|e| unusable(&dir, "cannot be made", &e))?;
         let guarded = path.with_extension("guard");
         let file = fs::OpenOptions::new().create(true).truncate(false).write(true).open(&guarded);
@@ -114,7 +115,7 @@ impl StateDir {
     /// # Errors
     /// [`ErrorKind::StateUnusable`].
     pub fn awaited(&self) -> Result<Vec<IfName>, Error> {
-        let dir = self.path().join("networks");
+        let dir = self.path().join(NETWORKS);
         let listing = match fs::read_dir(&dir) {
             Ok(listing) => listing,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),

@@ -8,6 +8,7 @@
 pub mod confirm;
 mod journal;
 pub(crate) mod lock;
+mod networks;
 mod state;
 
 use std::fmt;
@@ -20,9 +21,10 @@ use crate::snapshot::{Change, Scope, Snapshot, SysctlKey};
 use crate::step::{LinkStep, NftOp, Step};
 
 pub use journal::{Entry, Journal, MemoryJournal, Subject};
-pub(crate) use state::other_name;
+pub use networks::HeldNetworks;
+pub(crate) use networks::other_name;
 pub(crate) use state::unusable;
-pub use state::{Held, HeldJournal, HeldNetworks, StateDir};
+pub use state::{Held, HeldJournal, StateDir};
 
 /// How much the caller knows about the time between observation and application.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,7 +11,7 @@
 //! One open file makes for few system calls; that is what a hotplug call spends its own time on. Nothing is synced: the
 //! directory belongs on a tmpfs (`/run/xennet`), which is gone with the boot, as the kernel's state is.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -21,11 +21,8 @@ use super::journal::{Entry, Journal, Subject};
 use super::lock;
 use crate::error::{Errno, Error, ErrorKind};
 use crate::gather;
-use crate::model::{IfName, NetworkMode, Started};
 use crate::plan::Plan;
 
-/// The directory of the started networks, within the state directory: no listing of it grows with the number of vifs.
-const NETWORKS: &str = "networks";
 const DONE: &[u8] = b"ok\n";
 const UNDONE: &[u8] = b"back\n";
 /// A longer file is written anew, with its record alone.
@@ -156,116 +153,6 @@ impl StateDir {
         Ok(newest.map(|(_, subject)| subject))
     }
 
-    /// The network of this name, or with a private bridge of this name, if it is started: one file that is opened and read, or is not there.
-    ///
-    /// # Errors
-    /// [`ErrorKind::StateUnusable`] if the file is there and cannot be read.
-    pub fn started(&self, name: &IfName) -> Result<Option<Started>, Error> {
-        let path = self.network_file(name);
-        match fs::read(&path) {
-            Ok(text) => serde_json::from_slice(&text).map(Some).map_err(|e| foreign(&path, &e.to_string())),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(unusable(&path, "cannot be read", &e)),
-        }
-    }
-
-    /// All networks that are started, by their names. Lists the networks' directory, and no vif's.
-    ///
-    /// # Errors
-    /// [`ErrorKind::StateUnusable`] if the directory or a file in it cannot be read.
-    pub fn all_started(&self) -> Result<Vec<Started>, Error> {
-        let dir = self.path.join(NETWORKS);
-        let listing = match fs::read_dir(&dir) {
-            Ok(listing) => listing,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(e) => return Err(unusable(&dir, "cannot be read", &e)),
-        };
-        let mut names = BTreeSet::new();
-        for entry in listing {
-            let entry = entry.map_err(|e| unusable(&dir, "cannot be read", &e))?;
-            // Another name of a network is a link.
-            if entry.file_type().is_ok_and(|kind| kind.is_symlink()) {
-                continue;
-            }
-            let name = entry.file_name();
-            names.extend(name.to_str().and_then(|n| n.strip_suffix(".json")).and_then(|n| IfName::check(n).ok()));
-        }
-        let mut all = Vec::new();
-        for name in names {
-            // One that was stopped since the listing is not started.
-            all.extend(self.started(&name)?);
-        }
-        Ok(all)
-    }
-
-    /// Writes down that a network is started, or that it is so otherwise than before; the file appears whole or not at all.
-    ///
-    /// # Errors
-    /// [`ErrorKind::StateFull`], [`ErrorKind::StateUnusable`].
-    pub fn set_started(&self, started: &Started) -> Result<(), Error> {
-        let path = self.network_file(&started.network.name);
-        let dir = self.path.join(NETWORKS);
-        fs::create_dir_all(&dir).map_err(|e| unusable(&dir, "cannot be made", &e))?;
-        let text = serde_json::to_vec(started).map_err(|e| {
-            Error::new(ErrorKind::Internal, format!("{}: cannot be written as JSON: {e}", path.display()))
-        })?;
-        let whole = path.with_extension(format!("{}.new", std::process::id()));
-        let written =
-            fs::write(&whole, text).and_then(|()| fs::rename(&whole, &path)).and_then(|()| match other_name(started) {
-                Some(bridge) => link(&path, &self.network_file(&bridge)),
-                None => Ok(()),
-            });
-        written.map_err(|e| {
-            // What was begun is of no use to anybody.
-            let _ = fs::remove_file(&whole);
-            unusable(&path, "cannot be written", &e)
-        })
-    }
-
-    /// Writes down that a network is not started any more. One that was not is a success.
-    ///
-    /// # Errors
-    /// [`ErrorKind::StateUnusable`].
-    pub fn set_stopped(&self, name: &IfName) -> Result<(), Error> {
-        let path = self.network_file(name);
-        // One that cannot be read has no other name that could be known.
-        if let Some(bridge) = self.started(name).ok().flatten().as_ref().and_then(other_name) {
-            let other = self.network_file(&bridge);
-            match fs::remove_file(&other) {
-                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(unusable(&other, "cannot be removed", &e)),
-                _ => {}
-            }
-        }
-        match fs::remove_file(&path) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(unusable(&path, "cannot be removed", &e)),
-            _ => Ok(()),
-        }
-    }
-
-    /// Where a network's services keep their files. Its name ends otherwise than a started network's file.
-    pub(crate) fn network_dir(&self, name: &IfName) -> PathBuf {
-        self.path.join(NETWORKS).join(format!("{name}.d"))
-    }
-
-    /// Takes the lock of all networks: settings that several of them share are looked at and changed by one at a time. It goes with
-    /// the value.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Busy`], [`ErrorKind::StateFull`], [`ErrorKind::StateUnusable`].
-    pub fn hold_networks(&self, deadline: Duration) -> Result<HeldNetworks, Error> {
-        let dir = self.path.join(NETWORKS);
-        fs::create_dir_all(&dir).map_err(|e| unusable(&dir, "cannot be made", &e))?;
-        let path = dir.join("lock");
-        let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
-        let file = file.map_err(|e| unusable(&path, "cannot be opened", &e))?;
-        lock::take(&file, &path, deadline)?;
-        Ok(HeldNetworks(file))
-    }
-
-    fn network_file(&self, name: &IfName) -> PathBuf {
-        self.path.join(NETWORKS).join(format!("{name}.json"))
-    }
-
     /// Reads every file once, in the order of the subjects.
     fn scan(&self) -> Result<BTreeMap<Subject, Written>, Error> {
         let listing = match fs::read_dir(&self.path) {
@@ -287,27 +174,6 @@ impl StateDir {
 }
 
 /// What a file says.
-/// The bridge of a private network: guests may name that one, too, and the network is found by it.
-pub(crate) fn other_name(started: &Started) -> Option<IfName> {
-    match &started.network.mode {
-        NetworkMode::Bridge(_) => None,
-        _ => started.network.bridge().map(|b| b.name).filter(|b| *b != started.network.name),
-    }
-}
-
-/// Makes another name for a file beside it, unless it is there.
-fn link(file: &Path, other: &Path) -> io::Result<()> {
-    let name = file.file_name().unwrap_or_default();
-    match std::os::unix::fs::symlink(name, other) {
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        result => result,
-    }
-}
-
-/// The lock of all networks ([`StateDir::hold_networks`]).
-#[derive(Debug)]
-pub struct HeldNetworks(#[expect(dead_code, reason = "closing it releases the lock")] File);
-
 #[derive(Debug, Default)]
 struct Written {
     /// The last operation that counts.
@@ -492,7 +358,7 @@ impl Journal for HeldJournal<'_> {
     }
 }
 
-fn foreign(path: &Path, why: &str) -> Error {
+pub(super) fn foreign(path: &Path, why: &str) -> Error {
     Error::new(ErrorKind::StateUnusable, format!("{}: not a journal of this version of xennet: {why}", path.display()))
         .with_object(path.display().to_string())
         .with_state("unchanged, nothing was applied")
@@ -524,7 +390,7 @@ mod tests {
     use super::*;
     use crate::backend::Backend as _;
     use crate::backend::fake::Fake;
-    use crate::model::{Attach, DevId, DomId, Intent, NatNetwork, Network, NetworkMode, VifId};
+    use crate::model::{Attach, DevId, DomId, Intent, VifId};
     use crate::plan::{self, Goal};
 
     /// A directory of its own for one test, removed at the end.
@@ -650,28 +516,5 @@ mod tests {
             }
             assert_eq!(fs::read_to_string(dir.file(subject)).unwrap(), text);
         }
-    }
-
-    #[test]
-    fn a_started_network_is_found_by_name_and_in_the_list_until_it_is_stopped() {
-        let place = Place::new("networks");
-        let dir = StateDir::at(&place.0);
-        let (a, b): (IfName, IfName) = ("a".parse().unwrap(), "b".parse().unwrap());
-        assert_eq!((dir.started(&a).unwrap(), dir.all_started().unwrap()), (None, Vec::new()));
-        let network = |name| Started::new(Network::new(name, NetworkMode::Nat(NatNetwork::new())));
-        let otherwise = Started { outside: Some("eth0".parse().unwrap()), ..network(a) };
-        for started in [network(b), network(a), otherwise.clone()] {
-            dir.set_started(&started).unwrap();
-            assert_eq!(dir.started(&started.network.name).unwrap(), Some(started));
-        }
-        assert_eq!(dir.all_started().unwrap(), [otherwise, network(b)]);
-        dir.set_stopped(&a).unwrap();
-        dir.set_stopped(&a).unwrap();
-        assert_eq!(dir.all_started().unwrap(), [network(b)]);
-        fs::write(place.0.join("networks/a.json"), "{").unwrap();
-        for e in [dir.started(&a).unwrap_err(), dir.all_started().unwrap_err()] {
-            assert_eq!(e.kind(), ErrorKind::StateUnusable);
-        }
-        assert_eq!(dir.recorded().unwrap(), []);
     }
 }

@@ -1,0 +1,180 @@
+//! The started networks, in the state directory: one small file each, by its name, which a hotplug call reads.
+//!
+//! No listing of the directory grows with the number of vifs.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::lock;
+use super::state::{StateDir, foreign, unusable};
+use crate::error::{Error, ErrorKind};
+use crate::model::{IfName, NetworkMode, Started};
+
+/// Their directory, within the state directory.
+pub(super) const NETWORKS: &str = "networks";
+
+/// The bridge of a private network: guests may name that one, too, and the network is found by it.
+pub(crate) fn other_name(started: &Started) -> Option<IfName> {
+    match &started.network.mode {
+        NetworkMode::Bridge(_) => None,
+        _ => started.network.bridge().map(|b| b.name).filter(|b| *b != started.network.name),
+    }
+}
+
+/// Makes another name for a file beside it, unless it is there.
+fn link(file: &Path, other: &Path) -> io::Result<()> {
+    let name = file.file_name().unwrap_or_default();
+    match std::os::unix::fs::symlink(name, other) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        result => result,
+    }
+}
+
+/// The lock of all networks ([`StateDir::hold_networks`]).
+#[derive(Debug)]
+pub struct HeldNetworks(#[expect(dead_code, reason = "closing it releases the lock")] File);
+
+impl StateDir {
+    /// The network of this name, or with a private bridge of this name, if it is started: one file that is opened and read, or is not there.
+    ///
+    /// # Errors
+    /// [`ErrorKind::StateUnusable`] if the file is there and cannot be read.
+    pub fn started(&self, name: &IfName) -> Result<Option<Started>, Error> {
+        let path = self.network_file(name);
+        match fs::read(&path) {
+            Ok(text) => serde_json::from_slice(&text).map(Some).map_err(|e| foreign(&path, &e.to_string())),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(unusable(&path, "cannot be read", &e)),
+        }
+    }
+
+    /// All networks that are started, by their names. Lists the networks' directory, and no vif's.
+    ///
+    /// # Errors
+    /// [`ErrorKind::StateUnusable`] if the directory or a file in it cannot be read.
+    pub fn all_started(&self) -> Result<Vec<Started>, Error> {
+        let dir = self.path().join(NETWORKS);
+        let listing = match fs::read_dir(&dir) {
+            Ok(listing) => listing,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(e) => return Err(unusable(&dir, "cannot be read", &e)),
+        };
+        let mut names = BTreeSet::new();
+        for entry in listing {
+            let entry = entry.map_err(|e| unusable(&dir, "cannot be read", &e))?;
+            // Another name of a network is a link.
+            if entry.file_type().is_ok_and(|kind| kind.is_symlink()) {
+                continue;
+            }
+            let name = entry.file_name();
+            names.extend(name.to_str().and_then(|n| n.strip_suffix(".json")).and_then(|n| IfName::check(n).ok()));
+        }
+        let mut all = Vec::new();
+        for name in names {
+            // One that was stopped since the listing is not started.
+            all.extend(self.started(&name)?);
+        }
+        Ok(all)
+    }
+
+    /// Writes down that a network is started, or that it is so otherwise than before; the file appears whole or not at all.
+    ///
+    /// # Errors
+    /// [`ErrorKind::StateFull`], [`ErrorKind::StateUnusable`].
+    pub fn set_started(&self, started: &Started) -> Result<(), Error> {
+        let path = self.network_file(&started.network.name);
+        let dir = self.path().join(NETWORKS);
+        fs::create_dir_all(&dir).map_err(|e| unusable(&dir, "cannot be made", &e))?;
+        let text = serde_json::to_vec(started).map_err(|e| {
+            Error::new(ErrorKind::Internal, format!("{}: cannot be written as JSON: {e}", path.display()))
+        })?;
+        let whole = path.with_extension(format!("{}.new", std::process::id()));
+        let written =
+            fs::write(&whole, text).and_then(|()| fs::rename(&whole, &path)).and_then(|()| match other_name(started) {
+                Some(bridge) => link(&path, &self.network_file(&bridge)),
+                None => Ok(()),
+            });
+        written.map_err(|e| {
+            // What was begun is of no use to anybody.
+            let _ = fs::remove_file(&whole);
+            unusable(&path, "cannot be written", &e)
+        })
+    }
+
+    /// Writes down that a network is not started any more. One that was not is a success.
+    ///
+    /// # Errors
+    /// [`ErrorKind::StateUnusable`].
+    pub fn set_stopped(&self, name: &IfName) -> Result<(), Error> {
+        let path = self.network_file(name);
+        // One that cannot be read has no other name that could be known.
+        if let Some(bridge) = self.started(name).ok().flatten().as_ref().and_then(other_name) {
+            let other = self.network_file(&bridge);
+            match fs::remove_file(&other) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(unusable(&other, "cannot be removed", &e)),
+                _ => {}
+            }
+        }
+        match fs::remove_file(&path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(unusable(&path, "cannot be removed", &e)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Where a network's services keep their files. Its name ends otherwise than a started network's file.
+    pub(crate) fn network_dir(&self, name: &IfName) -> PathBuf {
+        self.path().join(NETWORKS).join(format!("{name}.d"))
+    }
+
+    /// Takes the lock of all networks: settings that several of them share are looked at and changed by one at a time. It goes with
+    /// the value.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Busy`], [`ErrorKind::StateFull`], [`ErrorKind::StateUnusable`].
+    pub fn hold_networks(&self, deadline: Duration) -> Result<HeldNetworks, Error> {
+        let dir = self.path().join(NETWORKS);
+        fs::create_dir_all(&dir).map_err(|e| unusable(&dir, "cannot be made", &e))?;
+        let path = dir.join("lock");
+        let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+        let file = file.map_err(|e| unusable(&path, "cannot be opened", &e))?;
+        lock::take(&file, &path, deadline)?;
+        Ok(HeldNetworks(file))
+    }
+
+    fn network_file(&self, name: &IfName) -> PathBuf {
+        self.path().join(NETWORKS).join(format!("{name}.json"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{NatNetwork, Network};
+
+    #[test]
+    fn a_started_network_is_found_by_name_and_in_the_list_until_it_is_stopped() {
+        let place = std::env::temp_dir().join(format!("xennet-networks-{}", std::process::id()));
+        let dir = StateDir::at(&place);
+        let (a, b): (IfName, IfName) = ("a".parse().unwrap(), "b".parse().unwrap());
+        assert_eq!((dir.started(&a).unwrap(), dir.all_started().unwrap()), (None, Vec::new()));
+        let network = |name| Started::new(Network::new(name, NetworkMode::Nat(NatNetwork::new())));
+        let otherwise = Started { outside: Some("eth0".parse().unwrap()), ..network(a) };
+        for started in [network(b), network(a), otherwise.clone()] {
+            dir.set_started(&started).unwrap();
+            assert_eq!(dir.started(&started.network.name).unwrap(), Some(started));
+        }
+        assert_eq!(dir.all_started().unwrap(), [otherwise, network(b)]);
+        dir.set_stopped(&a).unwrap();
+        dir.set_stopped(&a).unwrap();
+        assert_eq!(dir.all_started().unwrap(), [network(b)]);
+        fs::write(place.join("networks/a.json"), "{").unwrap();
+        for e in [dir.started(&a).unwrap_err(), dir.all_started().unwrap_err()] {
+            assert_eq!(e.kind(), ErrorKind::StateUnusable);
+        }
+        assert_eq!(dir.recorded().unwrap(), []);
+        fs::remove_dir_all(&place).unwrap();
+    }
+}
