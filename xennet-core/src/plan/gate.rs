@@ -15,7 +15,7 @@ use std::sync::LazyLock;
 
 use ipnetwork::{IpNetwork, Ipv4Network, Ipv6Network};
 
-use super::table::{ICMPV6, Item, SetDef, Table, UDP, accept, drop, first_fragment, goto, lookup, over, rule};
+use super::table::{ICMPV6, Item, SetDef, Table, UDP, accept, dhcp_client, drop, goto, lookup, over, rule};
 use crate::model::{GuestLinks, IfName, NetworkMode, PortForward, Started, apart};
 use crate::snapshot::{
     Family, NftBase, NftChain, NftChainKind, NftCmp, NftExpr, NftField, NftHook, NftNat, NftNatData, NftNatTo,
@@ -210,7 +210,7 @@ fn chains() -> BTreeMap<String, NftChain> {
 
 /// What a link with declared addresses may send.
 fn from_guest() -> Vec<NftRule> {
-    use NftField::{IcmpType, IifName, Ip6Daddr, Ip6Saddr, IpDaddr, IpSaddr, ThDport, ThSport};
+    use NftField::{IcmpType, IifName, Ip6Daddr, Ip6Saddr};
     let of_guest = |family: Family| {
         let own = move |set| rule([is(family), lookup(&[IifName, source(family)], set), accept()], None);
         [SOURCES, SOURCE_NETWORKS].map(|sets| own(sets[at(family)]))
@@ -224,17 +224,7 @@ fn from_guest() -> Vec<NftRule> {
         rules.push(v6(said, Some("no routers among guests")));
     }
     rules.extend(of_guest(Family::Ipv6));
-    let dhcp = [
-        is(Family::Ipv4),
-        NftExpr::eq(IpSaddr, NftValue::Ipv4(Ipv4Addr::UNSPECIFIED)),
-        NftExpr::eq(IpDaddr, NftValue::Ipv4(Ipv4Addr::BROADCAST)),
-        over(UDP),
-        NftExpr::eq(ThSport, NftValue::U16(68)),
-        NftExpr::eq(ThDport, NftValue::U16(67)),
-        first_fragment(),
-        accept(),
-    ];
-    rules.push(rule(dhcp, Some("DHCP client without an address")));
+    rules.push(dhcp_client(is(Family::Ipv4)));
     // Nobody forwards these, so they end here.
     let (from, to) = (NftExpr::within(Ip6Saddr, LINK_LOCAL), NftExpr::within(Ip6Daddr, LINK_LOCAL));
     rules.push(v6(vec![from.clone(), to, accept()], Some("to this domain's own link-local address")));

@@ -13,8 +13,8 @@ use std::sync::LazyLock;
 
 use super::Reason;
 use super::table::{
-    ICMPV6, Item, SetDef, TCP, Table, TableWish, UDP, accept, back, drop, first_fragment, goto, jump, lookup,
-    other_than, over, rule,
+    ICMPV6, Item, SetDef, TCP, Table, TableWish, UDP, accept, back, dhcp_client, drop, first_fragment, goto, jump,
+    lookup, other_than, over, rule,
 };
 use crate::model::{Guarded, MacAddr};
 use crate::snapshot::{
@@ -129,7 +129,7 @@ fn chains() -> BTreeMap<String, NftChain> {
 fn declared() -> Vec<NftRule> {
     use NftField::{
         ArpDaddrIp, ArpOperation, ArpSaddrEther, ArpSaddrIp, EtherSaddr, IcmpType, Icmpv6Target, IifName, Ip6Saddr,
-        IpDaddr, IpSaddr, L4Proto, ThDport, ThSport,
+        IpSaddr, L4Proto, ThDport,
     };
     let mut rules = vec![to_the_bridge()];
     // An address of one's own is no leave to give out addresses. Clients do not care which port the answer comes from.
@@ -161,17 +161,7 @@ fn declared() -> Vec<NftRule> {
         ];
         rules.push(rule(arp().chain(probe), Some("ARP probe (RFC 5227)")));
     }
-    let dhcp = [
-        is(IPV4),
-        NftExpr::eq(IpSaddr, nobody4),
-        NftExpr::eq(IpDaddr, NftValue::Ipv4(Ipv4Addr::BROADCAST)),
-        over(UDP),
-        NftExpr::eq(ThSport, NftValue::U16(68)),
-        NftExpr::eq(ThDport, NftValue::U16(67)),
-        first_fragment(),
-        accept(),
-    ];
-    rules.push(rule(dhcp, Some("DHCP client without an address")));
+    rules.push(dhcp_client(is(IPV4)));
     let unspecified = |kind, more: Option<NftExpr>| {
         let message = [NftExpr::eq(Ip6Saddr, nobody6.clone()), over(ICMPV6), NftExpr::eq(IcmpType, NftValue::U8(kind))];
         let exprs = [is(IPV6)].into_iter().chain(message).chain(more).chain([accept()]);

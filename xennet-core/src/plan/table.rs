@@ -7,6 +7,7 @@
 //! A table stays when the last element has gone, since others may need it next.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::sync::LazyLock;
 
 use ipnetwork::IpNetwork;
@@ -398,6 +399,21 @@ pub(super) fn first_fragment() -> NftExpr {
         op: NftCmp::Eq,
         value: NftValue::Bytes(vec![0; 4]),
     }
+}
+
+/// Who has no address yet asks for one.
+pub(super) fn dhcp_client(over_ipv4: NftExpr) -> NftRule {
+    let exprs = [
+        over_ipv4,
+        NftExpr::eq(NftField::IpSaddr, NftValue::Ipv4(Ipv4Addr::UNSPECIFIED)),
+        NftExpr::eq(NftField::IpDaddr, NftValue::Ipv4(Ipv4Addr::BROADCAST)),
+        over(UDP),
+        NftExpr::eq(NftField::ThSport, NftValue::U16(68)),
+        NftExpr::eq(NftField::ThDport, NftValue::U16(67)),
+        first_fragment(),
+        accept(),
+    ];
+    rule(exprs, Some("DHCP client without an address"))
 }
 
 pub(super) fn lookup(key: &[NftField], set: &str) -> NftExpr {
