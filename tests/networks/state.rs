@@ -3,7 +3,7 @@
 use xennet_core::backend::Backend;
 use xennet_core::backend::fake::Fake;
 use xennet_core::backend::netlink::Netlink;
-use xennet_core::snapshot::{Address, Part, Route, Scope, Snapshot, SysctlKey};
+use xennet_core::snapshot::{Address, NextHop, Part, Route, Scope, Snapshot, SysctlKey};
 use xennet_core::step::{AddrStep, LinkChange, LinkRef, LinkStep, Step};
 use xennet_core::{ErrorKind, Guests, Host};
 use xennet_tests::steps::{card, into, name, run, set, up};
@@ -63,6 +63,12 @@ const UPLINKS: &[Uplink] = &[
         add(on, Route { metric: 100, ..via("0.0.0.0/0", "eth0", "192.168.0.1") });
         add(on, Route { metric: 100, ..via("::/0", "eth0", "2001:db8::1") });
     }),
+    ("routes with several ways", |on| {
+        one(on);
+        address(on, "eth0", "2001:db8::3/64");
+        add(on, ways("10.0.0.0/8", &["192.168.0.2", "192.168.0.4"]));
+        add(on, ways("2001:db8:5::/48", &["2001:db8::2", "2001:db8::4"]));
+    }),
     ("settings and neighbours", |on| {
         one(on);
         write(on, "net/ipv4/conf/eth0/rp_filter", "2");
@@ -70,6 +76,17 @@ const UPLINKS: &[Uplink] = &[
         proxy(on, "eth0", "192.168.0.77");
     }),
 ];
+
+/// A route with several ways through the uplink.
+fn ways(to: &str, gateways: &[&str]) -> Route {
+    let hop = |gateway: &&str| {
+        let gateway = Some(gateway.parse().unwrap());
+        NextHop { link: Some(name("eth0")), gateway, weight: 1, onlink: false }
+    };
+    let next_hops = gateways.iter().map(hop).collect();
+    let metric = if to.contains(':') { 1024 } else { 0 };
+    Route { link: None, scope: 0, metric, next_hops, ..Route::to(to.parse().unwrap(), name("eth0")) }
+}
 
 fn down(on: &mut dyn Backend) {
     set(on, "eth0", LinkChange { up: Some(false), ..LinkChange::default() });

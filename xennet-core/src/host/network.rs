@@ -485,7 +485,7 @@ fn as_it_is_now(target: &mut Snapshot, now: &Snapshot, uplink: IfName, bridge: I
             ..as_before
         });
     }
-    let through = |r: &Route, link: IfName| r.link == Some(link) || r.next_hops.iter().any(|h| h.link == Some(link));
+    let through = |r: &Route, link: IfName| r.leads_through(&link);
     let of_uplink: Vec<Address> = before.values().cloned().collect();
     let carried: BTreeSet<Route> =
         gather::set(target.routes.iter().filter(|r| through(r, uplink) && plan::is_carried(r, &of_uplink)).cloned());
@@ -505,7 +505,7 @@ fn as_it_is_now(target: &mut Snapshot, now: &Snapshot, uplink: IfName, bridge: I
     let is_up = link.up;
     let addresses: Vec<Address> = target.addresses_of(&uplink).cloned().collect();
     let has = |r: &Route| !plan::is_carried(r, &addresses);
-    target.routes.retain(|r| r.link != Some(uplink) || plan::is_carried(r, &of_uplink) || has(r));
+    target.routes.retain(|r| !through(r, uplink) || plan::is_carried(r, &of_uplink) || has(r));
     let connected = connected.into_iter().map(|r| plan::route_through(uplink, bridge, r));
     target.routes.extend(connected.filter(|r| is_up && has(r)));
     target.neighbours.retain(|n| n.link != uplink);

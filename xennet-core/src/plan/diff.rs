@@ -319,11 +319,11 @@ impl Path<'_> {
     }
 
     fn routes(&mut self, link: &IfName, wish: &Wish<Route>, own: bool) -> Result<(), Error> {
-        let counts = |r: &&Route| r.link == Some(*link) && (!own || r.protocol == ROUTE_PROTOCOL);
+        let counts = |r: &&Route| r.leads_through(link) && (!own || r.protocol == ROUTE_PROTOCOL);
         let have: Vec<Route> = self.world.routes.iter().filter(counts).cloned().collect();
         // Routes without a gateway first: the others may lean on them.
         let (add, mut del) = difference(wish, have, PartialEq::eq);
-        let add = gather::last(add, |r: &Route| r.gateway.is_some());
+        let add = gather::last(add, |r: &Route| r.gateway.is_some() || !r.next_hops.is_empty());
         // The same way, but for its source or whose it is.
         let same = |a: &Route, b: &Route| {
             a.link == b.link && (a.table, a.destination, a.tos, a.metric) == (b.table, b.destination, b.tos, b.metric)

@@ -104,7 +104,7 @@ pub(super) fn carried(started: &Started, now: &Snapshot) -> Carried {
     if link.master == Some(b.bridge.name) && now.addresses_of(&name).next().is_none() {
         return Carried::default();
     }
-    let through = |r: &&Route| r.link == Some(name) || r.next_hops.iter().any(|h| h.link == Some(name));
+    let through = |r: &&Route| r.leads_through(&name);
     Carried {
         addresses: gather::set(now.addresses_of(&name).cloned()),
         routes: gather::set(

@@ -165,8 +165,8 @@ pub(crate) fn neighbour_on(link: IfName, n: &Neighbour) -> Neighbour {
 pub(super) fn back(target: &Snapshot, now: &Snapshot) -> Vec<Move> {
     let to = |present: IfName, port: IfName, named: IfName, bridge: Option<IfName>| {
         let addresses = gather::set(target.addresses_of(&named).map(|a| address_on(present, a)));
-        let through = |r: &&Route| r.link == Some(named) || r.next_hops.iter().any(|h| h.link == Some(named));
-        let routes = target.routes.iter().filter(through).filter(|r| is_carried(r, target.addresses_of(&named)));
+        let through = target.routes.iter().filter(|r| r.leads_through(&named));
+        let routes = through.filter(|r| is_carried(r, target.addresses_of(&named)));
         let routes = gather::set(routes.map(|r| route_through(present, named, r)));
         let mac = bridge.and_then(|b| target.links.get(&b)?.mac);
         let up = target.links.get(&named).is_none_or(|l| l.up);

@@ -312,6 +312,11 @@ impl Route {
     /// The number of the main table.
     pub const MAIN: u32 = 254;
 
+    /// Whether it leads through a link, by its only way or by one of several.
+    pub fn leads_through(&self, link: &IfName) -> bool {
+        self.link == Some(*link) || self.next_hops.iter().any(|h| h.link == Some(*link))
+    }
+
     /// A unicast route of the main table through a link, with the scope the kernel's tools would give it.
     pub fn to(destination: IpNetwork, link: IfName) -> Self {
         Route {

@@ -54,8 +54,7 @@ fn look(world: &Snapshot, part: &Part, seen: &mut Snapshot) {
         }
         Part::Addresses(name) => seen.addresses.extend(world.addresses_of(name).cloned()),
         Part::Routes(name) => {
-            let through = |r: &&Route| r.link == Some(*name) || r.next_hops.iter().any(|h| h.link == Some(*name));
-            seen.routes.extend(world.routes.iter().filter(through).cloned());
+            seen.routes.extend(world.routes.iter().filter(|r| r.leads_through(name)).cloned());
         }
         Part::Route(destination) => {
             let to = |r: &&Route| {
