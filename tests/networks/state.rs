@@ -1,13 +1,13 @@
 //! What is there after a start, and after a stop.
 
 use xennet_core::backend::Backend;
-use xennet_core::backend::fake::Fake;
+use xennet_core::backend::fake::{Fake, Fault};
 use xennet_core::backend::netlink::Netlink;
 use xennet_core::snapshot::{Address, NextHop, Part, Route, Scope, Snapshot, SysctlKey};
 use xennet_core::step::{AddrStep, LinkChange, LinkRef, LinkStep, Step};
-use xennet_core::{ErrorKind, Guests, Host};
+use xennet_core::{ErrorKind, Guests, Host, exec};
 use xennet_tests::steps::{card, into, name, run, set, up};
-use xennet_tests::{Shared, in_netns};
+use xennet_tests::{Shared, StateDir, in_netns};
 
 use super::world::{UPLINK_MAC, World, add, address, network, proxy, route, via, write};
 
@@ -209,6 +209,68 @@ fn an_uplink_comes_back_as_it_was_on_the_kernel() {
                 there_and_back(|| all(&mut Netlink::open().unwrap()), &mut host, text, what);
             });
         }
+    }
+}
+
+/// A stop has its own way, and its own moments in which it can be killed: also where the names are exchanged.
+#[test]
+fn a_crash_amid_a_stop_or_a_start_is_recovered_to_what_was_before_or_after() {
+    for (what, make) in UPLINKS {
+        for text in [LAN, CLASSIC] {
+            let mut world = fake();
+            make(&mut world);
+            let started = {
+                let on = Shared::new(world.clone());
+                Host::with_backend(Box::new(on.clone())).start_network(&network(text)).unwrap();
+                on.fake()
+            };
+            let texts = [all(&mut world.clone()), all(&mut started.clone())];
+            for stops in [false, true] {
+                for step in 0.. {
+                    let state = StateDir::new();
+                    let on = Shared::new(world.clone());
+                    let host =
+                        || Host::with_backend(Box::new(on.clone())).with_state_dir(exec::StateDir::at(state.path()));
+                    if stops {
+                        host().start_network(&network(text)).unwrap();
+                    }
+                    on.change(|fake| fake.set_faults([Fault::CrashAfter { step }]));
+                    let result = match stops {
+                        true => host().stop_network(&name("lan"), Guests::MustHaveGone),
+                        false => host().start_network(&network(text)),
+                    };
+                    on.change(|fake| fake.set_faults([]));
+                    if result.is_ok() {
+                        assert!(step > 0);
+                        break;
+                    }
+                    let at = format!("{what}: stops: {stops}, killed after step {step}");
+                    host().recover().unwrap_or_else(|e| panic!("{at}: {}", e.report()));
+                    let now = all(&mut on.clone());
+                    assert!(texts.contains(&now), "{at}\n{now}");
+                    host().stop_network(&name("lan"), Guests::MustHaveGone).unwrap();
+                    assert_eq!(all(&mut on.clone()), texts[0], "{at}");
+                }
+            }
+        }
+    }
+}
+
+/// A card that goes down is without a carrier for seconds, and takes addresses and routes along.
+#[test]
+fn an_uplink_is_up_all_the_time_while_names_are_exchanged() {
+    for (what, make) in UPLINKS {
+        let mut world = fake();
+        make(&mut world);
+        let was_up = world.world().links[&name("eth0")].up;
+        let mut host = Host::with_backend(Box::new(Shared::new(world)));
+        host.start_network(&network(CLASSIC)).unwrap();
+        let plan = host.plan_stop(&name("lan"), Guests::MustHaveGone).unwrap().unwrap();
+        let is_down = |s: &Step| {
+            let Step::Link(LinkStep::Set { link, change }) = s else { return false };
+            change.up == Some(false) && [name("peth0"), name("eth0")].contains(&link.name)
+        };
+        assert_eq!(plan.steps().iter().any(|p| is_down(&p.step)), !was_up, "{what}: {plan}");
     }
 }
 

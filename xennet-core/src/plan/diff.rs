@@ -92,6 +92,9 @@ impl Path<'_> {
         for link in &wanted.links {
             self.remove(link)?;
         }
+        for connectivity in &wanted.moves {
+            connectivity.take_name(self)?;
+        }
         let targets: Vec<(&WantedLink, &LinkTarget)> = wanted
             .links
             .iter()

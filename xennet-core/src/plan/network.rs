@@ -192,6 +192,7 @@ fn bridged(
         to,
         port: name,
         renamed: b.uplink_name,
+        named: None,
         bridge: Some(to),
         mac: spec.mac,
         settings: carried_settings()

@@ -31,6 +31,8 @@ pub(super) struct Move {
     pub(super) port: IfName,
     /// Another name that the port has to have before anything else, so that its own is free.
     pub(super) renamed: Option<IfName>,
+    /// The name that the port gets when the bridge that had it has gone.
+    pub(super) named: Option<IfName>,
     /// The bridge that the port shall be in afterwards.
     pub(super) bridge: Option<IfName>,
     /// The MAC that `to` has to have before it gets the cable, where it is not the port's own link.
@@ -55,6 +57,17 @@ impl Move {
         let change = LinkChange { name: Some(name), ..LinkChange::default() };
         let link = path.link(self.port);
         path.push(Step::Link(LinkStep::Set { link, change }), &Reason::fixed("the bridge takes its name"))
+    }
+
+    /// The port gets its name back, as it gave it: without going down, which would cost a card seconds.
+    pub(super) fn take_name(&self, path: &mut Path<'_>) -> Result<(), Error> {
+        let there = |name: &IfName| path.world.links.contains_key(name);
+        let Some(name) = self.named.filter(|n| *n != self.port && !there(n) && there(&self.port)) else {
+            return Ok(());
+        };
+        let change = LinkChange { name: Some(name), ..LinkChange::default() };
+        let link = path.link(self.port);
+        path.push(Step::Link(LinkStep::Set { link, change }), &Reason::fixed("it was so before"))
     }
 
     /// Everything else, when both links are there.
@@ -170,7 +183,7 @@ pub(super) fn back(target: &Snapshot, now: &Snapshot) -> Vec<Move> {
         let routes = gather::set(routes.map(|r| route_through(present, named, r)));
         let mac = bridge.and_then(|b| target.links.get(&b)?.mac);
         let up = target.links.get(&named).is_none_or(|l| l.up);
-        Move { to: present, port, renamed: None, bridge, mac, settings: Vec::new(), up, addresses, routes }
+        Move { to: present, port, renamed: None, named: None, bridge, mac, settings: Vec::new(), up, addresses, routes }
     };
     let moved = |(name, was): (&IfName, &Link)| {
         let (present, is) = now.link_by_index(was.index)?;
@@ -184,9 +197,11 @@ pub(super) fn back(target: &Snapshot, now: &Snapshot) -> Vec<Move> {
             return None;
         }
         // Also where the cable is in place again: routes may still be on their way.
+        // A link that was down goes down again in any case, and gets its name then.
+        let name_of = Some(*name).filter(|_| was.up);
         Some(match was.master {
-            None => to(*present, *present, *name, None),
-            Some(bridge) => to(bridge, *present, bridge, Some(bridge)),
+            None => Move { named: name_of, ..to(*present, *present, *name, None) },
+            Some(bridge) => Move { renamed: name_of, ..to(bridge, *present, bridge, Some(bridge)) },
         })
     };
     target.links.iter().filter_map(moved).collect()
