@@ -63,6 +63,12 @@ const UPLINKS: &[Uplink] = &[
         add(on, Route { metric: 100, ..via("0.0.0.0/0", "eth0", "192.168.0.1") });
         add(on, Route { metric: 100, ..via("::/0", "eth0", "2001:db8::1") });
     }),
+    ("an IPv6 address that expires", |on| {
+        one(on);
+        let text = "2001:db8::3/64".parse().unwrap();
+        let expires = Address { lifetime: Some((4000, 3000)), nodad: true, ..Address::new(name("eth0"), text) };
+        run(on, Step::Addr(AddrStep::Add(expires)));
+    }),
     ("routes with several ways", |on| {
         one(on);
         address(on, "eth0", "2001:db8::3/64");
@@ -165,6 +171,9 @@ fn assert_moved(before: &Snapshot, after: &Snapshot, bridge: &str, what: &str) {
         let same = |n: &&Route| Route { link: r.link, ..(*n).clone() } == *r && n.link == Some(bridge);
         assert!(after.routes.iter().any(|n| same(&n)), "{what}: {r:?}\n{}", after.render());
     }
+    // The kernel would take the older of two ways of the same metric, and nobody answers behind a port.
+    let port = name(if bridge == gone { "peth0" } else { "eth0" });
+    assert!(!after.routes.iter().any(|r| r.leads_through(&port)), "{what}: {}", after.render());
 }
 
 fn fake() -> Fake {

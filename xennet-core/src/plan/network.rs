@@ -223,6 +223,10 @@ fn bridged(
     wanted.addresses.insert(to, Wish { items: addresses, exact: false, why: moved() });
     wanted.addresses.insert(present, Wish { items: BTreeSet::new(), exact: true, why: moved() });
     wanted.routes.insert(to, Wish { items: routes, exact: false, why: moved() });
+    if !carried.addresses.is_empty() {
+        // The connected route of an address that expires outlives it, and nobody answers behind a port.
+        wanted.routes.insert(present, Wish { items: BTreeSet::new(), exact: true, why: moved() });
+    }
     let neighbours = gather::set(carried.neighbours.iter().map(|n| neighbour_on(to, n)));
     wanted.neighbours.insert(to, Wish { items: neighbours, exact: false, why: moved() });
     wanted.neighbours.insert(present, Wish { items: BTreeSet::new(), exact: true, why: moved() });

@@ -107,7 +107,9 @@ fn disconnect(w: &mut World<'_>, a: &Address) {
     let net = |p: &Address| IpNetwork::new(p.address.network(), p.address.prefix()).ok();
     // check_cleanup_prefix_route: another address of the link in the same network keeps the route.
     let shared = w.now.addresses_of(&a.link).any(|p| p.address.is_ipv6() && net(p) == net(a));
+    // That of an address which expires is left to expire, too.
     if !a.no_prefix_route
+        && a.lifetime.is_none()
         && !shared
         && let Some(destination) = net(a)
     {
@@ -209,8 +211,10 @@ pub(super) fn link_up(w: &mut World<'_>, link: &IfName) {
         return;
     }
     let loopback = state.kind == LinkKind::Loopback;
-    // addrconf_permanent_addr: addresses that were kept, or given while the link was down.
-    for a in w.now.addresses_of(link).filter(|a| a.address.is_ipv6()).cloned().collect::<Vec<_>>() {
+    // addrconf_permanent_addr: addresses that were kept, or given while the link was down, but not those that expire.
+    for a in
+        w.now.addresses_of(link).filter(|a| a.address.is_ipv6() && a.lifetime.is_none()).cloned().collect::<Vec<_>>()
+    {
         connect(w, &a);
     }
     if loopback {
