@@ -3,7 +3,7 @@
 use xennet_core::backend::Backend;
 use xennet_core::backend::fake::{Fake, Fault};
 use xennet_core::backend::netlink::Netlink;
-use xennet_core::snapshot::{Address, NextHop, Part, Route, Scope, Snapshot, SysctlKey};
+use xennet_core::snapshot::{Address, Expiry, NextHop, Part, Route, Scope, Snapshot, SysctlKey};
 use xennet_core::step::{AddrStep, LinkChange, LinkRef, LinkStep, Step};
 use xennet_core::{ErrorKind, Guests, Host, exec};
 use xennet_tests::steps::{card, into, name, run, set, up};
@@ -69,6 +69,19 @@ const UPLINKS: &[Uplink] = &[
         let expires = Address { lifetime: Some((4000, 3000)), nodad: true, ..Address::new(name("eth0"), text) };
         run(on, Step::Addr(AddrStep::Add(expires)));
     }),
+    ("routes with numbers of their own", |on| {
+        one(on);
+        address(on, "eth0", "2001:db8::3/64");
+        // advmss, and a locked MTU.
+        add(
+            on,
+            Route { mtu: Some(1400), metrics: vec![(1, 4), (8, 1300)], ..via("10.0.0.0/8", "eth0", "192.168.0.2") },
+        );
+        // As a router advertisement makes it.
+        let told = via("::/0", "eth0", "2001:db8::1");
+        let expires = Expiry(Some(1800));
+        add(on, Route { protocol: 9, metric: 1024, metrics: vec![(10, 64)], expires, preference: 1, ..told });
+    }),
     ("routes with several ways", |on| {
         one(on);
         address(on, "eth0", "2001:db8::3/64");
@@ -122,7 +135,7 @@ fn settings() -> Vec<Part> {
 /// Everything, as text, without what no listing of the kernel tells.
 pub(crate) fn all(on: &mut dyn Backend) -> String {
     let scope: Scope = settings().into_iter().chain([Part::Network]).collect();
-    let text = on.observe(&scope).unwrap().render();
+    let text = on.observe(&scope).unwrap().normalised().render();
     // The tables of NAT and of the guard stay, without elements: another call may need them next.
     let empty = |table: &&str| {
         let element = format!("nft add element {table} ");
@@ -503,6 +516,32 @@ fn a_host_that_is_not_as_the_network_needs_it_is_left_as_it_is() {
         assert!(e.to_string().contains(words), "{text}: {e}");
         assert!(e.hint().is_some() && e.state() == Some("unchanged, nothing was applied"), "{}", e.report());
         assert_eq!(all(&mut on.clone()), before, "{text}");
+    }
+    // What the uplink has would not be the same on the bridge.
+    let encap = Route { beyond: Some("encap".into()), ..via("10.0.0.0/8", "eth0", "192.168.0.2") };
+    let second = via("0.0.0.0/0", "eth0", "192.168.0.9");
+    let hop = |link, gateway: &str| NextHop {
+        link: Some(name(link)),
+        gateway: Some(gateway.parse().unwrap()),
+        weight: 1,
+        onlink: false,
+    };
+    let next_hops = vec![hop("eth0", "192.168.0.2"), hop("eth1", "192.168.1.2")];
+    let both = Route { link: None, gateway: None, next_hops, ..encap.clone() };
+    for (route, words) in [
+        (encap, "xennet cannot make one with encap"),
+        (second, "and \"default via 192.168.0.9 dev eth0 proto boot\" the kernel would keep only one"),
+        (Route { beyond: None, ..both }, "it leads through eth1, too"),
+    ] {
+        let mut with = world.clone();
+        with.world_mut().routes.insert(route);
+        let on = Shared::new(with);
+        let before = all(&mut on.clone());
+        let e = Host::with_backend(Box::new(on.clone())).start_network(&network(LAN)).unwrap_err();
+        assert_eq!(e.kind(), ErrorKind::Unsupported, "{}", e.report());
+        assert!(e.to_string().contains(words), "{words}: {e}");
+        assert!(e.hint().is_some() && e.state() == Some("unchanged, nothing was applied"), "{}", e.report());
+        assert_eq!(all(&mut on.clone()), before, "{words}");
     }
     // A port of another bridge.
     set(&mut world, "eth0", into("br9"));

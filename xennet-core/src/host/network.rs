@@ -377,6 +377,7 @@ impl Host {
         let known = self.records.started(name)?.unwrap_or_else(|| started.clone());
         let now = self.look(&first.before.scope)?;
         let mut target = first.before.clone();
+        let mut notes = Vec::new();
         if let Some(bridge) = started.network.bridge().map(|b| b.name) {
             let uplinks: BTreeSet<IfName> = match &started.network.mode {
                 NetworkMode::Bridge(b) => gather::set(b.uplink.into_iter().chain(b.uplink_name)),
@@ -402,7 +403,7 @@ impl Host {
                 && let Some(uplink) = b.uplink
                 && now.links.contains_key(&bridge)
             {
-                as_it_is_now(&mut target, &now, uplink, bridge);
+                notes = as_it_is_now(&mut target, &now, uplink, bridge);
             }
         }
         if let Some(outside) = started.outside {
@@ -418,7 +419,7 @@ impl Host {
             }
         }
         self.settle_settings(&mut target, &now, &known)?;
-        plan::restore(&target, &now.seen(&target.scope))
+        Ok(plan::restore(&target, &now.seen(&target.scope))?.with_notes(notes))
     }
 
     /// Settings that others need stay; the last one puts the first value back, unless somebody else has changed it since.
@@ -470,8 +471,12 @@ fn is_shared(key: &str, started: &Started) -> bool {
     !matches!(started.network.mode, NetworkMode::Bridge(_)) && key.starts_with("net/")
 }
 
-/// What the bridge has now is what the uplink shall have: addresses that were renewed, or added or removed meanwhile.
-fn as_it_is_now(target: &mut Snapshot, now: &Snapshot, uplink: IfName, bridge: IfName) {
+/// `RTPROT_RA`.
+const BY_ROUTERS: u8 = 9;
+
+/// What the bridge has now is what the uplink shall have: addresses that were renewed, or added or removed meanwhile. Notes
+/// what it cannot have.
+fn as_it_is_now(target: &mut Snapshot, now: &Snapshot, uplink: IfName, bridge: IfName) -> Vec<String> {
     const LINK: u8 = 253;
     let key = |a: &Address| (a.address, a.peer);
     let before: BTreeMap<_, Address> = gather::map(target.addresses_of(&uplink).map(|a| (key(a), a.clone())));
@@ -495,12 +500,26 @@ fn as_it_is_now(target: &mut Snapshot, now: &Snapshot, uplink: IfName, bridge: I
     // Connected routes follow from the addresses.
     let (connected, others): (Vec<&Route>, Vec<&Route>) =
         now.routes.iter().filter(|r| through(r, bridge)).partition(|r| !plan::is_carried(r, now.addresses_of(&bridge)));
-    for r in others {
-        let route = plan::route_through(uplink, bridge, r);
-        is_used |= !carried.contains(&route);
-        target.routes.insert(route);
+    let others = others.into_iter().map(|r| plan::route_through(uplink, bridge, r));
+    let mut notes = Vec::new();
+    // What was there before comes first.
+    for route in gather::last(others, |r| !carried.contains(r)) {
+        let taken = target.routes.iter().find(|r| **r != route && through(r, uplink) && r.has_place_of(&route));
+        let why = match (&route.beyond, taken) {
+            (Some(more), _) => format!("xennet cannot make one with {more}"),
+            // The kernel learns it again.
+            (None, Some(_)) if route.protocol == BY_ROUTERS => continue,
+            (None, Some(other)) => format!("\"{other}\" has its place"),
+            _ if route.next_hops.iter().any(|h| h.link != Some(uplink)) => "it leads through another link, too".into(),
+            _ => {
+                is_used |= !carried.contains(&route);
+                target.routes.insert(route);
+                continue;
+            }
+        };
+        notes.push(format!("{uplink} does not get the route \"{route}\", which {bridge} has: {why}"));
     }
-    let Some(link) = target.links.get_mut(&uplink) else { return };
+    let Some(link) = target.links.get_mut(&uplink) else { return notes };
     link.up |= is_used;
     let is_up = link.up;
     let addresses: Vec<Address> = target.addresses_of(&uplink).cloned().collect();
@@ -512,6 +531,7 @@ fn as_it_is_now(target: &mut Snapshot, now: &Snapshot, uplink: IfName, bridge: I
     for n in now.neighbours.iter().filter(|n| n.link == bridge) {
         target.neighbours.insert(plan::neighbour_on(uplink, n));
     }
+    notes
 }
 
 /// The routes that stations and gateways outside need, as commands (the founding document's fifth step).

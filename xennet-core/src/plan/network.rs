@@ -169,6 +169,11 @@ fn bridged(
     let Some(uplink_of) = b.uplink else { return bridge(&made(started, &b.bridge), now) };
     let (name, link) = find_uplink(started, b, uplink_of, now)?;
     let to = b.bridge.name;
+    // What it had may be told by either of its names.
+    let own = [uplink_of, b.uplink_name.unwrap_or(uplink_of)];
+    for route in &carried.routes {
+        movable(started, route, &own, &carried.routes)?;
+    }
     // The name that the bridge is to have may still be the uplink's.
     let without_uplink = Snapshot { links: others(now, &name), ..now.clone() };
     let spec = BridgeSpec {
@@ -186,7 +191,8 @@ fn bridged(
             .filter(|a| a.scope != LINK || spec.mac == link.mac)
             .map(|a| Address { nodad: a.address.is_ipv6(), ..address_on(to, a) }),
     );
-    let routes = gather::set(carried.routes.iter().map(|r| route_through(to, r.link.unwrap_or(name), r)));
+    let routes = carried.routes.iter().map(|r| route_through(to, own[1], &route_through(to, own[0], r)));
+    let routes = gather::set(routes);
     let present = b.uplink_name.unwrap_or(name);
     wanted.moves.push(Move {
         to,
@@ -244,6 +250,31 @@ fn bridged(
     }
     Ok((wanted, notes))
 }
+
+/// Refuses what would not be the same on the bridge.
+fn movable(started: &Started, r: &Route, uplink: &[IfName; 2], all: &BTreeSet<Route>) -> Result<(), Error> {
+    let refuse = |message: String, hint: &str| {
+        let message = format!("network {}: the route \"{r}\" cannot be moved: {message}", started.network.name);
+        Err(Error::new(ErrorKind::Unsupported, message)
+            .with_object(uplink[0].as_str())
+            .with_state("unchanged, nothing was applied")
+            .with_hint(hint))
+    };
+    const AGAIN: &str = "remove it, and add it again when the network is started";
+    if let Some(more) = &r.beyond {
+        return refuse(format!("xennet cannot make one with {more}"), AGAIN);
+    }
+    if let Some(other) = r.next_hops.iter().filter_map(|h| h.link).find(|l| !uplink.contains(l)) {
+        return refuse(format!("it leads through {other}, too"), AGAIN);
+    }
+    if let Some(other) = all.iter().find(|o| *o != r && o.has_place_of(r)) {
+        return refuse(format!("of it and \"{other}\" the kernel would keep only one"), ANOTHER_METRIC);
+    }
+    Ok(())
+}
+
+/// The way out where two routes have the same destination and metric.
+pub(crate) const ANOTHER_METRIC: &str = "give one of them another metric, or make them one route with several ways";
 
 /// `RT_SCOPE_LINK`.
 const LINK: u8 = 253;

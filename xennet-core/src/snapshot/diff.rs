@@ -50,6 +50,7 @@ impl Snapshot {
             }
         }
         s.addresses = gather::set(s.addresses.into_iter().map(|a| super::Address { lifetime: None, ..a }));
+        s.routes = gather::set(s.routes.into_iter().map(|r| super::Route { expires: super::Expiry(None), ..r }));
         s.port_vlans.retain(|_, vlans| !vlans.is_empty());
         for (id, table) in &mut s.nft {
             table.uses.clear();

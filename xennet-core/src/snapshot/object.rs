@@ -1,6 +1,8 @@
 //! The kernel's objects and xenstore's nodes.
 
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
 
@@ -306,11 +308,72 @@ pub struct Route {
     pub mtu: Option<u32>,
     /// The ways of a route with several; empty for others.
     pub next_hops: Vec<NextHop>,
+    /// Its other numbers (`RTAX_*`) by what they are, as the hop limit of a router advertisement's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub metrics: Vec<(u16, u32)>,
+    /// How long it is there. Left out of comparisons.
+    #[serde(default, skip_serializing_if = "Expiry::is_never")]
+    pub expires: Expiry,
+    /// What its router thinks of it (`RTA_PREF`, RFC 4191): 0 medium, 1 high, 3 low; IPv6 only.
+    #[serde(default, skip_serializing_if = "is_medium")]
+    pub preference: u8,
+    /// What else there is about it, which this library can neither make nor change (a tunnel, a nexthop object …): a route
+    /// with such can be looked at, and not be moved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beyond: Option<String>,
+}
+
+fn is_medium(preference: &u8) -> bool {
+    *preference == 0
+}
+
+/// How many seconds something is still there; `None` for ever. Time passes between two looks at the same, so all of these are
+/// equal.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Expiry(pub Option<u32>);
+
+impl Expiry {
+    /// Whether it is there for ever.
+    pub const fn is_never(&self) -> bool {
+        self.0.is_none()
+    }
+}
+
+impl PartialEq for Expiry {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Expiry {}
+
+impl PartialOrd for Expiry {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Expiry {
+    fn cmp(&self, _: &Self) -> Ordering {
+        Ordering::Equal
+    }
+}
+
+impl Hash for Expiry {
+    fn hash<H: Hasher>(&self, _: &mut H) {}
 }
 
 impl Route {
     /// The number of the main table.
     pub const MAIN: u32 = 254;
+
+    /// Whether it has the destination, type of service and metric of another one, so that whoever replaces one of them may meet
+    /// either.
+    pub fn has_place_of(&self, other: &Route) -> bool {
+        let place = |r: &Route| (r.table, r.destination, r.tos, r.metric);
+        place(self) == place(other)
+    }
 
     /// Whether it leads through a link, by its only way or by one of several.
     pub fn leads_through(&self, link: &IfName) -> bool {
@@ -333,6 +396,10 @@ impl Route {
             scope: if destination.is_ipv4() { 253 } else { 0 },
             mtu: None,
             next_hops: Vec::new(),
+            metrics: Vec::new(),
+            expires: Expiry(None),
+            preference: 0,
+            beyond: None,
         }
     }
 }

@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 
 use super::{
-    Hidden, Neighbour, NeighbourKind, NftSet, NftTable, NftTableId, Part, Route, RouteKind, Scope, Snapshot, SysctlKey,
+    Expiry, Hidden, Neighbour, NeighbourKind, NftSet, NftTable, NftTableId, Part, Route, RouteKind, Scope, Snapshot,
+    SysctlKey,
 };
 use crate::gather;
 
@@ -158,6 +159,10 @@ impl Route {
             scope: 254,
             mtu: None,
             next_hops: Vec::new(),
+            metrics: Vec::new(),
+            expires: Expiry(None),
+            preference: 0,
+            beyond: None,
         }
     }
 }

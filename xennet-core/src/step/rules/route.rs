@@ -302,6 +302,7 @@ fn del(w: &mut World<'_>, wanted: &Route) -> Result<(), Errno> {
             && r.scope == wanted.scope
             && wanted.source.is_none_or(|s| r.source == Some(s))
             && wanted.mtu.is_none_or(|m| r.mtu == Some(m))
+            && wanted.metrics.iter().all(|m| r.metrics.contains(m))
             && wanted.link.is_none_or(|l| r.link == Some(l))
             && wanted.gateway.is_none_or(|g| r.gateway == Some(g))
             && (wanted.next_hops.is_empty() || r.next_hops == wanted.next_hops)

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
+use rtnetlink::packet_core::DefaultNla;
 use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::RouteNetlinkMessage as Rtnl;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, CacheInfo};
@@ -133,8 +134,15 @@ fn route_message(netlink: &Netlink, route: &Route) -> Result<RouteMessage, Refus
     }
     attributes.extend(route.gateway.map(|gateway| gateway_attribute(&destination, gateway)));
     attributes.extend(route.source.map(|source| RouteAttribute::PrefSource(source.into())));
-    if let Some(mtu) = route.mtu {
-        attributes.push(RouteAttribute::Metrics(vec![RouteMetric::Mtu(mtu)]));
+    let others =
+        route.metrics.iter().map(|(kind, n)| RouteMetric::Other(DefaultNla::new(*kind, n.to_ne_bytes().into())));
+    let metrics: Vec<RouteMetric> = route.mtu.map(RouteMetric::Mtu).into_iter().chain(others).collect();
+    if !metrics.is_empty() {
+        attributes.push(RouteAttribute::Metrics(metrics));
+    }
+    attributes.extend(route.expires.0.map(RouteAttribute::Expires));
+    if route.preference != 0 {
+        attributes.push(RouteAttribute::Preference(route.preference.into()));
     }
     if route.next_hops.len() > WAYS {
         return Err(Refusal::new(Errno::EMSGSIZE)
