@@ -82,6 +82,19 @@ const UPLINKS: &[Uplink] = &[
         let expires = Expiry(Some(1800));
         add(on, Route { protocol: 9, metric: 1024, metrics: vec![(10, 64)], expires, preference: 1, ..told });
     }),
+    ("addresses with metrics and flags", |on| {
+        // As systemd-networkd gives them, and as the kernel makes one of a router advertisement.
+        let with = |text: &str, metric, flags| Address {
+            metric,
+            flags,
+            nodad: text.contains(':'),
+            ..Address::new(name("eth0"), text.parse().unwrap())
+        };
+        for a in [with("192.168.0.3/24", 77, 0), with("2001:db8::3/64", 88, 0), with("2001:db8:1::3/64", 0, 0x100)] {
+            run(on, Step::Addr(AddrStep::Add(a)));
+        }
+        route(on, "0.0.0.0/0", "eth0", "192.168.0.1");
+    }),
     ("routes with several ways", |on| {
         one(on);
         address(on, "eth0", "2001:db8::3/64");
@@ -178,7 +191,8 @@ fn assert_moved(before: &Snapshot, after: &Snapshot, bridge: &str, what: &str) {
     let bridge = name(bridge);
     let gone = name("eth0");
     for a in before.addresses_of(&gone) {
-        assert!(after.addresses_of(&bridge).any(|b| b.address == a.address && b.scope == a.scope), "{what}: {a:?}");
+        let same = |b: &&Address| Address { link: gone, nodad: a.nodad, lifetime: a.lifetime, ..(*b).clone() } == *a;
+        assert!(after.addresses_of(&bridge).any(|b| same(&b)), "{what}: {a:?}");
     }
     for r in before.routes.iter().filter(|r| r.link == Some(gone)) {
         let same = |n: &&Route| Route { link: r.link, ..(*n).clone() } == *r && n.link == Some(bridge);
@@ -294,6 +308,35 @@ fn an_uplink_is_up_all_the_time_while_names_are_exchanged() {
         };
         assert_eq!(plan.steps().iter().any(|p| is_down(&p.step)), !was_up, "{what}: {plan}");
     }
+}
+
+/// Privacy extensions: connections lean on temporary addresses, and the kernel makes and removes these by itself.
+#[test]
+fn temporary_addresses_go_along_as_long_as_they_live() {
+    in_netns("state::temporary_addresses_go_along_as_long_as_they_live", || {
+        let world = World::new();
+        let mut on = Netlink::open().unwrap();
+        one(&mut on);
+        settled(&mut on);
+        write(&mut on, "net/ipv6/conf/eth0/use_tempaddr", "2");
+        let text = "2001:db8::3/64".parse().unwrap();
+        let made = Address { lifetime: Some((90_000, 80_000)), nodad: true, ..Address::new(name("eth0"), text) };
+        run(&mut on, Step::Addr(AddrStep::Add(Address { flags: Address::MAKES_TEMPORARY, ..made })));
+        let addresses = |on: &mut Netlink, link: &str| {
+            let seen = on.observe(&Scope::none().with(Part::Addresses(name(link)))).unwrap();
+            seen.addresses.into_iter().filter(|a| a.address.is_ipv6() && a.scope == 0).collect::<Vec<_>>()
+        };
+        let before = addresses(&mut on, "eth0");
+        let temporary = before.iter().find(|a| a.is_temporary()).expect("the kernel has made one").address;
+        let mut host = world.host();
+        host.start_network(&network(LAN)).unwrap_or_else(|e| panic!("{}", e.report()));
+        assert!(addresses(&mut on, "xenbr0").iter().any(|a| a.address == temporary && a.lifetime.is_some()));
+        assert_eq!(addresses(&mut on, "eth0"), []);
+        assert_eq!(host.network_status(&network(LAN)).unwrap().missing, [""; 0]);
+        host.stop_network(&name("lan"), Guests::MustHaveGone).unwrap_or_else(|e| panic!("{}", e.report()));
+        let after = addresses(&mut on, "eth0");
+        assert!(before.iter().all(|b| after.iter().any(|a| a.address == b.address && a.flags == b.flags)), "{after:?}");
+    });
 }
 
 /// Waits until the uplink has its link-local address.

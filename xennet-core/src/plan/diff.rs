@@ -292,7 +292,10 @@ impl Path<'_> {
         let have: Vec<Address> = self.world.addresses_of(link).cloned().collect();
         // Whether one is the first of its subnet, and how long it lives, follows from the others and from time.
         let key = |a: &Address| Address { secondary: false, lifetime: None, ..a.clone() };
-        let (add, del) = difference(wish, have, |a, b| key(a) == key(b));
+        let (add, mut del) = difference(wish, have, |a, b| key(a) == key(b));
+        // The kernel makes temporary ones beside others as it sees fit.
+        let makes = |a: &Address| a.flags & Address::MAKES_TEMPORARY != 0;
+        del.retain(|d| !d.is_temporary() || !wish.items.iter().any(makes));
         // A subnet's first address first, so that first stays first.
         for address in gather::last(add, |a| a.secondary) {
             // The same one, but for its label or scope: a rename gives labels to all addresses but the first.

@@ -152,13 +152,17 @@ pub(super) fn address_on(link: IfName, a: &Address) -> Address {
 ///
 /// Not all that say they are the kernel's are: NetworkManager tells it to make none, and makes them itself, with a metric.
 pub(crate) fn is_carried<'a>(r: &Route, addresses: impl IntoIterator<Item = &'a Address>) -> bool {
-    let metric = if r.destination.is_ipv4() { 0 } else { PREFIX_METRIC6 };
+    let usual = if r.destination.is_ipv4() { 0 } else { PREFIX_METRIC6 };
     let comes_with = |a: &Address| {
+        let metric = if a.metric == 0 { usual } else { a.metric };
         let place = a.peer.unwrap_or(a.address.ip());
         let network = IpNetwork::new(place, a.address.prefix()).map(|n| n.network());
-        !a.no_prefix_route && network == Ok(r.destination.ip()) && a.address.prefix() == r.destination.prefix()
+        r.metric == metric
+            && !a.no_prefix_route
+            && network == Ok(r.destination.ip())
+            && a.address.prefix() == r.destination.prefix()
     };
-    r.protocol != BY_THE_KERNEL || r.metric != metric || !addresses.into_iter().any(comes_with)
+    r.protocol != BY_THE_KERNEL || !addresses.into_iter().any(comes_with)
 }
 
 /// The same route through another link.

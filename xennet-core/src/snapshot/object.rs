@@ -212,13 +212,19 @@ pub struct Address {
     pub scope: u8,
     /// The label (IPv4), when it differs from the link's name.
     pub label: Option<String>,
-    /// Not the first of its subnet (IPv4): goes when the first goes, unless `promote_secondaries` is set. Set by the
-    /// kernel; ignored when an address is added.
+    /// IPv4: not the first of its subnet; goes when the first goes, unless `promote_secondaries` is set. IPv6: a temporary
+    /// one, which goes with the address that it was made for. Set by the kernel; ignored when an address is added.
     pub secondary: bool,
     /// No connected route is made for it.
     pub no_prefix_route: bool,
     /// No duplicate address detection (IPv6).
     pub nodad: bool,
+    /// The metric of its connected route (`IFA_RT_PRIORITY`); 0 where none was given.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub metric: u32,
+    /// Flags that only travel ([`Address::TRAVELS`]).
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub flags: u32,
     /// Remaining lifetimes in seconds, valid and preferred; `None` for ever. Left out of comparisons.
     pub lifetime: Option<(u32, u32)>,
 }
@@ -236,8 +242,20 @@ impl Address {
             secondary: false,
             no_prefix_route: false,
             nodad: false,
+            metric: 0,
+            flags: 0,
             lifetime: None,
         }
+    }
+
+    /// `IFA_F_HOMEADDRESS`, `IFA_F_MANAGETEMPADDR` and `IFA_F_MCAUTOJOIN`.
+    pub const TRAVELS: u32 = 0x10 | Address::MAKES_TEMPORARY | 0x400;
+    /// `IFA_F_MANAGETEMPADDR`: the kernel makes temporary addresses beside it, where the link is to have some (RFC 8981).
+    pub const MAKES_TEMPORARY: u32 = 0x100;
+
+    /// Whether it is a temporary one of the kernel's own making: they come and go.
+    pub fn is_temporary(&self) -> bool {
+        self.secondary && self.address.is_ipv6()
     }
 }
 
@@ -315,7 +333,7 @@ pub struct Route {
     #[serde(default, skip_serializing_if = "Expiry::is_never")]
     pub expires: Expiry,
     /// What its router thinks of it (`RTA_PREF`, RFC 4191): 0 medium, 1 high, 3 low; IPv6 only.
-    #[serde(default, skip_serializing_if = "is_medium")]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub preference: u8,
     /// What else there is about it, which this library can neither make nor change (a tunnel, a nexthop object …): a route
     /// with such can be looked at, and not be moved.
@@ -323,8 +341,8 @@ pub struct Route {
     pub beyond: Option<String>,
 }
 
-fn is_medium(preference: &u8) -> bool {
-    *preference == 0
+fn is_zero<T: Default + PartialEq>(number: &T) -> bool {
+    *number == T::default()
 }
 
 /// How many seconds something is still there; `None` for ever. Time passes between two looks at the same, so all of these are

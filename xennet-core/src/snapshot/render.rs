@@ -213,9 +213,18 @@ impl fmt::Display for Address {
         if let Some(label) = &self.label {
             write!(f, " label {label}")?;
         }
-        for (set, word) in
-            [(self.secondary, "secondary"), (self.no_prefix_route, "noprefixroute"), (self.nodad, "nodad")]
-        {
+        if self.metric != 0 {
+            write!(f, " metric {}", self.metric)?;
+        }
+        for (set, word) in [
+            (self.is_temporary(), "temporary"),
+            (self.secondary && self.address.is_ipv4(), "secondary"),
+            (self.no_prefix_route, "noprefixroute"),
+            (self.nodad, "nodad"),
+            (self.flags & 0x10 != 0, "home"),
+            (self.flags & Address::MAKES_TEMPORARY != 0, "mngtmpaddr"),
+            (self.flags & 0x400 != 0, "autojoin"),
+        ] {
             if set {
                 write!(f, " {word}")?;
             }

@@ -23,6 +23,9 @@ use crate::error::Errno;
 use crate::snapshot::{Address, Family, Neighbour, NeighbourKind, NextHop, Route, RouteKind, Rule, RuleAction};
 use crate::step::{AddrStep, NeighStep, RouteStep, RuleStep};
 
+/// packet-route has no type for it.
+const IFA_RT_PRIORITY: u16 = 9;
+
 /// The longest label (`IFNAMSIZ` without the final zero): a longer one does not reach the kernel, which would say
 /// `ERANGE`.
 const LABEL: usize = 15;
@@ -66,11 +69,14 @@ fn address_message(netlink: &Netlink, address: &Address) -> Result<AddressMessag
         }
         attributes.push(AddressAttribute::Label(label.clone()));
     }
-    let mut flags = AddressFlags::empty();
+    let mut flags = AddressFlags::from_bits_retain(address.flags & Address::TRAVELS);
     flags.set(AddressFlags::Noprefixroute, address.no_prefix_route);
     flags.set(AddressFlags::Nodad, address.nodad);
     if !flags.is_empty() {
         attributes.push(AddressAttribute::Flags(flags));
+    }
+    if address.metric != 0 {
+        attributes.push(AddressAttribute::Other(DefaultNla::new(IFA_RT_PRIORITY, address.metric.to_ne_bytes().into())));
     }
     if let Some((valid, preferred)) = address.lifetime {
         let mut info = CacheInfo::default();
