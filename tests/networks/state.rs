@@ -3,9 +3,11 @@
 use xennet_core::backend::Backend;
 use xennet_core::backend::fake::{Fake, Fault};
 use xennet_core::backend::netlink::Netlink;
-use xennet_core::snapshot::{Address, Expiry, NextHop, Part, Route, Scope, Snapshot, SysctlKey};
+use xennet_core::snapshot::{
+    Address, Expiry, Family, NextHop, Part, Route, Rule, RuleAction, Scope, Snapshot, SysctlKey,
+};
 use xennet_core::step::{AddrStep, LinkChange, LinkRef, LinkStep, Step};
-use xennet_core::{ErrorKind, Guests, Host, exec};
+use xennet_core::{ErrorKind, Guests, Host, MacAddr, exec};
 use xennet_tests::steps::{card, into, name, run, set, up};
 use xennet_tests::{Shared, StateDir, in_netns};
 
@@ -586,6 +588,44 @@ fn a_host_that_is_not_as_the_network_needs_it_is_left_as_it_is() {
         assert!(e.hint().is_some() && e.state() == Some("unchanged, nothing was applied"), "{}", e.report());
         assert_eq!(all(&mut on.clone()), before, "{words}");
     }
+    let rule = |iif| Rule {
+        family: Family::Ipv4,
+        priority: 1000,
+        from: None,
+        to: None,
+        iif: Some(name(iif)),
+        oif: None,
+        mark: None,
+        not: false,
+        action: RuleAction::Table(100),
+        protocol: 3,
+    };
+    let there = Shared::new(world.clone());
+    there.change(|fake| fake.world_mut().rules.extend([rule("eth0")]));
+    let before = all(&mut there.clone());
+    let mut host = Host::with_backend(Box::new(there.clone()));
+    let e = host.start_network(&network(LAN)).unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::Unsupported);
+    assert!(e.to_string().contains("\"from all iif eth0 lookup 100 priority 1000"), "{e}");
+    assert!(e.hint().unwrap().contains("ip rule add from all iif xenbr0 lookup 100"), "{}", e.report());
+    assert_eq!(all(&mut there.clone()), before);
+    there.change(|fake| fake.world_mut().rules.extend([Rule { priority: 999, ..rule("xenbr0") }]));
+    host.start_network(&network(LAN)).unwrap();
+    // Two cards with a router each.
+    let second = Shared::new(world.clone());
+    second.change(|fake| {
+        fake.add_hardware(name("eth1"), card(MacAddr::new([2, 0, 0, 0, 0, 9])));
+        fake.world_mut().routes.insert(via("0.0.0.0/0", "eth1", "192.168.1.1"));
+    });
+    let e = Host::with_backend(Box::new(second)).start_network(&network(LAN)).unwrap_err();
+    assert!(e.to_string().contains("dev eth1 proto boot\" the kernel would keep only one"), "{e}");
+    let mut with = world.clone();
+    let flags = Address::IS_DUPLICATE;
+    let found = Address { flags, ..Address::new(name("eth0"), "2001:db8::3/64".parse().unwrap()) };
+    with.world_mut().addresses.insert(found);
+    let e = Host::with_backend(Box::new(Shared::new(with))).start_network(&network(LAN)).unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::Conflict);
+    assert!(e.to_string().contains("another station has 2001:db8::3 of eth0, too"), "{e}");
     // A port of another bridge.
     set(&mut world, "eth0", into("br9"));
     let on = Shared::new(world);

@@ -13,7 +13,7 @@ use crate::gather;
 use crate::model::{Egress, IfName, Intent, Network, NetworkMode, Started};
 use crate::plan::{self, Goal, Plan};
 use crate::services;
-use crate::snapshot::{Address, Family, Part, Route, Scope, Snapshot, SysctlKey};
+use crate::snapshot::{Address, Family, Part, Route, Rule, Scope, Snapshot, SysctlKey};
 
 /// What becomes of guests that are still connected to a network that is stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +53,9 @@ impl Host {
     pub fn plan_start(&mut self, network: &Network) -> Result<Plan, Error> {
         let record = self.records.record(Subject::Network(network.name))?;
         let started = self.resolve(network, record.as_ref())?;
-        self.plan(&Intent::Start(Box::new(started)))
+        let plan = self.plan(&Intent::Start(Box::new(started.clone())))?;
+        self.check_uplink(&started, &plan)?;
+        Ok(plan)
     }
 
     /// Starts a network: its bridge and what its uplink had of its own, this domain's addresses in it, and the settings it needs.
@@ -92,6 +94,7 @@ impl Host {
         }
         let mut started = self.resolve(network, session.record())?;
         let plan = self.plan(&Intent::Start(Box::new(started.clone())))?;
+        self.check_uplink(&started, &plan)?;
         self.keep_originals(&mut started, plan.before())?;
         if plan.is_empty() && session.record().is_some() {
             self.serve(&started).map_err(|e| e.with_state("the network is started as before, its services are not"))?;
@@ -107,6 +110,49 @@ impl Host {
             });
         }
         Ok(applied)
+    }
+
+    /// Refuses what lies beyond an uplink and what it has, and would not be the same: policy rules that name it, and other
+    /// links' routes that its own could be taken for when they are replaced.
+    fn check_uplink(&mut self, started: &Started, plan: &Plan) -> Result<(), Error> {
+        let (NetworkMode::Bridge(b), Goal::Start { carried, .. }) = (&started.network.mode, plan.goal()) else {
+            return Ok(());
+        };
+        let Some(uplink) = b.uplink else { return Ok(()) };
+        let (network, bridge) = (started.network.name, b.bridge.name);
+        let refuse = |message: String, hint: String| {
+            let e = Error::new(ErrorKind::Unsupported, format!("network {network}: {message}"));
+            Err(unchanged(e.with_object(uplink.as_str()).with_hint(hint)))
+        };
+        if bridge != uplink && !carried.addresses.is_empty() {
+            let rules = self.look(&Scope::none().with(Part::Rules))?.rules;
+            let on_bridge = |l: Option<IfName>| if l == Some(uplink) { Some(bridge) } else { l };
+            let same = |r: &Rule| Rule { iif: on_bridge(r.iif), oif: on_bridge(r.oif), ..r.clone() };
+            let named = rules.iter().filter(|r| [r.iif, r.oif].contains(&Some(uplink)));
+            let bare = |r: &Rule| Rule { priority: 0, protocol: 0, ..r.clone() };
+            let alike = |a: &Rule, b: &Rule| bare(a) == bare(b);
+            if let Some(rule) = named.clone().find(|r| !rules.iter().any(|other| alike(other, &same(r)))) {
+                let (ip, again) = (if rule.family == Family::Ipv6 { "ip -6" } else { "ip" }, same(rule).to_string());
+                let again = again.strip_prefix("family inet6 ").unwrap_or(&again);
+                return refuse(
+                    format!("the policy rule \"{rule}\" names {uplink}, and would not hold for {bridge}"),
+                    format!("add the same for {bridge}, which need not be there yet: {ip} rule add {again}"),
+                );
+            }
+        }
+        for route in carried.routes.iter().filter(|r| r.table == Route::MAIN) {
+            let there = self.look(&Scope::none().with(Part::Route(route.destination)))?.routes;
+            let own = |r: &Route| {
+                [Some(uplink), b.uplink_name, Some(bridge)].into_iter().flatten().any(|l| r.leads_through(&l))
+            };
+            if let Some(other) = there.iter().find(|r| r.has_place_of(route) && !own(r)) {
+                return refuse(
+                    format!("of the routes \"{route}\" and \"{other}\" the kernel would keep only one"),
+                    plan::ANOTHER_METRIC.into(),
+                );
+            }
+        }
+        Ok(())
     }
 
     /// Starts what the network's guests are served by.

@@ -174,6 +174,17 @@ fn bridged(
     for route in &carried.routes {
         movable(started, route, &own, &carried.routes)?;
     }
+    if let Some(a) = carried.addresses.iter().find(|a| a.flags & Address::IS_DUPLICATE != 0) {
+        let ip = a.address.ip();
+        let message = format!("network {}: another station has {ip} of {uplink_of}, too", started.network.name);
+        return Err(Error::new(ErrorKind::Conflict, message)
+            .with_object(uplink_of.as_str())
+            .with_state("unchanged, nothing was applied")
+            .with_hint(format!(
+                "give it another address, or remove it: ip address del {} dev {uplink_of}",
+                a.address
+            )));
+    }
     // The name that the bridge is to have may still be the uplink's.
     let without_uplink = Snapshot { links: others(now, &name), ..now.clone() };
     let spec = BridgeSpec {

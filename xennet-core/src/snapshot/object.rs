@@ -222,7 +222,7 @@ pub struct Address {
     /// The metric of its connected route (`IFA_RT_PRIORITY`); 0 where none was given.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub metric: u32,
-    /// Flags that only travel ([`Address::TRAVELS`]).
+    /// Flags that only travel ([`Address::TRAVELS`]), and [`Address::IS_DUPLICATE`].
     #[serde(default, skip_serializing_if = "is_zero")]
     pub flags: u32,
     /// Remaining lifetimes in seconds, valid and preferred; `None` for ever. Left out of comparisons.
@@ -252,6 +252,9 @@ impl Address {
     pub const TRAVELS: u32 = 0x10 | Address::MAKES_TEMPORARY | 0x400;
     /// `IFA_F_MANAGETEMPADDR`: the kernel makes temporary addresses beside it, where the link is to have some (RFC 8981).
     pub const MAKES_TEMPORARY: u32 = 0x100;
+
+    /// `IFA_F_DADFAILED`: another station has it, so it is not used. Set by the kernel.
+    pub const IS_DUPLICATE: u32 = 0x08;
 
     /// Whether it is a temporary one of the kernel's own making: they come and go.
     pub fn is_temporary(&self) -> bool {

@@ -221,6 +221,7 @@ impl fmt::Display for Address {
             (self.secondary && self.address.is_ipv4(), "secondary"),
             (self.no_prefix_route, "noprefixroute"),
             (self.nodad, "nodad"),
+            (self.flags & Address::IS_DUPLICATE != 0, "dadfailed"),
             (self.flags & 0x10 != 0, "home"),
             (self.flags & Address::MAKES_TEMPORARY != 0, "mngtmpaddr"),
             (self.flags & 0x400 != 0, "autojoin"),

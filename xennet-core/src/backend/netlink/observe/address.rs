@@ -68,7 +68,7 @@ pub(crate) fn read(body: &[u8], mut name: impl FnMut(u32) -> Option<IfName>) -> 
         no_prefix_route: flags & IFA_F_NOPREFIXROUTE != 0,
         nodad: flags & IFA_F_NODAD != 0,
         metric,
-        flags: flags & Address::TRAVELS,
+        flags: flags & (Address::TRAVELS | Address::IS_DUPLICATE),
         lifetime: lifetime.filter(|times| flags & IFA_F_PERMANENT == 0 && *times != (u32::MAX, u32::MAX)),
     })
 }
