@@ -312,6 +312,41 @@ fn an_uplink_is_up_all_the_time_while_names_are_exchanged() {
     }
 }
 
+#[test]
+fn a_bridge_is_set_as_its_uplink_was() {
+    in_netns("state::a_bridge_is_set_as_its_uplink_was", || {
+        let world = World::new();
+        let mut on = Netlink::open().unwrap();
+        one(&mut on);
+        let values = [
+            ("net/ipv6/conf/eth0/disable_ipv6", "1"),
+            ("net/ipv6/conf/eth0/accept_ra_defrtr", "0"),
+            ("net/ipv6/conf/eth0/use_tempaddr", "2"),
+            ("net/ipv4/conf/eth0/arp_ignore", "1"),
+            ("net/ipv4/conf/eth0/send_redirects", "0"),
+        ];
+        for (key, value) in values {
+            write(&mut on, key, value);
+        }
+        let mut host = world.host();
+        host.start_network(&network(LAN)).unwrap_or_else(|e| panic!("{}", e.report()));
+        for (key, value) in values {
+            let key: SysctlKey = key.replace("eth0", "xenbr0").parse().unwrap();
+            let seen = on.observe(&Scope::none().with(Part::Sysctl(key.clone()))).unwrap();
+            assert_eq!(seen.sysctls.get(&key).map(String::as_str), Some(value), "{}", key.as_str());
+        }
+        // What is switched off makes no addresses.
+        let seen = on.observe(&Scope::none().with(Part::Addresses(name("xenbr0")))).unwrap();
+        assert!(seen.addresses.iter().all(|a| a.address.is_ipv4()), "{seen:?}");
+        host.stop_network(&name("lan"), Guests::MustHaveGone).unwrap_or_else(|e| panic!("{}", e.report()));
+        for (key, value) in values {
+            let key: SysctlKey = key.parse().unwrap();
+            let seen = on.observe(&Scope::none().with(Part::Sysctl(key.clone()))).unwrap();
+            assert_eq!(seen.sysctls.get(&key).map(String::as_str), Some(value), "{}", key.as_str());
+        }
+    });
+}
+
 /// Privacy extensions: connections lean on temporary addresses, and the kernel makes and removes these by itself.
 #[test]
 fn temporary_addresses_go_along_as_long_as_they_live() {

@@ -79,9 +79,35 @@ pub(super) fn scope(started: &Started, seen: &Snapshot) -> Scope {
 }
 
 /// Settings of the uplink that its bridge has to have as well, for what it receives is what the uplink received.
-fn carried_settings() -> [(Family, &'static str); 3] {
-    [(Family::Ipv4, "rp_filter"), (Family::Ipv6, "accept_ra"), (Family::Ipv6, "autoconf")]
+fn carried_settings() -> impl Iterator<Item = (Family, &'static str)> {
+    KEPT_SETTINGS.into_iter().chain(MOVED_SETTINGS)
 }
+
+/// Those that a network which is started gets back where somebody has changed them.
+const KEPT_SETTINGS: [(Family, &str); 3] =
+    [(Family::Ipv4, "rp_filter"), (Family::Ipv6, "accept_ra"), (Family::Ipv6, "autoconf")];
+
+/// Those that are the bridge's own from then on: a network that routes through it may need them otherwise.
+const MOVED_SETTINGS: [(Family, &str); 17] = [
+    // Before any address could be made.
+    (Family::Ipv6, "disable_ipv6"),
+    (Family::Ipv6, "accept_ra_defrtr"),
+    (Family::Ipv6, "accept_ra_pinfo"),
+    (Family::Ipv6, "accept_ra_rt_info_max_plen"),
+    (Family::Ipv6, "use_tempaddr"),
+    (Family::Ipv6, "accept_redirects"),
+    (Family::Ipv6, "proxy_ndp"),
+    (Family::Ipv4, "accept_local"),
+    (Family::Ipv4, "accept_redirects"),
+    (Family::Ipv4, "arp_announce"),
+    (Family::Ipv4, "arp_filter"),
+    (Family::Ipv4, "arp_ignore"),
+    (Family::Ipv4, "log_martians"),
+    (Family::Ipv4, "proxy_arp"),
+    (Family::Ipv4, "route_localnet"),
+    (Family::Ipv4, "send_redirects"),
+    (Family::Ipv4, "src_valid_mark"),
+];
 
 /// The uplink as it is now: under its own name, or under the one that it has while the network is started.
 fn uplink<'a>(b: &BridgeNetwork, now: &'a Snapshot) -> Option<(IfName, &'a Link)> {
@@ -213,13 +239,13 @@ fn bridged(
         bridge: Some(to),
         mac: spec.mac,
         settings: carried_settings()
-            .into_iter()
             .filter_map(|(family, key)| {
                 let value = now.sysctls.get(&SysctlKey::conf(family, &name, key))?;
                 let on_bridge = SysctlKey::conf(family, &to, key);
                 // A network that routes through the bridge has it go on listening to routers.
                 let raised = key == "accept_ra" && now.sysctls.get(&on_bridge).is_some_and(|v| v == "2");
-                (!raised || link.master != Some(to)).then(|| (on_bridge, value.clone()))
+                let moved = MOVED_SETTINGS.contains(&(family, key));
+                (!(raised || moved) || link.master != Some(to)).then(|| (on_bridge, value.clone()))
             })
             .collect(),
         up: true,
