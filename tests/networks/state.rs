@@ -436,6 +436,35 @@ fn what_changed_meanwhile_goes_back_as_it_is() {
 }
 
 #[test]
+fn an_address_that_was_changed_for_another_of_its_network_goes_back() {
+    let change = |on: &mut dyn Backend, host: &mut Host| {
+        host.start_network(&network(LAN)).unwrap();
+        let old = Address::new(name("xenbr0"), "192.168.0.3/24".parse().unwrap());
+        run(on, Step::Addr(AddrStep::Del(old)));
+        address(on, "xenbr0", "192.168.0.33/24");
+        route(on, "0.0.0.0/0", "xenbr0", "192.168.0.1");
+        host.stop_network(&name("lan"), Guests::MustHaveGone).unwrap_or_else(|e| panic!("{}", e.report()));
+        let text = all(on);
+        assert!(text.contains("ip address add 192.168.0.33/24 dev eth0"), "{text}");
+        assert!(
+            text.contains("ip route add 192.168.0.0/24 dev eth0 proto kernel scope link src 192.168.0.33"),
+            "{text}"
+        );
+        assert!(text.contains("default via 192.168.0.1 dev eth0") && !text.contains("192.168.0.3/24"), "{text}");
+    };
+    let mut world = fake();
+    one(&mut world);
+    let on = Shared::new(world);
+    change(&mut on.clone(), &mut Host::with_backend(Box::new(on.clone())));
+    in_netns("state::an_address_that_was_changed_for_another_of_its_network_goes_back", || {
+        let world = World::new();
+        let mut on = Netlink::open().unwrap();
+        one(&mut on);
+        change(&mut on, &mut world.host());
+    });
+}
+
+#[test]
 fn what_others_took_away_meanwhile_does_not_keep_a_network_from_being_stopped() {
     let mut world = fake();
     one(&mut world);
@@ -455,6 +484,32 @@ fn what_others_took_away_meanwhile_does_not_keep_a_network_from_being_stopped() 
     host.stop_network(&name("lan"), Guests::MustHaveGone).unwrap();
     let text = all(&mut on.clone());
     assert!(!text.contains("xenbr0") && !text.contains("eth0"), "{text}");
+}
+
+#[test]
+fn a_card_that_took_an_uplinks_place_gets_what_is_this_domains() {
+    for (text, port) in [(LAN, "eth0"), (CLASSIC, "peth0")] {
+        let mut world = fake();
+        one(&mut world);
+        let on = Shared::new(world);
+        let mut host = Host::with_backend(Box::new(on.clone()));
+        host.start_network(&network(text)).unwrap();
+        let other = MacAddr::new([2, 0, 0, 0, 0x53, 9]);
+        on.change(|fake| {
+            fake.remove_hardware(&name(port));
+            fake.add_hardware(name(port), card(other));
+        });
+        host.start_network(&network(text)).unwrap_or_else(|e| panic!("{text}: {}", e.report()));
+        host.stop_network(&name("lan"), Guests::MustHaveGone).unwrap();
+        let text = all(&mut on.clone());
+        for line in [
+            "ip link add eth0 address 02:00:00:00:53:09 mtu 1500 up",
+            "ip address add 192.168.0.3/24 dev eth0",
+            "ip route add default via 192.168.0.1 dev eth0",
+        ] {
+            assert!(text.contains(line), "{line}\n{text}");
+        }
+    }
 }
 
 #[test]

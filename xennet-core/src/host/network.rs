@@ -13,7 +13,7 @@ use crate::gather;
 use crate::model::{Egress, IfName, Intent, Network, NetworkMode, Started};
 use crate::plan::{self, Goal, Plan};
 use crate::services;
-use crate::snapshot::{Address, Family, Part, Route, Rule, Scope, Snapshot, SysctlKey};
+use crate::snapshot::{Address, Family, Link, LinkKind, Part, Route, Rule, Scope, Snapshot, SysctlKey};
 
 /// What becomes of guests that are still connected to a network that is stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -430,6 +430,7 @@ impl Host {
                 _ => BTreeSet::new(),
             };
             let own = first.before.links.get(&bridge).is_none_or(|l| l.bridge.is_none());
+            replaced(&mut target, &now, &uplinks);
             if own && guests == Guests::MustHaveGone {
                 let all = self.look(&Scope::none().with(Part::Links))?;
                 let ports: Vec<IfName> = all.ports(&bridge).map(|(p, _)| *p).filter(|p| !uplinks.contains(p)).collect();
@@ -517,6 +518,18 @@ fn is_shared(key: &str, started: &Started) -> bool {
     !matches!(started.network.mode, NetworkMode::Bridge(_)) && key.starts_with("net/")
 }
 
+/// The card that an uplink was may have been replaced by another one under the same name, as when its driver was loaded anew:
+/// then that one gets back what is this domain's, and keeps what is its own.
+fn replaced(target: &mut Snapshot, now: &Snapshot, names: &BTreeSet<IfName>) {
+    let is_uplink = |name: &IfName, link: &Link| names.contains(name) && link.kind != LinkKind::Bridge;
+    let Some((_, was)) = target.links.iter_mut().find(|(n, l)| is_uplink(n, l)) else { return };
+    let there = now.links.iter().filter(|(n, l)| is_uplink(n, l));
+    // The very same one, if that is there.
+    if let Some(is) = there.map(|(_, l)| l).max_by_key(|l| l.index == was.index).filter(|is| is.index != was.index) {
+        *was = Link { master: was.master, up: was.up, addr_gen_mode: was.addr_gen_mode, port: None, ..is.clone() };
+    }
+}
+
 /// `RTPROT_RA`.
 const BY_ROUTERS: u8 = 9;
 
@@ -569,7 +582,8 @@ fn as_it_is_now(target: &mut Snapshot, now: &Snapshot, uplink: IfName, bridge: I
     link.up |= is_used;
     let is_up = link.up;
     let addresses: Vec<Address> = target.addresses_of(&uplink).cloned().collect();
-    let has = |r: &Route| !plan::is_carried(r, &addresses);
+    let is_there = |ip: IpAddr| addresses.iter().any(|a| a.address.ip() == ip);
+    let has = |r: &Route| !plan::is_carried(r, &addresses) && r.source.is_none_or(is_there);
     target.routes.retain(|r| !through(r, uplink) || plan::is_carried(r, &of_uplink) || has(r));
     let connected = connected.into_iter().map(|r| plan::route_through(uplink, bridge, r));
     target.routes.extend(connected.filter(|r| is_up && has(r)));
