@@ -1,13 +1,15 @@
 //! What is there after a start, and after a stop.
 
 use xennet_core::backend::Backend;
-use xennet_core::backend::fake::Fake;
+use xennet_core::backend::fake::{Fake, Fault};
 use xennet_core::backend::netlink::Netlink;
-use xennet_core::snapshot::{Address, Part, Route, Scope, Snapshot, SysctlKey};
+use xennet_core::snapshot::{
+    Address, Expiry, Family, NextHop, Part, Route, Rule, RuleAction, Scope, Snapshot, SysctlKey,
+};
 use xennet_core::step::{AddrStep, LinkChange, LinkRef, LinkStep, Step};
-use xennet_core::{ErrorKind, Guests, Host};
+use xennet_core::{ErrorKind, Guests, Host, MacAddr, exec};
 use xennet_tests::steps::{card, into, name, run, set, up};
-use xennet_tests::{Shared, in_netns};
+use xennet_tests::{Shared, StateDir, in_netns};
 
 use super::world::{UPLINK_MAC, World, add, address, network, proxy, route, via, write};
 
@@ -63,6 +65,44 @@ const UPLINKS: &[Uplink] = &[
         add(on, Route { metric: 100, ..via("0.0.0.0/0", "eth0", "192.168.0.1") });
         add(on, Route { metric: 100, ..via("::/0", "eth0", "2001:db8::1") });
     }),
+    ("an IPv6 address that expires", |on| {
+        one(on);
+        let text = "2001:db8::3/64".parse().unwrap();
+        let expires = Address { lifetime: Some((4000, 3000)), nodad: true, ..Address::new(name("eth0"), text) };
+        run(on, Step::Addr(AddrStep::Add(expires)));
+    }),
+    ("routes with numbers of their own", |on| {
+        one(on);
+        address(on, "eth0", "2001:db8::3/64");
+        // advmss, and a locked MTU.
+        add(
+            on,
+            Route { mtu: Some(1400), metrics: vec![(1, 4), (8, 1300)], ..via("10.0.0.0/8", "eth0", "192.168.0.2") },
+        );
+        // As a router advertisement makes it.
+        let told = via("::/0", "eth0", "2001:db8::1");
+        let expires = Expiry(Some(1800));
+        add(on, Route { protocol: 9, metric: 1024, metrics: vec![(10, 64)], expires, preference: 1, ..told });
+    }),
+    ("addresses with metrics and flags", |on| {
+        // As systemd-networkd gives them, and as the kernel makes one of a router advertisement.
+        let with = |text: &str, metric, flags| Address {
+            metric,
+            flags,
+            nodad: text.contains(':'),
+            ..Address::new(name("eth0"), text.parse().unwrap())
+        };
+        for a in [with("192.168.0.3/24", 77, 0), with("2001:db8::3/64", 88, 0), with("2001:db8:1::3/64", 0, 0x100)] {
+            run(on, Step::Addr(AddrStep::Add(a)));
+        }
+        route(on, "0.0.0.0/0", "eth0", "192.168.0.1");
+    }),
+    ("routes with several ways", |on| {
+        one(on);
+        address(on, "eth0", "2001:db8::3/64");
+        add(on, ways("10.0.0.0/8", &["192.168.0.2", "192.168.0.4"]));
+        add(on, ways("2001:db8:5::/48", &["2001:db8::2", "2001:db8::4"]));
+    }),
     ("settings and neighbours", |on| {
         one(on);
         write(on, "net/ipv4/conf/eth0/rp_filter", "2");
@@ -70,6 +110,17 @@ const UPLINKS: &[Uplink] = &[
         proxy(on, "eth0", "192.168.0.77");
     }),
 ];
+
+/// A route with several ways through the uplink.
+fn ways(to: &str, gateways: &[&str]) -> Route {
+    let hop = |gateway: &&str| {
+        let gateway = Some(gateway.parse().unwrap());
+        NextHop { link: Some(name("eth0")), gateway, weight: 1, onlink: false }
+    };
+    let next_hops = gateways.iter().map(hop).collect();
+    let metric = if to.contains(':') { 1024 } else { 0 };
+    Route { link: None, scope: 0, metric, next_hops, ..Route::to(to.parse().unwrap(), name("eth0")) }
+}
 
 fn down(on: &mut dyn Backend) {
     set(on, "eth0", LinkChange { up: Some(false), ..LinkChange::default() });
@@ -99,7 +150,7 @@ fn settings() -> Vec<Part> {
 /// Everything, as text, without what no listing of the kernel tells.
 pub(crate) fn all(on: &mut dyn Backend) -> String {
     let scope: Scope = settings().into_iter().chain([Part::Network]).collect();
-    let text = on.observe(&scope).unwrap().render();
+    let text = on.observe(&scope).unwrap().normalised().render();
     // The tables of NAT and of the guard stay, without elements: another call may need them next.
     let empty = |table: &&str| {
         let element = format!("nft add element {table} ");
@@ -142,12 +193,16 @@ fn assert_moved(before: &Snapshot, after: &Snapshot, bridge: &str, what: &str) {
     let bridge = name(bridge);
     let gone = name("eth0");
     for a in before.addresses_of(&gone) {
-        assert!(after.addresses_of(&bridge).any(|b| b.address == a.address && b.scope == a.scope), "{what}: {a:?}");
+        let same = |b: &&Address| Address { link: gone, nodad: a.nodad, lifetime: a.lifetime, ..(*b).clone() } == *a;
+        assert!(after.addresses_of(&bridge).any(|b| same(&b)), "{what}: {a:?}");
     }
     for r in before.routes.iter().filter(|r| r.link == Some(gone)) {
         let same = |n: &&Route| Route { link: r.link, ..(*n).clone() } == *r && n.link == Some(bridge);
         assert!(after.routes.iter().any(|n| same(&n)), "{what}: {r:?}\n{}", after.render());
     }
+    // The kernel would take the older of two ways of the same metric, and nobody answers behind a port.
+    let port = name(if bridge == gone { "peth0" } else { "eth0" });
+    assert!(!after.routes.iter().any(|r| r.leads_through(&port)), "{what}: {}", after.render());
 }
 
 pub(crate) fn fake() -> Fake {
@@ -193,6 +248,132 @@ fn an_uplink_comes_back_as_it_was_on_the_kernel() {
             });
         }
     }
+}
+
+/// A stop has its own way, and its own moments in which it can be killed: also where the names are exchanged.
+#[test]
+fn a_crash_amid_a_stop_or_a_start_is_recovered_to_what_was_before_or_after() {
+    for (what, make) in UPLINKS {
+        for text in [LAN, CLASSIC] {
+            let mut world = fake();
+            make(&mut world);
+            let started = {
+                let on = Shared::new(world.clone());
+                Host::with_backend(Box::new(on.clone())).start_network(&network(text)).unwrap();
+                on.fake()
+            };
+            let texts = [all(&mut world.clone()), all(&mut started.clone())];
+            for stops in [false, true] {
+                for step in 0.. {
+                    let state = StateDir::new();
+                    let on = Shared::new(world.clone());
+                    let host =
+                        || Host::with_backend(Box::new(on.clone())).with_state_dir(exec::StateDir::at(state.path()));
+                    if stops {
+                        host().start_network(&network(text)).unwrap();
+                    }
+                    on.change(|fake| fake.set_faults([Fault::CrashAfter { step }]));
+                    let result = match stops {
+                        true => host().stop_network(&name("lan"), Guests::MustHaveGone),
+                        false => host().start_network(&network(text)),
+                    };
+                    on.change(|fake| fake.set_faults([]));
+                    if result.is_ok() {
+                        assert!(step > 0);
+                        break;
+                    }
+                    let at = format!("{what}: stops: {stops}, killed after step {step}");
+                    host().recover().unwrap_or_else(|e| panic!("{at}: {}", e.report()));
+                    let now = all(&mut on.clone());
+                    assert!(texts.contains(&now), "{at}\n{now}");
+                    host().stop_network(&name("lan"), Guests::MustHaveGone).unwrap();
+                    assert_eq!(all(&mut on.clone()), texts[0], "{at}");
+                }
+            }
+        }
+    }
+}
+
+/// A card that goes down is without a carrier for seconds, and takes addresses and routes along.
+#[test]
+fn an_uplink_is_up_all_the_time_while_names_are_exchanged() {
+    for (what, make) in UPLINKS {
+        let mut world = fake();
+        make(&mut world);
+        let was_up = world.world().links[&name("eth0")].up;
+        let mut host = Host::with_backend(Box::new(Shared::new(world)));
+        host.start_network(&network(CLASSIC)).unwrap();
+        let plan = host.plan_stop(&name("lan"), Guests::MustHaveGone).unwrap().unwrap();
+        let is_down = |s: &Step| {
+            let Step::Link(LinkStep::Set { link, change }) = s else { return false };
+            change.up == Some(false) && [name("peth0"), name("eth0")].contains(&link.name)
+        };
+        assert_eq!(plan.steps().iter().any(|p| is_down(&p.step)), !was_up, "{what}: {plan}");
+    }
+}
+
+#[test]
+fn a_bridge_is_set_as_its_uplink_was() {
+    in_netns("state::a_bridge_is_set_as_its_uplink_was", || {
+        let world = World::new();
+        let mut on = Netlink::open().unwrap();
+        one(&mut on);
+        let values = [
+            ("net/ipv6/conf/eth0/disable_ipv6", "1"),
+            ("net/ipv6/conf/eth0/accept_ra_defrtr", "0"),
+            ("net/ipv6/conf/eth0/use_tempaddr", "2"),
+            ("net/ipv4/conf/eth0/arp_ignore", "1"),
+            ("net/ipv4/conf/eth0/send_redirects", "0"),
+        ];
+        for (key, value) in values {
+            write(&mut on, key, value);
+        }
+        let mut host = world.host();
+        host.start_network(&network(LAN)).unwrap_or_else(|e| panic!("{}", e.report()));
+        for (key, value) in values {
+            let key: SysctlKey = key.replace("eth0", "xenbr0").parse().unwrap();
+            let seen = on.observe(&Scope::none().with(Part::Sysctl(key.clone()))).unwrap();
+            assert_eq!(seen.sysctls.get(&key).map(String::as_str), Some(value), "{}", key.as_str());
+        }
+        // What is switched off makes no addresses.
+        let seen = on.observe(&Scope::none().with(Part::Addresses(name("xenbr0")))).unwrap();
+        assert!(seen.addresses.iter().all(|a| a.address.is_ipv4()), "{seen:?}");
+        host.stop_network(&name("lan"), Guests::MustHaveGone).unwrap_or_else(|e| panic!("{}", e.report()));
+        for (key, value) in values {
+            let key: SysctlKey = key.parse().unwrap();
+            let seen = on.observe(&Scope::none().with(Part::Sysctl(key.clone()))).unwrap();
+            assert_eq!(seen.sysctls.get(&key).map(String::as_str), Some(value), "{}", key.as_str());
+        }
+    });
+}
+
+/// Privacy extensions: connections lean on temporary addresses, and the kernel makes and removes these by itself.
+#[test]
+fn temporary_addresses_go_along_as_long_as_they_live() {
+    in_netns("state::temporary_addresses_go_along_as_long_as_they_live", || {
+        let world = World::new();
+        let mut on = Netlink::open().unwrap();
+        one(&mut on);
+        settled(&mut on);
+        write(&mut on, "net/ipv6/conf/eth0/use_tempaddr", "2");
+        let text = "2001:db8::3/64".parse().unwrap();
+        let made = Address { lifetime: Some((90_000, 80_000)), nodad: true, ..Address::new(name("eth0"), text) };
+        run(&mut on, Step::Addr(AddrStep::Add(Address { flags: Address::MAKES_TEMPORARY, ..made })));
+        let addresses = |on: &mut Netlink, link: &str| {
+            let seen = on.observe(&Scope::none().with(Part::Addresses(name(link)))).unwrap();
+            seen.addresses.into_iter().filter(|a| a.address.is_ipv6() && a.scope == 0).collect::<Vec<_>>()
+        };
+        let before = addresses(&mut on, "eth0");
+        let temporary = before.iter().find(|a| a.is_temporary()).expect("the kernel has made one").address;
+        let mut host = world.host();
+        host.start_network(&network(LAN)).unwrap_or_else(|e| panic!("{}", e.report()));
+        assert!(addresses(&mut on, "xenbr0").iter().any(|a| a.address == temporary && a.lifetime.is_some()));
+        assert_eq!(addresses(&mut on, "eth0"), []);
+        assert_eq!(host.network_status(&network(LAN)).unwrap().missing, [""; 0]);
+        host.stop_network(&name("lan"), Guests::MustHaveGone).unwrap_or_else(|e| panic!("{}", e.report()));
+        let after = addresses(&mut on, "eth0");
+        assert!(before.iter().all(|b| after.iter().any(|a| a.address == b.address && a.flags == b.flags)), "{after:?}");
+    });
 }
 
 /// Waits until the uplink has its link-local address.
@@ -255,6 +436,35 @@ fn what_changed_meanwhile_goes_back_as_it_is() {
 }
 
 #[test]
+fn an_address_that_was_changed_for_another_of_its_network_goes_back() {
+    let change = |on: &mut dyn Backend, host: &mut Host| {
+        host.start_network(&network(LAN)).unwrap();
+        let old = Address::new(name("xenbr0"), "192.168.0.3/24".parse().unwrap());
+        run(on, Step::Addr(AddrStep::Del(old)));
+        address(on, "xenbr0", "192.168.0.33/24");
+        route(on, "0.0.0.0/0", "xenbr0", "192.168.0.1");
+        host.stop_network(&name("lan"), Guests::MustHaveGone).unwrap_or_else(|e| panic!("{}", e.report()));
+        let text = all(on);
+        assert!(text.contains("ip address add 192.168.0.33/24 dev eth0"), "{text}");
+        assert!(
+            text.contains("ip route add 192.168.0.0/24 dev eth0 proto kernel scope link src 192.168.0.33"),
+            "{text}"
+        );
+        assert!(text.contains("default via 192.168.0.1 dev eth0") && !text.contains("192.168.0.3/24"), "{text}");
+    };
+    let mut world = fake();
+    one(&mut world);
+    let on = Shared::new(world);
+    change(&mut on.clone(), &mut Host::with_backend(Box::new(on.clone())));
+    in_netns("state::an_address_that_was_changed_for_another_of_its_network_goes_back", || {
+        let world = World::new();
+        let mut on = Netlink::open().unwrap();
+        one(&mut on);
+        change(&mut on, &mut world.host());
+    });
+}
+
+#[test]
 fn what_others_took_away_meanwhile_does_not_keep_a_network_from_being_stopped() {
     let mut world = fake();
     one(&mut world);
@@ -274,6 +484,32 @@ fn what_others_took_away_meanwhile_does_not_keep_a_network_from_being_stopped() 
     host.stop_network(&name("lan"), Guests::MustHaveGone).unwrap();
     let text = all(&mut on.clone());
     assert!(!text.contains("xenbr0") && !text.contains("eth0"), "{text}");
+}
+
+#[test]
+fn a_card_that_took_an_uplinks_place_gets_what_is_this_domains() {
+    for (text, port) in [(LAN, "eth0"), (CLASSIC, "peth0")] {
+        let mut world = fake();
+        one(&mut world);
+        let on = Shared::new(world);
+        let mut host = Host::with_backend(Box::new(on.clone()));
+        host.start_network(&network(text)).unwrap();
+        let other = MacAddr::new([2, 0, 0, 0, 0x53, 9]);
+        on.change(|fake| {
+            fake.remove_hardware(&name(port));
+            fake.add_hardware(name(port), card(other));
+        });
+        host.start_network(&network(text)).unwrap_or_else(|e| panic!("{text}: {}", e.report()));
+        host.stop_network(&name("lan"), Guests::MustHaveGone).unwrap();
+        let text = all(&mut on.clone());
+        for line in [
+            "ip link add eth0 address 02:00:00:00:53:09 mtu 1500 up",
+            "ip address add 192.168.0.3/24 dev eth0",
+            "ip route add default via 192.168.0.1 dev eth0",
+        ] {
+            assert!(text.contains(line), "{line}\n{text}");
+        }
+    }
 }
 
 #[test]
@@ -416,6 +652,70 @@ fn a_host_that_is_not_as_the_network_needs_it_is_left_as_it_is() {
         assert!(e.hint().is_some() && e.state() == Some("unchanged, nothing was applied"), "{}", e.report());
         assert_eq!(all(&mut on.clone()), before, "{text}");
     }
+    // What the uplink has would not be the same on the bridge.
+    let encap = Route { beyond: Some("encap".into()), ..via("10.0.0.0/8", "eth0", "192.168.0.2") };
+    let second = via("0.0.0.0/0", "eth0", "192.168.0.9");
+    let hop = |link, gateway: &str| NextHop {
+        link: Some(name(link)),
+        gateway: Some(gateway.parse().unwrap()),
+        weight: 1,
+        onlink: false,
+    };
+    let next_hops = vec![hop("eth0", "192.168.0.2"), hop("eth1", "192.168.1.2")];
+    let both = Route { link: None, gateway: None, next_hops, ..encap.clone() };
+    for (route, words) in [
+        (encap, "xennet cannot make one with encap"),
+        (second, "and \"default via 192.168.0.9 dev eth0 proto boot\" the kernel would keep only one"),
+        (Route { beyond: None, ..both }, "it leads through eth1, too"),
+    ] {
+        let mut with = world.clone();
+        with.world_mut().routes.insert(route);
+        let on = Shared::new(with);
+        let before = all(&mut on.clone());
+        let e = Host::with_backend(Box::new(on.clone())).start_network(&network(LAN)).unwrap_err();
+        assert_eq!(e.kind(), ErrorKind::Unsupported, "{}", e.report());
+        assert!(e.to_string().contains(words), "{words}: {e}");
+        assert!(e.hint().is_some() && e.state() == Some("unchanged, nothing was applied"), "{}", e.report());
+        assert_eq!(all(&mut on.clone()), before, "{words}");
+    }
+    let rule = |iif| Rule {
+        family: Family::Ipv4,
+        priority: 1000,
+        from: None,
+        to: None,
+        iif: Some(name(iif)),
+        oif: None,
+        mark: None,
+        not: false,
+        action: RuleAction::Table(100),
+        protocol: 3,
+    };
+    let there = Shared::new(world.clone());
+    there.change(|fake| fake.world_mut().rules.extend([rule("eth0")]));
+    let before = all(&mut there.clone());
+    let mut host = Host::with_backend(Box::new(there.clone()));
+    let e = host.start_network(&network(LAN)).unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::Unsupported);
+    assert!(e.to_string().contains("\"from all iif eth0 lookup 100 priority 1000"), "{e}");
+    assert!(e.hint().unwrap().contains("ip rule add from all iif xenbr0 lookup 100"), "{}", e.report());
+    assert_eq!(all(&mut there.clone()), before);
+    there.change(|fake| fake.world_mut().rules.extend([Rule { priority: 999, ..rule("xenbr0") }]));
+    host.start_network(&network(LAN)).unwrap();
+    // Two cards with a router each.
+    let second = Shared::new(world.clone());
+    second.change(|fake| {
+        fake.add_hardware(name("eth1"), card(MacAddr::new([2, 0, 0, 0, 0, 9])));
+        fake.world_mut().routes.insert(via("0.0.0.0/0", "eth1", "192.168.1.1"));
+    });
+    let e = Host::with_backend(Box::new(second)).start_network(&network(LAN)).unwrap_err();
+    assert!(e.to_string().contains("dev eth1 proto boot\" the kernel would keep only one"), "{e}");
+    let mut with = world.clone();
+    let flags = Address::IS_DUPLICATE;
+    let found = Address { flags, ..Address::new(name("eth0"), "2001:db8::3/64".parse().unwrap()) };
+    with.world_mut().addresses.insert(found);
+    let e = Host::with_backend(Box::new(Shared::new(with))).start_network(&network(LAN)).unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::Conflict);
+    assert!(e.to_string().contains("another station has 2001:db8::3 of eth0, too"), "{e}");
     // A port of another bridge.
     set(&mut world, "eth0", into("br9"));
     let on = Shared::new(world);

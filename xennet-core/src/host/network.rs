@@ -13,7 +13,7 @@ use crate::gather;
 use crate::model::{Egress, IfName, Intent, Network, NetworkMode, Started};
 use crate::plan::{self, Goal, Plan};
 use crate::services;
-use crate::snapshot::{Address, Family, Part, Route, Scope, Snapshot, SysctlKey};
+use crate::snapshot::{Address, Family, Link, LinkKind, Part, Route, Rule, Scope, Snapshot, SysctlKey};
 
 /// What becomes of guests that are still connected to a network that is stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +55,8 @@ impl Host {
     pub fn plan_start(&mut self, network: &Network) -> Result<Plan, Error> {
         let record = self.records.record(Subject::Network(network.name))?;
         let started = self.resolve(network, record.as_ref())?;
-        let plan = self.plan(&Intent::Start(Box::new(started)))?;
+        let plan = self.plan(&Intent::Start(Box::new(started.clone())))?;
+        self.check_uplink(&started, &plan)?;
         Ok(plan.with_notes(self.obstacles(network)))
     }
 
@@ -94,7 +95,9 @@ impl Host {
             ));
         }
         let mut started = self.resolve(network, session.record())?;
-        let plan = self.plan(&Intent::Start(Box::new(started.clone())))?.with_notes(self.obstacles(network));
+        let plan = self.plan(&Intent::Start(Box::new(started.clone())))?;
+        self.check_uplink(&started, &plan)?;
+        let plan = plan.with_notes(self.obstacles(network));
         self.keep_originals(&mut started, plan.before())?;
         if plan.is_empty() && session.record().is_some() {
             self.serve(&started).map_err(|e| e.with_state("the network is started as before, its services are not"))?;
@@ -115,6 +118,49 @@ impl Host {
             });
         }
         Ok(applied)
+    }
+
+    /// Refuses what lies beyond an uplink and what it has, and would not be the same: policy rules that name it, and other
+    /// links' routes that its own could be taken for when they are replaced.
+    fn check_uplink(&mut self, started: &Started, plan: &Plan) -> Result<(), Error> {
+        let (NetworkMode::Bridge(b), Goal::Start { carried, .. }) = (&started.network.mode, plan.goal()) else {
+            return Ok(());
+        };
+        let Some(uplink) = b.uplink else { return Ok(()) };
+        let (network, bridge) = (started.network.name, b.bridge.name);
+        let refuse = |message: String, hint: String| {
+            let e = Error::new(ErrorKind::Unsupported, format!("network {network}: {message}"));
+            Err(unchanged(e.with_object(uplink.as_str()).with_hint(hint)))
+        };
+        if bridge != uplink && !carried.addresses.is_empty() {
+            let rules = self.look(&Scope::none().with(Part::Rules))?.rules;
+            let on_bridge = |l: Option<IfName>| if l == Some(uplink) { Some(bridge) } else { l };
+            let same = |r: &Rule| Rule { iif: on_bridge(r.iif), oif: on_bridge(r.oif), ..r.clone() };
+            let named = rules.iter().filter(|r| [r.iif, r.oif].contains(&Some(uplink)));
+            let bare = |r: &Rule| Rule { priority: 0, protocol: 0, ..r.clone() };
+            let alike = |a: &Rule, b: &Rule| bare(a) == bare(b);
+            if let Some(rule) = named.clone().find(|r| !rules.iter().any(|other| alike(other, &same(r)))) {
+                let (ip, again) = (if rule.family == Family::Ipv6 { "ip -6" } else { "ip" }, same(rule).to_string());
+                let again = again.strip_prefix("family inet6 ").unwrap_or(&again);
+                return refuse(
+                    format!("the policy rule \"{rule}\" names {uplink}, and would not hold for {bridge}"),
+                    format!("add the same for {bridge}, which need not be there yet: {ip} rule add {again}"),
+                );
+            }
+        }
+        for route in carried.routes.iter().filter(|r| r.table == Route::MAIN) {
+            let there = self.look(&Scope::none().with(Part::Route(route.destination)))?.routes;
+            let own = |r: &Route| {
+                [Some(uplink), b.uplink_name, Some(bridge)].into_iter().flatten().any(|l| r.leads_through(&l))
+            };
+            if let Some(other) = there.iter().find(|r| r.has_place_of(route) && !own(r)) {
+                return refuse(
+                    format!("of the routes \"{route}\" and \"{other}\" the kernel would keep only one"),
+                    plan::ANOTHER_METRIC.into(),
+                );
+            }
+        }
+        Ok(())
     }
 
     /// Starts what the network's guests are served by.
@@ -419,12 +465,14 @@ impl Host {
         let known = self.records.started(name)?.unwrap_or_else(|| started.clone());
         let now = self.look(&first.before.scope)?;
         let mut target = first.before.clone();
+        let mut notes = Vec::new();
         if let Some(bridge) = started.network.bridge().map(|b| b.name) {
             let uplinks: BTreeSet<IfName> = match &started.network.mode {
                 NetworkMode::Bridge(b) => gather::set(b.uplink.into_iter().chain(b.uplink_name)),
                 _ => BTreeSet::new(),
             };
             let own = first.before.links.get(&bridge).is_none_or(|l| l.bridge.is_none());
+            replaced(&mut target, &now, &uplinks);
             if own && guests == Guests::MustHaveGone {
                 let all = self.look(&Scope::none().with(Part::Links))?;
                 let ports: Vec<IfName> = all.ports(&bridge).map(|(p, _)| *p).filter(|p| !uplinks.contains(p)).collect();
@@ -444,7 +492,7 @@ impl Host {
                 && let Some(uplink) = b.uplink
                 && now.links.contains_key(&bridge)
             {
-                as_it_is_now(&mut target, &now, uplink, bridge);
+                notes = as_it_is_now(&mut target, &now, uplink, bridge);
             }
         }
         if let Some(outside) = started.outside {
@@ -460,7 +508,7 @@ impl Host {
             }
         }
         self.settle_settings(&mut target, &now, &known)?;
-        plan::restore(&target, &now.seen(&target.scope))
+        Ok(plan::restore(&target, &now.seen(&target.scope))?.with_notes(notes))
     }
 
     /// Settings that others need stay; the last one puts the first value back, unless somebody else has changed it since.
@@ -512,8 +560,24 @@ fn is_shared(key: &str, started: &Started) -> bool {
     !matches!(started.network.mode, NetworkMode::Bridge(_)) && key.starts_with("net/")
 }
 
-/// What the bridge has now is what the uplink shall have: addresses that were renewed, or added or removed meanwhile.
-fn as_it_is_now(target: &mut Snapshot, now: &Snapshot, uplink: IfName, bridge: IfName) {
+/// The card that an uplink was may have been replaced by another one under the same name, as when its driver was loaded anew:
+/// then that one gets back what is this domain's, and keeps what is its own.
+fn replaced(target: &mut Snapshot, now: &Snapshot, names: &BTreeSet<IfName>) {
+    let is_uplink = |name: &IfName, link: &Link| names.contains(name) && link.kind != LinkKind::Bridge;
+    let Some((_, was)) = target.links.iter_mut().find(|(n, l)| is_uplink(n, l)) else { return };
+    let there = now.links.iter().filter(|(n, l)| is_uplink(n, l));
+    // The very same one, if that is there.
+    if let Some(is) = there.map(|(_, l)| l).max_by_key(|l| l.index == was.index).filter(|is| is.index != was.index) {
+        *was = Link { master: was.master, up: was.up, addr_gen_mode: was.addr_gen_mode, port: None, ..is.clone() };
+    }
+}
+
+/// `RTPROT_RA`.
+const BY_ROUTERS: u8 = 9;
+
+/// What the bridge has now is what the uplink shall have: addresses that were renewed, or added or removed meanwhile. Notes
+/// what it cannot have.
+fn as_it_is_now(target: &mut Snapshot, now: &Snapshot, uplink: IfName, bridge: IfName) -> Vec<String> {
     const LINK: u8 = 253;
     let key = |a: &Address| (a.address, a.peer);
     let before: BTreeMap<_, Address> = gather::map(target.addresses_of(&uplink).map(|a| (key(a), a.clone())));
@@ -527,7 +591,7 @@ fn as_it_is_now(target: &mut Snapshot, now: &Snapshot, uplink: IfName, bridge: I
             ..as_before
         });
     }
-    let through = |r: &Route, link: IfName| r.link == Some(link) || r.next_hops.iter().any(|h| h.link == Some(link));
+    let through = |r: &Route, link: IfName| r.leads_through(&link);
     let of_uplink: Vec<Address> = before.values().cloned().collect();
     let carried: BTreeSet<Route> =
         gather::set(target.routes.iter().filter(|r| through(r, uplink) && plan::is_carried(r, &of_uplink)).cloned());
@@ -537,23 +601,39 @@ fn as_it_is_now(target: &mut Snapshot, now: &Snapshot, uplink: IfName, bridge: I
     // Connected routes follow from the addresses.
     let (connected, others): (Vec<&Route>, Vec<&Route>) =
         now.routes.iter().filter(|r| through(r, bridge)).partition(|r| !plan::is_carried(r, now.addresses_of(&bridge)));
-    for r in others {
-        let route = plan::route_through(uplink, bridge, r);
-        is_used |= !carried.contains(&route);
-        target.routes.insert(route);
+    let others = others.into_iter().map(|r| plan::route_through(uplink, bridge, r));
+    let mut notes = Vec::new();
+    // What was there before comes first.
+    for route in gather::last(others, |r| !carried.contains(r)) {
+        let taken = target.routes.iter().find(|r| **r != route && through(r, uplink) && r.has_place_of(&route));
+        let why = match (&route.beyond, taken) {
+            (Some(more), _) => format!("xennet cannot make one with {more}"),
+            // The kernel learns it again.
+            (None, Some(_)) if route.protocol == BY_ROUTERS => continue,
+            (None, Some(other)) => format!("\"{other}\" has its place"),
+            _ if route.next_hops.iter().any(|h| h.link != Some(uplink)) => "it leads through another link, too".into(),
+            _ => {
+                is_used |= !carried.contains(&route);
+                target.routes.insert(route);
+                continue;
+            }
+        };
+        notes.push(format!("{uplink} does not get the route \"{route}\", which {bridge} has: {why}"));
     }
-    let Some(link) = target.links.get_mut(&uplink) else { return };
+    let Some(link) = target.links.get_mut(&uplink) else { return notes };
     link.up |= is_used;
     let is_up = link.up;
     let addresses: Vec<Address> = target.addresses_of(&uplink).cloned().collect();
-    let has = |r: &Route| !plan::is_carried(r, &addresses);
-    target.routes.retain(|r| r.link != Some(uplink) || plan::is_carried(r, &of_uplink) || has(r));
+    let is_there = |ip: IpAddr| addresses.iter().any(|a| a.address.ip() == ip);
+    let has = |r: &Route| !plan::is_carried(r, &addresses) && r.source.is_none_or(is_there);
+    target.routes.retain(|r| !through(r, uplink) || plan::is_carried(r, &of_uplink) || has(r));
     let connected = connected.into_iter().map(|r| plan::route_through(uplink, bridge, r));
     target.routes.extend(connected.filter(|r| is_up && has(r)));
     target.neighbours.retain(|n| n.link != uplink);
     for n in now.neighbours.iter().filter(|n| n.link == bridge) {
         target.neighbours.insert(plan::neighbour_on(uplink, n));
     }
+    notes
 }
 
 /// The routes that stations and gateways outside need, as commands (the founding document's fifth step).

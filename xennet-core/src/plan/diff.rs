@@ -92,6 +92,9 @@ impl Path<'_> {
         for link in &wanted.links {
             self.remove(link)?;
         }
+        for connectivity in &wanted.moves {
+            connectivity.take_name(self)?;
+        }
         let targets: Vec<(&WantedLink, &LinkTarget)> = wanted
             .links
             .iter()
@@ -289,7 +292,10 @@ impl Path<'_> {
         let have: Vec<Address> = self.world.addresses_of(link).cloned().collect();
         // Whether one is the first of its subnet, and how long it lives, follows from the others and from time.
         let key = |a: &Address| Address { secondary: false, lifetime: None, ..a.clone() };
-        let (add, del) = difference(wish, have, |a, b| key(a) == key(b));
+        let (add, mut del) = difference(wish, have, |a, b| key(a) == key(b));
+        // The kernel makes temporary ones beside others as it sees fit.
+        let makes = |a: &Address| a.flags & Address::MAKES_TEMPORARY != 0;
+        del.retain(|d| !d.is_temporary() || !wish.items.iter().any(makes));
         // A subnet's first address first, so that first stays first.
         for address in gather::last(add, |a| a.secondary) {
             // The same one, but for its label or scope: a rename gives labels to all addresses but the first.
@@ -319,11 +325,11 @@ impl Path<'_> {
     }
 
     fn routes(&mut self, link: &IfName, wish: &Wish<Route>, own: bool) -> Result<(), Error> {
-        let counts = |r: &&Route| r.link == Some(*link) && (!own || r.protocol == ROUTE_PROTOCOL);
+        let counts = |r: &&Route| r.leads_through(link) && (!own || r.protocol == ROUTE_PROTOCOL);
         let have: Vec<Route> = self.world.routes.iter().filter(counts).cloned().collect();
         // Routes without a gateway first: the others may lean on them.
         let (add, mut del) = difference(wish, have, PartialEq::eq);
-        let add = gather::last(add, |r: &Route| r.gateway.is_some());
+        let add = gather::last(add, |r: &Route| r.gateway.is_some() || !r.next_hops.is_empty());
         // The same way, but for its source or whose it is.
         let same = |a: &Route, b: &Route| {
             a.link == b.link && (a.table, a.destination, a.tos, a.metric) == (b.table, b.destination, b.tos, b.metric)

@@ -29,6 +29,7 @@ use crate::snapshot::{Scope, Snapshot};
 use crate::step::{Effects, Step};
 
 pub(crate) use gate::hides;
+pub(crate) use network::ANOTHER_METRIC;
 pub use network::Carried;
 pub(crate) use restore::missing as missing_to_restore;
 pub use restore::restore;

@@ -79,9 +79,35 @@ pub(super) fn scope(started: &Started, seen: &Snapshot) -> Scope {
 }
 
 /// Settings of the uplink that its bridge has to have as well, for what it receives is what the uplink received.
-fn carried_settings() -> [(Family, &'static str); 3] {
-    [(Family::Ipv4, "rp_filter"), (Family::Ipv6, "accept_ra"), (Family::Ipv6, "autoconf")]
+fn carried_settings() -> impl Iterator<Item = (Family, &'static str)> {
+    KEPT_SETTINGS.into_iter().chain(MOVED_SETTINGS)
 }
+
+/// Those that a network which is started gets back where somebody has changed them.
+const KEPT_SETTINGS: [(Family, &str); 3] =
+    [(Family::Ipv4, "rp_filter"), (Family::Ipv6, "accept_ra"), (Family::Ipv6, "autoconf")];
+
+/// Those that are the bridge's own from then on: a network that routes through it may need them otherwise.
+const MOVED_SETTINGS: [(Family, &str); 17] = [
+    // Before any address could be made.
+    (Family::Ipv6, "disable_ipv6"),
+    (Family::Ipv6, "accept_ra_defrtr"),
+    (Family::Ipv6, "accept_ra_pinfo"),
+    (Family::Ipv6, "accept_ra_rt_info_max_plen"),
+    (Family::Ipv6, "use_tempaddr"),
+    (Family::Ipv6, "accept_redirects"),
+    (Family::Ipv6, "proxy_ndp"),
+    (Family::Ipv4, "accept_local"),
+    (Family::Ipv4, "accept_redirects"),
+    (Family::Ipv4, "arp_announce"),
+    (Family::Ipv4, "arp_filter"),
+    (Family::Ipv4, "arp_ignore"),
+    (Family::Ipv4, "log_martians"),
+    (Family::Ipv4, "proxy_arp"),
+    (Family::Ipv4, "route_localnet"),
+    (Family::Ipv4, "send_redirects"),
+    (Family::Ipv4, "src_valid_mark"),
+];
 
 /// The uplink as it is now: under its own name, or under the one that it has while the network is started.
 fn uplink<'a>(b: &BridgeNetwork, now: &'a Snapshot) -> Option<(IfName, &'a Link)> {
@@ -104,7 +130,7 @@ pub(super) fn carried(started: &Started, now: &Snapshot) -> Carried {
     if link.master == Some(b.bridge.name) && now.addresses_of(&name).next().is_none() {
         return Carried::default();
     }
-    let through = |r: &&Route| r.link == Some(name) || r.next_hops.iter().any(|h| h.link == Some(name));
+    let through = |r: &&Route| r.leads_through(&name);
     Carried {
         addresses: gather::set(now.addresses_of(&name).cloned()),
         routes: gather::set(
@@ -188,6 +214,22 @@ fn bridged(
     let Some(uplink_of) = b.uplink else { return bridge(&made(started, &b.bridge), now) };
     let (name, link) = find_uplink(started, b, uplink_of, now)?;
     let to = b.bridge.name;
+    // What it had may be told by either of its names.
+    let own = [uplink_of, b.uplink_name.unwrap_or(uplink_of)];
+    for route in &carried.routes {
+        movable(started, route, &own, &carried.routes)?;
+    }
+    if let Some(a) = carried.addresses.iter().find(|a| a.flags & Address::IS_DUPLICATE != 0) {
+        let ip = a.address.ip();
+        let message = format!("network {}: another station has {ip} of {uplink_of}, too", started.network.name);
+        return Err(Error::new(ErrorKind::Conflict, message)
+            .with_object(uplink_of.as_str())
+            .with_state("unchanged, nothing was applied")
+            .with_hint(format!(
+                "give it another address, or remove it: ip address del {} dev {uplink_of}",
+                a.address
+            )));
+    }
     // The name that the bridge is to have may still be the uplink's.
     let without_uplink = Snapshot { links: others(now, &name), ..now.clone() };
     let spec = BridgeSpec {
@@ -205,22 +247,24 @@ fn bridged(
             .filter(|a| a.scope != LINK || spec.mac == link.mac)
             .map(|a| Address { nodad: a.address.is_ipv6(), ..address_on(to, a) }),
     );
-    let routes = gather::set(carried.routes.iter().map(|r| route_through(to, r.link.unwrap_or(name), r)));
+    let routes = carried.routes.iter().map(|r| route_through(to, own[1], &route_through(to, own[0], r)));
+    let routes = gather::set(routes);
     let present = b.uplink_name.unwrap_or(name);
     wanted.moves.push(Move {
         to,
         port: name,
         renamed: b.uplink_name,
+        named: None,
         bridge: Some(to),
         mac: spec.mac,
         settings: carried_settings()
-            .into_iter()
             .filter_map(|(family, key)| {
                 let value = now.sysctls.get(&SysctlKey::conf(family, &name, key))?;
                 let on_bridge = SysctlKey::conf(family, &to, key);
                 // A network that routes through the bridge has it go on listening to routers.
                 let raised = key == "accept_ra" && now.sysctls.get(&on_bridge).is_some_and(|v| v == "2");
-                (!raised || link.master != Some(to)).then(|| (on_bridge, value.clone()))
+                let moved = MOVED_SETTINGS.contains(&(family, key));
+                (!(raised || moved) || link.master != Some(to)).then(|| (on_bridge, value.clone()))
             })
             .collect(),
         up: true,
@@ -241,6 +285,10 @@ fn bridged(
     wanted.addresses.insert(to, Wish { items: addresses, exact: false, why: moved() });
     wanted.addresses.insert(present, Wish { items: BTreeSet::new(), exact: true, why: moved() });
     wanted.routes.insert(to, Wish { items: routes, exact: false, why: moved() });
+    if !carried.addresses.is_empty() {
+        // The connected route of an address that expires outlives it, and nobody answers behind a port.
+        wanted.routes.insert(present, Wish { items: BTreeSet::new(), exact: true, why: moved() });
+    }
     let neighbours = gather::set(carried.neighbours.iter().map(|n| neighbour_on(to, n)));
     wanted.neighbours.insert(to, Wish { items: neighbours, exact: false, why: moved() });
     wanted.neighbours.insert(present, Wish { items: BTreeSet::new(), exact: true, why: moved() });
@@ -258,6 +306,31 @@ fn bridged(
     }
     Ok((wanted, notes))
 }
+
+/// Refuses what would not be the same on the bridge.
+fn movable(started: &Started, r: &Route, uplink: &[IfName; 2], all: &BTreeSet<Route>) -> Result<(), Error> {
+    let refuse = |message: String, hint: &str| {
+        let message = format!("network {}: the route \"{r}\" cannot be moved: {message}", started.network.name);
+        Err(Error::new(ErrorKind::Unsupported, message)
+            .with_object(uplink[0].as_str())
+            .with_state("unchanged, nothing was applied")
+            .with_hint(hint))
+    };
+    const AGAIN: &str = "remove it, and add it again when the network is started";
+    if let Some(more) = &r.beyond {
+        return refuse(format!("xennet cannot make one with {more}"), AGAIN);
+    }
+    if let Some(other) = r.next_hops.iter().filter_map(|h| h.link).find(|l| !uplink.contains(l)) {
+        return refuse(format!("it leads through {other}, too"), AGAIN);
+    }
+    if let Some(other) = all.iter().find(|o| *o != r && o.has_place_of(r)) {
+        return refuse(format!("of it and \"{other}\" the kernel would keep only one"), ANOTHER_METRIC);
+    }
+    Ok(())
+}
+
+/// The way out where two routes have the same destination and metric.
+pub(crate) const ANOTHER_METRIC: &str = "give one of them another metric, or make them one route with several ways";
 
 /// `RT_SCOPE_LINK`.
 const LINK: u8 = 253;

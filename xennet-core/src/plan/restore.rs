@@ -77,7 +77,7 @@ fn wanted(target: &Snapshot, now: &Snapshot) -> Wanted {
                 wanted.addresses.insert(*l, exact(target.addresses_of(l).cloned()));
             }
             Part::Routes(l) if there(l) => {
-                wanted.routes.insert(*l, exact(target.routes.iter().filter(|r| r.link == Some(*l)).cloned()));
+                wanted.routes.insert(*l, exact(target.routes.iter().filter(|r| r.leads_through(l)).cloned()));
             }
             Part::RouteThrough(l, _) if there(l) && !target.scope.contains(&Part::Routes(*l)) => {
                 // Of ours, none but those were looked at that are named.

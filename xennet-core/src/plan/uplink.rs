@@ -31,6 +31,8 @@ pub(super) struct Move {
     pub(super) port: IfName,
     /// Another name that the port has to have before anything else, so that its own is free.
     pub(super) renamed: Option<IfName>,
+    /// The name that the port gets when the bridge that had it has gone.
+    pub(super) named: Option<IfName>,
     /// The bridge that the port shall be in afterwards.
     pub(super) bridge: Option<IfName>,
     /// The MAC that `to` has to have before it gets the cable, where it is not the port's own link.
@@ -55,6 +57,17 @@ impl Move {
         let change = LinkChange { name: Some(name), ..LinkChange::default() };
         let link = path.link(self.port);
         path.push(Step::Link(LinkStep::Set { link, change }), &Reason::fixed("the bridge takes its name"))
+    }
+
+    /// The port gets its name back, as it gave it: without going down, which would cost a card seconds.
+    pub(super) fn take_name(&self, path: &mut Path<'_>) -> Result<(), Error> {
+        let there = |name: &IfName| path.world.links.contains_key(name);
+        let Some(name) = self.named.filter(|n| *n != self.port && !there(n) && there(&self.port)) else {
+            return Ok(());
+        };
+        let change = LinkChange { name: Some(name), ..LinkChange::default() };
+        let link = path.link(self.port);
+        path.push(Step::Link(LinkStep::Set { link, change }), &Reason::fixed("it was so before"))
     }
 
     /// Everything else, when both links are there.
@@ -139,13 +152,17 @@ pub(super) fn address_on(link: IfName, a: &Address) -> Address {
 ///
 /// Not all that say they are the kernel's are: NetworkManager tells it to make none, and makes them itself, with a metric.
 pub(crate) fn is_carried<'a>(r: &Route, addresses: impl IntoIterator<Item = &'a Address>) -> bool {
-    let metric = if r.destination.is_ipv4() { 0 } else { PREFIX_METRIC6 };
+    let usual = if r.destination.is_ipv4() { 0 } else { PREFIX_METRIC6 };
     let comes_with = |a: &Address| {
+        let metric = if a.metric == 0 { usual } else { a.metric };
         let place = a.peer.unwrap_or(a.address.ip());
         let network = IpNetwork::new(place, a.address.prefix()).map(|n| n.network());
-        !a.no_prefix_route && network == Ok(r.destination.ip()) && a.address.prefix() == r.destination.prefix()
+        r.metric == metric
+            && !a.no_prefix_route
+            && network == Ok(r.destination.ip())
+            && a.address.prefix() == r.destination.prefix()
     };
-    r.protocol != BY_THE_KERNEL || r.metric != metric || !addresses.into_iter().any(comes_with)
+    r.protocol != BY_THE_KERNEL || !addresses.into_iter().any(comes_with)
 }
 
 /// The same route through another link.
@@ -165,12 +182,12 @@ pub(crate) fn neighbour_on(link: IfName, n: &Neighbour) -> Neighbour {
 pub(super) fn back(target: &Snapshot, now: &Snapshot) -> Vec<Move> {
     let to = |present: IfName, port: IfName, named: IfName, bridge: Option<IfName>| {
         let addresses = gather::set(target.addresses_of(&named).map(|a| address_on(present, a)));
-        let through = |r: &&Route| r.link == Some(named) || r.next_hops.iter().any(|h| h.link == Some(named));
-        let routes = target.routes.iter().filter(through).filter(|r| is_carried(r, target.addresses_of(&named)));
+        let through = target.routes.iter().filter(|r| r.leads_through(&named));
+        let routes = through.filter(|r| is_carried(r, target.addresses_of(&named)));
         let routes = gather::set(routes.map(|r| route_through(present, named, r)));
         let mac = bridge.and_then(|b| target.links.get(&b)?.mac);
         let up = target.links.get(&named).is_none_or(|l| l.up);
-        Move { to: present, port, renamed: None, bridge, mac, settings: Vec::new(), up, addresses, routes }
+        Move { to: present, port, renamed: None, named: None, bridge, mac, settings: Vec::new(), up, addresses, routes }
     };
     let moved = |(name, was): (&IfName, &Link)| {
         let (present, is) = now.link_by_index(was.index)?;
@@ -184,9 +201,11 @@ pub(super) fn back(target: &Snapshot, now: &Snapshot) -> Vec<Move> {
             return None;
         }
         // Also where the cable is in place again: routes may still be on their way.
+        // A link that was down goes down again in any case, and gets its name then.
+        let name_of = Some(*name).filter(|_| was.up);
         Some(match was.master {
-            None => to(*present, *present, *name, None),
-            Some(bridge) => to(bridge, *present, bridge, Some(bridge)),
+            None => Move { named: name_of, ..to(*present, *present, *name, None) },
+            Some(bridge) => Move { renamed: name_of, ..to(bridge, *present, bridge, Some(bridge)) },
         })
     };
     target.links.iter().filter_map(moved).collect()

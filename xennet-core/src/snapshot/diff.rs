@@ -50,6 +50,7 @@ impl Snapshot {
             }
         }
         s.addresses = gather::set(s.addresses.into_iter().map(|a| super::Address { lifetime: None, ..a }));
+        s.routes = gather::set(s.routes.into_iter().map(|r| super::Route { expires: super::Expiry(None), ..r }));
         s.port_vlans.retain(|_, vlans| !vlans.is_empty());
         for (id, table) in &mut s.nft {
             table.uses.clear();
@@ -66,7 +67,14 @@ impl Snapshot {
     /// What has to change for this snapshot to become `other`, in the order of the objects. Empty if their
     /// [`normalised`](Self::normalised) forms are the same.
     pub fn changes(&self, other: &Snapshot) -> Vec<Change> {
-        let (old, new) = (self.normalised(), other.normalised());
+        let (mut old, mut new) = (self.normalised(), other.normalised());
+        // What is temporary in one of them may have gone in the other, or be there as an ordinary address.
+        let temporary: BTreeSet<_> = gather::set(
+            old.addresses.iter().chain(&new.addresses).filter(|a| a.is_temporary()).map(|a| (a.link, a.address)),
+        );
+        for snapshot in [&mut old, &mut new] {
+            snapshot.addresses.retain(|a| !temporary.contains(&(a.link, a.address)));
+        }
         if old == new {
             return Vec::new();
         }

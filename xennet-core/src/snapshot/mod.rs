@@ -126,11 +126,13 @@ impl Snapshot {
     }
 
     /// This state, as far as it can be had again where `now` lacks some of its bridges: somebody has removed them meanwhile, and
-    /// what was a port of theirs is a port of nothing. A snapshot of nothing but a bridge is its own, and stays as it is.
+    /// what was a port of theirs is a port of nothing. A snapshot of nothing but a bridge is its own, and stays as it is; so does
+    /// the bridge of a network, with all that this domain has on it.
     pub(crate) fn without_lost_bridges(&self, now: &Snapshot) -> Snapshot {
         let mut kept = self.clone();
         let lost = |name: &IfName, link: &Link| {
             link.kind == LinkKind::Bridge
+                && !self.makes(name)
                 && !now.links.contains_key(name)
                 && now.link_by_index(link.index).is_none()
                 && !self.scope.parts().all(|p| *p == Part::Link(*name))

@@ -1,6 +1,8 @@
 //! The kernel's objects and xenstore's nodes.
 
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
 
@@ -210,13 +212,19 @@ pub struct Address {
     pub scope: u8,
     /// The label (IPv4), when it differs from the link's name.
     pub label: Option<String>,
-    /// Not the first of its subnet (IPv4): goes when the first goes, unless `promote_secondaries` is set. Set by the
-    /// kernel; ignored when an address is added.
+    /// IPv4: not the first of its subnet; goes when the first goes, unless `promote_secondaries` is set. IPv6: a temporary
+    /// one, which goes with the address that it was made for. Set by the kernel; ignored when an address is added.
     pub secondary: bool,
     /// No connected route is made for it.
     pub no_prefix_route: bool,
     /// No duplicate address detection (IPv6).
     pub nodad: bool,
+    /// The metric of its connected route (`IFA_RT_PRIORITY`); 0 where none was given.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub metric: u32,
+    /// Flags that only travel ([`Address::TRAVELS`]), and [`Address::IS_DUPLICATE`].
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub flags: u32,
     /// Remaining lifetimes in seconds, valid and preferred; `None` for ever. Left out of comparisons.
     pub lifetime: Option<(u32, u32)>,
 }
@@ -234,8 +242,23 @@ impl Address {
             secondary: false,
             no_prefix_route: false,
             nodad: false,
+            metric: 0,
+            flags: 0,
             lifetime: None,
         }
+    }
+
+    /// `IFA_F_HOMEADDRESS`, `IFA_F_MANAGETEMPADDR` and `IFA_F_MCAUTOJOIN`.
+    pub const TRAVELS: u32 = 0x10 | Address::MAKES_TEMPORARY | 0x400;
+    /// `IFA_F_MANAGETEMPADDR`: the kernel makes temporary addresses beside it, where the link is to have some (RFC 8981).
+    pub const MAKES_TEMPORARY: u32 = 0x100;
+
+    /// `IFA_F_DADFAILED`: another station has it, so it is not used. Set by the kernel.
+    pub const IS_DUPLICATE: u32 = 0x08;
+
+    /// Whether it is a temporary one of the kernel's own making: they come and go.
+    pub fn is_temporary(&self) -> bool {
+        self.secondary && self.address.is_ipv6()
     }
 }
 
@@ -306,11 +329,77 @@ pub struct Route {
     pub mtu: Option<u32>,
     /// The ways of a route with several; empty for others.
     pub next_hops: Vec<NextHop>,
+    /// Its other numbers (`RTAX_*`) by what they are, as the hop limit of a router advertisement's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub metrics: Vec<(u16, u32)>,
+    /// How long it is there. Left out of comparisons.
+    #[serde(default, skip_serializing_if = "Expiry::is_never")]
+    pub expires: Expiry,
+    /// What its router thinks of it (`RTA_PREF`, RFC 4191): 0 medium, 1 high, 3 low; IPv6 only.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub preference: u8,
+    /// What else there is about it, which this library can neither make nor change (a tunnel, a nexthop object …): a route
+    /// with such can be looked at, and not be moved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beyond: Option<String>,
+}
+
+fn is_zero<T: Default + PartialEq>(number: &T) -> bool {
+    *number == T::default()
+}
+
+/// How many seconds something is still there; `None` for ever. Time passes between two looks at the same, so all of these are
+/// equal.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Expiry(pub Option<u32>);
+
+impl Expiry {
+    /// Whether it is there for ever.
+    pub const fn is_never(&self) -> bool {
+        self.0.is_none()
+    }
+}
+
+impl PartialEq for Expiry {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Expiry {}
+
+impl PartialOrd for Expiry {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Expiry {
+    fn cmp(&self, _: &Self) -> Ordering {
+        Ordering::Equal
+    }
+}
+
+impl Hash for Expiry {
+    fn hash<H: Hasher>(&self, _: &mut H) {}
 }
 
 impl Route {
     /// The number of the main table.
     pub const MAIN: u32 = 254;
+
+    /// Whether it has the destination, type of service and metric of another one, so that whoever replaces one of them may meet
+    /// either.
+    pub fn has_place_of(&self, other: &Route) -> bool {
+        let place = |r: &Route| (r.table, r.destination, r.tos, r.metric);
+        place(self) == place(other)
+    }
+
+    /// Whether it leads through a link, by its only way or by one of several.
+    pub fn leads_through(&self, link: &IfName) -> bool {
+        self.link == Some(*link) || self.next_hops.iter().any(|h| h.link == Some(*link))
+    }
 
     /// A unicast route of the main table through a link, with the scope the kernel's tools would give it.
     pub fn to(destination: IpNetwork, link: IfName) -> Self {
@@ -328,6 +417,10 @@ impl Route {
             scope: if destination.is_ipv4() { 253 } else { 0 },
             mtu: None,
             next_hops: Vec::new(),
+            metrics: Vec::new(),
+            expires: Expiry(None),
+            preference: 0,
+            beyond: None,
         }
     }
 }

@@ -213,9 +213,19 @@ impl fmt::Display for Address {
         if let Some(label) = &self.label {
             write!(f, " label {label}")?;
         }
-        for (set, word) in
-            [(self.secondary, "secondary"), (self.no_prefix_route, "noprefixroute"), (self.nodad, "nodad")]
-        {
+        if self.metric != 0 {
+            write!(f, " metric {}", self.metric)?;
+        }
+        for (set, word) in [
+            (self.is_temporary(), "temporary"),
+            (self.secondary && self.address.is_ipv4(), "secondary"),
+            (self.no_prefix_route, "noprefixroute"),
+            (self.nodad, "nodad"),
+            (self.flags & Address::IS_DUPLICATE != 0, "dadfailed"),
+            (self.flags & 0x10 != 0, "home"),
+            (self.flags & Address::MAKES_TEMPORARY != 0, "mngtmpaddr"),
+            (self.flags & 0x400 != 0, "autojoin"),
+        ] {
             if set {
                 write!(f, " {word}")?;
             }
@@ -256,6 +266,28 @@ const fn route_kind(kind: RouteKind) -> &'static str {
     }
 }
 
+/// `RTAX_*` by their numbers, in iproute2's words. The lock is a bit for each of them.
+const METRICS: [&str; 18] = [
+    "",
+    "lock",
+    "mtu",
+    "window",
+    "rtt",
+    "rttvar",
+    "ssthresh",
+    "cwnd",
+    "advmss",
+    "reordering",
+    "hoplimit",
+    "initcwnd",
+    "features",
+    "rto_min",
+    "initrwnd",
+    "quickack",
+    "congctl",
+    "fastopen_no_cookie",
+];
+
 /// `203.0.113.0/24 via 192.0.2.1 dev xenbr0 …`, as behind `ip route add`.
 impl fmt::Display for Route {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -293,8 +325,26 @@ impl fmt::Display for Route {
         if let Some(mtu) = self.mtu {
             write!(f, " mtu {mtu}")?;
         }
+        for (kind, number) in &self.metrics {
+            match METRICS.get(usize::from(*kind)) {
+                Some(word) => write!(f, " {word} {number}")?,
+                None => write!(f, " metric-{kind} {number}")?,
+            }
+        }
         for hop in &self.next_hops {
             write!(f, " nexthop{hop} weight {}", hop.weight)?;
+        }
+        if let Some(seconds) = self.expires.0 {
+            write!(f, " expires {seconds}")?;
+        }
+        match self.preference {
+            0 => {}
+            1 => f.write_str(" pref high")?,
+            3 => f.write_str(" pref low")?,
+            n => write!(f, " pref {n}")?,
+        }
+        if let Some(more) = &self.beyond {
+            write!(f, " ({more})")?;
         }
         Ok(())
     }

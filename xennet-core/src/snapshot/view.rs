@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use super::{
-    Hidden, Neighbour, NeighbourKind, NftChain, NftSet, NftTable, NftTableId, Part, Route, RouteKind, Scope, Snapshot,
-    SysctlKey,
+    Expiry, Hidden, Neighbour, NeighbourKind, NftChain, NftSet, NftTable, NftTableId, Part, Route, RouteKind, Scope,
+    Snapshot, SysctlKey,
 };
 use crate::gather;
 
@@ -55,8 +55,7 @@ fn look(world: &Snapshot, part: &Part, seen: &mut Snapshot) {
         }
         Part::Addresses(name) => seen.addresses.extend(world.addresses_of(name).cloned()),
         Part::Routes(name) => {
-            let through = |r: &&Route| r.link == Some(*name) || r.next_hops.iter().any(|h| h.link == Some(*name));
-            seen.routes.extend(world.routes.iter().filter(through).cloned());
+            seen.routes.extend(world.routes.iter().filter(|r| r.leads_through(name)).cloned());
         }
         Part::Route(destination) => {
             let to = |r: &&Route| {
@@ -171,6 +170,10 @@ impl Route {
             scope: 254,
             mtu: None,
             next_hops: Vec::new(),
+            metrics: Vec::new(),
+            expires: Expiry(None),
+            preference: 0,
+            beyond: None,
         }
     }
 }

@@ -124,6 +124,7 @@ fn connected(w: &World<'_>, a: &Address) -> Option<Route> {
     }
     Some(Route {
         source: Some(IpAddr::V4(own)),
+        metric: a.metric,
         protocol: 2,
         scope: 253,
         kind: RouteKind::Unicast,
@@ -214,7 +215,7 @@ fn take_away(w: &mut World<'_>, a: &Address, asked: Asked) {
     }
     if let Some(route) = connected(w, a) {
         // fib_magic(RTM_DELROUTE) takes the first route that fits: destination, type, scope, source, link, protocol.
-        let fits = w.now.routes.iter().find(|r| Route { metric: 0, ..(*r).clone() } == route).cloned();
+        let fits = w.now.routes.iter().find(|r| Route { metric: route.metric, ..(*r).clone() } == route).cloned();
         if let Some(fits) = fits {
             w.now.routes.remove(&fits);
             w.tell(Implied::RouteGoes(fits));

@@ -70,18 +70,19 @@ pub(super) fn add(w: &mut World<'_>, wanted: &Address) -> Result<(), Errno> {
 /// The routes to the network of an address, and to its peer (`addrconf_prefix_route`).
 fn connect(w: &mut World<'_>, a: &Address) {
     if !a.no_prefix_route {
-        w.kernel_route(prefix_route(a.link, a.address.ip(), a.address.prefix()));
+        w.kernel_route(prefix_route(a, a.address.ip(), a.address.prefix()));
     }
     if let Some(peer) = a.peer {
-        w.kernel_route(prefix_route(a.link, peer, 128));
+        w.kernel_route(prefix_route(a, peer, 128));
     }
 }
 
-fn prefix_route(link: IfName, ip: IpAddr, prefix: u8) -> Route {
+fn prefix_route(of: &Address, ip: IpAddr, prefix: u8) -> Route {
     let destination = IpNetwork::new(ip, prefix)
         .and_then(|n| IpNetwork::new(n.network(), prefix))
         .expect("the prefix length is that of an IPv6 address");
-    Route { metric: CONNECTED_METRIC, protocol: 2, ..Route::to(destination, link) }
+    let metric = if of.metric == 0 { CONNECTED_METRIC } else { of.metric };
+    Route { metric, protocol: 2, ..Route::to(destination, of.link) }
 }
 
 /// `inet6_addr_del`.
@@ -95,10 +96,25 @@ pub(super) fn del(w: &mut World<'_>, wanted: &Address) -> Result<(), Errno> {
         Some(a) => {
             w.now.addresses.remove(&a);
             disconnect(w, &a);
+            if a.flags & Address::MAKES_TEMPORARY != 0 {
+                temporaries_go(w, &a);
+            }
             Ok(())
         }
         None if w.knows(&Part::Addresses(wanted.link)) => Err(Errno::EADDRNOTAVAIL),
         None => Ok(()),
+    }
+}
+
+/// `delete_tempaddrs`: what was made for an address goes with it.
+fn temporaries_go(w: &mut World<'_>, of: &Address) {
+    let net = |p: &Address| IpNetwork::new(p.address.network(), p.address.prefix()).ok();
+    let made: Vec<Address> =
+        w.now.addresses_of(&of.link).filter(|p| p.is_temporary() && net(p) == net(of)).cloned().collect();
+    for a in made {
+        w.now.addresses.remove(&a);
+        w.tell(Implied::AddressGoes(a.clone()));
+        disconnect(w, &a);
     }
 }
 
@@ -107,7 +123,9 @@ fn disconnect(w: &mut World<'_>, a: &Address) {
     let net = |p: &Address| IpNetwork::new(p.address.network(), p.address.prefix()).ok();
     // check_cleanup_prefix_route: another address of the link in the same network keeps the route.
     let shared = w.now.addresses_of(&a.link).any(|p| p.address.is_ipv6() && net(p) == net(a));
+    // That of an address which expires is left to expire, too.
     if !a.no_prefix_route
+        && a.lifetime.is_none()
         && !shared
         && let Some(destination) = net(a)
     {
@@ -209,8 +227,10 @@ pub(super) fn link_up(w: &mut World<'_>, link: &IfName) {
         return;
     }
     let loopback = state.kind == LinkKind::Loopback;
-    // addrconf_permanent_addr: addresses that were kept, or given while the link was down.
-    for a in w.now.addresses_of(link).filter(|a| a.address.is_ipv6()).cloned().collect::<Vec<_>>() {
+    // addrconf_permanent_addr: addresses that were kept, or given while the link was down, but not those that expire.
+    for a in
+        w.now.addresses_of(link).filter(|a| a.address.is_ipv6() && a.lifetime.is_none()).cloned().collect::<Vec<_>>()
+    {
         connect(w, &a);
     }
     if loopback {

@@ -370,7 +370,7 @@ fn rename(w: &mut World<'_>, old: IfName, new: IfName) -> Result<IfName, Errno> 
         .into_iter()
         .map(|a| if a.link == old { Address { link: new, ..a } } else { a })
         .collect();
-    let touches = |r: &Route| r.link == Some(old) || r.next_hops.iter().any(|h| h.link == Some(old));
+    let touches = |r: &Route| r.leads_through(&old);
     let moved: Vec<Route> = s.routes.iter().filter(|r| touches(r)).cloned().collect();
     for mut route in moved {
         s.routes.remove(&route);

@@ -250,8 +250,7 @@ fn add6(w: &mut World<'_>, wanted: &Route, place: Place) -> Result<(), Errno> {
 /// `ipv6_chk_addr`: an address of any link; one that holds for its link or host only must be of the route's link.
 fn is_source6(a: &Address, source: IpAddr, r: &Route) -> bool {
     let narrow = matches!(a.scope, 253 | 254);
-    let through = r.link == Some(a.link) || r.next_hops.iter().any(|h| h.link == Some(a.link));
-    a.address.ip() == source && (!narrow || through)
+    a.address.ip() == source && (!narrow || r.leads_through(&a.link))
 }
 
 fn loopback(w: &World<'_>) -> IfName {
@@ -303,6 +302,7 @@ fn del(w: &mut World<'_>, wanted: &Route) -> Result<(), Errno> {
             && r.scope == wanted.scope
             && wanted.source.is_none_or(|s| r.source == Some(s))
             && wanted.mtu.is_none_or(|m| r.mtu == Some(m))
+            && wanted.metrics.iter().all(|m| r.metrics.contains(m))
             && wanted.link.is_none_or(|l| r.link == Some(l))
             && wanted.gateway.is_none_or(|g| r.gateway == Some(g))
             && (wanted.next_hops.is_empty() || r.next_hops == wanted.next_hops)

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
+use rtnetlink::packet_core::DefaultNla;
 use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::RouteNetlinkMessage as Rtnl;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, CacheInfo};
@@ -21,6 +22,9 @@ use crate::backend::netlink::wire::{CREATE, REPLACE};
 use crate::error::Errno;
 use crate::snapshot::{Address, Family, Neighbour, NeighbourKind, NextHop, Route, RouteKind, Rule, RuleAction};
 use crate::step::{AddrStep, NeighStep, RouteStep, RuleStep};
+
+/// packet-route has no type for it.
+const IFA_RT_PRIORITY: u16 = 9;
 
 /// The longest label (`IFNAMSIZ` without the final zero): a longer one does not reach the kernel, which would say
 /// `ERANGE`.
@@ -65,11 +69,14 @@ fn address_message(netlink: &Netlink, address: &Address) -> Result<AddressMessag
         }
         attributes.push(AddressAttribute::Label(label.clone()));
     }
-    let mut flags = AddressFlags::empty();
+    let mut flags = AddressFlags::from_bits_retain(address.flags & Address::TRAVELS);
     flags.set(AddressFlags::Noprefixroute, address.no_prefix_route);
     flags.set(AddressFlags::Nodad, address.nodad);
     if !flags.is_empty() {
         attributes.push(AddressAttribute::Flags(flags));
+    }
+    if address.metric != 0 {
+        attributes.push(AddressAttribute::Other(DefaultNla::new(IFA_RT_PRIORITY, address.metric.to_ne_bytes().into())));
     }
     if let Some((valid, preferred)) = address.lifetime {
         let mut info = CacheInfo::default();
@@ -133,8 +140,15 @@ fn route_message(netlink: &Netlink, route: &Route) -> Result<RouteMessage, Refus
     }
     attributes.extend(route.gateway.map(|gateway| gateway_attribute(&destination, gateway)));
     attributes.extend(route.source.map(|source| RouteAttribute::PrefSource(source.into())));
-    if let Some(mtu) = route.mtu {
-        attributes.push(RouteAttribute::Metrics(vec![RouteMetric::Mtu(mtu)]));
+    let others =
+        route.metrics.iter().map(|(kind, n)| RouteMetric::Other(DefaultNla::new(*kind, n.to_ne_bytes().into())));
+    let metrics: Vec<RouteMetric> = route.mtu.map(RouteMetric::Mtu).into_iter().chain(others).collect();
+    if !metrics.is_empty() {
+        attributes.push(RouteAttribute::Metrics(metrics));
+    }
+    attributes.extend(route.expires.0.map(RouteAttribute::Expires));
+    if route.preference != 0 {
+        attributes.push(RouteAttribute::Preference(route.preference.into()));
     }
     if route.next_hops.len() > WAYS {
         return Err(Refusal::new(Errno::EMSGSIZE)

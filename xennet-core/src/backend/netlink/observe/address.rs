@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use ipnetwork::IpNetwork;
 
-use super::ip::{self, AF_INET};
+use super::ip;
 use crate::backend::netlink::wire::{self, Attributes};
 use crate::model::IfName;
 use crate::snapshot::Address;
@@ -24,7 +24,9 @@ const IFA_LABEL: u16 = 3;
 const IFA_BROADCAST: u16 = 4;
 const IFA_CACHEINFO: u16 = 6;
 const IFA_FLAGS: u16 = 8;
+const IFA_RT_PRIORITY: u16 = 9;
 
+/// `IFA_F_TEMPORARY` as well.
 const IFA_F_SECONDARY: u32 = 0x01;
 const IFA_F_NODAD: u32 = 0x02;
 const IFA_F_PERMANENT: u32 = 0x80;
@@ -38,6 +40,7 @@ pub(crate) fn read(body: &[u8], mut name: impl FnMut(u32) -> Option<IfName>) -> 
     let scope = wire::u8(body.get(3..)?)?;
     let link = name(wire::u32(body.get(4..)?)?)?;
     let (mut address, mut local, mut label, mut broadcast, mut lifetime) = (None, None, None, None, None);
+    let mut metric = 0;
     for (kind, value) in Attributes::after(body, HEADER) {
         match kind {
             IFA_ADDRESS => address = ip::address(family, value),
@@ -45,6 +48,7 @@ pub(crate) fn read(body: &[u8], mut name: impl FnMut(u32) -> Option<IfName>) -> 
             IFA_LABEL => label = Some(String::from_utf8_lossy(wire::text(value)).into_owned()),
             IFA_BROADCAST => broadcast = <[u8; 4]>::try_from(value).ok().map(Ipv4Addr::from),
             IFA_FLAGS => flags = wire::u32(value)?,
+            IFA_RT_PRIORITY => metric = wire::u32(value)?,
             // struct ifa_cacheinfo: preferred, valid, and two stamps.
             IFA_CACHEINFO => lifetime = wire::u32(value.get(4..)?).zip(wire::u32(value)),
             _ => {}
@@ -60,9 +64,11 @@ pub(crate) fn read(body: &[u8], mut name: impl FnMut(u32) -> Option<IfName>) -> 
         broadcast,
         scope,
         label: label.filter(|label| link != **label),
-        secondary: family == AF_INET && flags & IFA_F_SECONDARY != 0,
+        secondary: flags & IFA_F_SECONDARY != 0,
         no_prefix_route: flags & IFA_F_NOPREFIXROUTE != 0,
         nodad: flags & IFA_F_NODAD != 0,
+        metric,
+        flags: flags & (Address::TRAVELS | Address::IS_DUPLICATE),
         lifetime: lifetime.filter(|times| flags & IFA_F_PERMANENT == 0 && *times != (u32::MAX, u32::MAX)),
     })
 }

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use super::ip::{self, AF_INET, AF_INET6};
 use crate::backend::netlink::wire::{self, Attributes};
 use crate::model::IfName;
-use crate::snapshot::{Family, NextHop, Route, RouteKind, Rule, RuleAction};
+use crate::snapshot::{Expiry, Family, NextHop, Route, RouteKind, Rule, RuleAction};
 
 /// `RTM_NEWROUTE`.
 pub(crate) const NEW: u16 = 24;
@@ -34,7 +34,13 @@ const RTA_METRICS: u16 = 8;
 const RTA_MULTIPATH: u16 = 9;
 const RTA_TABLE: u16 = 15;
 const RTA_VIA: u16 = 18;
+const RTA_FLOW: u16 = 11;
+const RTA_CACHEINFO: u16 = 12;
+const RTA_PREF: u16 = 20;
+const RTA_ENCAP_TYPE: u16 = 21;
+const RTA_NH_ID: u16 = 30;
 const RTAX_MTU: u16 = 2;
+const RTAX_CC_ALGO: u16 = 16;
 
 /// Reads the body of an `RTM_NEWROUTE`; `name` tells the name of a link. `None` for routes that are not state (the
 /// kernel's own table, cached ones) and for those that a [`Route`] cannot say: other families, IPv6 routes chosen by
@@ -47,6 +53,7 @@ pub(crate) fn read(body: &[u8], mut name: impl FnMut(u32) -> Option<IfName>) -> 
     }
     let (mut destination, mut link, mut table, mut next_hops) = (None, None, u32::from(table), Vec::new());
     let (mut gateway, mut metric, mut source, mut mtu) = (None, 0, None, None);
+    let (mut metrics, mut expires, mut preference, mut beyond) = (Vec::new(), None, 0, Vec::new());
     for (kind, value) in Attributes::after(body, HEADER) {
         match kind {
             RTA_DST => destination = Some(value),
@@ -55,8 +62,22 @@ pub(crate) fn read(body: &[u8], mut name: impl FnMut(u32) -> Option<IfName>) -> 
             RTA_VIA => gateway = via(value),
             RTA_PRIORITY => metric = wire::u32(value)?,
             RTA_PREFSRC => source = ip::address(family, value),
-            RTA_METRICS => mtu = Attributes::of(value).find(RTAX_MTU).and_then(wire::u32),
-            RTA_MULTIPATH => next_hops = hops(family, value, &mut name),
+            RTA_METRICS => {
+                mtu = Attributes::of(value).find(RTAX_MTU).and_then(wire::u32);
+                for (kind, value) in Attributes::of(value).filter(|(kind, _)| *kind != RTAX_MTU) {
+                    match wire::u32(value).filter(|_| kind != RTAX_CC_ALGO) {
+                        Some(number) => metrics.push((kind, number)),
+                        None => beyond.push("congctl".to_owned()),
+                    }
+                }
+            }
+            RTA_MULTIPATH => next_hops = hops(family, value, &mut name, &mut beyond),
+            // struct rta_cacheinfo: clntref, lastuse, expires in hundredths of a second.
+            RTA_CACHEINFO => {
+                expires = value.get(8..).and_then(wire::u32).and_then(|e| u32::try_from(e.cast_signed() / 100).ok());
+            }
+            RTA_PREF => preference = wire::u8(value)?,
+            RTA_FLOW | RTA_ENCAP_TYPE | RTA_NH_ID => beyond.push(beyond_a_route(kind, value)),
             RTA_TABLE => table = wire::u32(value)?,
             _ => {}
         }
@@ -78,7 +99,20 @@ pub(crate) fn read(body: &[u8], mut name: impl FnMut(u32) -> Option<IfName>) -> 
         scope,
         mtu,
         next_hops,
+        metrics,
+        expires: Expiry(expires.filter(|e| *e != 0 && family == AF_INET6)),
+        preference,
+        beyond: (!beyond.is_empty()).then(|| beyond.join(", ")),
     })
+}
+
+/// An attribute that a [`Route`] cannot say.
+fn beyond_a_route(kind: u16, value: &[u8]) -> String {
+    match kind {
+        RTA_FLOW => "realms".into(),
+        RTA_ENCAP_TYPE => "encap".into(),
+        _ => wire::u32(value).map_or_else(|| "nexthop object".into(), |id| format!("nexthop object {id}")),
+    }
 }
 
 /// Whether the body is that of a route to this domain's own address.
@@ -92,7 +126,12 @@ fn via(value: &[u8]) -> Option<IpAddr> {
     ip::address(family, value.get(2..)?)
 }
 
-fn hops(family: u8, mut rest: &[u8], name: &mut impl FnMut(u32) -> Option<IfName>) -> Vec<NextHop> {
+fn hops(
+    family: u8,
+    mut rest: &[u8],
+    name: &mut impl FnMut(u32) -> Option<IfName>,
+    beyond: &mut Vec<String>,
+) -> Vec<NextHop> {
     let mut all = Vec::new();
     while let Some(len) = wire::u16(rest).map(usize::from) {
         let (Some(flags), Some(more), Some(index)) =
@@ -102,6 +141,8 @@ fn hops(family: u8, mut rest: &[u8], name: &mut impl FnMut(u32) -> Option<IfName
         };
         let Some(attributes) = rest.get(HOP_HEADER..len) else { break };
         let attributes = Attributes::of(attributes);
+        let others = attributes.filter(|(kind, _)| matches!(*kind, RTA_FLOW | RTA_ENCAP_TYPE));
+        beyond.extend(others.map(|(kind, value)| beyond_a_route(kind, value)));
         all.push(NextHop {
             link: name(index),
             gateway: attributes
