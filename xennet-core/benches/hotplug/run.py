@@ -410,8 +410,8 @@ def order(args):
             if process.wait() != 0:
                 sys.exit(f"{call}: status {process.returncode}")
         with open(f"{lab.dir}/{process.pid}") as lines:
-            called = (re.match(r"c?fn=\(\d+\) (_ZN|_R)(\S+?)('\d+)?$", line) for line in lines)
-            for name in {section(m[1] + m[2]) for m in called if m}:
+            called = (re.match(r"c?fn=\(\d+\) (_R\S+?)('\d+)?$", line) for line in lines)
+            for name in {section(m[1]) for m in called if m}:
                 users.setdefault(name, []).append(command[1])
     lab.close()
     if not users:
@@ -425,7 +425,6 @@ def order(args):
 def section(symbol):
     """The section of a function, whatever the hashes in its name, and with any suffix of the compiler's."""
     symbol = re.sub(r"\.llvm\.\d+$", "", symbol)
-    symbol = re.sub(r"17h[0-9a-f]{16}E$", "17h*E", symbol)
     symbol = re.sub(r"Cs[0-9A-Za-z]{9,13}_", "Cs*_", symbol)
     # What else a name can have means something in the linker's language.
     return f".text.{re.sub(r'[^A-Za-z0-9_.*]', '?', symbol)}*"
