@@ -254,31 +254,41 @@ def one(args):
     lab.close()
 
 
+def outside():
+    """A link to the rest of the world, for networks."""
+    sh("ip link add eth0 type veth peer name lan; ip link set eth0 up; ip link set lan up;"
+       "ip address add 192.168.0.3/24 dev eth0; ip route add default via 192.168.0.1")
+
+
+def behind_network(args, lab, vif, script):
+    """A vif of this script's mode, and the network that it belongs to; the environment of its calls."""
+    network = script.replace("vif", "network")
+    for name in (script, network):
+        os.symlink(args.xennet, f"{lab.bin}/{name}")
+    lab.vif(vif)
+    lab.store.write(f"/local/domain/0/backend/vif/{vif}/0/script", script)
+    # Of Xen's network script only the rule that matters here is needed; ours has a table.
+    sh(f"{lab.bin}/{network} start netdev=eth0 2>/dev/null")
+    return {**lab.environment(vif), "script": script, "netdev": "eth0"}
+
+
 def modes(args):
     """vif-nat and vif-route: what the scripts do, and what makes a guest reachable only from where it should be."""
     lab = Lab(args, args.ports)
-    sh("ip link add eth0 type veth peer name lan; ip link set eth0 up; ip link set lan up;"
-       "ip address add 192.168.0.3/24 dev eth0; ip route add default via 192.168.0.1")
+    outside()
     rows = [["", "online ms", "CPU ms", "offline ms", "CPU ms", "script : xennet, online", "offline"]]
-    for at, (script, network) in enumerate((("vif-nat", "network-nat"), ("vif-route", "network-route"))):
-        for name in (script, network):
-            os.symlink(args.xennet, f"{lab.bin}/{name}")
-        vif = 5 + at
-        lab.vif(vif)
-        lab.store.write(f"/local/domain/0/backend/vif/{vif}/0/script", script)
-        environment = {**lab.environment(vif), "script": script, "netdev": "eth0"}
+    for vif, script in ((5, "vif-nat"), (6, "vif-route")):
+        environment = behind_network(args, lab, vif, script)
         commands = {"xennet": [f"{lab.bin}/{script}"]}
         if args.stock:
             commands["Xen's script"] = ["/bin/bash", f"{args.stock}/{script}"]
-        # Of Xen's network script only the rule that matters here is needed; ours has a table.
-        sh(f"{lab.bin}/{network} start netdev=eth0 2>/dev/null")
         # Without those whose addresses are others' gateways.
         others = [n for n in range(1000, 5000) if 0 < n & 255 < 100][:args.guests]
         for other in others:
-            if at == 0:
+            if script == "vif-nat":
                 lab.vif(other)
             lab.store.write(f"/local/domain/0/backend/vif/{other}/0/script", script)
-            timed([f"{lab.bin}/{script}", "online", "type_if=vif"], {**lab.environment(other), "script": script, "netdev": "eth0"})
+            timed([f"{lab.bin}/{script}", "online", "type_if=vif"], {**environment, **lab.environment(other), "script": script})
         times = {}
         for number in range(args.rounds + 1):
             for name, command in commands.items():
@@ -303,7 +313,7 @@ def modes(args):
                 cells.append(" and CPU ".join(f"{median(q):.0f}" for q in zip(*quotients)) if quotients else "")
             rows.append(cells)
         for other in others:
-            timed([f"{lab.bin}/{script}", "offline", "type_if=vif"], {**lab.environment(other), "script": script, "netdev": "eth0"})
+            timed([f"{lab.bin}/{script}", "offline", "type_if=vif"], {**environment, **lab.environment(other), "script": script})
     table(rows)
     lab.close()
 
@@ -408,36 +418,57 @@ INSERT AFTER .text;
 def order(args):
     lab = Lab(args, 10)
     guard(lab)
+    outside()
     lab.vif(5)
-    script = lab.bin + "/vif-bridge"
-    users = {}
-    for command in ([args.xennet, "--version"], [script, "online", "type_if=vif"], [script, "offline", "type_if=vif"]):
+    calls = [([args.xennet, "--version"], {})]
+    for vif, script in ((5, "vif-bridge"), (6, "vif-nat"), (7, "vif-route")):
+        environment = lab.environment(vif) if script == "vif-bridge" else behind_network(args, lab, vif, script)
+        calls += [([f"{lab.bin}/{script}", verb, "type_if=vif"], environment) for verb in ("online", "offline")]
+    ours, c_library = {}, set()
+    members = members_by_function()
+    for number, (command, environment) in enumerate(calls):
         # The copy that stays behind for a moment writes a file of its own.
         options = ["-q", "--child-silent-after-fork=yes", "--demangle=no", f"--callgrind-out-file={lab.dir}/%p"]
         call = ["valgrind", "--tool=callgrind", *options, *command]
-        with subprocess.Popen(call, env=lab.environment(5), stdout=subprocess.DEVNULL) as process:
+        with subprocess.Popen(call, env=environment, stdout=subprocess.DEVNULL) as process:
             if process.wait() != 0:
                 sys.exit(f"{call}: status {process.returncode}")
         with open(f"{lab.dir}/{process.pid}") as lines:
-            called = (re.match(r"c?fn=\(\d+\) (_ZN|_R)(\S+?)('\d+)?$", line) for line in lines)
-            for name in {section(m[1] + m[2]) for m in called if m}:
-                users.setdefault(name, []).append(command[1])
+            called = (re.match(r"c?fn=\(\d+\) (.+?)('\d+)?$", line) for line in lines)
+            for name in {m[1] for m in called if m}:
+                if name.startswith("_R"):
+                    ours.setdefault(section(name), set()).add(number)
+                c_library |= members.get(name, set())
     lab.close()
-    if not users:
+    if not ours:
         sys.exit("the program has no symbols")
-    # What every call runs, and then what one kind of call runs.
-    names = sorted(users, key=lambda name: (-len(users[name]), users[name], name))
+    # What the first call runs, then what the next one runs besides; of these first what most of the others run, too.
+    names = sorted(ours, key=lambda name: (min(ours[name]), -len(ours[name]), sorted(ours[name]), name))
+    found = [f"*libc.a:{member}(.text .text.*)" for member in sorted(c_library)]
+    found += [f"*(.text.{name} .text.unlikely.{name})" for name in names]
     with open(f"{ROOT}/xennet-cli/hotplug.ld", "w") as out:
-        out.write(ORDER % "\n".join(f"    *({name})" for name in names))
+        out.write(ORDER % "\n".join(f"    {pattern}" for pattern in found))
+
+
+def members_by_function():
+    """Of the C library, the objects that have a function of this name; of one for several processors all."""
+    library = subprocess.run([os.environ.get("CC", "cc"), "-print-file-name=libc.a"], capture_output=True, text=True).stdout.strip()
+    members = {"(below main)": {"libc-start.o"}}
+    for line in subprocess.run(["nm", "-A", library], capture_output=True, text=True).stdout.splitlines():
+        found = re.match(r".*:([^:]+\.o):[0-9a-f]+ [TtWi] (\S+)$", line)
+        if found:
+            member = re.sub(r"-(avx|evex|sse|ssse)\S*\.o$", "-*.o", found[1])
+            members.setdefault(found[2], set()).add(member)
+    return members
 
 
 def section(symbol):
-    """The section of a function, whatever the hashes in its name, and with any suffix of the compiler's."""
+    """The section of a function without what is before its name, whatever the hashes in it, and with any suffix of the
+    compiler's."""
     symbol = re.sub(r"\.llvm\.\d+$", "", symbol)
-    symbol = re.sub(r"17h[0-9a-f]{16}E$", "17h*E", symbol)
     symbol = re.sub(r"Cs[0-9A-Za-z]{9,13}_", "Cs*_", symbol)
     # What else a name can have means something in the linker's language.
-    return f".text.{re.sub(r'[^A-Za-z0-9_.*]', '?', symbol)}*"
+    return re.sub(r"[^A-Za-z0-9_.*]", "?", symbol) + "*"
 
 
 def main():

@@ -1,12 +1,10 @@
 //! Which part of the system is looked at, or may be touched.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
 use super::{NftHook, NftKey, NftTableId, StorePath, SysctlKey};
-use crate::gather;
 use crate::model::IfName;
 
 /// One part of the system.
@@ -68,9 +66,11 @@ pub enum Part {
 }
 
 /// A set of [`Part`]s: what [`Backend::observe`](crate::backend::Backend::observe) looks at.
+// In order, each once. There are a dozen of them: in one piece they take less memory, and less to copy and give back, than in
+// a tree, each node of which has room for eleven.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Scope(BTreeSet<Part>);
+#[serde(from = "Vec<Part>")]
+pub struct Scope(Vec<Part>);
 
 impl Scope {
     /// Nothing.
@@ -86,18 +86,23 @@ impl Scope {
     /// Adds a part.
     #[must_use]
     pub fn with(mut self, part: Part) -> Self {
-        self.0.insert(part);
+        self.insert(part);
         self
     }
 
     /// Adds a part in place.
     pub fn insert(&mut self, part: Part) {
-        self.0.insert(part);
+        // They mostly come in their order.
+        if self.0.last().is_none_or(|last| *last < part) {
+            self.0.push(part);
+        } else if let Err(at) = self.0.binary_search(&part) {
+            self.0.insert(at, part);
+        }
     }
 
     /// Whether this very part is named.
     pub fn contains(&self, part: &Part) -> bool {
-        self.0.contains(part)
+        self.0.binary_search(part).is_ok()
     }
 
     /// The parts in a fixed order.
@@ -108,7 +113,10 @@ impl Scope {
     /// Both together.
     #[must_use]
     pub fn union(mut self, other: Scope) -> Self {
-        self.0.extend(other.0);
+        if self.0.is_empty() {
+            return other;
+        }
+        self.extend(other.0);
         self
     }
 
@@ -120,12 +128,22 @@ impl Scope {
 
 impl Extend<Part> for Scope {
     fn extend<T: IntoIterator<Item = Part>>(&mut self, parts: T) {
-        self.0.extend(parts);
+        for part in parts {
+            self.insert(part);
+        }
     }
 }
 
 impl FromIterator<Part> for Scope {
     fn from_iter<T: IntoIterator<Item = Part>>(parts: T) -> Self {
-        Scope(gather::set(parts))
+        let mut scope = Scope::none();
+        scope.extend(parts);
+        scope
+    }
+}
+
+impl From<Vec<Part>> for Scope {
+    fn from(parts: Vec<Part>) -> Self {
+        Scope::from_iter(parts)
     }
 }

@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use super::{
-    Expiry, Hidden, Neighbour, NeighbourKind, NftChain, NftSet, NftTable, NftTableId, Part, Route, RouteKind, Scope,
-    Snapshot, SysctlKey,
+    Expiry, Hidden, Neighbour, NeighbourKind, NftChain, NftSet, NftTableId, Part, Route, RouteKind, Scope, Snapshot,
+    SysctlKey,
 };
 use crate::gather;
 
@@ -117,8 +117,7 @@ fn look(world: &Snapshot, part: &Part, seen: &mut Snapshot) {
             // A set is seen with or without the element.
             if let Some(def) = table.sets.get(&**set) {
                 let elements = gather::map(def.elements.get_key_value(key).map(|(k, e)| (k.clone(), e.clone())));
-                let only = [(set.to_string(), NftSet { elements, ..def.frame() })].into();
-                narrow.merge(NftTable { sets: only, ..NftTable::default() });
+                narrow.merge_set(set.to_string(), NftSet { elements, ..def.frame() });
             }
         }
         Part::NftOthersAt(hook) => {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rtnetlink::sys;
+use rustix::buffer::spare_capacity;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
@@ -94,6 +95,7 @@ pub(crate) struct BatchRefusal {
 pub(crate) struct Socket {
     socket: Arc<sys::Socket>,
     seq: u32,
+    /// The last datagram, and room for the next one.
     input: Vec<u8>,
 }
 
@@ -121,7 +123,7 @@ impl Socket {
             socket.set_netlink_get_strict_chk(true).map_err(io)?;
         }
         set_socket_timeout(&socket, Timeout::Recv, Some(DEADLINE))?;
-        Ok(Socket { socket: Arc::new(socket), seq: 0, input: vec![0; ROOM] })
+        Ok(Socket { socket: Arc::new(socket), seq: 0, input: Vec::with_capacity(ROOM) })
     }
 
     /// The descriptor by itself, for what is asked by `ioctl` while a listing is read.
@@ -156,12 +158,12 @@ impl Socket {
         while awaited > 0 || (refused.is_some() && count > 1) {
             // Behind a refusal it is unknown how many answers come, but all that come are there already.
             let flags = if refused.is_some() { RecvFlags::DONTWAIT } else { RecvFlags::empty() };
-            let len = match self.receive(flags) {
-                Ok(len) => len,
+            match self.receive(flags) {
+                Ok(()) => {}
                 Err(Refusal { errno: Errno::EAGAIN, .. }) if refused.is_some() => break,
                 Err(refusal) => return Err(whole(refusal)),
-            };
-            for message in Messages(&self.input[..len]) {
+            }
+            for message in Messages(&self.input) {
                 let index = message.seq.wrapping_sub(first);
                 if index >= count || message.kind != ERROR {
                     continue;
@@ -187,8 +189,8 @@ impl Socket {
         number(message, self.seq)?;
         self.send(message)?;
         loop {
-            let len = self.receive(RecvFlags::empty())?;
-            for message in Messages(&self.input[..len]) {
+            self.receive(RecvFlags::empty())?;
+            for message in Messages(&self.input) {
                 if message.seq != self.seq {
                     continue;
                 }
@@ -234,8 +236,8 @@ impl Socket {
         self.send(message)?;
         let mut interrupted = false;
         loop {
-            let len = self.receive(RecvFlags::empty())?;
-            for message in Messages(&self.input[..len]) {
+            self.receive(RecvFlags::empty())?;
+            for message in Messages(&self.input) {
                 if message.seq != self.seq {
                     continue;
                 }
@@ -265,12 +267,13 @@ impl Socket {
         }
     }
 
-    /// One datagram into the buffer; its length.
-    fn receive(&mut self, flags: RecvFlags) -> Result<usize, Refusal> {
+    /// One datagram, in place of the last one.
+    fn receive(&mut self, flags: RecvFlags) -> Result<(), Refusal> {
+        self.input.clear();
         loop {
             // With MSG_TRUNC the true length comes back even when the buffer was too short.
-            match recv(&self.socket, &mut self.input[..], flags | RecvFlags::TRUNC) {
-                Ok((_, len)) if len <= self.input.len() => return Ok(len),
+            match recv(&self.socket, spare_capacity(&mut self.input), flags | RecvFlags::TRUNC) {
+                Ok((read, len)) if len == read => return Ok(()),
                 Ok((_, len)) => {
                     return Err(Refusal::new(Errno::EMSGSIZE)
                         .with_message(format!("the kernel's answer has {len} bytes, there is room for {ROOM}")));

@@ -167,10 +167,15 @@ impl NftTable {
         self.chains.extend(other.chains);
         self.uses.extend(other.uses);
         for (name, set) in other.sets {
-            match self.sets.get_mut(&name) {
-                Some(known) => known.elements.extend(set.elements),
-                None => drop(self.sets.insert(name, set)),
-            }
+            self.merge_set(name, set);
+        }
+    }
+
+    /// Adds what another look at one of its sets saw.
+    pub(crate) fn merge_set(&mut self, name: String, set: NftSet) {
+        match self.sets.get_mut(&name) {
+            Some(known) => known.elements.extend(set.elements),
+            None => drop(self.sets.insert(name, set)),
         }
     }
 }

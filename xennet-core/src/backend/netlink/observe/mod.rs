@@ -262,8 +262,7 @@ impl Observer<'_> {
         let found = self.netlink.nft()?.observe_element(id, set, key, known, there);
         match or_no_table(found)? {
             Some(only) => {
-                let table = NftTable { sets: [(set.to_owned(), only)].into(), ..NftTable::default() };
-                self.world.nft.entry(id.clone()).or_default().merge(table);
+                self.world.nft.entry(id.clone()).or_default().merge_set(set.to_owned(), only);
                 Ok(())
             }
             None if framed => Ok(()),
