@@ -288,7 +288,7 @@ def modes(args):
             if script == "vif-nat":
                 lab.vif(other)
             lab.store.write(f"/local/domain/0/backend/vif/{other}/0/script", script)
-            timed([f"{lab.bin}/{script}", "online", "type_if=vif"], {**environment, **lab.environment(other), "script": script})
+            timed([f"{lab.bin}/{script}", "online", "type_if=vif"], {**lab.environment(other), "script": script, "netdev": "eth0"})
         times = {}
         for number in range(args.rounds + 1):
             for name, command in commands.items():
@@ -313,7 +313,7 @@ def modes(args):
                 cells.append(" and CPU ".join(f"{median(q):.0f}" for q in zip(*quotients)) if quotients else "")
             rows.append(cells)
         for other in others:
-            timed([f"{lab.bin}/{script}", "offline", "type_if=vif"], {**environment, **lab.environment(other), "script": script})
+            timed([f"{lab.bin}/{script}", "offline", "type_if=vif"], {**lab.environment(other), "script": script, "netdev": "eth0"})
     table(rows)
     lab.close()
 
