@@ -30,11 +30,14 @@ pub(super) fn run(global: &Global, what: &NetworkCommand, output: &mut Output) -
 fn chosen(args: &NetworkNames, all: bool) -> Result<Vec<Network>> {
     let networks = read(args)?;
     if all {
-        let mut every: Vec<Network> = networks.iter().cloned().collect();
-        every.sort_by_key(|n| !matches!(n.mode, NetworkMode::Bridge(_)));
-        return Ok(every);
+        let (bridges, others): (Vec<_>, Vec<_>) = networks.iter().cloned().partition(is_bridge);
+        return Ok([bridges, others].concat());
     }
     args.names.iter().map(|name| find(&networks, name, args)).collect()
+}
+
+fn is_bridge(network: &Network) -> bool {
+    matches!(network.mode, NetworkMode::Bridge(_))
 }
 
 fn read(args: &NetworkNames) -> Result<Networks> {
@@ -255,9 +258,9 @@ fn stop(global: &Global, args: &StopArgs, output: &mut Output) -> Result<()> {
     let names: Vec<IfName> = match args.all {
         // What leaves through a bridge is stopped before it.
         true => {
-            let mut started = host.started_networks()?;
-            started.sort_by_key(|s| matches!(s.network.mode, NetworkMode::Bridge(_)));
-            started.iter().map(|s| s.network.name).collect()
+            let started = host.started_networks()?;
+            let (bridges, others): (Vec<_>, Vec<_>) = started.iter().partition(|s| is_bridge(&s.network));
+            [others, bridges].concat().iter().map(|s| s.network.name).collect()
         }
         false => args.names.iter().map(|n| n.parse()).collect::<Result<_>>()?,
     };

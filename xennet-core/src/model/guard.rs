@@ -7,6 +7,7 @@ use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 
 use super::{GuestMac, MacAddr};
+use crate::gather;
 
 /// What the guard lets pass that a guest sends at a bridge.
 ///
@@ -29,7 +30,7 @@ pub struct Guard {
 impl Guard {
     /// Binds MAC and addresses: what `ip=` of a vif line asks for.
     pub fn declared(mac: GuestMac, addresses: impl IntoIterator<Item = IpNetwork>) -> Self {
-        Guard { mac: mac.get(), addresses: Some(addresses.into_iter().collect()) }
+        Guard { mac: mac.get(), addresses: Some(gather::set(addresses)) }
     }
 
     /// Binds the MAC only.
@@ -47,7 +48,7 @@ impl Guard {
 
 /// The networks and single hosts that these are, without host bits, none within another.
 pub(crate) fn apart(addresses: impl IntoIterator<Item = IpNetwork>) -> Vec<IpNetwork> {
-    let all: BTreeSet<IpNetwork> = addresses.into_iter().map(network).collect();
+    let all: BTreeSet<IpNetwork> = gather::set(addresses.into_iter().map(network));
     let within = |inner: &IpNetwork| {
         all.iter().any(|outer| outer != inner && outer.prefix() <= inner.prefix() && outer.contains(inner.ip()))
     };

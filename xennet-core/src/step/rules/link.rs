@@ -6,6 +6,7 @@ use super::bridge::{self, add_port, del_port, follows_ports, is_station};
 use super::updown::{Flags, set_flags};
 use super::{World, neigh, sysctl};
 use crate::error::Errno;
+use crate::gather;
 use crate::model::{IfName, MacAddr};
 use crate::snapshot::{Address, Family, FdbEntry, FdbKind, Link, LinkKind, Neighbour, Part, Route, VethPeer};
 use crate::step::{Implied, LinkChange, LinkRef, LinkStep, NewLink, NewMaster};
@@ -366,10 +367,8 @@ fn rename(w: &mut World<'_>, old: IfName, new: IfName) -> Result<IfName, Errno> 
         }
     }
     let s = &mut *w.now;
-    s.addresses = std::mem::take(&mut s.addresses)
-        .into_iter()
-        .map(|a| if a.link == old { Address { link: new, ..a } } else { a })
-        .collect();
+    let addresses = std::mem::take(&mut s.addresses).into_iter();
+    s.addresses = gather::set(addresses.map(|a| if a.link == old { Address { link: new, ..a } } else { a }));
     let touches = |r: &Route| r.leads_through(&old);
     let moved: Vec<Route> = s.routes.iter().filter(|r| touches(r)).cloned().collect();
     for mut route in moved {
@@ -381,14 +380,10 @@ fn rename(w: &mut World<'_>, old: IfName, new: IfName) -> Result<IfName, Errno> 
         }
         s.routes.insert(route);
     }
-    s.neighbours = std::mem::take(&mut s.neighbours)
-        .into_iter()
-        .map(|n| if n.link == old { Neighbour { link: new, ..n } } else { n })
-        .collect();
-    s.fdb = std::mem::take(&mut s.fdb)
-        .into_iter()
-        .map(|e| if e.link == old { FdbEntry { link: new, ..e } } else { e })
-        .collect();
+    let neighbours = std::mem::take(&mut s.neighbours).into_iter();
+    s.neighbours = gather::set(neighbours.map(|n| if n.link == old { Neighbour { link: new, ..n } } else { n }));
+    let fdb = std::mem::take(&mut s.fdb).into_iter();
+    s.fdb = gather::set(fdb.map(|e| if e.link == old { FdbEntry { link: new, ..e } } else { e }));
     if let Some(vlans) = s.port_vlans.remove(&old) {
         s.port_vlans.insert(new, vlans);
     }
