@@ -16,6 +16,7 @@ use std::sync::LazyLock;
 use ipnetwork::{IpNetwork, Ipv4Network, Ipv6Network};
 
 use super::table::{ICMPV6, Item, SetDef, Table, UDP, accept, dhcp_client, drop, goto, lookup, over, rule};
+use crate::gather;
 use crate::model::{GuestLinks, IfName, NetworkMode, PortForward, Started, apart};
 use crate::snapshot::{
     Family, NftBase, NftChain, NftChainKind, NftCmp, NftExpr, NftField, NftHook, NftNat, NftNatData, NftNatTo,
@@ -196,7 +197,7 @@ fn chains() -> BTreeMap<String, NftChain> {
         NftChain { base: Some(base), rules }
     };
     let entry = vec![rule([lookup(&[NftField::IifName], LINKS), goto(FROM_GUEST)], None)];
-    BTreeMap::from([
+    gather::map([
         // Where `raw` is, before connection tracking; behind the reassembly of fragments.
         ("prerouting".into(), base(Filter, NftHook::Prerouting, -300, entry)),
         (FROM_GUEST.into(), NftChain { base: None, rules: from_guest() }),

@@ -16,6 +16,7 @@ use super::table::{
     ICMPV6, Item, SetDef, TCP, Table, TableWish, UDP, accept, back, dhcp_client, drop, first_fragment, goto, jump,
     lookup, other_than, over, rule,
 };
+use crate::gather;
 use crate::model::{Guarded, MacAddr};
 use crate::snapshot::{
     NftBase, NftChain, NftChainKind, NftCmp, NftExpr, NftField, NftHeader, NftHook, NftPolicy, NftRule, NftTableId,
@@ -117,7 +118,7 @@ fn chains() -> BTreeMap<String, NftChain> {
     // Behind NF_BR_PRI_NAT_DST_BRIDGED stands nothing that could have changed the frame.
     let base =
         NftBase { kind: NftChainKind::Filter, hook: NftHook::Prerouting, priority: -300, policy: NftPolicy::Accept };
-    BTreeMap::from([
+    gather::map([
         ("prerouting".into(), NftChain { base: Some(base), rules: entry }),
         (DECLARED.into(), NftChain { base: None, rules: declared() }),
         (BOUND.into(), NftChain { base: None, rules: bound() }),

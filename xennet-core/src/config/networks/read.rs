@@ -10,6 +10,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::config::tables::{Key, boolean, in_order, parse, refused, unknown_key};
+use crate::gather;
 use crate::model::flaw::{Flaw, quoted};
 use crate::model::{
     BridgeNetwork, BridgeSpec, Egress, GuestLinks, IfName, MacAddr, Mtu, NatNetwork, Network, NetworkMode, PortForward,
@@ -142,7 +143,7 @@ struct Reader<'a> {
 impl<'a> Reader<'a> {
     fn new(text: &'a str, name: IfName, place: Range<usize>, table: DeTable<'a>) -> Self {
         let items = in_order(table);
-        let values = items.iter().map(|(key, value)| (key.text.clone(), value.span())).collect();
+        let values = gather::map(items.iter().map(|(key, value)| (key.text.clone(), value.span())));
         Reader { text, name, place, items, values, subnets: Vec::new(), forwards: Vec::new() }
     }
 

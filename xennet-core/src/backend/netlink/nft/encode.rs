@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::super::wire::{CREATE, EXCL};
 use super::expr::{self, Expr};
 use super::write::{Batch, Writer};
+use crate::gather;
 use crate::snapshot::{
     NftChain, NftData, NftDataType, NftElement, NftKey, NftRule, NftSet, NftType, NftValue, concat, width,
 };
@@ -70,7 +71,7 @@ pub(super) struct Ranges(BTreeMap<Vec<u8>, Vec<u8>>);
 
 impl Ranges {
     pub(super) fn of<'a>(keys: impl Iterator<Item = &'a NftKey>) -> Ranges {
-        Ranges(keys.filter(|k| !k.is_catch_all()).map(ends).collect())
+        Ranges(gather::map(keys.filter(|k| !k.is_catch_all()).map(ends)))
     }
 
     /// The beginning of a range that shares a value with this one.

@@ -18,6 +18,7 @@ use super::socket::{Protocol, Refusal, Socket};
 use super::wire::Message;
 use crate::backend::BackendError;
 use crate::error::Errno;
+use crate::gather;
 use crate::plan::set_of;
 use crate::snapshot::{NftBase, NftChain, NftElement, NftHook, NftKey, NftRule, NftSet, NftTable, NftTableId};
 use crate::step::{NftOp, NftTransaction};
@@ -113,7 +114,7 @@ impl Nft {
         let about = |refusal: Refusal| refusal.about(format!("nft set {id} {name}"));
         if let Some(def) = self.sets.get(id).and_then(|sets| sets.get(name)).cloned().or_else(|| set_of(id, name)) {
             match self.element(id, name, key, &def) {
-                Ok(Some(element)) => return Ok(Some(NftSet { elements: [element].into(), ..def })),
+                Ok(Some(element)) => return Ok(Some(NftSet { elements: gather::map([element]), ..def })),
                 Ok(None) if table_is_there => return Ok(Some(def)),
                 // There is no such table, or the set is another by now.
                 _ => {}
