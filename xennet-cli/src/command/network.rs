@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use xennet_core::config::networks::{self, Networks};
 use xennet_core::exec::confirm::{FAILED, MADE, Verdict};
-use xennet_core::exec::{Applied, StateDir};
+use xennet_core::exec::{Applied, StateDir, Subject};
 use xennet_core::{Errno, Error, ErrorKind, Guests, Host, IfName, Network, NetworkMode, NetworkStatus, Result};
 
 use super::host::{columns, open, show_plan, state_dir};
@@ -131,9 +131,17 @@ fn confirmed_start(
     let result = host.start_network(network);
     match &result {
         Ok(applied) if applied.steps > 0 => guard.say(MADE, output),
-        _ => guard.say(FAILED, output),
+        Ok(_) => guard.say(FAILED, output),
+        // What could not be taken back is the guard's to try again.
+        Err(_) if is_interrupted(global, &network.name) => drop(guard.child.stdin.take()),
+        Err(_) => guard.say(FAILED, output),
     }
     result
+}
+
+/// Whether an operation on a network is neither finished nor undone. Where that cannot be told, it may be.
+fn is_interrupted(global: &Global, name: &IfName) -> bool {
+    state_dir(global).interrupted().map_or(true, |open| open.contains(&Subject::Network(*name)))
 }
 
 /// The guard, a process of its own.
@@ -206,20 +214,27 @@ fn guard(global: &Global, name: &str, seconds: u64) -> Result<()> {
             return Err(e);
         }
     };
+    // A network that runs already is not stopped because nothing came of starting it again.
+    let ran = dir.started(&name).is_ok_and(|s| s.is_some());
     // Not to end with the terminal that it is to guard against the loss of. Where it is its own session already, all is well.
     let _ = rustix::process::setsid();
     // Whoever does not hear it has ended, which is seen next.
     let _ = writeln!(std::io::stdout(), "true");
     let verdict = awaiting.wait(std::io::stdin().as_fd(), Duration::from_secs(seconds));
-    match verdict {
+    let recovers = match verdict {
         Ok(Verdict::Kept | Verdict::Failed) => return Ok(()),
-        Ok(Verdict::Late | Verdict::Died) | Err(_) => {}
-    }
+        Ok(Verdict::Died) => ran,
+        Ok(Verdict::Late) | Err(_) => false,
+    };
     let mut pause = Duration::from_millis(100);
     // Whoever holds the lock, or whatever else is in the way, may have gone a little later.
     for tries_left in (0..TRIES).rev() {
-        match open(global).and_then(|mut host| host.stop_network(&name, Guests::AreCutOff)) {
-            Ok(_) => {
+        let mut back = |mut host: Host| match recovers {
+            true => host.recover().map(drop),
+            false => host.stop_network(&name, Guests::AreCutOff).map(drop),
+        };
+        match open(global).and_then(&mut back) {
+            Ok(()) => {
                 let _ = writeln!(std::io::stderr(), "xennet: network {name} was not confirmed, and is taken back");
                 return Ok(());
             }
