@@ -172,9 +172,11 @@ fn whoever_is_killed_leaves_the_host_as_it_was() {
         assert_eq!(place.call(&["network", "stop", "lan"]).0, 0);
         place.is_again(&before, "stopped");
         let (mut changed, mut longest) = (0, Duration::ZERO);
-        for at in 1..=requests {
-            let what = format!("killed at request {at} of {requests}");
-            let inject = format!("inject=sendto:signal=KILL:when={at}");
+        // Also where the kernel takes nothing any more from then on, not even the way back.
+        let kills = (1..=requests).map(|at| (at, format!("inject=sendto:signal=KILL:when={at}")));
+        let refusals = (1..=requests).map(|at| (at, format!("inject=sendto:error=EPERM:when={at}+")));
+        for (at, inject) in kills.chain(refusals) {
+            let what = format!("{inject}: request {at} of {requests}");
             let mut command = Command::new("strace");
             command.args(["-qq", "-e", "trace=sendto", "-e", &inject, "-o", "/dev/null"]);
             command.arg(env!("CARGO_BIN_EXE_xennet")).arg("--state-dir").arg(place.state.path());
@@ -225,5 +227,56 @@ fn a_network_that_was_started_before_is_not_stopped() {
         let (code, text) = place.call(&["network", "stop", "lan"]);
         assert_eq!(code, 0, "{text}");
         place.is_again(&before, "stopped");
+    });
+}
+
+/// A network that has been confirmed, or was started without a guard, is not stopped because somebody was killed who wanted to
+/// start it once more.
+#[test]
+fn a_network_that_runs_outlives_whoever_starts_it_again() {
+    in_netns("a_network_that_runs_outlives_whoever_starts_it_again", || {
+        let place = Place::new();
+        let start = ["network", "start", "lan", "--file", &place.file];
+        assert_eq!(place.call(&start).0, 0);
+        // The bridge's link-local address comes when it comes.
+        let look = || look().lines().filter(|l| !l.contains("fe80::")).map(str::to_owned).collect::<Vec<_>>();
+        let started = look();
+        let mut guard = place
+            .xennet(&["network", "guard", "lan", "30"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // It listens, and then hears that whoever called it has ended.
+        let mut told = [0; 5];
+        std::io::Read::read_exact(guard.stdout.as_mut().unwrap(), &mut told).unwrap();
+        assert_eq!(&told, b"true\n");
+        drop(guard.stdin.take());
+        assert!(guard.wait().unwrap().success());
+        assert_eq!((look(), place.status()), (started, "started".into()));
+    });
+}
+
+/// Who confirms while the change is still being made, and was told after a while that nobody answers, has not confirmed.
+#[test]
+fn a_confirmation_that_was_given_up_does_not_count() {
+    in_netns("a_confirmation_that_was_given_up_does_not_count", || {
+        let place = Place::new();
+        let before = look();
+        let mut guard = place
+            .xennet(&["network", "guard", "lan", "1"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut told = [0; 5];
+        std::io::Read::read_exact(guard.stdout.as_mut().unwrap(), &mut told).unwrap();
+        drop(std::os::unix::net::UnixStream::connect(place.state.path().join("networks/lan.confirm")).unwrap());
+        let start = ["network", "start", "lan", "--file", &place.file];
+        assert_eq!(place.call(&start).0, 0);
+        std::io::Write::write_all(guard.stdin.as_mut().unwrap(), xennet_core::exec::confirm::MADE).unwrap();
+        place.is_again(&before, "given up");
+        assert!(guard.wait().unwrap().success());
     });
 }

@@ -4,7 +4,7 @@ use xennet_core::backend::Backend;
 use xennet_core::backend::fake::{Fake, Fault};
 use xennet_core::backend::netlink::Netlink;
 use xennet_core::snapshot::{
-    Address, Expiry, Family, NextHop, Part, Route, Rule, RuleAction, Scope, Snapshot, SysctlKey,
+    Address, Expiry, Family, NextHop, Part, Route, RouteKind, Rule, RuleAction, Scope, Snapshot, SysctlKey,
 };
 use xennet_core::step::{AddrStep, LinkChange, LinkRef, LinkStep, Step};
 use xennet_core::{ErrorKind, Guests, Host, MacAddr, exec};
@@ -721,6 +721,34 @@ fn a_host_that_is_not_as_the_network_needs_it_is_left_as_it_is() {
     let on = Shared::new(world);
     let e = Host::with_backend(Box::new(on)).start_network(&network(LAN)).unwrap_err();
     assert_eq!(e.kind(), ErrorKind::PortOfOther);
+}
+
+#[test]
+fn the_way_out_is_one_and_the_first_address_is_the_kernels_first() {
+    in_netns("state::the_way_out_is_one_and_the_first_address_is_the_kernels_first", || {
+        let world = World::new();
+        let mut on = Netlink::open().unwrap();
+        let refuses = |to: &str| Route { kind: RouteKind::Unreachable, link: None, scope: 0, ..via(to, "eth0", "::") };
+        add(&mut on, Route { gateway: None, metric: 4096, ..refuses("::/0") });
+        let dmz = network("[network.dmz]\nmode = \"routed\"\n");
+        let mut host = world.host();
+        assert_eq!(host.default_route_link().unwrap(), None, "what refuses is no way");
+        address(&mut on, "eth0", "192.168.0.3/24");
+        address(&mut on, "eth0", "10.9.0.3/24");
+        let old = Address {
+            lifetime: Some((4000, 0)),
+            nodad: true,
+            ..Address::new(name("eth0"), "2001:db8::1/64".parse().unwrap())
+        };
+        run(&mut on, Step::Addr(AddrStep::Add(old)));
+        route(&mut on, "0.0.0.0/0", "eth0", "192.168.0.1");
+        host.start_network(&dmz).unwrap_or_else(|e| panic!("{}", e.report()));
+        let started = host.started_networks().unwrap();
+        assert_eq!(
+            (started[0].outside, started[0].source.clone()),
+            (Some(name("eth0")), vec!["192.168.0.3".parse().unwrap()])
+        );
+    });
 }
 
 #[test]

@@ -83,7 +83,7 @@ struct Ends<'a> {
 
 /// What a guest sends from addresses that are not its own. With the rules nothing of it arrives; without the rules all does, from
 /// the second ones of these addresses.
-fn forged(table: &mut Table, mode: &str, picture: &mut Picture, sources: &[(Both, Both)], rules: &NftTableId) {
+fn forged(table: &mut Table, mode: &str, picture: &mut Picture, sources: &[(Both, Both)], rules: &[NftTableId]) {
     let guest = picture.guests[0].number;
     for (forged, length) in sources.iter().flat_map(|(forged, _)| [(forged[0], 32), (forged[1], 128)]) {
         addressed(&picture.guests[0].guest, &[&format!("{forged}/{length}")]);
@@ -102,10 +102,22 @@ fn forged(table: &mut Table, mode: &str, picture: &mut Picture, sources: &[(Both
     // For IPv4 the kernel compares as well. Here the rules have to do it alone.
     picture.dom0.without_path_filter(guest);
     tried(picture, mode, |_| Nothing);
-    picture.dom0.without_rules(rules.clone(), "prerouting");
+    for id in rules {
+        picture.dom0.without_rules(id.clone(), "prerouting");
+    }
     tried(picture, &format!("{mode}, without rules"), Arrives);
     picture.dom0.put_right(&picture.guests);
     tried(picture, &format!("{mode}, rules are back"), |_| Nothing);
+}
+
+/// A guest whose addresses nobody has declared is hidden where it uses one of the network's, and is not heard else.
+fn from_elsewhere(table: &mut Table, mode: &str, picture: &mut Picture, foreign: Both) {
+    let rows = FAMILIES.map(|family| {
+        let n = picture.ends(family);
+        Row::forged(n.guest, ip(foreign[family]), n.gateway, Nothing)
+    });
+    table.at_once(&format!("{mode}, undeclared"), &rows);
+    picture.dom0.put_right(&picture.guests);
 }
 
 fn bridge(table: &mut Table) {
@@ -131,7 +143,7 @@ fn bridge(table: &mut Table) {
     }
     let [unknown, foreign]: [Both; 2] = [["192.168.0.99", "2001:db8::99"], ["192.168.0.5", "2001:db8::5"]];
     let sources = [unknown, addresses[1], foreign].map(|both| (both, both));
-    forged(table, "bridge", &mut picture, &sources, &NftTableId::guard());
+    forged(table, "bridge", &mut picture, &sources, &[NftTableId::guard()]);
     picture.end();
 }
 
@@ -238,9 +250,16 @@ fn nat(table: &mut Table, way_of: &Nat) {
     let unknown: (Both, Both) = (["10.0.0.99", "fd00:1::99"], if private { DOM0 } else { ["10.0.0.99", "fd00:1::99"] });
     let foreign: Both = ["192.168.0.5", "2001:db8::5"];
     let sources = [unknown, (addresses[1], DOM0), (foreign, foreign)];
-    // Who is on a bridge is checked there.
-    let rules = if private { NftTableId::guard() } else { NftTableId::gate() };
-    forged(table, mode, &mut picture, &sources, &rules);
+    let (guard, gate) = (NftTableId::guard(), NftTableId::gate());
+    if private {
+        // Who is on a bridge is checked there, and at the gate that it is from the network at all.
+        forged(table, mode, &mut picture, &sources[..2], std::slice::from_ref(&guard));
+        forged(table, mode, &mut picture, &sources[2..], &[guard.clone(), gate.clone()]);
+        picture.dom0.without_rules(guard, "prerouting");
+        from_elsewhere(table, mode, &mut picture, foreign);
+    } else {
+        forged(table, mode, &mut picture, &sources, &[gate]);
+    }
     picture.end();
 }
 
@@ -310,7 +329,7 @@ fn routed(table: &mut Table) {
     }
     let [unknown, foreign]: [Both; 2] = [["10.0.0.99", "2001:db8:7::99"], ["192.168.0.5", "2001:db8::5"]];
     let sources = [unknown, addresses[1], foreign].map(|both| (both, both));
-    forged(table, "routed", &mut picture, &sources, &NftTableId::gate());
+    forged(table, "routed", &mut picture, &sources, &[NftTableId::gate()]);
     picture.end();
 }
 

@@ -128,9 +128,17 @@ fn confirmed_start(
     let result = host.start_network(network);
     match &result {
         Ok(applied) if applied.steps > 0 => guard.say(MADE, output),
-        _ => guard.say(FAILED, output),
+        Ok(_) => guard.say(FAILED, output),
+        // What could not be taken back is the guard's to try again.
+        Err(_) if is_interrupted(global, &network.name) => drop(guard.child.stdin.take()),
+        Err(_) => guard.say(FAILED, output),
     }
     result
+}
+
+/// Whether an operation on a network is neither finished nor undone. Where that cannot be told, it may be.
+fn is_interrupted(global: &Global, name: &IfName) -> bool {
+    state_dir(global).interrupted().map_or(true, |open| open.contains(&Subject::Network(*name)))
 }
 
 /// The guard, a process of its own.

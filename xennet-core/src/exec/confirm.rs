@@ -212,9 +212,8 @@ impl Awaiting {
     /// Whether somebody who wants to confirm was told that it counts.
     fn answer(&self) -> bool {
         let Ok((mut stream, _)) = self.listener.accept() else { return false };
-        // Who has gone again has connected all the same.
-        let _ = stream.write_all(KEPT);
-        true
+        // Who has gone again was told that it did not count.
+        stream.write_all(KEPT).is_ok()
     }
 
     fn broken(&self, e: rustix::io::Errno) -> Error {

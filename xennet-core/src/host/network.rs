@@ -13,7 +13,7 @@ use crate::gather;
 use crate::model::{Egress, IfName, Intent, Network, NetworkMode, Started};
 use crate::plan::{self, Goal, Plan};
 use crate::services;
-use crate::snapshot::{Address, Family, Link, LinkKind, Part, Route, Rule, Scope, Snapshot, SysctlKey};
+use crate::snapshot::{Address, Family, Link, LinkKind, Part, Route, RouteKind, Rule, Scope, Snapshot, SysctlKey};
 
 /// What becomes of guests that are still connected to a network that is stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -409,7 +409,10 @@ impl Host {
         for all in ["0.0.0.0/0", "::/0"] {
             let Ok(all) = all.parse::<IpNetwork>() else { continue };
             let seen = self.look(&Scope::none().with(Part::Route(all)))?;
-            let usable = |r: &&Route| r.destination.prefix() == 0 && r.destination.is_ipv4() == all.is_ipv4();
+            // One that refuses leads nowhere, though the kernel keeps those of IPv6 at loopback.
+            let usable = |r: &&Route| {
+                r.kind == RouteKind::Unicast && r.destination.prefix() == 0 && r.destination.is_ipv4() == all.is_ipv4()
+            };
             let best = seen.routes.iter().filter(usable).min_by_key(|r| r.metric);
             if let Some(link) = best.and_then(|r| r.link.or_else(|| r.next_hops.first().and_then(|h| h.link))) {
                 return Ok(Some(link));
@@ -432,11 +435,15 @@ impl Host {
         Ok(self.records.all_started()?.iter().find_map(uplink).or(Some(link)))
     }
 
-    /// An address of a link that others can reach: no secondary one, and none for the link alone.
+    /// The first address of a link that others can reach: no secondary or temporary one, none that is not to be used for anything
+    /// new, and none for the link alone.
     pub(crate) fn first_address(&mut self, link: &IfName, family: Family) -> Result<Option<IpAddr>, Error> {
         let seen = self.look(&Scope::none().with(Part::Addresses(*link)))?;
-        let good = |a: &&Address| Family::of(&a.address.ip()) == family && !a.secondary && a.scope == 0;
-        Ok(seen.addresses_of(link).filter(good).map(|a| a.address.ip()).next())
+        let good = |a: &&Address| {
+            let deprecated = a.lifetime.is_some_and(|(_, preferred)| preferred == 0);
+            Family::of(&a.address.ip()) == family && !a.secondary && a.scope == 0 && !deprecated
+        };
+        Ok(seen.addresses_of(link).filter(good).min_by_key(|a| seen.hidden.position(a)).map(|a| a.address.ip()))
     }
 
     /// Notes how the settings were before any network needed them.

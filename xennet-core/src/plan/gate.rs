@@ -1,7 +1,7 @@
 //! The gate: what guests in NAT and routed modes may send, whom NAT hides, and what is handed on to them, as one nft table.
 //!
-//! * What comes in by a guest's link must come from one of its addresses, besides what a station needs to get an address and to
-//!   find its neighbours. This stands before connection tracking, so what is forged leaves nothing behind there.
+//! * What comes in by a guest's link must come from one of its addresses, and what comes in by a private bridge from one of its
+//!   network's, besides what a station needs to get an address and to find its neighbours. This stands before connection tracking, so what is forged leaves nothing behind there.
 //! * A hidden guest's connections leave by the egress with this domain's address. From that link nobody reaches it but over a
 //!   connection of its own, or one that is handed on: a route outside that leads here is no way around NAT.
 //! * Connections to any address of this domain can be handed on to guests, from outside, from this domain and from other guests.
@@ -137,6 +137,8 @@ pub(super) fn of_network(started: &Started) -> Vec<Item> {
         // Guests come and go on the bridge without this table knowing of them.
         let subnets: Vec<IpNetwork> = nat.subnets.iter().map(|s| s.network).collect();
         out.extend(started.outside.map(|egress| hidden(egress, &subnets)).unwrap_or_default());
+        // Nobody is hidden whose address is none of the network's: it would leave as it is.
+        out.extend(checked(bridge.name, &subnets));
         out.extend(apart(subnets).into_iter().map(|n| {
             let set = INSIDE[family_of(&n)];
             Item::network(set, set, &[NftValue::Name(bridge.name)], n)
@@ -404,8 +406,11 @@ mod tests {
                 "forward6 { udp . 53 : fd00:1::5 . 80 }",
                 "inside4 { \"natbr0\" . 10.1.0.0/24 }",
                 "inside6 { \"natbr0\" . fd00:1::/64 }",
+                "links { \"natbr0\" }",
                 "masqnet4 { \"eth0\" . 10.1.0.0/24 }",
                 "masqnet6 { \"eth0\" . fd00:1::/64 }",
+                "srcnet4 { \"natbr0\" . 10.1.0.0/24 }",
+                "srcnet6 { \"natbr0\" . fd00:1::/64 }",
             ]
         );
         let many = PortForward { ports: (1, 65535), to_port: 1, ..WEB };
