@@ -6,7 +6,7 @@ use xennet_core::backend::netlink::Netlink;
 use xennet_core::snapshot::{
     Address, Expiry, Family, NextHop, Part, Route, RouteKind, Rule, RuleAction, Scope, Snapshot, SysctlKey,
 };
-use xennet_core::step::{AddrStep, LinkChange, LinkRef, LinkStep, Step};
+use xennet_core::step::{AddrStep, LinkChange, LinkRef, LinkStep, NewLink, Step};
 use xennet_core::{ErrorKind, Guests, Host, MacAddr, exec};
 use xennet_tests::steps::{card, into, name, run, set, up};
 use xennet_tests::{Shared, StateDir, in_netns};
@@ -433,6 +433,39 @@ fn what_changed_meanwhile_goes_back_as_it_is() {
             check(&meanwhile(&mut on, &mut world.host()), &lines, "kernel");
         });
     }
+}
+
+#[test]
+fn what_a_bridge_of_others_was_given_meanwhile_stays_on_it() {
+    let mut world = fake();
+    one(&mut world);
+    let create = LinkStep::Create { name: name("xenbr0"), kind: NewLink::Bridge, change: LinkChange::default() };
+    run(&mut world, Step::Link(create));
+    set(&mut world, "xenbr0", up());
+    address(&mut world, "xenbr0", "10.5.0.1/24");
+    let on = Shared::new(world);
+    let before = all(&mut on.clone());
+    let mut host = Host::with_backend(Box::new(on.clone()));
+    host.start_network(&network(LAN)).unwrap();
+    address(&mut on.clone(), "xenbr0", "10.7.0.1/24");
+    address(&mut on.clone(), "xenbr0", "2001:db8:7::1/64");
+    route(&mut on.clone(), "10.8.0.0/16", "xenbr0", "10.7.0.9");
+    proxy(&mut on.clone(), "xenbr0", "10.7.0.77");
+    host.stop_network(&name("lan"), Guests::MustHaveGone).unwrap_or_else(|e| panic!("{}", e.report()));
+    let after = all(&mut on.clone());
+    let given: Vec<&str> = after.lines().filter(|l| !before.contains(l)).collect();
+    assert_eq!(
+        given,
+        [
+            "ip address add 10.7.0.1/24 dev xenbr0",
+            "ip address add 2001:db8:7::1/64 dev xenbr0 nodad",
+            "ip route add 10.7.0.0/24 dev xenbr0 proto kernel scope link src 10.7.0.1",
+            "ip route add 10.8.0.0/16 via 10.7.0.9 dev xenbr0 proto boot",
+            "ip route add 2001:db8:7::/64 dev xenbr0 proto kernel metric 256",
+            "ip neighbour add proxy 10.7.0.77 dev xenbr0",
+        ]
+    );
+    assert!(before.lines().all(|l| after.contains(l)), "{after}");
 }
 
 #[test]

@@ -13,7 +13,9 @@ use crate::gather;
 use crate::model::{Egress, IfName, Intent, Network, NetworkMode, Started};
 use crate::plan::{self, Goal, Plan};
 use crate::services;
-use crate::snapshot::{Address, Family, Link, LinkKind, Part, Route, RouteKind, Rule, Scope, Snapshot, SysctlKey};
+use crate::snapshot::{
+    Address, Family, Link, LinkKind, Neighbour, Part, Route, RouteKind, Rule, Scope, Snapshot, SysctlKey,
+};
 
 /// What becomes of guests that are still connected to a network that is stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -494,6 +496,10 @@ impl Host {
                     ));
                 }
             }
+            if !own {
+                let gateways = started.network.subnets().iter().map(|s| s.gateway);
+                given_since(&mut target, &now, bridge, &uplinks, &gather::set(gateways));
+            }
             if own
                 && let NetworkMode::Bridge(b) = &started.network.mode
                 && let Some(uplink) = b.uplink
@@ -577,6 +583,29 @@ fn replaced(target: &mut Snapshot, now: &Snapshot, names: &BTreeSet<IfName>) {
     if let Some(is) = there.map(|(_, l)| l).max_by_key(|l| l.index == was.index).filter(|is| is.index != was.index) {
         *was = Link { master: was.master, up: was.up, addr_gen_mode: was.addr_gen_mode, port: None, ..is.clone() };
     }
+}
+
+/// A bridge that was there before keeps what somebody has given it since: what is neither the uplink's nor the network's own.
+fn given_since(
+    target: &mut Snapshot,
+    now: &Snapshot,
+    bridge: IfName,
+    uplinks: &BTreeSet<IfName>,
+    gateways: &BTreeSet<IpAddr>,
+) {
+    let before = target.clone();
+    let was =
+        |link: &IfName, a: &Address| before.addresses_of(link).any(|b| b.address == a.address && b.peer == a.peer);
+    let is_ours =
+        |a: &Address| uplinks.iter().any(|u| was(u, a)) || (gateways.contains(&a.address.ip()) && !was(&bridge, a));
+    let (ours, others): (Vec<&Address>, Vec<&Address>) = now.addresses_of(&bridge).partition(|a| is_ours(a));
+    target.addresses.extend(others.into_iter().filter(|a| !was(&bridge, a)).cloned());
+    let moved = |r: &Route| uplinks.iter().any(|u| before.routes.contains(&plan::route_through(*u, bridge, r)));
+    let given = now.routes.iter().filter(|r| r.leads_through(&bridge));
+    let given = given.filter(|r| !moved(r) && plan::is_carried(r, ours.iter().copied()));
+    target.routes.extend(given.cloned());
+    let moved = |n: &Neighbour| uplinks.iter().any(|u| before.neighbours.contains(&plan::neighbour_on(*u, n)));
+    target.neighbours.extend(now.neighbours.iter().filter(|n| n.link == bridge && !moved(n)).cloned());
 }
 
 /// `RTPROT_RA`.
