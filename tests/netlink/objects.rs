@@ -1,6 +1,7 @@
 //! Every kind of object: made, read back, changed, removed.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::{Duration, Instant};
 
 use xennet_core::Errno;
 use xennet_core::backend::Backend;
@@ -456,6 +457,12 @@ fn one_route_through_one_link() {
         // One that is still tested for duplicates is not this domain's yet.
         kernel.apply(Step::Addr(AddrStep::Add(Address { nodad: true, ..address("vif2.0", "2001:db8::2/64") })));
         kernel.up("lo");
+        // The kernel makes its route a little later.
+        let way = "2001:db8::2".parse().unwrap();
+        let begin = Instant::now();
+        while !kernel.look(Part::Way(way)).routes.contains(&Route::own(way)) {
+            assert!(begin.elapsed() < Duration::from_secs(10), "it is not this domain's");
+        }
         let all = kernel.look(Part::Network);
         assert_eq!(ways(&mut kernel, &all), 3);
     });

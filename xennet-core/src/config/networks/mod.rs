@@ -66,7 +66,7 @@ impl Networks {
     /// The network of this name, or which ones there are.
     ///
     /// # Errors
-    /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) if there is none of this name.
+    /// [`ErrorKind::Invalid`] if there is none of this name.
     pub fn named(&self, name: &str) -> Result<&Network, Error> {
         self.get(name).ok_or_else(|| {
             let there: Vec<&str> = self.0.iter().map(|n| n.name.as_str()).collect();
@@ -92,7 +92,7 @@ impl Networks {
 /// Reads the text of the file.
 ///
 /// # Errors
-/// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) with the place: no TOML, unknown keys, values that break a rule, keys that
+/// [`ErrorKind::Invalid`] with the place: no TOML, unknown keys, values that break a rule, keys that
 /// a mode does not have; and, with both places, what contradicts itself: subnets that overlap, one uplink or bridge in two
 /// networks, an egress that is about to become a port, port forwards for the same port.
 ///
