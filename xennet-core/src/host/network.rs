@@ -56,6 +56,7 @@ impl Host {
     /// As [`start_network`](Self::start_network).
     pub fn plan_start(&mut self, network: &Network) -> Result<Plan, Error> {
         let record = self.records.record(Subject::Network(network.name))?;
+        check_described(network, record.as_ref())?;
         let started = self.resolve(network, record.as_ref())?;
         let plan = self.plan(&Intent::Start(Box::new(started.clone())))?;
         self.check_uplink(&started, &plan)?;
@@ -84,18 +85,7 @@ impl Host {
 
     fn start_held(&mut self, session: &mut Session, network: &Network) -> Result<Applied, Error> {
         let subject = Subject::Network(network.name);
-        if let Some(there) = started_of(session.record())
-            && there.network != *network
-        {
-            return Err(unchanged(
-                Error::new(
-                    ErrorKind::Conflict,
-                    format!("network {} is started, and was described otherwise then", network.name),
-                )
-                .with_object(network.name.as_str())
-                .with_hint(format!("stop it first: xennet network stop {}", network.name)),
-            ));
-        }
+        check_described(network, session.record())?;
         let mut started = self.resolve(network, session.record())?;
         let plan = self.plan(&Intent::Start(Box::new(started.clone())))?;
         self.check_uplink(&started, &plan)?;
@@ -558,6 +548,19 @@ impl Host {
         }
         self.records.set_started(&started)?;
         self.serve(&started)
+    }
+}
+
+/// Refuses to start a network that is started, and was described otherwise then.
+fn check_described(network: &Network, record: Option<&Entry>) -> Result<(), Error> {
+    let name = network.name;
+    match started_of(record) {
+        Some(there) if there.network != *network => {
+            let message = format!("network {name} is started, and was described otherwise then");
+            let e = Error::new(ErrorKind::Conflict, message).with_object(name.as_str());
+            Err(unchanged(e.with_hint(format!("stop it first: xennet network stop {name}"))))
+        }
+        _ => Ok(()),
     }
 }
 
