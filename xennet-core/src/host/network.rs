@@ -192,22 +192,30 @@ impl Host {
         let session = self.begin(subject)?;
         let unchanged = session.record() == known;
         self.keep(session, subject);
-        match (unchanged, known) {
-            (true, Some(_)) => Ok(()),
-            (false, Some(_)) => self.undo_start(name, Guests::AreCutOff).map(|_| ()),
-            (_, None) => self.stop_network(name, Guests::AreCutOff).map(|_| ()),
+        if unchanged && known.is_some() {
+            return Ok(());
+        }
+        let _networks = self.records.hold_networks(self.deadline)?;
+        match known {
+            Some(_) => self.undo_start_held(name, Guests::AreCutOff).map(|_| ()),
+            None => self.stop_held(name, Guests::AreCutOff).map(|_| ()),
         }
     }
 
     /// Puts back what was there before the last start of a network.
     pub(super) fn undo_start(&mut self, name: &IfName, guests: Guests) -> Result<Applied, Error> {
+        let _networks = self.records.hold_networks(self.deadline)?;
+        let applied = self.undo_start_held(name, guests)?;
+        self.end_guard(name);
+        Ok(applied)
+    }
+
+    fn undo_start_held(&mut self, name: &IfName, guests: Guests) -> Result<Applied, Error> {
         let subject = Subject::Network(*name);
-        let networks = self.records.hold_networks(self.deadline)?;
         let mut session = self.begin(subject)?;
         if session.record().is_none_or(|r| r.previous.is_none()) {
             self.keep(session, subject);
-            drop(networks);
-            return self.stop_network(name, guests);
+            return self.stop_held(name, guests);
         }
         let result = self.undo_held(&mut session, subject);
         self.keep(session, subject);
@@ -233,8 +241,26 @@ impl Host {
     /// # Errors
     /// [`ErrorKind::Conflict`] if guests are ports of the network's own bridge; and as [`attach`](Self::attach).
     pub fn stop_network(&mut self, name: &IfName, guests: Guests) -> Result<Applied, Error> {
-        let subject = Subject::Network(*name);
         let _networks = self.records.hold_networks(self.deadline)?;
+        let started = self.records.started(name)?.is_some();
+        let applied = self.stop_held(name, guests)?;
+        if started {
+            self.end_guard(name);
+        }
+        Ok(applied)
+    }
+
+    /// Ends the guard of a start that was taken back by hand: it would take back the next one, too. The lock of the networks is held, so
+    /// that this is no confirmation of a start that begins meanwhile.
+    fn end_guard(&self, name: &IfName) {
+        if let Records::Dir(dir) = &self.records {
+            // Mostly there is none.
+            let _ = dir.confirm(name);
+        }
+    }
+
+    fn stop_held(&mut self, name: &IfName, guests: Guests) -> Result<Applied, Error> {
+        let subject = Subject::Network(*name);
         let mut session = self.begin(subject)?;
         let Some(entry) = session.record().cloned() else {
             self.end_service(name)?;
