@@ -21,7 +21,7 @@ pub(crate) struct Cli {
 }
 
 /// The variable of the environment that stands for `--state-dir`.
-const STATE_DIR: &str = "XENNET_STATE_DIR";
+pub(crate) const STATE_DIR: &str = "XENNET_STATE_DIR";
 
 /// Options that every command takes, before or behind its name.
 #[derive(Args, Debug)]
