@@ -199,3 +199,15 @@ fn the_sandbox_gives_any_command_a_world_on_the_real_kernel() {
     let got = run(["--sandbox", "--state-dir", "/dev/null/state", "attach", "1", SPEC]);
     assert!(got.code == 0 && got.stderr.starts_with("note: --state-dir has no effect"), "{got:?}");
 }
+
+#[test]
+fn networks_are_named_or_all_are_meant() {
+    let fake = Fake::new();
+    for what in ["start", "stop"] {
+        for (arguments, words) in [(&[][..], "<NETWORK|--all>"), (&["lan", "--all"], "cannot be used with")] {
+            let got = fake.run(&[&["network", what], arguments].concat());
+            assert_eq!((got.code, got.stdout.as_str()), (2, ""), "{got:?}");
+            assert!(got.stderr.contains(words), "{got:?}");
+        }
+    }
+}
