@@ -211,3 +211,14 @@ fn networks_are_named_or_all_are_meant() {
         }
     }
 }
+
+#[test]
+fn a_file_of_networks_that_is_not_there_is_told_with_what_writes_one() {
+    let fake = Fake::new();
+    for arguments in [&["network", "start", "lan"][..], &["network", "status"], &["plan", "network-start", "lan"]] {
+        let got = fake.run(&[arguments, &["--file", "/nonexistent/networks.toml"]].concat());
+        refused(&got, ErrorKind::Io);
+        assert!(got.stderr.contains("/nonexistent/networks.toml cannot be read"), "{got:?}");
+        assert!(got.stderr.contains("hint: ") && got.stderr.contains("xennet advise"), "{got:?}");
+    }
+}

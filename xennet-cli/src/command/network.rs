@@ -41,7 +41,13 @@ fn is_bridge(network: &Network) -> bool {
 }
 
 fn read(args: &NetworkNames) -> Result<Networks> {
-    networks::parse(&input::file(&args.file)?).map_err(|e| e.in_file(&args.file.display().to_string()))
+    let text = input::file(&args.file).map_err(|e| match e.errno() {
+        Some(Errno::ENOENT) => {
+            e.with_hint("describe networks there (`xennet advise` prints such a text), or name it: --file")
+        }
+        _ => e,
+    })?;
+    networks::parse(&text).map_err(|e| e.in_file(&args.file.display().to_string()))
 }
 
 fn find(networks: &Networks, name: &str, args: &NetworkNames) -> Result<Network> {
