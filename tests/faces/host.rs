@@ -212,6 +212,21 @@ fn networks_are_named_or_all_are_meant() {
     }
 }
 
+/// What is done already and what had nothing to do are two things: the second is recorded now, and a stop takes it back.
+#[test]
+fn a_start_and_a_stop_without_a_step_say_whether_it_was_so_before() {
+    let fake = Fake::new();
+    let file = fake.0.path().join("networks.toml").display().to_string();
+    // On the model of the kernel, xenbr0 is there and up.
+    std::fs::write(&file, "[network.lan]\nmode = \"bridge\"\nbridge = \"xenbr0\"\n").unwrap();
+    let start = ["network", "start", "lan", "--file", &file];
+    assert_eq!(fake.ok(&start), "network lan: started, nothing had to be changed\n");
+    assert_eq!(fake.ok(&start), "network lan: started already\n");
+    let stop = ["network", "stop", "lan"];
+    assert_eq!(fake.ok(&stop), "network lan: stopped, nothing had to be put back\n");
+    assert_eq!(fake.ok(&stop), "network lan: stopped already\n");
+}
+
 #[test]
 fn a_file_of_networks_that_is_not_there_is_told_with_what_writes_one() {
     let fake = Fake::new();
