@@ -258,6 +258,27 @@ fn a_network_that_runs_outlives_whoever_starts_it_again() {
     });
 }
 
+/// A guard that outlives the start that it was called for would take back the next one, which nobody wanted to be guarded.
+#[test]
+fn a_start_that_was_taken_back_by_hand_has_no_guard_left() {
+    in_netns("a_start_that_was_taken_back_by_hand_has_no_guard_left", || {
+        let place = Place::new();
+        let before = look();
+        for by_hand in [&["network", "stop", "lan"][..], &["undo", "network-lan"]] {
+            let (code, text) = place.call(&words(&place.start("60")));
+            assert_eq!(code, 0, "{text}");
+            let (code, text) = place.call(by_hand);
+            assert_eq!(code, 0, "{text}");
+            place.is_again(&before, "by hand");
+            let (code, text) = place.call(&["confirm", "lan"]);
+            assert_eq!(code, 19, "nobody waits after {by_hand:?}: {text}");
+        }
+        let (code, text) = place.call(&["network", "start", "lan", "--file", &place.file]);
+        assert_eq!(code, 0, "{text}");
+        assert_eq!(place.status(), "started");
+    });
+}
+
 /// Who confirms while the change is still being made, and was told after a while that nobody answers, has not confirmed.
 #[test]
 fn a_confirmation_that_was_given_up_does_not_count() {

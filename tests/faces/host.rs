@@ -199,3 +199,41 @@ fn the_sandbox_gives_any_command_a_world_on_the_real_kernel() {
     let got = run(["--sandbox", "--state-dir", "/dev/null/state", "attach", "1", SPEC]);
     assert!(got.code == 0 && got.stderr.starts_with("note: --state-dir has no effect"), "{got:?}");
 }
+
+#[test]
+fn networks_are_named_or_all_are_meant() {
+    let fake = Fake::new();
+    for what in ["start", "stop"] {
+        for (arguments, words) in [(&[][..], "<NETWORK|--all>"), (&["lan", "--all"], "cannot be used with")] {
+            let got = fake.run(&[&["network", what], arguments].concat());
+            assert_eq!((got.code, got.stdout.as_str()), (2, ""), "{got:?}");
+            assert!(got.stderr.contains(words), "{got:?}");
+        }
+    }
+}
+
+/// What is done already and what had nothing to do are two things: the second is recorded now, and a stop takes it back.
+#[test]
+fn a_start_and_a_stop_without_a_step_say_whether_it_was_so_before() {
+    let fake = Fake::new();
+    let file = fake.0.path().join("networks.toml").display().to_string();
+    // On the model of the kernel, xenbr0 is there and up.
+    std::fs::write(&file, "[network.lan]\nmode = \"bridge\"\nbridge = \"xenbr0\"\n").unwrap();
+    let start = ["network", "start", "lan", "--file", &file];
+    assert_eq!(fake.ok(&start), "network lan: started, nothing had to be changed\n");
+    assert_eq!(fake.ok(&start), "network lan: started already\n");
+    let stop = ["network", "stop", "lan"];
+    assert_eq!(fake.ok(&stop), "network lan: stopped, nothing had to be put back\n");
+    assert_eq!(fake.ok(&stop), "network lan: stopped already\n");
+}
+
+#[test]
+fn a_file_of_networks_that_is_not_there_is_told_with_what_writes_one() {
+    let fake = Fake::new();
+    for arguments in [&["network", "start", "lan"][..], &["network", "status"], &["plan", "network-start", "lan"]] {
+        let got = fake.run(&[arguments, &["--file", "/nonexistent/networks.toml"]].concat());
+        refused(&got, ErrorKind::Io);
+        assert!(got.stderr.contains("/nonexistent/networks.toml cannot be read"), "{got:?}");
+        assert!(got.stderr.contains("hint: ") && got.stderr.contains("xennet advise"), "{got:?}");
+    }
+}

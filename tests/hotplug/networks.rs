@@ -1,5 +1,8 @@
 //! Which network a vif belongs to, and what it has then.
 
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+
 use xennet_core::backend::Backend as _;
 use xennet_core::backend::netlink::Netlink;
 use xennet_core::snapshot::{NftTableId, Part, Scope};
@@ -7,8 +10,8 @@ use xennet_core::{BridgeNetwork, BridgeSpec, GuestLinks, NatNetwork, Network, Ne
 use xennet_tests::in_netns;
 
 use crate::rig::{
-    Rig, addresses, gated, guarded, link, look, name, nat, nat_network, outside, routed_network, routes, setting,
-    subnets,
+    Rig, addresses, gated, guarded, link, look, name, nat, nat_network, outside, program, routed_network, routes, run,
+    setting, subnets,
 };
 
 const VIF: &str = "vif5.0";
@@ -70,6 +73,30 @@ fn by_its_name_whatever_the_script() {
             rig.remove("eth0");
             rig.remove("xenbr0");
         }
+    });
+}
+
+/// The command finds the networks where its variable says, as the other commands do, which started them there; a script by its
+/// own name goes by the settings alone, whosever environment it has.
+#[test]
+fn the_command_has_its_variable_and_the_script_its_settings() {
+    in_netns("networks::the_command_has_its_variable_and_the_script_its_settings", || {
+        let rig = host();
+        rig.started(&nat_network("private"));
+        rig.settings(&format!("state_dir = \"{}\"", rig.path("elsewhere").display()));
+        rig.vif(VIF, &[("ip", "10.1.0.5"), ("bridge", "private")]);
+        let call = |words: &[&str]| {
+            let mut command = Command::new(program());
+            let script = rig.command_of("vif-nat", VIF, "online");
+            command.env_clear().envs(script.get_envs().filter_map(|(name, value)| Some((name, value?))));
+            command.env("XENNET_STATE_DIR", rig.path("state")).arg0(words[0]).args(&words[1..]);
+            run(command.arg("online").arg("type_if=vif"))
+        };
+        let got = call(&["xennet", "hotplug", "vif-nat"]);
+        assert_eq!((got.code, addresses(VIF)), (Some(0), vec!["10.1.0.254/32".to_owned()]), "{}", got.stderr);
+        let got = call(&["vif-nat"]);
+        assert_eq!(got.code, Some(0), "{}", got.stderr);
+        assert!(got.stderr.contains("no network of this name is started"), "{}", got.stderr);
     });
 }
 

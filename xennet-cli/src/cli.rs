@@ -21,7 +21,7 @@ pub(crate) struct Cli {
 }
 
 /// The variable of the environment that stands for `--state-dir`.
-const STATE_DIR: &str = "XENNET_STATE_DIR";
+pub(crate) const STATE_DIR: &str = "XENNET_STATE_DIR";
 
 /// Options that every command takes, before or behind its name.
 #[derive(Args, Debug)]
@@ -277,12 +277,13 @@ pub(crate) struct NetworkNames {
 }
 
 #[derive(Args, Debug)]
+#[command(group = clap::ArgGroup::new("which").args(["names", "all"]).required(true))]
 pub(crate) struct StartArgs {
     #[command(flatten)]
     pub(crate) which: NetworkNames,
 
     /// All networks of the file
-    #[arg(long, conflicts_with = "names", required_unless_present = "names")]
+    #[arg(long)]
     pub(crate) all: bool,
 
     /// Takes the networks back after this many seconds unless `xennet confirm` comes; also if this command is killed meanwhile
@@ -291,13 +292,14 @@ pub(crate) struct StartArgs {
 }
 
 #[derive(Args, Debug)]
+#[command(group = clap::ArgGroup::new("which").args(["names", "all"]).required(true))]
 pub(crate) struct StopArgs {
     /// Which networks
     #[arg(value_name = "NETWORK")]
     pub(crate) names: Vec<String>,
 
     /// All networks that are started
-    #[arg(long, conflicts_with = "names", required_unless_present = "names")]
+    #[arg(long)]
     pub(crate) all: bool,
 
     /// Cuts off guests that are still ports of a network's bridge

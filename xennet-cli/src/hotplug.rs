@@ -15,6 +15,8 @@ use xennet_core::hotplug::{self, World, call};
 use xennet_core::xenstore::{Client, Options, Store};
 use xennet_core::{Error, Host, Result};
 
+use crate::cli::STATE_DIR;
+
 /// The scripts that this program stands in for.
 pub(crate) const SCRIPTS: [&str; 3] = ["vif-bridge", "vif-nat", "vif-route"];
 
@@ -24,14 +26,18 @@ fn script(program: &OsString) -> Option<&str> {
     SCRIPTS.contains(&name.strip_prefix("xennet-").unwrap_or(name)).then_some(name)
 }
 
-/// The script's name and its arguments, if the process was started as one: by its name, or as `xennet hotplug SCRIPT`.
-pub(crate) fn asked_for(arguments: &[OsString]) -> Option<(&str, &[OsString])> {
+/// The script's name, its arguments, and where it works, if the process was started as one: by its name, or as `xennet hotplug
+/// SCRIPT`. Only the latter is a command, which the command's variable is for; who calls by name has the settings.
+pub(crate) fn asked_for(arguments: &[OsString]) -> Option<(&str, &[OsString], Elsewhere)> {
     let (program, rest) = arguments.split_first()?;
     if let Some(script) = script(program) {
-        return Some((script, rest));
+        return Some((script, rest, Elsewhere::default()));
     }
     match rest {
-        [command, name, rest @ ..] if command == "hotplug" => Some((script(name)?, rest)),
+        [command, name, rest @ ..] if command == "hotplug" => {
+            let state_dir = std::env::var_os(STATE_DIR).filter(|dir| !dir.is_empty()).map(Into::into);
+            Some((script(name)?, rest, Elsewhere { state_dir }))
+        }
         _ => None,
     }
 }

@@ -27,8 +27,8 @@ use output::Output;
 /// Runs the command with the arguments of this process: what `main` does.
 pub fn main() -> ExitCode {
     let arguments: Vec<std::ffi::OsString> = std::env::args_os().collect();
-    if let Some((script, arguments)) = hotplug::asked_for(&arguments) {
-        hotplug::main(script, arguments, hotplug::Elsewhere::default());
+    if let Some((script, arguments, elsewhere)) = hotplug::asked_for(&arguments) {
+        hotplug::main(script, arguments, elsewhere);
     }
     if let Some((script, arguments)) = legacy::asked_for(&arguments) {
         return legacy::main(script, &arguments);

@@ -41,7 +41,13 @@ fn is_bridge(network: &Network) -> bool {
 }
 
 fn read(args: &NetworkNames) -> Result<Networks> {
-    networks::parse(&input::file(&args.file)?).map_err(|e| e.in_file(&args.file.display().to_string()))
+    let text = input::file(&args.file).map_err(|e| match e.errno() {
+        Some(Errno::ENOENT) => {
+            e.with_hint("describe networks there (`xennet advise` prints such a text), or name it: --file")
+        }
+        _ => e,
+    })?;
+    networks::parse(&text).map_err(|e| e.in_file(&args.file.display().to_string()))
 }
 
 fn find(networks: &Networks, name: &str, args: &NetworkNames) -> Result<Network> {
@@ -51,6 +57,7 @@ fn find(networks: &Networks, name: &str, args: &NetworkNames) -> Result<Network>
 fn start(global: &Global, args: &StartArgs, output: &mut Output) -> Result<()> {
     let networks = chosen(&args.which, args.all)?;
     let mut host = open(global)?;
+    let before = started(&host)?;
     let mut done = Vec::new();
     let mut failure = None;
     for network in &networks {
@@ -66,7 +73,11 @@ fn start(global: &Global, args: &StartArgs, output: &mut Output) -> Result<()> {
                         network.name, network.name
                     ));
                 }
-                said(&network.name, "started", &applied, output)?;
+                let nothing = match before.contains(&network.name) {
+                    true => "started already",
+                    false => "started, nothing had to be changed",
+                };
+                said(&network.name, "started", nothing, &applied, output)?;
                 done.push(document(&network.name, &applied));
             }
             // Each network stands for itself: the others are started all the same.
@@ -96,7 +107,13 @@ fn first(before: Option<Error>, e: Error, output: &mut Output) -> Error {
     }
 }
 
-fn said(name: &IfName, what: &str, applied: &Applied, output: &mut Output) -> Result<()> {
+/// The names of the networks that are started.
+fn started(host: &Host) -> Result<Vec<IfName>> {
+    Ok(host.started_networks()?.iter().map(|s| s.network.name).collect())
+}
+
+/// What was done; `nothing` where that took no step.
+fn said(name: &IfName, what: &str, nothing: &str, applied: &Applied, output: &mut Output) -> Result<()> {
     if output.is_json() {
         return Ok(());
     }
@@ -104,7 +121,7 @@ fn said(name: &IfName, what: &str, applied: &Applied, output: &mut Output) -> Re
         output.note(note);
     }
     output.line(&match applied.steps {
-        0 => format!("network {name}: {what} already"),
+        0 => format!("network {name}: {nothing}"),
         1 => format!("network {name}: {what}, 1 step, verified"),
         n => format!("network {name}: {what}, {n} steps, verified"),
     })
@@ -273,12 +290,17 @@ fn stop(global: &Global, args: &StopArgs, output: &mut Output) -> Result<()> {
         false => args.names.iter().map(|n| n.parse()).collect::<Result<_>>()?,
     };
     let guests = if args.force { Guests::AreCutOff } else { Guests::MustHaveGone };
+    let before = started(&host)?;
     let mut done = Vec::new();
     let mut failure = None;
     for name in &names {
         match host.stop_network(name, guests) {
             Ok(applied) => {
-                said(name, "stopped", &applied, output)?;
+                let nothing = match before.contains(name) {
+                    true => "stopped, nothing had to be put back",
+                    false => "stopped already",
+                };
+                said(name, "stopped", nothing, &applied, output)?;
                 done.push(document(name, &applied));
             }
             Err(e) => failure = Some(first(failure, e, output)),

@@ -57,7 +57,8 @@ pub(super) fn refused(text: &str, key: &Key, span: Range<usize>, rule: impl Into
 fn shown(given: &str) -> String {
     match given.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
         Some(inner) => quoted(inner),
-        None => quoted(given).trim_matches('"').to_owned(),
+        // In a list or a table the quotes are part of what was written.
+        None => quoted(given).trim_matches('"').replace("\\\"", "\""),
     }
 }
 

@@ -56,6 +56,7 @@ impl Host {
     /// As [`start_network`](Self::start_network).
     pub fn plan_start(&mut self, network: &Network) -> Result<Plan, Error> {
         let record = self.records.record(Subject::Network(network.name))?;
+        check_described(network, record.as_ref())?;
         let started = self.resolve(network, record.as_ref())?;
         let plan = self.plan(&Intent::Start(Box::new(started.clone())))?;
         self.check_uplink(&started, &plan)?;
@@ -84,18 +85,7 @@ impl Host {
 
     fn start_held(&mut self, session: &mut Session, network: &Network) -> Result<Applied, Error> {
         let subject = Subject::Network(network.name);
-        if let Some(there) = started_of(session.record())
-            && there.network != *network
-        {
-            return Err(unchanged(
-                Error::new(
-                    ErrorKind::Conflict,
-                    format!("network {} is started, and was described otherwise then", network.name),
-                )
-                .with_object(network.name.as_str())
-                .with_hint(format!("stop it first: xennet network stop {}", network.name)),
-            ));
-        }
+        check_described(network, session.record())?;
         let mut started = self.resolve(network, session.record())?;
         let plan = self.plan(&Intent::Start(Box::new(started.clone())))?;
         self.check_uplink(&started, &plan)?;
@@ -202,22 +192,30 @@ impl Host {
         let session = self.begin(subject)?;
         let unchanged = session.record() == known;
         self.keep(session, subject);
-        match (unchanged, known) {
-            (true, Some(_)) => Ok(()),
-            (false, Some(_)) => self.undo_start(name, Guests::AreCutOff).map(|_| ()),
-            (_, None) => self.stop_network(name, Guests::AreCutOff).map(|_| ()),
+        if unchanged && known.is_some() {
+            return Ok(());
+        }
+        let _networks = self.records.hold_networks(self.deadline)?;
+        match known {
+            Some(_) => self.undo_start_held(name, Guests::AreCutOff).map(|_| ()),
+            None => self.stop_held(name, Guests::AreCutOff).map(|_| ()),
         }
     }
 
     /// Puts back what was there before the last start of a network.
     pub(super) fn undo_start(&mut self, name: &IfName, guests: Guests) -> Result<Applied, Error> {
+        let _networks = self.records.hold_networks(self.deadline)?;
+        let applied = self.undo_start_held(name, guests)?;
+        self.end_guard(name);
+        Ok(applied)
+    }
+
+    fn undo_start_held(&mut self, name: &IfName, guests: Guests) -> Result<Applied, Error> {
         let subject = Subject::Network(*name);
-        let networks = self.records.hold_networks(self.deadline)?;
         let mut session = self.begin(subject)?;
         if session.record().is_none_or(|r| r.previous.is_none()) {
             self.keep(session, subject);
-            drop(networks);
-            return self.stop_network(name, guests);
+            return self.stop_held(name, guests);
         }
         let result = self.undo_held(&mut session, subject);
         self.keep(session, subject);
@@ -243,8 +241,26 @@ impl Host {
     /// # Errors
     /// [`ErrorKind::Conflict`] if guests are ports of the network's own bridge; and as [`attach`](Self::attach).
     pub fn stop_network(&mut self, name: &IfName, guests: Guests) -> Result<Applied, Error> {
-        let subject = Subject::Network(*name);
         let _networks = self.records.hold_networks(self.deadline)?;
+        let started = self.records.started(name)?.is_some();
+        let applied = self.stop_held(name, guests)?;
+        if started {
+            self.end_guard(name);
+        }
+        Ok(applied)
+    }
+
+    /// Ends the guard of a start that was taken back by hand: it would take back the next one, too. The lock of the networks is held, so
+    /// that this is no confirmation of a start that begins meanwhile.
+    fn end_guard(&self, name: &IfName) {
+        if let Records::Dir(dir) = &self.records {
+            // Mostly there is none.
+            let _ = dir.confirm(name);
+        }
+    }
+
+    fn stop_held(&mut self, name: &IfName, guests: Guests) -> Result<Applied, Error> {
+        let subject = Subject::Network(*name);
         let mut session = self.begin(subject)?;
         let Some(entry) = session.record().cloned() else {
             self.end_service(name)?;
@@ -558,6 +574,19 @@ impl Host {
         }
         self.records.set_started(&started)?;
         self.serve(&started)
+    }
+}
+
+/// Refuses to start a network that is started, and was described otherwise then.
+fn check_described(network: &Network, record: Option<&Entry>) -> Result<(), Error> {
+    let name = network.name;
+    match started_of(record) {
+        Some(there) if there.network != *network => {
+            let message = format!("network {name} is started, and was described otherwise then");
+            let e = Error::new(ErrorKind::Conflict, message).with_object(name.as_str());
+            Err(unchanged(e.with_hint(format!("stop it first: xennet network stop {name}"))))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -65,6 +65,7 @@ fn every_mistake_is_told_with_its_place_and_the_other_one() {
         ("[network.x]\nmode = \"nat\"\negres = \"eth0\"", (3, 1), "\"egres\" is no key of a network of mode nat", None),
         ("@Bbridge = \"br/0\"", (3, 10), "'/'", None),
         ("@Bbridge = 7", (3, 10), "a text in quotes", None),
+        ("@Bbridge = [\"b\"]", (3, 10), "bridge cannot be [\"b\"]", None),
         ("@Bbridge = \"vif1.0\"", (3, 10), "guests' links", None),
         ("@Buplink = \"lo\"", (3, 10), "lo leads to this host alone", None),
         ("@Buplink = \"b\"", (3, 10), "b is the bridge's own name", None),
