@@ -524,6 +524,15 @@ impl Host {
                 notes = as_it_is_now(&mut target, &now, uplink, bridge);
             }
         }
+        // On links of their own guests keep what is theirs, and only the last network takes the forwarding away: nothing is refused.
+        let guests: Vec<String> =
+            self.show()?.vifs.into_iter().filter(|v| v.network == Some(*name) && v.up).map(|v| v.vif).collect();
+        if !guests.is_empty() {
+            notes.push(format!(
+                "guests of network {name} are still attached, and may be cut off until it is started again: {}",
+                guests.join(", ")
+            ));
+        }
         if let Some(outside) = started.outside {
             // No part of this network: it stays as it has become, or gone.
             match now.links.get(&outside) {
