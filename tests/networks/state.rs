@@ -562,6 +562,33 @@ fn a_bridge_with_guests_is_not_taken_from_them() {
     assert!(!all(&mut on.clone()).contains("xenbr0"));
 }
 
+/// The mistake of who copies the LAN's subnet: nothing fails, and nobody finds anybody.
+#[test]
+fn a_subnet_that_the_outside_has_too_is_told() {
+    let mut world = fake();
+    one(&mut world);
+    let mut host = Host::with_backend(Box::new(Shared::new(world)));
+    let mut notes = |text: &str| {
+        let network = network(&format!("[network.a]\n{text}\n"));
+        let planned = host.plan_start(&network).unwrap().notes().to_vec();
+        assert_eq!(host.start_network(&network).unwrap().notes, planned);
+        host.stop_network(&network.name, Guests::MustHaveGone).unwrap();
+        planned
+    };
+    for subnet in ["192.168.0.0/24", "192.168.0.128/25", "192.168.0.0/16"] {
+        let told = notes(&format!("mode = \"nat\"\nsubnets = [\"{subnet}\"]"));
+        assert!(
+            told.len() == 1 && told[0].contains(&format!("{subnet} of its guests and 192.168.0.3/24 of eth0 overlap")),
+            "{told:?}"
+        );
+    }
+    assert_eq!(notes("mode = \"nat\"\nsubnets = [\"192.168.1.0/24\"]"), [""; 0]);
+    let routed = "mode = \"routed\"\nuplink = \"eth0\"\nsubnets = [\"192.168.0.128/25\"]";
+    assert_eq!(notes(routed).len(), 1);
+    // With proxy ARP this is how it is meant.
+    assert_eq!(notes(&format!("{routed}\nproxy_arp = true")), [""; 0]);
+}
+
 /// Each on a link of its own: a network can be stopped and started with other forwards, and who is cut off meanwhile is told.
 #[test]
 fn guests_without_a_bridge_are_named_when_their_network_stops() {
