@@ -562,6 +562,51 @@ fn a_bridge_with_guests_is_not_taken_from_them() {
     assert!(!all(&mut on.clone()).contains("xenbr0"));
 }
 
+/// The mistake of who copies the LAN's subnet: nothing fails, and nobody finds anybody.
+#[test]
+fn a_subnet_that_the_outside_has_too_is_told() {
+    let mut world = fake();
+    one(&mut world);
+    let mut host = Host::with_backend(Box::new(Shared::new(world)));
+    let mut notes = |text: &str| {
+        let network = network(&format!("[network.a]\n{text}\n"));
+        let planned = host.plan_start(&network).unwrap().notes().to_vec();
+        assert_eq!(host.start_network(&network).unwrap().notes, planned);
+        host.stop_network(&network.name, Guests::MustHaveGone).unwrap();
+        planned
+    };
+    for subnet in ["192.168.0.0/24", "192.168.0.128/25", "192.168.0.0/16"] {
+        let told = notes(&format!("mode = \"nat\"\nsubnets = [\"{subnet}\"]"));
+        assert!(
+            told.len() == 1 && told[0].contains(&format!("{subnet} of its guests and 192.168.0.3/24 of eth0 overlap")),
+            "{told:?}"
+        );
+    }
+    assert_eq!(notes("mode = \"nat\"\nsubnets = [\"192.168.1.0/24\"]"), [""; 0]);
+    let routed = "mode = \"routed\"\nuplink = \"eth0\"\nsubnets = [\"192.168.0.128/25\"]";
+    assert_eq!(notes(routed).len(), 1);
+    // With proxy ARP this is how it is meant.
+    assert_eq!(notes(&format!("{routed}\nproxy_arp = true")), [""; 0]);
+}
+
+/// Each on a link of its own: a network can be stopped and started with other forwards, and who is cut off meanwhile is told.
+#[test]
+fn guests_without_a_bridge_are_named_when_their_network_stops() {
+    let mut world = fake();
+    one(&mut world);
+    world.add_vif(xennet_core::VifId::from_vif_name("vif5.0").unwrap());
+    let mut host = Host::with_backend(Box::new(Shared::new(world)));
+    host.start_network(&network("[network.a]\nmode = \"nat\"\nsubnets = [\"10.0.0.0/24\"]\n")).unwrap();
+    host.start_network(&network("[network.b]\nmode = \"nat\"\nsubnets = [\"10.1.0.0/24\"]\n")).unwrap();
+    let domid = xennet_core::DomId::new(5).unwrap();
+    host.attach(domid, &"bridge=a,ip=10.0.0.1,script=vif-nat".parse().unwrap()).unwrap();
+    let note = "guests of network a are still attached, and may be cut off until it is started again: vif5.0";
+    let plan = host.plan_stop(&name("a"), Guests::MustHaveGone).unwrap().unwrap();
+    assert_eq!(plan.notes(), [note]);
+    assert_eq!(host.stop_network(&name("b"), Guests::MustHaveGone).unwrap().notes, [""; 0]);
+    assert_eq!(host.stop_network(&name("a"), Guests::MustHaveGone).unwrap().notes, [note]);
+}
+
 #[test]
 fn settings_stay_as_long_as_a_network_needs_them() {
     let mut world = fake();

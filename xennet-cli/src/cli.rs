@@ -82,8 +82,9 @@ pub(crate) enum Command {
     },
     /// Puts back what was there before the last operation
     Undo {
-        /// A vif (vif5.0) or a bridge; without it the last operation of all is undone
-        #[arg(value_name = "VIF|BRIDGE")]
+        /// A vif (vif5.0), a bridge, or a network with network- before its name (network-lan); without it the last operation of
+        /// all is undone
+        #[arg(value_name = "VIF|BRIDGE|NETWORK")]
         what: Option<String>,
     },
     /// Finishes or undoes what a crash interrupted

@@ -60,7 +60,7 @@ impl Host {
         let started = self.resolve(network, record.as_ref())?;
         let plan = self.plan(&Intent::Start(Box::new(started.clone())))?;
         self.check_uplink(&started, &plan)?;
-        Ok(plan.with_notes(self.obstacles(network)))
+        Ok(plan.with_notes(self.obstacles(network)).with_notes(self.shared_subnets(&started)?))
     }
 
     /// Starts a network: its bridge and what its uplink had of its own, this domain's addresses in it, and the settings it needs.
@@ -89,7 +89,7 @@ impl Host {
         let mut started = self.resolve(network, session.record())?;
         let plan = self.plan(&Intent::Start(Box::new(started.clone())))?;
         self.check_uplink(&started, &plan)?;
-        let plan = plan.with_notes(self.obstacles(network));
+        let plan = plan.with_notes(self.obstacles(network)).with_notes(self.shared_subnets(&started)?);
         self.keep_originals(&mut started, plan.before())?;
         if plan.is_empty() && session.record().is_some() {
             self.serve(&started).map_err(|e| e.with_state("the network is started as before, its services are not"))?;
@@ -464,6 +464,33 @@ impl Host {
         Ok(seen.addresses_of(link).filter(good).min_by_key(|a| seen.hidden.position(a)).map(|a| a.address.ip()))
     }
 
+    /// The guests' subnets that the outside has, too, and nobody answers for. Each side takes the other's stations for its own
+    /// neighbours then, and asks for them on the wrong link.
+    fn shared_subnets(&mut self, started: &Started) -> Result<Vec<String>, Error> {
+        let Some(outside) = started.outside else { return Ok(Vec::new()) };
+        let answers = |family: Family| match (&started.network.mode, family) {
+            (NetworkMode::Routed(r), Family::Ipv4) => r.proxy_arp,
+            (NetworkMode::Routed(r), Family::Ipv6) => r.proxy_ndp,
+            _ => false,
+        };
+        let seen = self.look(&Scope::none().with(Part::Addresses(outside)))?;
+        let mut notes = Vec::new();
+        for subnet in started.network.subnets().iter().map(|s| s.network) {
+            let both = |there: &&Address| {
+                let there = there.address;
+                there.contains(subnet.network()) || subnet.contains(there.network())
+            };
+            if let Some(there) = seen.addresses_of(&outside).find(both).filter(|_| !answers(Family::of(&subnet.ip()))) {
+                notes.push(format!(
+                    "network {}: {subnet} of its guests and {} of {outside} overlap: guests and what is there do not find each other; \
+                     give the guests a subnet of their own",
+                    started.network.name, there.address
+                ));
+            }
+        }
+        Ok(notes)
+    }
+
     /// Notes how the settings were before any network needed them.
     fn keep_originals(&self, started: &mut Started, before: &Snapshot) -> Result<(), Error> {
         let name = started.network.name;
@@ -523,6 +550,15 @@ impl Host {
             {
                 notes = as_it_is_now(&mut target, &now, uplink, bridge);
             }
+        }
+        // On links of their own guests keep what is theirs, and only the last network takes the forwarding away: nothing is refused.
+        let guests: Vec<String> =
+            self.show()?.vifs.into_iter().filter(|v| v.network == Some(*name) && v.up).map(|v| v.vif).collect();
+        if !guests.is_empty() {
+            notes.push(format!(
+                "guests of network {name} are still attached, and may be cut off until it is started again: {}",
+                guests.join(", ")
+            ));
         }
         if let Some(outside) = started.outside {
             // No part of this network: it stays as it has become, or gone.

@@ -400,7 +400,7 @@ fn settings(started: &Started, listens: bool) -> BTreeMap<SysctlKey, (String, Re
         // default route from one would lose it.
         if v6 && listens {
             let accept_ra = SysctlKey::conf(Family::Ipv6, &outside, "accept_ra");
-            let why = Reason::fixed("a router that has its own default route from a router advertisement");
+            let why = Reason::fixed("a router that goes on listening to router advertisements there");
             wanted.insert(accept_ra, ("2".into(), why));
         }
         if let NetworkMode::Routed(r) = &started.network.mode {
