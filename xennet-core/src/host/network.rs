@@ -491,6 +491,23 @@ impl Host {
         Ok(notes)
     }
 
+    /// A note that names the guests of a network which are attached by links of their own. What stands in the way of knowing them is
+    /// no reason not to stop the network.
+    fn guests_left(&mut self, name: &IfName) -> Option<String> {
+        let shown = match self.show() {
+            Ok(shown) => shown,
+            Err(e) => return Some(format!("which guests of network {name} are attached is not known: {e}")),
+        };
+        let guests: Vec<String> =
+            shown.vifs.into_iter().filter(|v| v.network == Some(*name) && v.up).map(|v| v.vif).collect();
+        (!guests.is_empty()).then(|| {
+            format!(
+                "guests of network {name} are still attached, and may be cut off until it is started again: {}",
+                guests.join(", ")
+            )
+        })
+    }
+
     /// Notes how the settings were before any network needed them.
     fn keep_originals(&self, started: &mut Started, before: &Snapshot) -> Result<(), Error> {
         let name = started.network.name;
@@ -552,14 +569,7 @@ impl Host {
             }
         }
         // On links of their own guests keep what is theirs, and only the last network takes the forwarding away: nothing is refused.
-        let guests: Vec<String> =
-            self.show()?.vifs.into_iter().filter(|v| v.network == Some(*name) && v.up).map(|v| v.vif).collect();
-        if !guests.is_empty() {
-            notes.push(format!(
-                "guests of network {name} are still attached, and may be cut off until it is started again: {}",
-                guests.join(", ")
-            ));
-        }
+        notes.extend(self.guests_left(name));
         if let Some(outside) = started.outside {
             // No part of this network: it stays as it has become, or gone.
             match now.links.get(&outside) {
