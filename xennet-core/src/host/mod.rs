@@ -4,10 +4,12 @@ mod detach;
 mod firewalls;
 mod guests;
 mod network;
+mod outside;
 mod place;
 mod records;
 mod show;
 mod undo;
+mod way_back;
 
 use std::fmt;
 use std::time::Duration;

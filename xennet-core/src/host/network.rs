@@ -1,21 +1,13 @@
 //! Networks: started, stopped, looked at.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
-
-use ipnetwork::IpNetwork;
-
 use super::records::{Records, Session};
-use super::{Host, joined, unchanged};
+use super::{Host, unchanged};
 use crate::error::{Error, ErrorKind};
 use crate::exec::{Applied, Entry, Subject};
-use crate::gather;
 use crate::model::{Egress, IfName, Intent, Network, NetworkMode, Started};
 use crate::plan::{self, Goal, Plan};
 use crate::services;
-use crate::snapshot::{
-    Address, Family, Link, LinkKind, Neighbour, Part, Route, RouteKind, Rule, Scope, Snapshot, SysctlKey,
-};
+use crate::snapshot::{Family, Part, Route, Rule, Scope, Snapshot};
 
 /// What becomes of guests that are still connected to a network that is stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -419,95 +411,6 @@ impl Host {
         Ok(started)
     }
 
-    /// The link of the default route with the lowest metric, of IPv4, or else of IPv6.
-    ///
-    /// # Errors
-    /// As [`Backend::observe`](crate::backend::Backend::observe).
-    pub fn default_route_link(&mut self) -> Result<Option<IfName>, Error> {
-        for all in ["0.0.0.0/0", "::/0"] {
-            let Ok(all) = all.parse::<IpNetwork>() else { continue };
-            let seen = self.look(&Scope::none().with(Part::Route(all)))?;
-            // One that refuses leads nowhere, though the kernel keeps those of IPv6 at loopback.
-            let usable = |r: &&Route| {
-                r.kind == RouteKind::Unicast && r.destination.prefix() == 0 && r.destination.is_ipv4() == all.is_ipv4()
-            };
-            let best = seen.routes.iter().filter(usable).min_by_key(|r| r.metric);
-            if let Some(link) = best.and_then(|r| r.link.or_else(|| r.next_hops.first().and_then(|h| h.link))) {
-                return Ok(Some(link));
-            }
-        }
-        Ok(None)
-    }
-
-    /// The uplink that a started network's bridge has taken over from, where this link is such a bridge; any other link is its
-    /// own.
-    ///
-    /// # Errors
-    /// [`ErrorKind::StateUnusable`].
-    pub fn uplink_of(&mut self, link: Option<IfName>) -> Result<Option<IfName>, Error> {
-        let Some(link) = link else { return Ok(None) };
-        let uplink = |s: &Started| match &s.network.mode {
-            NetworkMode::Bridge(b) if b.bridge.name == link => b.uplink,
-            _ => None,
-        };
-        Ok(self.records.all_started()?.iter().find_map(uplink).or(Some(link)))
-    }
-
-    /// The first address of a link that others can reach: no secondary or temporary one, none that is not to be used for anything
-    /// new, and none for the link alone.
-    pub(crate) fn first_address(&mut self, link: &IfName, family: Family) -> Result<Option<IpAddr>, Error> {
-        let seen = self.look(&Scope::none().with(Part::Addresses(*link)))?;
-        let good = |a: &&Address| {
-            let deprecated = a.lifetime.is_some_and(|(_, preferred)| preferred == 0);
-            Family::of(&a.address.ip()) == family && !a.secondary && a.scope == 0 && !deprecated
-        };
-        Ok(seen.addresses_of(link).filter(good).min_by_key(|a| seen.hidden.position(a)).map(|a| a.address.ip()))
-    }
-
-    /// The guests' subnets that the outside has, too, and nobody answers for. Each side takes the other's stations for its own
-    /// neighbours then, and asks for them on the wrong link.
-    fn shared_subnets(&mut self, started: &Started) -> Result<Vec<String>, Error> {
-        let Some(outside) = started.outside else { return Ok(Vec::new()) };
-        let answers = |family: Family| match (&started.network.mode, family) {
-            (NetworkMode::Routed(r), Family::Ipv4) => r.proxy_arp,
-            (NetworkMode::Routed(r), Family::Ipv6) => r.proxy_ndp,
-            _ => false,
-        };
-        let seen = self.look(&Scope::none().with(Part::Addresses(outside)))?;
-        let mut notes = Vec::new();
-        for subnet in started.network.subnets().iter().map(|s| s.network) {
-            let both = |there: &&Address| {
-                let there = there.address;
-                there.contains(subnet.network()) || subnet.contains(there.network())
-            };
-            if let Some(there) = seen.addresses_of(&outside).find(both).filter(|_| !answers(Family::of(&subnet.ip()))) {
-                notes.push(format!(
-                    "network {}: {subnet} of its guests and {} of {outside} overlap: guests and what is there do not find each other; \
-                     give the guests a subnet of their own",
-                    started.network.name, there.address
-                ));
-            }
-        }
-        Ok(notes)
-    }
-
-    /// A note that names the guests of a network which are attached by links of their own. What stands in the way of knowing them is
-    /// no reason not to stop the network.
-    fn guests_left(&mut self, name: &IfName) -> Option<String> {
-        let shown = match self.show() {
-            Ok(shown) => shown,
-            Err(e) => return Some(format!("which guests of network {name} are attached is not known: {e}")),
-        };
-        let guests: Vec<String> =
-            shown.vifs.into_iter().filter(|v| v.network == Some(*name) && v.up).map(|v| v.vif).collect();
-        (!guests.is_empty()).then(|| {
-            format!(
-                "guests of network {name} are still attached, and may be cut off until it is started again: {}",
-                guests.join(", ")
-            )
-        })
-    }
-
     /// Notes how the settings were before any network needed them.
     fn keep_originals(&self, started: &mut Started, before: &Snapshot) -> Result<(), Error> {
         let name = started.network.name;
@@ -519,88 +422,6 @@ impl Host {
             }
             let original = others.iter().find_map(|s| s.settings.get(key)).unwrap_or(value);
             started.settings.insert(key.to_owned(), original.clone());
-        }
-        Ok(())
-    }
-
-    /// The plan that leads back to how it was before a network was started, with what has become of its parts since.
-    fn way_back(&mut self, name: &IfName, entry: &Entry, guests: Guests) -> Result<Plan, Error> {
-        // Where it was started again, the first time knows how it was without it.
-        let first = entry.previous.as_deref().unwrap_or(entry);
-        let Some(started) = started_of(Some(entry)).cloned() else {
-            return Err(Error::new(ErrorKind::Internal, format!("network {name}: its record is not about a network"))
-                .with_object(name.as_str()));
-        };
-        let known = self.records.started(name)?.unwrap_or_else(|| started.clone());
-        let now = self.look(&first.before.scope)?;
-        let mut target = first.before.clone();
-        let mut notes = Vec::new();
-        if let Some(bridge) = started.network.bridge().map(|b| b.name) {
-            let uplinks: BTreeSet<IfName> = match &started.network.mode {
-                NetworkMode::Bridge(b) => gather::set(b.uplink.into_iter().chain(b.uplink_name)),
-                _ => BTreeSet::new(),
-            };
-            let own = first.before.links.get(&bridge).is_none_or(|l| l.bridge.is_none());
-            replaced(&mut target, &now, &uplinks);
-            if own && guests == Guests::MustHaveGone {
-                let all = self.look(&Scope::none().with(Part::Links))?;
-                let ports: Vec<IfName> = all.ports(&bridge).map(|(p, _)| *p).filter(|p| !uplinks.contains(p)).collect();
-                if !ports.is_empty() {
-                    return Err(unchanged(
-                        Error::new(
-                            ErrorKind::Conflict,
-                            format!("network {name} cannot be stopped: {bridge} has the ports {}", joined(&ports)),
-                        )
-                        .with_object(bridge.as_str())
-                        .with_hint("shut the guests down, or cut them off: --force"),
-                    ));
-                }
-            }
-            if !own {
-                let gateways = started.network.subnets().iter().map(|s| s.gateway);
-                given_since(&mut target, &now, bridge, &uplinks, &gather::set(gateways));
-            }
-            if own
-                && let NetworkMode::Bridge(b) = &started.network.mode
-                && let Some(uplink) = b.uplink
-                && now.links.contains_key(&bridge)
-            {
-                notes = as_it_is_now(&mut target, &now, uplink, bridge);
-            }
-        }
-        // On links of their own guests keep what is theirs, and only the last network takes the forwarding away: nothing is refused.
-        notes.extend(self.guests_left(name));
-        if let Some(outside) = started.outside {
-            // No part of this network: it stays as it has become, or gone.
-            match now.links.get(&outside) {
-                Some(link) => {
-                    target.links.insert(outside, link.clone());
-                }
-                None => {
-                    target.links.remove(&outside);
-                    target.scope.retain(|part| *part != Part::Link(outside));
-                }
-            }
-        }
-        self.settle_settings(&mut target, &now, &known)?;
-        Ok(plan::restore(&target, &now.seen(&target.scope))?.with_notes(notes))
-    }
-
-    /// Settings that others need stay; the last one puts the first value back, unless somebody else has changed it since.
-    fn settle_settings(&self, target: &mut Snapshot, now: &Snapshot, known: &Started) -> Result<(), Error> {
-        let others: Vec<Started> =
-            self.records.all_started()?.into_iter().filter(|s| s.network.name != known.network.name).collect();
-        let keys: Vec<SysctlKey> = target.sysctls.keys().cloned().collect();
-        for key in keys {
-            let Some(original) = known.settings.get(key.as_str()) else { continue };
-            let needed = others.iter().any(|s| s.settings.contains_key(key.as_str()));
-            let changed = now.sysctls.get(&key).is_none_or(|v| v == "0");
-            if needed || changed {
-                target.scope.retain(|part| *part != Part::Sysctl(key.clone()));
-                target.sysctls.remove(&key);
-            } else {
-                target.sysctls.insert(key, original.clone());
-            }
         }
         Ok(())
     }
@@ -636,7 +457,7 @@ fn check_described(network: &Network, record: Option<&Entry>) -> Result<(), Erro
     }
 }
 
-fn started_of(record: Option<&Entry>) -> Option<&Started> {
+pub(super) fn started_of(record: Option<&Entry>) -> Option<&Started> {
     match &record?.goal {
         Goal::Start { started, .. } => Some(started),
         _ => None,
@@ -646,105 +467,6 @@ fn started_of(record: Option<&Entry>) -> Option<&Started> {
 /// Whether a setting is one that several networks can need, and not of a link that is this network's own.
 fn is_shared(key: &str, started: &Started) -> bool {
     !matches!(started.network.mode, NetworkMode::Bridge(_)) && key.starts_with("net/")
-}
-
-/// The card that an uplink was may have been replaced by another one under the same name, as when its driver was loaded anew:
-/// then that one gets back what is this domain's, and keeps what is its own.
-fn replaced(target: &mut Snapshot, now: &Snapshot, names: &BTreeSet<IfName>) {
-    let is_uplink = |name: &IfName, link: &Link| names.contains(name) && link.kind != LinkKind::Bridge;
-    let Some((_, was)) = target.links.iter_mut().find(|(n, l)| is_uplink(n, l)) else { return };
-    let there = now.links.iter().filter(|(n, l)| is_uplink(n, l));
-    // The very same one, if that is there.
-    if let Some(is) = there.map(|(_, l)| l).max_by_key(|l| l.index == was.index).filter(|is| is.index != was.index) {
-        *was = Link { master: was.master, up: was.up, addr_gen_mode: was.addr_gen_mode, port: None, ..is.clone() };
-    }
-}
-
-/// A bridge that was there before keeps what somebody has given it since: what is neither the uplink's nor the network's own.
-fn given_since(
-    target: &mut Snapshot,
-    now: &Snapshot,
-    bridge: IfName,
-    uplinks: &BTreeSet<IfName>,
-    gateways: &BTreeSet<IpAddr>,
-) {
-    let before = target.clone();
-    let was =
-        |link: &IfName, a: &Address| before.addresses_of(link).any(|b| b.address == a.address && b.peer == a.peer);
-    let is_ours =
-        |a: &Address| uplinks.iter().any(|u| was(u, a)) || (gateways.contains(&a.address.ip()) && !was(&bridge, a));
-    let (ours, others): (Vec<&Address>, Vec<&Address>) = now.addresses_of(&bridge).partition(|a| is_ours(a));
-    target.addresses.extend(others.into_iter().filter(|a| !was(&bridge, a)).cloned());
-    let moved = |r: &Route| uplinks.iter().any(|u| before.routes.contains(&plan::route_through(*u, bridge, r)));
-    let given = now.routes.iter().filter(|r| r.leads_through(&bridge));
-    let given = given.filter(|r| !moved(r) && plan::is_carried(r, ours.iter().copied()));
-    target.routes.extend(given.cloned());
-    let moved = |n: &Neighbour| uplinks.iter().any(|u| before.neighbours.contains(&plan::neighbour_on(*u, n)));
-    target.neighbours.extend(now.neighbours.iter().filter(|n| n.link == bridge && !moved(n)).cloned());
-}
-
-/// `RTPROT_RA`.
-const BY_ROUTERS: u8 = 9;
-
-/// What the bridge has now is what the uplink shall have: addresses that were renewed, or added or removed meanwhile. Notes
-/// what it cannot have.
-fn as_it_is_now(target: &mut Snapshot, now: &Snapshot, uplink: IfName, bridge: IfName) -> Vec<String> {
-    const LINK: u8 = 253;
-    let key = |a: &Address| (a.address, a.peer);
-    let before: BTreeMap<_, Address> = gather::map(target.addresses_of(&uplink).map(|a| (key(a), a.clone())));
-    target.addresses.retain(|a| a.link != uplink || a.scope == LINK);
-    for a in now.addresses_of(&bridge).filter(|a| a.scope != LINK) {
-        let as_before = before.get(&key(a)).cloned().unwrap_or_else(|| Address { nodad: false, ..a.clone() });
-        target.addresses.insert(Address {
-            link: uplink,
-            lifetime: a.lifetime,
-            secondary: as_before.secondary,
-            ..as_before
-        });
-    }
-    let through = |r: &Route, link: IfName| r.leads_through(&link);
-    let of_uplink: Vec<Address> = before.values().cloned().collect();
-    let carried: BTreeSet<Route> =
-        gather::set(target.routes.iter().filter(|r| through(r, uplink) && plan::is_carried(r, &of_uplink)).cloned());
-    target.routes.retain(|r| !carried.contains(r));
-    // An uplink that was down goes down again, unless the bridge has been given something since.
-    let mut is_used = target.addresses_of(&uplink).any(|a| !before.contains_key(&key(a)));
-    // Connected routes follow from the addresses.
-    let (connected, others): (Vec<&Route>, Vec<&Route>) =
-        now.routes.iter().filter(|r| through(r, bridge)).partition(|r| !plan::is_carried(r, now.addresses_of(&bridge)));
-    let others = others.into_iter().map(|r| plan::route_through(uplink, bridge, r));
-    let mut notes = Vec::new();
-    // What was there before comes first.
-    for route in gather::last(others, |r| !carried.contains(r)) {
-        let taken = target.routes.iter().find(|r| **r != route && through(r, uplink) && r.has_place_of(&route));
-        let why = match (&route.beyond, taken) {
-            (Some(more), _) => format!("xennet cannot make one with {more}"),
-            // The kernel learns it again.
-            (None, Some(_)) if route.protocol == BY_ROUTERS => continue,
-            (None, Some(other)) => format!("\"{other}\" has its place"),
-            _ if route.next_hops.iter().any(|h| h.link != Some(uplink)) => "it leads through another link, too".into(),
-            _ => {
-                is_used |= !carried.contains(&route);
-                target.routes.insert(route);
-                continue;
-            }
-        };
-        notes.push(format!("{uplink} does not get the route \"{route}\", which {bridge} has: {why}"));
-    }
-    let Some(link) = target.links.get_mut(&uplink) else { return notes };
-    link.up |= is_used;
-    let is_up = link.up;
-    let addresses: Vec<Address> = target.addresses_of(&uplink).cloned().collect();
-    let is_there = |ip: IpAddr| addresses.iter().any(|a| a.address.ip() == ip);
-    let has = |r: &Route| !plan::is_carried(r, &addresses) && r.source.is_none_or(is_there);
-    target.routes.retain(|r| !through(r, uplink) || plan::is_carried(r, &of_uplink) || has(r));
-    let connected = connected.into_iter().map(|r| plan::route_through(uplink, bridge, r));
-    target.routes.extend(connected.filter(|r| is_up && has(r)));
-    target.neighbours.retain(|n| n.link != uplink);
-    for n in now.neighbours.iter().filter(|n| n.link == bridge) {
-        target.neighbours.insert(plan::neighbour_on(uplink, n));
-    }
-    notes
 }
 
 /// The routes that stations and gateways outside need, as commands (the founding document's fifth step).
