@@ -19,8 +19,11 @@ bridge = "natbr0"
 def main(arguments):
     if len(arguments) >= 2:
         host = xennet.Host.netlink(state_dir=arguments[2] if len(arguments) > 2 else None)
-        with open(arguments[0], encoding="utf-8") as file:
-            text, name = file.read(), arguments[1]
+        try:
+            with open(arguments[0], encoding="utf-8") as file:
+                text, name = file.read(), arguments[1]
+        except (OSError, UnicodeDecodeError) as error:
+            sys.exit(f"{arguments[0]} cannot be read: {error}")
     else:
         host, text, name = xennet.Host.fake(), TEXT, "private"
 

@@ -237,3 +237,18 @@ fn a_file_of_networks_that_is_not_there_is_told_with_what_writes_one() {
         assert!(got.stderr.contains("hint: ") && got.stderr.contains("xennet advise"), "{got:?}");
     }
 }
+
+#[test]
+fn a_file_without_networks_and_one_with_a_network_twice_are_told() {
+    let fake = Fake::new();
+    let file = fake.0.path().join("networks.toml").display().to_string();
+    let start = ["network", "start", "--all", "--file", &file];
+    std::fs::write(&file, "# none yet\n").unwrap();
+    let got = fake.run(&start);
+    assert!(got.code == 0 && got.stderr == format!("note: there is no network in {file}\n"), "{got:?}");
+    std::fs::write(&file, "[network.a]\nmode = \"bridge\"\n\n[network.a]\nmode = \"nat\"\n").unwrap();
+    let got = fake.run(&start);
+    refused(&got, ErrorKind::Invalid);
+    assert!(got.stderr.contains("duplicate key") && got.stderr.contains("stands once"), "{got:?}");
+    assert!(!got.stderr.contains("KEY = VALUE"), "{got:?}");
+}

@@ -508,7 +508,22 @@ fn what_others_took_away_meanwhile_does_not_keep_a_network_from_being_stopped() 
     host.start_network(&network(LAN)).unwrap();
     run(&mut on.clone(), Step::Link(LinkStep::Delete { link: LinkRef::named(name("xenbr0")) }));
     let status = host.network_status(&network(LAN)).unwrap();
-    assert!(status.started && !status.missing.is_empty(), "{status:?}");
+    let lost = "somebody has removed xenbr0, and with it this domain's addresses: 192.168.0.3/24";
+    assert!(status.started && status.missing.len() == 1 && status.missing[0].contains(lost), "{status:?}");
+    // To make it anew without them would call that started which nobody reaches.
+    for e in [host.start_network(&network(LAN)).unwrap_err(), host.plan_start(&network(LAN)).unwrap_err()] {
+        assert!(e.kind() == ErrorKind::Conflict && e.to_string().contains(lost), "{e}");
+        assert!(e.hint().is_some_and(|h| h.contains("xennet network stop lan")), "{e:?}");
+    }
+    host.stop_network(&name("lan"), Guests::MustHaveGone).unwrap();
+    assert_eq!(all(&mut on.clone()), before);
+    // Where somebody has put them on the uplink meanwhile, it is made anew.
+    host.start_network(&network(LAN)).unwrap();
+    run(&mut on.clone(), Step::Link(LinkStep::Delete { link: LinkRef::named(name("xenbr0")) }));
+    one(&mut on.clone());
+    host.start_network(&network(LAN)).unwrap();
+    assert_eq!(host.network_status(&network(LAN)).unwrap().missing, [""; 0]);
+    assert!(all(&mut on.clone()).contains("ip address add 192.168.0.3/24 dev xenbr0"));
     host.stop_network(&name("lan"), Guests::MustHaveGone).unwrap();
     assert_eq!(all(&mut on.clone()), before);
     // The uplink itself goes.
@@ -560,6 +575,37 @@ fn a_bridge_with_guests_is_not_taken_from_them() {
     assert_eq!(all(&mut on.clone()), before);
     host.stop_network(&name("xenbr0"), Guests::AreCutOff).unwrap();
     assert!(!all(&mut on.clone()).contains("xenbr0"));
+}
+
+#[test]
+fn a_bridge_is_not_taken_from_networks_that_leave_through_it() {
+    let mut world = fake();
+    one(&mut world);
+    let on = Shared::new(world);
+    let before = all(&mut on.clone());
+    let mut host = Host::with_backend(Box::new(on.clone()));
+    let dmz = "[network.dmz]\nmode = \"routed\"\nuplink = \"xenbr0\"\nsubnets = [\"10.0.0.0/24\"]\nproxy_arp = true\n";
+    let dmz = network(dmz);
+    host.start_network(&network(LAN)).unwrap();
+    host.start_network(&dmz).unwrap();
+    let both = all(&mut on.clone());
+    let e = host.stop_network(&name("lan"), Guests::MustHaveGone).unwrap_err();
+    assert_eq!((e.kind(), e.object()), (ErrorKind::Conflict, Some("xenbr0")));
+    assert!(e.to_string().contains("others leave through xenbr0: dmz"), "{e}");
+    assert_eq!(all(&mut on.clone()), both);
+    // Another card comes in the place of the uplink: the bridge's settings are what dmz needs by now.
+    on.change(|fake| {
+        fake.remove_hardware(&name("eth0"));
+        fake.add_hardware(name("eth0"), card(MacAddr::new([0x00, 0x16, 0x3e, 9, 9, 9])));
+    });
+    host.start_network(&network(LAN)).unwrap();
+    for network in [&network(LAN), &dmz] {
+        assert_eq!(host.network_status(network).unwrap().missing, [""; 0]);
+    }
+    host.stop_network(&name("dmz"), Guests::MustHaveGone).unwrap();
+    host.stop_network(&name("lan"), Guests::MustHaveGone).unwrap();
+    let after = all(&mut on.clone());
+    assert!(before.lines().filter(|l| l.contains("ip route")).all(|l| after.contains(l)), "{after}");
 }
 
 /// The mistake of who copies the LAN's subnet: nothing fails, and nobody finds anybody.
@@ -685,12 +731,11 @@ fn the_link_towards_the_outside_is_no_part_of_a_network() {
     let lan = network(LAN);
     for mode in ["nat", "routed"] {
         let other = network(&format!("[network.a]\nmode = \"{mode}\"\nsubnets = [\"10.0.0.0/24\"]\n"));
-        // The bridge that it leads through goes first, and does not come back.
+        // The bridge that it leads through goes first, by force, and does not come back.
         host.start_network(&lan).unwrap();
         host.start_network(&other).unwrap();
-        for name in [lan.name, other.name] {
-            host.stop_network(&name, Guests::MustHaveGone).unwrap();
-        }
+        host.stop_network(&lan.name, Guests::AreCutOff).unwrap();
+        host.stop_network(&other.name, Guests::MustHaveGone).unwrap();
         assert_eq!(all(&mut on.clone()), before, "{mode}");
         // What becomes of the link meanwhile is its own matter.
         host.start_network(&other).unwrap();

@@ -303,7 +303,7 @@ pub(crate) struct StopArgs {
     #[arg(long)]
     pub(crate) all: bool,
 
-    /// Cuts off guests that are still ports of a network's bridge
+    /// Cuts off guests that are still ports of a network's bridge, and networks that leave through it
     #[arg(long)]
     pub(crate) force: bool,
 }

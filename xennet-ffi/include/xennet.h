@@ -115,7 +115,7 @@ enum xennet_kind {
 #define XENNET_GUESTS_MUST_HAVE_GONE 0
 
 /**
- * Guests that are still connected to a network which is stopped are cut off.
+ * Guests that are still connected to a network which is stopped are cut off, and networks that leave through its bridge.
  */
 #define XENNET_GUESTS_ARE_CUT_OFF 1
 

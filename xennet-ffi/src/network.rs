@@ -18,7 +18,7 @@ use crate::text::Text;
 /// Guests that are connected to a network which is stopped must have gone: while one is a port of the network's own bridge, the
 /// network is not stopped.
 pub const XENNET_GUESTS_MUST_HAVE_GONE: u32 = 0;
-/// Guests that are still connected to a network which is stopped are cut off.
+/// Guests that are still connected to a network which is stopped are cut off, and networks that leave through its bridge.
 pub const XENNET_GUESTS_ARE_CUT_OFF: u32 = 1;
 
 /// Reads the text of a `networks.toml`. The networks in it do not contradict each other.

@@ -146,7 +146,8 @@ impl Host {
 
     /// Stops a network: puts back what starting it has changed, and nothing else. One that is not started is a success.
     ///
-    /// Raises `Conflict` while guests are ports of the network's own bridge; with `force` they are cut off.
+    /// Raises `Conflict` while guests are ports of the network's own bridge, or another network leaves through it; with `force` they
+    /// are cut off.
     #[pyo3(signature = (name, *, force=false))]
     fn stop_network(&self, py: Python<'_>, name: &str, force: bool) -> PyResult<Applied> {
         let (name, guests) = (named(name)?, fate(force));

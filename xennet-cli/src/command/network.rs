@@ -56,6 +56,9 @@ fn find(networks: &Networks, name: &str, args: &NetworkNames) -> Result<Network>
 
 fn start(global: &Global, args: &StartArgs, output: &mut Output) -> Result<()> {
     let networks = chosen(&args.which, args.all)?;
+    if networks.is_empty() {
+        output.note(&format!("there is no network in {}", args.which.file.display()));
+    }
     let mut host = open(global)?;
     let before = started(&host)?;
     let mut done = Vec::new();

@@ -21,7 +21,11 @@ pub(super) fn parse(text: &str) -> Result<DeTable<'_>, Box<Flaw>> {
         let span = e.span().unwrap_or(text.len()..text.len());
         // Not the text itself, which the snippet shows.
         let message = "this is not TOML".to_owned();
-        Flaw::new(span, message, e.message().replace('\n', ", ")).hint("a line is KEY = VALUE; text stands in quotes")
+        let hint = match e.message().contains("duplicate") {
+            true => "each [TABLE], and each key in it, stands once",
+            false => "a line is KEY = VALUE; text stands in quotes",
+        };
+        Flaw::new(span, message, e.message().replace('\n', ", ")).hint(hint)
     })
 }
 

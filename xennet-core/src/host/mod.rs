@@ -564,8 +564,8 @@ fn unchanged(e: Error) -> Error {
     e.with_state("unchanged, nothing was applied")
 }
 
-fn joined(names: &[IfName]) -> String {
-    names.iter().map(IfName::as_str).collect::<Vec<_>>().join(", ")
+fn joined<T: ToString>(names: &[T]) -> String {
+    names.iter().map(T::to_string).collect::<Vec<_>>().join(", ")
 }
 
 fn carry_out_in(plan: Plan, on: &mut dyn Backend, journal: &mut dyn Journal, what: &str) -> Result<Applied, Error> {

@@ -1,18 +1,21 @@
 //! Networks: started, stopped, looked at.
 
+use ipnetwork::IpNetwork;
+
 use super::records::{Records, Session};
-use super::{Host, unchanged};
+use super::{Host, joined, unchanged};
 use crate::error::{Error, ErrorKind};
 use crate::exec::{Applied, Entry, Subject};
 use crate::model::{Egress, IfName, Intent, Network, NetworkMode, Started};
 use crate::plan::{self, Goal, Plan};
 use crate::services;
-use crate::snapshot::{Family, Part, Route, Rule, Scope, Snapshot};
+use crate::snapshot::{Family, LinkKind, Part, Route, Rule, Scope, Snapshot};
 
 /// What becomes of guests that are still connected to a network that is stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Guests {
-    /// They must have gone: while one is a port of the network's own bridge, the network is not stopped.
+    /// They must have gone: while one is a port of the network's own bridge, or another network leaves through its bridge, the network
+    /// is not stopped.
     MustHaveGone,
     /// They are cut off.
     AreCutOff,
@@ -49,6 +52,7 @@ impl Host {
     pub fn plan_start(&mut self, network: &Network) -> Result<Plan, Error> {
         let record = self.records.record(Subject::Network(network.name))?;
         check_described(network, record.as_ref())?;
+        self.check_bridge(network, record.as_ref())?;
         let started = self.resolve(network, record.as_ref())?;
         let plan = self.plan(&Intent::Start(Box::new(started.clone())))?;
         self.check_uplink(&started, &plan)?;
@@ -64,8 +68,8 @@ impl Host {
     ///
     /// # Errors
     /// [`ErrorKind::LinkNotFound`], [`ErrorKind::Invalid`], [`ErrorKind::PortOfOther`], [`ErrorKind::NotABridge`] if the host is
-    /// not as the network needs it; [`ErrorKind::Conflict`] if a network of this name is started that was described otherwise;
-    /// and as [`attach`](Self::attach).
+    /// not as the network needs it; [`ErrorKind::Conflict`] if a network of this name is started that was described otherwise, or
+    /// whose bridge was removed since with this domain's addresses; and as [`attach`](Self::attach).
     pub fn start_network(&mut self, network: &Network) -> Result<Applied, Error> {
         let subject = Subject::Network(network.name);
         let _networks = self.records.hold_networks(self.deadline)?;
@@ -78,6 +82,7 @@ impl Host {
     fn start_held(&mut self, session: &mut Session, network: &Network) -> Result<Applied, Error> {
         let subject = Subject::Network(network.name);
         check_described(network, session.record())?;
+        self.check_bridge(network, session.record())?;
         let mut started = self.resolve(network, session.record())?;
         let plan = self.plan(&Intent::Start(Box::new(started.clone())))?;
         self.check_uplink(&started, &plan)?;
@@ -102,6 +107,34 @@ impl Host {
             });
         }
         Ok(applied)
+    }
+
+    /// Refuses to make a bridge anew that somebody has removed with all that had moved to it: only stopping puts that back.
+    fn check_bridge(&mut self, network: &Network, record: Option<&Entry>) -> Result<(), Error> {
+        let (NetworkMode::Bridge(b), Some(entry)) = (&network.mode, record) else { return Ok(()) };
+        let (Some(uplink), bridge) = (b.uplink, b.bridge.name) else { return Ok(()) };
+        let names: Vec<IfName> = [Some(uplink), b.uplink_name].into_iter().flatten().collect();
+        let mut scope = Scope::none().with(Part::Link(bridge));
+        for name in &names {
+            scope = scope.with(Part::Link(*name)).with(Part::Addresses(*name));
+        }
+        let now = self.look(&scope)?;
+        let first = entry.previous.as_deref().unwrap_or(entry);
+        let has_any =
+            |s: &Snapshot, ip| names.iter().any(|n| s.addresses_of(n).any(|a| a.scope == 0 && a.address == ip));
+        let lost: Vec<IpNetwork> =
+            first.before.addresses_of(&uplink).filter(|a| a.scope == 0).map(|a| a.address).collect();
+        let is_there = now.links.get(&bridge).is_some_and(|l| l.kind == LinkKind::Bridge);
+        if is_there || lost.is_empty() || lost.iter().any(|ip| has_any(&now, *ip)) {
+            return Ok(());
+        }
+        let message = format!(
+            "network {}: somebody has removed {bridge}, and with it this domain's addresses: {}",
+            network.name,
+            joined(&lost)
+        );
+        let hint = format!("`xennet network stop {}` puts them back on {uplink}; then start it again", network.name);
+        Err(unchanged(Error::new(ErrorKind::Conflict, message).with_object(bridge.as_str()).with_hint(hint)))
     }
 
     /// Refuses what lies beyond an uplink and what it has, and would not be the same: policy rules that name it, and other
@@ -231,7 +264,7 @@ impl Host {
     /// Kernel settings that other started networks need stay until the last of them is stopped.
     ///
     /// # Errors
-    /// [`ErrorKind::Conflict`] if guests are ports of the network's own bridge; and as [`attach`](Self::attach).
+    /// [`ErrorKind::Conflict`] if guests are ports of the network's own bridge, or another network leaves through it; and as [`attach`](Self::attach).
     pub fn stop_network(&mut self, name: &IfName, guests: Guests) -> Result<Applied, Error> {
         let _networks = self.records.hold_networks(self.deadline)?;
         let started = self.records.started(name)?.is_some();
@@ -259,7 +292,9 @@ impl Host {
             self.records.set_stopped(name)?;
             self.keep(session, subject);
             let mut nothing = Applied::nothing(plan::restore(&Snapshot::default(), &Snapshot::default())?);
-            nothing.notes.push(format!("network {name} is not started"));
+            let others: Vec<IfName> = self.started_networks()?.iter().map(|s| s.network.name).collect();
+            let which = if others.is_empty() { String::new() } else { format!("; started are: {}", joined(&others)) };
+            nothing.notes.push(format!("network {name} is not started{which}"));
             return Ok(nothing);
         };
         let plan = self.way_back(name, &entry, guests)?;
@@ -309,7 +344,10 @@ impl Host {
             obstacles: self.obstacles(network),
         };
         if let Some(started) = &started {
-            match self.plan(&Intent::Start(Box::new(started.clone()))) {
+            let again = Started { again: true, ..started.clone() };
+            let plan =
+                self.check_bridge(network, record.as_ref()).and_then(|()| self.plan(&Intent::Start(Box::new(again))));
+            match plan {
                 Ok(plan) => status.missing.extend(plan.steps().iter().map(|p| p.step.to_string())),
                 Err(e) => status.missing.push(e.to_string()),
             }
@@ -338,7 +376,7 @@ impl Host {
 
     /// The network with what has to be found out: where the outside is, and which address this domain has there.
     fn resolve(&mut self, network: &Network, record: Option<&Entry>) -> Result<Started, Error> {
-        let mut started = Started::new(network.clone());
+        let mut started = Started { again: started_of(record).is_some(), ..Started::new(network.clone()) };
         // Of one that is started, how it was before: by now settings are as it needs them itself.
         if started_of(record).is_some()
             && let Some(known) = self.records.started(&network.name)?

@@ -46,6 +46,9 @@ impl Host {
                     ));
                 }
             }
+            if guests == Guests::MustHaveGone {
+                self.check_others(name, bridge)?;
+            }
             if !own {
                 let gateways = started.network.subnets().iter().map(|s| s.gateway);
                 given_since(&mut target, &now, bridge, &uplinks, &gather::set(gateways));
@@ -74,6 +77,20 @@ impl Host {
         }
         self.settle_settings(&mut target, &now, &known)?;
         Ok(plan::restore(&target, &now.seen(&target.scope))?.with_notes(notes))
+    }
+
+    /// Refuses to take away a bridge, or what this domain has on it, from networks that leave through it.
+    fn check_others(&self, name: &IfName, bridge: IfName) -> Result<(), Error> {
+        let others = self.records.all_started()?;
+        let through: Vec<IfName> =
+            others.iter().filter(|s| s.outside == Some(bridge)).map(|s| s.network.name).filter(|n| n != name).collect();
+        if through.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<&str> = through.iter().map(IfName::as_str).collect();
+        let message = format!("network {name} cannot be stopped: others leave through {bridge}: {}", joined(&through));
+        let hint = format!("stop them first: xennet network stop {}; or --force", names.join(" "));
+        Err(unchanged(Error::new(ErrorKind::Conflict, message).with_object(bridge.as_str()).with_hint(hint)))
     }
 
     /// Settings that others need stay; the last one puts the first value back, unless somebody else has changed it since.

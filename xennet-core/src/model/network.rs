@@ -324,11 +324,22 @@ pub struct Started {
     /// any network needed them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub settings: BTreeMap<String, String>,
+    /// Whether it is being started once more. What settings its bridge has by then are the bridge's own: another network may need
+    /// them so.
+    #[serde(skip)]
+    pub again: bool,
 }
 
 impl Started {
     /// A started network of which nothing had to be found out.
     pub fn new(network: Network) -> Self {
-        Started { network, outside: None, source: Vec::new(), bridge_mac: None, settings: BTreeMap::new() }
+        Started {
+            network,
+            outside: None,
+            source: Vec::new(),
+            bridge_mac: None,
+            settings: BTreeMap::new(),
+            again: false,
+        }
     }
 }

@@ -250,6 +250,7 @@ fn bridged(
     let routes = carried.routes.iter().map(|r| route_through(to, own[1], &route_through(to, own[0], r)));
     let routes = gather::set(routes);
     let present = b.uplink_name.unwrap_or(name);
+    let settled = link.master == Some(to) || (started.again && now.links.contains_key(&to));
     wanted.moves.push(Move {
         to,
         port: name,
@@ -264,7 +265,7 @@ fn bridged(
                 // A network that routes through the bridge has it go on listening to routers.
                 let raised = key == "accept_ra" && now.sysctls.get(&on_bridge).is_some_and(|v| v == "2");
                 let moved = MOVED_SETTINGS.contains(&(family, key));
-                (!(raised || moved) || link.master != Some(to)).then(|| (on_bridge, value.clone()))
+                (!(raised || moved) || !settled).then(|| (on_bridge, value.clone()))
             })
             .collect(),
         up: true,
