@@ -264,7 +264,8 @@ impl Host {
     /// Kernel settings that other started networks need stay until the last of them is stopped.
     ///
     /// # Errors
-    /// [`ErrorKind::Conflict`] if guests are ports of the network's own bridge, or another network leaves through it; and as [`attach`](Self::attach).
+    /// [`ErrorKind::Conflict`] if guests are ports of the network's own bridge, or another network leaves through it; and as
+    /// [`attach`](Self::attach).
     pub fn stop_network(&mut self, name: &IfName, guests: Guests) -> Result<Applied, Error> {
         let _networks = self.records.hold_networks(self.deadline)?;
         let started = self.records.started(name)?.is_some();
