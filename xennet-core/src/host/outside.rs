@@ -34,7 +34,7 @@ impl Host {
     /// own.
     ///
     /// # Errors
-    /// [`ErrorKind::StateUnusable`].
+    /// [`ErrorKind::StateUnusable`](crate::ErrorKind::StateUnusable).
     pub fn uplink_of(&mut self, link: Option<IfName>) -> Result<Option<IfName>, Error> {
         let Some(link) = link else { return Ok(None) };
         let uplink = |s: &Started| match &s.network.mode {
