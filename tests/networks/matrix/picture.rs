@@ -266,16 +266,16 @@ impl Dom0 {
     pub(crate) fn end(self, inmates: Vec<Inmate>) {
         let mut names = self.networks.names();
         names.reverse();
-        self.end_in_order(inmates, &names);
+        self.end_in_order(inmates, &names, Guests::MustHaveGone);
     }
 
-    /// The same with the first one first, through which others lead.
+    /// The same with the first one first, through which others lead: by force.
     pub(crate) fn end_first_first(self, inmates: Vec<Inmate>) {
         let names = self.networks.names();
-        self.end_in_order(inmates, &names);
+        self.end_in_order(inmates, &names, Guests::AreCutOff);
     }
 
-    fn end_in_order(mut self, inmates: Vec<Inmate>, names: &[IfName]) {
+    fn end_in_order(mut self, inmates: Vec<Inmate>, names: &[IfName], guests: Guests) {
         for Inmate { number, guest, .. } in inmates {
             self.run(|host| {
                 host.detach(id(number).domid, DevId::FIRST).unwrap_or_else(|e| panic!("{}", e.report()));
@@ -285,7 +285,7 @@ impl Dom0 {
         }
         for name in names {
             self.run(|host| {
-                host.stop_network(name, Guests::MustHaveGone).unwrap_or_else(|e| panic!("{}", e.report()));
+                host.stop_network(name, guests).unwrap_or_else(|e| panic!("{}", e.report()));
             });
         }
         let now = self.all();
