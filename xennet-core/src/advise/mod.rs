@@ -20,6 +20,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::flaw::quoted;
 use crate::model::{
     BridgeNetwork, BridgeSpec, Egress, IfName, NatNetwork, Network, NetworkMode, RoutedNetwork, Services, Subnet,
+    overlap,
 };
 
 /// Where guests' addresses come from.
@@ -305,9 +306,8 @@ impl<'a> Known<'a> {
             let message = "a subnet is for guests with addresses of their own";
             return Err(wrong(Question::Subnets, message, "leave it out, or say --addresses own"));
         }
-        let overlaps = |a: &IpNetwork, b: &IpNetwork| a.contains(b.network()) || b.contains(a.network());
         if let Some((subnet, dom0)) = situation.dom0.as_ref().and_then(|dom0| {
-            situation.subnets.iter().find(|subnet| overlaps(subnet, dom0)).map(|subnet| (subnet, dom0))
+            situation.subnets.iter().find(|subnet| overlap(**subnet, *dom0)).map(|subnet| (subnet, dom0))
         }) {
             let message =
                 format!("{subnet} is not the guests' own: dom0 has {} in it, or beside it in {dom0}", dom0.ip());
@@ -329,9 +329,7 @@ impl<'a> Known<'a> {
         let candidates = ["10.0.0.0/24", "172.20.0.0/24", "192.168.240.0/24"];
         let mut networks = candidates.iter().filter_map(|text| text.parse::<IpNetwork>().ok());
         let dom0 = self.situation.dom0;
-        let free = |network: &IpNetwork| {
-            dom0.is_none_or(|dom0| !network.contains(dom0.ip()) && !dom0.contains(network.network()))
-        };
+        let free = |network: &IpNetwork| dom0.is_none_or(|dom0| !overlap(*network, dom0));
         let network = networks.find(free).ok_or_else(|| {
             Error::new(ErrorKind::Invalid, "dom0's network has all subnets that guests are usually given")
                 .with_object(Question::Subnets.name())

@@ -6,7 +6,7 @@ use ipnetwork::IpNetwork;
 
 use super::Host;
 use crate::error::Error;
-use crate::model::{IfName, NetworkMode, Started};
+use crate::model::{IfName, NetworkMode, Started, overlap};
 use crate::snapshot::{Address, Family, Part, Route, RouteKind, Scope};
 
 impl Host {
@@ -67,10 +67,7 @@ impl Host {
         let seen = self.look(&Scope::none().with(Part::Addresses(outside)))?;
         let mut notes = Vec::new();
         for subnet in started.network.subnets().iter().map(|s| s.network) {
-            let both = |there: &&Address| {
-                let there = there.address;
-                there.contains(subnet.network()) || subnet.contains(there.network())
-            };
+            let both = |there: &&Address| overlap(there.address, subnet);
             if let Some(there) = seen.addresses_of(&outside).find(both).filter(|_| !answers(Family::of(&subnet.ip()))) {
                 notes.push(format!(
                     "network {}: {subnet} of its guests and {} of {outside} overlap: guests and what is there do not find each other; \

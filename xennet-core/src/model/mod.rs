@@ -26,6 +26,7 @@ pub use ifname::{IfName, IfNameError};
 pub use intent::{Attach, Attachment, Behind, Detach, Egress, Guarded, Intent};
 pub use mac::{GuestMac, MacAddr};
 pub use net::{Mtu, MtuError};
+pub(crate) use network::overlap;
 pub use network::{
     BridgeNetwork, GuestLinks, NatNetwork, Network, NetworkMode, PortForward, Protocol, RoutedNetwork, Services,
     Started, Subnet,

@@ -244,6 +244,11 @@ impl Subnet {
     }
 }
 
+/// Whether two networks, or the networks of two addresses, have an address in common.
+pub(crate) fn overlap(a: IpNetwork, b: IpNetwork) -> bool {
+    a.contains(b.ip()) || b.contains(a.ip())
+}
+
 /// What guests of a network are told by dnsmasq.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::read::{Found, overlap};
+use super::read::Found;
 use crate::model::flaw::Flaw;
-use crate::model::{Egress, IfName, NetworkMode, PortForward, Subnet};
+use crate::model::{Egress, IfName, NetworkMode, PortForward, Subnet, overlap};
 
 pub(super) fn together(found: &[Found]) -> Result<(), Box<Flaw>> {
     subnets(found)?;

@@ -14,7 +14,7 @@ use crate::gather;
 use crate::model::flaw::{Flaw, quoted};
 use crate::model::{
     BridgeNetwork, BridgeSpec, Egress, GuestLinks, IfName, MacAddr, Mtu, NatNetwork, Network, NetworkMode, PortForward,
-    Protocol, RoutedNetwork, Services, Subnet, VifId,
+    Protocol, RoutedNetwork, Services, Subnet, VifId, overlap,
 };
 
 type Flawed<T> = Result<T, Box<Flaw>>;
@@ -347,10 +347,6 @@ fn reserved(network: IpNetwork, address: IpAddr) -> Option<&'static str> {
         }
         _ => None,
     }
-}
-
-pub(super) fn overlap(a: IpNetwork, b: IpNetwork) -> bool {
-    a.is_ipv4() == b.is_ipv4() && (a.contains(b.ip()) || b.contains(a.ip()))
 }
 
 /// The bridge that these keys describe.
