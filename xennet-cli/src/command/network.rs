@@ -60,7 +60,7 @@ fn start(global: &Global, args: &StartArgs, output: &mut Output) -> Result<()> {
         output.note(&format!("there is no network in {}", args.which.file.display()));
     }
     let mut host = open(global)?;
-    let before = started(&host)?;
+    let before: Vec<IfName> = host.started_networks()?.iter().map(|s| s.network.name).collect();
     let mut done = Vec::new();
     let mut failure = None;
     for network in &networks {
@@ -108,11 +108,6 @@ fn first(before: Option<Error>, e: Error, output: &mut Output) -> Error {
         }
         None => e,
     }
-}
-
-/// The names of the networks that are started.
-fn started(host: &Host) -> Result<Vec<IfName>> {
-    Ok(host.started_networks()?.iter().map(|s| s.network.name).collect())
 }
 
 /// What was done; `nothing` where that took no step.
@@ -283,17 +278,14 @@ pub(super) fn confirm(global: &Global, names: &[String], output: &mut Output) ->
 
 fn stop(global: &Global, args: &StopArgs, output: &mut Output) -> Result<()> {
     let mut host = open(global)?;
+    // What leaves through a bridge is stopped before it.
+    let (bridges, others): (Vec<_>, Vec<_>) = host.started_networks()?.into_iter().partition(|s| is_bridge(&s.network));
+    let before: Vec<IfName> = others.iter().chain(&bridges).map(|s| s.network.name).collect();
     let names: Vec<IfName> = match args.all {
-        // What leaves through a bridge is stopped before it.
-        true => {
-            let started = host.started_networks()?;
-            let (bridges, others): (Vec<_>, Vec<_>) = started.iter().partition(|s| is_bridge(&s.network));
-            [others, bridges].concat().iter().map(|s| s.network.name).collect()
-        }
+        true => before.clone(),
         false => args.names.iter().map(|n| n.parse()).collect::<Result<_>>()?,
     };
     let guests = if args.force { Guests::AreCutOff } else { Guests::MustHaveGone };
-    let before = started(&host)?;
     let mut done = Vec::new();
     let mut failure = None;
     for name in &names {

@@ -100,6 +100,11 @@ impl Entry {
     /// The number of the format that this version reads and writes.
     pub const FORMAT: u32 = 1;
 
+    /// The first start of a network that was started since once more, which knows how it was without it; any other operation itself.
+    pub(crate) fn first(&self) -> &Entry {
+        self.previous.as_deref().unwrap_or(self)
+    }
+
     /// The entry for a plan on a subject whose last operation was `record`.
     pub fn of(subject: Subject, plan: &Plan, text: Option<String>, record: Option<Entry>) -> Self {
         // What counts again when this one is undone. For an undo that is the operation before the one that it undoes.

@@ -51,12 +51,18 @@ impl Host {
     /// As [`start_network`](Self::start_network).
     pub fn plan_start(&mut self, network: &Network) -> Result<Plan, Error> {
         let record = self.records.record(Subject::Network(network.name))?;
-        check_described(network, record.as_ref())?;
-        self.check_bridge(network, record.as_ref())?;
-        let started = self.resolve(network, record.as_ref())?;
+        Ok(self.start_of(network, record.as_ref())?.1)
+    }
+
+    /// What starting a network means on this host now, and the plan for it.
+    fn start_of(&mut self, network: &Network, record: Option<&Entry>) -> Result<(Started, Plan), Error> {
+        check_described(network, record)?;
+        self.check_bridge(network, record)?;
+        let started = self.resolve(network, record)?;
         let plan = self.plan(&Intent::Start(Box::new(started.clone())))?;
         self.check_uplink(&started, &plan)?;
-        Ok(plan.with_notes(self.obstacles(network)).with_notes(self.shared_subnets(&started)?))
+        let plan = plan.with_notes(self.obstacles(network)).with_notes(self.shared_subnets(&started)?);
+        Ok((started, plan))
     }
 
     /// Starts a network: its bridge and what its uplink had of its own, this domain's addresses in it, and the settings it needs.
@@ -81,12 +87,7 @@ impl Host {
 
     fn start_held(&mut self, session: &mut Session, network: &Network) -> Result<Applied, Error> {
         let subject = Subject::Network(network.name);
-        check_described(network, session.record())?;
-        self.check_bridge(network, session.record())?;
-        let mut started = self.resolve(network, session.record())?;
-        let plan = self.plan(&Intent::Start(Box::new(started.clone())))?;
-        self.check_uplink(&started, &plan)?;
-        let plan = plan.with_notes(self.obstacles(network)).with_notes(self.shared_subnets(&started)?);
+        let (mut started, plan) = self.start_of(network, session.record())?;
         self.keep_originals(&mut started, plan.before())?;
         if plan.is_empty() && session.record().is_some() {
             self.serve(&started).map_err(|e| e.with_state("the network is started as before, its services are not"))?;
@@ -119,13 +120,13 @@ impl Host {
             scope = scope.with(Part::Link(*name)).with(Part::Addresses(*name));
         }
         let now = self.look(&scope)?;
-        let first = entry.previous.as_deref().unwrap_or(entry);
-        let has_any =
-            |s: &Snapshot, ip| names.iter().any(|n| s.addresses_of(n).any(|a| a.scope == 0 && a.address == ip));
-        let lost: Vec<IpNetwork> =
-            first.before.addresses_of(&uplink).filter(|a| a.scope == 0).map(|a| a.address).collect();
-        let is_there = now.links.get(&bridge).is_some_and(|l| l.kind == LinkKind::Bridge);
-        if is_there || lost.is_empty() || lost.iter().any(|ip| has_any(&now, *ip)) {
+        let global = |on: &Snapshot, link: &IfName| -> Vec<IpNetwork> {
+            on.addresses_of(link).filter(|a| a.scope == 0).map(|a| a.address).collect()
+        };
+        let lost = global(&entry.first().before, &uplink);
+        let there: Vec<IpNetwork> = names.iter().flat_map(|name| global(&now, name)).collect();
+        let is_whole = now.links.get(&bridge).is_some_and(|l| l.kind == LinkKind::Bridge);
+        if is_whole || lost.is_empty() || lost.iter().any(|a| there.contains(a)) {
             return Ok(());
         }
         let message = format!(
@@ -293,7 +294,7 @@ impl Host {
             self.records.set_stopped(name)?;
             self.keep(session, subject);
             let mut nothing = Applied::nothing(plan::restore(&Snapshot::default(), &Snapshot::default())?);
-            let others: Vec<IfName> = self.started_networks()?.iter().map(|s| s.network.name).collect();
+            let others: Vec<IfName> = self.others_started(name)?.iter().map(|s| s.network.name).collect();
             let which = if others.is_empty() { String::new() } else { format!("; started are: {}", joined(&others)) };
             nothing.notes.push(format!("network {name} is not started{which}"));
             return Ok(nothing);
@@ -325,6 +326,13 @@ impl Host {
     /// [`ErrorKind::StateUnusable`].
     pub fn started_networks(&self) -> Result<Vec<Started>, Error> {
         self.records.all_started()
+    }
+
+    /// The networks that are started, but this one.
+    pub(super) fn others_started(&self, name: &IfName) -> Result<Vec<Started>, Error> {
+        let mut others = self.started_networks()?;
+        others.retain(|s| s.network.name != *name);
+        Ok(others)
     }
 
     /// How a network is. Reads the parts of the system that it is made of, and the ports of its bridge.
@@ -452,8 +460,7 @@ impl Host {
 
     /// Notes how the settings were before any network needed them.
     fn keep_originals(&self, started: &mut Started, before: &Snapshot) -> Result<(), Error> {
-        let name = started.network.name;
-        let others: Vec<Started> = self.records.all_started()?.into_iter().filter(|s| s.network.name != name).collect();
+        let others = self.others_started(&started.network.name)?;
         for (key, value) in &before.sysctls {
             let key = key.as_str();
             if !is_shared(key, started) || started.settings.contains_key(key) {
@@ -475,8 +482,7 @@ impl Host {
             return self.records.set_stopped(&name);
         };
         if let Some(entry) = record {
-            let first = entry.previous.as_deref().unwrap_or(&entry);
-            self.keep_originals(&mut started, &first.before)?;
+            self.keep_originals(&mut started, &entry.first().before)?;
         }
         self.records.set_started(&started)?;
         self.serve(&started)

@@ -16,7 +16,7 @@ impl Host {
     /// The plan that leads back to how it was before a network was started, with what has become of its parts since.
     pub(super) fn way_back(&mut self, name: &IfName, entry: &Entry, guests: Guests) -> Result<Plan, Error> {
         // Where it was started again, the first time knows how it was without it.
-        let first = entry.previous.as_deref().unwrap_or(entry);
+        let first = entry.first();
         let Some(started) = started_of(Some(entry)).cloned() else {
             return Err(Error::new(ErrorKind::Internal, format!("network {name}: its record is not about a network"))
                 .with_object(name.as_str()));
@@ -62,7 +62,9 @@ impl Host {
             }
         }
         // On links of their own guests keep what is theirs, and only the last network takes the forwarding away: nothing is refused.
-        notes.extend(self.guests_left(name));
+        if !matches!(started.network.mode, NetworkMode::Bridge(_)) {
+            notes.extend(self.guests_left(name));
+        }
         if let Some(outside) = started.outside {
             // No part of this network: it stays as it has become, or gone.
             match now.links.get(&outside) {
@@ -81,9 +83,9 @@ impl Host {
 
     /// Refuses to take away a bridge, or what this domain has on it, from networks that leave through it.
     fn check_others(&self, name: &IfName, bridge: IfName) -> Result<(), Error> {
-        let others = self.records.all_started()?;
+        let others = self.others_started(name)?;
         let through: Vec<IfName> =
-            others.iter().filter(|s| s.outside == Some(bridge)).map(|s| s.network.name).filter(|n| n != name).collect();
+            others.iter().filter(|s| s.outside == Some(bridge)).map(|s| s.network.name).collect();
         if through.is_empty() {
             return Ok(());
         }
@@ -95,8 +97,7 @@ impl Host {
 
     /// Settings that others need stay; the last one puts the first value back, unless somebody else has changed it since.
     fn settle_settings(&self, target: &mut Snapshot, now: &Snapshot, known: &Started) -> Result<(), Error> {
-        let others: Vec<Started> =
-            self.records.all_started()?.into_iter().filter(|s| s.network.name != known.network.name).collect();
+        let others = self.others_started(&known.network.name)?;
         let keys: Vec<SysctlKey> = target.sysctls.keys().cloned().collect();
         for key in keys {
             let Some(original) = known.settings.get(key.as_str()) else { continue };
