@@ -9,8 +9,7 @@ use xennet_core::backend::netlink::Netlink;
 use xennet_core::snapshot::{NftBase, NftChain, NftFamily, NftHook, NftPolicy, NftTable, NftTableId, Part, Scope};
 use xennet_tests::{Shared, in_netns};
 
-use super::state::{fake, one};
-use super::world::{World, network};
+use super::world::{World, fake, network, one};
 
 /// As Docker and ufw make it, as firewalld does, and others that are in nobody's way.
 const RULES: &str = "

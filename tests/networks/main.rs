@@ -4,6 +4,8 @@
 
 mod firewalls;
 mod matrix;
+mod meanwhile;
 mod moving;
+mod refused;
 mod state;
 mod world;

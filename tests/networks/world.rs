@@ -3,12 +3,13 @@
 use std::net::IpAddr;
 
 use xennet_core::backend::Backend;
+use xennet_core::backend::fake::Fake;
 use xennet_core::backend::netlink::Netlink;
 use xennet_core::config::networks;
-use xennet_core::snapshot::{AddrGenMode, Address, Neighbour, NeighbourKind, Route};
+use xennet_core::snapshot::{AddrGenMode, Address, Neighbour, NeighbourKind, Part, Route, Scope, SysctlKey};
 use xennet_core::step::{AddrStep, LinkChange, NeighStep, RouteStep, Step, SysctlStep};
 use xennet_core::{DevId, DomId, Host, IfName, MacAddr, Network, VifId, exec};
-use xennet_tests::steps::{name, run, set, up};
+use xennet_tests::steps::{card, name, run, set, up};
 use xennet_tests::{Guest, GuestSpec, NetNs, StateDir};
 
 /// The MAC of the host's uplink.
@@ -81,4 +82,54 @@ pub(crate) fn proxy(on: &mut dyn Backend, link: &str, address: &str) {
 
 pub(crate) fn write(on: &mut dyn Backend, key: &str, value: &str) {
     run(on, Step::Sysctl(SysctlStep { key: key.parse().unwrap(), value: value.into() }));
+}
+
+pub(crate) const LAN: &str = "[network.lan]\nmode = \"bridge\"\nuplink = \"eth0\"\nbridge = \"xenbr0\"\n";
+pub(crate) const CLASSIC: &str =
+    "[network.lan]\nmode = \"bridge\"\nuplink = \"eth0\"\nbridge = \"eth0\"\nuplink_name = \"peth0\"\n";
+
+pub(crate) fn fake() -> Fake {
+    let mut fake = Fake::empty();
+    set(&mut fake, "lo", up());
+    fake.add_hardware(name("eth0"), card(UPLINK_MAC));
+    set(&mut fake, "eth0", up());
+    fake
+}
+
+pub(crate) fn one(on: &mut dyn Backend) {
+    address(on, "eth0", "192.168.0.3/24");
+    route(on, "0.0.0.0/0", "eth0", "192.168.0.1");
+}
+
+fn settings() -> Vec<Part> {
+    let conf = |family: &str, name: &str| format!("net/{family}/conf/eth0/{name}");
+    let keys = [
+        conf("ipv4", "rp_filter"),
+        conf("ipv6", "accept_ra"),
+        conf("ipv6", "accept_dad"),
+        conf("ipv6", "autoconf"),
+        conf("ipv4", "proxy_arp"),
+        conf("ipv6", "proxy_ndp"),
+        "net/ipv4/ip_forward".into(),
+        "net/ipv6/conf/all/forwarding".into(),
+        "net/ipv4/conf/eth0/forwarding".into(),
+    ];
+    keys.into_iter().map(|k| Part::Sysctl(k.parse::<SysctlKey>().unwrap())).collect()
+}
+
+/// Everything, as text, without what no listing of the kernel tells.
+pub(crate) fn all(on: &mut dyn Backend) -> String {
+    let scope: Scope = settings().into_iter().chain([Part::Network]).collect();
+    let text = on.observe(&scope).unwrap().normalised().render();
+    // The tables of NAT and of the guard stay, without elements: another call may need them next.
+    let empty = |table: &&str| {
+        let element = format!("nft add element {table} ");
+        !text.lines().any(|l| l.starts_with(&element) && !l.contains(" version "))
+    };
+    let left: Vec<&str> = ["inet xennet", "bridge xennet-guard"].into_iter().filter(empty).collect();
+    text.lines().filter(|l| !left.iter().any(|table| l.contains(table))).map(|l| format!("{l}\n")).collect()
+}
+
+pub(crate) fn down(on: &mut dyn Backend) {
+    set(on, "eth0", LinkChange { up: Some(false), ..LinkChange::default() });
 }

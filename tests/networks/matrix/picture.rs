@@ -12,8 +12,7 @@ use xennet_core::{DevId, DomId, Guests, Host, IfName, MacAddr, VifId, exec, serv
 use xennet_tests::steps::{into, name, run, set, up};
 use xennet_tests::{Guest, GuestSpec, NetNs, StateDir};
 
-use crate::state::all;
-use crate::world::{address, write};
+use crate::world::{address, all, write};
 
 /// Both families of somebody's addresses.
 pub(crate) type Both = [&'static str; 2];
