@@ -230,6 +230,47 @@ fn a_network_that_was_started_before_is_not_stopped() {
     });
 }
 
+/// What was not confirmed is the change, not the network.
+#[test]
+fn a_change_that_nobody_confirms_is_taken_back() {
+    in_netns("a_change_that_nobody_confirms_is_taken_back", || {
+        let place = Place::new();
+        let before = look();
+        let describe = |keys: &str| {
+            let text = format!("[network.lan]\nmode = \"nat\"\negress = \"eth0\"\nsubnets = [\"10.0.0.0/24\"]\n{keys}");
+            std::fs::write(&place.file, text).unwrap();
+        };
+        let forward = |port: u16| format!("forward = [{{ protocol = \"tcp\", ports = {port}, to = \"10.0.0.1\" }}]\n");
+        describe(&forward(80));
+        assert_eq!(place.call(&["network", "start", "lan", "--file", &place.file]).0, 0);
+        let started = look();
+        describe(&forward(81));
+        let (code, text) = place.call(&["network", "status", "--file", &place.file]);
+        assert_eq!(code, 0, "{text}");
+        assert!(text.contains("lan: new, and does not hold until it is started once more: forward"), "{text}");
+        let (code, text) = place.call(&words(&place.start("1")));
+        assert_eq!(code, 0, "{text}");
+        assert!(text.contains("note: network lan: new is its forward\n"), "{text}");
+        assert!(text.contains("network lan: changed, 1 step, verified\n"), "{text}");
+        assert_ne!(look(), started);
+        let begin = Instant::now();
+        while look() != started || place.status() != "started" {
+            assert!(begin.elapsed() < LONG, "not as before\n{}\nbefore:\n{started}", look());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        // And once more, which is confirmed.
+        assert_eq!(place.call(&words(&place.start("20"))).0, 0);
+        assert_eq!(place.call(&["confirm"]).0, 0);
+        let (code, text) = place.call(&["network", "start", "lan", "--file", &place.file]);
+        assert_eq!((code, text.as_str()), (0, "network lan: started already\n"));
+        let (code, text) = place.call(&["network", "stop", "lan"]);
+        assert_eq!(code, 0, "{text}");
+        let empty =
+            |text: &str| text.lines().filter(|l| !l.contains(" inet xennet")).map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(empty(&look()), empty(&before));
+    });
+}
+
 /// A network that has been confirmed, or was started without a guard, is not stopped because somebody was killed who wanted to
 /// start it once more.
 #[test]

@@ -154,9 +154,11 @@ fn sweep(prepared: &[&[&str]], arguments: &[&str]) {
     }
     let prepare = |state: &StateDir| {
         build();
+        let built = look();
         for line in prepared {
             succeed(xennet(state).args(*line));
         }
+        built
     };
     let state = StateDir::new();
     prepare(&state);
@@ -171,7 +173,7 @@ fn sweep(prepared: &[&[&str]], arguments: &[&str]) {
     for (call, count) in &calls {
         let at = format!("{arguments:?} killed at {call} number {count}");
         let state = StateDir::new();
-        prepare(&state);
+        let built = prepare(&state);
         let before = look();
         assert!(!before.changes(&after).is_empty(), "the command must change something");
         // The signal is there before the call is made.
@@ -205,6 +207,16 @@ fn sweep(prepared: &[&[&str]], arguments: &[&str]) {
             succeed(xennet(&state).args(arguments));
             let rest = after.changes(&look());
             assert!(rest.is_empty(), "{at}, and called again:\n{}", lines(&rest));
+        }
+        // What is remembered leads back, too; the table of NAT stays.
+        if let ["network", "start", network, ..] = arguments {
+            succeed(xennet(&state).args(["network", "stop", network]));
+            let rest = built.changes(&look());
+            let of_table = |line: &String| {
+                line.contains("inet xennet") && (!line.contains(" element ") || line.contains(" version "))
+            };
+            let rest: Vec<String> = rest.iter().map(ToString::to_string).filter(|line| !of_table(line)).collect();
+            assert!(rest.is_empty(), "{at}, and stopped:\n{}", lines(&rest));
         }
         clear();
     }
@@ -253,6 +265,16 @@ impl Networks {
         Networks(file)
     }
 
+    /// The network with NAT as it may be described later.
+    fn changed(test: &str) -> Self {
+        let networks = Networks::new(test);
+        let text = std::fs::read_to_string(&networks.0).unwrap();
+        let new = text.replace("ports = 80,", "ports = \"81-84\",").replace("/24\"]", "/24\", \"10.1.0.0/24\"]");
+        assert_ne!(new, text);
+        std::fs::write(&networks.0, new).unwrap();
+        networks
+    }
+
     fn start<'a>(&'a self, network: &'a str) -> [&'a str; 5] {
         ["network", "start", network, "--file", self.0.to_str().unwrap()]
     }
@@ -274,6 +296,12 @@ fn network_start() {
 fn network_stop() {
     let networks = Networks::new("stop");
     in_netns("network_stop", || sweep(&[&networks.start("lan")], &["network", "stop", "lan"]));
+}
+
+#[test]
+fn nat_change() {
+    let (networks, changed) = (Networks::new("was"), Networks::changed("is"));
+    in_netns("nat_change", || sweep(&[&networks.start("nat")], &changed.start("nat")));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "all of this is tests")]
 
+mod changed;
 mod firewalls;
 mod matrix;
 mod meanwhile;

@@ -1,5 +1,9 @@
 //! Through the front door: networks that are started, and guests that are attached, are served.
 
+use std::fs;
+
+use xennet_core::exec::Subject;
+use xennet_core::services::Part;
 use xennet_core::{DomId, Guests, Host};
 
 use crate::lab::{Lab, mac, network, on_a_host, sh};
@@ -60,11 +64,50 @@ fn a_guest_that_is_attached_is_served_until_it_is_detached() {
         // Gone is gone.
         host.detach(domid(1), xennet_core::DevId::FIRST).unwrap();
         let hosts = lab.files("vifs").join("hosts");
-        assert_eq!(std::fs::read_dir(hosts).unwrap().count(), 0);
+        assert_eq!(fs::read_dir(hosts).unwrap().count(), 0);
         host.detach(domid(2), xennet_core::DevId::FIRST).unwrap();
         for described in networks.iter() {
             host.stop_network(&described.name, Guests::MustHaveGone).unwrap();
             assert_eq!(lab.pids(described.name.as_str()), []);
         }
+    });
+}
+
+/// The guest keeps its link all the while: what changes is what it is told.
+#[test]
+fn what_guests_are_told_changes_while_they_stay() {
+    on_a_host("host::what_guests_are_told_changes_while_they_stay", |lab| {
+        sh("ip address add 192.0.2.1/24 dev eth0");
+        let described = |more: &str| {
+            let text = format!("[network.a]\nmode = \"nat\"\nsubnets = [\"10.1.0.0/24\"]\negress = \"eth0\"\n{more}");
+            xennet_core::config::networks::parse(&text).unwrap().iter().next().unwrap().clone()
+        };
+        let mut host = host(lab);
+        let plain = described("");
+        host.start_network(&plain).unwrap_or_else(|e| panic!("{}", e.report()));
+        lab.guest(1);
+        host.attach(domid(1), &format!("mac={},script=vif-nat,ip=10.1.0.7", mac(1)).parse().unwrap()).unwrap();
+        let served = |lab: &Lab| lab.pids("a").iter().map(|(part, _)| *part).collect::<Vec<_>>();
+        assert_eq!(served(lab), []);
+        // The one that is there already is known, too.
+        for (keys, parts) in
+            [("dhcp = true\n", &[Part::Dhcp][..]), ("dhcp = true\ndns = true\n", &[Part::Dhcp, Part::Dns])]
+        {
+            let applied = host.start_network(&described(keys)).unwrap_or_else(|e| panic!("{}", e.report()));
+            assert_eq!((applied.steps, served(lab)), (0, parts.to_vec()), "{keys}");
+            assert_eq!(lab.address(1).as_deref(), Some("10.1.0.7"));
+        }
+        assert_eq!(lab.dhcp(1, 5).unwrap()["dns"], "10.1.0.254");
+        // Taken back it is as it was before the last change, and what it is described as says so.
+        host.undo(Subject::Network(network("a"))).unwrap_or_else(|e| panic!("{}", e.report()));
+        assert_eq!(served(lab), [Part::Dhcp]);
+        assert_eq!(host.network_status(&described("dhcp = true\n")).unwrap().changed, [""; 0]);
+        let dir = lab.files("a");
+        assert_eq!(fs::read_dir(dir.join("hosts")).unwrap().count(), 1);
+        // Of nothing, nothing is left.
+        host.start_network(&plain).unwrap_or_else(|e| panic!("{}", e.report()));
+        assert!(served(lab).is_empty() && !dir.exists());
+        host.detach(domid(1), xennet_core::DevId::FIRST).unwrap();
+        host.stop_network(&network("a"), Guests::MustHaveGone).unwrap();
     });
 }

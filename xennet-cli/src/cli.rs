@@ -250,11 +250,12 @@ pub(crate) enum PlanWhat {
 pub(crate) enum NetworkCommand {
     /// Starts networks: bridges, uplinks that move without a gap, gateways, forwarding
     ///
-    /// A network that is started already gets back what it lacks. What a start changed, stop puts back.
+    /// A network that is started already gets back what it lacks, and takes over what is new in the file where its guests can stay
+    /// as they are. What starts changed, stop puts back.
     Start(StartArgs),
     /// Stops networks: puts back what starting them changed, and nothing else
     Stop(StopArgs),
-    /// Shows how the networks are: what is missing to those that are started, and what is to be done elsewhere
+    /// Shows how the networks are: what is new in the file, what is missing, and what is to be done elsewhere
     Status(NetworkNames),
     /// Waits for a confirmation, and takes the network back if none comes
     #[command(hide = true)]

@@ -94,7 +94,8 @@ pub extern "C" fn xennet_host_plan_start(
 /// Starts a network: its bridge and what its uplink had of its own, this domain's addresses in it, the settings it needs, and
 /// what its guests are served by. The state is verified, or the earlier state is restored and the error says so
 /// (`xennet_error_state`). Of a network that is started already, what it lacks comes back; nothing is changed where nothing is
-/// missing.
+/// missing. One that is described otherwise by now takes over, while its guests stay: port forwards, DHCP and names, subnets in addition
+/// to those that it has, and the MTU of vifs that are attached from then on.
 ///
 /// \param host The host.
 /// \param network The JSON document of one network, an item of what `xennet_networks_parse` gives.
@@ -102,7 +103,7 @@ pub extern "C" fn xennet_host_plan_start(
 /// \param done Gets a JSON document, `{"steps": 9, "notes": []}`: how many steps were carried out, and what the caller should know
 ///   besides, a sentence each. May be NULL.
 /// \return NULL on success; else an error as of `xennet_host_plan_start` or of `xennet_host_attach`, or `XENNET_KIND_CONFLICT` if a
-///   network of this name is started that was described otherwise.
+///   network of this name is started that was described otherwise in anything else.
 #[unsafe(no_mangle)]
 pub extern "C" fn xennet_host_start_network(
     host: Option<&mut Host>,
@@ -175,10 +176,12 @@ pub extern "C" fn xennet_host_stop_network(
 /// \param host The host.
 /// \param network The JSON document of one network, an item of what `xennet_networks_parse` gives.
 /// \param network_len Its length in bytes.
-/// \param document Gets a JSON document: `{"network", "mode", "started", "outside", "missing", "ports", "elsewhere",
-///   "obstacles"}`: the link towards the outside as it was found at start (null if there is none); what is not as it was made, a
-///   sentence each; the ports of the network's bridge; commands for the gateway outside, without which guests of a routed network
-///   are not reached; what in other firewalls keeps guests from reaching anybody, unless a rule there accepts their packets.
+/// \param document Gets a JSON document: `{"network", "mode", "started", "outside", "changed", "needs_stop", "missing",
+///   "ports", "elsewhere", "obstacles"}`: the link towards the outside as it was found at start (null if there is none); what is
+///   described otherwise than when it was started, by the keys of networks.toml, and what of that starting it once more does not take
+///   over; what is not as it was made, a sentence each; the ports of the network's bridge; commands for the gateway outside, without
+///   which guests of a routed network are not reached; what in other firewalls keeps guests from reaching anybody, unless a rule there
+///   accepts their packets.
 /// \return NULL on success.
 #[unsafe(no_mangle)]
 pub extern "C" fn xennet_host_network_status(

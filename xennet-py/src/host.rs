@@ -128,9 +128,11 @@ impl Host {
     }
 
     /// Starts a network: its bridge and what its uplink had of its own, this domain's addresses in it, the settings it needs,
-    /// and what its guests are served by. Of one that is started already, what it lacks comes back.
+    /// and what its guests are served by. Of one that is started already, what it lacks comes back. One that is
+    /// described otherwise by now takes over, while its guests stay: port forwards, DHCP and names, subnets in addition to those that
+    /// it has, and the MTU of vifs that are attached from then on.
     ///
-    /// Raises `Conflict` if a network of this name is started that was described otherwise.
+    /// Raises `Conflict` if a network of this name is started that was described otherwise in anything else.
     #[pyo3(signature = (network))]
     fn start_network(&self, py: Python<'_>, network: &Bound<'_, Network>) -> PyResult<Applied> {
         let network = &network.get().core;

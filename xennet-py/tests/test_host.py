@@ -119,6 +119,24 @@ def test_a_network_from_plan_to_stop(host):
     assert "br-alone" not in [b["bridge"] for b in host.show()["bridges"]]
 
 
+def test_a_started_network_takes_over_what_its_guests_need_not_notice(host):
+    was = Network(name="a", mode="nat", subnets=["10.0.0.0/24"], egress="eth0")
+    now = was.replace(forward=[{"protocol": "tcp", "ports": 80, "to": "10.0.0.1"}])
+    host.start_network(was)
+    status = host.network_status(now)
+    assert (status["changed"], status["needs_stop"]) == (["forward"], [])
+    assert host.start_network(now).notes == ("network a: new is its forward",)
+    assert host.network_status(now)["changed"] == []
+    other = now.replace(egress=None, dns=True)
+    status = host.network_status(other)
+    assert (status["changed"], status["needs_stop"]) == (["dns", "egress"], ["egress"])
+    with pytest.raises(xennet.Conflict, match="its egress cannot change meanwhile"):
+        host.start_network(other)
+    host.undo("network-a")
+    assert host.network_status(was)["changed"] == []
+    assert host.stop_network("a").steps > 0
+
+
 @pytest.mark.parametrize(
     ("call", "kind"),
     [

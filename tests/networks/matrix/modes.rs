@@ -198,15 +198,17 @@ fn nat(table: &mut Table, way_of: &Nat) {
     let addresses = [["10.0.0.1", "fd00:1::11"], ["10.0.0.2", "fd00:1::12"]];
     let lines = if private { ["bridge=natbr0", "bridge=private"] } else { ["script=vif-nat", "bridge=private"] };
     let mut picture = Picture::new(&text, lines, addresses, [24, length6], ["10.0.0.254", gateway6], filtered);
+    // Outside dom0's address stands for a guest's, and only there.
+    fn hidden<'a>(from: End<'a>, to: End<'a>, outer: IpAddr) -> Row<'a> {
+        Row::new(from, to, Answered(outer))
+    }
     for family in FAMILIES {
         let n = picture.ends(family);
         let (outer, inner) = (n.dom0.ip, ip(["10.0.0.254", "fd00:1::1"][family]));
-        // Outside dom0's address stands for a guest's, and only there.
-        let hidden = |from, to| Row::new(from, to, Answered(outer));
         let rows = [
-            hidden(n.guest, n.gateway),
-            hidden(n.guest, n.neighbour),
-            hidden(n.other, n.neighbour),
+            hidden(n.guest, n.gateway, outer),
+            hidden(n.guest, n.neighbour, outer),
+            hidden(n.other, n.neighbour, outer),
             Row::plain(n.guest, n.dom0),
             Row::plain(n.guest, n.other),
             Row::plain(n.other, n.guest),
@@ -221,6 +223,18 @@ fn nat(table: &mut Table, way_of: &Nat) {
         table.in_turn(mode, &rows);
         table.at_once(mode, &beyond);
     }
+    // The file is another one by now, and the guests stay.
+    let changed = format!("{mode}, changed while started");
+    picture.dom0.change(&text.replace("\"8080\"", "\"8081\""));
+    for family in FAMILIES {
+        let n = picture.ends(family);
+        table.at_once(&changed, &[hidden(n.guest, n.neighbour, n.dom0.ip)]);
+        let new =
+            |port, expected| Row::handed_on(n.neighbour, n.guest, &[Kind::Tcp], (n.dom0.ip, port), WEB.1, expected);
+        table.in_turn(&changed, &[new(WEB.0 + 1, Answered(n.neighbour.ip))]);
+        table.at_once(&changed, &[new(WEB.0, Nothing)]);
+    }
+    picture.dom0.change(&text);
     // Hidden is hidden from who knows it, too.
     for station in [&picture.lan.gateway, &picture.lan.neighbour] {
         way(station, "10.0.0.0/24", DOM0[0]);

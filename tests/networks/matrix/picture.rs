@@ -203,6 +203,12 @@ impl Dom0 {
         assert_ne!(self.all(), self.before, "there is something to put back");
     }
 
+    /// Takes over what is new in the file of its networks.
+    pub(crate) fn change(&mut self, text: &str) {
+        self.networks = networks::parse(text).unwrap_or_else(|e| panic!("{}", e.report()));
+        self.put_right(&[]);
+    }
+
     /// What its networks lack, as their status tells.
     pub(crate) fn missing(&mut self) -> Vec<String> {
         let networks = self.networks.clone();

@@ -60,27 +60,31 @@ fn start(global: &Global, args: &StartArgs, output: &mut Output) -> Result<()> {
         output.note(&format!("there is no network in {}", args.which.file.display()));
     }
     let mut host = open(global)?;
-    let before: Vec<IfName> = host.started_networks()?.iter().map(|s| s.network.name).collect();
+    let before: Vec<Network> = host.started_networks()?.into_iter().map(|s| s.network).collect();
     let mut done = Vec::new();
     let mut failure = None;
     for network in &networks {
+        let was = before.iter().find(|b| b.name == network.name);
+        // What only its guests are told is no step.
+        let is_new = was.is_none_or(|was| was != network);
         let started = match args.confirm {
-            Some(seconds) => confirmed_start(global, &mut host, network, seconds, output),
+            Some(seconds) => confirmed_start(global, &mut host, network, is_new, seconds, output),
             None => host.start_network(network),
         };
         match started {
             Ok(applied) => {
-                if let (Some(seconds), false) = (args.confirm, applied.steps == 0) {
+                if let (Some(seconds), true) = (args.confirm, applied.steps > 0 || is_new) {
                     output.note(&format!(
                         "network {} is taken back in {seconds} s unless you confirm it: xennet confirm {}",
                         network.name, network.name
                     ));
                 }
-                let nothing = match before.contains(&network.name) {
-                    true => "started already",
-                    false => "started, nothing had to be changed",
+                let (what, nothing) = match (was, is_new) {
+                    (Some(_), true) => ("changed", "changed"),
+                    (Some(_), false) => ("started", "started already"),
+                    (None, _) => ("started", "started, nothing had to be changed"),
                 };
-                said(&network.name, "started", nothing, &applied, output)?;
+                said(&network.name, what, nothing, &applied, output)?;
                 done.push(document(&network.name, &applied));
             }
             // Each network stands for itself: the others are started all the same.
@@ -131,18 +135,19 @@ fn document(name: &IfName, applied: &Applied) -> Value {
     document
 }
 
-/// Starts a network with a guard that takes it back.
+/// Starts a network with a guard that takes it back, if anything comes of it: steps, or what `is_new` about it without any.
 fn confirmed_start(
     global: &Global,
     host: &mut Host,
     network: &Network,
+    is_new: bool,
     seconds: u64,
     output: &mut Output,
 ) -> Result<Applied> {
     let mut guard = Guard::call(global, &network.name, seconds)?;
     let result = host.start_network(network);
     match &result {
-        Ok(applied) if applied.steps > 0 => guard.say(MADE, output),
+        Ok(applied) if applied.steps > 0 || is_new => guard.say(MADE, output),
         Ok(_) => guard.say(FAILED, output),
         // What could not be taken back is the guard's to try again.
         Err(_) if is_interrupted(global, &network.name) => drop(guard.child.stdin.take()),
@@ -341,19 +346,9 @@ fn status(global: &Global, args: &NetworkNames, output: &mut Output) -> Result<(
     };
     let mut all: Vec<Network> = described.iter().cloned().collect();
     for network in started {
-        match all.iter_mut().find(|n| n.name == network.name) {
-            Some(there) if *there != network => {
-                output.note(&format!(
-                    "network {} is described otherwise than when it was started: stop and start it to make that hold",
-                    network.name
-                ));
-                *there = network;
-            }
-            Some(_) => {}
-            None => {
-                output.note(&format!("network {} is started, and not described any more", network.name));
-                all.push(network);
-            }
+        if !all.iter().any(|n| n.name == network.name) {
+            output.note(&format!("network {} is started, and not described any more", network.name));
+            all.push(network);
         }
     }
     if !args.names.is_empty() {
@@ -381,7 +376,7 @@ fn status(global: &Global, args: &NetworkNames, output: &mut Output) -> Result<(
     output.answer(text, document)
 }
 
-/// Networks for reading: in columns, and below them what is missing, what is to be done elsewhere, and what is in the way.
+/// Networks for reading: in columns, and below them what is new in the file, what is missing, what is to be done elsewhere, and what is in the way.
 pub(crate) fn table(found: &[NetworkStatus], awaited: &[IfName]) -> String {
     let rows = found.iter().map(|s| {
         let ports: Vec<&str> = s.ports.iter().map(IfName::as_str).collect();
@@ -391,6 +386,13 @@ pub(crate) fn table(found: &[NetworkStatus], awaited: &[IfName]) -> String {
     });
     let mut text = columns(["NETWORK", "MODE", "STATE", "OUTSIDE", "PORTS"], rows);
     for s in found {
+        let (stop, start): (Vec<&String>, Vec<&String>) = s.changed.iter().partition(|key| s.needs_stop.contains(key));
+        for (keys, until) in [(start, "it is started once more"), (stop, "it is stopped and started")] {
+            if !keys.is_empty() {
+                let keys: Vec<&str> = keys.into_iter().map(String::as_str).collect();
+                text.push_str(&format!("\n{}: new, and does not hold until {until}: {}", s.network, keys.join(", ")));
+            }
+        }
         for line in &s.missing {
             text.push_str(&format!("\n{}: not as it was made: {line}", s.network));
         }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::model::{Attach, Attachment, Behind, Detach, Guarded, IfName, Intent, TypeIf, VifId};
-use crate::plan::{Goal, Plan};
+use crate::plan::{self, Goal, Plan};
 use crate::snapshot::Snapshot;
 
 /// What an operation is about: the unit of locking, journalling and undoing.
@@ -100,9 +100,18 @@ impl Entry {
     /// The number of the format that this version reads and writes.
     pub const FORMAT: u32 = 1;
 
-    /// The first start of a network that was started since once more, which knows how it was without it; any other operation itself.
-    pub(crate) fn first(&self) -> &Entry {
-        self.previous.as_deref().unwrap_or(self)
+    /// How it was before all that counts now: of a network that was started since once more, how it was without it.
+    pub(crate) fn origin(&self) -> Snapshot {
+        let Some(first) = &self.previous else { return self.before.clone() };
+        let mut origin = first.before.clone();
+        // What a new description has brought, and what it has given up.
+        let mut brought = self.before.scope.clone();
+        brought.retain(|part| !origin.scope.contains(part));
+        origin.merge(self.before.seen(&brought));
+        if let Goal::Start { started, .. } = &self.goal {
+            origin.forget(&plan::given_up(started));
+        }
+        origin
     }
 
     /// The entry for a plan on a subject whose last operation was `record`.
@@ -110,12 +119,11 @@ impl Entry {
         // What counts again when this one is undone. For an undo that is the operation before the one that it undoes.
         let previous = match plan.goal() {
             Goal::Intent(_) => record.map(|r| Box::new(Entry { previous: None, ..r })),
-            // The first one knows how it was without the network.
-            Goal::Start { .. } => record.map(|r| r.previous.unwrap_or_else(|| Box::new(Entry { previous: None, ..r }))),
-            // A network is stopped as a whole; or it is as it was before it was started once more.
-            Goal::Restore(target) if matches!(subject, Subject::Network(_)) => {
-                record.filter(|r| **target == r.before).and_then(|r| r.previous)
-            }
+            // It knows how it was without the network.
+            Goal::Start { .. } => record.map(|r| Box::new(Entry { before: r.origin(), previous: None, ..r })),
+            Goal::Stop(_) => None,
+            // It is as it was before it was started once more.
+            Goal::Restore(_) if matches!(subject, Subject::Network(_)) => record.and_then(|r| r.previous),
             Goal::Restore(_) => record.and_then(|r| match r.previous {
                 Some(previous) => Some(previous),
                 None => r.earlier().map(Box::new),
@@ -135,7 +143,7 @@ impl Entry {
     pub(super) fn carried_out(self) -> Option<Entry> {
         match self.goal {
             Goal::Intent(_) | Goal::Start { .. } => Some(self),
-            Goal::Restore(_) => self.previous.map(|p| *p),
+            Goal::Restore(_) | Goal::Stop(_) => self.previous.map(|p| *p),
         }
     }
 

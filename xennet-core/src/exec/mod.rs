@@ -346,7 +346,7 @@ pub(crate) fn verify(goal: &Goal, on: &mut dyn Backend) -> Result<Snapshot, Unve
             let missing = plan::missing_to_start(started, carried, &now);
             (now, missing)
         }
-        Goal::Restore(target) => {
+        Goal::Restore(target) | Goal::Stop(target) => {
             let now = on.observe(&target.scope).map_err(unread)?;
             let missing = plan::missing_to_restore(target, &now);
             (now, missing)

@@ -8,6 +8,7 @@ mod outside;
 mod place;
 mod records;
 mod show;
+mod status;
 mod undo;
 mod way_back;
 
@@ -28,8 +29,9 @@ use crate::model::{
 use crate::plan::{self, Goal, Plan};
 use crate::snapshot::{LinkKind, Part, Scope, Snapshot};
 
-pub use network::{Guests, NetworkStatus};
+pub use network::Guests;
 pub use show::{Shown, ShownBridge, ShownVif};
+pub use status::NetworkStatus;
 pub use undo::Recovered;
 
 /// A Xen host, or a rehearsal of one.

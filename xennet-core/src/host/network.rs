@@ -4,9 +4,10 @@ use ipnetwork::IpNetwork;
 
 use super::records::{Records, Session};
 use super::{Host, joined, unchanged};
+use crate::config::networks;
 use crate::error::{Error, ErrorKind};
 use crate::exec::{Applied, Entry, Subject};
-use crate::model::{Egress, IfName, Intent, Network, NetworkMode, Started};
+use crate::model::{Egress, IfName, Intent, Network, NetworkMode, PortForward, Started};
 use crate::plan::{self, Goal, Plan};
 use crate::services;
 use crate::snapshot::{Family, LinkKind, Part, Route, Rule, Scope, Snapshot};
@@ -21,29 +22,6 @@ pub enum Guests {
     AreCutOff,
 }
 
-/// How a network is, compared with how it was described.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-#[non_exhaustive]
-pub struct NetworkStatus {
-    /// Its name.
-    pub network: IfName,
-    /// Its mode: `bridge`, `nat`, `routed`.
-    pub mode: String,
-    /// Whether it is started.
-    pub started: bool,
-    /// The link towards the outside, as it was found at start.
-    pub outside: Option<IfName>,
-    /// What is not as it was made, one change a line, in the words of a plan: what starting it again would do.
-    pub missing: Vec<String>,
-    /// The ports of its bridge, if it has one.
-    pub ports: Vec<IfName>,
-    /// What has to be done elsewhere: the routes that the outside needs to reach the guests of a routed network, as commands
-    /// for its gateway.
-    pub elsewhere: Vec<String>,
-    /// What in other firewalls of this host keeps its guests from reaching anybody, unless a rule there accepts their packets.
-    pub obstacles: Vec<String>,
-}
-
 impl Host {
     /// What starting this network would do. Changes nothing.
     ///
@@ -56,26 +34,31 @@ impl Host {
 
     /// What starting a network means on this host now, and the plan for it.
     fn start_of(&mut self, network: &Network, record: Option<&Entry>) -> Result<(Started, Plan), Error> {
-        check_described(network, record)?;
+        let changed = changed(network, record)?;
         self.check_bridge(network, record)?;
-        let started = self.resolve(network, record)?;
+        let mut started = self.resolve(network, record)?;
+        started.former = forwards_given_up(network, record);
         let plan = self.plan(&Intent::Start(Box::new(started.clone())))?;
         self.check_uplink(&started, &plan)?;
+        let taken_over = changed.map(|c| format!("network {}: new is its {}", network.name, c.keys.join(", its ")));
+        let plan = plan.with_notes(taken_over);
         let plan = plan.with_notes(self.obstacles(network)).with_notes(self.shared_subnets(&started)?);
         Ok((started, plan))
     }
 
     /// Starts a network: its bridge and what its uplink had of its own, this domain's addresses in it, and the settings it needs.
     ///
-    /// A network that is started already gets back what it lacks; nothing is changed where nothing is missing.
+    /// A network that is started already gets back what it lacks; nothing is changed where nothing is missing. One that is described
+    /// otherwise by now takes that over, where its guests and its uplink can stay as they are
+    /// ([`networks::changed`] says what that is). What is handed on to a guest by a forward that is no more goes on until it ends.
     ///
     /// The uplink's addresses and routes go over to the bridge without a gap: every address is on the bridge before it leaves the
     /// uplink, and every route is replaced in one go. What comes from outside in between is received all the time.
     ///
     /// # Errors
     /// [`ErrorKind::LinkNotFound`], [`ErrorKind::Invalid`], [`ErrorKind::PortOfOther`], [`ErrorKind::NotABridge`] if the host is
-    /// not as the network needs it; [`ErrorKind::Conflict`] if a network of this name is started that was described otherwise, or
-    /// whose bridge was removed since with this domain's addresses; and as [`attach`](Self::attach).
+    /// not as the network needs it; [`ErrorKind::Conflict`] if a network of this name is started that was described otherwise in
+    /// what it cannot take over, or whose bridge was removed since with this domain's addresses; and as [`attach`](Self::attach).
     pub fn start_network(&mut self, network: &Network) -> Result<Applied, Error> {
         let subject = Subject::Network(network.name);
         let _networks = self.records.hold_networks(self.deadline)?;
@@ -87,9 +70,10 @@ impl Host {
 
     fn start_held(&mut self, session: &mut Session, network: &Network) -> Result<Applied, Error> {
         let subject = Subject::Network(network.name);
+        let is_known = started_of(session.record()).is_some_and(|s| s.network == *network);
         let (mut started, plan) = self.start_of(network, session.record())?;
         self.keep_originals(&mut started, plan.before())?;
-        if plan.is_empty() && session.record().is_some() {
+        if plan.is_empty() && is_known {
             self.serve(&started).map_err(|e| e.with_state("the network is started as before, its services are not"))?;
             self.records.set_started(&started)?;
             return Ok(Applied::nothing(plan));
@@ -99,7 +83,10 @@ impl Host {
         let applied = self.carry_out(session, subject, plan, None, &what)?;
         if let Err(e) = self.serve(&started).and_then(|()| self.records.set_started(&started)) {
             let taken_back = match again {
-                true => self.undo_held(session, subject).map(|_| ()),
+                true => self.undo_held(session, subject).and_then(|_| match is_known {
+                    true => Ok(()),
+                    false => self.note_recovered(subject),
+                }),
                 false => self.take_back(session, &network.name),
             };
             return Err(match taken_back {
@@ -111,7 +98,7 @@ impl Host {
     }
 
     /// Refuses to make a bridge anew that somebody has removed with all that had moved to it: only stopping puts that back.
-    fn check_bridge(&mut self, network: &Network, record: Option<&Entry>) -> Result<(), Error> {
+    pub(super) fn check_bridge(&mut self, network: &Network, record: Option<&Entry>) -> Result<(), Error> {
         let (NetworkMode::Bridge(b), Some(entry)) = (&network.mode, record) else { return Ok(()) };
         let (Some(uplink), bridge) = (b.uplink, b.bridge.name) else { return Ok(()) };
         let names: Vec<IfName> = [Some(uplink), b.uplink_name].into_iter().flatten().collect();
@@ -123,7 +110,7 @@ impl Host {
         let global = |on: &Snapshot, link: &IfName| -> Vec<IpNetwork> {
             on.addresses_of(link).filter(|a| a.scope == 0).map(|a| a.address).collect()
         };
-        let lost = global(&entry.first().before, &uplink);
+        let lost = global(&entry.origin(), &uplink);
         let there: Vec<IpNetwork> = names.iter().flat_map(|name| global(&now, name)).collect();
         let is_whole = now.links.get(&bridge).is_some_and(|l| l.kind == LinkKind::Bridge);
         if is_whole || lost.is_empty() || lost.iter().any(|a| there.contains(a)) {
@@ -181,11 +168,14 @@ impl Host {
         Ok(())
     }
 
-    /// Starts what the network's guests are served by.
+    /// Starts what the network's guests are served by; ends what they are not served by any more.
     fn serve(&self, started: &Started) -> Result<(), Error> {
         let Records::Dir(dir) = &self.records else { return Ok(()) };
+        if !services::wanted(started) {
+            return services::stop(dir, &started.network.name).map(|_| ());
+        }
         // Of a rehearsal nobody can be served.
-        if !services::wanted(started) || !self.backend.capabilities().programs {
+        if !self.backend.capabilities().programs {
             return Ok(());
         }
         services::start(dir, started)?;
@@ -244,6 +234,8 @@ impl Host {
             return self.stop_held(name, guests);
         }
         let result = self.undo_held(&mut session, subject);
+        // It may be described as before by that.
+        let result = result.and_then(|applied| self.note_recovered(subject).map(|()| applied));
         self.keep(session, subject);
         result
     }
@@ -335,56 +327,8 @@ impl Host {
         Ok(others)
     }
 
-    /// How a network is. Reads the parts of the system that it is made of, and the ports of its bridge.
-    ///
-    /// # Errors
-    /// As [`Backend::observe`](crate::backend::Backend::observe), and [`ErrorKind::StateUnusable`].
-    pub fn network_status(&mut self, network: &Network) -> Result<NetworkStatus, Error> {
-        let record = self.records.record(Subject::Network(network.name))?;
-        let started = started_of(record.as_ref()).cloned();
-        let mut status = NetworkStatus {
-            network: network.name,
-            mode: network.mode_name().to_owned(),
-            started: started.is_some(),
-            outside: started.as_ref().and_then(|s| s.outside),
-            missing: Vec::new(),
-            ports: Vec::new(),
-            elsewhere: Vec::new(),
-            obstacles: self.obstacles(network),
-        };
-        if let Some(started) = &started {
-            let again = Started { again: true, ..started.clone() };
-            let plan =
-                self.check_bridge(network, record.as_ref()).and_then(|()| self.plan(&Intent::Start(Box::new(again))));
-            match plan {
-                Ok(plan) => status.missing.extend(plan.steps().iter().map(|p| p.step.to_string())),
-                Err(e) => status.missing.push(e.to_string()),
-            }
-        }
-        if let (Some(started), Records::Dir(dir)) = (&started, &self.records)
-            && services::wanted(started)
-        {
-            let ended = services::status(dir, &network.name)?;
-            let gone = ended.iter().filter(|d| d.pid.is_none());
-            status.missing.extend(gone.map(|d| format!("dnsmasq does not run ({})", d.part.name())));
-            if ended.is_empty() {
-                status.missing.push("dnsmasq does not run".into());
-            }
-        }
-        if let Some(bridge) = network.bridge() {
-            let all = self.look(&Scope::none().with(Part::Links))?;
-            status.ports.extend(all.ports(&bridge.name).map(|(port, _)| *port));
-        }
-        if matches!(network.mode, NetworkMode::Routed(_)) {
-            // Of one that is not started, as far as it can be told now.
-            let found = started.or_else(|| self.resolve(network, None).ok());
-            status.elsewhere = found.as_ref().map(routes_outside).unwrap_or_default();
-        }
-        Ok(status)
-    }
-
     /// The network with what has to be found out: where the outside is, and which address this domain has there.
-    fn resolve(&mut self, network: &Network, record: Option<&Entry>) -> Result<Started, Error> {
+    pub(super) fn resolve(&mut self, network: &Network, record: Option<&Entry>) -> Result<Started, Error> {
         let mut started = Started { again: started_of(record).is_some(), ..Started::new(network.clone()) };
         // Of one that is started, how it was before: by now settings are as it needs them itself.
         if started_of(record).is_some()
@@ -482,23 +426,38 @@ impl Host {
             return self.records.set_stopped(&name);
         };
         if let Some(entry) = record {
-            self.keep_originals(&mut started, &entry.first().before)?;
+            self.keep_originals(&mut started, &entry.origin())?;
         }
         self.records.set_started(&started)?;
         self.serve(&started)
     }
 }
 
-/// Refuses to start a network that is started, and was described otherwise then.
-fn check_described(network: &Network, record: Option<&Entry>) -> Result<(), Error> {
+/// What is new about a network that is started, if anything is.
+///
+/// # Errors
+/// [`ErrorKind::Conflict`] for what it cannot take over.
+fn changed(network: &Network, record: Option<&Entry>) -> Result<Option<networks::Change>, Error> {
+    let Some(there) = started_of(record).filter(|there| there.network != *network) else { return Ok(None) };
     let name = network.name;
-    match started_of(record) {
-        Some(there) if there.network != *network => {
-            let message = format!("network {name} is started, and was described otherwise then");
-            let e = Error::new(ErrorKind::Conflict, message).with_object(name.as_str());
-            Err(unchanged(e.with_hint(format!("stop it first: xennet network stop {name}"))))
-        }
-        _ => Ok(()),
+    let change = networks::changed(&there.network, network).map_err(unchanged)?;
+    if change.needs_stop.is_empty() {
+        return Ok(Some(change));
+    }
+    let message = format!(
+        "network {name} is started, and was described otherwise then: its {} cannot change meanwhile",
+        change.needs_stop.join(", its ")
+    );
+    let e = Error::new(ErrorKind::Conflict, message).with_object(name.as_str());
+    Err(unchanged(e.with_hint(format!("stop it first: xennet network stop {name}"))))
+}
+
+/// The port forwards that a network has by its last start, and shall not have any more.
+fn forwards_given_up(network: &Network, record: Option<&Entry>) -> Vec<PortForward> {
+    let NetworkMode::Nat(is) = &network.mode else { return Vec::new() };
+    match started_of(record).map(|s| &s.network.mode) {
+        Some(NetworkMode::Nat(was)) => was.forwards.iter().filter(|f| !is.forwards.contains(f)).copied().collect(),
+        _ => Vec::new(),
     }
 }
 
@@ -512,20 +471,4 @@ pub(super) fn started_of(record: Option<&Entry>) -> Option<&Started> {
 /// Whether a setting is one that several networks can need, and not of a link that is this network's own.
 fn is_shared(key: &str, started: &Started) -> bool {
     !matches!(started.network.mode, NetworkMode::Bridge(_)) && key.starts_with("net/")
-}
-
-/// The routes that stations and gateways outside need, as commands (the founding document's fifth step).
-fn routes_outside(started: &Started) -> Vec<String> {
-    let NetworkMode::Routed(r) = &started.network.mode else { return Vec::new() };
-    let answered = |family| match family {
-        Family::Ipv4 => r.proxy_arp,
-        Family::Ipv6 => r.proxy_ndp,
-    };
-    let via = |family| started.source.iter().find(|s| Family::of(s) == family);
-    let commands = started.network.subnets().iter().filter_map(|s| {
-        let family = Family::of(&s.network.ip());
-        let via = via(family)?;
-        (!answered(family)).then(|| format!("ip route add {} via {via}", s.network))
-    });
-    commands.collect()
 }

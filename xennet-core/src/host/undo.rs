@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::network::started_of;
 use super::records::Session;
 use super::{Guests, Host, Records};
 use crate::error::{Error, ErrorKind};
@@ -73,10 +74,11 @@ impl Host {
         };
         let entry = session.record().ok_or_else(nothing)?;
         let now = self.look(&entry.before.scope)?;
-        let target = match subject {
+        let target = match (subject, started_of(Some(entry))) {
             // Its bridge was looked at, but is not its own: it may have changed since, and that is not ours to undo.
-            Subject::Vif(_) | Subject::Tap(_) => entry.before.seen(&entry.before.scope_without_bridges()),
-            Subject::Bridge(_) | Subject::Network(_) => entry.before.clone(),
+            (Subject::Vif(_) | Subject::Tap(_), _) => entry.before.seen(&entry.before.scope_without_bridges()),
+            (Subject::Network(_), Some(started)) => self.before_last_start(started, entry, &now)?,
+            (Subject::Bridge(_) | Subject::Network(_), _) => entry.before.clone(),
         };
         let other = |name: &IfName, index: u32| now.links.get(name).is_some_and(|l| l.index != index);
         if let Some((name, _)) = target.links.iter().find(|(n, l)| l.kind != LinkKind::Bridge && other(n, l.index)) {
@@ -93,6 +95,7 @@ impl Host {
         let homeless: Vec<String> = target
             .links
             .iter()
+            .filter(|(name, l)| now.links.get(*name).is_none_or(|n| n.master != l.master))
             .filter_map(|(name, l)| Some((name, l.master.filter(|m| !now.links.contains_key(m))?)))
             .map(|(name, master)| format!("- ip link set {name} master {master}"))
             .collect();

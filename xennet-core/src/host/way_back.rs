@@ -15,22 +15,21 @@ use crate::snapshot::{Address, Link, LinkKind, Neighbour, Part, Route, Scope, Sn
 impl Host {
     /// The plan that leads back to how it was before a network was started, with what has become of its parts since.
     pub(super) fn way_back(&mut self, name: &IfName, entry: &Entry, guests: Guests) -> Result<Plan, Error> {
-        // Where it was started again, the first time knows how it was without it.
-        let first = entry.first();
+        let origin = entry.origin();
         let Some(started) = started_of(Some(entry)).cloned() else {
             return Err(Error::new(ErrorKind::Internal, format!("network {name}: its record is not about a network"))
                 .with_object(name.as_str()));
         };
         let known = self.records.started(name)?.unwrap_or_else(|| started.clone());
-        let now = self.look(&first.before.scope)?;
-        let mut target = first.before.clone();
+        let now = self.look(&origin.scope)?;
+        let mut target = origin.clone();
         let mut notes = Vec::new();
         if let Some(bridge) = started.network.bridge().map(|b| b.name) {
             let uplinks: BTreeSet<IfName> = match &started.network.mode {
                 NetworkMode::Bridge(b) => gather::set(b.uplink.into_iter().chain(b.uplink_name)),
                 _ => BTreeSet::new(),
             };
-            let own = first.before.links.get(&bridge).is_none_or(|l| l.bridge.is_none());
+            let own = origin.links.get(&bridge).is_none_or(|l| l.bridge.is_none());
             replaced(&mut target, &now, &uplinks);
             if own && guests == Guests::MustHaveGone {
                 let all = self.look(&Scope::none().with(Part::Links))?;
@@ -65,20 +64,26 @@ impl Host {
         if !matches!(started.network.mode, NetworkMode::Bridge(_)) {
             notes.extend(self.guests_left(name));
         }
-        if let Some(outside) = started.outside {
-            // No part of this network: it stays as it has become, or gone.
-            match now.links.get(&outside) {
-                Some(link) => {
-                    target.links.insert(outside, link.clone());
-                }
-                None => {
-                    target.links.remove(&outside);
-                    target.scope.retain(|part| *part != Part::Link(outside));
-                }
-            }
-        }
+        outside_stays(&mut target, &now, &started);
         self.settle_settings(&mut target, &now, &known)?;
-        Ok(plan::restore(&target, &now.seen(&target.scope))?.with_notes(notes))
+        Ok(plan::restore(&target, &now.seen(&target.scope))?.into_stop().with_notes(notes))
+    }
+
+    /// How it was before a network was started once more, but for what is not its own.
+    pub(super) fn before_last_start(
+        &self,
+        started: &Started,
+        entry: &Entry,
+        now: &Snapshot,
+    ) -> Result<Snapshot, Error> {
+        plan::check_given_up(started, now)?;
+        let mut target = entry.before.clone();
+        outside_stays(&mut target, now, started);
+        let others = self.others_started(&started.network.name)?;
+        let is_needed = |key: &SysctlKey| others.iter().any(|s| s.settings.contains_key(key.as_str()));
+        target.sysctls.retain(|key, _| !is_needed(key));
+        target.scope.retain(|part| !matches!(part, Part::Sysctl(key) if is_needed(key)));
+        Ok(target)
     }
 
     /// Refuses to take away a bridge, or what this domain has on it, from networks that leave through it.
@@ -128,6 +133,20 @@ impl Host {
                 guests.join(", ")
             )
         })
+    }
+}
+
+/// The link towards the outside is no part of a network: it stays as it has become, or gone.
+fn outside_stays(target: &mut Snapshot, now: &Snapshot, started: &Started) {
+    let Some(outside) = started.outside else { return };
+    match now.links.get(&outside) {
+        Some(link) => {
+            target.links.insert(outside, link.clone());
+        }
+        None => {
+            target.links.remove(&outside);
+            target.scope.retain(|part| *part != Part::Link(outside));
+        }
     }
 }
 

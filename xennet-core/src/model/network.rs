@@ -329,6 +329,9 @@ pub struct Started {
     /// any network needed them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub settings: BTreeMap<String, String>,
+    /// The port forwards that it had until its description was changed, and which are taken away.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub former: Vec<PortForward>,
     /// Whether it is being started once more. What settings its bridge has by then are the bridge's own: another network may need
     /// them so.
     #[serde(skip)]
@@ -344,6 +347,7 @@ impl Started {
             source: Vec::new(),
             bridge_mac: None,
             settings: BTreeMap::new(),
+            former: Vec::new(),
             again: false,
         }
     }

@@ -16,11 +16,12 @@ use std::sync::LazyLock;
 use ipnetwork::{IpNetwork, Ipv4Network, Ipv6Network};
 
 use super::table::{ICMPV6, Item, SetDef, Table, UDP, accept, dhcp_client, drop, goto, lookup, over, rule};
+use crate::error::Error;
 use crate::gather;
 use crate::model::{GuestLinks, IfName, NetworkMode, PortForward, Started, apart};
 use crate::snapshot::{
     Family, NftBase, NftChain, NftChainKind, NftCmp, NftExpr, NftField, NftHook, NftNat, NftNatData, NftNatTo,
-    NftPolicy, NftRule, NftTableId, NftType, NftValue,
+    NftPolicy, NftRule, NftTableId, NftType, NftValue, Scope, Snapshot,
 };
 
 /// Links whose guests may send from declared addresses only.
@@ -146,6 +147,27 @@ pub(super) fn of_network(started: &Started) -> Vec<Item> {
     }
     out.extend(nat.forwards.iter().flat_map(handed_on));
     out
+}
+
+/// What a network had before its description was changed, some of which it may have still.
+pub(super) fn former(started: &Started) -> Vec<Item> {
+    started.former.iter().flat_map(handed_on).collect()
+}
+
+/// Of what a network had before its description was changed, that which is another's to have by now.
+pub(super) fn given_up(started: &Started) -> Scope {
+    let own = GATE.scope(&of_network(started));
+    let mut scope = GATE.scope(&former(started));
+    scope.retain(|part| !own.contains(part));
+    scope
+}
+
+/// Refuses to take back from another what a network has given up when its description was changed.
+pub(super) fn check_given_up(started: &Started, now: &Snapshot) -> Result<(), Error> {
+    let given_up = given_up(started);
+    let is_part = |item: &&Item| GATE.scope([*item]).parts().all(|part| given_up.contains(part));
+    let taken = |item: &Item| GATE.taken_by_other(now, item);
+    former(started).iter().filter(is_part).find_map(taken).map_or(Ok(()), Err)
 }
 
 /// The elements of a forward, one a port.
@@ -327,7 +349,7 @@ mod tests {
     use crate::model::{BridgeSpec, NatNetwork, Network, Protocol, Subnet};
     use crate::plan::Reason;
     use crate::plan::table::TableWish;
-    use crate::snapshot::{NftTable, Part, Scope, Snapshot, nft_facts};
+    use crate::snapshot::{NftTable, Part, nft_facts};
     use crate::step::{Step, step};
 
     fn elements(items: Vec<Item>) -> Vec<String> {

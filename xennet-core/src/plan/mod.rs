@@ -89,6 +89,8 @@ pub enum Goal {
     Intent(Intent),
     /// The way back to an earlier state.
     Restore(Box<Snapshot>),
+    /// The way back to how it was without a network, after which nothing of it is remembered.
+    Stop(Box<Snapshot>),
     /// A network that is started, with what its bridge takes over from the uplink.
     Start {
         /// The network.
@@ -132,6 +134,15 @@ impl Plan {
     /// What the reader should know besides: parts of the wish that have no effect, things that follow.
     pub fn notes(&self) -> &[String] {
         &self.notes
+    }
+
+    /// The same way back, as the end of a network.
+    #[must_use]
+    pub(crate) fn into_stop(mut self) -> Self {
+        if let Goal::Restore(target) = self.goal {
+            self.goal = Goal::Stop(target);
+        }
+        self
     }
 
     /// Adds notes of the caller's.
@@ -231,6 +242,16 @@ fn checked_steps<'a>(
         check::never_cut_off(&steps)?;
     }
     Ok((steps, after))
+}
+
+/// What a network had before its description was changed, and which may be another's by now.
+pub(crate) fn given_up(started: &Started) -> Scope {
+    gate::given_up(started)
+}
+
+/// Refuses to take back from another what a network has given up when its description was changed.
+pub(crate) fn check_given_up(started: &Started, now: &Snapshot) -> Result<(), Error> {
+    gate::check_given_up(started, now)
 }
 
 /// The steps that are missing to a network that was started when the uplink had this.

@@ -37,7 +37,7 @@ pub struct Carried {
 
 pub(super) fn scope(started: &Started, seen: &Snapshot) -> Scope {
     let items = gate::of_network(started);
-    let mut scope = GATE.scope(&items);
+    let mut scope = GATE.scope(items.iter().chain(&gate::former(started)));
     if !items.is_empty() {
         scope = scope.union(GATE.frame_scope(seen));
     }
@@ -160,10 +160,10 @@ pub(super) fn want(started: &Started, carried: &Carried, now: &Snapshot) -> Resu
         }
         notes.extend(loses_router(&started.network));
         wanted.sysctls.extend(settings(started, carried.listens));
-        let items = gate::of_network(started);
-        if !items.is_empty() {
+        let (items, former) = (gate::of_network(started), gate::former(started));
+        if !items.is_empty() || !former.is_empty() {
             let why = Reason::told(format!("network {} hides its guests, and hands on to them", started.network.name));
-            wanted.tables.push(TableWish::new(&GATE, items, Vec::new(), why));
+            wanted.tables.push(TableWish::new(&GATE, items, former, why));
         }
     }
     Ok((wanted, notes))

@@ -188,6 +188,32 @@ impl Table {
         self.find(world, item).is_some_and(|found| found.data == item.element().data)
     }
 
+    /// The error of an element that is there, and leads elsewhere than this one.
+    pub(super) fn taken_by_other(&self, now: &Snapshot, item: &Item) -> Option<Error> {
+        let found = self.find(now, item).filter(|found| found.data != item.element().data)?;
+        Some(self.taken(item, found))
+    }
+
+    /// The error of an element that leads elsewhere.
+    fn taken(&self, item: &Item, other: &NftElement) -> Error {
+        let id = (self.id)();
+        let types = self.sets.iter().find(|set| set.name == item.set);
+        let key = crate::snapshot::key_text(types.map_or(&[], |set| set.key), &item.key);
+        let to = |values: &[NftValue]| values.iter().map(|v| v.to_string()).collect::<Vec<_>>().join(" port ");
+        let there = match &other.data {
+            Some(NftData::Value(values)) => to(values),
+            _ => "elsewhere".into(),
+        };
+        let wanted = item.data.as_deref().map_or_else(String::new, to);
+        Error::new(
+            ErrorKind::Conflict,
+            format!("{key} cannot be handed on to {wanted}: it is handed on to {there} already"),
+        )
+        .with_object(format!("nft set {id} {}", item.set))
+        .with_state("unchanged, nothing was applied")
+        .with_hint(format!("stop the network that it belongs to, or look at `nft list map {id} {}`", item.set))
+    }
+
     pub(super) fn frame(&self) -> NftTable {
         let sets = self.sets.iter().chain([&VERSION]).map(|set| (set.name.to_owned(), set.made()));
         NftTable { chains: (self.chains)(), sets: gather::map(sets), uses: BTreeMap::new() }
@@ -316,10 +342,10 @@ impl TableWish {
         let makes_way = |d: &&Item| add.iter().any(|a| a.link() == d.link());
         let (way, _): (Vec<&Item>, Vec<&Item>) = del.into_iter().partition(makes_way);
         for item in &add {
-            if let Some(other) = self.table.find(now, item)
+            if let Some(e) = self.table.taken_by_other(now, item)
                 && !way.iter().any(|d| d.set == item.set && d.key == item.key)
             {
-                return Err(self.taken(item, other));
+                return Err(e);
             }
         }
         ops.extend(deletions(way));
@@ -335,26 +361,6 @@ impl TableWish {
         let (_, del) = self.difference(now);
         let ops = deletions(del);
         (!ops.is_empty()).then(|| NftTransaction::new((self.table.id)(), ops))
-    }
-
-    /// The error of an element that leads elsewhere.
-    fn taken(&self, item: &Item, other: &NftElement) -> Error {
-        let id = (self.table.id)();
-        let types = self.table.sets.iter().find(|set| set.name == item.set);
-        let key = crate::snapshot::key_text(types.map_or(&[], |set| set.key), &item.key);
-        let to = |values: &[NftValue]| values.iter().map(|v| v.to_string()).collect::<Vec<_>>().join(" port ");
-        let there = match &other.data {
-            Some(NftData::Value(values)) => to(values),
-            _ => "elsewhere".into(),
-        };
-        let wanted = item.data.as_deref().map_or_else(String::new, to);
-        Error::new(
-            ErrorKind::Conflict,
-            format!("{key} cannot be handed on to {wanted}: it is handed on to {there} already"),
-        )
-        .with_object(format!("nft set {id} {}", item.set))
-        .with_state("unchanged, nothing was applied")
-        .with_hint(format!("stop the network that it belongs to, or look at `nft list map {id} {}`", item.set))
     }
 }
 

@@ -180,6 +180,18 @@ impl Snapshot {
         self
     }
 
+    /// Leaves out these elements of nftables' sets, as if they had not been looked at.
+    pub(crate) fn forget(&mut self, elements: &Scope) {
+        for part in elements.parts() {
+            if let Part::NftElement(id, set, key) = part
+                && let Some(set) = self.nft.get_mut(id).and_then(|table| table.sets.get_mut(&**set))
+            {
+                set.elements.remove(key);
+            }
+        }
+        self.scope.retain(|part| !elements.contains(part));
+    }
+
     /// Adds what another look at other parts saw.
     pub fn merge(&mut self, other: Snapshot) {
         if *self == Snapshot::default() {

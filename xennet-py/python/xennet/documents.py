@@ -56,6 +56,10 @@ class NetworkStatus(TypedDict):
     started: bool
     #: The link towards the outside, as it was found at start.
     outside: str | None
+    #: What is described otherwise than when it was started, by the keys of networks.toml: taken over when it is started again.
+    changed: list[str]
+    #: What of that holds only after a stop and a start.
+    needs_stop: list[str]
     #: What is not as it was made, a sentence each: what starting the network again would do.
     missing: list[str]
     #: The ports of its bridge.

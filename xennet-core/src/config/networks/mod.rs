@@ -34,6 +34,7 @@
 //! metric = 2
 //! ```
 
+mod change;
 mod check;
 mod keys;
 mod read;
@@ -42,6 +43,7 @@ mod render;
 use crate::error::{Error, ErrorKind};
 use crate::model::{IfName, Network};
 
+pub use change::{Change, changed};
 pub use keys::{check, from_keys, to_keys};
 pub use render::render;
 

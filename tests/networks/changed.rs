@@ -1,0 +1,232 @@
+//! A network that is started, and described otherwise by now: what it takes over meanwhile, and what of that is taken back.
+
+use xennet_core::backend::Backend;
+use xennet_core::backend::netlink::Netlink;
+use xennet_core::exec::Subject;
+use xennet_core::step::{LinkChange, RouteStep, Step};
+use xennet_core::{ErrorKind, Guests, Host, Network};
+use xennet_tests::steps::{name, run, set};
+use xennet_tests::{Shared, in_netns};
+
+use super::world::{self, LAN, World, address, fake, network, one, via};
+
+/// The network `a`, behind NAT.
+fn nat(keys: &str) -> Network {
+    network(&format!("[network.a]\nmode = \"nat\"\n{keys}\n"))
+}
+
+fn forwards(list: &[(&str, &str)]) -> String {
+    let one = |(ports, to): &(&str, &str)| {
+        format!("{{ protocol = \"tcp\", ports = \"{ports}\", to = \"{to}\", to_port = 80 }}")
+    };
+    format!("forward = [{}]", list.iter().map(one).collect::<Vec<_>>().join(", "))
+}
+
+const SUBNET: &str = "subnets = [\"10.0.0.0/24\"]\n";
+
+fn start(host: &mut Host, network: &Network) -> usize {
+    host.start_network(network).unwrap_or_else(|e| panic!("{}", e.report())).steps
+}
+
+fn stop(host: &mut Host, network: &Network) {
+    host.stop_network(&network.name, Guests::MustHaveGone).unwrap_or_else(|e| panic!("{}", e.report()));
+}
+
+/// Everything, without the uplink's own address, which comes when it comes.
+fn all(on: &mut dyn Backend) -> String {
+    world::all(on).lines().filter(|l| !l.contains(" fe80::")).map(|l| format!("{l}\n")).collect()
+}
+
+/// What is handed on, as the maps of nftables have it.
+fn handed_on(on: &mut dyn Backend) -> Vec<String> {
+    let lines = all(on);
+    let lines = lines.lines().filter_map(|l| l.strip_prefix("nft add element inet xennet forward"));
+    lines.map(str::to_owned).collect()
+}
+
+/// On a host of each kind: in memory, and in a namespace.
+fn on_both(test: &str, make: fn(&mut dyn Backend), try_it: impl Fn(&mut dyn Backend, &mut Host) + Send + Sync) {
+    let mut world = fake();
+    make(&mut world);
+    let on = Shared::new(world);
+    try_it(&mut on.clone(), &mut Host::with_backend(Box::new(on.clone())));
+    in_netns(test, || {
+        let world = World::new();
+        let mut on = Netlink::open().unwrap();
+        make(&mut on);
+        try_it(&mut on, &mut world.host());
+    });
+}
+
+#[test]
+fn forwards_come_and_go_while_a_network_is_started() {
+    on_both("changed::forwards_come_and_go_while_a_network_is_started", one, |on, host| {
+        let before = all(on);
+        let first = nat(&format!("{SUBNET}{}", forwards(&[("8080", "10.0.0.1"), ("8090-8093", "10.0.0.2")])));
+        start(host, &first);
+        let as_first = all(on);
+        // One leads elsewhere, one is shorter, one is new; all in one change.
+        let second = nat(&format!(
+            "{SUBNET}{}",
+            forwards(&[("8080", "10.0.0.9"), ("8090-8091", "10.0.0.2"), ("443", "10.0.0.1")])
+        ));
+        assert_eq!(host.network_status(&second).unwrap().changed, ["forward"]);
+        let plan = host.plan_start(&second).unwrap();
+        assert_eq!(
+            (plan.steps().len(), plan.notes()),
+            (1, &["network a: new is its forward".to_owned()][..]),
+            "{plan}"
+        );
+        assert_eq!(start(host, &second), 1);
+        assert_eq!(
+            handed_on(on),
+            [
+                "4 { tcp . 443 : 10.0.0.1 . 80 }",
+                "4 { tcp . 8080 : 10.0.0.9 . 80 }",
+                "4 { tcp . 8090 : 10.0.0.2 . 80 }",
+                "4 { tcp . 8091 : 10.0.0.2 . 81 }"
+            ]
+        );
+        let status = host.network_status(&second).unwrap();
+        assert_eq!((status.changed, status.missing), (vec![], vec![]));
+        assert_eq!(start(host, &second), 0, "once is enough");
+        // Taken back it is what it was, and can be started as that.
+        host.undo(Subject::Network(first.name)).unwrap_or_else(|e| panic!("{}", e.report()));
+        assert_eq!(all(on), as_first);
+        assert_eq!((start(host, &first), host.started_networks().unwrap()[0].network.clone()), (0, first.clone()));
+        // To nothing at all, by way of another one.
+        for keys in [second, nat(SUBNET), first.clone(), nat(SUBNET)] {
+            start(host, &keys);
+        }
+        assert_eq!(handed_on(on), [""; 0]);
+        stop(host, &first);
+        assert_eq!(all(on), before);
+    });
+}
+
+#[test]
+fn subnets_are_added_while_a_network_is_started() {
+    on_both("changed::subnets_are_added_while_a_network_is_started", one, |on, host| {
+        let before = all(on);
+        for bridge in ["", "bridge = \"natbr0\"\n"] {
+            let first = nat(&format!("{SUBNET}{bridge}"));
+            start(host, &first);
+            let as_first = all(on);
+            let second = nat(&format!("subnets = [\"10.0.0.0/24\", \"10.1.0.0/24\", \"fd00:1::/64\"]\n{bridge}"));
+            assert!(start(host, &second) > 0);
+            let text = all(on);
+            assert!(text.contains("sysctl net/ipv6/conf/all/forwarding=1"), "{text}");
+            for gateway in ["10.1.0.254/24", "fd00:1::1/64"] {
+                assert_eq!(text.contains(&format!("{gateway} dev natbr0")), !bridge.is_empty(), "{text}");
+            }
+            host.undo(Subject::Network(first.name)).unwrap_or_else(|e| panic!("{}", e.report()));
+            assert_eq!(all(on), as_first, "{bridge}");
+            start(host, &second);
+            stop(host, &second);
+            assert_eq!(all(on), before, "{bridge}");
+        }
+    });
+}
+
+#[test]
+fn a_port_that_was_given_up_is_anybodys() {
+    on_both("changed::a_port_that_was_given_up_is_anybodys", one, |on, host| {
+        let before = all(on);
+        let a = nat(&format!("{SUBNET}{}", forwards(&[("8080", "10.0.0.1")])));
+        let forward = forwards(&[("8080", "10.1.0.1")]);
+        let b = network(&format!("[network.b]\nmode = \"nat\"\nsubnets = [\"10.1.0.0/24\"]\n{forward}\n"));
+        start(host, &a);
+        let e = host.start_network(&b).unwrap_err();
+        assert!(
+            e.kind() == ErrorKind::Conflict && e.to_string().contains("is handed on to 10.0.0.1 port 80 already"),
+            "{e}"
+        );
+        start(host, &nat(SUBNET));
+        start(host, &b);
+        let e = host.undo(Subject::Network(a.name)).unwrap_err();
+        assert!(e.to_string().contains("is handed on to 10.1.0.1 port 80 already"), "{e}");
+        assert_eq!(host.network_status(&nat(SUBNET)).unwrap().missing, [""; 0]);
+        stop(host, &a);
+        assert_eq!(handed_on(on), ["4 { tcp . 8080 : 10.1.0.1 . 80 }"]);
+        stop(host, &b);
+        assert_eq!(all(on), before);
+    });
+}
+
+#[test]
+fn taking_a_change_back_leaves_what_is_not_its_own() {
+    on_both("changed::taking_a_change_back_leaves_what_is_not_its_own", one, |on, host| {
+        let before = all(on);
+        let (first, second) = (nat(SUBNET), nat("subnets = [\"10.0.0.0/24\", \"fd00:1::/64\"]"));
+        let other = network("[network.b]\nmode = \"nat\"\nsubnets = [\"fd00:2::/64\"]\n");
+        for network in [&first, &second, &other] {
+            start(host, network);
+        }
+        set(on, "eth0", LinkChange { mtu: Some(1400), ..LinkChange::default() });
+        host.undo(Subject::Network(first.name)).unwrap_or_else(|e| panic!("{}", e.report()));
+        let text = all(on);
+        assert!(text.contains("sysctl net/ipv6/conf/all/forwarding=1"), "the other one needs it\n{text}");
+        assert_eq!(host.network_status(&first).unwrap().changed, [""; 0]);
+        stop(host, &other);
+        assert!(all(on).contains("sysctl net/ipv6/conf/all/forwarding=0"));
+        stop(host, &first);
+        assert_eq!(all(on), before.replace("mtu 1500", "mtu 1400"));
+    });
+}
+
+/// With the first start none was found: what the second one makes for it goes with the network, too.
+#[test]
+fn a_way_out_that_comes_later_is_given_back() {
+    let make = |on: &mut dyn Backend| address(on, "eth0", "192.168.0.3/24");
+    on_both("changed::a_way_out_that_comes_later_is_given_back", make, |on, host| {
+        let way = via("0.0.0.0/0", "eth0", "192.168.0.1");
+        for keys in [format!("{SUBNET}bridge = \"natbr0\""), format!("{SUBNET}{}", forwards(&[("80", "10.0.0.1")]))] {
+            let before = all(on);
+            start(host, &nat(&keys));
+            assert_eq!(host.started_networks().unwrap()[0].outside, None);
+            run(on, Step::Route(RouteStep::Add(way.clone())));
+            start(host, &nat(&keys));
+            assert_eq!(host.started_networks().unwrap()[0].outside, Some(name("eth0")));
+            stop(host, &nat(&keys));
+            run(on, Step::Route(RouteStep::Del(way.clone())));
+            assert_eq!(all(on), before, "{keys}");
+        }
+    });
+}
+
+#[test]
+fn what_cannot_change_meanwhile_is_named() {
+    let mut world = fake();
+    one(&mut world);
+    let on = Shared::new(world);
+    let mut host = Host::with_backend(Box::new(on.clone()));
+    let mut refused = |was: &str, is: &str, keys: &str| {
+        let (was, is) = (network(was), network(is));
+        start(&mut host, &was);
+        let there = all(&mut on.clone());
+        for e in [host.plan_start(&is).unwrap_err(), host.start_network(&is).unwrap_err()] {
+            let message = format!(
+                "network {} is started, and was described otherwise then: its {keys} cannot change meanwhile",
+                was.name
+            );
+            assert_eq!((e.kind(), e.message()), (ErrorKind::Conflict, message.as_str()));
+            assert_eq!(e.hint(), Some(format!("stop it first: xennet network stop {}", was.name).as_str()));
+        }
+        let status = host.network_status(&is).unwrap();
+        assert_eq!(status.needs_stop.join(", its "), keys);
+        assert_eq!((status.mode, status.missing), (was.mode_name().to_owned(), vec![]), "of what is started");
+        assert_eq!(all(&mut on.clone()), there);
+        stop(&mut host, &was);
+    };
+    let a = |keys: &str| format!("[network.a]\nmode = \"nat\"\n{keys}\n");
+    let two = a("subnets = [\"10.0.0.0/24\", \"10.1.0.0/24\"]");
+    refused(&two, &a(SUBNET), "subnets");
+    refused(&two, &two.replace("10.1.0.0/24", "10.1.0.0/16"), "subnets");
+    refused(&a(SUBNET), &a(&format!("{SUBNET}gateways = [\"10.0.0.1\"]")), "gateways");
+    // What could be taken over is not half of it.
+    refused(&a(SUBNET), &a(&format!("{SUBNET}egress = \"eth0\"\ndns = true\nbridge = \"br\"")), "bridge, its egress");
+    refused(&a(&format!("{SUBNET}bridge = \"br\"\nmtu = 1400")), &a(&format!("{SUBNET}bridge = \"br\"")), "mtu");
+    let routed = format!("[network.a]\nmode = \"routed\"\n{SUBNET}proxy_arp = true\n");
+    refused(&a(SUBNET), &routed, "mode, its proxy_arp");
+    refused(LAN, &format!("{LAN}stp = true\n"), "stp");
+}

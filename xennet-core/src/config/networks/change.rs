@@ -1,0 +1,52 @@
+//! What is otherwise between two descriptions of one network.
+
+use std::collections::BTreeSet;
+
+use super::to_keys;
+use crate::error::Error;
+use crate::model::Network;
+
+/// How a network's description has changed, in the keys of the file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Change {
+    /// The keys whose values differ, by the alphabet.
+    pub keys: Vec<String>,
+    /// Those of them that hold only after a stop and a start: what guests that are attached, or an uplink, have got by the old
+    /// description would have to be taken from them.
+    pub needs_stop: Vec<String>,
+}
+
+/// What differs between a network's description as it `was` and as it `is`.
+///
+/// A network that is started takes over by itself, when it is started once more: port forwards, DHCP and names, subnets in
+/// addition to those that it has, and the MTU of vifs that are attached from then on.
+///
+/// # Errors
+/// [`ErrorKind::Internal`](crate::ErrorKind::Internal) as [`to_keys`].
+///
+/// ```
+/// use xennet_core::config::networks::{changed, parse};
+/// let nat = |more: &str| parse(&format!("[network.a]\nmode = \"nat\"\nsubnets = [\"10.0.0.0/24\"]\n{more}\n"));
+/// let (was, is) = (nat("")?, nat("dns = true\negress = \"eth1\"")?);
+/// let change = changed(was.get("a").unwrap(), is.get("a").unwrap())?;
+/// assert_eq!((change.keys, change.needs_stop), (vec!["dns".into(), "egress".into()], vec!["egress".into()]));
+/// # Ok::<(), xennet_core::Error>(())
+/// ```
+pub fn changed(was: &Network, is: &Network) -> Result<Change, Error> {
+    if was == is {
+        return Ok(Change::default());
+    }
+    let (old, new) = (to_keys(was)?, to_keys(is)?);
+    let both: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    let keys: Vec<String> = both.into_iter().filter(|key| old.get(*key) != new.get(*key)).cloned().collect();
+    let takes_over = |key: &str| match key {
+        "forward" | "dhcp" | "dns" | "range" | "domain" => true,
+        "subnets" | "gateways" => was.subnets().iter().all(|s| is.subnets().contains(s)),
+        // Of a bridge it is all its ports', too.
+        "mtu" => was.bridge().is_none() && is.bridge().is_none(),
+        _ => false,
+    };
+    let needs_stop = keys.iter().filter(|key| !takes_over(key)).cloned().collect();
+    Ok(Change { keys, needs_stop })
+}

@@ -1,0 +1,111 @@
+//! How networks are.
+
+use super::Host;
+use super::network::started_of;
+use super::records::Records;
+use crate::config::networks;
+use crate::error::Error;
+use crate::exec::Subject;
+use crate::model::{IfName, Intent, Network, NetworkMode, Started};
+use crate::services;
+use crate::snapshot::{Family, Part, Scope};
+
+/// How a network is, compared with how it was described.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[non_exhaustive]
+pub struct NetworkStatus {
+    /// Its name.
+    pub network: IfName,
+    /// Its mode: `bridge`, `nat`, `routed`.
+    pub mode: String,
+    /// Whether it is started.
+    pub started: bool,
+    /// The link towards the outside, as it was found at start.
+    pub outside: Option<IfName>,
+    /// What is described otherwise than when it was started, by the keys of networks.toml. Starting it once more takes that over,
+    /// but for what `needs_stop` says.
+    pub changed: Vec<String>,
+    /// What of that holds only after a stop and a start.
+    pub needs_stop: Vec<String>,
+    /// What is not as it was made, one change a line, in the words of a plan: what starting it again would do.
+    pub missing: Vec<String>,
+    /// The ports of its bridge, if it has one.
+    pub ports: Vec<IfName>,
+    /// What has to be done elsewhere: the routes that the outside needs to reach the guests of a routed network, as commands
+    /// for its gateway.
+    pub elsewhere: Vec<String>,
+    /// What in other firewalls of this host keeps its guests from reaching anybody, unless a rule there accepts their packets.
+    pub obstacles: Vec<String>,
+}
+
+impl Host {
+    /// How a network is; of one that is started, as it was described then. Reads the parts of the system that it is made of, and the ports of its bridge.
+    ///
+    /// # Errors
+    /// As [`Backend::observe`](crate::backend::Backend::observe), and
+    /// [`ErrorKind::StateUnusable`](crate::ErrorKind::StateUnusable).
+    pub fn network_status(&mut self, network: &Network) -> Result<NetworkStatus, Error> {
+        let record = self.records.record(Subject::Network(network.name))?;
+        let started = started_of(record.as_ref()).cloned();
+        let described = network;
+        let network = started.as_ref().map_or(described, |s| &s.network);
+        let change = networks::changed(network, described)?;
+        let mut status = NetworkStatus {
+            network: network.name,
+            mode: network.mode_name().to_owned(),
+            started: started.is_some(),
+            outside: started.as_ref().and_then(|s| s.outside),
+            changed: change.keys,
+            needs_stop: change.needs_stop,
+            missing: Vec::new(),
+            ports: Vec::new(),
+            elsewhere: Vec::new(),
+            obstacles: self.obstacles(network),
+        };
+        if let Some(started) = &started {
+            let again = Started { again: true, ..started.clone() };
+            let plan =
+                self.check_bridge(network, record.as_ref()).and_then(|()| self.plan(&Intent::Start(Box::new(again))));
+            match plan {
+                Ok(plan) => status.missing.extend(plan.steps().iter().map(|p| p.step.to_string())),
+                Err(e) => status.missing.push(e.to_string()),
+            }
+        }
+        if let (Some(started), Records::Dir(dir)) = (&started, &self.records)
+            && services::wanted(started)
+        {
+            let ended = services::status(dir, &network.name)?;
+            let gone = ended.iter().filter(|d| d.pid.is_none());
+            status.missing.extend(gone.map(|d| format!("dnsmasq does not run ({})", d.part.name())));
+            if ended.is_empty() {
+                status.missing.push("dnsmasq does not run".into());
+            }
+        }
+        if let Some(bridge) = network.bridge() {
+            let all = self.look(&Scope::none().with(Part::Links))?;
+            status.ports.extend(all.ports(&bridge.name).map(|(port, _)| *port));
+        }
+        if matches!(network.mode, NetworkMode::Routed(_)) {
+            // Of one that is not started, as far as it can be told now.
+            let found = started.clone().or_else(|| self.resolve(network, None).ok());
+            status.elsewhere = found.as_ref().map(routes_outside).unwrap_or_default();
+        }
+        Ok(status)
+    }
+}
+
+/// The routes that stations and gateways outside need, as commands (the founding document's fifth step).
+fn routes_outside(started: &Started) -> Vec<String> {
+    let NetworkMode::Routed(r) = &started.network.mode else { return Vec::new() };
+    let answered = |family| match family {
+        Family::Ipv4 => r.proxy_arp,
+        Family::Ipv6 => r.proxy_ndp,
+    };
+    let via = |family| started.source.iter().find(|s| Family::of(s) == family);
+    let commands = started.network.subnets().iter().filter_map(|s| {
+        let family = Family::of(&s.network.ip());
+        let via = via(family)?;
+        (!answered(family)).then(|| format!("ip route add {} via {via}", s.network))
+    });
+    commands.collect()
+}
