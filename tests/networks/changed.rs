@@ -137,10 +137,7 @@ fn a_port_that_was_given_up_is_anybodys() {
         let b = network(&format!("[network.b]\nmode = \"nat\"\nsubnets = [\"10.1.0.0/24\"]\n{forward}\n"));
         start(host, &a);
         let e = host.start_network(&b).unwrap_err();
-        assert!(
-            e.kind() == ErrorKind::Conflict && e.to_string().contains("is handed on to 10.0.0.1 port 80 already"),
-            "{e}"
-        );
+        assert!(e.kind() == ErrorKind::Conflict && e.to_string().contains("tcp port 8080 is handed on twice"), "{e}");
         start(host, &nat(SUBNET));
         start(host, &b);
         let e = host.undo(Subject::Network(a.name)).unwrap_err();
@@ -229,4 +226,50 @@ fn what_cannot_change_meanwhile_is_named() {
     let routed = format!("[network.a]\nmode = \"routed\"\n{SUBNET}proxy_arp = true\n");
     refused(&a(SUBNET), &routed, "mode, its proxy_arp");
     refused(LAN, &format!("{LAN}stp = true\n"), "stp");
+}
+
+/// One that has another name in the file by now is another network.
+#[test]
+fn a_network_is_not_started_beside_one_that_it_contradicts() {
+    let mut world = fake();
+    one(&mut world);
+    let on = Shared::new(world);
+    let mut host = Host::with_backend(Box::new(on.clone()));
+    let cases = [
+        (
+            LAN.to_owned(),
+            LAN.replace("[network.lan]", "[network.wan]"),
+            "xenbr0 is the bridge of network wan, and the bridge of network lan",
+        ),
+        (
+            LAN.to_owned(),
+            "[network.a]\nmode = \"routed\"\nuplink = \"eth0\"\n".into(),
+            "eth0 has no addresses of its own once network lan is started",
+        ),
+        (
+            format!("[network.b]\nmode = \"nat\"\n{SUBNET}"),
+            "[network.c]\nmode = \"nat\"\nsubnets = [\"10.0.0.128/25\"]\n".into(),
+            "10.0.0.128/25 of network c overlaps with 10.0.0.0/24 of network b",
+        ),
+    ];
+    for (first, second, why) in cases {
+        let (first, second) = (network(&first), network(&second));
+        start(&mut host, &first);
+        let there = all(&mut on.clone());
+        for e in [host.plan_start(&second).unwrap_err(), host.start_network(&second).unwrap_err()] {
+            assert_eq!(e.kind(), ErrorKind::Conflict);
+            assert!(e.message().contains(why), "{e}");
+            assert_eq!(e.hint(), Some(format!("stop it first: xennet network stop {}", first.name).as_str()));
+        }
+        assert_eq!(all(&mut on.clone()), there);
+        stop(&mut host, &first);
+        start(&mut host, &second);
+        stop(&mut host, &second);
+    }
+    // What it takes over must not contradict them either.
+    let other = network("[network.b]\nmode = \"nat\"\nsubnets = [\"10.1.0.0/24\"]\n");
+    start(&mut host, &nat(SUBNET));
+    start(&mut host, &other);
+    let e = host.start_network(&nat("subnets = [\"10.0.0.0/24\", \"10.1.0.0/16\"]")).unwrap_err();
+    assert!(e.to_string().contains("network b is started, and with it network a cannot be: "), "{e}");
 }

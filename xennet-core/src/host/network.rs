@@ -35,6 +35,9 @@ impl Host {
     /// What starting a network means on this host now, and the plan for it.
     fn start_of(&mut self, network: &Network, record: Option<&Entry>) -> Result<(Started, Plan), Error> {
         let changed = changed(network, record)?;
+        if changed.is_some() || started_of(record).is_none() {
+            self.check_beside_started(network)?;
+        }
         self.check_bridge(network, record)?;
         let mut started = self.resolve(network, record)?;
         started.former = forwards_given_up(network, record);
@@ -58,7 +61,7 @@ impl Host {
     /// # Errors
     /// [`ErrorKind::LinkNotFound`], [`ErrorKind::Invalid`], [`ErrorKind::PortOfOther`], [`ErrorKind::NotABridge`] if the host is
     /// not as the network needs it; [`ErrorKind::Conflict`] if a network of this name is started that was described otherwise in
-    /// what it cannot take over, or whose bridge was removed since with this domain's addresses; and as [`attach`](Self::attach).
+    /// what it cannot take over, if one is started that contradicts it ([`networks::contradicts`]), or for one whose bridge was removed since with this domain's addresses; and as [`attach`](Self::attach).
     pub fn start_network(&mut self, network: &Network) -> Result<Applied, Error> {
         let subject = Subject::Network(network.name);
         let _networks = self.records.hold_networks(self.deadline)?;
@@ -95,6 +98,19 @@ impl Host {
             });
         }
         Ok(applied)
+    }
+
+    /// Refuses what one file could not describe together with the networks that are started, which may be in it no more.
+    fn check_beside_started(&self, network: &Network) -> Result<(), Error> {
+        let others = self.others_started(&network.name)?;
+        let Some((other, why)) = networks::contradicts(network, others.iter().map(|s| &s.network)) else {
+            return Ok(());
+        };
+        let other = other.name;
+        let message =
+            format!("network {other} is started, and with it network {} cannot be: {}", network.name, why.message());
+        let e = Error::new(ErrorKind::Conflict, message).with_object(network.name.as_str());
+        Err(unchanged(e.with_hint(format!("stop it first: xennet network stop {other}"))))
     }
 
     /// Refuses to make a bridge anew that somebody has removed with all that had moved to it: only stopping puts that back.

@@ -73,6 +73,32 @@ pub fn check(network: &Network) -> Result<(), Error> {
     .with_hint("take the document that the reading of a networks.toml gives"))
 }
 
+/// The first of the other networks that contradicts this one, and how, by the rules of a file that has them both.
+///
+/// ```
+/// use xennet_core::config::networks::{contradicts, parse};
+/// let of = |text: &str| parse(text).map(|found| found.iter().next().cloned().unwrap());
+/// let a = of("[network.a]\nmode = \"nat\"\nsubnets = [\"10.0.0.0/16\"]\n")?;
+/// let b = of("[network.b]\nmode = \"nat\"\nsubnets = [\"10.0.7.0/24\"]\n")?;
+/// let (other, why) = contradicts(&b, [&a]).unwrap();
+/// assert_eq!((other, why.message()), (&a, "10.0.7.0/24 of network b overlaps with 10.0.0.0/16 of network a: every address is in one network"));
+/// # Ok::<(), xennet_core::Error>(())
+/// ```
+pub fn contradicts<'a>(
+    network: &Network,
+    others: impl IntoIterator<Item = &'a Network>,
+) -> Option<(&'a Network, Error)> {
+    let others: Vec<&Network> = others.into_iter().collect();
+    // Mostly nothing does, and once is enough to know.
+    let together = |networks: &[&Network]| parse(&render(networks.iter().copied())).map(|_| ());
+    together(&[&others[..], &[network]].concat()).err()?;
+    let is_one = |network: &Network| together(&[network]).is_ok();
+    others.into_iter().filter(|other| is_one(other) && is_one(network)).find_map(|other| {
+        let e = together(&[other, network]).err()?;
+        Some((other, without_place(&e, network.name.as_str())))
+    })
+}
+
 /// The one network of a text.
 fn only(text: &str) -> Result<Network, Error> {
     let mut found = parse(text)?.0;

@@ -44,7 +44,7 @@ use crate::error::{Error, ErrorKind};
 use crate::model::{IfName, Network};
 
 pub use change::{Change, changed};
-pub use keys::{check, from_keys, to_keys};
+pub use keys::{check, contradicts, from_keys, to_keys};
 pub use render::render;
 
 /// Where the file is.
