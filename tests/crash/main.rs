@@ -11,6 +11,8 @@ use std::process::{Command, Stdio};
 use xennet_core::MacAddr;
 use xennet_core::backend::Backend as _;
 use xennet_core::backend::netlink::Netlink;
+use xennet_core::exec::Subject;
+use xennet_core::plan::Goal;
 use xennet_core::snapshot::{AddrGenMode, Address, Route, Scope, Snapshot};
 use xennet_core::step::{AddrStep, LinkChange, LinkRef, LinkStep, NewLink, NftOp, NftTransaction, RouteStep, Step};
 use xennet_tests::steps::name;
@@ -202,6 +204,15 @@ fn sweep(prepared: &[&[&str]], arguments: &[&str]) {
             [],
             "{at}: nothing stays open"
         );
+        // What hotplug calls go by is what was made.
+        if let ["network", _, network, ..] = arguments {
+            let (dir, name) = (xennet_core::exec::StateDir::at(state.path()), network.parse().unwrap());
+            let made = dir.record(Subject::Network(name)).unwrap().map(|entry| match entry.goal {
+                Goal::Start { started, .. } => started.network,
+                other => panic!("{at}: {other:?}"),
+            });
+            assert_eq!(dir.started(&name).unwrap().map(|s| s.network), made, "{at}");
+        }
         // It has to work again afterwards, whatever was left. (An undo that is done is done.)
         if arguments[0] != "undo" || from_before.is_empty() {
             succeed(xennet(&state).args(arguments));

@@ -252,3 +252,39 @@ fn a_file_without_networks_and_one_with_a_network_twice_are_told() {
     assert!(got.stderr.contains("duplicate key") && got.stderr.contains("stands once"), "{got:?}");
     assert!(!got.stderr.contains("KEY = VALUE"), "{got:?}");
 }
+
+/// In which order the networks of a file change is nobody's concern: what one gives up, one before it can have.
+#[test]
+fn what_is_new_in_a_file_is_taken_over_whatever_its_order() {
+    let fake = Fake::new();
+    let file = fake.0.path().join("networks.toml").display().to_string();
+    let describe = |b: &str, a: &str| {
+        let one = |name: &str, net: u8, keys: &str| {
+            format!("[network.{name}]\nmode = \"nat\"\negress = \"eth0\"\nsubnets = [\"10.{net}.0.0/24\"]\n{keys}\n")
+        };
+        std::fs::write(&file, [one("b", 2, b), one("a", 1, a)].concat()).unwrap();
+    };
+    let forward =
+        |port: u16, net: u8| format!("forward = [{{ protocol = \"tcp\", ports = {port}, to = \"10.{net}.0.1\" }}]");
+    let start = ["network", "start", "--all", "--file", &file];
+    describe("", &forward(80, 1));
+    fake.ok(&start);
+    describe(&forward(80, 2), "");
+    assert_eq!(
+        fake.ok(&["network", "status", "--file", &file]).lines().skip(3).collect::<Vec<_>>(),
+        [
+            "",
+            "b: new, and does not hold until it is started once more: forward",
+            "a: new, and does not hold until it is started once more: forward"
+        ]
+    );
+    assert_eq!(fake.ok(&start), "network a: changed, 1 step, verified\nnetwork b: changed, 1 step, verified\n");
+    // What contradicts all the same is told once.
+    describe(&forward(81, 2), &forward(80, 1));
+    fake.ok(&start);
+    describe(&forward(80, 2), &forward(81, 1));
+    let got = fake.run(&start);
+    refused(&got, ErrorKind::Conflict);
+    assert_eq!(got.stderr.matches("tcp port 80 is handed on twice").count(), 1, "{got:?}");
+    assert_eq!(got.stderr.matches("tcp port 81 is handed on twice").count(), 1, "{got:?}");
+}

@@ -1,12 +1,14 @@
 //! A network that is started, and described otherwise by now: what it takes over meanwhile, and what of that is taken back.
 
+use std::time::Duration;
+
 use xennet_core::backend::Backend;
 use xennet_core::backend::netlink::Netlink;
-use xennet_core::exec::Subject;
+use xennet_core::exec::{Journal as _, Subject};
 use xennet_core::step::{LinkChange, RouteStep, Step};
-use xennet_core::{ErrorKind, Guests, Host, Network};
+use xennet_core::{ErrorKind, Guests, Host, Network, Recovered, exec};
 use xennet_tests::steps::{name, run, set};
-use xennet_tests::{Shared, in_netns};
+use xennet_tests::{Shared, StateDir, in_netns};
 
 use super::world::{self, LAN, World, address, fake, network, one, via};
 
@@ -171,6 +173,96 @@ fn taking_a_change_back_leaves_what_is_not_its_own() {
     });
 }
 
+/// Settings that others had raised before, and who have gone meanwhile.
+#[test]
+fn a_change_that_was_taken_back_leaves_no_setting_behind() {
+    on_both("changed::a_change_that_was_taken_back_leaves_no_setting_behind", one, |on, host| {
+        let before = all(on);
+        let forward = nat(&format!("{SUBNET}{}", forwards(&[("80", "10.0.0.1")])));
+        let six = nat("subnets = [\"10.0.0.0/24\", \"fd00:1::/64\"]");
+        for (theirs, now) in [("10.1.0.0/24", forward), ("fd00:2::/64", six)] {
+            let other = network(&format!("[network.b]\nmode = \"nat\"\nsubnets = [\"{theirs}\"]\n"));
+            start(host, &other);
+            start(host, &nat(SUBNET));
+            start(host, &now);
+            stop(host, &other);
+            host.undo(Subject::Network(now.name)).unwrap_or_else(|e| panic!("{}", e.report()));
+            stop(host, &now);
+            assert_eq!(all(on), before, "{theirs}");
+        }
+    });
+}
+
+#[test]
+fn a_bridge_keeps_what_it_was_given_when_a_change_is_taken_back() {
+    on_both("changed::a_bridge_keeps_what_it_was_given_when_a_change_is_taken_back", one, |on, host| {
+        let before = all(on);
+        let bridge = "bridge = \"natbr0\"\n";
+        start(host, &nat(&format!("{SUBNET}{bridge}")));
+        start(host, &nat(&format!("subnets = [\"10.0.0.0/24\", \"10.1.0.0/24\"]\n{bridge}")));
+        // One of its own comes with its first port.
+        let given = ["fe80::77/64", "10.9.0.1/24"];
+        for text in given {
+            address(on, "natbr0", text);
+        }
+        host.undo(Subject::Network(name("a"))).unwrap_or_else(|e| panic!("{}", e.report()));
+        let text = world::all(on);
+        for text_of in given.into_iter().chain(["10.0.0.254/24"]) {
+            assert!(text.contains(&format!("ip address add {text_of} dev natbr0")), "{text}");
+        }
+        assert!(!text.contains("10.1.0.254"), "{text}");
+        stop(host, &nat(SUBNET));
+        assert_eq!(all(on), before);
+    });
+}
+
+/// Whoever takes a start back may have to try again, and must not take back more.
+#[test]
+fn a_change_is_taken_back_once() {
+    let dir = StateDir::new();
+    let state = exec::StateDir::at(dir.path());
+    let mut host = Host::fake_in(state.clone()).unwrap();
+    let of = |port: &str| nat(&format!("{SUBNET}{}", forwards(&[(port, "10.0.0.1")])));
+    start(&mut host, &of("80"));
+    start(&mut host, &of("81"));
+    let (there, known) = (all(host.backend()), state.record(Subject::Network(name("a"))).unwrap());
+    start(&mut host, &of("82"));
+    for _ in 0..2 {
+        host.take_back_start(&name("a"), known.as_ref()).unwrap_or_else(|e| panic!("{}", e.report()));
+        assert_eq!(
+            (all(host.backend()), host.started_networks().unwrap()[0].network.clone()),
+            (there.clone(), of("81"))
+        );
+    }
+    stop(&mut host, &of("81"));
+    host.take_back_start(&name("a"), known.as_ref()).unwrap_or_else(|e| panic!("{}", e.report()));
+    assert_eq!(host.started_networks().unwrap(), []);
+}
+
+#[test]
+fn what_a_killed_start_leaves_open_is_closed_without_what_is_not_its_own() {
+    let dir = StateDir::new();
+    let state = exec::StateDir::at(dir.path());
+    let mut host = Host::fake_in(state.clone()).unwrap();
+    let of = |net: &str, keys: &str| {
+        nat(&format!("subnets = [\"10.0.0.0/24\"{net}]\nbridge = \"natbr0\"\negress = \"eth0\"\n{keys}"))
+    };
+    let (first, second) = (of("", ""), of(", \"10.1.0.0/24\"", &forwards(&[("80", "10.0.0.1")])));
+    start(&mut host, &first);
+    let there = all(host.backend());
+    let plan = host.plan_start(&second).unwrap();
+    assert!(plan.steps().len() > 1, "{plan}");
+    let subject = Subject::Network(first.name);
+    state.hold(subject, Duration::ZERO).unwrap().journal(None).begin(&plan).unwrap();
+    run(host.backend(), plan.steps()[0].step.clone());
+    set(host.backend(), "eth0", LinkChange { mtu: Some(1400), ..LinkChange::default() });
+    let recovered = host.recover().unwrap();
+    assert_eq!(recovered, [(subject, Recovered::Restored { steps: 1 })]);
+    // Its bridge has the MTU of its port.
+    assert_eq!(all(host.backend()), there.replace("53:01 mtu 1500", "53:01 mtu 1400"));
+    assert_eq!(host.network_status(&first).unwrap().missing, [""; 0]);
+}
+
 /// With the first start none was found: what the second one makes for it goes with the network, too.
 #[test]
 fn a_way_out_that_comes_later_is_given_back() {
@@ -219,6 +311,8 @@ fn what_cannot_change_meanwhile_is_named() {
     let two = a("subnets = [\"10.0.0.0/24\", \"10.1.0.0/24\"]");
     refused(&two, &a(SUBNET), "subnets");
     refused(&two, &two.replace("10.1.0.0/24", "10.1.0.0/16"), "subnets");
+    refused(&a(""), &a(SUBNET), "subnets");
+    refused(&a(SUBNET), &a(&format!("{SUBNET}mtu = 1400")), "mtu");
     refused(&a(SUBNET), &a(&format!("{SUBNET}gateways = [\"10.0.0.1\"]")), "gateways");
     // What could be taken over is not half of it.
     refused(&a(SUBNET), &a(&format!("{SUBNET}egress = \"eth0\"\ndns = true\nbridge = \"br\"")), "bridge, its egress");

@@ -481,8 +481,8 @@ xennet_error *xennet_host_plan_start(xennet_host *host, const char *network, siz
  * Starts a network: its bridge and what its uplink had of its own, this domain's addresses in it, the settings it needs, and
  * what its guests are served by. The state is verified, or the earlier state is restored and the error says so
  * (`xennet_error_state`). Of a network that is started already, what it lacks comes back; nothing is changed where nothing is
- * missing. One that is described otherwise by now takes over, while its guests stay: port forwards, DHCP and names, subnets in addition
- * to those that it has, and the MTU of vifs that are attached from then on.
+ * missing. One that is described otherwise by now takes over, while its guests stay: port forwards, DHCP and names, and subnets in
+ * addition to those that it has.
  *
  * \param host The host.
  * \param network The JSON document of one network, an item of what `xennet_networks_parse` gives.

@@ -129,8 +129,8 @@ impl Host {
 
     /// Starts a network: its bridge and what its uplink had of its own, this domain's addresses in it, the settings it needs,
     /// and what its guests are served by. Of one that is started already, what it lacks comes back. One that is
-    /// described otherwise by now takes over, while its guests stay: port forwards, DHCP and names, subnets in addition to those that
-    /// it has, and the MTU of vifs that are attached from then on.
+    /// described otherwise by now takes over, while its guests stay: port forwards, DHCP and names, and subnets in addition to those
+    /// that it has.
     ///
     /// Raises `Conflict` if a network of this name is started that was described otherwise in anything else.
     #[pyo3(signature = (network))]

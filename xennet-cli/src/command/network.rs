@@ -63,33 +63,43 @@ fn start(global: &Global, args: &StartArgs, output: &mut Output) -> Result<()> {
     let before: Vec<Network> = host.started_networks()?.into_iter().map(|s| s.network).collect();
     let mut done = Vec::new();
     let mut failure = None;
-    for network in &networks {
-        let was = before.iter().find(|b| b.name == network.name);
-        // What only its guests are told is no step.
-        let is_new = was.is_none_or(|was| was != network);
-        let started = match args.confirm {
-            Some(seconds) => confirmed_start(global, &mut host, network, is_new, seconds, output),
-            None => host.start_network(network),
-        };
-        match started {
-            Ok(applied) => {
-                if let (Some(seconds), true) = (args.confirm, applied.steps > 0 || is_new) {
-                    output.note(&format!(
-                        "network {} is taken back in {seconds} s unless you confirm it: xennet confirm {}",
-                        network.name, network.name
-                    ));
+    let mut left: Vec<&Network> = networks.iter().collect();
+    while !left.is_empty() {
+        let mut refused = Vec::new();
+        for network in &left {
+            let was = before.iter().find(|b| b.name == network.name);
+            // What only its guests are told is no step.
+            let is_new = was.is_none_or(|was| was != *network);
+            let started = match args.confirm {
+                Some(seconds) => confirmed_start(global, &mut host, network, is_new, seconds, output),
+                None => host.start_network(network),
+            };
+            match started {
+                Ok(applied) => {
+                    if let (Some(seconds), true) = (args.confirm, applied.steps > 0 || is_new) {
+                        output.note(&format!(
+                            "network {} is taken back in {seconds} s unless you confirm it: xennet confirm {}",
+                            network.name, network.name
+                        ));
+                    }
+                    let (what, nothing) = match (was, is_new) {
+                        (Some(_), true) => ("changed", "changed"),
+                        (Some(_), false) => ("started", "started already"),
+                        (None, _) => ("started", "started, nothing had to be changed"),
+                    };
+                    said(&network.name, what, nothing, &applied, output)?;
+                    done.push(document(&network.name, &applied));
                 }
-                let (what, nothing) = match (was, is_new) {
-                    (Some(_), true) => ("changed", "changed"),
-                    (Some(_), false) => ("started", "started already"),
-                    (None, _) => ("started", "started, nothing had to be changed"),
-                };
-                said(&network.name, what, nothing, &applied, output)?;
-                done.push(document(&network.name, &applied));
+                Err(e) => refused.push((*network, e)),
             }
-            // Each network stands for itself: the others are started all the same.
-            Err(e) => failure = Some(first(failure, e, output)),
         }
+        // What one gives up another one can have then, as a port or a subnet.
+        let is_same = refused.len() == left.len();
+        let (again, lost): (Vec<_>, Vec<_>) =
+            refused.into_iter().partition(|(_, e)| e.kind() == ErrorKind::Conflict && !is_same);
+        // Each network stands for itself: the others are started all the same.
+        failure = lost.into_iter().fold(failure, |before, (_, e)| Some(first(before, e, output)));
+        left = again.into_iter().map(|(network, _)| network).collect();
     }
     if output.is_json() {
         output.line(&json!({ "networks": done }).to_string())?;
@@ -145,7 +155,7 @@ fn confirmed_start(
     output: &mut Output,
 ) -> Result<Applied> {
     let mut guard = Guard::call(global, &network.name, seconds)?;
-    let result = host.start_network(network);
+    let result = host.start_guarded(network);
     match &result {
         Ok(applied) if applied.steps > 0 || is_new => guard.say(MADE, output),
         Ok(_) => guard.say(FAILED, output),

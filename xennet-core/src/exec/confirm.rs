@@ -127,13 +127,14 @@ impl StateDir {
             let name = entry.file_name();
             let name = name.to_str().and_then(|n| n.strip_suffix(".confirm")).and_then(|n| IfName::check(n).ok());
             // A guard that was killed leaves its socket, and holds no lock.
-            names.extend(name.filter(|n| self.is_guarded(n)));
+            names.extend(name.filter(|n| self.is_awaited(n)));
         }
         names.sort();
         Ok(names)
     }
 
-    fn is_guarded(&self, name: &IfName) -> bool {
+    /// Whether the last start of a network waits for a confirmation.
+    pub fn is_awaited(&self, name: &IfName) -> bool {
         let guarded = self.confirm_file(name).with_extension("guard");
         let Ok(file) = fs::OpenOptions::new().write(true).open(&guarded) else { return false };
         lock::take(&file, &guarded, Duration::ZERO).is_err()

@@ -3,6 +3,7 @@
 use ipnetwork::IpNetwork;
 
 use super::records::{Records, Session};
+use super::way_back::Taken;
 use super::{Host, joined, unchanged};
 use crate::config::networks;
 use crate::error::{Error, ErrorKind};
@@ -61,17 +62,31 @@ impl Host {
     /// # Errors
     /// [`ErrorKind::LinkNotFound`], [`ErrorKind::Invalid`], [`ErrorKind::PortOfOther`], [`ErrorKind::NotABridge`] if the host is
     /// not as the network needs it; [`ErrorKind::Conflict`] if a network of this name is started that was described otherwise in
-    /// what it cannot take over, if one is started that contradicts it ([`networks::contradicts`]), or for one whose bridge was removed since with this domain's addresses; and as [`attach`](Self::attach).
+    /// what it cannot take over, if one is started that contradicts it ([`networks::contradicts`]), if its last start
+    /// waits for a confirmation, or for one whose bridge was removed since with this domain's addresses; and as [`attach`](Self::attach).
     pub fn start_network(&mut self, network: &Network) -> Result<Applied, Error> {
+        self.start(network, false)
+    }
+
+    /// The same for who has called a guard that takes the start back ([`exec::confirm`](crate::exec::confirm)). Of a network that is
+    /// guarded, any other start that would change something is refused: the guard could not take back both.
+    ///
+    /// # Errors
+    /// As [`start_network`](Self::start_network).
+    pub fn start_guarded(&mut self, network: &Network) -> Result<Applied, Error> {
+        self.start(network, true)
+    }
+
+    fn start(&mut self, network: &Network, is_guarded: bool) -> Result<Applied, Error> {
         let subject = Subject::Network(network.name);
         let _networks = self.records.hold_networks(self.deadline)?;
         let mut session = self.begin(subject)?;
-        let result = self.start_held(&mut session, network);
+        let result = self.start_held(&mut session, network, is_guarded);
         self.keep(session, subject);
         result
     }
 
-    fn start_held(&mut self, session: &mut Session, network: &Network) -> Result<Applied, Error> {
+    fn start_held(&mut self, session: &mut Session, network: &Network, is_guarded: bool) -> Result<Applied, Error> {
         let subject = Subject::Network(network.name);
         let is_known = started_of(session.record()).is_some_and(|s| s.network == *network);
         let (mut started, plan) = self.start_of(network, session.record())?;
@@ -81,12 +96,15 @@ impl Host {
             self.records.set_started(&started)?;
             return Ok(Applied::nothing(plan));
         }
+        if !is_guarded {
+            self.check_unguarded(&network.name)?;
+        }
         let what = format!("cannot start network {}", network.name);
         let again = session.record().is_some();
         let applied = self.carry_out(session, subject, plan, None, &what)?;
         if let Err(e) = self.serve(&started).and_then(|()| self.records.set_started(&started)) {
             let taken_back = match again {
-                true => self.undo_held(session, subject).and_then(|_| match is_known {
+                true => self.undo_held(session, subject, Taken::IsLeft).and_then(|_| match is_known {
                     true => Ok(()),
                     false => self.note_recovered(subject),
                 }),
@@ -98,6 +116,20 @@ impl Host {
             });
         }
         Ok(applied)
+    }
+
+    /// Refuses to change more of a network whose last start may be taken back any moment.
+    fn check_unguarded(&self, name: &IfName) -> Result<(), Error> {
+        match &self.records {
+            Records::Dir(dir) if dir.is_awaited(name) => {
+                let message =
+                    format!("the last start of network {name} waits for a confirmation, and may be taken back");
+                let e = Error::new(ErrorKind::Conflict, message).with_object(name.as_str());
+                let hint = format!("first `xennet confirm {name}`, or take it back: `xennet undo network-{name}`");
+                Err(unchanged(e.with_hint(hint)))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Refuses what one file could not describe together with the networks that are started, which may be in it no more.
@@ -229,7 +261,18 @@ impl Host {
         }
         let _networks = self.records.hold_networks(self.deadline)?;
         match known {
-            Some(_) => self.undo_start_held(name, Guests::AreCutOff).map(|_| ()),
+            Some(_) => {
+                let mut session = self.begin(subject)?;
+                // An earlier try, or somebody by hand, may have come so far.
+                let is_undone = session.record().is_none_or(|r| r.previous.is_none());
+                let result = match is_undone {
+                    true => Ok(()),
+                    false => self.undo_held(&mut session, subject, Taken::IsLeft).map(|_| ()),
+                };
+                let result = result.and_then(|()| self.note_recovered(subject));
+                self.keep(session, subject);
+                result
+            }
             None => self.stop_held(name, Guests::AreCutOff).map(|_| ()),
         }
     }
@@ -249,7 +292,7 @@ impl Host {
             self.keep(session, subject);
             return self.stop_held(name, guests);
         }
-        let result = self.undo_held(&mut session, subject);
+        let result = self.undo_held(&mut session, subject, Taken::IsRefused);
         // It may be described as before by that.
         let result = result.and_then(|applied| self.note_recovered(subject).map(|()| applied));
         self.keep(session, subject);
@@ -442,7 +485,13 @@ impl Host {
             return self.records.set_stopped(&name);
         };
         if let Some(entry) = record {
-            self.keep_originals(&mut started, &entry.origin())?;
+            let origin = entry.origin();
+            // What is known of settings is more than this record says: others may have raised them before, who have gone.
+            if let Some(known) = self.records.started(&name)? {
+                let is_own = |key: &str| origin.sysctls.keys().any(|own| own.as_str() == key);
+                started.settings.extend(known.settings.into_iter().filter(|(key, _)| is_own(key)));
+            }
+            self.keep_originals(&mut started, &origin)?;
         }
         self.records.set_started(&started)?;
         self.serve(&started)

@@ -63,12 +63,15 @@ impl Host {
             obstacles: self.obstacles(network),
         };
         if let Some(started) = &started {
-            let again = Started { again: true, ..started.clone() };
+            let again = Started { again: true, former: Vec::new(), ..started.clone() };
             let plan =
                 self.check_bridge(network, record.as_ref()).and_then(|()| self.plan(&Intent::Start(Box::new(again))));
             match plan {
                 Ok(plan) => status.missing.extend(plan.steps().iter().map(|p| p.step.to_string())),
                 Err(e) => status.missing.push(e.to_string()),
+            }
+            if self.records.started(&network.name)?.is_none_or(|known| known.network != *network) {
+                status.missing.push("hotplug calls go by another description of it".into());
             }
         }
         if let (Some(started), Records::Dir(dir)) = (&started, &self.records)

@@ -4,10 +4,11 @@ use std::fmt;
 
 use super::network::started_of;
 use super::records::Session;
+use super::way_back::Taken;
 use super::{Guests, Host, Records};
 use crate::error::{Error, ErrorKind};
 use crate::exec::{self, Applied, Entry, Held, Journal, Subject, go_back, verify};
-use crate::model::IfName;
+use crate::model::{IfName, Network, Started};
 use crate::plan;
 use crate::snapshot::{Link, LinkKind, Part, Scope};
 
@@ -51,7 +52,7 @@ impl fmt::Display for Recovered {
 }
 
 impl Host {
-    /// Puts back what was there before the last operation on this vif or bridge.
+    /// Puts back what was there before the last operation on this vif, bridge or network.
     ///
     /// # Errors
     /// [`ErrorKind::NothingToUndo`] if nothing is recorded for it; else as [`attach`](Self::attach).
@@ -60,12 +61,17 @@ impl Host {
             return self.undo_start(&name, Guests::MustHaveGone);
         }
         let mut session = self.begin(subject)?;
-        let result = self.undo_held(&mut session, subject);
+        let result = self.undo_held(&mut session, subject, Taken::IsRefused);
         self.keep(session, subject);
         result
     }
 
-    pub(super) fn undo_held(&mut self, session: &mut Session, subject: Subject) -> Result<Applied, Error> {
+    pub(super) fn undo_held(
+        &mut self,
+        session: &mut Session,
+        subject: Subject,
+        taken: Taken,
+    ) -> Result<Applied, Error> {
         let nothing = || {
             Error::new(ErrorKind::NothingToUndo, format!("{subject}: nothing is recorded that could be undone"))
                 .with_object(subject.to_string())
@@ -77,7 +83,7 @@ impl Host {
         let target = match (subject, started_of(Some(entry))) {
             // Its bridge was looked at, but is not its own: it may have changed since, and that is not ours to undo.
             (Subject::Vif(_) | Subject::Tap(_), _) => entry.before.seen(&entry.before.scope_without_bridges()),
-            (Subject::Network(_), Some(started)) => self.before_last_start(started, entry, &now)?,
+            (Subject::Network(_), Some(started)) => self.before_last_start(started, entry, &now, taken)?,
             (Subject::Bridge(_) | Subject::Network(_), _) => entry.before.clone(),
         };
         let other = |name: &IfName, index: u32| now.links.get(name).is_some_and(|l| l.index != index);
@@ -168,7 +174,28 @@ impl Host {
                 }
             }
         }
+        for name in self.mistaken()? {
+            let subject = Subject::Network(name);
+            // Whoever has the lock brings it about by himself.
+            match dir.hold(subject, self.deadline).and_then(|_held| self.note_recovered(subject)) {
+                Ok(()) => done.push((subject, Recovered::Finished)),
+                Err(e) => {
+                    first_error.get_or_insert(e);
+                }
+            }
+        }
         first_error.map_or(Ok(done), Err)
+    }
+
+    /// The networks whose start or stop was carried out, and of which hotplug calls were not told any more.
+    fn mistaken(&self) -> Result<Vec<IfName>, Error> {
+        let told: Vec<Started> = self.started_networks()?;
+        let records = self.records.all()?;
+        let made = records.values().filter_map(|entry| started_of(Some(entry)));
+        let made: Vec<&Network> = made.map(|s| &s.network).collect();
+        let of_made = made.iter().filter(|m| !told.iter().any(|t| t.network == ***m)).map(|m| m.name);
+        let of_told = told.iter().map(|t| t.network.name).filter(|name| !made.iter().any(|m| m.name == *name));
+        Ok(of_made.chain(of_told).collect())
     }
 
     /// Closes an interrupted operation: finished if its goal is reached, else undone.
@@ -179,7 +206,14 @@ impl Host {
             self.note_recovered(subject)?;
             return Ok(Some(Recovered::Finished));
         }
-        match go_back(&entry.before, &mut *self.backend) {
+        let before = match started_of(Some(&entry)) {
+            Some(started) => {
+                let now = self.look(&entry.before.scope)?;
+                self.before_last_start(started, &entry, &now, Taken::IsLeft)?
+            }
+            None => entry.before.clone(),
+        };
+        match go_back(&before, &mut *self.backend) {
             exec::Recovery::Restored { steps_undone } => {
                 held.journal(None).abandon()?;
                 self.note_recovered(subject)?;

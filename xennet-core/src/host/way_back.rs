@@ -3,14 +3,25 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use ipnetwork::IpNetwork;
+
 use super::network::{Guests, started_of};
 use super::{Host, joined, unchanged};
 use crate::error::{Error, ErrorKind};
 use crate::exec::Entry;
 use crate::gather;
-use crate::model::{IfName, NetworkMode, Started};
+use crate::model::{GuestLinks, IfName, NetworkMode, Started};
 use crate::plan::{self, Plan};
 use crate::snapshot::{Address, Link, LinkKind, Neighbour, Part, Route, Scope, Snapshot, SysctlKey};
+
+/// What becomes of what a network had given up, and another one has taken, when the first one is to have it again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// Nothing is taken back at all.
+    IsRefused,
+    /// It is left to the other one, and all else is taken back.
+    IsLeft,
+}
 
 impl Host {
     /// The plan that leads back to how it was before a network was started, with what has become of its parts since.
@@ -69,20 +80,44 @@ impl Host {
         Ok(plan::restore(&target, &now.seen(&target.scope))?.into_stop().with_notes(notes))
     }
 
-    /// How it was before a network was started once more, but for what is not its own.
+    /// How it was before the last start of a network, but for what is not its own: the link towards the outside, settings that
+    /// others need, what its bridge was given since, and, if that is left to others, what it had given up.
     pub(super) fn before_last_start(
         &self,
         started: &Started,
         entry: &Entry,
         now: &Snapshot,
+        taken: Taken,
     ) -> Result<Snapshot, Error> {
-        plan::check_given_up(started, now)?;
         let mut target = entry.before.clone();
+        let mut others_by_now = Scope::none();
+        for (part, e) in plan::taken_since(started, now) {
+            if taken == Taken::IsRefused {
+                return Err(e);
+            }
+            others_by_now.insert(part);
+        }
+        target.forget(&others_by_now);
         outside_stays(&mut target, now, started);
+        if let NetworkMode::Nat(nat) = &started.network.mode
+            && let GuestLinks::Bridge(bridge) = &nat.guests
+        {
+            let gateways = gather::set(nat.subnets.iter().map(|s| s.gateway));
+            bridge_stays(&mut target, now, bridge.name, &gateways);
+        }
         let others = self.others_started(&started.network.name)?;
         let is_needed = |key: &SysctlKey| others.iter().any(|s| s.settings.contains_key(key.as_str()));
         target.sysctls.retain(|key, _| !is_needed(key));
         target.scope.retain(|part| !matches!(part, Part::Sysctl(key) if is_needed(key)));
+        // What only this start came to need, others may have raised before it, who have gone meanwhile.
+        if let (Some(earlier), Some(known)) = (&entry.previous, self.records.started(&started.network.name)?) {
+            let is_new = |key: &SysctlKey| !earlier.before.scope.contains(&Part::Sysctl(key.clone()));
+            for (key, value) in target.sysctls.iter_mut().filter(|(key, _)| is_new(key)) {
+                if let Some(original) = known.settings.get(key.as_str()) {
+                    value.clone_from(original);
+                }
+            }
+        }
         Ok(target)
     }
 
@@ -148,6 +183,20 @@ fn outside_stays(target: &mut Snapshot, now: &Snapshot, started: &Started) {
             target.scope.retain(|part| *part != Part::Link(outside));
         }
     }
+}
+
+/// A private bridge keeps what it got since, as its link-local address and the MTU of its ports; only the gateways that came with the
+/// start go.
+fn bridge_stays(target: &mut Snapshot, now: &Snapshot, bridge: IfName, gateways: &BTreeSet<IpAddr>) {
+    let (Some(was), Some(is)) = (target.links.get_mut(&bridge), now.links.get(&bridge)) else { return };
+    if was.index != is.index {
+        return;
+    }
+    (was.mac, was.mtu) = (is.mac, is.mtu);
+    let before: BTreeSet<IpNetwork> = gather::set(target.addresses_of(&bridge).map(|a| a.address));
+    let is_new = |a: &&Address| gateways.contains(&a.address.ip()) && !before.contains(&a.address);
+    target.addresses.retain(|a| a.link != bridge);
+    target.addresses.extend(now.addresses_of(&bridge).filter(|a| !is_new(a)).cloned());
 }
 
 /// The card that an uplink was may have been replaced by another one under the same name, as when its driver was loaded anew:

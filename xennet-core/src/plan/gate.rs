@@ -21,7 +21,7 @@ use crate::gather;
 use crate::model::{GuestLinks, IfName, NetworkMode, PortForward, Started, apart};
 use crate::snapshot::{
     Family, NftBase, NftChain, NftChainKind, NftCmp, NftExpr, NftField, NftHook, NftNat, NftNatData, NftNatTo,
-    NftPolicy, NftRule, NftTableId, NftType, NftValue, Scope, Snapshot,
+    NftPolicy, NftRule, NftTableId, NftType, NftValue, Part, Scope, Snapshot,
 };
 
 /// Links whose guests may send from declared addresses only.
@@ -162,12 +162,14 @@ pub(super) fn given_up(started: &Started) -> Scope {
     scope
 }
 
-/// Refuses to take back from another what a network has given up when its description was changed.
-pub(super) fn check_given_up(started: &Started, now: &Snapshot) -> Result<(), Error> {
+/// Of what a network has given up, that which another one has by now, and the errors of wanting it back.
+pub(super) fn taken_since(started: &Started, now: &Snapshot) -> Vec<(Part, Error)> {
     let given_up = given_up(started);
-    let is_part = |item: &&Item| GATE.scope([*item]).parts().all(|part| given_up.contains(part));
-    let taken = |item: &Item| GATE.taken_by_other(now, item);
-    former(started).iter().filter(is_part).find_map(taken).map_or(Ok(()), Err)
+    let taken = |item: &Item| {
+        let part = GATE.part(item);
+        GATE.taken_by_other(now, item).filter(|_| given_up.contains(&part)).map(|e| (part, e))
+    };
+    former(started).iter().filter_map(taken).collect()
 }
 
 /// The elements of a forward, one a port.
@@ -349,7 +351,7 @@ mod tests {
     use crate::model::{BridgeSpec, NatNetwork, Network, Protocol, Subnet};
     use crate::plan::Reason;
     use crate::plan::table::TableWish;
-    use crate::snapshot::{NftTable, Part, nft_facts};
+    use crate::snapshot::{NftTable, nft_facts};
     use crate::step::{Step, step};
 
     fn elements(items: Vec<Item>) -> Vec<String> {

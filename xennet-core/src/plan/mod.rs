@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind};
 use crate::model::{Intent, Started};
-use crate::snapshot::{Scope, Snapshot};
+use crate::snapshot::{Part, Scope, Snapshot};
 use crate::step::{Effects, Step};
 
 pub(crate) use gate::hides;
@@ -249,9 +249,9 @@ pub(crate) fn given_up(started: &Started) -> Scope {
     gate::given_up(started)
 }
 
-/// Refuses to take back from another what a network has given up when its description was changed.
-pub(crate) fn check_given_up(started: &Started, now: &Snapshot) -> Result<(), Error> {
-    gate::check_given_up(started, now)
+/// Of what a network has given up, that which another one has by now, and the errors of wanting it back.
+pub(crate) fn taken_since(started: &Started, now: &Snapshot) -> Vec<(Part, Error)> {
+    gate::taken_since(started, now)
 }
 
 /// The steps that are missing to a network that was started when the uplink had this.

@@ -156,7 +156,11 @@ impl Table {
 
     /// What has to be looked at to add or remove elements.
     pub(super) fn scope<'a>(&self, items: impl IntoIterator<Item = &'a Item>) -> Scope {
-        items.into_iter().map(|i| Part::NftElement((self.id)(), i.set.into(), i.key.clone())).collect()
+        items.into_iter().map(|i| self.part(i)).collect()
+    }
+
+    pub(super) fn part(&self, item: &Item) -> Part {
+        Part::NftElement((self.id)(), item.set.into(), item.key.clone())
     }
 
     /// Whether version and uses are what they must be. An administrator who replaces one rule by another is not seen by this.
@@ -317,13 +321,14 @@ impl TableWish {
     /// What is missing in a world, and what is too much.
     fn difference(&self, now: &Snapshot) -> (Vec<&Item>, Vec<&Item>) {
         let add = self.present.iter().filter(|i| !self.table.has(now, i)).collect();
-        let stays = |i: &Item| self.present.iter().any(|p| p.set == i.set && p.key == i.key && self.table.has(now, p));
+        let present = if self.absent.is_empty() { BTreeMap::new() } else { by_key(&self.present) };
+        let stays = |i: &Item| present.get(&(i.set, &i.key)).is_some_and(|p| self.table.has(now, p));
         // What leads elsewhere is somebody else's by now.
         let there = |i: &Item| match &i.data {
             Some(_) => self.table.has(now, i),
             None => self.table.find(now, i).is_some(),
         };
-        let del = self.absent.iter().filter(|i| !stays(i) && there(i));
+        let del = self.absent.iter().filter(|i| there(i) && !stays(i));
         (add, del.collect())
     }
 
@@ -341,10 +346,10 @@ impl TableWish {
         // A network that lies around another one may only come when that one has gone.
         let makes_way = |d: &&Item| add.iter().any(|a| a.link() == d.link());
         let (way, _): (Vec<&Item>, Vec<&Item>) = del.into_iter().partition(makes_way);
+        let gone = by_key(way.iter().copied());
         for item in &add {
-            if let Some(e) = self.table.taken_by_other(now, item)
-                && !way.iter().any(|d| d.set == item.set && d.key == item.key)
-            {
+            let taken = self.table.taken_by_other(now, item);
+            if let Some(e) = taken.filter(|_| !gone.contains_key(&(item.set, &item.key))) {
                 return Err(e);
             }
         }
@@ -362,6 +367,10 @@ impl TableWish {
         let ops = deletions(del);
         (!ops.is_empty()).then(|| NftTransaction::new((self.table.id)(), ops))
     }
+}
+
+fn by_key<'a>(items: impl IntoIterator<Item = &'a Item>) -> BTreeMap<(&'static str, &'a NftKey), &'a Item> {
+    gather::map(items.into_iter().map(|i| ((i.set, &i.key), i)))
 }
 
 fn by_set<'a>(items: impl IntoIterator<Item = &'a Item>) -> BTreeMap<&'static str, Vec<&'a Item>> {

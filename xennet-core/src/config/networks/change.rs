@@ -19,8 +19,9 @@ pub struct Change {
 
 /// What differs between a network's description as it `was` and as it `is`.
 ///
-/// A network that is started takes over by itself, when it is started once more: port forwards, DHCP and names, subnets in
-/// addition to those that it has, and the MTU of vifs that are attached from then on.
+/// A network that is started takes over, when it is started once more: port forwards, DHCP and names, and subnets in addition to those
+/// that it has. Guests keep their links, addresses and routes all the while; whom nobody tells addresses and names any more has to
+/// know them by himself.
 ///
 /// # Errors
 /// [`ErrorKind::Internal`](crate::ErrorKind::Internal) as [`to_keys`].
@@ -42,9 +43,8 @@ pub fn changed(was: &Network, is: &Network) -> Result<Change, Error> {
     let keys: Vec<String> = both.into_iter().filter(|key| old.get(*key) != new.get(*key)).cloned().collect();
     let takes_over = |key: &str| match key {
         "forward" | "dhcp" | "dns" | "range" | "domain" => true,
-        "subnets" | "gateways" => was.subnets().iter().all(|s| is.subnets().contains(s)),
-        // Of a bridge it is all its ports', too.
-        "mtu" => was.bridge().is_none() && is.bridge().is_none(),
+        // Without any every address is the network's, and the router another one.
+        "subnets" | "gateways" => !was.subnets().is_empty() && was.subnets().iter().all(|s| is.subnets().contains(s)),
         _ => false,
     };
     let needs_stop = keys.iter().filter(|key| !takes_over(key)).cloned().collect();
