@@ -9,6 +9,7 @@ mod hidden;
 mod nft;
 mod object;
 mod render;
+mod route;
 mod scope;
 mod view;
 
@@ -23,6 +24,7 @@ pub use diff::Change;
 pub use hidden::Hidden;
 pub use nft::*;
 pub use object::*;
+pub use route::*;
 pub use scope::{Part, Scope};
 
 /// The observed state of a part of the system, or of all of it.

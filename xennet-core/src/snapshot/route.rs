@@ -1,0 +1,215 @@
+//! Routes and the rules that choose among their tables.
+
+use std::cmp::Ordering;
+use std::hash::{Hash, Hasher};
+use std::net::IpAddr;
+
+use ipnetwork::IpNetwork;
+use serde::{Deserialize, Serialize};
+
+use super::Family;
+use super::object::is_zero;
+use crate::model::IfName;
+
+/// What a route does with a packet (`rtm_type`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum RouteKind {
+    /// Sends it on.
+    Unicast,
+    /// Drops it silently.
+    Blackhole,
+    /// Refuses it with "host unreachable".
+    Unreachable,
+    /// Refuses it with "prohibited".
+    Prohibit,
+    /// Goes on to the next rule.
+    Throw,
+    /// Delivers it here.
+    Local,
+    /// Broadcast.
+    Broadcast,
+    /// Anycast.
+    Anycast,
+    /// Multicast.
+    Multicast,
+}
+
+/// One way of a route with several.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct NextHop {
+    /// The link it leaves through.
+    pub link: Option<IfName>,
+    /// The gateway.
+    pub gateway: Option<IpAddr>,
+    /// Its share, from 1.
+    pub weight: u16,
+    /// The gateway is reachable although no route says so.
+    pub onlink: bool,
+}
+
+/// A route.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Route {
+    /// The table: 254 main, 253 default. Table 255 (local) is the kernel's own and never appears.
+    pub table: u32,
+    /// What it is for; `0.0.0.0/0` and `::/0` are the default routes.
+    pub destination: IpNetwork,
+    /// Type of service; IPv4 only.
+    pub tos: u8,
+    /// The metric; IPv6 routes have 1024 where none was given.
+    pub metric: u32,
+    /// What it does with a packet.
+    pub kind: RouteKind,
+    /// The link it leaves through. `None` for routes without one, and for routes with several ways.
+    pub link: Option<IfName>,
+    /// The gateway.
+    pub gateway: Option<IpAddr>,
+    /// The gateway is reachable although no route says so.
+    pub onlink: bool,
+    /// The source address that dom0's own packets take.
+    pub source: Option<IpAddr>,
+    /// Who made it (`rtm_protocol`): 2 kernel, 3 boot, 4 static.
+    pub protocol: u8,
+    /// `rt_scope`: 0 global, 253 link, 254 host. Always 0 for IPv6.
+    pub scope: u8,
+    /// The MTU on this path, if one was set on the route.
+    pub mtu: Option<u32>,
+    /// The ways of a route with several; empty for others.
+    pub next_hops: Vec<NextHop>,
+    /// Its other numbers (`RTAX_*`) by what they are, as the hop limit of a router advertisement's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub metrics: Vec<(u16, u32)>,
+    /// How long it is there. Left out of comparisons.
+    #[serde(default, skip_serializing_if = "Expiry::is_never")]
+    pub expires: Expiry,
+    /// What its router thinks of it (`RTA_PREF`, RFC 4191): 0 medium, 1 high, 3 low; IPv6 only.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub preference: u8,
+    /// What else there is about it, which this library can neither make nor change (a tunnel, a nexthop object …): a route
+    /// with such can be looked at, and not be moved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beyond: Option<String>,
+}
+
+/// How many seconds something is still there; `None` for ever. Time passes between two looks at the same, so all of these are
+/// equal.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Expiry(pub Option<u32>);
+
+impl Expiry {
+    /// Whether it is there for ever.
+    pub const fn is_never(&self) -> bool {
+        self.0.is_none()
+    }
+}
+
+impl PartialEq for Expiry {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Expiry {}
+
+impl PartialOrd for Expiry {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Expiry {
+    fn cmp(&self, _: &Self) -> Ordering {
+        Ordering::Equal
+    }
+}
+
+impl Hash for Expiry {
+    fn hash<H: Hasher>(&self, _: &mut H) {}
+}
+
+impl Route {
+    /// The number of the main table.
+    pub const MAIN: u32 = 254;
+
+    /// Whether it has the destination, type of service and metric of another one, so that whoever replaces one of them may meet
+    /// either.
+    pub fn has_place_of(&self, other: &Route) -> bool {
+        let place = |r: &Route| (r.table, r.destination, r.tos, r.metric);
+        place(self) == place(other)
+    }
+
+    /// Whether it leads through a link, by its only way or by one of several.
+    pub fn leads_through(&self, link: &IfName) -> bool {
+        self.link == Some(*link) || self.next_hops.iter().any(|h| h.link == Some(*link))
+    }
+
+    /// A unicast route of the main table through a link, with the scope the kernel's tools would give it.
+    pub fn to(destination: IpNetwork, link: IfName) -> Self {
+        Route {
+            table: Route::MAIN,
+            destination,
+            tos: 0,
+            metric: 0,
+            kind: RouteKind::Unicast,
+            link: Some(link),
+            gateway: None,
+            onlink: false,
+            source: None,
+            protocol: 3,
+            scope: if destination.is_ipv4() { 253 } else { 0 },
+            mtu: None,
+            next_hops: Vec::new(),
+            metrics: Vec::new(),
+            expires: Expiry(None),
+            preference: 0,
+            beyond: None,
+        }
+    }
+}
+
+/// A policy routing rule.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Rule {
+    /// The family it is for.
+    pub family: Family,
+    /// Rules are tried in ascending order.
+    pub priority: u32,
+    /// Only packets from here.
+    pub from: Option<IpNetwork>,
+    /// Only packets to there.
+    pub to: Option<IpNetwork>,
+    /// Only packets that came in by this link.
+    pub iif: Option<IfName>,
+    /// Only packets that leave through this link.
+    pub oif: Option<IfName>,
+    /// Only packets with this mark, under this mask.
+    pub mark: Option<(u32, u32)>,
+    /// The rule holds for all other packets.
+    pub not: bool,
+    /// What is done.
+    pub action: RuleAction,
+    /// Who made it; 0 unspecified, 2 kernel, 3 boot, 4 static.
+    pub protocol: u8,
+}
+
+/// What a policy rule does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum RuleAction {
+    /// Looks the destination up in this table.
+    Table(u32),
+    /// Goes on at the rule with this priority.
+    Goto(u32),
+    /// Drops silently.
+    Blackhole,
+    /// Refuses: no route.
+    Unreachable,
+    /// Refuses: prohibited.
+    Prohibit,
+    /// Does nothing.
+    Nop,
+}
