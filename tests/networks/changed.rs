@@ -131,6 +131,26 @@ fn subnets_are_added_while_a_network_is_started() {
 }
 
 #[test]
+fn a_routed_network_grows_while_it_is_started() {
+    on_both("changed::a_routed_network_grows_while_it_is_started", one, |on, host| {
+        let before = all(on);
+        let routed = |subnets: &str| network(&format!("[network.dmz]\nmode = \"routed\"\nsubnets = [{subnets}]\n"));
+        let (first, second) =
+            (routed("\"10.0.0.0/24\""), routed("\"10.1.0.0/24\", \"10.0.0.0/24\", \"2001:db8:7::/64\""));
+        start(host, &first);
+        let as_first = all(on);
+        assert!(start(host, &second) > 0);
+        let told = ["ip route add 10.1.0.0/24 via 192.168.0.3", "ip route add 10.0.0.0/24 via 192.168.0.3"];
+        assert_eq!(host.network_status(&second).unwrap().elsewhere, told);
+        host.undo(Subject::Network(first.name)).unwrap_or_else(|e| panic!("{}", e.report()));
+        assert_eq!(all(on), as_first);
+        start(host, &second);
+        stop(host, &second);
+        assert_eq!(all(on), before);
+    });
+}
+
+#[test]
 fn a_port_that_was_given_up_is_anybodys() {
     on_both("changed::a_port_that_was_given_up_is_anybodys", one, |on, host| {
         let before = all(on);
