@@ -142,7 +142,9 @@ impl Host {
         let message =
             format!("network {other} is started, and with it network {} cannot be: {}", network.name, why.message());
         let e = Error::new(ErrorKind::Conflict, message).with_object(network.name.as_str());
-        Err(unchanged(e.with_hint(format!("stop it first: xennet network stop {other}"))))
+        let stop = format!("xennet network stop {other}");
+        let hint = why.hint().map_or_else(|| format!("stop it first: {stop}"), |hint| format!("{hint}; or {stop}"));
+        Err(unchanged(e.with_hint(hint)))
     }
 
     /// Refuses to make a bridge anew that somebody has removed with all that had moved to it: only stopping puts that back.
