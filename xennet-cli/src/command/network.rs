@@ -76,18 +76,7 @@ fn start(global: &Global, args: &StartArgs, output: &mut Output) -> Result<()> {
             };
             match started {
                 Ok(applied) => {
-                    if let (Some(seconds), true) = (args.confirm, applied.steps > 0 || is_new) {
-                        output.note(&format!(
-                            "network {} is taken back in {seconds} s unless you confirm it: xennet confirm {}",
-                            network.name, network.name
-                        ));
-                    }
-                    let (what, nothing) = match (was, is_new) {
-                        (Some(_), true) => ("changed", "changed"),
-                        (Some(_), false) => ("started", "started already"),
-                        (None, _) => ("started", "started, nothing had to be changed"),
-                    };
-                    said(&network.name, what, nothing, &applied, output)?;
+                    said_of_start(network, (was.is_some(), is_new), args.confirm, &applied, output)?;
                     done.push(document(&network.name, &applied));
                 }
                 Err(e) => refused.push((*network, e)),
@@ -111,6 +100,28 @@ fn start(global: &Global, args: &StartArgs, output: &mut Output) -> Result<()> {
         }
     }
     failure.map_or(Ok(()), Err)
+}
+
+/// What a start has done to a network that was there before, or not.
+fn said_of_start(
+    network: &Network,
+    (was_there, is_new): (bool, bool),
+    confirm: Option<u64>,
+    applied: &Applied,
+    output: &mut Output,
+) -> Result<()> {
+    if let (Some(seconds), true) = (confirm, applied.steps > 0 || is_new) {
+        output.note(&format!(
+            "network {} is taken back in {seconds} s unless you confirm it: xennet confirm {}",
+            network.name, network.name
+        ));
+    }
+    let (what, nothing) = match (was_there, is_new) {
+        (true, true) => ("changed", "changed"),
+        (true, false) => ("started", "started already"),
+        (false, _) => ("started", "started, nothing had to be changed"),
+    };
+    said(&network.name, what, nothing, applied, output)
 }
 
 /// The first failure is the answer; the others are told beside it.
@@ -386,7 +397,8 @@ fn status(global: &Global, args: &NetworkNames, output: &mut Output) -> Result<(
     output.answer(text, document)
 }
 
-/// Networks for reading: in columns, and below them what is new in the file, what is missing, what is to be done elsewhere, and what is in the way.
+/// Networks for reading: in columns, and below them what is new in the file, what is missing, what is to be done elsewhere, and what
+/// is in the way.
 pub(crate) fn table(found: &[NetworkStatus], awaited: &[IfName]) -> String {
     let rows = found.iter().map(|s| {
         let ports: Vec<&str> = s.ports.iter().map(IfName::as_str).collect();

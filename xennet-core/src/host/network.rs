@@ -103,12 +103,10 @@ impl Host {
         let again = session.record().is_some();
         let applied = self.carry_out(session, subject, plan, None, &what)?;
         if let Err(e) = self.serve(&started).and_then(|()| self.records.set_started(&started)) {
-            let taken_back = match again {
-                true => self.undo_held(session, subject, Taken::IsLeft).and_then(|_| match is_known {
-                    true => Ok(()),
-                    false => self.note_recovered(subject),
-                }),
-                false => self.take_back(session, &network.name),
+            let taken_back = match (again, is_known) {
+                (true, true) => self.undo_held(session, subject, Taken::IsLeft).map(|_| ()),
+                (true, false) => self.undo_start_held(session, subject, Taken::IsLeft).map(|_| ()),
+                (false, _) => self.take_back(session, &network.name),
             };
             return Err(match taken_back {
                 Ok(()) => e.with_state("restored"),
@@ -262,43 +260,43 @@ impl Host {
             return Ok(());
         }
         let _networks = self.records.hold_networks(self.deadline)?;
-        match known {
-            Some(_) => {
-                let mut session = self.begin(subject)?;
-                // An earlier try, or somebody by hand, may have come so far.
-                let is_undone = session.record().is_none_or(|r| r.previous.is_none());
-                let result = match is_undone {
-                    true => Ok(()),
-                    false => self.undo_held(&mut session, subject, Taken::IsLeft).map(|_| ()),
-                };
-                let result = result.and_then(|()| self.note_recovered(subject));
-                self.keep(session, subject);
-                result
-            }
-            None => self.stop_held(name, Guests::AreCutOff).map(|_| ()),
+        if known.is_none() {
+            return self.stop_held(name, Guests::AreCutOff).map(|_| ());
         }
+        let mut session = self.begin(subject)?;
+        // An earlier try, or somebody by hand, may have come so far.
+        let is_undone = session.record().is_none_or(|r| r.previous.is_none());
+        let result = match is_undone {
+            true => self.note_recovered(subject),
+            false => self.undo_start_held(&mut session, subject, Taken::IsLeft).map(|_| ()),
+        };
+        self.keep(session, subject);
+        result
     }
 
     /// Puts back what was there before the last start of a network.
     pub(super) fn undo_start(&mut self, name: &IfName, guests: Guests) -> Result<Applied, Error> {
+        let subject = Subject::Network(*name);
         let _networks = self.records.hold_networks(self.deadline)?;
-        let applied = self.undo_start_held(name, guests)?;
+        let mut session = self.begin(subject)?;
+        let is_first = session.record().is_none_or(|r| r.previous.is_none());
+        let applied = if is_first {
+            self.keep(session, subject);
+            self.stop_held(name, guests)?
+        } else {
+            let result = self.undo_start_held(&mut session, subject, Taken::IsRefused);
+            self.keep(session, subject);
+            result?
+        };
         self.end_guard(name);
         Ok(applied)
     }
 
-    fn undo_start_held(&mut self, name: &IfName, guests: Guests) -> Result<Applied, Error> {
-        let subject = Subject::Network(*name);
-        let mut session = self.begin(subject)?;
-        if session.record().is_none_or(|r| r.previous.is_none()) {
-            self.keep(session, subject);
-            return self.stop_held(name, guests);
-        }
-        let result = self.undo_held(&mut session, subject, Taken::IsRefused);
-        // It may be described as before by that.
-        let result = result.and_then(|applied| self.note_recovered(subject).map(|()| applied));
-        self.keep(session, subject);
-        result
+    /// Undoes a start of a network that was started before: it may be described as before by that.
+    fn undo_start_held(&mut self, session: &mut Session, subject: Subject, taken: Taken) -> Result<Applied, Error> {
+        let applied = self.undo_held(session, subject, taken)?;
+        self.note_recovered(subject)?;
+        Ok(applied)
     }
 
     /// What stopping this network would do. Changes nothing. An empty plan for one that is not started.

@@ -26,21 +26,20 @@ pub(super) enum Taken {
 impl Host {
     /// The plan that leads back to how it was before a network was started, with what has become of its parts since.
     pub(super) fn way_back(&mut self, name: &IfName, entry: &Entry, guests: Guests) -> Result<Plan, Error> {
-        let origin = entry.origin();
+        let mut target = entry.origin();
         let Some(started) = started_of(Some(entry)).cloned() else {
             return Err(Error::new(ErrorKind::Internal, format!("network {name}: its record is not about a network"))
                 .with_object(name.as_str()));
         };
         let known = self.records.started(name)?.unwrap_or_else(|| started.clone());
-        let now = self.look(&origin.scope)?;
-        let mut target = origin.clone();
+        let now = self.look(&target.scope)?;
         let mut notes = Vec::new();
         if let Some(bridge) = started.network.bridge().map(|b| b.name) {
             let uplinks: BTreeSet<IfName> = match &started.network.mode {
                 NetworkMode::Bridge(b) => gather::set(b.uplink.into_iter().chain(b.uplink_name)),
                 _ => BTreeSet::new(),
             };
-            let own = origin.links.get(&bridge).is_none_or(|l| l.bridge.is_none());
+            let own = target.links.get(&bridge).is_none_or(|l| l.bridge.is_none());
             replaced(&mut target, &now, &uplinks);
             if own && guests == Guests::MustHaveGone {
                 let all = self.look(&Scope::none().with(Part::Links))?;
@@ -106,9 +105,10 @@ impl Host {
             bridge_stays(&mut target, now, bridge.name, &gateways);
         }
         let others = self.others_started(&started.network.name)?;
-        let is_needed = |key: &SysctlKey| others.iter().any(|s| s.settings.contains_key(key.as_str()));
-        target.sysctls.retain(|key, _| !is_needed(key));
-        target.scope.retain(|part| !matches!(part, Part::Sysctl(key) if is_needed(key)));
+        let keys: Vec<SysctlKey> = target.sysctls.keys().cloned().collect();
+        for key in keys.iter().filter(|key| is_needed(&others, key)) {
+            let_be(&mut target, key);
+        }
         // What only this start came to need, others may have raised before it, who have gone meanwhile.
         if let (Some(earlier), Some(known)) = (&entry.previous, self.records.started(&started.network.name)?) {
             let is_new = |key: &SysctlKey| !earlier.before.scope.contains(&Part::Sysctl(key.clone()));
@@ -141,11 +141,9 @@ impl Host {
         let keys: Vec<SysctlKey> = target.sysctls.keys().cloned().collect();
         for key in keys {
             let Some(original) = known.settings.get(key.as_str()) else { continue };
-            let needed = others.iter().any(|s| s.settings.contains_key(key.as_str()));
             let changed = now.sysctls.get(&key).is_none_or(|v| v == "0");
-            if needed || changed {
-                target.scope.retain(|part| *part != Part::Sysctl(key.clone()));
-                target.sysctls.remove(&key);
+            if is_needed(&others, &key) || changed {
+                let_be(target, &key);
             } else {
                 target.sysctls.insert(key, original.clone());
             }
@@ -169,6 +167,17 @@ impl Host {
             )
         })
     }
+}
+
+/// Whether one of these networks needs a setting.
+fn is_needed(others: &[Started], key: &SysctlKey) -> bool {
+    others.iter().any(|s| s.settings.contains_key(key.as_str()))
+}
+
+/// Leaves a setting as it is.
+fn let_be(target: &mut Snapshot, key: &SysctlKey) {
+    target.sysctls.remove(key);
+    target.scope.retain(|part| !matches!(part, Part::Sysctl(k) if k == key));
 }
 
 /// The link towards the outside is no part of a network: it stays as it has become, or gone.

@@ -155,7 +155,7 @@ pub(super) fn former(started: &Started) -> Vec<Item> {
 }
 
 /// Of what a network had before its description was changed, that which is another's to have by now.
-pub(super) fn given_up(started: &Started) -> Scope {
+pub(crate) fn given_up(started: &Started) -> Scope {
     let own = GATE.scope(&of_network(started));
     let mut scope = GATE.scope(&former(started));
     scope.retain(|part| !own.contains(part));
@@ -163,7 +163,7 @@ pub(super) fn given_up(started: &Started) -> Scope {
 }
 
 /// Of what a network has given up, that which another one has by now, and the errors of wanting it back.
-pub(super) fn taken_since(started: &Started, now: &Snapshot) -> Vec<(Part, Error)> {
+pub(crate) fn taken_since(started: &Started, now: &Snapshot) -> Vec<(Part, Error)> {
     let given_up = given_up(started);
     let taken = |item: &Item| {
         let part = GATE.part(item);

@@ -25,10 +25,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind};
 use crate::model::{Intent, Started};
-use crate::snapshot::{Part, Scope, Snapshot};
+use crate::snapshot::{Scope, Snapshot};
 use crate::step::{Effects, Step};
 
-pub(crate) use gate::hides;
+pub(crate) use gate::{given_up, hides, taken_since};
 pub(crate) use network::ANOTHER_METRIC;
 pub use network::Carried;
 pub(crate) use restore::missing as missing_to_restore;
@@ -242,16 +242,6 @@ fn checked_steps<'a>(
         check::never_cut_off(&steps)?;
     }
     Ok((steps, after))
-}
-
-/// What a network had before its description was changed, and which may be another's by now.
-pub(crate) fn given_up(started: &Started) -> Scope {
-    gate::given_up(started)
-}
-
-/// Of what a network has given up, that which another one has by now, and the errors of wanting it back.
-pub(crate) fn taken_since(started: &Started, now: &Snapshot) -> Vec<(Part, Error)> {
-    gate::taken_since(started, now)
 }
 
 /// The steps that are missing to a network that was started when the uplink had this.

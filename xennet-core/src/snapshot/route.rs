@@ -133,6 +133,8 @@ impl Hash for Expiry {
 impl Route {
     /// The number of the main table.
     pub const MAIN: u32 = 254;
+    /// The table of the kernel's own (`RT_TABLE_LOCAL`).
+    pub const LOCAL: u32 = 255;
 
     /// Whether it has the destination, type of service and metric of another one, so that whoever replaces one of them may meet
     /// either.
@@ -148,13 +150,23 @@ impl Route {
 
     /// A unicast route of the main table through a link, with the scope the kernel's tools would give it.
     pub fn to(destination: IpNetwork, link: IfName) -> Self {
+        Route { link: Some(link), ..Route::nowhere(destination) }
+    }
+
+    /// The route to an address of this domain's own, whatever link it is on.
+    pub fn own(address: IpAddr) -> Self {
+        Route { table: Route::LOCAL, kind: RouteKind::Local, protocol: 2, scope: 254, ..Route::nowhere(address.into()) }
+    }
+
+    /// What routes have in common where nothing special is said.
+    fn nowhere(destination: IpNetwork) -> Self {
         Route {
             table: Route::MAIN,
             destination,
             tos: 0,
             metric: 0,
             kind: RouteKind::Unicast,
-            link: Some(link),
+            link: None,
             gateway: None,
             onlink: false,
             source: None,

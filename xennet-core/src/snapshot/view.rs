@@ -1,10 +1,7 @@
 //! What of a world an observer sees who names a scope: exactly what the kernel's backend would bring.
 
-use std::net::IpAddr;
-
 use super::{
-    Expiry, Hidden, Neighbour, NeighbourKind, NftChain, NftSet, NftTableId, Part, Route, RouteKind, Scope, Snapshot,
-    SysctlKey,
+    Hidden, Neighbour, NeighbourKind, NftChain, NftSet, NftTableId, Part, Route, RouteKind, Scope, Snapshot, SysctlKey,
 };
 use crate::gather;
 
@@ -146,33 +143,5 @@ fn look(world: &Snapshot, part: &Part, seen: &mut Snapshot) {
 fn see_setting(world: &Snapshot, key: &SysctlKey, seen: &mut Snapshot) {
     if let Some(value) = world.sysctls.get(key) {
         seen.sysctls.insert(key.clone(), value.clone());
-    }
-}
-
-impl Route {
-    /// The table of the kernel's own (`RT_TABLE_LOCAL`).
-    pub const LOCAL: u32 = 255;
-
-    /// The route to an address of this domain's own, whatever link it is on.
-    pub fn own(address: IpAddr) -> Self {
-        Route {
-            table: Route::LOCAL,
-            destination: address.into(),
-            tos: 0,
-            metric: 0,
-            kind: RouteKind::Local,
-            link: None,
-            gateway: None,
-            onlink: false,
-            source: None,
-            protocol: 2,
-            scope: 254,
-            mtu: None,
-            next_hops: Vec::new(),
-            metrics: Vec::new(),
-            expires: Expiry(None),
-            preference: 0,
-            beyond: None,
-        }
     }
 }
