@@ -6,6 +6,7 @@
 mod calls;
 mod disk;
 mod facts;
+mod firewalls;
 mod hot_path;
 mod kill;
 mod lock;

@@ -44,7 +44,8 @@ fn chain(hook: NftHook, policy: NftPolicy, priority: i32) -> NftChain {
 
 /// The tables that have anything at these hooks, as the kernel gives them.
 fn at(on: &mut dyn Backend, hook: NftHook) -> Vec<(NftTableId, NftTable)> {
-    on.observe(&Scope::none().with(Part::NftOthersAt(hook))).unwrap().nft.into_iter().collect()
+    let scope = Scope::from_iter(NftFamily::ALL.map(|family| Part::NftOthersAt(family, hook)));
+    on.observe(&scope).unwrap().nft.into_iter().collect()
 }
 
 fn same_rules(on: &mut dyn Backend) -> Vec<Vec<(NftTableId, NftTable)>> {

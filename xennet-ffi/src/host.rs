@@ -240,7 +240,7 @@ pub extern "C" fn xennet_host_ensure_bridge(
 /// What there is: the vifs that were attached by xennet, and all bridges with their ports. Its cost grows with the host.
 ///
 /// \param host The host.
-/// \param document Gets a JSON document: `{"vifs": [{"vif", "domid", "devid", "link", "bridge", "up", "mtu", "spec"}],
+/// \param document Gets a JSON document: `{"vifs": [{"vif", "domid", "devid", "link", "bridge", "up", "mtu", "spec", "obstacles"}],
 ///   "bridges": [{"bridge", "mac", "mtu", "up", "ports"}]}`.
 /// \return NULL on success.
 #[unsafe(no_mangle)]

@@ -130,6 +130,11 @@ pub(super) fn hotplug(global: &Global, script: &str, arguments: &[OsString]) -> 
 
 pub(super) fn show(global: &Global, output: &mut Output) -> Result<()> {
     let shown = open(global)?.show()?;
+    if !output.is_json() {
+        for obstacle in shown.vifs.iter().flat_map(|vif| &vif.obstacles) {
+            output.note(obstacle);
+        }
+    }
     output.answer(|| table(&shown), || json!(shown))
 }
 

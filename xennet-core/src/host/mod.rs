@@ -196,7 +196,7 @@ impl Host {
         let id = VifId::new(domid, vif.devid.unwrap_or(DevId::FIRST));
         let record = self.records.record(Subject::Vif(id))?;
         let Asked { intent, notes, .. } = self.attach_intent(id, TypeIf::Vif, vif, record.as_ref())?;
-        Ok(self.plan(&intent)?.with_notes(notes))
+        self.plan_of_vif(&intent, notes)
     }
 
     /// Attaches a vif: in bridge mode as a port of its bridge, up, with the backend's MAC and no addresses of its own. With `ip=`
@@ -262,7 +262,7 @@ impl Host {
         let mut tries = FRAME_TRIES;
         loop {
             let Asked { intent, notes, network } = self.attach_intent(id, type_if, vif, session.record())?;
-            let plan = self.plan(&intent)?.with_notes(notes);
+            let plan = self.plan_of_vif(&intent, notes)?;
             let what = match &intent {
                 Intent::Attach(Attach { attachment: Attachment::Bridge { bridge, .. }, .. }) => {
                     format!("cannot attach {subject} to bridge {bridge}")
@@ -286,6 +286,15 @@ impl Host {
                 result => return result,
             }
         }
+    }
+
+    /// The plan for a vif, with what else is to be known: other firewalls that may drop what the guest sends.
+    fn plan_of_vif(&mut self, intent: &Intent, mut notes: Vec<String>) -> Result<Plan, Error> {
+        let plan = self.plan(intent)?;
+        if let Intent::Attach(vif) = intent {
+            notes.extend(self.obstacles_of_vif(vif));
+        }
+        Ok(plan.with_notes(notes))
     }
 
     /// A failure in the words of planning, where what was wished for cannot be had any more: its bridge has gone, and all that

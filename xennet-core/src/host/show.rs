@@ -41,6 +41,8 @@ pub struct ShownVif {
     pub mtu: u32,
     /// The vif line that it was attached with.
     pub spec: Option<String>,
+    /// What in other firewalls of this host keeps its guest from reaching anybody, unless a rule there accepts its packets.
+    pub obstacles: Vec<String>,
 }
 
 /// One bridge.
@@ -67,15 +69,16 @@ impl Host {
     /// [`ErrorKind::StateUnusable`](crate::ErrorKind::StateUnusable).
     pub fn show(&mut self) -> Result<Shown, Error> {
         let now = self.look(&Scope::none().with(Part::Links))?;
-        let mut vifs = Vec::new();
+        let (mut vifs, mut attached) = (Vec::new(), Vec::new());
         for (subject, entry) in self.records.all()? {
             let (Subject::Vif(id) | Subject::Tap(id)) = subject else { continue };
             let Some((index, _)) = entry.owned_link() else { continue };
             let link = now.link_by_index(index);
-            let attachment = match &entry.goal {
-                Goal::Intent(Intent::Attach(a)) => Some(&a.attachment),
+            let attach = match &entry.goal {
+                Goal::Intent(Intent::Attach(a)) => Some(a),
                 _ => None,
             };
+            let attachment = attach.map(|a| &a.attachment);
             let network = match attachment {
                 Some(Attachment::Nat { network, .. } | Attachment::Routed { network, .. }) => *network,
                 _ => None,
@@ -91,7 +94,14 @@ impl Host {
                 up: link.is_some_and(|(_, l)| l.up),
                 mtu: link.map_or(0, |(_, l)| l.mtu),
                 spec: entry.text,
+                obstacles: Vec::new(),
             });
+            // A link that has gone reaches nobody for another reason.
+            attached.extend(attach.filter(|_| link.is_some()).map(|a| (vifs.len() - 1, a.clone())));
+        }
+        let obstacles = self.obstacles_of_vifs(&attached.iter().map(|(_, a)| a).collect::<Vec<_>>(), &now);
+        for ((at, _), obstacles) in attached.iter().zip(obstacles) {
+            vifs[*at].obstacles = obstacles;
         }
         let bridges = now.links.iter().filter(|(_, l)| l.kind == LinkKind::Bridge).map(|(name, l)| ShownBridge {
             bridge: *name,

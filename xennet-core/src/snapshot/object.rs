@@ -139,6 +139,12 @@ pub struct BridgeState {
     pub default_pvid: Option<u16>,
     /// Whether multicast groups are tracked.
     pub multicast_snooping: bool,
+    /// Whether its IPv4 frames go through the chains of routed packets whatever `net.bridge.bridge-nf-call-iptables` says.
+    #[serde(default)]
+    pub filters_ipv4: bool,
+    /// The same of IPv6 frames and `net.bridge.bridge-nf-call-ip6tables`.
+    #[serde(default)]
+    pub filters_ipv6: bool,
     /// Whether the MAC was set by hand, so that it no longer follows the ports. `None`: the kernel does not tell.
     pub mac_fixed: Option<bool>,
     /// Whether the MTU was set by hand, so that it no longer follows the ports. `None`: the kernel does not tell.

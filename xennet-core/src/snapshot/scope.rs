@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::{NftHook, NftKey, NftTableId, StorePath, SysctlKey};
+use super::{NftFamily, NftHook, NftKey, NftTableId, StorePath, SysctlKey};
 use crate::model::IfName;
 
 /// One part of the system.
@@ -56,9 +56,10 @@ pub enum Part {
     NftUse(NftTableId, Cow<'static, str>),
     /// One element of a set, by table, set and key; and what kind of set it is, whether the element is there or not.
     NftElement(NftTableId, Cow<'static, str>, NftKey),
-    /// The base chains at one hook, of all tables but our own, without their rules: what others do with packets there. A listing
-    /// of the chains.
-    NftOthersAt(NftHook),
+    /// The base chains of one family at one hook, of all tables but our own, without their rules: what others do with packets
+    /// there. A listing of the chains of that family. Where the kernel has nf_tables as a module that is not loaded, nobody has a
+    /// table, and looking does not load it.
+    NftOthersAt(NftFamily, NftHook),
     /// One xenstore node, without its children.
     Store(StorePath),
     /// A xenstore node and all below it.

@@ -117,8 +117,8 @@ fn look(world: &Snapshot, part: &Part, seen: &mut Snapshot) {
                 narrow.merge_set(set.to_string(), NftSet { elements, ..def.frame() });
             }
         }
-        Part::NftOthersAt(hook) => {
-            for (id, table) in world.nft.iter().filter(|(id, _)| !id.is_own()) {
+        Part::NftOthersAt(family, hook) => {
+            for (id, table) in world.nft.iter().filter(|(id, _)| !id.is_own() && id.family == *family) {
                 let at = |chain: &NftChain| chain.base.is_some_and(|base| base.hook == *hook);
                 let chains = table.chains.iter().filter(|(_, chain)| at(chain));
                 let chains: Vec<_> =

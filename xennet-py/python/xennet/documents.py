@@ -27,6 +27,8 @@ class ShownVif(TypedDict):
     mtu: int
     #: The vif line that it was attached with.
     spec: str | None
+    #: What in other firewalls of this host keeps its guest from reaching anybody, unless a rule there accepts its packets.
+    obstacles: list[str]
 
 
 class ShownBridge(TypedDict):

@@ -34,6 +34,15 @@ pub enum NftFamily {
     Bridge,
 }
 
+impl From<super::Family> for NftFamily {
+    fn from(family: super::Family) -> Self {
+        match family {
+            super::Family::Ipv4 => NftFamily::Ip,
+            super::Family::Ipv6 => NftFamily::Ip6,
+        }
+    }
+}
+
 impl NftFamily {
     /// Every family, in the order of the kernel's numbers.
     pub const ALL: [NftFamily; 4] = [NftFamily::Inet, NftFamily::Ip, NftFamily::Bridge, NftFamily::Ip6];

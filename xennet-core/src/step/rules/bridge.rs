@@ -26,6 +26,8 @@ pub(super) fn new_state(w: &World<'_>) -> BridgeState {
         vlan_filtering: vlan.then_some(false),
         default_pvid: vlan.then_some(1),
         multicast_snooping: true,
+        filters_ipv4: false,
+        filters_ipv6: false,
         mac_fixed: Some(false),
         mtu_fixed: Some(false),
     }

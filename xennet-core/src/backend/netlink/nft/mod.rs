@@ -11,6 +11,8 @@ mod tests;
 mod write;
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
 
 use rustix::net::sockopt::{set_socket_send_buffer_size, set_socket_send_buffer_size_force};
 
@@ -20,7 +22,9 @@ use crate::backend::BackendError;
 use crate::error::Errno;
 use crate::gather;
 use crate::plan::set_of;
-use crate::snapshot::{NftBase, NftChain, NftElement, NftHook, NftKey, NftRule, NftSet, NftTable, NftTableId};
+use crate::snapshot::{
+    NftBase, NftChain, NftElement, NftFamily, NftHook, NftKey, NftRule, NftSet, NftTable, NftTableId,
+};
 use crate::step::{NftOp, NftTransaction};
 use encode::{Known, Needs, Ranges, RuleName, message};
 use write::question;
@@ -30,6 +34,20 @@ const TRIES: u32 = 32;
 
 /// What goes out in one piece without asking for a larger buffer: the kernel's own default is about twice that.
 const SMALL: usize = 64 * 1024;
+
+/// Whether the kernel has nf_tables in memory; where it cannot be told, it is assumed. To ask for a table would load the module
+/// (`nfnetlink_rcv_msg`: `request_module("nfnetlink-subsys-10")`, which starts a program), and where it is not loaded there is none.
+pub(crate) fn is_loaded() -> bool {
+    // A kernel without modules has what it has from the start.
+    Path::new("/sys/module/nf_tables").exists() || !Path::new("/proc/modules").exists() || is_built_in().unwrap_or(true)
+}
+
+/// Whether nf_tables is a part of this kernel, which has modules besides. `None` where nobody wrote down what is.
+fn is_built_in() -> Option<bool> {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").ok()?;
+    let modules = fs::read_to_string(format!("/lib/modules/{}/modules.builtin", release.trim_end())).ok()?;
+    Some(modules.lines().any(|line| line.ends_with("/nf_tables.ko")))
+}
 
 /// Whether the elements of sets are read with a table.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -190,9 +208,10 @@ impl Nft {
     /// As [`observe`](Self::observe).
     pub(crate) fn observe_others_at(
         &mut self,
+        family: NftFamily,
         hook: NftHook,
     ) -> Result<Vec<(NftTableId, String, NftBase)>, BackendError> {
-        let mut ask = question(message::GET_CHAIN, 0, |_| {});
+        let mut ask = question(message::GET_CHAIN, family.number(), |_| {});
         let all = self.socket.dump(&mut ask, decode::any_chain).map_err(|e| e.about("nft chains"))?;
         let based = all.into_iter().filter_map(|(id, name, base)| Some((id, name, base?)));
         Ok(based.filter(|(id, _, base)| !id.is_own() && base.hook == hook).collect())

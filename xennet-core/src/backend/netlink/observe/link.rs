@@ -43,6 +43,8 @@ const IFLA_BR_AGEING_TIME: u16 = 4;
 const IFLA_BR_STP_STATE: u16 = 5;
 const IFLA_BR_VLAN_FILTERING: u16 = 7;
 const IFLA_BR_MCAST_SNOOPING: u16 = 23;
+const IFLA_BR_NF_CALL_IPTABLES: u16 = 36;
+const IFLA_BR_NF_CALL_IP6TABLES: u16 = 37;
 const IFLA_BR_VLAN_DEFAULT_PVID: u16 = 39;
 
 const IFLA_BRPORT_MODE: u16 = 4;
@@ -170,6 +172,8 @@ fn read_bridge(nest: &[u8]) -> BridgeState {
         vlan_filtering: None,
         default_pvid: None,
         multicast_snooping: false,
+        filters_ipv4: false,
+        filters_ipv6: false,
         mac_fixed: None,
         mtu_fixed: None,
     };
@@ -180,6 +184,8 @@ fn read_bridge(nest: &[u8]) -> BridgeState {
             IFLA_BR_FORWARD_DELAY => bridge.forward_delay_cs = wire::u32(value).unwrap_or(0),
             IFLA_BR_AGEING_TIME => bridge.ageing_time_cs = wire::u32(value).unwrap_or(0),
             IFLA_BR_MCAST_SNOOPING => bridge.multicast_snooping = on(value),
+            IFLA_BR_NF_CALL_IPTABLES => bridge.filters_ipv4 = on(value),
+            IFLA_BR_NF_CALL_IP6TABLES => bridge.filters_ipv6 = on(value),
             IFLA_BR_VLAN_FILTERING => bridge.vlan_filtering = Some(on(value)),
             IFLA_BR_VLAN_DEFAULT_PVID => bridge.default_pvid = wire::u16(value),
             _ => {}

@@ -22,6 +22,7 @@ use rtnetlink::packet_route::rule::RuleMessage;
 use rustix::net::netdevice;
 
 use super::Netlink;
+use super::nft::{self, Nft};
 use super::socket::Refusal;
 use super::sysctl;
 use super::wire::{self, Message};
@@ -237,8 +238,11 @@ impl Observer<'_> {
                 }
             }
             Part::NftElement(id, set, key) => self.element(id, set, key),
-            Part::NftOthersAt(hook) => {
-                let chains = self.netlink.nft().and_then(|nft| nft.observe_others_at(*hook));
+            Part::NftOthersAt(family, hook) => {
+                if !self.netlink.nft.as_ref().is_some_and(Nft::has_answered) && !nft::is_loaded() {
+                    return Ok(());
+                }
+                let chains = self.netlink.nft().and_then(|nft| nft.observe_others_at(*family, *hook));
                 for (id, chain, base) in or_no_table(chains)? {
                     let chain = (chain, NftChain { base: Some(base), rules: Vec::new() });
                     self.world.nft.entry(id).or_default().chains.extend([chain]);
