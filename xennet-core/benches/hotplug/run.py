@@ -406,10 +406,13 @@ SECTIONS
 }
 INSERT BEFORE .text;
 
-/* Tables for unwinding: a tenth of the program, of no use to one that ends at a panic. */
+/*
+ * Tables for unwinding: a tenth of the program, of no use to one that ends at a panic. What the compiler puts at both ends of a
+ * program has to keep its own, a few bytes, since GNU ld misses them else.
+ */
 SECTIONS
 {
-  /DISCARD/ : { *(.eh_frame) *(.gcc_except_table .gcc_except_table.*) }
+  /DISCARD/ : { *(EXCLUDE_FILE(*crt*.o) .eh_frame) *(.gcc_except_table .gcc_except_table.*) }
 }
 INSERT AFTER .text;
 """
