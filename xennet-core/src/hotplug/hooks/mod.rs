@@ -3,7 +3,10 @@
 //! Xen's scripts *source* every executable `*.hook` of `/etc/xen/scripts/vif-post.d`. Here they are programs: what one of them
 //! does to its variables, its directory or its descriptors stays its own, and one that hangs is ended.
 //!
-//! Without a directory, or without hooks in it, this costs one open and no child process.
+//! Without a directory, or without hooks in it, this costs one open and no child process. A hook that another user can change is
+//! refused, as `sudo` refuses such a file: it would run as root.
+
+mod trust;
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
@@ -89,7 +92,7 @@ impl Hooks<'_> {
     /// The hooks that are to be started, in order.
     ///
     /// # Errors
-    /// [`ErrorKind::HookFailed`] where the directory is there and cannot be read.
+    /// [`ErrorKind::HookFailed`] where the directory is there and cannot be read, and for a hook that other users can change.
     pub fn find(&self) -> Result<Vec<PathBuf>, Error> {
         let unreadable = |e: &io::Error| {
             let what = "the directory of the hooks cannot be read";
@@ -111,7 +114,9 @@ impl Hooks<'_> {
             }
         }
         names.sort_unstable_by(|a, b| a.as_bytes().cmp(b.as_bytes()));
-        Ok(names.iter().map(|name| self.dir.join(name)).filter(|path| is_wanted(path)).collect())
+        let found: Vec<PathBuf> = names.iter().map(|name| self.dir.join(name)).filter(|path| is_wanted(path)).collect();
+        found.iter().try_for_each(|hook| trust::check(hook))?;
+        Ok(found)
     }
 
     fn run_one(&self, path: &Path, left: Duration, ran: &mut Vec<Ran>) -> Result<(), Error> {
