@@ -2,7 +2,7 @@
 
 use super::Host;
 use super::records::Records;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::exec::{Entry, StateDir, Subject};
 use crate::model::{Attach, IfName, Intent, Started, VifId, VifSpec};
 use crate::plan::Goal;
@@ -39,11 +39,17 @@ impl Host {
         }
         for (subject, entry) in self.records.all()? {
             let Subject::Vif(id) = subject else { continue };
-            if network_of(&entry) == Some(started.network.name)
-                && let Some(vif) = entry.text.as_deref().and_then(|text| text.parse::<VifSpec>().ok())
-            {
-                self.tell_of_guest(started, id, &vif)?;
+            if network_of(&entry) != Some(started.network.name) {
+                continue;
             }
+            let Some(text) = entry.text.as_deref() else { continue };
+            let vif = text.parse::<VifSpec>().map_err(|e| {
+                let message = format!("{subject}: the vif line \"{text}\" that is recorded of it cannot be read");
+                Error::new(ErrorKind::StateUnusable, format!("{message}: {e}"))
+                    .with_object(subject.to_string())
+                    .with_hint(format!("attach {id} anew: without that line its guest would get no address"))
+            })?;
+            self.tell_of_guest(started, id, &vif)?;
         }
         Ok(())
     }
