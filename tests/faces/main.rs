@@ -13,6 +13,7 @@ mod install;
 mod legacy;
 mod log;
 mod parse;
+mod private;
 mod readme;
 mod refusals;
 mod snippets;

@@ -111,3 +111,47 @@ fn what_guests_are_told_changes_while_they_stay() {
         host.stop_network(&network("a"), Guests::MustHaveGone).unwrap();
     });
 }
+
+#[test]
+fn a_dnsmasq_of_root_is_another_user_although_the_state_is_closed() {
+    on_a_host("host::a_dnsmasq_of_root_is_another_user_although_the_state_is_closed", |lab| {
+        use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+        sh("ip address add 192.0.2.1/24 dev eth0");
+        let networks = xennet_core::config::networks::parse(NETWORKS).unwrap();
+        let plan = host(lab).plan_start(networks.get("shared").unwrap()).unwrap();
+        assert!(!plan.notes().iter().any(|n| n.contains("runs as root")), "{:?}", plan.notes());
+        host(lab).start_network(networks.get("shared").unwrap()).unwrap();
+        let mode = |path: &std::path::Path| fs::metadata(path).unwrap().mode() & 0o7777;
+        assert_eq!(mode(lab.dir().path()), 0o700);
+        // In a user namespace of an ordinary user there is nobody else, and root is that user.
+        let alone = fs::read_to_string("/proc/self/setgroups").unwrap().trim() == "deny";
+        let pids = lab.pids("shared");
+        assert!(!pids.is_empty());
+        for (_, pid) in pids {
+            let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+            let uids =
+                status.lines().find_map(|l| l.strip_prefix("Uid:")).unwrap().split_whitespace().map(str::to_owned);
+            let is_root = uids.collect::<Vec<_>>().iter().all(|uid| uid == "0");
+            assert_eq!(is_root, alone, "{status}");
+        }
+        // It serves all the same.
+        lab.guest(2);
+        host(lab).attach(domid(2), &format!("mac={},bridge=natbr0", mac(2)).parse().unwrap()).unwrap();
+        assert_eq!(lab.address(2).as_deref(), Some("10.2.0.9"));
+        host(lab).stop_network(&network("shared"), Guests::AreCutOff).unwrap();
+        assert!(!lab.files("shared").exists());
+        // Where no other user can come, it is root, and that is said.
+        if !alone {
+            let closed = lab.dir().path().join("closed");
+            fs::create_dir(&closed).unwrap();
+            fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).unwrap();
+            let dir = xennet_core::exec::StateDir::at(closed.join("state"));
+            let mut host = Host::netlink().unwrap().with_state_dir(dir);
+            let applied = host.start_network(networks.get("shared").unwrap()).unwrap();
+            let said =
+                applied.notes.iter().any(|n| n.contains("runs as root") && n.contains("no other user can enter"));
+            assert!(said, "{:?}", applied.notes);
+            host.stop_network(&network("shared"), Guests::AreCutOff).unwrap();
+        }
+    });
+}

@@ -59,7 +59,7 @@ impl Lab {
 
     /// Where a network's files are.
     pub(crate) fn files(&self, network: &str) -> PathBuf {
-        self.state.path().join("networks").join(format!("{network}.d"))
+        self.state.services().join(format!("{network}.d"))
     }
 
     /// A network of this text, and its services started.

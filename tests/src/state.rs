@@ -27,6 +27,12 @@ impl StateDir {
         }
     }
 
+    /// Where the files of dnsmasq are, of a state directory that root uses.
+    pub fn services(&self) -> PathBuf {
+        let name = self.0.file_name().unwrap_or_default().to_string_lossy();
+        self.0.with_file_name(format!("{name}-services"))
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.0
@@ -49,5 +55,6 @@ impl Drop for StateDir {
     fn drop(&mut self) {
         // A test that panics has something more important to say than that its directory could not be removed.
         let _ = std::fs::remove_dir_all(&self.0);
+        let _ = std::fs::remove_dir_all(self.services());
     }
 }

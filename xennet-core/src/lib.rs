@@ -72,6 +72,7 @@ pub mod hotplug;
 pub mod managers;
 pub mod model;
 pub mod plan;
+mod private;
 pub mod services;
 pub mod snapshot;
 pub mod step;

@@ -8,6 +8,7 @@
 use std::fs;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -15,10 +16,10 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::networks::NETWORKS;
-use super::state::unusable;
 use super::{StateDir, lock};
 use crate::error::{Errno, Error, ErrorKind};
 use crate::model::IfName;
+use crate::private::{self, Use, unusable};
 
 /// What the guard says to who confirmed in time.
 const KEPT: &[u8] = b"kept\n";
@@ -62,24 +63,29 @@ impl StateDir {
     /// [`ErrorKind::StateUnusable`].
     pub fn await_confirmation(&self, name: &IfName) -> Result<Awaiting, Error> {
         let path = self.confirm_file(name);
-        let dir = self.path().join(NETWORKS);
-        fs::create_dir_all(&dir).map_err(|e| unusable(&dir, "cannot be made", &e))?;
         let guarded = path.with_extension("guard");
-        let file = fs::OpenOptions::new().create(true).truncate(false).write(true).open(&guarded);
-        let file = file.map_err(|e| unusable(&guarded, "cannot be opened", &e))?;
-        lock::take(&file, &guarded, Duration::ZERO).map_err(|e| match e.kind() {
-            ErrorKind::Busy => Error::new(
-                ErrorKind::Conflict,
-                format!("network {name}: its last start waits for a confirmation already"),
-            )
-            .with_object(name.as_str())
-            .with_state("unchanged, nothing was applied")
-            .with_hint(format!("confirm it: xennet confirm {name}")),
-            _ => e,
-        })?;
+        let file = loop {
+            self.make_networks()?;
+            let Some((file, _)) = private::open(&guarded, Use::Lock)? else { continue };
+            if !lock::take_unless_held(&file, &guarded)? {
+                let message = format!("network {name}: its last start waits for a confirmation already");
+                return Err(Error::new(ErrorKind::Conflict, message)
+                    .with_object(name.as_str())
+                    .with_state("unchanged, nothing was applied")
+                    .with_hint(format!("confirm it: xennet confirm {name}")));
+            }
+            // A guard that ended meanwhile has removed this file, and its name is free for another guard's.
+            let links = file.metadata().map_err(|e| unusable(&guarded, "cannot be read", &e))?.nlink();
+            if links > 0 {
+                break file;
+            }
+        };
         // Of a guard that was killed.
         let _ = fs::remove_file(&path);
         let listener = UnixListener::bind(&path).map_err(|e| unusable(&path, "cannot be made", &e))?;
+        // Its directory is closed to others already.
+        let closed = fs::set_permissions(&path, fs::Permissions::from_mode(0o600));
+        closed.map_err(|e| unusable(&path, "cannot be closed to other users", &e))?;
         listener.set_nonblocking(true).map_err(|e| unusable(&path, "cannot be used", &e))?;
         Ok(Awaiting { path, listener, _lock: file })
     }
@@ -136,8 +142,8 @@ impl StateDir {
     /// Whether the last start of a network waits for a confirmation.
     pub fn is_awaited(&self, name: &IfName) -> bool {
         let guarded = self.confirm_file(name).with_extension("guard");
-        let Ok(file) = fs::OpenOptions::new().write(true).open(&guarded) else { return false };
-        lock::take(&file, &guarded, Duration::ZERO).is_err()
+        // A guard holds an exclusive lock. A shared one is in no other look's way, and the next guard knows it from a guard's.
+        matches!(private::open(&guarded, Use::Read), Ok(Some((file, _))) if lock::is_held(&file))
     }
 }
 
@@ -228,5 +234,61 @@ impl Drop for Awaiting {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.path);
         let _ = fs::remove_file(self.path.with_extension("guard"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn who_only_looks_is_in_no_guards_way_and_a_guard_is_alone() {
+        let place = std::env::temp_dir().join(format!("xennet-confirm-{}", std::process::id()));
+        let (dir, name) = (StateDir::at(&place), "lan".parse::<IfName>().unwrap());
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    while !done.load(Ordering::Relaxed) {
+                        let _ = dir.is_awaited(&name);
+                        let _ = dir.awaited();
+                    }
+                });
+            }
+            for round in 0..300 {
+                // A file that an earlier guard has left, and none.
+                if round % 2 == 0 {
+                    drop(private::open(&dir.confirm_file(&name).with_extension("guard"), Use::Lock).unwrap());
+                }
+                let guard = dir.await_confirmation(&name).unwrap_or_else(|e| panic!("round {round}: {e}"));
+                assert!(dir.is_awaited(&name));
+                assert_eq!(dir.await_confirmation(&name).unwrap_err().kind(), ErrorKind::Conflict);
+                drop(guard);
+                assert!(!dir.is_awaited(&name));
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+        fs::remove_dir_all(&place).unwrap();
+    }
+
+    #[test]
+    fn a_guard_never_holds_a_file_without_a_name() {
+        let place = std::env::temp_dir().join(format!("xennet-guards-{}", std::process::id()));
+        let (dir, name) = (StateDir::at(&place), "lan".parse::<IfName>().unwrap());
+        let path = dir.confirm_file(&name).with_extension("guard");
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..200 {
+                        let Ok(guard) = dir.await_confirmation(&name) else { continue };
+                        let held = guard._lock.metadata().unwrap();
+                        assert_eq!((held.nlink(), held.ino()), (1, fs::metadata(&path).unwrap().ino()));
+                    }
+                });
+            }
+        });
+        fs::remove_dir_all(&place).unwrap();
     }
 }

@@ -23,7 +23,6 @@ use crate::step::{LinkStep, NftOp, Step};
 pub use journal::{Entry, Journal, MemoryJournal, Subject};
 pub use networks::HeldNetworks;
 pub(crate) use networks::other_name;
-pub(crate) use state::unusable;
 pub use state::{Held, HeldJournal, StateDir};
 
 /// How much the caller knows about the time between observation and application.

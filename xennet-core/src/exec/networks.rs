@@ -3,15 +3,16 @@
 //! No listing of the directory grows with the number of vifs.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::lock;
-use super::state::{StateDir, foreign, unusable};
+use super::state::{StateDir, foreign};
 use crate::error::{Error, ErrorKind};
 use crate::model::{IfName, NetworkMode, Started};
+use crate::private::{self, Holds, Use, unusable};
 
 /// Their directory, within the state directory.
 pub(super) const NETWORKS: &str = "networks";
@@ -33,6 +34,11 @@ fn link(file: &Path, other: &Path) -> io::Result<()> {
     }
 }
 
+/// The network that a file in the networks' directory is about.
+fn network_of(file: &str) -> Option<IfName> {
+    IfName::check(file.strip_suffix(".json")?).ok()
+}
+
 /// The lock of all networks ([`StateDir::hold_networks`]).
 #[derive(Debug)]
 pub struct HeldNetworks(#[expect(dead_code, reason = "closing it releases the lock")] File);
@@ -43,12 +49,13 @@ impl StateDir {
     /// # Errors
     /// [`ErrorKind::StateUnusable`] if the file is there and cannot be read.
     pub fn started(&self, name: &IfName) -> Result<Option<Started>, Error> {
-        let path = self.network_file(name);
-        match fs::read(&path) {
-            Ok(text) => serde_json::from_slice(&text).map(Some).map_err(|e| foreign(&path, &e.to_string())),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(unusable(&path, "cannot be read", &e)),
+        let mut path = self.network_file(name);
+        // The one name that may be a link is that of a private bridge; it leads to a network's file beside it.
+        if let Some(network) = fs::read_link(&path).ok().as_deref().and_then(Path::to_str).and_then(network_of) {
+            path = self.network_file(&network);
         }
+        let Some(text) = private::read(&path)? else { return Ok(None) };
+        serde_json::from_slice(&text).map(Some).map_err(|e| foreign(&path, &e.to_string()))
     }
 
     /// All networks that are started, by their names. Lists the networks' directory, and no vif's.
@@ -70,7 +77,7 @@ impl StateDir {
                 continue;
             }
             let name = entry.file_name();
-            names.extend(name.to_str().and_then(|n| n.strip_suffix(".json")).and_then(|n| IfName::check(n).ok()));
+            names.extend(name.to_str().and_then(network_of));
         }
         let mut all = Vec::new();
         for name in names {
@@ -86,22 +93,17 @@ impl StateDir {
     /// [`ErrorKind::StateFull`], [`ErrorKind::StateUnusable`].
     pub fn set_started(&self, started: &Started) -> Result<(), Error> {
         let path = self.network_file(&started.network.name);
-        let dir = self.path().join(NETWORKS);
-        fs::create_dir_all(&dir).map_err(|e| unusable(&dir, "cannot be made", &e))?;
+        self.make_networks()?;
         let text = serde_json::to_vec(started).map_err(|e| {
             Error::new(ErrorKind::Internal, format!("{}: cannot be written as JSON: {e}", path.display()))
         })?;
-        let whole = path.with_extension(format!("{}.new", std::process::id()));
-        let written =
-            fs::write(&whole, text).and_then(|()| fs::rename(&whole, &path)).and_then(|()| match other_name(started) {
-                Some(bridge) => link(&path, &self.network_file(&bridge)),
-                None => Ok(()),
-            });
-        written.map_err(|e| {
-            // What was begun is of no use to anybody.
-            let _ = fs::remove_file(&whole);
-            unusable(&path, "cannot be written", &e)
-        })
+        private::replace(&path, &text)?;
+        match other_name(started) {
+            Some(bridge) => {
+                link(&path, &self.network_file(&bridge)).map_err(|e| unusable(&path, "cannot be written", &e))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Writes down that a network is not started any more. One that was not is a success.
@@ -124,8 +126,22 @@ impl StateDir {
         }
     }
 
-    /// Where a network's services keep their files. Its name ends otherwise than a started network's file.
+    /// Where a network's services keep their files. A dnsmasq that root starts becomes another user, to whom the state directory is
+    /// closed: its files are beside that (`/run/xennet-services/NAME.d`). For other users they are in the state directory, under a
+    /// name that ends otherwise than a started network's file.
     pub(crate) fn network_dir(&self, name: &IfName) -> PathBuf {
+        match self.path().file_name() {
+            Some(own) if rustix::process::geteuid().is_root() => {
+                let mut beside = own.to_owned();
+                beside.push("-services");
+                self.path().with_file_name(beside).join(format!("{name}.d"))
+            }
+            _ => self.former_network_dir(name),
+        }
+    }
+
+    /// Where earlier versions kept the files of every user's services.
+    pub(crate) fn former_network_dir(&self, name: &IfName) -> PathBuf {
         self.path().join(NETWORKS).join(format!("{name}.d"))
     }
 
@@ -135,13 +151,20 @@ impl StateDir {
     /// # Errors
     /// [`ErrorKind::Busy`], [`ErrorKind::StateFull`], [`ErrorKind::StateUnusable`].
     pub fn hold_networks(&self, deadline: Duration) -> Result<HeldNetworks, Error> {
-        let dir = self.path().join(NETWORKS);
-        fs::create_dir_all(&dir).map_err(|e| unusable(&dir, "cannot be made", &e))?;
-        let path = dir.join("lock");
-        let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
-        let file = file.map_err(|e| unusable(&path, "cannot be opened", &e))?;
-        lock::take(&file, &path, deadline)?;
-        Ok(HeldNetworks(file))
+        let path = self.path().join(NETWORKS).join("lock");
+        loop {
+            self.make_networks()?;
+            // Somebody may be removing the directory.
+            let Some((file, _)) = private::open(&path, Use::Lock)? else { continue };
+            lock::take(&file, &path, deadline)?;
+            return Ok(HeldNetworks(file));
+        }
+    }
+
+    /// Makes the directory of the networks.
+    pub(super) fn make_networks(&self) -> Result<(), Error> {
+        private::make_dir(self.path(), Holds::Maybe)?;
+        private::make_dir(&self.path().join(NETWORKS), Holds::OursOnly)
     }
 
     fn network_file(&self, name: &IfName) -> PathBuf {

@@ -12,16 +12,19 @@
 //! directory belongs on a tmpfs (`/run/xennet`), which is gone with the boot, as the kernel's state is.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+use std::fs::{self, File};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::fs::Stat;
+
 use super::journal::{Entry, Journal, Subject};
 use super::lock;
-use crate::error::{Errno, Error, ErrorKind};
+use crate::error::{Error, ErrorKind};
 use crate::gather;
 use crate::plan::Plan;
+use crate::private::{self, Holds, Use, unusable};
 
 const DONE: &[u8] = b"ok\n";
 const UNDONE: &[u8] = b"back\n";
@@ -61,21 +64,14 @@ impl StateDir {
     pub fn hold(&self, subject: Subject, deadline: Duration) -> Result<Held, Error> {
         let path = self.file(subject);
         loop {
-            let mut open = OpenOptions::new();
-            open.create(true).read(true).append(true);
-            let file = match open.open(&path) {
-                Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                    fs::create_dir_all(&self.path).map_err(|e| unusable(&self.path, "cannot be made", &e))?;
-                    open.open(&path)
-                }
-                other => other,
-            }
-            .map_err(|e| unusable(&path, "cannot be opened", &e))?;
+            private::make_dir(&self.path, Holds::Maybe)?;
+            // Somebody may be removing the directory.
+            let Some((file, _)) = private::open(&path, Use::Append)? else { continue };
             lock::take(&file, &path, deadline)?;
             // Whoever held the lock before us may have removed or replaced the file: then this is not the subject's any more.
             let found = rustix::fs::fstat(&file).map_err(|e| unusable(&path, "cannot be read", &e.into()))?;
             if found.st_nlink > 0 {
-                return Held::read(path, subject, file, usize::try_from(found.st_size).unwrap_or(0));
+                return Held::read(path, subject, file, &found);
             }
         }
     }
@@ -100,10 +96,9 @@ impl StateDir {
 
     fn read(&self, subject: Subject) -> Result<Written, Error> {
         let path = self.file(subject);
-        match fs::read(&path) {
-            Ok(text) => parse(&path, &text),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Written::default()),
-            Err(e) => Err(unusable(&path, "cannot be read", &e)),
+        match private::read(&path)? {
+            Some(text) => parse(&path, &text),
+            None => Ok(Written::default()),
         }
     }
 
@@ -155,6 +150,7 @@ impl StateDir {
 
     /// Reads every file once, in the order of the subjects.
     fn scan(&self) -> Result<BTreeMap<Subject, Written>, Error> {
+        private::check_dir(&self.path, Holds::Maybe)?;
         let listing = match fs::read_dir(&self.path) {
             Ok(listing) => listing,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
@@ -247,10 +243,8 @@ impl Drop for Held {
 }
 
 impl Held {
-    fn read(path: PathBuf, subject: Subject, file: File, size: usize) -> Result<Self, Error> {
-        // With room for all of it and the end, and as of a stream, for which nobody asks how long the file is.
-        let mut text = Vec::with_capacity(size.saturating_add(32));
-        (&file).take(u64::MAX).read_to_end(&mut text).map_err(|e| unusable(&path, "cannot be read", &e))?;
+    fn read(path: PathBuf, subject: Subject, file: File, found: &Stat) -> Result<Self, Error> {
+        let text = private::read_open(&file, found).map_err(|e| unusable(&path, "cannot be read", &e))?;
         let written = parse(&path, &text)?;
         if written.complete < text.len() {
             // Cut short by a crash: it was never said.
@@ -299,17 +293,15 @@ impl Held {
     /// Begins the file anew, with the record alone.
     fn shorten(&mut self) -> Result<(), Error> {
         let fresh = self.path.with_extension("fresh");
-        let failed = |e: io::Error| unusable(&fresh, "cannot be written", &e);
         let mut text = Vec::new();
         if let Some(record) = &self.written.record {
             text = line(&self.path, record)?;
             text.extend_from_slice(DONE);
         }
-        let mut file = OpenOptions::new().create(true).write(true).truncate(true).open(&fresh).map_err(failed)?;
+        let file = private::fresh(&fresh, &text)?;
         // Locked before it has its name, so that nobody gets in between.
         lock::take(&file, &fresh, Duration::ZERO)?;
-        file.write_all(&text).map_err(failed)?;
-        fs::rename(&fresh, &self.path).map_err(failed)?;
+        fs::rename(&fresh, &self.path).map_err(|e| unusable(&fresh, "cannot be written", &e))?;
         self.length = text.len() as u64;
         self.file = file;
         Ok(())
@@ -363,26 +355,6 @@ pub(super) fn foreign(path: &Path, why: &str) -> Error {
         .with_object(path.display().to_string())
         .with_state("unchanged, nothing was applied")
         .with_hint("if it is from another version, finish with that one; else move the file away")
-}
-
-/// The error of a state directory that cannot be used, with the way out.
-pub(crate) fn unusable(path: &Path, what: &str, e: &io::Error) -> Error {
-    let errno = Errno::from_io(e);
-    let (kind, hint) = match errno {
-        Errno::ENOSPC | Errno::EDQUOT => {
-            (ErrorKind::StateFull, "make room on that file system, or choose another state directory (--state-dir)")
-        }
-        Errno::EACCES | Errno::EPERM => {
-            (ErrorKind::StateUnusable, "run it as root, or choose a state directory of your own (--state-dir)")
-        }
-        Errno::EROFS => (ErrorKind::StateUnusable, "choose a state directory that can be written (--state-dir)"),
-        _ => (ErrorKind::StateUnusable, "choose another state directory (--state-dir)"),
-    };
-    Error::new(kind, format!("{}: {what}", path.display()))
-        .with_object(path.display().to_string())
-        .with_errno(errno)
-        .with_state("unchanged, nothing was applied")
-        .with_hint(hint)
 }
 
 #[cfg(test)]

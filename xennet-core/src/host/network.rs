@@ -47,6 +47,7 @@ impl Host {
         let taken_over = changed.map(|c| format!("network {}: new is its {}", network.name, c.keys.join(", its ")));
         let plan = plan.with_notes(taken_over);
         let plan = plan.with_notes(self.obstacles(network)).with_notes(self.shared_subnets(&started)?);
+        let plan = plan.with_notes(self.remark_on_services(&started)?);
         Ok((started, plan))
     }
 
@@ -214,6 +215,16 @@ impl Host {
             }
         }
         Ok(())
+    }
+
+    /// What there is to know of how its guests will be served.
+    fn remark_on_services(&self, started: &Started) -> Result<Option<String>, Error> {
+        match &self.records {
+            Records::Dir(dir) if services::wanted(started) && self.backend.capabilities().programs => {
+                services::remark(dir, &started.network.name)
+            }
+            _ => Ok(None),
+        }
     }
 
     /// Starts what the network's guests are served by; ends what they are not served by any more.

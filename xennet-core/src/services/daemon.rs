@@ -60,10 +60,11 @@ pub fn start(dir: &StateDir, started: &Started) -> Result<Outcome, Error> {
     // What cannot be is refused before anything is made.
     text::config(started, &place)?;
     let program = find(places(), &started.network.name)?;
+    stop_in(&files::absolute(dir.former_network_dir(&started.network.name))?, &path)?;
     let _lock = files::hold(&path)?;
     files::make_all(&place)?;
     // Who can read there is known when it is there.
-    let place = place_of(&path, files::account(&path));
+    let place = place_of(&path, files::account(&path).0);
     let wanted = text::config(started, &place)?;
     let bridge = index(started)?;
     let unwanted: Vec<Part> = Part::ALL.into_iter().filter(|part| wanted.iter().all(|(p, _)| p != part)).collect();
@@ -99,13 +100,39 @@ pub fn start(dir: &StateDir, started: &Started) -> Result<Outcome, Error> {
 /// [`ErrorKind::StateUnusable`] for the files.
 pub fn stop(dir: &StateDir, network: &IfName) -> Result<bool, Error> {
     let path = files::absolute(dir_of(dir, network))?;
-    let Some(_lock) = files::hold_existing(&path)? else { return Ok(false) };
-    let place = place_of(&path, super::Account::Default);
+    let former = stop_in(&files::absolute(dir.former_network_dir(network))?, &path)?;
+    Ok(stop_all_in(&path)? || former)
+}
+
+/// Ends what an earlier version has started, whose files were elsewhere.
+fn stop_in(former: &Path, now: &Path) -> Result<bool, Error> {
+    if former == now { Ok(false) } else { stop_all_in(former) }
+}
+
+fn stop_all_in(path: &Path) -> Result<bool, Error> {
+    let Some(_lock) = files::hold_existing(path)? else { return Ok(false) };
+    let place = place_of(path, super::Account::Default);
     for part in Part::ALL {
         end(&place, part)?;
     }
-    files::remove_dir(&path)?;
+    files::remove_dir(path)?;
     Ok(true)
+}
+
+/// What an administrator has to know of how a network's dnsmasqs run: nothing, but where they have to run as root.
+///
+/// # Errors
+/// [`ErrorKind::StateUnusable`] where the directory has no absolute path.
+pub fn remark(dir: &StateDir, network: &IfName) -> Result<Option<String>, Error> {
+    let path = files::absolute(dir_of(dir, network))?;
+    let (_, closed) = files::account(&path);
+    Ok(closed.map(|closed| {
+        format!(
+            "network {network}: its dnsmasq runs as root, because no other user can enter {}; with a state directory below /run \
+             (--state-dir) it does not",
+            closed.display()
+        )
+    }))
 }
 
 /// The dnsmasqs that were started for a network, and which of them run. Starts no process and takes no lock.

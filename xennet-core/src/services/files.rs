@@ -1,15 +1,16 @@
 //! The files of a network's services: written whole or not at all, readable by a dnsmasq that is not root.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::net::IpAddr;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{Account, Client, Place};
 use crate::error::Error;
-use crate::exec::{lock, unusable};
+use crate::exec::lock;
+use crate::private::{self, Holds, Use, unusable};
 
 const LOCK: &str = "lock";
 /// Who holds the lock may be waiting for a dnsmasq to end and for another one to start.
@@ -47,20 +48,21 @@ pub(super) fn hold_existing(dir: &Path) -> Result<Option<Lock>, Error> {
 
 /// The lock, unless whoever held it has removed it with the directory.
 fn take(path: &Path) -> Result<Option<Lock>, Error> {
-    let file = match OpenOptions::new().create(true).write(true).truncate(false).mode(0o600).open(path) {
-        Ok(file) => file,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(unusable(path, "cannot be opened", &e)),
-    };
+    let Some((file, _)) = private::open(path, Use::Lock)? else { return Ok(None) };
     lock::take(&file, path, PATIENCE)?;
     let links = file.metadata().map_err(|e| unusable(path, "cannot be read", &e))?.nlink();
     Ok((links > 0).then_some(Lock { _file: file }))
 }
 
-/// Makes a directory that everybody can read, with those above it.
-pub(super) fn make_dir(dir: &Path) -> Result<(), Error> {
-    let made = DirBuilder::new().recursive(true).mode(0o755).create(dir);
-    made.map_err(|e| unusable(dir, "cannot be made", &e))
+/// Makes a network's directory, which everybody can read, with the one above it, which is root's services' own.
+fn make_dir(dir: &Path) -> Result<(), Error> {
+    if let Some(above) = dir.parent() {
+        match rustix::process::geteuid().is_root() {
+            true => private::make_open_dir(above)?,
+            false => private::make_dir(above, Holds::OursOnly)?,
+        }
+    }
+    private::make_open_dir(dir)
 }
 
 /// Puts a text in the place of a file, if it is not there already. Says what was there before.
@@ -117,12 +119,17 @@ pub(super) fn remove(path: &Path) -> Result<bool, Error> {
     }
 }
 
-/// Removes the network's directory with all that is in it.
+/// Removes the network's directory with all that is in it, and the one above it if it was the last.
 pub(super) fn remove_dir(dir: &Path) -> Result<(), Error> {
     match fs::remove_dir_all(dir) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(unusable(dir, "cannot be removed", &e)),
-        _ => Ok(()),
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(unusable(dir, "cannot be removed", &e)),
+        _ => {}
     }
+    if let Some(above) = dir.parent().filter(|above| !above.ends_with("networks")) {
+        // Other networks' may be in it; an empty one that stays does no harm.
+        let _ = fs::remove_dir(above);
+    }
+    Ok(())
 }
 
 /// The leases that keep dnsmasq from giving a guest its addresses: those that another one has not given back. Every lease of
@@ -148,19 +155,25 @@ fn lease(line: &str) -> Option<(&str, IpAddr)> {
     Some((holder, address.parse().ok()?))
 }
 
-/// Whom a dnsmasq can run as that reads files here.
-pub(super) fn account(place: &Path) -> Account {
+/// Whom a dnsmasq can run as that reads files here; and the directory that keeps it from becoming another user than root.
+pub(super) fn account(place: &Path) -> (Account, Option<PathBuf>) {
     if !rustix::process::geteuid().is_root() {
-        return Account::Default;
+        return (Account::Default, None);
     }
     let says = |path: &str| fs::read_to_string(path).unwrap_or_default();
-    // In a user namespace that an ordinary user made there is nobody but root.
-    let alone = says("/proc/self/setgroups").trim() == "deny";
-    let closed = |dir: &Path| fs::metadata(dir).is_ok_and(|m| m.permissions().mode() & 0o001 == 0);
-    if alone || place.ancestors().any(closed) {
-        return Account::Root;
+    // In a user namespace that an ordinary user made there is nobody but root, who is that user.
+    if says("/proc/self/setgroups").trim() == "deny" {
+        return (Account::Root, None);
     }
-    let users = says("/etc/passwd");
+    let closed = |dir: &&Path| fs::metadata(dir).is_ok_and(|m| m.permissions().mode() & 0o001 == 0);
+    if let Some(closed) = place.ancestors().find(closed) {
+        return (Account::Root, Some(closed.to_owned()));
+    }
+    (not_root(&says("/etc/passwd")), None)
+}
+
+/// Whom a dnsmasq becomes.
+fn not_root(users: &str) -> Account {
     let known = |name: &str| users.lines().any(|line| line.split(':').next() == Some(name));
     ["dnsmasq", "nobody"].into_iter().find(|name| known(name)).map_or(Account::Default, Account::User)
 }
@@ -168,10 +181,7 @@ pub(super) fn account(place: &Path) -> Account {
 /// The directories that dnsmasq watches.
 pub(super) fn make_all(place: &Place<'_>) -> Result<(), Error> {
     for dir in [place.dir.to_owned(), place.hosts(), place.names()] {
-        make_dir(&dir)?;
-        // A umask may have closed it.
-        let open = fs::set_permissions(&dir, fs::Permissions::from_mode(0o755));
-        open.map_err(|e| unusable(&dir, "cannot be opened to dnsmasq", &e))?;
+        private::make_open_dir(&dir)?;
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! DHCP and names for the guests of NAT and routed networks: a dnsmasq of each network's own.
 //!
-//! Everything that a dnsmasq is told stands in files below `<state dir>/networks/NAME.d/`; it reads nothing of the
+//! Everything that a dnsmasq is told stands in files below `<state dir>-services/NAME.d/`: the state directory is closed to the
+//! user that root's dnsmasq becomes (any other user's has its files in `<state dir>/networks/NAME.d/`). It reads nothing of the
 //! administrator's but, with `dns = true`, who is asked for names (`/etc/resolv.conf`). [`start`] writes them and starts it,
 //! [`stop`] ends exactly what was started. [`guest`] and [`no_guest`] say who comes and goes: each is a small file or two,
 //! which a running dnsmasq notices by itself, and which the next one finds.
@@ -54,7 +55,7 @@ use crate::error::{Error, ErrorKind};
 use crate::exec::StateDir;
 use crate::model::{IfName, MacAddr, Started, VifId};
 
-pub use daemon::{guest, no_guest, start, status, stop};
+pub use daemon::{guest, no_guest, remark, start, status, stop};
 pub use text::{config, host_line, names};
 
 /// A name of one word that a computer can have: letters, digits and `-`, 63 at the most, in lower case.

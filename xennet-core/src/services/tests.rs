@@ -3,7 +3,7 @@ use super::*;
 use crate::config::networks;
 use crate::model::NetworkMode;
 
-const DIR: &str = "/run/xennet/networks/lan.d";
+const DIR: &str = "/run/xennet-services/lan.d";
 
 fn started(text: &str) -> Started {
     Started::new(networks::parse(&format!("[network.lan]\n{text}")).unwrap().get("lan").unwrap().clone())
@@ -30,20 +30,20 @@ fn a_private_bridge_has_one_dnsmasq_that_hears_it_alone() {
     );
     let text = "\
 # Network lan: written by xennet, and written anew when it starts.
-pid-file=/run/xennet/networks/lan.d/bridge.pid
+pid-file=/run/xennet-services/lan.d/bridge.pid
 user=dnsmasq
 bind-dynamic
 interface=natbr0
 except-interface=lo
 no-hosts
 domain-needed
-hostsdir=/run/xennet/networks/lan.d/names
+hostsdir=/run/xennet-services/lan.d/names
 local=/guests.example/
 dhcp-authoritative
 no-ping
 dhcp-lease-max=65536
-dhcp-leasefile=/run/xennet/networks/lan.d/leases
-dhcp-hostsdir=/run/xennet/networks/lan.d/hosts
+dhcp-leasefile=/run/xennet-services/lan.d/leases
+dhcp-hostsdir=/run/xennet-services/lan.d/hosts
 dhcp-ignore-names
 domain=guests.example
 dhcp-range=set:s0,10.0.0.100,10.0.0.199,255.255.255.0,12h
@@ -68,7 +68,7 @@ fn a_vif_a_guest_has_one_dnsmasq_for_dhcp_and_one_for_names() {
     network.source = vec!["192.168.0.3".parse().unwrap(), "fe80::1".parse().unwrap()];
     let dhcp = "\
 # Network lan: written by xennet, and written anew when it starts.
-pid-file=/run/xennet/networks/lan.d/dhcp.pid
+pid-file=/run/xennet-services/lan.d/dhcp.pid
 user=root
 group=
 bind-dynamic
@@ -79,8 +79,8 @@ except-interface=eth0
 dhcp-authoritative
 no-ping
 dhcp-lease-max=65536
-dhcp-leasefile=/run/xennet/networks/lan.d/leases
-dhcp-hostsdir=/run/xennet/networks/lan.d/hosts
+dhcp-leasefile=/run/xennet-services/lan.d/leases
+dhcp-hostsdir=/run/xennet-services/lan.d/hosts
 dhcp-ignore-names
 dhcp-ignore=tag:!known
 dhcp-range=set:s0,192.0.2.0,static,255.255.255.240,12h
@@ -94,7 +94,7 @@ ra-param=*,600,9000
 ";
     let dns = "\
 # Network lan: written by xennet, and written anew when it starts.
-pid-file=/run/xennet/networks/lan.d/dns.pid
+pid-file=/run/xennet-services/lan.d/dns.pid
 user=root
 group=
 bind-dynamic
@@ -102,7 +102,7 @@ listen-address=192.0.2.14
 listen-address=2001:db8::1
 no-hosts
 domain-needed
-hostsdir=/run/xennet/networks/lan.d/names
+hostsdir=/run/xennet-services/lan.d/names
 ";
     let all = config(&network, &place(Account::Root)).unwrap();
     assert_eq!(all, [(Part::Dhcp, dhcp.to_owned()), (Part::Dns, dns.to_owned())]);

@@ -1,12 +1,13 @@
 //! A fake that outlives the process: the world is a file that every call reads and writes.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::TryLockError;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::{Fake, Netback};
 use crate::backend::{Backend, BackendError, Capabilities};
 use crate::error::{Errno, Error, ErrorKind};
+use crate::private::{self, Holds, Use};
 use crate::snapshot::{Scope, Snapshot};
 use crate::step::Step;
 
@@ -30,6 +31,7 @@ impl Kept {
     /// [`ErrorKind::StateUnusable`] if there is a file that cannot be read, or holds no world.
     pub fn at(dir: impl Into<PathBuf>) -> Result<Self, Error> {
         let kept = Kept { dir: dir.into() };
+        private::check_dir(&kept.dir, Holds::Maybe)?;
         kept.load().map_err(|e| {
             Error::new(ErrorKind::StateUnusable, format!("{}: the kept world cannot be read", e.object))
                 .with_object(e.object)
@@ -46,34 +48,29 @@ impl Kept {
 
     fn load(&self) -> Result<Fake, BackendError> {
         let file = self.file();
-        match fs::read_to_string(&file) {
-            Ok(text) => match Fake::load(&text) {
-                Ok(fake) => Ok(fake.with_netback(Netback::Plays)),
-                Err(e) => Err(BackendError::new(Errno::EINVAL, shown(&file)).with_message(e.message())),
-            },
-            // No file, or no directory for it: nothing was kept yet.
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Fake::example()),
-            Err(e) => Err(failed(&file, &e)),
+        // No file, or no directory for it: nothing was kept yet.
+        let Some(text) = private::read(&file).map_err(failed)? else { return Ok(Fake::example()) };
+        // What is not UTF-8 is no JSON either.
+        match Fake::load(&String::from_utf8_lossy(&text)) {
+            Ok(fake) => Ok(fake.with_netback(Netback::Plays)),
+            Err(e) => Err(BackendError::new(Errno::EINVAL, shown(&file)).with_message(e.message())),
         }
     }
 
     fn save(&self, fake: &Fake) -> Result<(), BackendError> {
-        let (file, new) = (self.file(), self.dir.join("fake.json.new"));
-        fs::write(&new, fake.save()).and_then(|()| fs::rename(&new, &file)).map_err(|e| failed(&new, &e))
+        private::replace(&self.file(), fake.save().as_bytes()).map_err(failed)
     }
 
     /// Loads the world, does something with it, and keeps it if it changed; nobody else does so meanwhile.
     fn alone<T>(&self, work: impl FnOnce(&mut Fake) -> Result<T, BackendError>) -> Result<T, BackendError> {
         let path = self.dir.join("fake.lock");
-        let open = || File::options().create(true).truncate(false).write(true).open(&path);
-        let lock = match open() {
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                fs::create_dir_all(&self.dir).map_err(|e| failed(&self.dir, &e))?;
-                open()
+        let lock = loop {
+            private::make_dir(&self.dir, Holds::Maybe).map_err(failed)?;
+            // Somebody may be removing the directory.
+            if let Some((lock, _)) = private::open(&path, Use::Lock).map_err(failed)? {
+                break lock;
             }
-            other => other,
         };
-        let lock = lock.map_err(|e| failed(&path, &e))?;
         let start = Instant::now();
         loop {
             match lock.try_lock() {
@@ -86,7 +83,7 @@ impl Kept {
                         BackendError::new(Errno::ETIMEDOUT, shown(&path)).with_message("another process has it")
                     );
                 }
-                Err(TryLockError::Error(e)) => return Err(failed(&path, &e)),
+                Err(TryLockError::Error(e)) => return Err(BackendError::new(Errno::from_io(&e), shown(&path))),
             }
         }
         let mut fake = self.load()?;
@@ -122,8 +119,9 @@ impl Backend for Kept {
     }
 }
 
-fn failed(path: &Path, error: &std::io::Error) -> BackendError {
-    BackendError::new(Errno::from_io(error), shown(path))
+fn failed(e: Error) -> BackendError {
+    let errno = e.errno().unwrap_or(Errno::EPERM);
+    BackendError::new(errno, e.object().unwrap_or_default()).with_message(e.message())
 }
 
 fn shown(path: &Path) -> String {
@@ -132,6 +130,8 @@ fn shown(path: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::snapshot::Part;
     use crate::step::{LinkChange, LinkRef, LinkStep};

@@ -9,6 +9,7 @@ use super::CallRecord;
 use super::sinks::{CALLS, LONG, OLD_CALLS};
 use crate::error::{Errno, Error, ErrorKind};
 use crate::hotplug::log::Outcome;
+use crate::private::{self, Use};
 
 /// Which calls are wanted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,7 +37,8 @@ pub fn read_calls(dir: &Path, filter: &Filter, last: usize) -> Result<Vec<CallRe
     let mut calls = Vec::new();
     for name in [OLD_CALLS, CALLS] {
         let path = dir.join(name);
-        let text = tail(&path).map_err(|e| unreadable(&path, &e))?;
+        let Some((file, _)) = private::open(&path, Use::Read)? else { continue };
+        let text = tail(file).map_err(|e| unreadable(&path, &e))?;
         calls.extend(text.split(|b| *b == b'\n').filter_map(record).filter(|call| filter.takes(call)));
     }
     let more = calls.len().saturating_sub(last);
@@ -98,11 +100,7 @@ impl Follower {
 
     fn open(&mut self) -> Result<Option<&mut File>, Error> {
         if self.file.is_none() {
-            match File::open(&self.path) {
-                Ok(file) => self.file = Some(file),
-                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-                Err(e) => return Err(unreadable(&self.path, &e)),
-            }
+            self.file = private::open(&self.path, Use::Read)?.map(|(file, _)| file);
         }
         Ok(self.file.as_mut())
     }
@@ -120,12 +118,8 @@ impl Follower {
     }
 }
 
-/// The end of a file, as far back as a list of ours can be long; nothing if there is no file.
-fn tail(path: &Path) -> io::Result<Vec<u8>> {
-    let mut file = match File::open(path) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        other => other?,
-    };
+/// The end of a file, as far back as a list of ours can be long.
+fn tail(mut file: File) -> io::Result<Vec<u8>> {
     let most = 4 * LONG;
     let length = file.metadata()?.len();
     if length > most {

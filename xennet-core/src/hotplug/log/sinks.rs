@@ -13,8 +13,9 @@ use rustix::net::{
 };
 
 use super::{CallRecord, Outcome, printable};
-use crate::error::Errno;
+use crate::error::{Errno, Error};
 use crate::hotplug::settings::Settings;
+use crate::private::{self, Holds, Use};
 
 /// The name of the list of calls in the state directory.
 pub(super) const CALLS: &str = "calls.log";
@@ -121,11 +122,27 @@ impl Sinks {
     }
 }
 
+/// Opens the list of calls, which is part of the state.
+fn open_list(dir: &Path) -> io::Result<File> {
+    let other = |e: Error| match e.errno() {
+        Some(errno) => io::Error::from_raw_os_error(errno.0),
+        // It is not ours, or others can write it.
+        None => rustix::io::Errno::PERM.into(),
+    };
+    loop {
+        private::make_dir(dir, Holds::Maybe).map_err(other)?;
+        // Somebody may be removing the directory.
+        if let Some((file, _)) = private::open(&dir.join(CALLS), Use::Append).map_err(other)? {
+            return Ok(file);
+        }
+    }
+}
+
 /// Opens a file for a line at its end. A FIFO that nobody reads is an error, not a place to wait.
-fn open(path: &Path, flags: OFlags) -> io::Result<File> {
-    let flags = (OFlags::NONBLOCK | OFlags::NOCTTY | flags).bits() as i32;
+fn open(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
-    options.append(true).create(true).custom_flags(flags);
+    // Everybody may read it; whatever the umask is, nobody else may write.
+    options.append(true).create(true).mode(0o644).custom_flags((OFlags::NONBLOCK | OFlags::NOCTTY).bits() as i32);
     match options.open(path) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
             fs::create_dir_all(path.parent().unwrap_or(path))?;
@@ -140,7 +157,7 @@ fn list(dir: &Path, call: &CallRecord) -> io::Result<()> {
     let mut line = serde_json::to_vec(call)?;
     line.push(b'\n');
     let path = dir.join(CALLS);
-    let mut file = open(&path, OFlags::NOFOLLOW)?;
+    let mut file = open_list(dir)?;
     let meta = file.metadata()?;
     if meta.len() > 0 && meta.len() + line.len() as u64 > LONG {
         // Who renames the file holds a lock on it, so of several calls that see this exactly one does, and nobody renames the
@@ -151,7 +168,7 @@ fn list(dir: &Path, call: &CallRecord) -> io::Result<()> {
             fs::rename(&path, dir.join(OLD_CALLS))?;
         }
         if !unchanged() {
-            file = open(&path, OFlags::NOFOLLOW)?;
+            file = open_list(dir)?;
         }
     }
     file.write_all(&line)
@@ -161,7 +178,7 @@ fn list(dir: &Path, call: &CallRecord) -> io::Result<()> {
 fn log(path: &Path, call: &CallRecord, lines: &[String]) -> io::Result<()> {
     let (time, script) = (call.time(), printable(&call.script));
     let text: String = lines.iter().map(|line| format!("{time} {script}: {line}\n")).collect();
-    open(path, OFlags::empty())?.write_all(text.as_bytes())
+    open(path)?.write_all(text.as_bytes())
 }
 
 fn datagram_socket() -> io::Result<OwnedFd> {
