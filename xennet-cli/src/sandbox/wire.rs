@@ -13,7 +13,7 @@ use rtnetlink::packet_route::link::{
 };
 use rtnetlink::sys::protocols::NETLINK_ROUTE;
 use rtnetlink::sys::{Socket, SocketAddr};
-use rtnetlink::{AddressMessageBuilder, LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth};
+use rtnetlink::{AddressMessageBuilder, LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder};
 use rustix::net::netdevice::name_to_index;
 use xennet_core::ipnetwork::IpNetwork;
 use xennet_core::{Errno, Error, ErrorKind, IfName, MacAddr, Result};
@@ -99,6 +99,24 @@ impl Wire {
         };
         let flags = NLM_F_CREATE | NLM_F_EXCL;
         self.ask(RouteNetlinkMessage::NewAddress(message), flags).map_err(|e| failed(name, e))
+    }
+
+    /// Adds a route through a gateway, by default to everywhere.
+    pub(super) fn route(&mut self, to: Option<IpNetwork>, via: Ipv4Addr) -> Result<()> {
+        let message = RouteMessageBuilder::<Ipv4Addr>::new().gateway(via);
+        let message = match to {
+            Some(IpNetwork::V4(to)) => message.destination_prefix(to.network(), to.prefix()),
+            Some(IpNetwork::V6(to)) => {
+                return Err(Error::new(ErrorKind::Invalid, format!("{to} is not reached through {via}")));
+            }
+            None => message,
+        };
+        let flags = NLM_F_CREATE | NLM_F_EXCL;
+        self.ask(RouteNetlinkMessage::NewRoute(message.build()), flags).map_err(|errno| {
+            Error::new(ErrorKind::Kernel, format!("a route through {via} of the sandbox cannot be set up"))
+                .with_object(via.to_string())
+                .with_errno(errno)
+        })
     }
 
     fn create(&mut self, name: IfName, message: LinkMessage) -> Result<()> {

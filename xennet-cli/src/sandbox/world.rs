@@ -132,7 +132,7 @@ fn network(address: Ipv4Addr) -> Result<IpNetwork> {
 }
 
 /// Puts an empty tmpfs over `/run`, so that neither the host's state nor its xenstored is within reach.
-fn hide_run() -> Result<()> {
+pub(super) fn hide_run() -> Result<()> {
     let path = Path::new("/run");
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     rustix::mount::mount("tmpfs", path, "tmpfs", flags, Some(c"mode=755")).map_err(|e| {
