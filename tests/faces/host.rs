@@ -57,7 +57,7 @@ fn what_one_call_does_the_next_one_sees() {
     assert!(fake.ok(&["show"]).contains(SPEC));
     assert!(fake.ok(&["detach", "5"]).starts_with("vif5.0: detached, "));
     assert_eq!(fake.ok(&["detach", "5"]), "vif5.0: detached already\n");
-    assert_eq!(fake.ok(&["recover"]), "nothing was interrupted\n");
+    assert_eq!(fake.ok(&["recover"]), "nothing was interrupted, and nothing is missing\n");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! `ip=`: what the guard has of a vif, on both backends.
 
 use xennet_core::backend::Backend;
-use xennet_core::snapshot::{NftTableId, Part, Scope};
+use xennet_core::snapshot::{NftTable, NftTableId, Part, Scope};
 use xennet_core::step::{LinkRef, LinkStep, NftOp, NftTransaction, Step};
 use xennet_core::{ErrorKind, MacBinding};
 
@@ -42,7 +42,12 @@ fn a_guard_that_somebody_has_emptied_is_made_anew() {
         let vif = spec("mac=00:16:3e:00:00:01,bridge=xenbr0,ip=10.0.0.2");
         host.attach(domid(1), &vif).unwrap();
         let mut before = Vec::new();
-        for deed in [NftOp::FlushChain { chain: "declared".into() }, NftOp::DelTable] {
+        let deeds = [
+            NftOp::FlushChain { chain: "declared".into() },
+            NftOp::DelTable,
+            NftOp::SetFlags { flags: NftTable::DORMANT },
+        ];
+        for deed in deeds {
             world(&mut |on| {
                 before = on
                     .observe(&Scope::none().with(Part::Nft(NftTableId::guard())))

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "all of this is tests")]
 
 mod guard;
+mod lost;
 mod modes;
 mod ownership;
 mod refusals;

@@ -107,7 +107,7 @@ pub(super) fn undo(global: &Global, what: Option<&str>, output: &mut Output) -> 
 pub(super) fn recover(global: &Global, output: &mut Output) -> Result<()> {
     let recovered = open(global)?.recover()?;
     let text = || match recovered[..] {
-        [] => "nothing was interrupted".to_owned(),
+        [] => "nothing was interrupted, and nothing is missing".to_owned(),
         _ => recovered.iter().map(|(subject, how)| format!("{subject}: {how}")).collect::<Vec<_>>().join("\n"),
     };
     let document = |(subject, how): &(Subject, Recovered)| how.to_json(*subject);
@@ -175,7 +175,8 @@ pub(super) fn table(shown: &Shown) -> String {
     let vifs = shown.vifs.iter().map(|v| {
         let spec = v.spec.clone().unwrap_or_else(|| "-".to_owned());
         // A link that has gone with its domain is neither up nor down.
-        let (up, mtu) = if v.link.is_some() { (state(v.up), v.mtu.to_string()) } else { ("gone".into(), "-".into()) };
+        let up = if v.missing.is_empty() { state(v.up) } else { "damaged".into() };
+        let (up, mtu) = if v.link.is_some() { (up, v.mtu.to_string()) } else { ("gone".into(), "-".into()) };
         let place = match (v.mode.as_str(), v.network) {
             ("bridge", _) => name(v.bridge),
             (mode, Some(network)) => format!("{network} ({mode})"),
@@ -190,7 +191,9 @@ pub(super) fn table(shown: &Shown) -> String {
     });
     let vifs = columns(["VIF", "LINK", "BRIDGE", "STATE", "MTU", "SPEC"], vifs);
     let bridges = columns(["BRIDGE", "STATE", "MTU", "MAC", "PORTS"], bridges);
-    format!("{vifs}\n{bridges}")
+    let missing = shown.vifs.iter().flat_map(|v| v.missing.iter().map(|what| (&v.vif, what)));
+    let missing: String = missing.map(|(vif, what)| format!("\n{vif}: not as it was made: {what}")).collect();
+    format!("{vifs}\n{bridges}{missing}")
 }
 
 /// Rows under headings, as wide as they need to be.

@@ -20,6 +20,7 @@ use crate::plan::{self, Goal, Plan};
 use crate::snapshot::{Change, Scope, Snapshot, SysctlKey};
 use crate::step::{LinkStep, NftOp, Step};
 
+pub(crate) use journal::Unwritten;
 pub use journal::{Entry, Journal, MemoryJournal, Subject};
 pub use networks::HeldNetworks;
 pub(crate) use networks::other_name;
@@ -55,6 +56,17 @@ impl Applied {
     pub(crate) fn nothing(plan: Plan) -> Self {
         let notes = plan.notes().to_vec();
         Applied { steps: 0, done: Vec::new(), after: plan.into_before(), notes, closes_slowly: false }
+    }
+
+    /// The same, with what was put back before that others had lost.
+    pub(crate) fn with_put_back(mut self, put_back: Vec<String>) -> Self {
+        if !put_back.is_empty() {
+            self.steps += put_back.len();
+            self.notes
+                .push("somebody has changed an nft table of xennet's: what it had of other guests is put back".into());
+            self.done.splice(0..0, put_back);
+        }
+        self
     }
 
     /// The document of what was done: `{"steps": 2, "notes": []}`.
@@ -286,7 +298,12 @@ fn can_do(plan: &Plan, on: &dyn Backend) -> Result<(), ApplyError> {
 /// # Errors
 /// As [`Backend::observe`].
 pub fn observe_for(intent: &Intent, on: &mut dyn Backend) -> Result<Snapshot, BackendError> {
-    observe(intent, on, Frames::Look)
+    observe(intent, on, Frames::Look, Snapshot::default())
+}
+
+/// The same, with all rules of our nft tables ([`need`](plan::need)). Those that are `known` are not looked at again.
+pub(crate) fn observe_whole(intent: &Intent, on: &mut dyn Backend, known: Snapshot) -> Result<Snapshot, BackendError> {
+    observe(intent, on, Frames::Whole, known)
 }
 
 /// Whether the frames of nft tables are looked at. Where elements are found in their sets again, the table is still the one
@@ -295,12 +312,18 @@ pub fn observe_for(intent: &Intent, on: &mut dyn Backend) -> Result<Snapshot, Ba
 enum Frames {
     Look,
     Leave,
+    /// All of their rules.
+    Whole,
 }
 
-fn observe(intent: &Intent, on: &mut dyn Backend, frames: Frames) -> Result<Snapshot, BackendError> {
-    let mut seen = Snapshot::default();
-    while let Some(mut scope) = plan::scope(intent, &seen) {
-        scope.retain(|part| frames == Frames::Look || !plan::is_of_frame(part));
+fn observe(intent: &Intent, on: &mut dyn Backend, frames: Frames, known: Snapshot) -> Result<Snapshot, BackendError> {
+    let mut seen = known;
+    let next = |seen: &Snapshot| match frames {
+        Frames::Whole => plan::need::whole_scope(intent, seen),
+        Frames::Look | Frames::Leave => plan::scope(intent, seen),
+    };
+    while let Some(mut scope) = next(&seen) {
+        scope.retain(|part| frames != Frames::Leave || !plan::is_of_frame(part));
         if scope == Scope::none() {
             break;
         }
@@ -336,12 +359,13 @@ pub(crate) fn verify(goal: &Goal, on: &mut dyn Backend) -> Result<Snapshot, Unve
     let (now, missing) = match goal {
         Goal::Intent(intent) => {
             let intent = intent.clone().fulfilled();
-            let now = observe(&intent, on, Frames::Leave).map_err(unread)?;
+            let now = observe(&intent, on, Frames::Leave, Snapshot::default()).map_err(unread)?;
             let missing = plan::missing(&intent, &now);
             (now, missing)
         }
         Goal::Start { started, carried } => {
-            let now = observe(&Intent::Start(started.clone()), on, Frames::Leave).map_err(unread)?;
+            let now =
+                observe(&Intent::Start(started.clone()), on, Frames::Leave, Snapshot::default()).map_err(unread)?;
             let missing = plan::missing_to_start(started, carried, &now);
             (now, missing)
         }

@@ -3,6 +3,7 @@
 mod detach;
 mod firewalls;
 mod guests;
+mod mend;
 mod network;
 mod outside;
 mod place;
@@ -74,6 +75,15 @@ struct Asked {
     notes: Vec<String>,
     /// The started network that the vif belongs to.
     network: Option<Started>,
+}
+
+/// How much of our nft tables is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Look {
+    /// What a call can afford.
+    Usual,
+    /// All rules.
+    Whole,
 }
 
 /// Where a vif's link is now.
@@ -196,7 +206,7 @@ impl Host {
         let id = VifId::new(domid, vif.devid.unwrap_or(DevId::FIRST));
         let record = self.records.record(Subject::Vif(id))?;
         let Asked { intent, notes, .. } = self.attach_intent(id, TypeIf::Vif, vif, record.as_ref())?;
-        self.plan_of_vif(&intent, notes)
+        self.plan_of_vif(&intent, notes, Look::Whole)
     }
 
     /// Attaches a vif: in bridge mode as a port of its bridge, up, with the backend's MAC and no addresses of its own. With `ip=`
@@ -260,9 +270,30 @@ impl Host {
     ) -> Result<Applied, Error> {
         let subject = Subject::of(id, type_if);
         let mut tries = FRAME_TRIES;
+        let mut put_back: Vec<String> = Vec::new();
         loop {
             let Asked { intent, notes, network } = self.attach_intent(id, type_if, vif, session.record())?;
-            let plan = self.plan_of_vif(&intent, notes)?;
+            if let Some(started) = &network
+                && put_back.is_empty()
+                && self.bridge_is_lost(started)?
+            {
+                put_back = self.mend_tables(subject)?;
+            }
+            let plan = match self.plan_of_vif(&intent, notes, Look::Usual) {
+                Err(e)
+                    if e.kind() == ErrorKind::Conflict && e.object().is_some_and(|o| o.starts_with("nft table ")) =>
+                {
+                    self.close_all_reserved()?;
+                    return Err(e);
+                }
+                plan => plan?,
+            };
+            if put_back.is_empty() && plan.steps().iter().any(|p| plan::mends_table(&p.step)) {
+                put_back = self.mend_tables(subject)?;
+                if !put_back.is_empty() {
+                    continue;
+                }
+            }
             let what = match &intent {
                 Intent::Attach(Attach { attachment: Attachment::Bridge { bridge, .. }, .. }) => {
                     format!("cannot attach {subject} to bridge {bridge}")
@@ -276,12 +307,21 @@ impl Host {
             }
             // A vif that is as wanted already, but not by our doing, is ours from now on.
             if plan.is_empty() && session.record().is_some() {
-                return Ok(Applied::nothing(plan));
+                return Ok(Applied::nothing(plan).with_put_back(put_back));
             }
             let makes_table = plan.steps().iter().any(|p| plan::makes_table(&p.step));
             match self.carry_out(session, subject, plan, Some(vif.to_string()), &what) {
                 // Another call has made the table in the meantime: then only the vif's own part is missing.
                 Err(e) if makes_table && tries > 0 && e.errno() == Some(Errno::EEXIST) => tries -= 1,
+                // Somebody has changed the tables amid this call.
+                Err(e) if tries > 0 && mend::is_of_tables(&e) => {
+                    tries -= 1;
+                    put_back.clear();
+                    if let Session::Held(held) = session {
+                        self.recover_held(held, subject)?;
+                    }
+                }
+                Ok(applied) => return Ok(applied.with_put_back(put_back)),
                 Err(e) if e.hint().is_none() => return Err(self.explained(e, &intent)),
                 result => return result,
             }
@@ -289,8 +329,11 @@ impl Host {
     }
 
     /// The plan for a vif, with what else is to be known: other firewalls that may drop what the guest sends.
-    fn plan_of_vif(&mut self, intent: &Intent, mut notes: Vec<String>) -> Result<Plan, Error> {
-        let plan = self.plan(intent)?;
+    fn plan_of_vif(&mut self, intent: &Intent, mut notes: Vec<String>, look: Look) -> Result<Plan, Error> {
+        let plan = match look {
+            Look::Usual => self.plan(intent)?,
+            Look::Whole => self.plan_whole(intent)?,
+        };
         if let Intent::Attach(vif) = intent {
             notes.extend(self.obstacles_of_vif(vif));
         }
@@ -385,6 +428,16 @@ impl Host {
 
     fn plan(&mut self, intent: &Intent) -> Result<Plan, Error> {
         let now = observe_for(intent, &mut *self.backend).map_err(|e| e.into_observe_error())?;
+        self.plan_from(intent, now)
+    }
+
+    /// The same, by a look at all rules of our nft tables.
+    fn plan_whole(&mut self, intent: &Intent) -> Result<Plan, Error> {
+        let now = exec::observe_whole(intent, &mut *self.backend, Snapshot::default());
+        self.plan_from(intent, now.map_err(|e| e.into_observe_error())?)
+    }
+
+    fn plan_from(&mut self, intent: &Intent, now: Snapshot) -> Result<Plan, Error> {
         plan::plan_from(intent, now).map_err(|e| match e.kind() {
             ErrorKind::BridgeNotFound | ErrorKind::NotABridge if e.hint().is_none() => match self.bridges() {
                 Ok(bridges) if bridges.is_empty() => e.with_hint("there is no bridge here; make one first"),
@@ -527,6 +580,13 @@ impl Host {
         Ok(match seen.link_by_index(index) {
             Some((present, _)) if *present == name || *present == made => {
                 Present { name: *present, index: Some(index), bridge, ..as_made }
+            }
+            // Renamed by hand.
+            Some(_)
+                if let Some(entry) = record
+                    && let Some(a) = self.need_now(Subject::of(id, type_if), entry)? =>
+            {
+                Present { name: a.device, index: Some(index), bridge, ..as_made }
             }
             // Gone, or the index belongs to a link that we know nothing of (indexes are not given out again soon, but the
             // state directory may be older than the kernel).

@@ -30,7 +30,8 @@ impl Host {
     /// As [`start_network`](Self::start_network).
     pub fn plan_start(&mut self, network: &Network) -> Result<Plan, Error> {
         let record = self.records.record(Subject::Network(network.name))?;
-        Ok(self.start_of(network, record.as_ref())?.1)
+        let plan = self.start_of(network, record.as_ref())?.1;
+        self.plan_with_guests(plan, network)
     }
 
     /// What starting a network means on this host now, and the plan for it.
@@ -42,7 +43,7 @@ impl Host {
         self.check_bridge(network, record)?;
         let mut started = self.resolve(network, record)?;
         started.former = forwards_given_up(network, record);
-        let plan = self.plan(&Intent::Start(Box::new(started.clone())))?;
+        let plan = self.plan_whole(&Intent::Start(Box::new(started.clone())))?;
         self.check_uplink(&started, &plan)?;
         let taken_over = changed.map(|c| format!("network {}: new is its {}", network.name, c.keys.join(", its ")));
         let plan = plan.with_notes(taken_over);
@@ -53,7 +54,7 @@ impl Host {
 
     /// Starts a network: its bridge and what its uplink had of its own, this domain's addresses in it, and the settings it needs.
     ///
-    /// A network that is started already gets back what it lacks; nothing is changed where nothing is missing. One that is described
+    /// A network that is started already gets back what it lacks, and so do its guests that are there; nothing is changed where nothing is missing. One that is described
     /// otherwise by now takes that over, where its guests and its uplink can stay as they are
     /// ([`networks::changed`] says what that is). What is handed on to a guest by a forward that is no more goes on until it ends.
     ///
@@ -79,6 +80,13 @@ impl Host {
     }
 
     fn start(&mut self, network: &Network, is_guarded: bool) -> Result<Applied, Error> {
+        let mut applied = self.start_alone(network, is_guarded)?;
+        self.mend_guests(network, &mut applied)?;
+        Ok(applied)
+    }
+
+    /// Starts a network, and leaves its guests as they are.
+    pub(super) fn start_alone(&mut self, network: &Network, is_guarded: bool) -> Result<Applied, Error> {
         let subject = Subject::Network(network.name);
         let _networks = self.records.hold_networks(self.deadline)?;
         let mut session = self.begin(subject)?;

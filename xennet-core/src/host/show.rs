@@ -5,7 +5,7 @@ use crate::error::Error;
 use crate::exec::Subject;
 use crate::model::{Attachment, DevId, DomId, IfName, Intent, MacAddr};
 use crate::plan::Goal;
-use crate::snapshot::{LinkKind, Part, Scope};
+use crate::snapshot::{LinkKind, Part, Scope, Snapshot};
 
 /// What there is to see: the vifs that are attached by our doing, and the bridges with their ports.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -43,6 +43,8 @@ pub struct ShownVif {
     pub spec: Option<String>,
     /// What in other firewalls of this host keeps its guest from reaching anybody, unless a rule there accepts its packets.
     pub obstacles: Vec<String>,
+    /// What it needs and has not, one change a line, in the words of a plan: what `recover` would do.
+    pub missing: Vec<String>,
 }
 
 /// One bridge.
@@ -70,10 +72,15 @@ impl Host {
     pub fn show(&mut self) -> Result<Shown, Error> {
         let now = self.look(&Scope::none().with(Part::Links))?;
         let (mut vifs, mut attached) = (Vec::new(), Vec::new());
+        let mut known = Snapshot::default();
         for (subject, entry) in self.records.all()? {
             let (Subject::Vif(id) | Subject::Tap(id)) = subject else { continue };
             let Some((index, _)) = entry.owned_link() else { continue };
             let link = now.link_by_index(index);
+            let missing = match super::mend::need_of(subject, &entry, &now) {
+                Some(a) => self.vif_lacks(&a, &mut known)?,
+                None => Vec::new(),
+            };
             let attach = match &entry.goal {
                 Goal::Intent(Intent::Attach(a)) => Some(a),
                 _ => None,
@@ -95,6 +102,7 @@ impl Host {
                 mtu: link.map_or(0, |(_, l)| l.mtu),
                 spec: entry.text,
                 obstacles: Vec::new(),
+                missing,
             });
             // A link that has gone reaches nobody for another reason.
             attached.extend(attach.filter(|_| link.is_some()).map(|a| (vifs.len() - 1, a.clone())));

@@ -2,12 +2,10 @@
 
 use super::Host;
 use super::network::started_of;
-use super::records::Records;
 use crate::config::networks;
 use crate::error::Error;
 use crate::exec::Subject;
-use crate::model::{IfName, Intent, Network, NetworkMode, Started};
-use crate::services;
+use crate::model::{IfName, Network, NetworkMode, Started};
 use crate::snapshot::{Family, Part, Scope};
 
 /// How a network is, compared with how it was described.
@@ -27,7 +25,8 @@ pub struct NetworkStatus {
     pub changed: Vec<String>,
     /// What of that holds only after a stop and a start.
     pub needs_stop: Vec<String>,
-    /// What is not as it was made, one change a line, in the words of a plan: what starting it again would do.
+    /// What is not as it was made, one change a line, in the words of a plan: what starting it again would do. Of a guest that is
+    /// there the vif stands before it: `vif1.0: …`.
     pub missing: Vec<String>,
     /// The ports of its bridge, if it has one.
     pub ports: Vec<IfName>,
@@ -63,26 +62,8 @@ impl Host {
             obstacles: self.obstacles(network),
         };
         if let Some(started) = &started {
-            let again = Started { again: true, former: Vec::new(), ..started.clone() };
-            let plan =
-                self.check_bridge(network, record.as_ref()).and_then(|()| self.plan(&Intent::Start(Box::new(again))));
-            match plan {
-                Ok(plan) => status.missing.extend(plan.steps().iter().map(|p| p.step.to_string())),
-                Err(e) => status.missing.push(e.to_string()),
-            }
-            if self.records.started(&network.name)?.is_none_or(|known| known.network != *network) {
-                status.missing.push("hotplug calls go by another description of it".into());
-            }
-        }
-        if let (Some(started), Records::Dir(dir)) = (&started, &self.records)
-            && services::wanted(started)
-        {
-            let ended = services::status(dir, &network.name)?;
-            let gone = ended.iter().filter(|d| d.pid.is_none());
-            status.missing.extend(gone.map(|d| format!("dnsmasq does not run ({})", d.part.name())));
-            if ended.is_empty() {
-                status.missing.push("dnsmasq does not run".into());
-            }
+            status.missing = self.network_lacks(started, record.as_ref())?;
+            status.missing.extend(self.guests_lack(network)?);
         }
         if let Some(bridge) = network.bridge() {
             let all = self.look(&Scope::none().with(Part::Links))?;

@@ -10,10 +10,10 @@ use crate::error::{Error, ErrorKind};
 use crate::exec::{self, Applied, Entry, Held, Journal, Subject, go_back, verify};
 use crate::model::{IfName, Network, Started};
 use crate::plan;
-use crate::snapshot::{Link, LinkKind, Part, Scope};
+use crate::snapshot::{Link, LinkKind, Part, Scope, Snapshot};
 
-/// What recovery did with one interrupted operation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What recovery did with one interrupted operation, or with a vif or network that had lost something.
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Recovered {
     /// The wanted state had been reached: the operation now counts as carried out.
@@ -25,18 +25,37 @@ pub enum Recovered {
     },
     /// The vif has gone meanwhile (its domain ended), and the operation with it.
     Gone,
+    /// Somebody had taken away what it needs, and it has that again.
+    Mended {
+        /// What was put back, a step each, in words.
+        done: Vec<String>,
+    },
+    /// It lacks something that is not to be put back by force: somebody else has made something else of it.
+    Left {
+        /// What stands in the way.
+        why: String,
+    },
 }
 
 impl Recovered {
     /// The document for what became of a subject: `{"subject": "vif5.0", "outcome": "restored", "steps": 2}`; `outcome` is
-    /// "finished", "restored" or "gone", `steps` how many it took now.
-    pub fn to_json(self, subject: Subject) -> serde_json::Value {
+    /// "finished", "restored", "gone", "mended" or "left", `steps` how many it took now. With "mended" stands `done`, what was put
+    /// back, and with "left" `why`.
+    pub fn to_json(&self, subject: Subject) -> serde_json::Value {
         let (outcome, steps) = match self {
             Recovered::Finished => ("finished", 0),
-            Recovered::Restored { steps } => ("restored", steps),
+            Recovered::Restored { steps } => ("restored", *steps),
             Recovered::Gone => ("gone", 0),
+            Recovered::Mended { done } => ("mended", done.len()),
+            Recovered::Left { .. } => ("left", 0),
         };
-        serde_json::json!({ "subject": subject.to_string(), "outcome": outcome, "steps": steps })
+        let mut document = serde_json::json!({ "subject": subject.to_string(), "outcome": outcome, "steps": steps });
+        match self {
+            Recovered::Mended { done } => document["done"] = serde_json::json!(done),
+            Recovered::Left { why } => document["why"] = serde_json::json!(why),
+            _ => {}
+        }
+        document
     }
 }
 
@@ -47,6 +66,10 @@ impl fmt::Display for Recovered {
             Recovered::Restored { steps: 0 } => f.write_str("nothing had been changed yet"),
             Recovered::Restored { steps } => write!(f, "restored: {steps} steps undone"),
             Recovered::Gone => f.write_str("nothing to restore: the vif has gone"),
+            Recovered::Mended { done } => {
+                write!(f, "had lost some of what it needs, and has it again: {}", done.join("; "))
+            }
+            Recovered::Left { why } => write!(f, "lacks some of what it needs, and is left as it is: {why}"),
         }
     }
 }
@@ -156,13 +179,38 @@ impl Host {
         self.records.last()
     }
 
-    /// Closes every operation that a crash left open: finished if its goal had been reached, else undone.
+    /// Closes every operation that a crash left open: finished if its goal had been reached, else undone. Then puts back what
+    /// somebody has taken away of what the started networks and the attached vifs need, as far as their links are there.
     ///
     /// # Errors
     /// [`ErrorKind::Interrupted`] if a state cannot be put back, with what is left; the other operations are recovered
     /// all the same, and the first error is returned.
     pub fn recover(&mut self) -> Result<Vec<(Subject, Recovered)>, Error> {
-        let Records::Dir(dir) = &self.records else { return Ok(Vec::new()) };
+        let (mut done, mut first_error) = self.close_interrupted()?;
+        for started in self.records.all_started()? {
+            match self.mend_network(&started) {
+                Ok(mended) => done.extend(mended.map(|m| (Subject::Network(started.network.name), m))),
+                Err(e) => drop(first_error.get_or_insert(e)),
+            }
+        }
+        let mut known = Snapshot::default();
+        for (subject, a) in self.attached()? {
+            if self.vif_lacks(&a, &mut known)?.is_empty() {
+                continue;
+            }
+            // What is put back now may be rules.
+            known = Snapshot::default();
+            match self.mend_vif(subject) {
+                Ok(mended) => done.extend(mended.map(|m| (subject, m))),
+                Err(e) => drop(first_error.get_or_insert(e)),
+            }
+        }
+        first_error.map_or(Ok(done), Err)
+    }
+
+    /// Closes every operation that a crash left open; what was done, and the first error.
+    fn close_interrupted(&mut self) -> Result<(Vec<(Subject, Recovered)>, Option<Error>), Error> {
+        let Records::Dir(dir) = &self.records else { return Ok((Vec::new(), None)) };
         let dir = dir.clone();
         let mut done = Vec::new();
         let mut first_error = None;
@@ -184,7 +232,7 @@ impl Host {
                 }
             }
         }
-        first_error.map_or(Ok(done), Err)
+        Ok((done, first_error))
     }
 
     /// The networks whose start or stop was carried out, and of which hotplug calls were not told any more.

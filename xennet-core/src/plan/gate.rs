@@ -133,6 +133,14 @@ pub(crate) fn hides(set: &str) -> bool {
 /// What a network has to have as a whole, whoever its guests are.
 pub(super) fn of_network(started: &Started) -> Vec<Item> {
     let NetworkMode::Nat(nat) = &started.network.mode else { return Vec::new() };
+    let mut out = of_bridge(started);
+    out.extend(nat.forwards.iter().flat_map(handed_on));
+    out
+}
+
+/// What a network has to have whose guests are on a private bridge, whatever is handed on to them.
+pub(super) fn of_bridge(started: &Started) -> Vec<Item> {
+    let NetworkMode::Nat(nat) = &started.network.mode else { return Vec::new() };
     let mut out = Vec::new();
     if let GuestLinks::Bridge(bridge) = &nat.guests {
         // Guests come and go on the bridge without this table knowing of them.
@@ -145,7 +153,6 @@ pub(super) fn of_network(started: &Started) -> Vec<Item> {
             Item::network(set, set, &[NftValue::Name(bridge.name)], n)
         }));
     }
-    out.extend(nat.forwards.iter().flat_map(handed_on));
     out
 }
 

@@ -11,6 +11,7 @@ mod diff;
 mod display;
 mod gate;
 mod guard;
+pub(crate) mod need;
 mod network;
 mod restore;
 mod routes;
@@ -35,7 +36,7 @@ pub(crate) use restore::missing as missing_to_restore;
 pub use restore::restore;
 #[cfg(feature = "netlink")]
 pub(crate) use table::set_of;
-pub(crate) use table::{is_of_frame, lacks_rules, makes_table};
+pub(crate) use table::{is_of_frame, lacks_rules, makes_table, mends_table};
 pub(crate) use uplink::{is_carried, neighbour_on, route_through};
 
 /// The protocol number that marks our routes (`rtm_protocol`), so that they are told from an administrator's.

@@ -160,13 +160,19 @@ pub(super) fn want(started: &Started, carried: &Carried, now: &Snapshot) -> Resu
         }
         notes.extend(loses_router(&started.network));
         wanted.sysctls.extend(settings(started, carried.listens));
-        let (items, former) = (gate::of_network(started), gate::former(started));
-        if !items.is_empty() || !former.is_empty() {
-            let why = Reason::told(format!("network {} hides its guests, and hands on to them", started.network.name));
-            wanted.tables.push(TableWish::new(&GATE, items, former, why));
-        }
+        wanted.tables.extend(tables(started));
     }
     Ok((wanted, notes))
+}
+
+/// What the gate has to have of a network as a whole.
+pub(super) fn tables(started: &Started) -> Option<TableWish> {
+    let (items, former) = (gate::of_network(started), gate::former(started));
+    if items.is_empty() && former.is_empty() {
+        return None;
+    }
+    let why = Reason::told(format!("network {} hides its guests, and hands on to them", started.network.name));
+    Some(TableWish::new(&GATE, items, former, why))
 }
 
 /// dnsmasq repeats its router advertisements on one link of a subnet only (seen of 2.90), and says that it is a router for two

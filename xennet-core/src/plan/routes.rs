@@ -152,21 +152,28 @@ pub(super) fn scope_gone(device: &IfName, behind: &Behind, seen: &Snapshot) -> S
     scope
 }
 
+/// What the gate has to have of a vif, and what it has of it by another wish.
+pub(super) fn tables(a: &Attach) -> Option<TableWish> {
+    let behind = a.behind();
+    let [present, absent] = [behind.as_ref(), a.recorded_routes.as_deref()].map(|b| b.map(items).unwrap_or_default());
+    if present.is_empty() && absent.is_empty() {
+        return None;
+    }
+    let why = match &a.attachment {
+        Attachment::Nat { egress: Some(_), .. } => {
+            "the guest sends from its own addresses, and leaves with this domain's"
+        }
+        _ if present.is_empty() => "what the gate has of a vif goes with it",
+        _ => "the guest may send from its own addresses only",
+    };
+    Some(TableWish::new(&gate::GATE, present, absent, Reason::fixed(why)))
+}
+
 /// Adds what belongs to a vif that is connected by routes, and takes away what is left of another wish.
 pub(super) fn want(wanted: &mut Wanted, a: &Attach, now: &Snapshot) {
     let behind = a.behind();
     let recorded = a.recorded_routes.as_deref();
-    let [present, absent] = [behind.as_ref(), recorded].map(|b| b.map(items).unwrap_or_default());
-    if !present.is_empty() || !absent.is_empty() {
-        let why = match &a.attachment {
-            Attachment::Nat { egress: Some(_), .. } => {
-                "the guest sends from its own addresses, and leaves with this domain's"
-            }
-            _ if present.is_empty() => "what the gate has of a vif goes with it",
-            _ => "the guest may send from its own addresses only",
-        };
-        wanted.tables.push(TableWish::new(&gate::GATE, present, absent, Reason::fixed(why)));
-    }
+    wanted.tables.extend(tables(a));
     if let Some(recorded) = recorded {
         no_proxies(wanted, recorded);
     }

@@ -86,7 +86,7 @@ pub(crate) fn set_of(id: &NftTableId, name: &str) -> Option<NftSet> {
 /// Whether a part is about one of the tables as such, and no vif's or network's.
 pub(crate) fn is_of_frame(part: &Part) -> bool {
     match part {
-        Part::NftFrame(id) | Part::NftUse(id, _) => id.is_kept(),
+        Part::NftFrame(id) | Part::NftFlags(id) | Part::NftUse(id, _) => id.is_kept(),
         Part::NftElement(id, set, _) => id.is_kept() && set == NftTableId::VERSION,
         _ => false,
     }
@@ -95,6 +95,28 @@ pub(crate) fn is_of_frame(part: &Part) -> bool {
 /// Whether one of the tables is there, and by this observation its rules have to be made anew.
 pub(crate) fn lacks_rules(now: &Snapshot) -> bool {
     all().into_iter().any(|table| now.nft.contains_key(&(table.id)()) && !table.is_framed(now))
+}
+
+/// The same look, but at all rules of the tables: what is seen of a table otherwise tells whether one is missing, not whether one
+/// was replaced by another.
+pub(super) fn whole(mut scope: Scope) -> Scope {
+    let mut ids = Vec::new();
+    scope.retain(|part| match part {
+        Part::NftUse(id, _) | Part::NftFlags(id) if id.is_kept() => {
+            ids.push(id.clone());
+            false
+        }
+        _ => true,
+    });
+    scope.extend(ids.into_iter().map(Part::NftFrame));
+    scope
+}
+
+/// Whether a step makes one of the tables, or its rules anew: somebody has taken something away.
+pub(crate) fn mends_table(step: &Step) -> bool {
+    let Step::Nft(transaction) = step else { return false };
+    let is_of_frame = |op: &NftOp| matches!(op, NftOp::AddTable | NftOp::FlushChain { .. } | NftOp::SetFlags { .. });
+    transaction.table.is_kept() && transaction.ops.iter().any(is_of_frame)
 }
 
 /// Whether a step makes one of the tables: then another call may have made it in the meantime.
@@ -147,6 +169,7 @@ impl Table {
     pub(super) fn frame_scope(&self, seen: &Snapshot) -> Scope {
         let id = (self.id)();
         let mut scope: Scope = self.uses.iter().map(|(chain, _)| Part::NftUse(id.clone(), (*chain).into())).collect();
+        scope.insert(Part::NftFlags(id.clone()));
         scope.insert(Part::NftElement(id.clone(), NftTableId::VERSION.into(), self.version()));
         if scope.parts().all(|part| seen.scope.contains(part)) && !self.looks_whole(seen) {
             scope.insert(Part::NftFrame(id));
@@ -163,10 +186,12 @@ impl Table {
         Part::NftElement((self.id)(), item.set.into(), item.key.clone())
     }
 
-    /// Whether version and uses are what they must be. An administrator who replaces one rule by another is not seen by this.
+    /// Whether version, flags and uses are what they must be. An administrator who replaces one rule by another is not seen by this.
     fn looks_whole(&self, seen: &Snapshot) -> bool {
         let Some(table) = seen.nft.get(&(self.id)()) else { return false };
-        self.has_version(table) && self.uses.iter().all(|(chain, uses)| table.uses.get(*chain) == Some(uses))
+        table.flags == 0
+            && self.has_version(table)
+            && self.uses.iter().all(|(chain, uses)| table.uses.get(*chain) == Some(uses))
     }
 
     /// Whether chains and sets are as they must be, as far as they were looked at.
@@ -220,7 +245,7 @@ impl Table {
 
     pub(super) fn frame(&self) -> NftTable {
         let sets = self.sets.iter().chain([&VERSION]).map(|set| (set.name.to_owned(), set.made()));
-        NftTable { chains: (self.chains)(), sets: gather::map(sets), uses: BTreeMap::new() }
+        NftTable { chains: (self.chains)(), sets: gather::map(sets), ..NftTable::default() }
     }
 
     /// The operations that make the table what it must be: all of it, or its rules anew.
@@ -252,7 +277,11 @@ impl Table {
             Some(found) => {
                 let same_base =
                     |(name, c): (&String, &NftChain)| found.chains.get(name).is_some_and(|f| f.base == c.base);
-                if found.frame().sets != wanted.sets || !wanted.chains.iter().all(same_base) {
+                let dormant = found.flags & NftTable::DORMANT != 0;
+                if found.flags & !NftTable::DORMANT != 0
+                    || found.frame().sets != wanted.sets
+                    || !wanted.chains.iter().all(same_base)
+                {
                     let [before, behind] = self.ways_out;
                     return Err(Error::new(
                         ErrorKind::Conflict,
@@ -264,8 +293,11 @@ impl Table {
                     .with_state("unchanged, nothing was applied")
                     .with_hint(format!("{before}, remove it (nft delete table {id}), and {behind}")));
                 }
-                ops.extend(wanted.chains.keys().map(|chain| NftOp::FlushChain { chain: chain.clone() }));
-                rules(&mut ops);
+                ops.extend(dormant.then_some(NftOp::SetFlags { flags: 0 }));
+                if found.chains != wanted.chains {
+                    ops.extend(wanted.chains.keys().map(|chain| NftOp::FlushChain { chain: chain.clone() }));
+                    rules(&mut ops);
+                }
                 if !self.has_version(found) {
                     ops.push(add_version());
                 }
@@ -288,6 +320,25 @@ pub(super) struct TableWish {
 impl TableWish {
     pub(super) fn new(table: &'static Table, present: Vec<Item>, absent: Vec<Item>, why: Reason) -> TableWish {
         TableWish { table, present, absent, why }
+    }
+
+    /// Of several wishes one for each table.
+    pub(super) fn together(wishes: impl IntoIterator<Item = TableWish>, why: &Reason) -> Vec<TableWish> {
+        let mut all: Vec<TableWish> =
+            all().into_iter().map(|table| TableWish::new(table, Vec::new(), Vec::new(), why.clone())).collect();
+        for wish in wishes {
+            if let Some(of_table) = all.iter_mut().find(|w| std::ptr::eq(w.table, wish.table)) {
+                of_table.present.extend(wish.present);
+                of_table.absent.extend(wish.absent);
+            }
+        }
+        for wish in &mut all {
+            // Several may need the same one.
+            wish.present.sort();
+            wish.present.dedup();
+        }
+        all.retain(|wish| !wish.present.is_empty() || !wish.absent.is_empty());
+        all
     }
 
     /// What was seen of the tables, all of it that was looked at.

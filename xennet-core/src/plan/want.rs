@@ -201,6 +201,7 @@ fn attach(a: &Attach, now: &Snapshot) -> Result<(Wanted, Vec<String>), Error> {
             target.mtu = target.mtu.or(Some(found.mtu));
             target.master = Some(Some(*bridge));
             target.port.isolated = Some(*isolated);
+            target.port.learning = Some(true);
             target.port.group_forward = match (&a.guard, &a.recorded_guard) {
                 (Some(_), _) => Some(guard::RESERVED),
                 // As it was made. Where it was never ours it may be as somebody has set it.

@@ -55,6 +55,7 @@ impl Snapshot {
         for (id, table) in &mut s.nft {
             table.uses.clear();
             if id.is_kept() {
+                table.flags = 0;
                 table.sets.remove(NftTableId::VERSION);
             }
         }

@@ -162,18 +162,20 @@ impl Snapshot {
         let framed: Vec<NftTableId> = self
             .scope
             .parts()
-            .filter_map(
-                |part| if let Part::NftFrame(id) | Part::NftUse(id, _) = part { Some(id.clone()) } else { None },
-            )
+            .filter_map(|part| match part {
+                Part::NftFrame(id) | Part::NftFlags(id) | Part::NftUse(id, _) => Some(id.clone()),
+                _ => None,
+            })
             .collect();
         if !framed.is_empty() {
-            let of_frame = |part: &Part| matches!(part, Part::NftFrame(_) | Part::NftUse(..));
+            let of_frame = |part: &Part| matches!(part, Part::NftFrame(_) | Part::NftFlags(_) | Part::NftUse(..));
             self.scope.retain(|part| !of_frame(part));
             let scope = &self.scope;
             let named = |id: &NftTableId, set: &String| {
                 scope.parts().any(|part| matches!(part, Part::NftElement(i, s, _) if i == id && s == set))
             };
             for (id, table) in self.nft.iter_mut().filter(|(id, _)| framed.contains(id)) {
+                table.flags = 0;
                 table.chains.clear();
                 table.uses.clear();
                 table.sets.retain(|name, _| named(id, name));

@@ -52,6 +52,8 @@ pub enum Part {
     Nft(NftTableId),
     /// One nft table without the elements of its sets: its chains, rules and sets.
     NftFrame(NftTableId),
+    /// Whether there is this nft table, and its flags, without anything that is in it.
+    NftFlags(NftTableId),
     /// How often a chain of a table is used: cheaper than its rules, and another number when one of them has gone.
     NftUse(NftTableId, Cow<'static, str>),
     /// One element of a set, by table, set and key; and what kind of set it is, whether the element is there or not.

@@ -103,6 +103,11 @@ fn look(world: &Snapshot, part: &Part, seen: &mut Snapshot) {
                 seen.nft.entry(id.clone()).or_default().merge(table.frame());
             }
         }
+        Part::NftFlags(id) => {
+            if let Some(table) = world.nft.get(id) {
+                seen.nft.entry(id.clone()).or_default().flags = table.flags;
+            }
+        }
         Part::NftUse(id, chain) => {
             let Some(table) = world.nft.get(id) else { return };
             let narrow = seen.nft.entry(id.clone()).or_default();

@@ -85,6 +85,13 @@ fn nft_words(t: &NftTransaction) -> Vec<String> {
             n => words.push(format!("{n} {one}s")),
         };
     count(&mut words, "new table", |op| matches!(op, NftOp::AddTable));
+    for op in &t.ops {
+        match op {
+            NftOp::SetFlags { flags: 0 } => words.push("active, not dormant".into()),
+            NftOp::SetFlags { flags } => words.push(format!("flags {flags:#x}")),
+            _ => {}
+        }
+    }
     count(&mut words, "table removed", |op| matches!(op, NftOp::DelTable));
     count(&mut words, "new chain", |op| matches!(op, NftOp::AddChain { .. }));
     count(&mut words, "chain removed", |op| matches!(op, NftOp::DelChain { .. }));

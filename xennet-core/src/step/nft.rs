@@ -25,6 +25,12 @@ pub struct NftTransaction {
 pub enum NftOp {
     /// Makes the table; an existing one stays.
     AddTable,
+    /// Gives the table these flags ([`NftTable::flags`](crate::snapshot::NftTable::flags)); 0 wakes one that is dormant. Without
+    /// a table it makes one.
+    SetFlags {
+        /// The flags.
+        flags: u32,
+    },
     /// Removes the table with all that is in it. `ENOENT` without one.
     DelTable,
     /// Makes a chain without rules. `EEXIST` if there is one of this name.
@@ -133,7 +139,7 @@ type Check = Result<(), String>;
 
 fn check_op(op: &NftOp) -> Check {
     match op {
-        NftOp::AddTable | NftOp::DelTable => Ok(()),
+        NftOp::AddTable | NftOp::SetFlags { .. } | NftOp::DelTable => Ok(()),
         NftOp::AddChain { chain, .. } | NftOp::DelChain { chain } | NftOp::FlushChain { chain } => {
             check_name("chain", chain)
         }

@@ -139,6 +139,9 @@ impl fmt::Display for NftTableId {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct NftTable {
+    /// Flags of the kernel's; 0 in every table of xennet's own. [`NftTable::DORMANT`] says that its chains see no packet.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub flags: u32,
     /// Chains by name.
     pub chains: BTreeMap<String, NftChain>,
     /// Sets and maps by name.
@@ -150,6 +153,9 @@ pub struct NftTable {
 }
 
 impl NftTable {
+    /// `NFT_TABLE_F_DORMANT`: the table is there with all that is in it, and does nothing.
+    pub const DORMANT: u32 = 0x1;
+
     /// How often a chain is used, as the kernel counts it (`NFTA_CHAIN_USE`); `None` if there is no such chain.
     pub(crate) fn use_of(&self, chain: &str) -> Option<u32> {
         let own = self.chains.get(chain)?.rules.len();
@@ -168,11 +174,12 @@ impl NftTable {
     /// The table without the elements of its sets.
     pub(crate) fn frame(&self) -> NftTable {
         let sets = self.sets.iter().map(|(name, set)| (name.clone(), set.frame()));
-        NftTable { chains: self.chains.clone(), sets: gather::map(sets), uses: BTreeMap::new() }
+        NftTable { flags: self.flags, chains: self.chains.clone(), sets: gather::map(sets), uses: BTreeMap::new() }
     }
 
     /// Adds what another look at the same table saw.
     pub(crate) fn merge(&mut self, other: NftTable) {
+        self.flags |= other.flags;
         self.chains.extend(other.chains);
         self.uses.extend(other.uses);
         for (name, set) in other.sets {
@@ -187,6 +194,11 @@ impl NftTable {
             None => drop(self.sets.insert(name, set)),
         }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it so")]
+const fn is_zero(flags: &u32) -> bool {
+    *flags == 0
 }
 
 /// A chain: a list of rules.

@@ -14,7 +14,11 @@ use crate::snapshot::Family;
 pub fn nft_facts(tables: &BTreeMap<NftTableId, NftTable>) -> Vec<String> {
     let mut out = Vec::new();
     for (id, table) in tables {
-        out.push(format!("add table {id}"));
+        out.push(match table.flags {
+            0 => format!("add table {id}"),
+            NftTable::DORMANT => format!("add table {id} {{ flags dormant; }}"),
+            flags => format!("add table {id} {{ # flags {flags:#x} }}"),
+        });
         for (name, chain) in &table.chains {
             out.push(match &chain.base {
                 Some(b) => format!(

@@ -152,6 +152,11 @@ impl Work<'_> {
                     self.undo.push(Undo::Table(None));
                 }
             }
+            NftOp::SetFlags { flags } => {
+                let before = self.tables.get(self.id).cloned();
+                self.tables.entry(self.id.clone()).or_default().flags = *flags;
+                self.undo.push(Undo::Table(before));
+            }
             NftOp::DelTable => {
                 let before = self.tables.remove(self.id).ok_or(Errno::ENOENT)?;
                 self.undo.push(Undo::Table(Some(before)));

@@ -27,6 +27,11 @@ pub(super) fn table(message: &Message<'_>) -> Option<NftTableId> {
     Some(NftTableId { family, name: string(attributes(message), 1)?.into() })
 }
 
+/// A table's flags (`NFTA_TABLE_FLAGS`).
+pub(super) fn table_flags(message: &Message<'_>) -> u32 {
+    number(attributes(message), 2).unwrap_or(0)
+}
+
 /// A chain of this table: its name and where it is hooked in.
 pub(super) fn chain(message: &Message<'_>, table: &NftTableId) -> Option<(String, Option<NftBase>)> {
     any_chain(message).filter(|(of, _, _)| of == table).map(|(_, name, base)| (name, base))

@@ -151,6 +151,10 @@ pub(super) fn batch(
     for (i, op) in transaction.ops.iter().enumerate() {
         match op {
             NftOp::AddTable => b.add(message::NEW_TABLE, CREATE, i, |w| w.text(1, table)),
+            NftOp::SetFlags { flags } => b.add(message::NEW_TABLE, CREATE, i, |w| {
+                w.text(1, table);
+                w.be32(2, *flags);
+            }),
             NftOp::DelTable => {
                 known.rules.values_mut().for_each(Vec::clear);
                 known.ranges.clear();

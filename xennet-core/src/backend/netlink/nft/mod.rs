@@ -178,12 +178,12 @@ impl Nft {
         Ok(found.flatten())
     }
 
-    /// Whether there is this table.
+    /// The flags of this table; `None` if there is none.
     ///
     /// # Errors
     /// As [`observe`](Self::observe).
-    pub(crate) fn has_table(&mut self, id: &NftTableId) -> Result<bool, BackendError> {
-        self.exists(id).map_err(|refusal| refusal.about(format!("nft table {id}")))
+    pub(crate) fn observe_flags(&mut self, id: &NftTableId) -> Result<Option<u32>, BackendError> {
+        self.flags(id).map_err(|refusal| refusal.about(format!("nft table {id}")))
     }
 
     /// The tables that are xennet's own ([`NftTableId::is_own`]), with all that is in them. A listing.
@@ -272,9 +272,9 @@ impl Nft {
         answer.ok_or_else(|| Refusal::new(Errno::EIO).with_message("the kernel's answer has no generation"))
     }
 
-    fn exists(&mut self, id: &NftTableId) -> Result<bool, Refusal> {
+    fn flags(&mut self, id: &NftTableId) -> Result<Option<u32>, Refusal> {
         let ask = question(message::GET_TABLE, id.family.number(), |w| w.text(1, &id.name));
-        Ok(self.find(ask, |_| ())?.is_some())
+        self.find(ask, decode::table_flags)
     }
 
     /// A set without its elements; `None` if there is none.
@@ -303,10 +303,8 @@ impl Nft {
 
     fn read(&mut self, id: &NftTableId, elements: Elements) -> Result<Option<NftTable>, Refusal> {
         let family = id.family.number();
-        if !self.exists(id)? {
-            return Ok(None);
-        }
-        let mut table = NftTable::default();
+        let Some(flags) = self.flags(id)? else { return Ok(None) };
+        let mut table = NftTable { flags, ..NftTable::default() };
         let mut ask = question(message::GET_CHAIN, family, |w| w.text(1, &id.name));
         for (name, base) in self.socket.dump(&mut ask, |m| decode::chain(m, id))? {
             table.chains.insert(name, NftChain { base, rules: Vec::new() });
@@ -400,6 +398,6 @@ fn object(transaction: &NftTransaction, op: usize) -> String {
             | NftOp::AddElements { set, .. }
             | NftOp::DelElements { set, .. },
         ) => format!("nft set {id} {set}"),
-        Some(NftOp::AddTable | NftOp::DelTable) | None => format!("nft table {id}"),
+        Some(NftOp::AddTable | NftOp::SetFlags { .. } | NftOp::DelTable) | None => format!("nft table {id}"),
     }
 }

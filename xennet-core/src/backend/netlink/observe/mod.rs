@@ -227,6 +227,13 @@ impl Observer<'_> {
                 }
                 Ok(())
             }
+            Part::NftFlags(id) => {
+                let flags = self.netlink.nft().and_then(|nft| nft.observe_flags(id));
+                if let Some(flags) = or_no_table(flags)? {
+                    self.world.nft.entry(id.clone()).or_default().flags |= flags;
+                }
+                Ok(())
+            }
             Part::NftUse(id, chain) => {
                 let uses = self.netlink.nft().and_then(|nft| nft.observe_use(id, chain));
                 match or_no_table(uses)? {
@@ -276,8 +283,10 @@ impl Observer<'_> {
 
     /// Notes whether there is a table of which nothing else was found.
     fn note_table(&mut self, id: &NftTableId) -> Result<(), BackendError> {
-        if !self.world.nft.contains_key(id) && or_no_table(self.netlink.nft()?.has_table(id))? {
-            self.world.nft.insert(id.clone(), NftTable::default());
+        if !self.world.nft.contains_key(id)
+            && let Some(flags) = or_no_table(self.netlink.nft()?.observe_flags(id))?
+        {
+            self.world.nft.insert(id.clone(), NftTable { flags, ..NftTable::default() });
         }
         Ok(())
     }

@@ -112,7 +112,7 @@ pub(super) fn guard() -> (NftTableId, NftTable) {
             ("guests6".into(), set(NftType::Ipv6Addr, (1..=2).map(|n| (v6(n), noted(n))).collect())),
             ("links".into(), links),
         ]),
-        uses: BTreeMap::new(),
+        ..NftTable::default()
     };
     (NftTableId::new(NftFamily::Bridge, "xennet"), table)
 }
@@ -228,7 +228,7 @@ pub(super) fn nat() -> (NftTableId, NftTable) {
             ("later".into(), NftChain::default()),
         ]),
         sets: BTreeMap::from([("networks".into(), networks), ("forwards".into(), forwards), ("hosts".into(), hosts)]),
-        uses: BTreeMap::new(),
+        ..NftTable::default()
     };
     (NftTableId::new(NftFamily::Ip, "xennet-nat"), table)
 }

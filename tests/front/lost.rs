@@ -1,0 +1,268 @@
+//! What somebody takes away behind our back: it is seen, and put back for everybody who is there.
+
+use xennet_core::backend::Backend;
+use xennet_core::exec::{self, Subject};
+use xennet_core::snapshot::{NftExpr, NftKey, NftRule, NftTable, NftTableId, NftValue, NftVerdict, Part, Route, Scope};
+use xennet_core::step::{
+    LinkChange, LinkRef, NewMaster, NftOp, NftTransaction, PortChange, PortStep, RouteStep, Step, SysctlStep,
+};
+use xennet_core::{ErrorKind, Host, Recovered, VifId};
+use xennet_tests::{Shared, StateDir};
+
+use super::ownership::{World, both};
+use super::{FIRST, domid, name, run, set, spec, whole};
+
+const GUESTS: [(u32, &str); 3] = [
+    (1, "mac=00:16:3e:00:00:01,bridge=xenbr0,ip=10.0.0.2 2001:db8::2,isolated"),
+    (2, "mac=00:16:3e:00:00:02,bridge=xenbr0,ip=10.0.0.9/24,vifname=web0"),
+    (3, "mac=00:16:3e:00:00:03,script=vif-nat,ip=10.9.0.3"),
+];
+
+fn nft(on: &mut dyn Backend, table: NftTableId, ops: Vec<NftOp>) {
+    run(on, Step::Nft(NftTransaction::new(table, ops)));
+}
+
+fn last_rule(on: &mut dyn Backend, table: &NftTableId, chain: &str) -> NftRule {
+    let seen = on.observe(&Scope::none().with(Part::Nft(table.clone()))).unwrap();
+    seen.nft[table].chains[chain].rules.last().unwrap().clone()
+}
+
+fn without(on: &mut dyn Backend, table: NftTableId, set: &str, key: &[NftValue]) {
+    nft(on, table, vec![NftOp::DelElements { set: set.into(), keys: vec![NftKey::exact(key.iter().cloned())] }]);
+}
+
+fn port(on: &mut dyn Backend, link: &str, change: PortChange) {
+    run(on, Step::Port(PortStep::Set { port: LinkRef::named(name(link)), change, up: None }));
+}
+
+type Deed = (&'static str, fn(&mut dyn Backend));
+
+fn link(text: &str) -> NftValue {
+    NftValue::Name(name(text))
+}
+
+const DEEDS: [Deed; 21] = [
+    ("the guard's table deleted", |on| nft(on, NftTableId::guard(), vec![NftOp::DelTable])),
+    ("the gate's table deleted", |on| nft(on, NftTableId::gate(), vec![NftOp::DelTable])),
+    ("everything flushed", |on| {
+        nft(on, NftTableId::guard(), vec![NftOp::DelTable]);
+        nft(on, NftTableId::gate(), vec![NftOp::DelTable]);
+    }),
+    ("a membership of the guard deleted", |on| without(on, NftTableId::guard(), "declared", &[link("vif1.0")])),
+    ("a network of the guard deleted", |on| {
+        let mac = NftValue::Mac("00:16:3e:00:00:02".parse().unwrap());
+        let own = [link("web0"), mac];
+        let ends = |last: [u8; 4]| own.iter().cloned().chain([NftValue::Ipv4(last.into())]).collect();
+        let key = NftKey { first: ends([10, 0, 0, 0]), last: Some(ends([10, 0, 0, 255])) };
+        let of_networks = on.observe(&Scope::none().with(Part::Nft(NftTableId::guard()))).unwrap();
+        let sets = &of_networks.nft[&NftTableId::guard()].sets;
+        let (set, _) = sets.iter().find(|(_, set)| set.elements.contains_key(&key)).expect("the guest's network");
+        nft(on, NftTableId::guard(), vec![NftOp::DelElements { set: set.clone(), keys: vec![key] }]);
+    }),
+    ("a link of the gate deleted", |on| without(on, NftTableId::gate(), "links", &[link("vif3.0")])),
+    ("a source of the gate deleted", |on| {
+        without(on, NftTableId::gate(), "src4", &[link("vif3.0"), NftValue::Ipv4([10, 9, 0, 3].into())]);
+    }),
+    ("a last drop deleted", |on| {
+        let rule = last_rule(on, &NftTableId::guard(), "declared");
+        nft(on, NftTableId::guard(), vec![NftOp::DelRule { chain: "declared".into(), rule }]);
+    }),
+    ("a last drop turned into accept", |on| {
+        for (table, chain) in [(NftTableId::guard(), "declared"), (NftTableId::gate(), "from-guest")] {
+            let rule = last_rule(on, &table, chain);
+            assert_eq!(rule.exprs, [NftExpr::Verdict(NftVerdict::Drop)]);
+            let accept = NftRule { exprs: vec![NftExpr::Verdict(NftVerdict::Accept)], comment: None };
+            let ops = vec![
+                NftOp::DelRule { chain: chain.into(), rule },
+                NftOp::AddRule { chain: chain.into(), rule: accept },
+            ];
+            nft(on, table, ops);
+        }
+    }),
+    ("the guard dormant", |on| nft(on, NftTableId::guard(), vec![NftOp::SetFlags { flags: NftTable::DORMANT }])),
+    ("the gate dormant", |on| nft(on, NftTableId::gate(), vec![NftOp::SetFlags { flags: NftTable::DORMANT }])),
+    ("a vif renamed", |on| {
+        set(on, "vif1.0", LinkChange { up: Some(false), ..LinkChange::default() });
+        set(on, "vif1.0", LinkChange { name: Some(name("eth9")), up: Some(true), ..LinkChange::default() });
+    }),
+    ("a vif renamed that had a name", |on| {
+        set(on, "web0", LinkChange { up: Some(false), ..LinkChange::default() });
+        set(on, "web0", LinkChange { name: Some(name("eth9")), up: Some(true), ..LinkChange::default() });
+    }),
+    ("a port taken out of its bridge", |on| {
+        set(on, "vif1.0", LinkChange { master: Some(NewMaster::None), ..LinkChange::default() });
+    }),
+    ("a vif put down", |on| set(on, "vif1.0", LinkChange { up: Some(false), ..LinkChange::default() })),
+    ("a guest behind NAT put down", |on| set(on, "vif3.0", LinkChange { up: Some(false), ..LinkChange::default() })),
+    ("a port not isolated", |on| port(on, "vif1.0", PortChange { isolated: Some(false), ..PortChange::default() })),
+    ("a port that does not learn", |on| {
+        port(on, "web0", PortChange { learning: Some(false), ..PortChange::default() });
+    }),
+    ("a port closed to reserved addresses", |on| {
+        port(on, "vif1.0", PortChange { group_forward: Some(0), ..PortChange::default() });
+    }),
+    ("a guest's route deleted", |on| {
+        let seen = on.observe(&Scope::network()).unwrap();
+        let own = |r: &&Route| r.link == Some(name("vif3.0")) && r.protocol == xennet_core::plan::ROUTE_PROTOCOL;
+        let route = seen.routes.iter().find(own).unwrap().clone();
+        run(on, Step::Route(RouteStep::Del(route)));
+    }),
+    ("a setting of a guest's link changed", |on| {
+        let key = "net/ipv4/conf/vif3.0/rp_filter".parse().unwrap();
+        run(on, Step::Sysctl(SysctlStep { key, value: "0".into() }));
+    }),
+];
+
+fn attach_all(host: &mut Host) {
+    for (number, text) in GUESTS {
+        host.attach(domid(number), &spec(text)).unwrap();
+    }
+}
+
+fn text(world: World<'_>) -> String {
+    let mut text = String::new();
+    let key: xennet_core::snapshot::SysctlKey = "net/ipv4/conf/vif3.0/rp_filter".parse().unwrap();
+    world(&mut |on| {
+        let scope = Scope::network().with(Part::Sysctl(key.clone()));
+        text = on.observe(&scope).unwrap().normalised().render();
+    });
+    // Which of several ports with one MAC has the entry for it depends on who came first.
+    text.lines().filter(|l| !l.starts_with("bridge fdb")).map(|l| format!("{l}\n")).collect()
+}
+
+#[track_caller]
+fn assert_same(now: &str, before: &str, what: &str) {
+    let only =
+        |a: &str, b: &str| a.lines().filter(|l| !b.lines().any(|m| m == *l)).map(str::to_owned).collect::<Vec<_>>();
+    let differs = (only(before, now), only(now, before));
+    assert_eq!(differs, (vec![], vec![]), "{what}: what is missing, what is too much");
+}
+
+fn missing(host: &mut Host) -> Vec<String> {
+    host.show().unwrap().vifs.into_iter().flat_map(|v| v.missing).collect()
+}
+
+#[test]
+fn what_is_lost_is_seen_and_put_back() {
+    for (what, deed) in DEEDS {
+        both("lost::what_is_lost_is_seen_and_put_back", |host, world| {
+            attach_all(host);
+            assert_eq!((missing(host), host.recover().unwrap()), (vec![], vec![]), "nothing is missing");
+            let before = text(world);
+            world(&mut |on| deed(on));
+            assert_ne!(missing(host), [""; 0], "{what}: it is seen");
+            let recovered = host.recover().unwrap_or_else(|e| panic!("{what}: {}", e.report()));
+            let mended = |(_, r): &(Subject, Recovered)| matches!(r, Recovered::Mended { .. });
+            assert!(!recovered.is_empty() && recovered.iter().all(mended), "{what}: {recovered:?}");
+            assert_same(&text(world), &before, what);
+            assert_eq!((missing(host), host.recover().unwrap()), (vec![], vec![]), "{what}");
+            // What is remembered is how it was before it was attached, as ever.
+            host.undo(Subject::Vif(VifId::new(domid(1), FIRST))).unwrap();
+            for number in [1, 2, 3] {
+                host.detach(domid(number), FIRST).unwrap();
+            }
+        });
+    }
+}
+
+/// Somebody else's call is the first that sees it.
+#[test]
+fn a_call_puts_back_what_all_others_have_lost() {
+    for (what, deed) in &DEEDS[..3] {
+        for again in [false, true] {
+            both("lost::a_call_puts_back_what_all_others_have_lost", |host, world| {
+                attach_all(host);
+                host.attach(domid(4), &spec("mac=00:16:3e:00:00:04,bridge=xenbr0,ip=10.0.1.4")).unwrap();
+                let with_all = text(world);
+                if !again {
+                    host.detach(domid(4), FIRST).unwrap();
+                }
+                world(&mut |on| deed(on));
+                let applied = host.attach(domid(4), &spec("mac=00:16:3e:00:00:04,bridge=xenbr0,ip=10.0.1.4")).unwrap();
+                // A guest behind NAT is none of the guard's.
+                let is_seen = !what.contains("gate");
+                assert_eq!(applied.notes.iter().any(|n| n.contains("put back")), is_seen, "{what}: {applied:?}");
+                if what.contains("flushed") {
+                    host.attach(domid(3), &spec(GUESTS[2].1)).unwrap();
+                }
+                assert_eq!(text(world) == with_all, is_seen, "{what}");
+                assert_eq!(missing(host).is_empty(), is_seen, "{what}");
+            });
+        }
+    }
+}
+
+#[test]
+fn a_flush_amid_a_call_fails_no_call() {
+    for (number, text) in GUESTS {
+        for step in 0..12 {
+            let state = StateDir::new();
+            let shared = Shared::new(super::fake(true));
+            let host =
+                |on: &Shared| Host::with_backend(Box::new(on.clone())).with_state_dir(exec::StateDir::at(state.path()));
+            for (other, text) in GUESTS.into_iter().filter(|(other, _)| *other != number) {
+                host(&shared).attach(domid(other), &spec(text)).unwrap();
+            }
+            let flushed = shared.clone().with_event(step, |fake| fake.world_mut().nft.clear());
+            let done = host(&flushed).attach(domid(number), &spec(text));
+            done.unwrap_or_else(|e| panic!("{text}, before step {step}: {}", e.report()));
+            let own: Vec<_> =
+                host(&shared).show().unwrap().vifs.into_iter().find(|v| v.domid == domid(number)).into_iter().collect();
+            assert!(own.iter().all(|v| v.missing.is_empty()), "{text}, before step {step}: {own:?}");
+            let again = shared.clone().with_event(step, |fake| fake.world_mut().nft.clear());
+            let done = host(&again).detach(domid(number), FIRST);
+            done.unwrap_or_else(|e| panic!("detach {text}, before step {step}: {}", e.report()));
+        }
+    }
+}
+
+#[test]
+fn what_was_detached_stays_so_and_what_is_anothers_is_left() {
+    both("lost::what_was_detached_stays_so_and_what_is_anothers_is_left", |host, world| {
+        attach_all(host);
+        host.detach(domid(1), FIRST).unwrap();
+        let before = text(world);
+        assert_eq!(host.recover().unwrap(), []);
+        assert_eq!(text(world), before);
+        // Somebody has put it on another bridge.
+        world(&mut |on| set(on, "web0", super::into("xenbr1")));
+        let at = text(world);
+        let recovered = host.recover().unwrap();
+        assert!(matches!(&recovered[..], [(_, Recovered::Left { .. })]), "{recovered:?}");
+        assert_eq!(text(world), at);
+        assert_ne!(missing(host), [""; 0]);
+    });
+}
+
+/// The ports of guarded vifs are open to reserved addresses because the guard looks at what is sent to them.
+#[test]
+fn without_a_guard_ports_are_closed_to_reserved_addresses() {
+    both("lost::without_a_guard_ports_are_closed_to_reserved_addresses", |host, world| {
+        attach_all(host);
+        let open = |world: World<'_>| {
+            let mut ports = Vec::new();
+            world(&mut |on| {
+                let seen = on.observe(&Scope::network()).unwrap();
+                ports = ["vif1.0", "web0"].map(|l| seen.links[&name(l)].port.as_ref().unwrap().group_forward).to_vec();
+            });
+            ports
+        };
+        assert!(open(world).iter().all(|mask| *mask != 0));
+        // A table of the same name that is not ours: it cannot be put back.
+        world(&mut |on| {
+            nft(on, NftTableId::guard(), vec![NftOp::DelTable]);
+            nft(on, NftTableId::guard(), vec![NftOp::AddTable]);
+        });
+        let e = host.attach(domid(4), &spec("mac=00:16:3e:00:00:04,bridge=xenbr0,ip=10.0.1.4")).unwrap_err();
+        assert_eq!(e.kind(), ErrorKind::Conflict);
+        whole(&e);
+        assert_eq!(open(world), [0, 0]);
+        let recovered = host.recover().unwrap();
+        assert!(recovered.iter().any(|(_, r)| matches!(r, Recovered::Left { .. })), "{recovered:?}");
+        // When that one has gone.
+        world(&mut |on| nft(on, NftTableId::guard(), vec![NftOp::DelTable]));
+        host.recover().unwrap();
+        assert_eq!(missing(host), [""; 0]);
+        assert!(open(world).iter().all(|mask| *mask != 0));
+    });
+}

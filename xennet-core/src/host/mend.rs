@@ -1,0 +1,382 @@
+//! What somebody has taken away of what vifs and networks need: found, and put back.
+//!
+//! `nft flush ruleset`, a deleted rule, a port that was taken out of its bridge: the kernel tells nobody. What a vif or network needs
+//! stands in its record ([`plan::need`]), so what is missing is found by a look, and put back for everybody who is there.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::network::started_of;
+use super::records::Session;
+use super::undo::Recovered;
+use super::{FRAME_TRIES, Host, Records};
+use crate::backend::BackendError;
+use crate::error::{Errno, Error, ErrorKind};
+use crate::exec::{self, Applied, Entry, Freshness, Subject};
+use crate::gather;
+use crate::model::{Attach, IfName, Intent, Network, Started, TypeIf};
+use crate::plan::{self, Goal, Plan, need};
+use crate::services;
+use crate::snapshot::{Link, Part, Scope, Snapshot};
+use crate::step::Step;
+
+/// How long an operation of somebody else's is waited for that is about to take something out of our tables.
+const UNDER_WAY: Duration = Duration::from_millis(500);
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// The name that the link of a vif, or of its twin, was made with.
+fn made(subject: Subject) -> Option<IfName> {
+    let (id, type_if) = match subject {
+        Subject::Vif(id) => (id, TypeIf::Vif),
+        Subject::Tap(id) => (id, TypeIf::Tap),
+        Subject::Bridge(_) | Subject::Network(_) => return None,
+    };
+    id.link_name(type_if).ok()
+}
+
+/// What a record says of an attached vif: the wish, the link's number, and the link as it was.
+fn attached_by(entry: &Entry) -> Option<(&Attach, u32, &Link)> {
+    let Goal::Intent(Intent::Attach(a)) = &entry.goal else { return None };
+    let was = entry.before.links.get(&a.device)?;
+    Some((a, was.index, was))
+}
+
+/// The wish that a record stands for, if the link is among these.
+pub(super) fn need_of(subject: Subject, entry: &Entry, now: &Snapshot) -> Option<Attach> {
+    let (a, index, was) = attached_by(entry)?;
+    let (present, link) = need::link_of(a, index, was, &made(subject)?, now)?;
+    Some(need::of_vif(a, *present, link))
+}
+
+/// Whether something of our nft tables was not as it had been a moment before: it can be tried again.
+pub(super) fn is_of_tables(e: &Error) -> bool {
+    let words = [Errno::ENOENT, Errno::EEXIST, Errno::EINTR, Errno::ERESTART];
+    let refused = e.object().is_some_and(|o| o.starts_with("nft ")) && e.errno().is_some_and(|n| words.contains(&n));
+    refused || (e.kind() == ErrorKind::NotVerified && e.message().contains("nft table "))
+}
+
+impl Host {
+    /// What a vif that is attached needs, where its link is now; `None` if the link has gone.
+    pub(super) fn need_now(&mut self, subject: Subject, entry: &Entry) -> Result<Option<Attach>, Error> {
+        let (Some((a, index, _)), Some(made)) = (attached_by(entry), made(subject)) else { return Ok(None) };
+        let scope = Scope::none().with(Part::LinkIndex(index)).with(Part::Link(a.name)).with(Part::Link(made));
+        let now = self.look(&scope)?;
+        Ok(need_of(subject, entry, &now))
+    }
+
+    /// Every vif that is attached by our doing and whose link is there, with what it needs. A listing.
+    pub(super) fn attached(&mut self) -> Result<Vec<(Subject, Attach)>, Error> {
+        let mut records = self.records.all()?;
+        records.retain(|_, entry| attached_by(entry).is_some());
+        if records.is_empty() {
+            return Ok(Vec::new());
+        }
+        let now = self.look(&Scope::none().with(Part::Links))?;
+        let needed = |(subject, entry): (&Subject, &Entry)| Some((*subject, need_of(*subject, entry, &now)?));
+        Ok(records.iter().filter_map(needed).collect())
+    }
+
+    /// What is missing of what a vif needs, in words; and what stands in the way of putting it back. Rules of our tables that are
+    /// `known` are not read again.
+    pub(super) fn vif_lacks(&mut self, a: &Attach, known: &mut Snapshot) -> Result<Vec<String>, Error> {
+        let intent = Intent::Attach(a.clone());
+        let now =
+            exec::observe_whole(&intent, &mut *self.backend, known.clone()).map_err(|e| e.into_observe_error())?;
+        let frames: Scope = now.scope.parts().filter(|part| plan::is_of_frame(part)).cloned().collect();
+        known.merge(now.seen(&frames));
+        match plan::missing(&intent, &now) {
+            Ok(steps) => Ok(need::in_words(&steps)),
+            // It has gone meanwhile.
+            Err(e) if e.kind() == ErrorKind::LinkNotFound => Ok(Vec::new()),
+            Err(e) => Ok(vec![e.to_string()]),
+        }
+    }
+
+    /// What is missing of what a started network needs, in words, without its guests.
+    pub(super) fn network_lacks(&mut self, started: &Started, record: Option<&Entry>) -> Result<Vec<String>, Error> {
+        let network = &started.network;
+        let mut missing = Vec::new();
+        let again = Intent::Start(Box::new(need::of_network(started)));
+        match self.check_bridge(network, record).and_then(|()| self.plan_whole(&again)) {
+            Ok(plan) => missing.extend(need::in_words(plan.steps())),
+            Err(e) => missing.push(e.to_string()),
+        }
+        if self.records.started(&network.name)?.is_none_or(|known| known.network != *network) {
+            missing.push("hotplug calls go by another description of it".into());
+        }
+        if let Records::Dir(dir) = &self.records
+            && services::wanted(started)
+            && self.backend.capabilities().programs
+        {
+            let ended = services::status(dir, &network.name)?;
+            let gone = ended.iter().filter(|d| d.pid.is_none());
+            missing.extend(gone.map(|d| format!("dnsmasq does not run ({})", d.part.name())));
+            if ended.is_empty() {
+                missing.push("dnsmasq does not run".into());
+            }
+        }
+        Ok(missing)
+    }
+
+    /// What is missing of what the guests of a network need, in words.
+    pub(super) fn guests_lack(&mut self, network: &Network) -> Result<Vec<String>, Error> {
+        let mut missing = Vec::new();
+        let mut known = Snapshot::default();
+        for (subject, a) in self.attached()?.into_iter().filter(|(_, a)| need::is_guest(a, network)) {
+            missing.extend(self.vif_lacks(&a, &mut known)?.into_iter().map(|what| format!("{subject}: {what}")));
+        }
+        Ok(missing)
+    }
+
+    /// The plan of a start, and behind it what the guests lack that are there.
+    pub(super) fn plan_with_guests(&mut self, mut plan: Plan, network: &Network) -> Result<Plan, Error> {
+        for (subject, a) in self.attached()?.into_iter().filter(|(_, a)| need::is_guest(a, network)) {
+            let intent = Intent::Attach(a);
+            let seen = exec::observe_whole(&intent, &mut *self.backend, Snapshot::default());
+            let seen = seen.map_err(|e| e.into_observe_error())?;
+            plan = match need::with(plan.clone(), &intent, seen) {
+                Ok(longer) => longer,
+                Err(e) => plan.with_notes([format!("{subject} is left as it is: {e}")]),
+            };
+        }
+        Ok(plan)
+    }
+
+    /// Puts back what the guests of a network lack that are there.
+    pub(super) fn mend_guests(&mut self, network: &Network, applied: &mut Applied) -> Result<(), Error> {
+        let mut known = Snapshot::default();
+        for (subject, a) in self.attached()?.into_iter().filter(|(_, a)| need::is_guest(a, network)) {
+            if self.vif_lacks(&a, &mut known)?.is_empty() {
+                continue;
+            }
+            // What is put back now may be rules.
+            known = Snapshot::default();
+            let name = network.name;
+            match self.mend_vif(subject) {
+                Ok(Some(Recovered::Mended { done })) => {
+                    applied.steps += done.len();
+                    applied.notes.push(format!("{subject} had lost some of what it needs, and has it again"));
+                    applied.done.extend(done.into_iter().map(|what| format!("{subject}: {what}")));
+                }
+                Ok(Some(Recovered::Left { why })) => applied.notes.push(format!("{subject} is left as it is: {why}")),
+                Ok(_) => {}
+                Err(e) => {
+                    return Err(e.with_state(format!("network {name} is started, and {subject} lacks what it needs")));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts back what a started network lacks, without its guests. `None` where nothing is missing.
+    pub(super) fn mend_network(&mut self, started: &Started) -> Result<Option<Recovered>, Error> {
+        let name = started.network.name;
+        let record = self.records.record(Subject::Network(name))?;
+        let Some(there) = started_of(record.as_ref()).cloned() else { return Ok(None) };
+        let missing = self.network_lacks(&there, record.as_ref())?;
+        if missing.is_empty() {
+            return Ok(None);
+        }
+        match self.start_alone(&there.network, false) {
+            Ok(applied) if applied.done.is_empty() => Ok(Some(Recovered::Mended { done: missing })),
+            Ok(applied) => Ok(Some(Recovered::Mended { done: applied.done })),
+            // Whatever it is that has become of it, it is not ours to put right by force.
+            Err(e) if is_others(&e) => Ok(Some(Recovered::Left { why: e.to_string() })),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Puts back what an attached vif lacks. `None` where nothing is missing, or the vif is not attached, or not there.
+    ///
+    /// Nothing is written down: it leads to what the record says.
+    pub(super) fn mend_vif(&mut self, subject: Subject) -> Result<Option<Recovered>, Error> {
+        let session = self.begin(subject)?;
+        let result = self.mend_held(&session, subject);
+        self.keep(session, subject);
+        result
+    }
+
+    fn mend_held(&mut self, session: &Session, subject: Subject) -> Result<Option<Recovered>, Error> {
+        let Some(entry) = session.record().cloned() else { return Ok(None) };
+        let mut done = Vec::new();
+        for tries_left in (0..FRAME_TRIES).rev() {
+            let Some(a) = self.need_now(subject, &entry)? else { break };
+            let plan = match self.plan_whole(&Intent::Attach(a.clone())) {
+                Ok(plan) => plan,
+                Err(e) if e.kind() == ErrorKind::LinkNotFound => break,
+                Err(e) if is_others(&e) => {
+                    if e.kind() == ErrorKind::Conflict {
+                        self.close_reserved(&a)?;
+                    }
+                    return Ok(Some(Recovered::Left { why: e.to_string() }));
+                }
+                Err(e) => return Err(e),
+            };
+            if plan.is_empty() {
+                break;
+            }
+            if plan.steps().iter().any(|p| plan::mends_table(&p.step)) {
+                let others = self.mend_tables(subject)?;
+                if !others.is_empty() {
+                    done.extend(others);
+                    continue;
+                }
+            }
+            match exec::apply(&plan, &mut *self.backend, &mut exec::Unwritten, Freshness::JustObserved) {
+                Ok(applied) => {
+                    done.extend(applied.done);
+                    break;
+                }
+                Err(e) => {
+                    let e = e.into_error(&format!("cannot put back what {subject} lacks"));
+                    if tries_left == 0 || !is_of_tables(&e) {
+                        return Err(e);
+                    }
+                }
+            }
+        }
+        Ok((!done.is_empty()).then_some(Recovered::Mended { done }))
+    }
+
+    /// Everything that is in our tables: the guests that are there, but one, and the started networks.
+    fn in_tables(&mut self, but: Subject) -> Result<(Vec<(Subject, Intent)>, Vec<Intent>), Error> {
+        let mut vifs: Vec<(Subject, Intent)> =
+            self.attached()?.into_iter().map(|(subject, a)| (subject, Intent::Attach(a))).collect();
+        vifs.retain(|(subject, intent)| *subject != but && need::is_in_tables(intent));
+        let networks = self.records.all_started()?;
+        let mut networks: Vec<Intent> = networks.iter().map(|s| Intent::Start(Box::new(need::of_network(s)))).collect();
+        networks.retain(need::is_in_tables);
+        Ok((vifs, networks))
+    }
+
+    /// One of our tables is not whole: puts it back, with what it had of everybody who is there, in one transaction a table; what
+    /// was done, in words. Where nobody but `own` has something in it, nothing is done: its own operation does that.
+    ///
+    /// No locks are taken: of several who do the same at the same time, each does what is left. Who goes meanwhile is taken out again.
+    pub(super) fn mend_tables(&mut self, own: Subject) -> Result<Vec<String>, Error> {
+        let mut done = Vec::new();
+        for tries_left in (0..FRAME_TRIES).rev() {
+            let (vifs, networks) = self.in_tables(own)?;
+            let all: Vec<Intent> = vifs.iter().map(|(_, intent)| intent).chain(&networks).cloned().collect();
+            if all.is_empty() {
+                break;
+            }
+            let steps = self.tables_lack(&all)?;
+            let refused = match self.apply_all(&steps, &mut done) {
+                None => None,
+                // An element of one may be in the way of another's: then everybody else has his.
+                Some(_) if tries_left == 0 => {
+                    let mut refused = None;
+                    for intent in &all {
+                        let steps = self.tables_lack(std::slice::from_ref(intent))?;
+                        refused = self.apply_all(&steps, &mut done).or(refused);
+                    }
+                    refused
+                }
+                Some(_) => continue,
+            };
+            let gone: Vec<Subject> = vifs.iter().map(|(subject, _)| *subject).collect();
+            self.forget_gone(&gone, &vifs, own)?;
+            return match refused {
+                None => Ok(done),
+                Some((e, step)) => Err(exec::refused(&e, "cannot put back what an nft table had of others", &step)),
+            };
+        }
+        Ok(done)
+    }
+
+    /// The steps that our tables lack of all these. The kernel lists rules bit by bit: what is missing must be seen twice.
+    fn tables_lack(&mut self, all: &[Intent]) -> Result<Vec<Step>, Error> {
+        let scope = need::tables_scope(all);
+        let mut steps = need::tables_lack(all, &self.look(&scope)?)?;
+        for _ in 0..FRAME_TRIES {
+            if !steps.iter().any(plan::mends_table) {
+                break;
+            }
+            let again = need::tables_lack(all, &self.look(&scope)?)?;
+            if again == steps {
+                break;
+            }
+            steps = again;
+        }
+        Ok(steps)
+    }
+
+    /// Carries out steps until one is refused.
+    fn apply_all(&mut self, steps: &[Step], done: &mut Vec<String>) -> Option<(BackendError, Step)> {
+        for step in steps {
+            match self.backend.apply(step) {
+                Ok(()) => done.push(step.to_string()),
+                Err(e) => return Some((e, step.clone())),
+            }
+        }
+        None
+    }
+
+    /// Takes out of our tables again who was put back and has gone meanwhile.
+    fn forget_gone(&mut self, subjects: &[Subject], were: &[(Subject, Intent)], own: Subject) -> Result<(), Error> {
+        if let Records::Dir(dir) = &self.records {
+            // Who is about to go may have looked before that.
+            let mut waited = Duration::ZERO;
+            while waited < UNDER_WAY && dir.interrupted()?.iter().any(|s| *s != own && subjects.contains(s)) {
+                std::thread::sleep(PAUSE);
+                waited += PAUSE;
+            }
+        }
+        let (vifs, networks) = self.in_tables(own)?;
+        let there: BTreeSet<Subject> = gather::set(vifs.iter().map(|(subject, _)| *subject));
+        let gone = were.iter().filter(|(subject, _)| !there.contains(subject));
+        let gone: Vec<Intent> = gone.map(|(_, intent)| intent.clone()).collect();
+        if gone.is_empty() {
+            return Ok(());
+        }
+        let stay: Vec<Intent> = vifs.into_iter().map(|(_, intent)| intent).chain(networks).collect();
+        let now = self.look(&need::tables_scope(&gone))?;
+        for step in need::tables_left(&gone, &stay, &now) {
+            match self.backend.apply(&step) {
+                Err(e) if e.errno != Errno::ENOENT => {
+                    return Err(exec::refused(&e, "cannot take a vif that has gone out of an nft table", &step));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The guard cannot be put back: no port of a guarded vif passes on reserved addresses any more.
+    pub(super) fn close_all_reserved(&mut self) -> Result<(), Error> {
+        for (_, a) in self.attached()? {
+            self.close_reserved(&a)?;
+        }
+        Ok(())
+    }
+
+    fn close_reserved(&mut self, a: &Attach) -> Result<(), Error> {
+        if a.guard.is_none() {
+            return Ok(());
+        }
+        let now = self.look(&Scope::none().with(Part::Link(a.device)))?;
+        let Some(step) = need::closes_reserved(a, &now) else { return Ok(()) };
+        self.backend
+            .apply(&step)
+            .map_err(|e| exec::refused(&e, &format!("cannot close {} to reserved addresses", a.device), &step))
+    }
+
+    /// The guests of a network with a private bridge are hidden by what the network has, and no call for them touches that.
+    pub(super) fn bridge_is_lost(&mut self, started: &Started) -> Result<bool, Error> {
+        let mut seen = Snapshot::default();
+        while let Some(scope) = need::bridge_scope(started, &seen) {
+            seen.merge(self.look(&scope)?);
+        }
+        need::bridge_lacks(started, &seen)
+    }
+}
+
+/// Whether it is somebody else's doing that stands in the way, and nothing to be put right by force.
+fn is_others(e: &Error) -> bool {
+    use ErrorKind::{BridgeNotFound, Conflict, Invalid, NameTaken, NotABridge, PortOfOther, Unsupported, WouldCutOff};
+    matches!(
+        e.kind(),
+        BridgeNotFound | Conflict | Invalid | NameTaken | NotABridge | PortOfOther | Unsupported | WouldCutOff
+    )
+}

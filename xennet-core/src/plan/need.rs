@@ -1,0 +1,166 @@
+//! What a vif or a network needs, by what is remembered of it, and what of that is not there.
+//!
+//! It is the wish of its record, wished for once more: the plan for it is what is missing. There is no other list of what something
+//! needs. The tables are read whole for it, so that also a rule is seen that somebody has replaced by another.
+
+use super::table::{self, TableWish};
+use super::{Plan, Planned, Reason, diff, gate, guard, network, routes, want};
+use crate::error::Error;
+use crate::model::{Attach, Attachment, IfName, Intent, MacAddr, Network, Started};
+use crate::snapshot::{Link, Part, Scope, Snapshot};
+use crate::step::{PortChange, PortStep, Step};
+
+/// The wish that an attached vif stands for, where its link is now.
+pub(crate) fn of_vif(a: &Attach, present: IfName, link: &Link) -> Attach {
+    let bridge = match &a.attachment {
+        Attachment::Bridge { bridge, .. } => Some(*bridge),
+        _ => None,
+    };
+    Attach {
+        device: present,
+        // Without one it has taken its bridge's, which follows its ports.
+        mtu: a.mtu.or_else(|| link.mtu.try_into().ok()),
+        recorded_bridge: bridge,
+        recorded_guard: a.guarded().map(Box::new),
+        recorded_routes: a.behind().map(Box::new),
+        ..a.clone()
+    }
+}
+
+/// The link of an attached vif, by the index that it had: under its own name, under the one that it was made with, or under one
+/// that somebody has given it since. A link that only has the number of one that is gone is none.
+pub(crate) fn link_of<'a>(
+    a: &Attach,
+    index: u32,
+    was: &Link,
+    made: &IfName,
+    now: &'a Snapshot,
+) -> Option<(&'a IfName, &'a Link)> {
+    let (name, link) = now.link_by_index(index)?;
+    if *name == a.name || name == made {
+        return Some((name, link));
+    }
+    let is_same = link.kind == was.kind && (link.mac == was.mac || link.mac == Some(MacAddr::BACKEND));
+    let is_free = |name: &IfName| !now.links.contains_key(name);
+    (is_same && is_free(&a.name) && is_free(made)).then_some((name, link))
+}
+
+/// The wish that a started network stands for.
+pub(crate) fn of_network(started: &Started) -> Started {
+    Started { again: true, former: Vec::new(), ..started.clone() }
+}
+
+/// Whether an attached vif is a guest of this network.
+pub(crate) fn is_guest(a: &Attach, network: &Network) -> bool {
+    let on = match &a.attachment {
+        Attachment::Bridge { bridge, .. } => Some(bridge),
+        _ => None,
+    };
+    a.network == Some(network.name) || (on.is_some() && on == network.bridge().map(|b| &b.name))
+}
+
+/// As [`scope`](super::scope), with all rules of the tables.
+pub(crate) fn whole_scope(intent: &Intent, seen: &Snapshot) -> Option<Scope> {
+    let mut missing = table::whole(want::scope(intent, seen));
+    missing.retain(|part| !seen.scope.contains(part));
+    (missing != Scope::none()).then_some(missing)
+}
+
+/// A plan, and behind it what something else needs, that was looked at besides.
+///
+/// # Errors
+/// As [`plan`](super::plan).
+pub(crate) fn with(mut plan: Plan, intent: &Intent, seen: Snapshot) -> Result<Plan, Error> {
+    let mut now = seen.clone();
+    now.merge(plan.after.clone());
+    let (wanted, _) = want::want(intent, &now)?;
+    let (steps, after) = diff::steps_towards(&wanted, &now)?;
+    plan.after = after.into_owned();
+    plan.steps.extend(steps);
+    let mut before = seen;
+    before.merge(plan.before);
+    plan.before = before;
+    Ok(plan)
+}
+
+/// What our tables have to have of a wish.
+fn tables(intent: &Intent) -> Vec<TableWish> {
+    match intent {
+        Intent::Attach(a) => {
+            [guard::instead(a.guarded().as_ref(), None)].into_iter().chain(routes::tables(a)).collect()
+        }
+        Intent::Start(started) => network::tables(started).into_iter().collect(),
+        Intent::Detach(_) | Intent::Bridge(_) => Vec::new(),
+    }
+}
+
+const LOST: Reason = Reason::fixed("somebody has taken it away");
+
+fn wishes(of: &[Intent]) -> Vec<TableWish> {
+    TableWish::together(of.iter().flat_map(tables), &LOST)
+}
+
+/// What has to be looked at to see what our tables lack of all these: the tables with all that is in them.
+pub(crate) fn tables_scope(of: &[Intent]) -> Scope {
+    let ids = wishes(of).into_iter().map(|wish| (wish.table.id)());
+    ids.flat_map(|id| [Part::NftFrame(id.clone()), Part::Nft(id)]).collect()
+}
+
+/// What our tables lack of all these, one transaction a table, so that nothing is let through in between.
+///
+/// # Errors
+/// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) as for a plan.
+pub(crate) fn tables_lack(of: &[Intent], now: &Snapshot) -> Result<Vec<Step>, Error> {
+    let mut steps = Vec::new();
+    for wish in wishes(of) {
+        steps.extend(wish.first(now)?.map(Step::Nft));
+    }
+    Ok(steps)
+}
+
+/// What our tables have too much: of some that are no more, what no other needs.
+pub(crate) fn tables_left(gone: &[Intent], there: &[Intent], now: &Snapshot) -> Vec<Step> {
+    let mut all: Vec<TableWish> = there.iter().flat_map(tables).collect();
+    let absent = |wish: TableWish| TableWish { absent: wish.present, present: Vec::new(), ..wish };
+    all.extend(gone.iter().flat_map(tables).map(absent));
+    TableWish::together(all, &LOST).iter().filter_map(|wish| wish.last(now)).map(Step::Nft).collect()
+}
+
+/// Whether our tables have to have something of it.
+pub(crate) fn is_in_tables(intent: &Intent) -> bool {
+    tables(intent).iter().any(|wish| !wish.present.is_empty())
+}
+
+/// What hides the guests on a private bridge is the network's, and no vif's: what has to be looked at to see that it is there.
+/// How much that is does not depend on what the network hands on.
+pub(crate) fn bridge_scope(started: &Started, seen: &Snapshot) -> Option<Scope> {
+    let items = gate::of_bridge(started);
+    if items.is_empty() {
+        return None;
+    }
+    let mut scope = gate::GATE.scope(&items).union(gate::GATE.frame_scope(seen));
+    scope.retain(|part| !seen.scope.contains(part));
+    (scope != Scope::none()).then_some(scope)
+}
+
+/// Whether what hides the guests on a private bridge is not there.
+pub(crate) fn bridge_lacks(started: &Started, now: &Snapshot) -> Result<bool, Error> {
+    let wish = TableWish::new(&gate::GATE, gate::of_bridge(started), Vec::new(), LOST);
+    Ok(!wish.present.is_empty() && wish.first(now)?.is_some())
+}
+
+/// The step after which a port of a vif passes on no reserved addresses any more: they are open because the guard filters what is
+/// sent to them. `None` where they are closed.
+pub(crate) fn closes_reserved(a: &Attach, now: &Snapshot) -> Option<Step> {
+    a.guard.as_ref()?;
+    let link = now.links.get(&a.device)?;
+    link.port.as_ref().filter(|port| port.group_forward != 0)?;
+    let port = crate::step::LinkRef { name: a.device, index: Some(link.index) };
+    let change = PortChange { group_forward: Some(0), ..PortChange::default() };
+    Some(Step::Port(PortStep::Set { port, change, up: None }))
+}
+
+/// What is missing, in words.
+pub(crate) fn in_words(steps: &[Planned]) -> Vec<String> {
+    steps.iter().map(|p| p.step.to_string()).collect()
+}
