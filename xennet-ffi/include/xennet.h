@@ -406,8 +406,9 @@ xennet_error *xennet_host_ensure_bridge(xennet_host *host,
  * What there is: the vifs that were attached by xennet, and all bridges with their ports. Its cost grows with the host.
  *
  * \param host The host.
- * \param document Gets a JSON document: `{"vifs": [{"vif", "domid", "devid", "link", "bridge", "up", "mtu", "spec", "obstacles"}],
- *   "bridges": [{"bridge", "mac", "mtu", "up", "ports"}]}`.
+ * \param document Gets a JSON document: `{"vifs": [{"vif", "domid", "devid", "link", "bridge", "up", "mtu", "spec", "obstacles",
+ *   "missing"}], "bridges": [{"bridge", "mac", "mtu", "up", "ports"}]}`. `missing` is what somebody has taken away
+ *   of what the vif needs, a change a text: what `xennet_host_recover` puts back.
  * \return NULL on success.
  */
 xennet_error *xennet_host_show(xennet_host *host, xennet_text **document);
@@ -425,11 +426,13 @@ xennet_error *xennet_host_undo(xennet_host *host, const char *subject, size_t su
 
 /**
  * Closes every operation that a crash left open: finished if its goal had been reached, else undone. The other functions
- * do the same for the vif or bridge they are about.
+ * do the same for the vif or bridge they are about. Then puts back what somebody has taken away of what started networks and
+ * attached vifs need: rules and elements of nft tables, ports, names, routes, settings.
  *
  * \param host The host.
  * \param document Gets a JSON document: `{"recovered": [{"subject": "vif5.0", "outcome": "restored", "steps": 2}]}`;
- *   `outcome` is "finished" or "restored", a bridge is `bridge-NAME`.
+ *   `outcome` is "finished", "restored", "gone", "mended" (`done`: what was put back, a text each) or "left" (`why`: what stands
+ *   in the way), a bridge is `bridge-NAME`, a network `network-NAME`.
  * \return NULL on success; else for example `XENNET_KIND_INTERRUPTED` if a state cannot be put back.
  */
 xennet_error *xennet_host_recover(xennet_host *host,

@@ -240,8 +240,9 @@ pub extern "C" fn xennet_host_ensure_bridge(
 /// What there is: the vifs that were attached by xennet, and all bridges with their ports. Its cost grows with the host.
 ///
 /// \param host The host.
-/// \param document Gets a JSON document: `{"vifs": [{"vif", "domid", "devid", "link", "bridge", "up", "mtu", "spec", "obstacles"}],
-///   "bridges": [{"bridge", "mac", "mtu", "up", "ports"}]}`.
+/// \param document Gets a JSON document: `{"vifs": [{"vif", "domid", "devid", "link", "bridge", "up", "mtu", "spec", "obstacles",
+///   "missing"}], "bridges": [{"bridge", "mac", "mtu", "up", "ports"}]}`. `missing` is what somebody has taken away
+///   of what the vif needs, a change a text: what `xennet_host_recover` puts back.
 /// \return NULL on success.
 #[unsafe(no_mangle)]
 pub extern "C" fn xennet_host_show(
@@ -286,11 +287,13 @@ pub extern "C" fn xennet_host_undo(
 }
 
 /// Closes every operation that a crash left open: finished if its goal had been reached, else undone. The other functions
-/// do the same for the vif or bridge they are about.
+/// do the same for the vif or bridge they are about. Then puts back what somebody has taken away of what started networks and
+/// attached vifs need: rules and elements of nft tables, ports, names, routes, settings.
 ///
 /// \param host The host.
 /// \param document Gets a JSON document: `{"recovered": [{"subject": "vif5.0", "outcome": "restored", "steps": 2}]}`;
-///   `outcome` is "finished" or "restored", a bridge is `bridge-NAME`.
+///   `outcome` is "finished", "restored", "gone", "mended" (`done`: what was put back, a text each) or "left" (`why`: what stands
+///   in the way), a bridge is `bridge-NAME`, a network `network-NAME`.
 /// \return NULL on success; else for example `XENNET_KIND_INTERRUPTED` if a state cannot be put back.
 #[unsafe(no_mangle)]
 pub extern "C" fn xennet_host_recover(

@@ -183,7 +183,8 @@ impl Host {
         Ok(Applied::from(&applied))
     }
 
-    /// Closes every operation that a crash left open: `[{"subject": "vif5.0", "outcome": "restored", "steps": 2}]`.
+    /// Closes every operation that a crash left open: `[{"subject": "vif5.0", "outcome": "restored", "steps": 2}]`. Then puts back
+    /// what somebody has taken away of what started networks and attached vifs need.
     fn recover<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let recovered = self.work(py, |core| core.recover())?;
         to_python(py, &recovered.iter().map(|(subject, how)| how.to_json(*subject)).collect())

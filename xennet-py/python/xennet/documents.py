@@ -29,6 +29,8 @@ class ShownVif(TypedDict):
     spec: str | None
     #: What in other firewalls of this host keeps its guest from reaching anybody, unless a rule there accepts its packets.
     obstacles: list[str]
+    #: What it needs and has not, a change each: what ``Host.recover`` puts back.
+    missing: list[str]
 
 
 class ShownBridge(TypedDict):
@@ -62,7 +64,8 @@ class NetworkStatus(TypedDict):
     changed: list[str]
     #: What of that holds only after a stop and a start.
     needs_stop: list[str]
-    #: What is not as it was made, a sentence each: what starting the network again would do.
+    #: What is not as it was made, a sentence each: what starting the network again would do. Of a guest that is there the vif
+    #: stands before it: ``vif1.0: ...``.
     missing: list[str]
     #: The ports of its bridge.
     ports: list[str]
@@ -88,12 +91,19 @@ class PortForward(_Forwarded, total=False):
     to_port: int
 
 
-class Recovered(TypedDict):
-    """One operation that ``Host.recover`` closed."""
-
-    #: ``vif5.0``, or ``bridge-`` and a name.
+class _Recovered(TypedDict):
+    #: ``vif5.0``, or ``bridge-`` or ``network-`` and a name.
     subject: str
-    #: "finished" or "restored".
+    #: "finished", "restored", "gone", "mended" or "left".
     outcome: str
     #: How many steps it took.
     steps: int
+
+
+class Recovered(_Recovered, total=False):
+    """One operation that ``Host.recover`` closed, or a vif or network that had lost something."""
+
+    #: With "mended": what was put back, a step each.
+    done: list[str]
+    #: With "left": what stands in the way.
+    why: str
