@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "all of this is tests")]
 
 mod calls;
+mod device;
 mod disk;
 mod facts;
 mod firewalls;
@@ -20,3 +21,4 @@ mod stock;
 mod store;
 mod trace;
 mod vectors;
+mod xenbus;

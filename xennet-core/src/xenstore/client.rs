@@ -9,14 +9,10 @@ use std::time::{Duration, Instant};
 
 use super::link::{Failure, Link, places, until};
 use super::tree::Event;
-use super::wire::{self, Kind, PAYLOAD_MAX};
+use super::wire::{self, Kind};
 use super::{Store, StoreError, StoreErrorKind, check};
 use crate::error::Errno;
 use crate::snapshot::StorePermission;
-
-/// How many requests are on their way at once. Their answers (at most 64 KiB) fit into the buffer of a socket, so a server
-/// that writes before it reads on is never blocked by us, nor we by it.
-const WINDOW: usize = 16;
 
 /// How many events wait to be fetched, and how many bytes.
 const EVENTS: usize = 8192;
@@ -34,8 +30,8 @@ const LIST_MAX: usize = 16 << 20;
 pub struct Options {
     /// The socket or device. `None`: where libxenstore looks.
     pub path: Option<PathBuf>,
-    /// How long a step of the conversation may take: connecting, one request and its answer, a whole transaction with its
-    /// repetitions, a whole listing.
+    /// How long a step of the conversation may take: connecting, one request and its answer, several nodes that are read
+    /// together, a whole transaction with its repetitions, a whole listing.
     pub deadline: Duration,
 }
 
@@ -75,6 +71,13 @@ impl AsFd for Client {
 
 /// A request: a path (or another text), and what follows its NUL.
 type Ask<'a> = (&'a str, &'a [u8]);
+
+/// What a request belongs to: a transaction (0: none), and a step of the conversation, which has an end.
+#[derive(Clone, Copy, Debug)]
+struct Within {
+    transaction: u32,
+    end: Instant,
+}
 
 /// Takes the answers: which request, and what the server said.
 type Each<'a> = dyn FnMut(usize, Result<&[u8], Errno>) + 'a;
@@ -137,7 +140,7 @@ impl Client {
     /// A [`StoreError`].
     pub fn domain_path(&mut self, domid: u16) -> Result<String, StoreError> {
         let what = domid.to_string();
-        self.one("find the home of domain", 0, Kind::GetDomainPath, (&what, b""), |body| {
+        self.one("find the home of domain", self.within(), Kind::GetDomainPath, (&what, b""), |body| {
             wire::text(body).filter(|path| path.starts_with('/')).map(str::to_owned).ok_or("is not a path")
         })
     }
@@ -166,7 +169,7 @@ impl Client {
             return Err(invalid("a token has no NUL"));
         }
         let rest = format!("{token}\0");
-        self.one(operation, 0, kind, (path, rest.as_bytes()), ack)
+        self.one(operation, self.within(), kind, (path, rest.as_bytes()), ack)
     }
 
     /// The next event. `None`: none came within this time.
@@ -217,24 +220,28 @@ impl Client {
     /// ```
     ///
     /// # Errors
-    /// The error of `work`; a [`StoreError`]; `EAGAIN` if others were faster again and again until the deadline.
+    /// The error of `work`; a [`StoreError`]; `EAGAIN` if others were faster again and again for half of the deadline.
     pub fn transaction<T, E: From<StoreError>>(
         &mut self,
         mut work: impl FnMut(&mut Transaction<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
         const WHAT: &str = "carry out a transaction";
-        let end = until(self.deadline);
+        let outside = self.within();
+        // A try that might not be finished in time is not begun: half of the time is for the last one.
+        let begun = Instant::now();
+        let last = begun.checked_add(outside.end.saturating_duration_since(begun) / 2).unwrap_or(begun);
         let mut tries = 0_u32;
         loop {
             tries = tries.saturating_add(1);
-            let number = self.one("begin a transaction", 0, Kind::TransactionStart, ("", b""), |body| {
+            let number = self.one("begin a transaction", outside, Kind::TransactionStart, ("", b""), |body| {
                 let number = wire::text(body).and_then(|text| text.parse::<u32>().ok());
                 number.filter(|n| *n != 0).ok_or("is not the number of a transaction")
             })?;
-            match work(&mut Transaction { client: self, number }) {
-                Ok(value) => match self.one(WHAT, number, Kind::TransactionEnd, ("T", b""), ack) {
+            let within = Within { transaction: number, ..outside };
+            match work(&mut Transaction { client: self, within }) {
+                Ok(value) => match self.one(WHAT, within, Kind::TransactionEnd, ("T", b""), ack) {
                     Ok(()) => return Ok(value),
-                    Err(e) if again(&e) && tries < TRIES && Instant::now() < end => {
+                    Err(e) if again(&e) && tries < TRIES && Instant::now() < last => {
                         // Others are at it, too: give way, a little longer each time.
                         let pause = u64::from(tries.min(50)).saturating_mul(20);
                         std::thread::sleep(Duration::from_micros(pause));
@@ -243,11 +250,16 @@ impl Client {
                 },
                 Err(e) => {
                     // The error of the work is the one that matters; a server that is gone has forgotten it all anyway.
-                    let _ = self.one(WHAT, number, Kind::TransactionEnd, ("F", b""), ack);
+                    let _ = self.one(WHAT, within, Kind::TransactionEnd, ("F", b""), ack);
                     return Err(e);
                 }
             }
         }
+    }
+
+    /// A step that begins now, outside of any transaction.
+    fn within(&self) -> Within {
+        Within { transaction: 0, end: until(self.deadline) }
     }
 
     fn usable(&self, operation: &'static str, object: &str) -> Result<(), StoreError> {
@@ -260,41 +272,44 @@ impl Client {
         }
     }
 
-    /// The failure as an error, and the end of this connection: what comes next on it cannot be told.
+    /// The failure as an error, and the end of this connection where it cannot be told what comes next on it.
     fn fail(&mut self, failure: Failure, operation: &'static str, object: &str) -> StoreError {
-        self.unusable = Some(failure.reason.clone());
+        if failure.kind != StoreErrorKind::Refused {
+            self.unusable = Some(failure.reason.clone());
+        }
         StoreError::new(failure.kind, failure.errno, operation, object, failure.reason)
     }
 
-    /// Sends requests of one kind, all at once within a window, and hands the answers on in order.
+    /// Sends requests of one kind, as many at once as the link takes, and hands the answers on in order.
     fn all(
         &mut self,
         operation: &'static str,
-        transaction: u32,
+        within: Within,
         kind: Kind,
         asks: &[Ask<'_>],
         each: &mut Each<'_>,
     ) -> Result<(), StoreError> {
         let mut index = 0_usize;
-        for window in asks.chunks(WINDOW) {
+        for window in asks.chunks(self.link.window()) {
             let object = window.first().map_or("", |ask| ask.0);
             self.usable(operation, object)?;
             let first = self.request.wrapping_add(1);
             self.output.clear();
             for (path, rest) in window {
                 self.request = self.request.wrapping_add(1);
-                if !wire::put(&mut self.output, kind, self.request, transaction, &[path.as_bytes(), b"\0", rest]) {
-                    let rule = format!("a request has at most {PAYLOAD_MAX} bytes");
+                let message = [path.as_bytes(), b"\0", rest];
+                let (longest, len) = (self.link.longest(), message.iter().map(|part| part.len()).sum::<usize>());
+                if len > longest || !wire::put(&mut self.output, kind, self.request, within.transaction, &message) {
+                    let rule = format!("a request has at most {longest} bytes here, this one has {len}");
                     return Err(StoreError::new(StoreErrorKind::Invalid, Errno::E2BIG, operation, *path, rule));
                 }
             }
-            let end = until(self.deadline);
-            if let Err(failure) = self.link.send(&self.output, end) {
+            if let Err(failure) = self.link.send(&self.output, within.end) {
                 return Err(self.fail(failure, operation, object));
             }
             let mut awaited = first;
             for (path, _) in window {
-                let answer = match self.answer(kind, awaited, end) {
+                let answer = match self.answer(kind, awaited, within) {
                     Ok(answer) => answer,
                     Err(failure) => return Err(self.fail(failure, operation, path)),
                 };
@@ -307,11 +322,11 @@ impl Client {
     }
 
     /// The answer to the request with this number. Events that come before it are kept.
-    fn answer(&mut self, kind: Kind, request: u32, end: Instant) -> Result<Result<&[u8], Errno>, Failure> {
+    fn answer(&mut self, kind: Kind, request: u32, within: Within) -> Result<Result<&[u8], Errno>, Failure> {
         let unnumbered = self.link.is_device() && matches!(kind, Kind::Watch | Kind::Unwatch);
         // The range, not the slice: the borrow of one answer must not outlive the loop.
         let (refused, body) = loop {
-            let Some(message) = self.link.receive(end)? else {
+            let Some(message) = self.link.receive(within.end)? else {
                 return Err(Failure {
                     kind: StoreErrorKind::TimedOut,
                     errno: Errno::ETIMEDOUT,
@@ -333,6 +348,12 @@ impl Client {
                 return Err(Failure::nonsense(format!(
                     "the server answered request {}, but the one that waits is {request}",
                     message.request
+                )));
+            }
+            if message.transaction != within.transaction && !unnumbered {
+                return Err(Failure::nonsense(format!(
+                    "the server answered in transaction {}, but the request was in {}",
+                    message.transaction, within.transaction
                 )));
             }
             if message.kind != kind && message.kind != Kind::Error {
@@ -358,13 +379,13 @@ impl Client {
     fn one<T>(
         &mut self,
         operation: &'static str,
-        transaction: u32,
+        within: Within,
         kind: Kind,
         ask: Ask<'_>,
         read: impl Fn(&[u8]) -> Result<T, &'static str>,
     ) -> Result<T, StoreError> {
         let mut result = Err(StoreError::refused(Errno::EIO, operation, ask.0));
-        self.all(operation, transaction, kind, &[ask], &mut |_, answer| {
+        self.all(operation, within, kind, &[ask], &mut |_, answer| {
             result = match answer {
                 Ok(body) => read(body).map_err(|not| nonsense(operation, ask.0, not)),
                 Err(errno) => Err(StoreError::refused(errno, operation, ask.0)),
@@ -373,7 +394,7 @@ impl Client {
         result
     }
 
-    fn read_in(&mut self, transaction: u32, paths: &[&str]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+    fn read_in(&mut self, within: Within, paths: &[&str]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
         const WHAT: &str = "read";
         for path in paths {
             check::path(WHAT, path)?;
@@ -381,7 +402,7 @@ impl Client {
         let asks: Vec<Ask<'_>> = paths.iter().map(|path| (*path, b"".as_slice())).collect();
         let mut values = Vec::with_capacity(paths.len());
         let mut refused = None;
-        self.all(WHAT, transaction, Kind::Read, &asks, &mut |index, answer| match answer {
+        self.all(WHAT, within, Kind::Read, &asks, &mut |index, answer| match answer {
             Ok(value) => values.push(Some(value.to_vec())),
             Err(Errno::ENOENT) => values.push(None),
             Err(errno) => {
@@ -396,13 +417,13 @@ impl Client {
         }
     }
 
-    fn write_in(&mut self, transaction: u32, pairs: &[(&str, &[u8])]) -> Result<(), StoreError> {
+    fn write_in(&mut self, within: Within, pairs: &[(&str, &[u8])]) -> Result<(), StoreError> {
         const WHAT: &str = "write";
         for (path, value) in pairs {
             check::pair(WHAT, path, value)?;
         }
         let mut wrong = None;
-        self.all(WHAT, transaction, Kind::Write, pairs, &mut |index, answer| {
+        self.all(WHAT, within, Kind::Write, pairs, &mut |index, answer| {
             let path = pairs.get(index).map_or("", |pair| pair.0);
             let error = match answer {
                 Ok(body) => ack(body).err().map(|not| nonsense(WHAT, path, not)),
@@ -415,45 +436,42 @@ impl Client {
         wrong.map_or(Ok(()), Err)
     }
 
-    fn make_in(&mut self, transaction: u32, path: &str) -> Result<(), StoreError> {
+    fn make_in(&mut self, within: Within, path: &str) -> Result<(), StoreError> {
         const WHAT: &str = "make";
         check::path(WHAT, path)?;
-        self.one(WHAT, transaction, Kind::Mkdir, (path, b""), ack)
+        self.one(WHAT, within, Kind::Mkdir, (path, b""), ack)
     }
 
-    fn rm_in(&mut self, transaction: u32, path: &str) -> Result<(), StoreError> {
+    fn rm_in(&mut self, within: Within, path: &str) -> Result<(), StoreError> {
         const WHAT: &str = "remove";
         check::path(WHAT, path)?;
-        found(self.one(WHAT, transaction, Kind::Rm, (path, b""), ack)).map(|_| ())
+        found(self.one(WHAT, within, Kind::Rm, (path, b""), ack)).map(|_| ())
     }
 
-    fn list_in(&mut self, transaction: u32, path: &str) -> Result<Option<Vec<String>>, StoreError> {
+    fn list_in(&mut self, within: Within, path: &str) -> Result<Option<Vec<String>>, StoreError> {
         const WHAT: &str = "list";
         check::path(WHAT, path)?;
-        match self.one(WHAT, transaction, Kind::Directory, (path, b""), names) {
+        match self.one(WHAT, within, Kind::Directory, (path, b""), names) {
             Err(e) if e.kind() == StoreErrorKind::Refused && e.errno() == Errno::E2BIG => {
-                found(self.parts(transaction, path))
+                found(self.parts(within, path))
             }
             listed => found(listed),
         }
     }
 
     /// A list that is too long for one message (`DIRECTORY_PART`). Begun anew if the node changes while it is read.
-    fn parts(&mut self, transaction: u32, path: &str) -> Result<Vec<String>, StoreError> {
+    fn parts(&mut self, within: Within, path: &str) -> Result<Vec<String>, StoreError> {
         const WHAT: &str = "list";
-        let end = until(self.deadline);
         for _ in 0..LISTINGS {
             let mut generation: Option<String> = None;
             let (mut list, mut offset) = (Vec::new(), 0_usize);
             loop {
                 let rest = format!("{offset}\0");
-                let (now, part) =
-                    self.one(WHAT, transaction, Kind::DirectoryPart, (path, rest.as_bytes()), |body| {
-                        let mut texts =
-                            wire::texts(body).ok_or("is not a list of names")?.into_iter().map(str::to_owned);
-                        let generation = texts.next().ok_or("has no generation")?;
-                        Ok((generation, texts.collect::<Vec<_>>()))
-                    })?;
+                let (now, part) = self.one(WHAT, within, Kind::DirectoryPart, (path, rest.as_bytes()), |body| {
+                    let mut texts = wire::texts(body).ok_or("is not a list of names")?.into_iter().map(str::to_owned);
+                    let generation = texts.next().ok_or("has no generation")?;
+                    Ok((generation, texts.collect::<Vec<_>>()))
+                })?;
                 if generation.as_ref().is_some_and(|before| *before != now) {
                     break;
                 }
@@ -471,7 +489,7 @@ impl Client {
                 if offset > LIST_MAX {
                     return Err(nonsense(WHAT, path, "is a list without an end"));
                 }
-                if Instant::now() >= end {
+                if Instant::now() >= within.end {
                     let reason = format!("the list did not end within {:?}", self.deadline);
                     return Err(StoreError::new(StoreErrorKind::TimedOut, Errno::ETIMEDOUT, WHAT, path, reason));
                 }
@@ -480,17 +498,17 @@ impl Client {
         Err(StoreError::refused(Errno::EAGAIN, WHAT, path))
     }
 
-    fn permissions_in(&mut self, transaction: u32, path: &str) -> Result<Option<Vec<StorePermission>>, StoreError> {
+    fn permissions_in(&mut self, within: Within, path: &str) -> Result<Option<Vec<StorePermission>>, StoreError> {
         const WHAT: &str = "read the permissions of";
         check::path(WHAT, path)?;
-        found(self.one(WHAT, transaction, Kind::GetPerms, (path, b""), |body| {
+        found(self.one(WHAT, within, Kind::GetPerms, (path, b""), |body| {
             let texts = wire::texts(body).filter(|texts| !texts.is_empty());
             let list: Option<Vec<_>> = texts.and_then(|texts| texts.into_iter().map(wire::permission).collect());
             list.ok_or("is not a list of permissions")
         }))
     }
 
-    fn permit_in(&mut self, transaction: u32, path: &str, list: &[StorePermission]) -> Result<(), StoreError> {
+    fn permit_in(&mut self, within: Within, path: &str, list: &[StorePermission]) -> Result<(), StoreError> {
         const WHAT: &str = "set the permissions of";
         check::permissions(WHAT, path, list)?;
         let mut rest = Vec::new();
@@ -498,7 +516,7 @@ impl Client {
             rest.extend_from_slice(wire::permission_text(*permission).as_bytes());
             rest.push(0);
         }
-        self.one(WHAT, transaction, Kind::SetPerms, (path, &rest), ack)
+        self.one(WHAT, within, Kind::SetPerms, (path, &rest), ack)
     }
 }
 
@@ -541,19 +559,19 @@ fn event(body: &[u8]) -> Result<Event, Failure> {
 #[derive(Debug)]
 pub struct Transaction<'a> {
     client: &'a mut Client,
-    number: u32,
+    within: Within,
 }
 
 macro_rules! store {
-    ($name:ty, |$me:ident| $client:expr, $number:expr, |$pairs:ident| $write_all:expr) => {
+    ($name:ty, |$me:ident| $client:expr, $within:expr, |$pairs:ident| $write_all:expr) => {
         impl Store for $name {
             fn read_many(&mut self, paths: &[&str]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
                 let $me = self;
-                $client.read_in($number, paths)
+                $client.read_in($within, paths)
             }
             fn write(&mut self, path: &str, value: &[u8]) -> Result<(), StoreError> {
                 let $me = self;
-                $client.write_in($number, &[(path, value)])
+                $client.write_in($within, &[(path, value)])
             }
             fn write_all(&mut self, $pairs: &[(&str, &[u8])]) -> Result<(), StoreError> {
                 let $me = self;
@@ -561,23 +579,23 @@ macro_rules! store {
             }
             fn mkdir(&mut self, path: &str) -> Result<(), StoreError> {
                 let $me = self;
-                $client.make_in($number, path)
+                $client.make_in($within, path)
             }
             fn rm(&mut self, path: &str) -> Result<(), StoreError> {
                 let $me = self;
-                $client.rm_in($number, path)
+                $client.rm_in($within, path)
             }
             fn directory(&mut self, path: &str) -> Result<Option<Vec<String>>, StoreError> {
                 let $me = self;
-                $client.list_in($number, path)
+                $client.list_in($within, path)
             }
             fn permissions(&mut self, path: &str) -> Result<Option<Vec<StorePermission>>, StoreError> {
                 let $me = self;
-                $client.permissions_in($number, path)
+                $client.permissions_in($within, path)
             }
             fn set_permissions(&mut self, path: &str, list: &[StorePermission]) -> Result<(), StoreError> {
                 let $me = self;
-                $client.permit_in($number, path, list)
+                $client.permit_in($within, path, list)
             }
             fn set_deadline(&mut self, deadline: Duration) {
                 let $me = self;
@@ -587,10 +605,10 @@ macro_rules! store {
     };
 }
 
-store!(Client, |me| me, 0, |pairs| match pairs {
+store!(Client, |me| me, me.within(), |pairs| match pairs {
     // One write is all or nothing by itself.
     [] => Ok(()),
-    [_] => me.write_in(0, pairs),
+    [_] => me.write_in(me.within(), pairs),
     _ => me.transaction(|t| t.write_all(pairs)),
 });
-store!(Transaction<'_>, |me| me.client, me.number, |pairs| me.client.write_in(me.number, pairs));
+store!(Transaction<'_>, |me| me.client, me.within, |pairs| me.client.write_in(me.within, pairs));

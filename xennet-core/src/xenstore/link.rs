@@ -2,16 +2,24 @@
 //!
 //! On a socket the kernel keeps the time (`SO_RCVTIMEO`), so that waiting costs no system call of its own. On the device
 //! there is `poll` before each read.
+//!
+//! A server takes many requests from a socket at once. Linux's device takes **one**: it has one buffer an open file, queues a
+//! pointer into it for the thread that talks to xenstored, and puts the next request into the same buffer, whether the first
+//! one was sent or not. So how much may be on its way ([`Link::window`]) and how long a message may be ([`Link::longest`])
+//! are properties of the link, and whoever sends asks for them.
+//!
+//! Source: `drivers/xen/xenbus/xenbus_dev_frontend.c`, `xenbus_file_write`; `xenbus_xs.c`, `xenbus_dev_request_and_reply`.
 
 use std::ffi::OsString;
 use std::fs::{self, OpenOptions};
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::OFlags;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, recv, send, socket_with,
@@ -26,6 +34,10 @@ const RUNDIR: &str = "/var/run/xenstored";
 
 /// The kernel's way to xenstored, by its name of today and its old one.
 const DEVICES: [&str; 2] = ["/dev/xen/xenbus", "/proc/xen/xenbus"];
+
+/// How many requests are on their way on a socket at once. Their answers (at most 64 KiB) fit into its buffer, so a server that
+/// writes before it reads on is never blocked by us, nor we by it.
+const WINDOW: usize = 16;
 
 /// Room for two messages of the greatest length: a whole one always fits behind the remains of another.
 const ROOM: usize = 2 * (HEADER + PAYLOAD_MAX);
@@ -83,6 +95,7 @@ pub(super) fn places(path: Option<&Path>, env: &dyn Fn(&str) -> Option<OsString>
 pub(super) struct Incoming<'a> {
     pub(super) kind: Kind,
     pub(super) request: u32,
+    pub(super) transaction: u32,
     pub(super) body: &'a [u8],
     /// Where the body lies, for who needs it when the message is no longer borrowed ([`Link::bytes`]).
     pub(super) range: Range<usize>,
@@ -113,7 +126,10 @@ impl Link {
         match Link::connect(place, deadline) {
             // Nobody connects to a device. Asked first, each connection would cost one more system call.
             Err(_) if fs::metadata(place).is_ok_and(|found| !found.file_type().is_socket()) => {
-                let device = OpenOptions::new().read(true).write(true).open(place).map_err(|e| Errno::from_io(&e))?;
+                let mut open = OpenOptions::new();
+                // Whatever it is, it is not to become this process's terminal.
+                open.read(true).write(true).custom_flags(OFlags::NOCTTY.bits().cast_signed());
+                let device = open.open(place).map_err(|e| Errno::from_io(&e))?;
                 Ok(Link::new(device.into(), true, deadline))
             }
             connected => connected,
@@ -151,7 +167,17 @@ impl Link {
         self.device
     }
 
-    /// Sends whole messages.
+    /// How many requests may be on their way at once: so many are sent, then all their answers are awaited.
+    pub(super) fn window(&self) -> usize {
+        if self.device { 1 } else { WINDOW }
+    }
+
+    /// How long what follows a message's header may be, in bytes. The device's buffer is for both together.
+    pub(super) fn longest(&self) -> usize {
+        if self.device { PAYLOAD_MAX - HEADER } else { PAYLOAD_MAX }
+    }
+
+    /// Sends whole messages: of at most a [window](Self::window), none [too long](Self::longest).
     pub(super) fn send(&mut self, messages: &[u8], until: Instant) -> Result<(), Failure> {
         if self.device {
             return self.send_to_device(messages);
@@ -177,16 +203,20 @@ impl Link {
         Ok(())
     }
 
-    /// The kernel throws away what follows the first message of one write (`xenbus_file_write`).
-    fn send_to_device(&mut self, messages: &[u8]) -> Result<(), Failure> {
-        for mut message in each(messages) {
-            while !message.is_empty() {
-                match rustix::io::write(&self.descriptor, message) {
-                    Ok(0) => return Err(Failure::died(Errno::EIO, "the device takes nothing")),
-                    Ok(sent) => message = message.get(sent..).unwrap_or_default(),
-                    Err(rustix::io::Errno::INTR) => {}
-                    Err(errno) => return Err(Failure::system(errno)),
+    /// One message in one write. (What followed it in the same write would be thrown away.)
+    fn send_to_device(&mut self, message: &[u8]) -> Result<(), Failure> {
+        let mut rest = message;
+        while !rest.is_empty() {
+            match rustix::io::write(&self.descriptor, rest) {
+                Ok(0) => return Err(Failure::died(Errno::EIO, "the device takes nothing")),
+                Ok(sent) => rest = rest.get(sent..).unwrap_or_default(),
+                Err(rustix::io::Errno::INTR) => {}
+                // A watch that xenstored refuses: there is no answer, and the buffer is empty again.
+                Err(errno) if rest.len() == message.len() => {
+                    let reason = "the device refused the request".into();
+                    return Err(Failure { kind: StoreErrorKind::Refused, errno: errno.into(), reason });
                 }
+                Err(errno) => return Err(Failure::system(errno)),
             }
         }
         Ok(())
@@ -217,7 +247,8 @@ impl Link {
         };
         let body = self.start.saturating_add(HEADER)..end;
         self.start = end;
-        Ok(Some(Incoming { kind, request: head.request, body: &self.input[body.clone()], range: body }))
+        let Header { request, transaction, .. } = head;
+        Ok(Some(Incoming { kind, request, transaction, body: &self.input[body.clone()], range: body }))
     }
 
     /// The body of the message that was received last.
@@ -286,17 +317,6 @@ impl Link {
     }
 }
 
-/// The single messages of what is to be sent.
-fn each(messages: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mut rest = messages;
-    std::iter::from_fn(move || {
-        let len = Header::read(rest)?.payload()?;
-        let (message, next) = rest.split_at_checked(HEADER.saturating_add(len))?;
-        rest = next;
-        Some(message)
-    })
-}
-
 /// A timeout of nothing would mean to wait for ever.
 fn positive(time: Duration) -> Duration {
     // A day is as good as for ever, and fits into every representation of time.
@@ -325,13 +345,16 @@ mod tests {
     }
 
     #[test]
-    fn the_device_gets_each_message_by_itself() {
-        let mut out = Vec::new();
-        for body in [b"".as_slice(), b"/a\0", b"/bc\0x"] {
-            assert!(crate::xenstore::wire::put(&mut out, Kind::Read, 1, 0, &[body]));
-        }
-        assert_eq!(each(&out).map(<[u8]>::len).collect::<Vec<_>>(), [16, 19, 21]);
-        assert_eq!(each(&out).collect::<Vec<_>>().concat(), out);
+    fn what_is_no_socket_takes_one_request_at_a_time() {
+        let short = Duration::from_millis(10);
+        // A character device, as the kernel's way to xenstored is one.
+        let device = Link::open(Path::new("/dev/null"), short).unwrap();
+        assert!(device.is_device());
+        assert_eq!((device.window(), device.longest()), (1, PAYLOAD_MAX - HEADER));
+        let (one, _other) = std::os::unix::net::UnixStream::pair().unwrap();
+        let socket = Link::over(one.into(), short).unwrap();
+        assert!(!socket.is_device());
+        assert_eq!((socket.window(), socket.longest()), (WINDOW, PAYLOAD_MAX));
     }
 
     #[test]

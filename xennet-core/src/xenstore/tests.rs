@@ -409,6 +409,7 @@ fn answers_that_make_no_sense() {
         ("a length of one too many", raw([2, 1, 0, 4097]), read, false),
         ("an unknown type", raw([77, 1, 0, 0]), read, false),
         ("another request's answer", message(Kind::Read, 2, b"x"), read, false),
+        ("another transaction's answer", raw([2, 1, 9, 0]), read, false),
         ("the answer to another question", message(Kind::Write, 1, b"OK\0"), read, false),
         ("an error without NUL", message(Kind::Error, 1, b"ENOENT"), read, false),
         ("an event without token", message(Kind::WatchEvent, 0, b"/a\0"), read, false),
