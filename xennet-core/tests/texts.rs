@@ -8,7 +8,7 @@ use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
-use xennet_core::config::{Dialect, document, parse_attach, parse_vif, parse_vif_list, parse_vif_xl};
+use xennet_core::config::{self, Dialect, document, parse_attach, parse_vif, parse_vif_list, parse_vif_xl};
 use xennet_core::ipnetwork::IpNetwork;
 use xennet_core::macgen::Scheme;
 use xennet_core::{
@@ -25,7 +25,7 @@ fn mac() -> impl Strategy<Value = GuestMac> {
 }
 
 fn name() -> impl Strategy<Value = IfName> {
-    "[!#-&(-+.0-9;-\\[\\]-~-]{1,15}".prop_filter_map("not a link's name", |text| text.parse().ok())
+    "[!#$&(-+.0-9;-\\[\\]-~-]{1,15}".prop_filter_map("not a link's name", |text| text.parse().ok())
 }
 
 fn word() -> impl Strategy<Value = Word> {
@@ -263,6 +263,30 @@ proptest! {
             if scheme.is_deterministic() {
                 prop_assert_eq!(scheme.generate(Some(&seed), devid, [0; 6]).unwrap(), mac);
             }
+        }
+    }
+}
+
+/// Of a text with `%` the kernel makes up a name (`web%d`), or refuses it. No reader takes one for a link's name.
+#[test]
+fn a_pattern_is_no_name_for_any_reader() {
+    let networks = |line: &str| config::networks::parse(&format!("[network.lan]\n{line}\n")).map(|_| ());
+    for name in ["web%d", "%d", "100%", "a%%b", "%s"] {
+        let told = [
+            name.parse::<IfName>().map(|_| ()),
+            serde_json::from_str::<IfName>(&format!("\"{name}\""))
+                .map(|_| ())
+                .map_err(|e| xennet_core::Error::new(xennet_core::ErrorKind::Invalid, e.to_string())),
+            parse_vif(&format!("vifname={name}"), Dialect::Strict).map(|_| ()),
+            parse_vif(&format!("vifname={name}"), Dialect::Xl).map(|_| ()),
+            parse_vif(&format!("bridge={name}"), Dialect::Xl).map(|_| ()),
+            parse_attach(&[format!("vifname={name}")], Dialect::Xl).map(|_| ()),
+            networks(&format!("mode = \"bridge\"\nuplink = \"{name}\"")),
+            config::networks::parse(&format!("[network.\"{name}\"]\nmode = \"nat\"\n")).map(|_| ()),
+        ];
+        for (reader, told) in told.into_iter().enumerate() {
+            let e = told.expect_err(name);
+            assert!(e.report().contains("pattern"), "{reader}, {name}: {}", e.report());
         }
     }
 }

@@ -10,9 +10,10 @@ use crate::error::{Error, ErrorKind};
 
 /// The name of a link: 1 to 15 bytes, as the kernel takes it. Kept inline, so copies cost nothing.
 ///
-/// Beyond the kernel's rule only printable ASCII is taken, so that a name can never move a terminal or break a log.
+/// Beyond the kernel's rule only printable ASCII is taken, so that a name can never move a terminal or break a log. A `%` is no
+/// part of a name: the kernel takes a text with one for a pattern (`web%d`), and gives the link another name.
 ///
-/// Source: `net/core/dev.c`, `dev_valid_name`; `include/uapi/linux/if.h`, `IFNAMSIZ` (16 with the final zero).
+/// Source: `net/core/dev.c`, `dev_valid_name`, `dev_prep_valid_name`, `__dev_alloc_name`; `include/uapi/linux/if.h`, `IFNAMSIZ` (16 with the final zero).
 ///
 /// ```
 /// use xennet_core::IfName;
@@ -55,7 +56,16 @@ impl fmt::Display for IfNameError {
             IfNameError::TooLong(n) => write!(f, "a link's name has at most 15 bytes, this one has {n}"),
             IfNameError::Dots => f.write_str("a link cannot be called \".\" or \"..\""),
             IfNameError::BadByte { found, .. } => {
-                write!(f, "a link's name is printable ASCII without blank, '/' and ':', not '{}'", found.escape_debug())
+                if *found == '%' {
+                    return f.write_str(
+                        "a link's name has no '%': the kernel takes that for a pattern, and makes up a name",
+                    );
+                }
+                write!(
+                    f,
+                    "a link's name is printable ASCII without blank, '/', ':' and '%', not '{}'",
+                    found.escape_debug()
+                )
             }
         }
     }
@@ -73,7 +83,7 @@ impl IfName {
         if text.is_empty() {
             return Err(IfNameError::Empty);
         }
-        let good = |b: u8| b.is_ascii_graphic() && b != b'/' && b != b':';
+        let good = |b: u8| b.is_ascii_graphic() && !matches!(b, b'/' | b':' | b'%');
         // Bytes first: names are read far more often than they are refused.
         if !text.bytes().all(good) {
             let bad = text.char_indices().find(|(_, c)| !u8::try_from(*c).is_ok_and(good));

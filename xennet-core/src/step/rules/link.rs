@@ -200,16 +200,9 @@ fn made_up_mac(name: IfName, index: u32) -> MacAddr {
     MacAddr::new([(a & 0xfc) | 2, b, c, d, e, f])
 }
 
-/// `dev_get_valid_name`, `__dev_alloc_name`: `%d` stands for the lowest free number.
+/// `dev_prep_valid_name`. A pattern (`%d`) is no [`IfName`].
 fn free_name(w: &World<'_>, name: IfName) -> Result<IfName, Errno> {
-    let Some((before, after)) = name.as_str().split_once('%') else {
-        return if w.now.links.contains_key(&name) { Err(Errno::EEXIST) } else { Ok(name) };
-    };
-    let after = after.strip_prefix('d').filter(|rest| !rest.contains('%')).ok_or(Errno::EINVAL)?;
-    (0..32_768_u32)
-        .map_while(|n| IfName::check(&format!("{before}{n}{after}")).ok())
-        .find(|n| !w.now.links.contains_key(n))
-        .ok_or(Errno::ENFILE)
+    if w.now.links.contains_key(&name) { Err(Errno::EEXIST) } else { Ok(name) }
 }
 
 /// `do_setlink`, and `rtnl_changelink` before it for the settings of a bridge.
