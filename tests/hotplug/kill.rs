@@ -4,6 +4,7 @@
 use std::os::unix::process::ExitStatusExt as _;
 use std::time::{Duration, Instant};
 
+use xennet_core::hotplug::log::{Filter, Outcome, read_calls};
 use xennet_core::snapshot::{NftTableId, Snapshot};
 use xennet_core::step::{NftOp, NftTransaction, Step};
 use xennet_tests::in_netns;
@@ -81,7 +82,7 @@ fn sweep_of(script: &str, prepared: &[&str], verb: &str, next: &str) {
     assert!(status.success(), "{verb}: {status}");
     let places = trace::places(&calls, rig.dir.path());
     assert!(places.len() > 40, "{places:?}");
-    let (mut interrupted, mut half) = (0, 0);
+    let (mut interrupted, mut half, mut killed) = (0, 0, 0);
     for (call, count) in &places {
         let at = format!("{verb} killed at {call} number {count}, then {next}");
         prepare();
@@ -93,6 +94,18 @@ fn sweep_of(script: &str, prepared: &[&str], verb: &str, next: &str) {
         assert!(status.signal() == Some(9) || status.code() == Some(137), "{at}: it was not: {status}");
         interrupted += usize::from(!rig.state().interrupted().unwrap().is_empty());
         half += usize::from(!changes(&before, &look()).is_empty());
+        let calls = read_calls(rig.state().path(), &Filter::default(), 100).unwrap();
+        let seen = calls.len() > prepared.len();
+        let last = calls.last().map(|call| (call.verb.as_str(), call.outcome));
+        assert!(
+            !seen || matches!(last, Some((v, Outcome::Killed | Outcome::Connected | Outcome::Detached)) if v == verb),
+            "{at}: {last:?}"
+        );
+        assert!(
+            seen || (rig.state().interrupted().unwrap().is_empty() && changes(&before, &look()).is_empty()),
+            "{at}"
+        );
+        killed += usize::from(seen && last.is_some_and(|(_, outcome)| outcome == Outcome::Killed));
         rig.ok_of(script, VIF, next);
         if next == "online" {
             assert_eq!(changes(&connected, &look()), [""; 0], "{at}");
@@ -112,9 +125,11 @@ fn sweep_of(script: &str, prepared: &[&str], verb: &str, next: &str) {
         assert_eq!(rig.state().interrupted().unwrap(), [], "{at}: nothing stays open");
     }
     println!(
-        "{script} {verb}, {next}: killed at each of {} system calls; {interrupted} were interrupted, {half} had changed something",
+        "{script} {verb}, {next}: killed at each of {} system calls; {interrupted} were interrupted, {half} had changed something, {killed} \
+         are in the log as killed",
         places.len()
     );
+    assert!(killed > places.len() / 2, "{killed} of {}", places.len());
     assert!(interrupted > 5 && half > 5, "the sweep must have reached the operation");
 }
 

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "all of this is tests")]
 
+mod budget;
 mod calls;
 mod device;
 mod disk;

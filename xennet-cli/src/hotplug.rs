@@ -66,10 +66,15 @@ pub(crate) fn main(script: &str, arguments: &[OsString], elsewhere: Elsewhere) -
         Client::open(&options, &|name| std::env::var_os(name)).map(|client| Box::new(client) as Box<dyn Store>)
     };
     let mut host = || -> Result<Host, Error> { Ok(Host::netlink()?.with_state_dir(StateDir::at(&known.state_dir))) };
-    let answer = hotplug::run(script, read, settings, World { store: &mut store, host: &mut host }, now);
+    let sinks = Sinks::of(&known);
+    // Before anything is waited for: a call that is killed has said that it began.
+    let begun = hotplug::begun(script, &read, now).map(|call| sinks.begin(&call)).unwrap_or_default();
+    let mut driver_domain = || hotplug::is_driver_domain(Path::new("/proc/xen"));
+    let world = World { store: &mut store, host: &mut host, driver_domain: &mut driver_domain };
+    let answer = hotplug::run(script, read, settings, world, now);
     if let Some(record) = &answer.record {
         // A log that cannot be written is no reason for a guest to go without network, nor to trouble its owner.
-        let _ = Sinks::of(&known).tell(record);
+        let _ = sinks.end(begun, record);
     }
     // What is said here is what the user of the toolstack sees.
     if let Some(e) = &answer.error {

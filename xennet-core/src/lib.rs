@@ -63,6 +63,7 @@
 
 pub mod advise;
 pub mod backend;
+mod budget;
 pub mod config;
 pub mod error;
 pub mod exec;
@@ -78,6 +79,7 @@ pub mod snapshot;
 pub mod step;
 pub mod xenstore;
 
+pub use budget::Budget;
 pub use error::{Diagnostic, Errno, Error, ErrorKind, Result};
 pub use host::{Guests, Host, MacBinding, NetworkStatus, Recovered, Shown, ShownBridge, ShownVif};
 pub use ipnetwork;

@@ -72,7 +72,7 @@ pub(super) fn judge(seen: &Seen) -> Option<Verdict> {
             let rig = Rig::new();
             rig.settings("deadline = 1\n");
             rig.nodes("vif5.0", &[BRIDGE]);
-            call(&rig, "vif5.0", "online").told(&["link-not-found (3)", "none has come within 1 s"]);
+            call(&rig, "vif5.0", "online").told(&["link-not-found (3)", "none has come within 875 ms"]);
             Better("it is waited for, and the reason is in the store, where Xen's script writes nothing")
         }
         ("online", "bridge missing") => {

@@ -29,8 +29,9 @@ use crate::model::flaw::Flaw;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Settings {
-    /// How long a call may take, without its hooks: whole seconds, 1 to 35. With [`hook_deadline`](Self::hook_deadline)
-    /// at most 38, because libxl kills the call after 40.
+    /// How long a call may take, without its hooks, whatever it waits for: whole seconds, 1 to 35. With
+    /// [`hook_deadline`](Self::hook_deadline) at most 38, because libxl kills the call after 40. A call that disconnects in a driver
+    /// domain takes at most 4 s with its hooks, because dom0 waits 10 s for all of the removal.
     pub deadline: Duration,
     /// The directory of the hooks; `None` if there are to be none.
     pub hooks: Option<PathBuf>,

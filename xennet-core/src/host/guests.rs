@@ -21,13 +21,14 @@ impl Host {
     pub(super) fn tell_of_guest(&self, started: &Started, id: VifId, vif: &VifSpec) -> Result<(), Error> {
         let (Some(dir), Some(mac)) = (self.served_in(started), vif.mac) else { return Ok(()) };
         let addresses = vif.ip.iter().map(|n| n.ip()).collect();
-        services::guest(dir, started, id, &Client { mac: mac.into(), addresses, name: None })
+        let client = Client { mac: mac.into(), addresses, name: None };
+        services::guest_within(dir, started, id, &client, self.budget)
     }
 
     /// A guest goes.
     pub(super) fn forget_guest(&self, network: &IfName, id: VifId) -> Result<(), Error> {
         match &self.records {
-            Records::Dir(dir) => services::no_guest(dir, network, id),
+            Records::Dir(dir) => services::no_guest_within(dir, network, id, self.budget),
             Records::Memory(_) => Ok(()),
         }
     }

@@ -21,6 +21,7 @@ use sha2::{Digest, Sha256};
 use self::records::{Records, Session};
 use crate::backend::Backend;
 use crate::backend::fake::{Fake, Kept};
+use crate::budget::Budget;
 use crate::error::{Errno, Error, ErrorKind};
 use crate::exec::{self, Applied, Entry, Freshness, Journal, MemoryJournal, StateDir, Subject, observe_for};
 use crate::model::{
@@ -53,6 +54,7 @@ pub struct Host {
     backend: Box<dyn Backend + Send>,
     records: Records,
     deadline: Duration,
+    budget: Budget,
     binding: MacBinding,
     /// Whether a lock is kept behind an operation, and the one that is.
     keeps: bool,
@@ -133,6 +135,7 @@ impl Host {
             backend,
             records: Records::Memory(records::Memory::default()),
             deadline: Host::LOCK_DEADLINE,
+            budget: Budget::unlimited(),
             binding: MacBinding::default(),
             keeps: false,
             kept: None,
@@ -151,6 +154,17 @@ impl Host {
     pub fn with_lock_deadline(mut self, deadline: Duration) -> Host {
         self.deadline = deadline;
         self
+    }
+
+    /// How long all that is waited for from now on may take together: locks, links, a dnsmasq that is started anew. Each wait has a
+    /// limit of its own besides, for example [`with_lock_deadline`](Self::with_lock_deadline).
+    pub fn set_budget(&mut self, budget: Budget) {
+        self.budget = budget;
+    }
+
+    /// How long a lock is waited for.
+    fn patience(&self) -> Duration {
+        self.deadline.min(self.budget.left())
     }
 
     /// Binds guests to their MACs even where nothing is declared; by default only where `ip=` declares addresses.
@@ -383,7 +397,7 @@ impl Host {
     /// # Errors
     /// As [`Backend::wait`].
     pub fn await_link(&mut self, link: &IfName, patience: Duration) -> Result<bool, Error> {
-        self.backend.wait(link, patience).map_err(|e| e.into_observe_error())
+        self.backend.wait(link, patience.min(self.budget.left())).map_err(|e| e.into_observe_error())
     }
 
     /// Whether there is a bridge of this name.
@@ -412,7 +426,7 @@ impl Host {
             other => drop(other),
         }
         Ok(match &self.records {
-            Records::Dir(dir) => Session::Held(Box::new(dir.hold(subject, self.deadline)?)),
+            Records::Dir(dir) => Session::Held(Box::new(dir.hold(subject, self.patience())?)),
             Records::Memory(_) => Session::Memory(self.records.record(subject)?.map(Box::new)),
         })
     }

@@ -215,7 +215,7 @@ impl Host {
         let mut done = Vec::new();
         let mut first_error = None;
         for subject in dir.interrupted()? {
-            match dir.hold(subject, self.deadline).and_then(|mut held| self.recover_held(&mut held, subject)) {
+            match dir.hold(subject, self.patience()).and_then(|mut held| self.recover_held(&mut held, subject)) {
                 Ok(recovered) => done.extend(recovered.map(|r| (subject, r))),
                 Err(e) => {
                     first_error.get_or_insert(e);
@@ -225,7 +225,7 @@ impl Host {
         for name in self.mistaken()? {
             let subject = Subject::Network(name);
             // Whoever has the lock brings it about by himself.
-            match dir.hold(subject, self.deadline).and_then(|_held| self.note_recovered(subject)) {
+            match dir.hold(subject, self.patience()).and_then(|_held| self.note_recovered(subject)) {
                 Ok(()) => done.push((subject, Recovered::Finished)),
                 Err(e) => {
                     first_error.get_or_insert(e);

@@ -86,6 +86,11 @@ impl Call {
     pub fn link(&self) -> Result<IfName, Error> {
         self.id.link_name(self.verb.type_if())
     }
+
+    /// The domain whose backend this is, where the path says it: `/local/domain/3/backend/vif/5/0`.
+    pub fn backend_domain(&self) -> Option<u32> {
+        self.path.strip_prefix("/local/domain/")?.split_once('/')?.0.parse().ok()
+    }
 }
 
 /// What a call came to.
@@ -333,6 +338,7 @@ mod tests {
             &[("INTERFACE", "vif7.1-emu"), ("XENBUS_PATH", "/local/domain/3/backend/vif/7/1")],
         );
         assert_eq!(given.path, "/local/domain/3/backend/vif/7/1");
+        assert_eq!((given.backend_domain(), tap.backend_domain()), (Some(3), None));
     }
 
     #[test]

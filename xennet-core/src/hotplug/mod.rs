@@ -35,6 +35,7 @@
 //! let world = World {
 //!     store: &mut |_| Ok(Box::new(Arc::clone(&held))),
 //!     host: &mut || Ok(Host::fake()),
+//!     driver_domain: &mut || false,
 //! };
 //! let answer = run("vif-bridge", read, Ok(Settings::default()), world, Duration::ZERO);
 //! assert!(answer.error.is_none());
@@ -44,10 +45,12 @@
 //! ```
 
 pub mod call;
+mod domain;
 pub mod hooks;
 pub mod log;
 mod nodes;
 mod run;
 pub mod settings;
 
-pub use run::{Answer, World, reason, run, write_failure};
+pub use domain::is_driver_domain;
+pub use run::{Answer, World, begun, reason, run, write_failure};

@@ -7,26 +7,32 @@
 //!
 //! For what disconnects xenstore is not needed, unless there are hooks, or a failure to report: the record says what there is
 //! to undo, and netback has usually taken the link away by then.
+//!
+//! A call has one [`Budget`], and whatever it waits for ends with it: a lock, the link, an answer of xenstore, a dnsmasq. The last
+//! eighth is for the way back and the last word, so that somebody learns why.
 
 use std::time::{Duration, Instant};
 
 use super::call::{Call, Misread, Read, Verb};
-use super::hooks::{Hooks, Ran};
+use super::hooks::{Hooks, Ran, show};
 use super::log::{CallRecord, Outcome, milliseconds, printable};
 use super::nodes::{self, Nodes};
 use super::settings::Settings;
+use crate::budget::Budget;
 use crate::error::{Errno, Error, ErrorKind};
 use crate::exec::{Applied, Subject};
 use crate::host::{Host, MacBinding};
 use crate::model::{IfName, TypeIf, VifSpec};
 use crate::xenstore::{Store, StoreError, StoreErrorKind};
 
-/// What a call works with. The two are opened when they are needed, and not before.
+/// What a call works with. All of it is opened and asked for when it is needed, and not before.
 pub struct World<'a> {
     /// Opens the connection to xenstore; the argument is how long it may take.
     pub store: &'a mut dyn FnMut(Duration) -> Result<Box<dyn Store>, StoreError>,
     /// Opens the host.
     pub host: &'a mut dyn FnMut() -> Result<Host, Error>,
+    /// Whether this is a driver domain ([`is_driver_domain`](super::is_driver_domain)); asked where the call does not say it.
+    pub driver_domain: &'a mut dyn FnMut() -> bool,
 }
 
 /// What came of a call.
@@ -46,6 +52,26 @@ pub struct Answer {
     pub closes_slowly: bool,
 }
 
+/// The record of a call that begins; `None` for one that means nothing. `now` is the time of day.
+pub fn begun(script: &str, read: &Result<Read, Misread>, now: Duration) -> Option<CallRecord> {
+    let record = |verb: Option<Verb>, path: Option<&String>| {
+        let mut record = CallRecord::new(script, verb.map_or("", Verb::name), microseconds(now));
+        record.xenbus_path = path.cloned();
+        record.outcome = Outcome::Begun;
+        record
+    };
+    match read {
+        Ok(Read::Nothing { .. }) => None,
+        Err(Misread { verb, path, .. }) => Some(record(*verb, path.as_ref())),
+        Ok(Read::Call(call)) => {
+            let mut record = record(Some(call.verb), Some(&call.path));
+            record.type_if = call.verb.type_if().name().to_owned();
+            record.vif = call.id.to_string();
+            Some(record)
+        }
+    }
+}
+
 /// Carries out what was read of a call. `script` is the name that it was called by; `now` is the time of day, for the log.
 ///
 /// Never fails by itself: what goes wrong is in the answer, and where somebody waits for it, in xenstore.
@@ -57,13 +83,11 @@ pub fn run(
     now: Duration,
 ) -> Answer {
     let start = Instant::now();
+    let nothing = Answer { error: None, notes: Vec::new(), record: None, host: None, closes_slowly: false };
+    let Some(record) = begun(script, &read, now) else { return nothing };
     let (work, done) = match read {
-        Ok(Read::Nothing { .. }) => {
-            return Answer { error: None, notes: Vec::new(), record: None, host: None, closes_slowly: false };
-        }
+        Ok(Read::Nothing { .. }) => return nothing,
         Err(Misread { error, verb, path }) => {
-            let mut record = CallRecord::new(script, verb.map_or("", Verb::name), microseconds(now));
-            record.xenbus_path.clone_from(&path);
             let mut work = Work::new(start, settings.unwrap_or_default(), world, record);
             if let Some(path) = path.filter(|_| verb.is_some_and(|v| v.connects())) {
                 work.tell_failure(&path, &error);
@@ -71,10 +95,6 @@ pub fn run(
             (work, Err(error))
         }
         Ok(Read::Call(call)) => {
-            let mut record = CallRecord::new(script, call.verb.name(), microseconds(now));
-            record.type_if = call.verb.type_if().name().to_owned();
-            record.vif = call.id.to_string();
-            record.xenbus_path = Some(call.path.clone());
             let (settings, broken) = match settings {
                 Ok(settings) => (settings, None),
                 Err(e) => (Settings::default(), Some(e)),
@@ -82,6 +102,10 @@ pub fn run(
             let mut work = Work::new(start, settings, world, record);
             work.record.notes.extend(call.notes.iter().cloned());
             work.connects = call.verb.connects();
+            if !work.connects && call.backend_domain().map_or_else(|| (work.world.driver_domain)(), |domid| domid != 0)
+            {
+                work.hurry();
+            }
             let done = match broken {
                 // What an administrator has forbidden is not to be allowed by a typing mistake.
                 Some(e) if call.verb.connects() => Err(e),
@@ -111,12 +135,33 @@ struct Work<'a> {
     record: CallRecord,
     connects: bool,
     closes_slowly: bool,
-    /// The time that the hooks took, which have a deadline of their own.
-    hooked: Duration,
+    /// All of it. The time that the hooks take, which have a deadline of their own, comes on top.
+    whole: Budget,
+    /// How much of it is not for the work.
+    reserve: Duration,
+    phase: Phase,
+    /// Whether the hooks' time is part of the whole, as where somebody waits less long than libxl.
+    hooks_within: bool,
+    /// How often the link was waited for.
+    waits: u32,
+}
+
+/// What is being done, and so how much of the time it may take.
+enum Phase {
+    Work,
+    WayBack,
+    /// With a budget of its own: it must be said, however late it is.
+    LastWord(Budget),
+}
+
+/// What is kept of a call's time for the way back and the last word.
+fn reserve(deadline: Duration) -> Duration {
+    (deadline / 8).min(Duration::from_secs(1))
 }
 
 impl<'a> Work<'a> {
     fn new(start: Instant, settings: Settings, world: World<'a>, record: CallRecord) -> Self {
+        let deadline = settings.deadline;
         Work {
             start,
             lap: start,
@@ -127,19 +172,42 @@ impl<'a> Work<'a> {
             record,
             connects: false,
             closes_slowly: false,
-            hooked: Duration::ZERO,
+            whole: Budget::from(start, deadline),
+            reserve: reserve(deadline),
+            phase: Phase::Work,
+            hooks_within: false,
+            waits: 0,
         }
     }
 
-    /// What is left of the time for everything but hooks.
-    fn left(&self) -> Duration {
-        self.settings.deadline.saturating_add(self.hooked).saturating_sub(self.start.elapsed())
+    /// In a driver domain somebody waits, and not long, for all of it, hooks included.
+    fn hurry(&mut self) {
+        let deadline = self.settings.deadline.min(REMOVAL);
+        (self.whole, self.reserve, self.hooks_within) = (Budget::from(self.start, deadline), reserve(deadline), true);
     }
 
-    /// Notes how long something took.
+    /// How long what is being done now may take.
+    fn budget(&self) -> Budget {
+        match self.phase {
+            Phase::Work => self.whole.but(self.reserve),
+            Phase::WayBack => self.whole.but(self.reserve / 2),
+            Phase::LastWord(budget) => budget,
+        }
+    }
+
+    /// From now on only what has to be said is said. `part` of what is left may be used.
+    fn last_word(&mut self, part: u32) {
+        self.phase = Phase::LastWord(Budget::of(self.whole.left().max(LAST_WORD) / part));
+    }
+
+    /// Notes how long something took. What is done again and again is one entry.
     fn lap(&mut self, what: &'static str) {
         let now = Instant::now();
-        self.record.timings.push((what.to_owned(), microseconds(now - self.lap)));
+        let took = microseconds(now - self.lap);
+        match self.record.timings.last_mut().filter(|(last, _)| last == what) {
+            Some((_, time)) => *time = time.saturating_add(took),
+            None => self.record.timings.push((what.to_owned(), took)),
+        }
         self.lap = now;
     }
 
@@ -148,19 +216,21 @@ impl<'a> Work<'a> {
     }
 
     fn store(&mut self) -> Result<&mut dyn Store, StoreError> {
-        // What is said last must be said, however late: it is short.
-        let patience = self.left().max(LAST_WORD);
+        let budget = self.budget();
         let mut store = match self.store.take() {
             Some(store) => store,
-            None => (self.world.store)(patience)?,
+            None => (self.world.store)(budget.left())?,
         };
-        store.set_deadline(patience);
+        store.set_budget(budget);
         Ok(&mut **self.store.insert(store))
     }
 
     fn host(&mut self) -> Result<Host, Error> {
         let binding = if self.settings.bind_mac { MacBinding::Always } else { MacBinding::WhereDeclared };
-        Ok((self.world.host)()?.with_locks_kept().with_lock_deadline(self.left()).with_mac_binding(binding))
+        let host = (self.world.host)()?.with_locks_kept().with_lock_deadline(self.settings.deadline);
+        let mut host = host.with_mac_binding(binding);
+        host.set_budget(self.budget());
+        Ok(host)
     }
 
     /// The nodes of the vif's directory.
@@ -210,8 +280,9 @@ impl<'a> Work<'a> {
         let link = call.link()?;
         match (e.kind(), vif.bridge) {
             // Whoever makes the link may be slower than its word in xenstore.
-            (ErrorKind::LinkNotFound, _) if e.object() == Some(link.as_str()) => {
-                let left = self.left();
+            (ErrorKind::LinkNotFound, _) if e.object() == Some(link.as_str()) && self.waits < WAITS => {
+                self.waits += 1;
+                let left = self.budget().left();
                 // Nobody shall have to wait for one that may never come.
                 host.release();
                 let came = !left.is_zero() && host.await_link(&link, left)?;
@@ -219,8 +290,8 @@ impl<'a> Work<'a> {
                 if came {
                     return Ok(true);
                 }
-                let waited = self.settings.deadline.as_secs();
-                let message = format!("{link}: there is no such link, and none has come within {waited} s");
+                let waited = show(self.settings.deadline.saturating_sub(self.reserve));
+                let message = format!("{link}: there is no such link, and none has come within {waited}");
                 let late = Error::new(ErrorKind::LinkNotFound, message)
                     .with_object(link.as_str())
                     .with_state("unchanged, nothing was applied");
@@ -306,8 +377,11 @@ impl<'a> Work<'a> {
     fn hooks(&mut self, call: &Call, ip: &str) -> Result<(), Error> {
         let Some(dir) = self.settings.hooks.clone() else { return Ok(()) };
         let made = call.id.to_string();
-        let mut hooks =
-            Hooks { dir: &dir, verb: call.verb.name(), environment: &[], deadline: self.settings.hook_deadline };
+        let mut deadline = self.settings.hook_deadline;
+        if self.hooks_within {
+            deadline = deadline.min(self.budget().left());
+        }
+        let mut hooks = Hooks { dir: &dir, verb: call.verb.name(), environment: &[], deadline };
         let found = hooks.find()?;
         if found.is_empty() {
             return Ok(());
@@ -335,7 +409,9 @@ impl<'a> Work<'a> {
         let mut ran: Vec<Ran> = Vec::new();
         let begin = Instant::now();
         let result = hooks.run_found(&found, &mut ran);
-        self.hooked = self.hooked.saturating_add(begin.elapsed());
+        if !self.hooks_within {
+            self.whole = self.whole.and(begin.elapsed());
+        }
         for Ran { name, took, output, .. } in &ran {
             let took = milliseconds(microseconds(*took));
             self.note(format!("the hook {} took {took}", printable(name)));
@@ -349,6 +425,8 @@ impl<'a> Work<'a> {
 
     /// Puts back what this call has done.
     fn take_back(&mut self, call: &Call, host: &mut Host, e: Error) -> Error {
+        self.phase = Phase::WayBack;
+        host.set_budget(self.budget());
         let subject = Subject::of(call.id, call.verb.type_if());
         let state = match host.undo(subject) {
             Ok(undone) => {
@@ -372,6 +450,7 @@ impl<'a> Work<'a> {
 
     /// Tells the toolstack why the call failed, if it is one that somebody waits for.
     fn tell(&mut self, call: &Call, e: &Error) {
+        self.last_word(2);
         // The directory of a vif that is being removed may be gone, and is not to be made again.
         let there = call.verb.connects()
             || self.store().and_then(|store| store.read(&call.path)).is_ok_and(|node| node.is_some());
@@ -382,10 +461,13 @@ impl<'a> Work<'a> {
 
     fn tell_failure(&mut self, path: &str, e: &Error) {
         let reason = reason(e);
+        // One that hangs must leave time for another one.
+        self.last_word(2);
         let mut told = self.store().and_then(|store| write_failure(store, path, &reason));
         if told.as_ref().is_err_and(|e| !matches!(e.kind(), StoreErrorKind::Refused | StoreErrorKind::NoServer)) {
             // One conversation that broke off says nothing about the next one.
             self.store = None;
+            self.last_word(1);
             told = self.store().and_then(|store| write_failure(store, path, &reason));
         }
         if let Err(e) = told {
@@ -427,8 +509,18 @@ pub fn write_failure(store: &mut dyn Store, path: &str, reason: &str) -> Result<
 /// Of what a hook prints, the last lines that are kept in the log.
 const HOOK_LINES: usize = 20;
 
-/// How long an answer of xenstore is waited for where the call's own time is over.
-const LAST_WORD: Duration = Duration::from_millis(500);
+/// How long the last word may take where the call's own time is over, as when the kernel held it.
+const LAST_WORD: Duration = Duration::from_millis(400);
+
+/// How long all of a call that disconnects may take in a driver domain, hooks included. dom0 waits 10 s for the vif's directory
+/// to go, from when netback has closed; the agent that makes the call has its own work before and behind it, and makes two calls
+/// one behind the other for a vif with an emulated twin.
+///
+/// Source: `tools/libs/light/libxl_device.c`, `LIBXL_DESTROY_TIMEOUT`.
+const REMOVAL: Duration = Duration::from_secs(4);
+
+/// How often a link may come and be gone again until the call gives up.
+const WAITS: u32 = 20;
 
 fn microseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)

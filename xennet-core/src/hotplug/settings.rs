@@ -1,9 +1,12 @@
 //! Where the settings of hotplug are found. What they mean: [`Settings`].
 
 use std::ffi::OsString;
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io::{self, Read as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
 
 use crate::error::{Errno, Error, ErrorKind};
 use crate::model::flaw::Flaw;
@@ -65,7 +68,8 @@ impl Settings {
 }
 
 fn text(path: &Path) -> io::Result<Option<Vec<u8>>> {
-    let file = match File::open(path) {
+    // A pipe that nobody writes to has no end; it is not waited for.
+    let file = match OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path) {
         // Where a part of the path is a file there is no such file either.
         Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(None),
         other => other?,

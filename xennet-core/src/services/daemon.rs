@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::fs::MemfdFlags;
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::files::{self, Put};
 use super::process::{self, Process};
 use super::{Client, Daemon, Outcome, Part, Place, dir_of, file_of, place_of, text};
+use crate::budget::Budget;
 use crate::error::{Errno, Error, ErrorKind};
 use crate::exec::StateDir;
 use crate::model::{IfName, Started, VifId};
@@ -24,6 +25,12 @@ use crate::model::{IfName, Started, VifId};
 const START: Duration = if cfg!(test) { Duration::from_millis(500) } else { Duration::from_secs(10) };
 /// How long it may take to end.
 const END: Duration = Duration::from_secs(5);
+/// Who starts and ends a network waits for each thing as long as that may take.
+const ALONE: Budget = Budget::unlimited();
+/// With less time than this a dnsmasq that runs is not ended to be started anew.
+const RESTART: Duration = Duration::from_millis(300);
+/// How long one is waited for that was told to start and did not in time.
+const LATE: Duration = Duration::from_millis(500);
 /// Where it is looked for besides the directories of `PATH`: an ordinary user's often lacks these.
 const USUAL: [&str; 3] = ["/usr/sbin", "/sbin", "/usr/local/sbin"];
 
@@ -61,7 +68,7 @@ pub fn start(dir: &StateDir, started: &Started) -> Result<Outcome, Error> {
     text::config(started, &place)?;
     let program = find(places(), &started.network.name)?;
     stop_in(&files::absolute(dir.former_network_dir(&started.network.name))?, &path)?;
-    let _lock = files::hold(&path)?;
+    let _lock = files::hold(&path, ALONE)?;
     files::make_all(&place)?;
     // Who can read there is known when it is there.
     let place = place_of(&path, files::account(&path).0);
@@ -73,13 +80,13 @@ pub fn start(dir: &StateDir, started: &Started) -> Result<Outcome, Error> {
         let before = record(&place, part)?;
         if before.is_none_or(|b| b.config != config || b.bridge != bridge || !is_running(&place, part, &b)) {
             // All of them, before one that runs is ended.
-            check(&place, part, &config, &program)?;
+            check(&place, part, &config, &program, ALONE)?;
             fresh.push((part, config));
         }
     }
     let mut ran = false;
     for part in unwanted.into_iter().chain(fresh.iter().map(|(part, _)| *part)) {
-        ran |= end(&place, part)?;
+        ran |= end(&place, part, ALONE)?;
     }
     let outcome = match (ran, fresh.is_empty()) {
         (true, _) => Outcome::Restarted,
@@ -87,7 +94,7 @@ pub fn start(dir: &StateDir, started: &Started) -> Result<Outcome, Error> {
         (false, false) => Outcome::Started,
     };
     for (part, config) in fresh {
-        launch(&place, part, config, &program, bridge)?;
+        launch(&place, part, config, &program, bridge, ALONE)?;
     }
     Ok(outcome)
 }
@@ -110,10 +117,10 @@ fn stop_in(former: &Path, now: &Path) -> Result<bool, Error> {
 }
 
 fn stop_all_in(path: &Path) -> Result<bool, Error> {
-    let Some(_lock) = files::hold_existing(path)? else { return Ok(false) };
+    let Some(_lock) = files::hold_existing(path, ALONE)? else { return Ok(false) };
     let place = place_of(path, super::Account::Default);
     for part in Part::ALL {
-        end(&place, part)?;
+        end(&place, part, ALONE)?;
     }
     files::remove_dir(path)?;
     Ok(true)
@@ -164,13 +171,27 @@ pub fn status(dir: &StateDir, network: &IfName) -> Result<Vec<Daemon>, Error> {
 /// As [`start`] where that has to be done; [`ErrorKind::Busy`], [`ErrorKind::StateFull`], [`ErrorKind::StateUnusable`] for the
 /// files.
 pub fn guest(dir: &StateDir, started: &Started, id: VifId, client: &Client) -> Result<(), Error> {
+    guest_within(dir, started, id, client, ALONE)
+}
+
+/// As [`guest`], and all that is waited for ends within the budget. A dnsmasq is only ended where there is time to start it anew.
+///
+/// # Errors
+/// As [`guest`]; [`ErrorKind::Busy`] where there is no time.
+pub fn guest_within(
+    dir: &StateDir,
+    started: &Started,
+    id: VifId,
+    client: &Client,
+    budget: Budget,
+) -> Result<(), Error> {
     let (hosts, names) = (text::host_line(started, client), text::names(started, client));
     if hosts.is_none() && names.is_none() {
-        return no_guest(dir, &started.network.name, id);
+        return no_guest_within(dir, &started.network.name, id, budget);
     }
     let path = files::absolute(dir_of(dir, &started.network.name))?;
     let place = place_of(&path, super::Account::Default);
-    let _lock = files::hold(&path)?;
+    let _lock = files::hold(&path, budget)?;
     let (mut changed, mut stale) = (false, false);
     for (dir, wanted) in [(place.hosts(), &hosts), (place.names(), &names)] {
         let file = dir.join(file_of(id));
@@ -187,7 +208,7 @@ pub fn guest(dir: &StateDir, started: &Started, id: VifId, client: &Client) -> R
         }
     }
     if changed && hosts.is_some() {
-        forget_leases(&place, started, client)?;
+        forget_leases(&place, started, client, budget)?;
     }
     if stale {
         forget_files(&place)?;
@@ -201,8 +222,16 @@ pub fn guest(dir: &StateDir, started: &Started, id: VifId, client: &Client) -> R
 /// # Errors
 /// [`ErrorKind::Busy`], [`ErrorKind::StateUnusable`] for the files; [`ErrorKind::Denied`] if dnsmasq may not be told.
 pub fn no_guest(dir: &StateDir, network: &IfName, id: VifId) -> Result<(), Error> {
+    no_guest_within(dir, network, id, ALONE)
+}
+
+/// As [`no_guest`], and all that is waited for ends within the budget.
+///
+/// # Errors
+/// As [`no_guest`].
+pub fn no_guest_within(dir: &StateDir, network: &IfName, id: VifId, budget: Budget) -> Result<(), Error> {
     let path = files::absolute(dir_of(dir, network))?;
-    let Some(_lock) = files::hold_existing(&path)? else { return Ok(()) };
+    let Some(_lock) = files::hold_existing(&path, budget)? else { return Ok(()) };
     let place = place_of(&path, super::Account::Default);
     let (host, name) =
         (files::remove(&place.hosts().join(file_of(id)))?, files::remove(&place.names().join(file_of(id)))?);
@@ -222,7 +251,7 @@ fn forget_files(place: &Place<'_>) -> Result<(), Error> {
 }
 
 /// Sees to it that nobody else's lease keeps a guest from its addresses.
-fn forget_leases(place: &Place<'_>, started: &Started, client: &Client) -> Result<(), Error> {
+fn forget_leases(place: &Place<'_>, started: &Started, client: &Client, budget: Budget) -> Result<(), Error> {
     let addresses = text::addresses(&started.network, client);
     let file = place.leases();
     let Some(leases) = files::read(&file)?.filter(|text| files::in_the_way(text, client, &addresses)) else {
@@ -230,10 +259,19 @@ fn forget_leases(place: &Place<'_>, started: &Started, client: &Client) -> Resul
     };
     for part in [Part::Bridge, Part::Dhcp] {
         let Some(Record { program, config, bridge, .. }) = record(place, part)? else { continue };
-        let ran = end(place, part)?;
+        if budget.left() < RESTART {
+            let name = started.network.name;
+            let message =
+                format!("network {name}: there is no time left to start its dnsmasq anew, which gave the address away");
+            return Err(Error::new(ErrorKind::Busy, message)
+                .with_object(name.as_str())
+                .with_state("dnsmasq runs as before")
+                .with_hint("try again"));
+        }
+        let ran = end(place, part, budget)?;
         files::put(&file, &files::without(&leases, &addresses))?;
         if ran {
-            launch(place, part, config, &program, bridge)?;
+            launch(place, part, config, &program, bridge, budget)?;
         }
         return Ok(());
     }
@@ -270,7 +308,7 @@ fn is_running(place: &Place<'_>, part: Part, record: &Record) -> bool {
 }
 
 /// Ends a part if it runs, and removes its files. False if it did not run.
-fn end(place: &Place<'_>, part: Part) -> Result<bool, Error> {
+fn end(place: &Place<'_>, part: Part, budget: Budget) -> Result<bool, Error> {
     let known = match record(place, part)? {
         Some(record) => Some((record.process, record.program)),
         // Whoever started it was killed before that was written down.
@@ -281,7 +319,7 @@ fn end(place: &Place<'_>, part: Part) -> Result<bool, Error> {
         false => is_ours(pid, place, part, program),
     };
     let ran = match known {
-        Some((process, program)) => process::end(&process, |pid| ours(pid, &program), END).map_err(|e| {
+        Some((process, program)) => process::end(&process, |pid| ours(pid, &program), END, budget).map_err(|e| {
             e.with_object(place.config(part).display().to_string()).with_state("the files are unchanged")
         })?,
         None => false,
@@ -314,28 +352,36 @@ fn number(place: &Place<'_>, part: Part) -> Result<Option<u32>, Error> {
 }
 
 /// Asks dnsmasq what it thinks of a configuration, before one that runs is ended for it.
-fn check(place: &Place<'_>, part: Part, config: &str, program: &Path) -> Result<(), Error> {
+fn check(place: &Place<'_>, part: Part, config: &str, program: &Path, budget: Budget) -> Result<(), Error> {
     let draft = place.dir.join(format!("{}.draft", part.name()));
     files::put(&draft, config)?;
-    let ran = run(program, &draft, &["--test"]);
+    let ran = run(program, &draft, &["--test"], budget.at_most(START));
     let removed = files::remove(&draft);
     let (status, said) = ran?;
     removed?;
     if status.is_some_and(|s| s.success()) {
         return Ok(());
     }
-    Err(failed(place, "does not take its configuration", status, &said, program))
+    Err(failed(place, "does not take its configuration", status, &said, program, START))
 }
 
 /// Starts a part, waits until it serves, and writes down that it does.
-fn launch(place: &Place<'_>, part: Part, config: String, program: &Path, bridge: Option<u32>) -> Result<(), Error> {
+fn launch(
+    place: &Place<'_>,
+    part: Part,
+    config: String,
+    program: &Path,
+    bridge: Option<u32>,
+    budget: Budget,
+) -> Result<(), Error> {
+    let time = budget.left().min(START);
     let file = place.config(part);
     files::put(&file, &config)?;
     // A number from before would be another's.
     files::remove(&place.pid(part))?;
     // What is started here ends when the daemon that it leaves behind has opened its sockets and given up root, or when
     // that has failed: it waits for a word of its.
-    let (status, said) = run(program, &file, &[])?;
+    let (status, said) = run(program, &file, &[], Budget::of(time))?;
     let number = number(place, part)?;
     let process = number.and_then(Process::of).filter(|p| is_ours(p.pid, place, part, program));
     match (status, process) {
@@ -349,10 +395,10 @@ fn launch(place: &Place<'_>, part: Part, config: String, program: &Path, bridge:
         }
         (status, _) => {
             // One that came too late to be waited for.
-            end(place, part)?;
+            end(place, part, Budget::of(LATE))?;
             // To be looked at by whoever reads the hint.
             files::put(&file, &config)?;
-            Err(failed(place, "did not start", status, &said, program).with_state(format!(
+            Err(failed(place, "did not start", status, &said, program, time).with_state(format!(
                 "{} does not run; what it was told is in {}",
                 program.display(),
                 file.display()
@@ -361,12 +407,19 @@ fn launch(place: &Place<'_>, part: Part, config: String, program: &Path, bridge:
     }
 }
 
-fn failed(place: &Place<'_>, how: &str, status: Option<ExitStatus>, said: &str, program: &Path) -> Error {
+fn failed(
+    place: &Place<'_>,
+    how: &str,
+    status: Option<ExitStatus>,
+    said: &str,
+    program: &Path,
+    time: Duration,
+) -> Error {
     let network = place.dir.file_stem().unwrap_or_default().to_string_lossy();
     let status = match status.map(|s| (s.code(), s)) {
         Some((Some(code), _)) => format!("status {code}"),
         Some((None, status)) => status.to_string(),
-        None => format!("not done after {} s", START.as_secs_f32()),
+        None => format!("not done after {} ms", time.as_millis()),
     };
     let program = program.display();
     // Its words are the only difference that it makes.
@@ -393,7 +446,7 @@ fn failed(place: &Place<'_>, how: &str, status: Option<ExitStatus>, said: &str, 
 }
 
 /// Runs a program that ends soon: how it ended (`None`: it had to be killed), and what it said.
-fn run(program: &Path, config: &Path, more: &[&str]) -> Result<(Option<ExitStatus>, String), Error> {
+fn run(program: &Path, config: &Path, more: &[&str], budget: Budget) -> Result<(Option<ExitStatus>, String), Error> {
     let unable = |what: &str, e: &io::Error| {
         Error::new(ErrorKind::Internal, format!("{} {what}", program.display()))
             .with_object(program.display().to_string())
@@ -410,17 +463,16 @@ fn run(program: &Path, config: &Path, more: &[&str]) -> Result<(Option<ExitStatu
     // the same everywhere.
     command.arg(option).args(more).env_clear().env("LC_ALL", "C").env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
     command.current_dir("/").process_group(0).stdin(Stdio::null()).stdout(copy()?).stderr(copy()?);
-    let until = Instant::now() + START;
     let mut child = loop {
         match command.spawn() {
             // Somebody is writing the file at this moment.
-            Err(e) if e.kind() == io::ErrorKind::ExecutableFileBusy && Instant::now() < until => {
+            Err(e) if e.kind() == io::ErrorKind::ExecutableFileBusy && !budget.is_over() => {
                 std::thread::sleep(Duration::from_millis(2));
             }
             other => break other.map_err(|e| unable("cannot be started", &e))?,
         }
     };
-    let status = wait(&mut child).map_err(|e| unable("cannot be waited for", &e))?;
+    let status = wait(&mut child, budget).map_err(|e| unable("cannot be waited for", &e))?;
     let mut said = Vec::new();
     let read = words.rewind().and_then(|()| words.read_to_end(&mut said));
     read.map_err(|e| unable("said something that cannot be read", &e))?;
@@ -428,14 +480,13 @@ fn run(program: &Path, config: &Path, more: &[&str]) -> Result<(Option<ExitStatu
 }
 
 /// Waits for a child; kills it with its group when it takes too long.
-fn wait(child: &mut Child) -> io::Result<Option<ExitStatus>> {
-    let until = Instant::now() + START;
+fn wait(child: &mut Child, budget: Budget) -> io::Result<Option<ExitStatus>> {
     let pid = Pid::from_child(child);
     loop {
         if let Some(status) = child.try_wait()? {
             return Ok(Some(status));
         }
-        let left = until.saturating_duration_since(Instant::now());
+        let left = budget.left();
         if left.is_zero() {
             // Not waited for yet, so the number is still its own.
             let _ = kill_process_group(pid, Signal::KILL);
@@ -511,11 +562,12 @@ mod tests {
         }
 
         fn check(&self) -> Result<(), Error> {
-            check(&place_of(&self.0, Account::Default), Part::Dhcp, "port=0\n", &self.program())
+            check(&place_of(&self.0, Account::Default), Part::Dhcp, "port=0\n", &self.program(), ALONE)
         }
 
         fn launch(&self) -> Result<(), Error> {
-            launch(&place_of(&self.0, Account::Default), Part::Dhcp, "port=0\n".into(), &self.program(), None)
+            let place = place_of(&self.0, Account::Default);
+            launch(&place, Part::Dhcp, "port=0\n".into(), &self.program(), None, ALONE)
         }
 
         fn files(&self) -> Vec<String> {
@@ -557,7 +609,7 @@ mod tests {
             ("taken", "echo 'dnsmasq: x: Address already in use'; exit 2", ErrorKind::Conflict, "already in use\""),
             ("confined", "echo 'dnsmasq: cannot read x: Permission denied'; exit 3", ErrorKind::Denied, "denied\""),
             ("liar", "exit 0", ErrorKind::Internal, "(status 0): it said nothing"),
-            ("hangs", "echo wait; sleep 100", ErrorKind::Internal, "(not done after 0.5 s): it said \"wait\""),
+            ("hangs", "echo wait; sleep 100", ErrorKind::Internal, "(not done after 500 ms): it said \"wait\""),
         ] {
             let fake = Fake::new(name, script);
             let error = fake.launch().unwrap_err();

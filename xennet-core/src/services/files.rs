@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{Account, Client, Place};
+use crate::budget::Budget;
 use crate::error::Error;
 use crate::exec::lock;
 use crate::private::{self, Holds, Use, unusable};
@@ -23,33 +24,33 @@ pub(super) struct Lock {
 }
 
 /// Makes the network's directory and takes its lock.
-pub(super) fn hold(dir: &Path) -> Result<Lock, Error> {
+pub(super) fn hold(dir: &Path, budget: Budget) -> Result<Lock, Error> {
     loop {
         make_dir(dir)?;
         let path = dir.join(LOCK);
-        if let Some(lock) = take(&path)? {
+        if let Some(lock) = take(&path, budget)? {
             return Ok(lock);
         }
     }
 }
 
 /// Takes the lock of a network that has a directory.
-pub(super) fn hold_existing(dir: &Path) -> Result<Option<Lock>, Error> {
+pub(super) fn hold_existing(dir: &Path, budget: Budget) -> Result<Option<Lock>, Error> {
     loop {
         // Without a directory there is nothing that could be locked.
         if !dir.is_dir() {
             return Ok(None);
         }
-        if let Some(lock) = take(&dir.join(LOCK))? {
+        if let Some(lock) = take(&dir.join(LOCK), budget)? {
             return Ok(Some(lock));
         }
     }
 }
 
 /// The lock, unless whoever held it has removed it with the directory.
-fn take(path: &Path) -> Result<Option<Lock>, Error> {
+fn take(path: &Path, budget: Budget) -> Result<Option<Lock>, Error> {
     let Some((file, _)) = private::open(path, Use::Lock)? else { return Ok(None) };
-    lock::take(&file, path, PATIENCE)?;
+    lock::take(&file, path, budget.left().min(PATIENCE))?;
     let links = file.metadata().map_err(|e| unusable(path, "cannot be read", &e))?.nlink();
     Ok((links > 0).then_some(Lock { _file: file }))
 }

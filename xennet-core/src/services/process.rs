@@ -3,13 +3,14 @@
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno as Os;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 
+use crate::budget::Budget;
 use crate::error::{Error, ErrorKind};
 
 /// A process that was killed is gone soon, except where the kernel itself holds it.
@@ -67,17 +68,23 @@ pub(super) fn signal(process: &Process, ours: impl Fn(u32) -> bool, signal: Sign
     send(pid, fd.as_ref(), signal)
 }
 
-/// Ends a process: asks it to, kills it at the deadline, and waits until it is gone. False if it was not there.
-pub(super) fn end(process: &Process, ours: impl Fn(u32) -> bool, deadline: Duration) -> Result<bool, Error> {
+/// Ends a process: asks it to, kills it at the deadline, and waits until it is gone, at most to the end of the budget; half of
+/// that is for whoever has to be killed. False if it was not there.
+pub(super) fn end(
+    process: &Process,
+    ours: impl Fn(u32) -> bool,
+    deadline: Duration,
+    budget: Budget,
+) -> Result<bool, Error> {
     let Some((pid, fd)) = grip(process, ours) else { return Ok(false) };
-    for (what, patience) in [(Signal::TERM, deadline), (Signal::KILL, BURIAL)] {
+    for (what, patience) in [(Signal::TERM, deadline.min(budget.left() / 2)), (Signal::KILL, BURIAL)] {
         send(pid, fd.as_ref(), what)?;
-        let until = Instant::now() + patience;
+        let wait = budget.at_most(patience);
         loop {
             if !is_alive(process) {
                 return Ok(true);
             }
-            let left = until.saturating_duration_since(Instant::now());
+            let left = wait.left();
             if left.is_zero() {
                 break;
             }

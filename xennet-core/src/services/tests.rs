@@ -235,3 +235,21 @@ fn without_dnsmasq_the_package_is_named() {
     assert!(e.hint().unwrap().starts_with("apt-get install dnsmasq-base "), "{e:?}");
     assert!(e.hint().unwrap().contains("[network.lan] in /etc/xennet/networks.toml"), "{e:?}");
 }
+
+/// One that ignores that it is asked to end: half of the budget is for that, the rest for killing it.
+#[test]
+fn who_does_not_end_is_killed_within_the_budget() {
+    use std::io::Read as _;
+    use std::time::{Duration, Instant};
+
+    let mut shell = std::process::Command::new("/bin/sh");
+    shell.args(["-c", "trap '' TERM; echo; exec sleep 100"]).stdout(std::process::Stdio::piped());
+    let mut child = shell.spawn().unwrap();
+    child.stdout.take().unwrap().read_exact(&mut [0]).unwrap();
+    let process = super::process::Process::of(child.id()).unwrap();
+    let start = Instant::now();
+    let budget = crate::Budget::of(Duration::from_secs(2));
+    assert!(super::process::end(&process, |_| true, Duration::from_secs(60), budget).unwrap());
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+    child.wait().unwrap();
+}

@@ -11,6 +11,7 @@ use super::link::{Failure, Link, places, until};
 use super::tree::Event;
 use super::wire::{self, Kind};
 use super::{Store, StoreError, StoreErrorKind, check};
+use crate::budget::Budget;
 use crate::error::Errno;
 use crate::snapshot::StorePermission;
 
@@ -53,6 +54,7 @@ impl Default for Options {
 pub struct Client {
     link: Link,
     deadline: Duration,
+    budget: Option<Budget>,
     request: u32,
     output: Vec<u8>,
     events: VecDeque<Event>,
@@ -77,6 +79,8 @@ type Ask<'a> = (&'a str, &'a [u8]);
 struct Within {
     transaction: u32,
     end: Instant,
+    /// How long that was when the step began.
+    patience: Duration,
 }
 
 /// Takes the answers: which request, and what the server said.
@@ -125,6 +129,7 @@ impl Client {
         Client {
             link,
             deadline,
+            budget: None,
             request: 0,
             output: Vec::new(),
             events: VecDeque::new(),
@@ -259,7 +264,8 @@ impl Client {
 
     /// A step that begins now, outside of any transaction.
     fn within(&self) -> Within {
-        Within { transaction: 0, end: until(self.deadline) }
+        let patience = self.budget.map_or(self.deadline, |budget| budget.left());
+        Within { transaction: 0, end: until(patience), patience }
     }
 
     fn usable(&self, operation: &'static str, object: &str) -> Result<(), StoreError> {
@@ -330,7 +336,7 @@ impl Client {
                 return Err(Failure {
                     kind: StoreErrorKind::TimedOut,
                     errno: Errno::ETIMEDOUT,
-                    reason: format!("the server gave no answer within {:?}", self.deadline),
+                    reason: format!("the server gave no answer within {}", told(within.patience)),
                 });
             };
             if message.kind == Kind::WatchEvent {
@@ -490,7 +496,7 @@ impl Client {
                     return Err(nonsense(WHAT, path, "is a list without an end"));
                 }
                 if Instant::now() >= within.end {
-                    let reason = format!("the list did not end within {:?}", self.deadline);
+                    let reason = format!("the list did not end within {}", told(within.patience));
                     return Err(StoreError::new(StoreErrorKind::TimedOut, Errno::ETIMEDOUT, WHAT, path, reason));
                 }
             }
@@ -523,6 +529,11 @@ impl Client {
 fn nonsense(operation: &'static str, object: &str, not: &str) -> StoreError {
     let reason = format!("what the server answered {not}");
     StoreError::new(StoreErrorKind::Nonsense, Errno::EPROTO, operation, object, reason)
+}
+
+/// A time for reading: what is left of a budget is never a round number.
+fn told(time: Duration) -> String {
+    format!("{} ms", time.as_millis())
 }
 
 fn again(e: &StoreError) -> bool {
@@ -597,9 +608,9 @@ macro_rules! store {
                 let $me = self;
                 $client.permit_in($within, path, list)
             }
-            fn set_deadline(&mut self, deadline: Duration) {
+            fn set_budget(&mut self, budget: Budget) {
                 let $me = self;
-                $client.deadline = deadline;
+                $client.budget = Some(budget);
             }
         }
     };

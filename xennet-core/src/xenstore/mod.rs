@@ -51,8 +51,8 @@ pub use memory::MemoryStore;
 pub use tree::Event;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
+use crate::budget::Budget;
 use crate::snapshot::StorePermission;
 
 /// What can be done with a store. Paths are absolute, or relative to the home of the own domain.
@@ -114,8 +114,8 @@ pub trait Store {
     /// A [`StoreError`]; `ENOENT`: no such node; `EINVAL`: an empty list.
     fn set_permissions(&mut self, path: &str, list: &[StorePermission]) -> Result<(), StoreError>;
 
-    /// Sets how long each of the next operations may take, where they can take long.
-    fn set_deadline(&mut self, _deadline: Duration) {}
+    /// Sets how long all the next operations may take together, where they can take long.
+    fn set_budget(&mut self, _budget: Budget) {}
 }
 
 /// A store that several hold: each request takes the lock for itself.
@@ -156,8 +156,8 @@ impl<S: Store> Store for Arc<Mutex<S>> {
         held(self).set_permissions(path, list)
     }
 
-    fn set_deadline(&mut self, deadline: Duration) {
-        held(self).set_deadline(deadline);
+    fn set_budget(&mut self, budget: Budget) {
+        held(self).set_budget(budget);
     }
 }
 

@@ -235,7 +235,7 @@ fn signal(number: i32) -> String {
 }
 
 /// Whole seconds as such, else milliseconds.
-fn show(time: Duration) -> String {
+pub(super) fn show(time: Duration) -> String {
     if time.subsec_millis() == 0 && time.as_secs() > 0 {
         format!("{} s", time.as_secs())
     } else {

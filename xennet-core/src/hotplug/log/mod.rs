@@ -1,6 +1,7 @@
 //! What a call leaves behind for people: one record, told to several places, and read back.
 //!
-//! * `calls.log` in the state directory: one JSON document a line, read back by [`read_calls`] and `xennet log`.
+//! * `calls.log` in the state directory: one JSON document a line, read back by [`read_calls`] and `xennet log`. There a call also
+//!   says that it begins, in a line of its own, so that one that is killed leaves a trace.
 //! * `/var/log/xen/xen-hotplug.log`, where administrators of Xen look: lines for reading, with the time in UTC.
 //! * The journal, with a field for each value; where there is none, syslog.
 //!
@@ -20,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Error;
 
 pub use read::{Filter, Follower, read_calls};
-pub use sinks::{Sinks, Unwritten};
+pub use sinks::{Begun, Sinks, Unwritten};
 
 /// How a call ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,16 +36,22 @@ pub enum Outcome {
     Ignored,
     /// The call failed.
     Error,
+    /// The call is under way.
+    Begun,
+    /// The call began and never ended: it was killed.
+    Killed,
 }
 
 impl Outcome {
-    /// The word in documents: `connected`, `detached`, `ignored`, `error`.
+    /// The word in documents: `connected`, `detached`, `ignored`, `error`, `begun`, `killed`.
     pub const fn name(self) -> &'static str {
         match self {
             Outcome::Connected => "connected",
             Outcome::Detached => "detached",
             Outcome::Ignored => "ignored",
             Outcome::Error => "error",
+            Outcome::Begun => "begun",
+            Outcome::Killed => "killed",
         }
     }
 }
@@ -211,7 +218,11 @@ impl CallRecord {
 
     /// As [`lines`](Self::lines), without what the call is about before each.
     pub fn parts(&self) -> Vec<String> {
-        let mut parts = vec![format!("{} ({})", self.summary(), milliseconds(self.total_us))];
+        let mut parts = vec![match self.outcome {
+            // How long it takes, nobody can say.
+            Outcome::Begun | Outcome::Killed => self.summary(),
+            _ => format!("{} ({})", self.summary(), milliseconds(self.total_us)),
+        }];
         let mut add = |before: &str, text: &str| parts.push(format!("{before}{}", printable(text)));
         if let Some(e) = &self.error {
             let optional =
@@ -251,6 +262,8 @@ impl CallRecord {
                 Some(e) => add("error: ", Some(&e.message)),
                 None => add("error", Some("")),
             },
+            Outcome::Begun => add("under way", Some("")),
+            Outcome::Killed => add("began and never ended: it was killed", Some("")),
         }
         text
     }

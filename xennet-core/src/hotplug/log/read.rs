@@ -1,5 +1,6 @@
 //! Reading the list of calls back.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::MetadataExt as _;
@@ -16,7 +17,7 @@ use crate::private::{self, Use};
 pub struct Filter {
     /// Those about this vif, named as the kernel does (`vif1.0`) or by its vifname.
     pub vif: Option<String>,
-    /// Only those that failed.
+    /// Only those that failed, or were killed.
     pub failed: bool,
 }
 
@@ -24,26 +25,85 @@ impl Filter {
     /// Whether a call is wanted.
     pub fn takes(&self, call: &CallRecord) -> bool {
         let named = |vif: &String| *vif == call.vif || Some(vif) == call.link.as_ref();
-        self.vif.as_ref().is_none_or(named) && (!self.failed || call.outcome == Outcome::Error)
+        let failed = matches!(call.outcome, Outcome::Error | Outcome::Killed);
+        self.vif.as_ref().is_none_or(named) && (!self.failed || failed)
     }
 }
 
 /// The last calls of the list in the state directory, the oldest first. Lines that are none of ours, or were cut short, are
 /// passed over. Without a list there are none.
 ///
+/// A call that has begun and not ended is under way ([`Outcome::Begun`]), or was killed ([`Outcome::Killed`]) if its process is no
+/// more.
+///
 /// # Errors
 /// [`ErrorKind::StateUnusable`] if a list is there and cannot be read.
 pub fn read_calls(dir: &Path, filter: &Filter, last: usize) -> Result<Vec<CallRecord>, Error> {
+    let mut calls = all(dir)?;
+    let ended = ended(&calls);
+    let open = |call: &&CallRecord| call.outcome == Outcome::Begun && !ended.contains(&key(call));
+    let dead: BTreeSet<Key> = calls.iter().filter(open).filter(|call| !lives(call)).map(key).collect();
+    if !dead.is_empty() {
+        // What it said last it has said by now.
+        calls = all(dir)?;
+    }
+    let ended = self::ended(&calls);
+    calls.retain(|call| call.outcome != Outcome::Begun || !ended.contains(&key(call)));
+    for call in calls.iter_mut().filter(|call| call.outcome == Outcome::Begun && dead.contains(&key(call))) {
+        killed(call);
+    }
+    calls.retain(|call| filter.takes(call));
+    let more = calls.len().saturating_sub(last);
+    calls.drain(..more);
+    Ok(calls)
+}
+
+/// What stands in both lists, line by line.
+fn all(dir: &Path) -> Result<Vec<CallRecord>, Error> {
     let mut calls = Vec::new();
     for name in [OLD_CALLS, CALLS] {
         let path = dir.join(name);
         let Some((file, _)) = private::open(&path, Use::Read)? else { continue };
         let text = tail(file).map_err(|e| unreadable(&path, &e))?;
-        calls.extend(text.split(|b| *b == b'\n').filter_map(record).filter(|call| filter.takes(call)));
+        calls.extend(text.split(|b| *b == b'\n').filter_map(record));
     }
-    let more = calls.len().saturating_sub(last);
-    calls.drain(..more);
     Ok(calls)
+}
+
+/// What the two lines of a call have in common, and those of no other call.
+type Key = (u64, u32);
+
+fn key(call: &CallRecord) -> Key {
+    (call.time_us, call.pid)
+}
+
+fn ended(calls: &[CallRecord]) -> BTreeSet<Key> {
+    calls.iter().filter(|call| call.outcome != Outcome::Begun).map(key).collect()
+}
+
+fn killed(call: &mut CallRecord) {
+    call.outcome = Outcome::Killed;
+    call.notes.push("what it left open is closed by the next call for this vif, or by xennet recover".into());
+}
+
+/// Whether the process of a call that has not ended is still that one: it was there when the call began.
+fn lives(call: &CallRecord) -> bool {
+    // In ticks, of which user space is always told as if there were a hundred a second.
+    const TICK_US: u64 = 10_000;
+    // The time of the boot is told in whole seconds.
+    const BLUR_US: u64 = 2_000_000;
+    let started = || {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", call.pid)).ok()?;
+        // The program's name may have blanks and parentheses in it; nothing behind it does.
+        let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
+        let state = fields.next()?;
+        let ticks: u64 = fields.nth(18)?.parse().ok()?;
+        let boot = fs::read_to_string("/proc/stat").ok()?;
+        let boot: u64 = boot.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()?;
+        let started = boot.saturating_mul(1_000_000).saturating_add(ticks.saturating_mul(TICK_US));
+        (!matches!(state, "Z" | "X")).then_some(started)
+    };
+    started().is_some_and(|started| started <= call.time_us.saturating_add(BLUR_US))
 }
 
 fn unreadable(path: &Path, e: &io::Error) -> Error {
@@ -60,6 +120,8 @@ pub struct Follower {
     file: Option<File>,
     /// The beginning of a line whose end has not come yet.
     rest: Vec<u8>,
+    /// Calls that have begun and not ended yet.
+    open: BTreeMap<Key, CallRecord>,
 }
 
 impl Follower {
@@ -68,19 +130,20 @@ impl Follower {
     /// # Errors
     /// [`ErrorKind::StateUnusable`] if the list is there and cannot be read.
     pub fn at_the_end(dir: &Path) -> Result<Self, Error> {
-        let mut follower = Follower { path: dir.join(CALLS), file: None, rest: Vec::new() };
+        let mut follower = Follower { path: dir.join(CALLS), file: None, rest: Vec::new(), open: BTreeMap::new() };
         if let Some(file) = follower.open()? {
             file.seek(SeekFrom::End(0)).map_err(|e| unreadable(&dir.join(CALLS), &e))?;
         }
         Ok(follower)
     }
 
-    /// The calls since the last time, the oldest first. Does not wait for one.
+    /// The calls that have ended since the last time, or were killed, the oldest first. Does not wait for one.
     ///
     /// # Errors
     /// As [`at_the_end`](Self::at_the_end).
     pub fn news(&mut self) -> Result<Vec<CallRecord>, Error> {
-        let mut calls = Vec::new();
+        let mut lines = Vec::new();
+        let dead: Vec<Key> = self.open.values().filter(|call| !lives(call)).map(key).collect();
         // Another file of that name means that ours is the old list now. A call that was under way then may still write to
         // it, so it is read once more; and the new one from its beginning.
         let renamed = match (&self.file, fs::metadata(&self.path)) {
@@ -90,10 +153,24 @@ impl Follower {
             }
             _ => false,
         };
-        self.read(&mut calls)?;
+        self.read(&mut lines)?;
         if renamed {
             (self.file, self.rest) = (None, Vec::new());
-            self.read(&mut calls)?;
+            self.read(&mut lines)?;
+        }
+        let mut calls = Vec::new();
+        for call in lines {
+            if call.outcome == Outcome::Begun {
+                self.open.insert(key(&call), call);
+            } else {
+                self.open.remove(&key(&call));
+                calls.push(call);
+            }
+        }
+        // What it said last was read by now.
+        for mut call in dead.into_iter().filter_map(|key| self.open.remove(&key)) {
+            killed(&mut call);
+            calls.push(call);
         }
         Ok(calls)
     }
@@ -181,6 +258,68 @@ mod tests {
         let error = read_calls(&dir, &all, 9).unwrap_err();
         assert_eq!((error.kind(), error.errno()), (ErrorKind::StateUnusable, Some(Errno::EISDIR)));
         std::fs::remove_dir_all(&dir).unwrap();
+    }
+
+    /// Calls that have begun: one that ends, one whose process lives, one whose process is no more, and one whose process has
+    /// its number only.
+    #[test]
+    fn a_call_that_was_killed_is_told_from_one_that_is_under_way() {
+        let dir = std::env::temp_dir().join(format!("xennet-begun-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&dir);
+        let sinks = Sinks { state_dir: Some(dir.clone()), ..Sinks::default() };
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_micros() as u64;
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let begun = |vif: &str, pid: u32, time_us: u64| {
+            let mut call = CallRecord::new("vif-bridge", "online", time_us);
+            (call.vif, call.pid, call.outcome) = (vif.into(), pid, Outcome::Begun);
+            call
+        };
+        let mut follower = Follower::at_the_end(&dir).unwrap();
+        let (one, two) = (begun("vif1.0", 1, now), begun("vif2.0", std::process::id(), now));
+        let three = begun("vif3.0", child.id(), now);
+        let open = sinks.begin(&one);
+        for call in [&two, &three] {
+            let _ = sinks.begin(call);
+        }
+        child.wait().unwrap();
+        let end = CallRecord { outcome: Outcome::Connected, total_us: 9, ..one };
+        assert_eq!(sinks.end(open, &end), []);
+        let all = Filter::default();
+        let gone = |call: &CallRecord| {
+            let mut call = call.clone();
+            killed(&mut call);
+            call
+        };
+        assert_eq!(read_calls(&dir, &all, 9).unwrap(), [two, gone(&three), end.clone()]);
+        assert_eq!(read_calls(&dir, &Filter { failed: true, ..all.clone() }, 9).unwrap(), [gone(&three)]);
+        assert_eq!(gone(&three).lines()[0], "online vif3.0: began and never ended: it was killed");
+        // What is under way is told when it ends; whether it was killed, when it was looked at again.
+        assert_eq!(follower.news().unwrap(), [end]);
+        assert_eq!(follower.news().unwrap(), [gone(&three)]);
+        assert_eq!(follower.news().unwrap(), []);
+        // A number that another process has by now.
+        let old = begun("vif4.0", std::process::id(), now - 3_600_000_000);
+        let _ = sinks.begin(&old);
+        assert_eq!(read_calls(&dir, &all, 1).unwrap(), [gone(&old)]);
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn an_end_is_found_also_when_the_list_has_become_the_old_one() {
+        let dir = std::env::temp_dir().join(format!("xennet-begun-old-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&dir);
+        let sinks = Sinks { state_dir: Some(dir.clone()), ..Sinks::default() };
+        for gone in [false, true] {
+            let begun = CallRecord { outcome: Outcome::Begun, ..connected("vif1.0") };
+            let open = sinks.begin(&begun);
+            std::fs::rename(dir.join(CALLS), dir.join(OLD_CALLS)).unwrap();
+            if gone {
+                std::fs::remove_file(dir.join(OLD_CALLS)).unwrap();
+            }
+            assert_eq!(sinks.end(open, &connected("vif1.0")), []);
+            assert_eq!(read_calls(&dir, &Filter::default(), 9).unwrap(), [connected("vif1.0")], "{gone}");
+            std::fs::remove_dir_all(&dir).unwrap();
+        }
     }
 
     #[test]

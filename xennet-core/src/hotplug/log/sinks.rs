@@ -41,6 +41,13 @@ pub struct Sinks {
     pub syslog: Option<PathBuf>,
 }
 
+/// A call that has said that it begins. Gone without a last word, it stays in the list as one that never ended.
+#[derive(Debug, Default)]
+pub struct Begun {
+    /// The list of calls, still open.
+    list: Option<File>,
+}
+
 /// A place that could not be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unwritten {
@@ -76,12 +83,23 @@ impl Sinks {
         }
     }
 
+    /// Says in the list of calls that this one begins. That is two system calls, of which the [end](Self::end) is spared one.
+    pub fn begin(&self, call: &CallRecord) -> Begun {
+        // A list that cannot be written is told of at the end.
+        Begun { list: self.state_dir.as_ref().and_then(|dir| begin(dir, call).ok()) }
+    }
+
+    /// Tells a call to every place, one that nobody was told the beginning of. As [`end`](Self::end).
+    pub fn tell(&self, call: &CallRecord) -> Vec<Unwritten> {
+        self.end(Begun::default(), call)
+    }
+
     /// Tells a call to every place; gives those that could not be written. Never waits: a log that is full or dead gets
     /// nothing.
     ///
-    /// With everything in place that is ten system calls: open, look, write, close for the list; open, write, close for the
+    /// With everything in place that is nine system calls: look, write, close for the list; open, write, close for the
     /// log; socket, send, close for the journal.
-    pub fn tell(&self, call: &CallRecord) -> Vec<Unwritten> {
+    pub fn end(&self, begun: Begun, call: &CallRecord) -> Vec<Unwritten> {
         let mut unwritten = Vec::new();
         let mut note = |place: &Path, result: io::Result<()>| {
             if let Err(e) = result {
@@ -90,7 +108,7 @@ impl Sinks {
         };
         let lines = call.lines();
         if let Some(dir) = &self.state_dir {
-            note(&dir.join(CALLS), list(dir, call));
+            note(&dir.join(CALLS), list(dir, call, begun));
         }
         if let Some(path) = &self.log_file {
             note(path, log(path, call, &lines));
@@ -152,13 +170,33 @@ fn open(path: &Path) -> io::Result<File> {
     }
 }
 
-/// One line to the list of calls.
-fn list(dir: &Path, call: &CallRecord) -> io::Result<()> {
+fn line(call: &CallRecord) -> io::Result<Vec<u8>> {
     let mut line = serde_json::to_vec(call)?;
     line.push(b'\n');
-    let path = dir.join(CALLS);
+    Ok(line)
+}
+
+/// The first line of a call to the list.
+fn begin(dir: &Path, call: &CallRecord) -> io::Result<File> {
     let mut file = open_list(dir)?;
-    let meta = file.metadata()?;
+    file.write_all(&line(call)?)?;
+    Ok(file)
+}
+
+/// The last line of a call to the list.
+fn list(dir: &Path, call: &CallRecord, begun: Begun) -> io::Result<()> {
+    let line = line(call)?;
+    let path = dir.join(CALLS);
+    let mut file = match begun.list {
+        Some(file) => file,
+        None => open_list(dir)?,
+    };
+    let mut meta = file.metadata()?;
+    if meta.nlink() == 0 {
+        // Two lists have become long meanwhile, and nobody finds this one any more.
+        file = open_list(dir)?;
+        meta = file.metadata()?;
+    }
     if meta.len() > 0 && meta.len() + line.len() as u64 > LONG {
         // Who renames the file holds a lock on it, so of several calls that see this exactly one does, and nobody renames the
         // file that has just been begun. Who does not get the lock does not wait: a few lines too many stand in the old one.
