@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "all of this is tests")]
 
+mod back;
 mod guard;
 mod lost;
 mod modes;

@@ -14,7 +14,7 @@ use xennet_core::backend::fake::Fake;
 use xennet_core::exec::{self, Freshness, MemoryJournal, Subject, observe_for};
 use xennet_core::plan;
 use xennet_core::snapshot::{LinkKind, Scope, Snapshot};
-use xennet_core::{ErrorKind, IfName, Intent};
+use xennet_core::{ErrorKind, Guests, IfName, Intent};
 
 pub(crate) fn subject(intent: &Intent) -> Subject {
     match intent {
@@ -84,7 +84,7 @@ fn plans_are_as_written_down() {
 
         // And there is a way back.
         let now = fake.observe(plan.scope()).unwrap();
-        let back = plan::restore(plan.before(), &now).unwrap();
+        let back = plan::restore(plan.before(), &now, &network(&fake), Guests::MustHaveGone).unwrap();
         for planned in back.steps() {
             fake.apply(&planned.step).unwrap_or_else(|e| panic!("{case}: {}: {e}\n{back}", planned.step));
         }

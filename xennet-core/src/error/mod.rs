@@ -304,6 +304,13 @@ impl Error {
         self
     }
 
+    /// The same error, told of what was being done: `cannot undo the last operation on vif5.0: …`.
+    #[must_use]
+    pub(crate) fn about(mut self, what: &str) -> Self {
+        self.0.message = format!("{what}: {}", self.0.message);
+        self
+    }
+
     /// Adds the way out.
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.0.hint = Some(hint.into());

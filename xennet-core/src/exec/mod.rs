@@ -15,7 +15,7 @@ use std::fmt;
 
 use crate::backend::{Backend, BackendError, Capabilities};
 use crate::error::{Errno, Error, ErrorKind};
-use crate::model::{Attachment, Intent};
+use crate::model::{Attachment, Guests, Intent};
 use crate::plan::{self, Goal, Plan};
 use crate::snapshot::{Change, Scope, Snapshot, SysctlKey};
 use crate::step::{LinkStep, NftOp, Step};
@@ -143,6 +143,8 @@ pub enum Recovery {
         /// What went wrong on the way back.
         errors: Vec<BackendError>,
     },
+    /// Not as before: the way back would take along what others have by now.
+    Refused(Box<Error>),
 }
 
 impl fmt::Display for Recovery {
@@ -164,6 +166,10 @@ impl fmt::Display for Recovery {
                     sep = ", ";
                 }
                 Ok(())
+            }
+            Recovery::Refused(e) => {
+                write!(f, "not restored: {}", e.message())?;
+                e.hint().map_or(Ok(()), |hint| write!(f, "; {hint}"))
             }
         }
     }
@@ -410,8 +416,18 @@ pub(crate) fn go_back(before: &Snapshot, on: &mut dyn Backend) -> Recovery {
         if tries_left == 0 {
             break;
         }
-        let way = match plan::restore(&target, &now) {
+        let around = match look_around(&target, &now, on) {
+            Ok(around) => around,
+            Err(e) => {
+                errors.push(e);
+                continue;
+            }
+        };
+        let way = match plan::restore(&target, &now, &around, Guests::MustHaveGone) {
             Ok(way) => way,
+            Err(e) if matches!(e.kind(), ErrorKind::Conflict | ErrorKind::WouldCutOff) => {
+                return Recovery::Refused(Box::new(e));
+            }
             Err(e) => {
                 errors.push(BackendError::new(e.errno().unwrap_or(Errno::EIO), e.to_string()));
                 break;
@@ -431,6 +447,16 @@ pub(crate) fn go_back(before: &Snapshot, on: &mut dyn Backend) -> Recovery {
         }
     }
     Recovery::Incomplete { left, errors }
+}
+
+/// What there is now, with what a way back could take along.
+pub(crate) fn look_around(target: &Snapshot, now: &Snapshot, on: &mut dyn Backend) -> Result<Snapshot, BackendError> {
+    let mut around = now.clone();
+    let scope = plan::scope_around(target, now);
+    if scope != Scope::none() {
+        around.merge(on.observe(&scope)?);
+    }
+    Ok(around)
 }
 
 /// What a refusal means to the caller.

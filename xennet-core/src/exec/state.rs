@@ -396,7 +396,7 @@ mod tests {
             fake.apply(&planned.step).unwrap();
         }
         let now = crate::exec::observe_for(&intent, &mut fake).unwrap();
-        (there.clone(), plan::restore(there.before(), &now).unwrap())
+        (there.clone(), plan::restore(there.before(), &now, &now, crate::model::Guests::MustHaveGone).unwrap())
     }
 
     fn mtu(entry: Option<&Entry>) -> Option<u32> {

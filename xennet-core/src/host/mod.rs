@@ -31,7 +31,6 @@ use crate::model::{
 use crate::plan::{self, Goal, Plan};
 use crate::snapshot::{LinkKind, Part, Scope, Snapshot};
 
-pub use network::Guests;
 pub use show::{Shown, ShownBridge, ShownVif};
 pub use status::NetworkStatus;
 pub use undo::Recovered;

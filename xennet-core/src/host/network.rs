@@ -8,20 +8,10 @@ use super::{Host, joined, unchanged};
 use crate::config::networks;
 use crate::error::{Error, ErrorKind};
 use crate::exec::{Applied, Entry, Subject};
-use crate::model::{Egress, IfName, Intent, Network, NetworkMode, PortForward, Started};
+use crate::model::{Egress, Guests, IfName, Intent, Network, NetworkMode, PortForward, Started};
 use crate::plan::{self, Goal, Plan};
 use crate::services;
 use crate::snapshot::{Family, LinkKind, Part, Route, Rule, Scope, Snapshot};
-
-/// What becomes of guests that are still connected to a network that is stopped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Guests {
-    /// They must have gone: while one is a port of the network's own bridge, or another network leaves through its bridge, the network
-    /// is not stopped.
-    MustHaveGone,
-    /// They are cut off.
-    AreCutOff,
-}
 
 impl Host {
     /// What starting this network would do. Changes nothing.
@@ -113,8 +103,8 @@ impl Host {
         let applied = self.carry_out(session, subject, plan, None, &what)?;
         if let Err(e) = self.serve(&started).and_then(|()| self.records.set_started(&started)) {
             let taken_back = match (again, is_known) {
-                (true, true) => self.undo_held(session, subject, Taken::IsLeft).map(|_| ()),
-                (true, false) => self.undo_start_held(session, subject, Taken::IsLeft).map(|_| ()),
+                (true, true) => self.undo_held(session, subject, Taken::IsLeft, Guests::AreCutOff).map(|_| ()),
+                (true, false) => self.undo_start_held(session, subject, Taken::IsLeft, Guests::AreCutOff).map(|_| ()),
                 (false, _) => self.take_back(session, &network.name),
             };
             return Err(match taken_back {
@@ -287,7 +277,7 @@ impl Host {
         let is_undone = session.record().is_none_or(|r| r.previous.is_none());
         let result = match is_undone {
             true => self.note_recovered(subject),
-            false => self.undo_start_held(&mut session, subject, Taken::IsLeft).map(|_| ()),
+            false => self.undo_start_held(&mut session, subject, Taken::IsLeft, Guests::AreCutOff).map(|_| ()),
         };
         self.keep(session, subject);
         result
@@ -303,7 +293,7 @@ impl Host {
             self.keep(session, subject);
             self.stop_held(name, guests)?
         } else {
-            let result = self.undo_start_held(&mut session, subject, Taken::IsRefused);
+            let result = self.undo_start_held(&mut session, subject, Taken::IsRefused, guests);
             self.keep(session, subject);
             result?
         };
@@ -312,8 +302,14 @@ impl Host {
     }
 
     /// Undoes a start of a network that was started before: it may be described as before by that.
-    fn undo_start_held(&mut self, session: &mut Session, subject: Subject, taken: Taken) -> Result<Applied, Error> {
-        let applied = self.undo_held(session, subject, taken)?;
+    fn undo_start_held(
+        &mut self,
+        session: &mut Session,
+        subject: Subject,
+        taken: Taken,
+        guests: Guests,
+    ) -> Result<Applied, Error> {
+        let applied = self.undo_held(session, subject, taken, guests)?;
         self.note_recovered(subject)?;
         Ok(applied)
     }
@@ -363,7 +359,7 @@ impl Host {
             self.end_service(name)?;
             self.records.set_stopped(name)?;
             self.keep(session, subject);
-            let mut nothing = Applied::nothing(plan::restore(&Snapshot::default(), &Snapshot::default())?);
+            let mut nothing = Applied::nothing(self.restore(&Snapshot::default(), &Snapshot::default(), guests)?);
             let others: Vec<IfName> = self.others_started(name)?.iter().map(|s| s.network.name).collect();
             let which = if others.is_empty() { String::new() } else { format!("; started are: {}", joined(&others)) };
             nothing.notes.push(format!("network {name} is not started{which}"));

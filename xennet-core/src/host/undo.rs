@@ -5,11 +5,11 @@ use std::fmt;
 use super::network::started_of;
 use super::records::Session;
 use super::way_back::Taken;
-use super::{Guests, Host, Records};
+use super::{Host, Records, unchanged};
 use crate::error::{Error, ErrorKind};
 use crate::exec::{self, Applied, Entry, Held, Journal, Subject, go_back, verify};
-use crate::model::{IfName, Network, Started};
-use crate::plan;
+use crate::model::{Guests, IfName, Network, Started};
+use crate::plan::Plan;
 use crate::snapshot::{Link, LinkKind, Part, Scope, Snapshot};
 
 /// What recovery did with one interrupted operation, or with a vif or network that had lost something.
@@ -75,16 +75,32 @@ impl fmt::Display for Recovered {
 }
 
 impl Host {
+    /// What undoing the last operation on this vif, bridge or network would do. Changes nothing.
+    ///
+    /// # Errors
+    /// As [`undo`](Self::undo).
+    pub fn plan_undo(&mut self, subject: Subject) -> Result<Plan, Error> {
+        let record = self.records.record(subject)?;
+        match (subject, &record) {
+            (Subject::Network(name), Some(entry)) if entry.previous.is_none() => {
+                self.way_back(&name, entry, Guests::MustHaveGone)
+            }
+            _ => self.undo_of(subject, record.as_ref(), Taken::IsRefused, Guests::MustHaveGone),
+        }
+    }
+
     /// Puts back what was there before the last operation on this vif, bridge or network.
     ///
     /// # Errors
-    /// [`ErrorKind::NothingToUndo`] if nothing is recorded for it; else as [`attach`](Self::attach).
+    /// [`ErrorKind::NothingToUndo`] if nothing is recorded for it; [`ErrorKind::WouldCutOff`] if this domain would lose a default
+    /// route; [`ErrorKind::Conflict`] if a bridge would go with what others have on it by now: ports, addresses, routes, a started
+    /// network; else as [`attach`](Self::attach).
     pub fn undo(&mut self, subject: Subject) -> Result<Applied, Error> {
         if let Subject::Network(name) = subject {
             return self.undo_start(&name, Guests::MustHaveGone);
         }
         let mut session = self.begin(subject)?;
-        let result = self.undo_held(&mut session, subject, Taken::IsRefused);
+        let result = self.undo_held(&mut session, subject, Taken::IsRefused, Guests::MustHaveGone);
         self.keep(session, subject);
         result
     }
@@ -94,14 +110,27 @@ impl Host {
         session: &mut Session,
         subject: Subject,
         taken: Taken,
+        guests: Guests,
     ) -> Result<Applied, Error> {
+        let plan = self.undo_of(subject, session.record(), taken, guests)?;
+        self.carry_out(session, subject, plan, None, &format!("cannot undo the last operation on {subject}"))
+    }
+
+    /// The plan that undoes the last operation on a subject, which `record` tells of.
+    fn undo_of(
+        &mut self,
+        subject: Subject,
+        record: Option<&Entry>,
+        taken: Taken,
+        guests: Guests,
+    ) -> Result<Plan, Error> {
         let nothing = || {
             Error::new(ErrorKind::NothingToUndo, format!("{subject}: nothing is recorded that could be undone"))
                 .with_object(subject.to_string())
                 .with_state("unchanged, nothing was applied")
                 .with_hint("`xennet show` lists what is recorded")
         };
-        let entry = session.record().ok_or_else(nothing)?;
+        let entry = record.ok_or_else(nothing)?;
         let now = self.look(&entry.before.scope)?;
         let target = match (subject, started_of(Some(entry))) {
             // Its bridge was looked at, but is not its own: it may have changed since, and that is not ours to undo.
@@ -128,8 +157,12 @@ impl Host {
             .filter_map(|(name, l)| Some((name, l.master.filter(|m| !now.links.contains_key(m))?)))
             .map(|(name, master)| format!("- ip link set {name} master {master}"))
             .collect();
+        let refused = |e: Error| e.about(&format!("cannot undo the last operation on {subject}"));
+        if let Subject::Bridge(bridge) = subject {
+            self.check_stands_on(bridge).map_err(refused)?;
+        }
         let (plan, left) = if homeless.is_empty() {
-            let plan = plan::restore(&target, &now)?;
+            let plan = self.restore(&target, &now, guests).map_err(refused)?;
             let left = target.changes(&plan.after().seen(&target.scope)).iter().map(ToString::to_string).collect();
             // Of a network all comes back that can: of its addresses some may live shorter by now, or have gone by themselves.
             let left = if matches!(subject, Subject::Network(_)) { Vec::new() } else { left };
@@ -155,7 +188,17 @@ impl Host {
             // It is attached or renamed by our doing, and how it was before that is not known any more.
             return Err(nothing());
         }
-        self.carry_out(session, subject, plan, None, &format!("cannot undo the last operation on {subject}"))
+        Ok(plan)
+    }
+
+    /// Refuses to take a bridge back that a started network stands on.
+    fn check_stands_on(&self, bridge: IfName) -> Result<(), Error> {
+        let stands = |s: &Started| s.outside == Some(bridge) || s.network.bridge().is_some_and(|b| b.name == bridge);
+        let Some(started) = self.started_networks()?.into_iter().find(stands) else { return Ok(()) };
+        let name = started.network.name;
+        let message = format!("network {name} is started, and stands on {bridge}");
+        let hint = format!("stop it first: xennet network stop {name}");
+        Err(unchanged(Error::new(ErrorKind::Conflict, message).with_object(bridge.as_str()).with_hint(hint)))
     }
 
     /// Puts back what was there before the last operation of all.
@@ -211,11 +254,10 @@ impl Host {
     /// Closes every operation that a crash left open; what was done, and the first error.
     fn close_interrupted(&mut self) -> Result<(Vec<(Subject, Recovered)>, Option<Error>), Error> {
         let Records::Dir(dir) = &self.records else { return Ok((Vec::new(), None)) };
-        let dir = dir.clone();
         let mut done = Vec::new();
         let mut first_error = None;
         for subject in dir.interrupted()? {
-            match dir.hold(subject, self.patience()).and_then(|mut held| self.recover_held(&mut held, subject)) {
+            match self.with_lock(subject, |host, held| host.recover_held(held, subject)) {
                 Ok(recovered) => done.extend(recovered.map(|r| (subject, r))),
                 Err(e) => {
                     first_error.get_or_insert(e);
@@ -225,7 +267,7 @@ impl Host {
         for name in self.mistaken()? {
             let subject = Subject::Network(name);
             // Whoever has the lock brings it about by himself.
-            match dir.hold(subject, self.patience()).and_then(|_held| self.note_recovered(subject)) {
+            match self.with_lock(subject, |host, _| host.note_recovered(subject)) {
                 Ok(()) => done.push((subject, Recovered::Finished)),
                 Err(e) => {
                     first_error.get_or_insert(e);
@@ -233,6 +275,21 @@ impl Host {
             }
         }
         Ok((done, first_error))
+    }
+
+    /// Works on what is written down of a subject, under its lock, which may be kept from the operation before.
+    fn with_lock<T>(
+        &mut self,
+        subject: Subject,
+        work: impl FnOnce(&mut Host, &mut Held) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let mut session = self.hold(subject)?;
+        let Session::Held(held) = &mut session else {
+            return Err(Error::new(ErrorKind::Internal, format!("{subject}: there is no state directory")));
+        };
+        let result = work(self, held);
+        self.keep(session, subject);
+        result
     }
 
     /// The networks whose start or stop was carried out, and of which hotplug calls were not told any more.
@@ -270,6 +327,10 @@ impl Host {
             _ if self.vif_has_gone(subject, &entry)? => {
                 held.journal(None).abandon()?;
                 Ok(Some(Recovered::Gone))
+            }
+            exec::Recovery::Refused(e) => {
+                let what = format!("{subject}: an interrupted operation can be neither finished nor undone");
+                Err(e.about(&what))
             }
             incomplete => Err(Error::new(
                 ErrorKind::Interrupted,

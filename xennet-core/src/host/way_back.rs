@@ -5,12 +5,12 @@ use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
 
-use super::network::{Guests, started_of};
+use super::network::started_of;
 use super::{Host, joined, unchanged};
 use crate::error::{Error, ErrorKind};
-use crate::exec::Entry;
+use crate::exec::{self, Entry};
 use crate::gather;
-use crate::model::{GuestLinks, IfName, NetworkMode, Started};
+use crate::model::{GuestLinks, Guests, IfName, NetworkMode, Started};
 use crate::plan::{self, Plan};
 use crate::snapshot::{Address, Link, LinkKind, Neighbour, Part, Route, Scope, Snapshot, SysctlKey};
 
@@ -76,7 +76,14 @@ impl Host {
         }
         outside_stays(&mut target, &now, &started);
         self.settle_settings(&mut target, &now, &known)?;
-        Ok(plan::restore(&target, &now.seen(&target.scope))?.into_stop().with_notes(notes))
+        let now = now.seen(&target.scope);
+        Ok(self.restore(&target, &now, guests)?.into_stop().with_notes(notes))
+    }
+
+    /// The plan that leads back to an earlier state, judged by what is around it now.
+    pub(super) fn restore(&mut self, target: &Snapshot, now: &Snapshot, guests: Guests) -> Result<Plan, Error> {
+        let around = exec::look_around(target, now, &mut *self.backend).map_err(|e| e.into_observe_error())?;
+        plan::restore(target, now, &around, guests)
     }
 
     /// How it was before the last start of a network, but for what is not its own: the link towards the outside, settings that

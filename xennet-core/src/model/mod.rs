@@ -28,8 +28,8 @@ pub use mac::{GuestMac, MacAddr};
 pub use net::{Mtu, MtuError};
 pub(crate) use network::overlap;
 pub use network::{
-    BridgeNetwork, GuestLinks, NatNetwork, Network, NetworkMode, PortForward, Protocol, RoutedNetwork, Services,
-    Started, Subnet,
+    BridgeNetwork, GuestLinks, Guests, NatNetwork, Network, NetworkMode, PortForward, Protocol, RoutedNetwork,
+    Services, Started, Subnet,
 };
 pub use rate::RateLimit;
 pub use vif::{BackendDomain, VifSpec, VifType};

@@ -309,6 +309,16 @@ impl Protocol {
     }
 }
 
+/// What becomes of guests that are still connected to a network that is stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Guests {
+    /// They must have gone: while one is a port of the network's own bridge, or another network leaves through its bridge, the network
+    /// is not stopped.
+    MustHaveGone,
+    /// They are cut off.
+    AreCutOff,
+}
+
 /// A network that is started, with what was found when it was: what a hotplug call needs to know of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]

@@ -1,9 +1,25 @@
 //! Checks of a finished plan by other code than what made it.
 
-use super::Planned;
+use std::collections::BTreeSet;
+
+use super::{Planned, refused};
 use crate::error::{Error, ErrorKind};
-use crate::snapshot::Route;
-use crate::step::{Implied, RouteStep, Step};
+use crate::gather;
+use crate::model::{Guests, IfName, Intent};
+use crate::snapshot::{Address, Link, LinkKind, Part, Route, Scope, Snapshot};
+use crate::step::{Implied, LinkStep, RouteStep, Step, step};
+
+/// `RTPROT_KERNEL`.
+const BY_THE_KERNEL: u8 = 2;
+/// `RTPROT_RA`.
+const BY_ROUTERS: u8 = 9;
+/// `RT_SCOPE_LINK`.
+const LINK: u8 = 253;
+
+/// Refuses the way to a wish one of whose steps takes a default route away. A vif that goes takes along what leads through it.
+pub(super) fn there(intent: &Intent, steps: &[Planned]) -> Result<(), Error> {
+    if matches!(intent, Intent::Detach(_)) { Ok(()) } else { never_cut_off(steps) }
+}
 
 /// Refuses a plan one of whose steps takes a default route of the main table away, itself or by consequence.
 ///
@@ -13,31 +29,159 @@ use crate::step::{Implied, RouteStep, Step};
 /// [`ErrorKind::WouldCutOff`], naming step and route.
 pub(super) fn never_cut_off(steps: &[Planned]) -> Result<(), Error> {
     for (at, planned) in steps.iter().enumerate() {
-        let asked = match &planned.step {
-            Step::Route(RouteStep::Del(route)) => Some(route),
-            _ => None,
-        };
-        let implied = planned.effects.implied.iter().filter_map(|i| match i {
-            Implied::RouteGoes(route) => Some(route),
-            _ => None,
-        });
-        if let Some(route) = asked.into_iter().chain(implied).find(|r| is_default(r)) {
-            return Err(Error::new(
-                ErrorKind::WouldCutOff,
-                format!("a step would cost this domain its route \"{route}\": {}", planned.step),
-            )
-            .with_object(planned.step.object())
-            .with_step(format!("step {} of {}", at + 1, steps.len()))
-            .with_state("unchanged, nothing was applied")
-            .with_hint(match route.link {
-                Some(link) => format!("move the default route off {link} first"),
-                None => "keep the default route".to_owned(),
-            }));
+        if let Some(route) = taken_by(&planned.step, &planned.effects.implied).next() {
+            return Err(cut_off(steps, at, route));
         }
     }
     Ok(())
 }
 
+/// The default routes that a step takes away, itself or by consequence.
+fn taken_by<'a>(step: &'a Step, implied: &'a [Implied]) -> impl Iterator<Item = &'a Route> {
+    let asked = match step {
+        Step::Route(RouteStep::Del(route)) => Some(route),
+        _ => None,
+    };
+    let implied = implied.iter().filter_map(|i| match i {
+        Implied::RouteGoes(route) => Some(route),
+        _ => None,
+    });
+    asked.into_iter().chain(implied).filter(|r| is_default(r))
+}
+
+fn cut_off(steps: &[Planned], at: usize, route: &Route) -> Error {
+    let step = &steps[at].step;
+    Error::new(ErrorKind::WouldCutOff, format!("a step would cost this domain its route \"{route}\": {step}"))
+        .with_object(step.object())
+        .with_step(format!("step {} of {}", at + 1, steps.len()))
+        .with_state("unchanged, nothing was applied")
+        .with_hint(match route.link {
+            Some(link) => format!("move the default route off {link} first"),
+            None => "keep the default route".to_owned(),
+        })
+}
+
 fn is_default(route: &Route) -> bool {
     route.table == Route::MAIN && route.destination.prefix() == 0
+}
+
+/// What has to be looked at besides the target's own scope, to judge a way back: what hangs by now on the bridges that it
+/// changes or removes, and what leads through the links that it may put down.
+pub(crate) fn around(target: &Snapshot, now: &Snapshot) -> Scope {
+    let mut scope = Scope::none();
+    for part in target.scope.parts() {
+        let Part::Link(name) = part else { continue };
+        let Some((name, link)) = present(target, now, name) else { continue };
+        let is_bridge = link.kind == LinkKind::Bridge;
+        if is_bridge {
+            scope.insert(Part::Addresses(*name));
+        }
+        if is_bridge && !target.links.contains_key(name) {
+            scope.insert(Part::Links);
+        }
+        if is_bridge || (link.up && (link.master.is_none() || now.addresses_of(name).next().is_some())) {
+            scope.insert(Part::Routes(*name));
+        }
+    }
+    scope.retain(|part| !now.scope.contains(part));
+    scope
+}
+
+/// A link of the target as it is now: by its name, or by the one that it has been given since.
+fn present<'a>(target: &Snapshot, now: &'a Snapshot, name: &IfName) -> Option<(&'a IfName, &'a Link)> {
+    let by_index = target.links.get(name).and_then(|l| now.link_by_index(l.index));
+    by_index.or_else(|| now.links.get_key_value(name))
+}
+
+/// Refuses a way back that takes along what the operation has not brought: a default route that does not come back, ports,
+/// and addresses and routes of bridges. It is judged by what is around it now.
+///
+/// # Errors
+/// [`ErrorKind::WouldCutOff`], [`ErrorKind::Conflict`].
+pub(super) fn back(steps: &[Planned], target: &Snapshot, around: &Snapshot, guests: Guests) -> Result<(), Error> {
+    if steps.is_empty() {
+        return Ok(());
+    }
+    let mut world = around.clone();
+    let (mut lost, mut conflict) = (Vec::new(), None);
+    for (at, planned) in steps.iter().enumerate() {
+        if let Step::Link(LinkStep::Delete { link }) = &planned.step {
+            is_looked_at(&link.name, around)?;
+            if guests == Guests::MustHaveGone && conflict.is_none() {
+                conflict = ports_left(&link.name, &world);
+            }
+        }
+        let effects = step(&mut world, &planned.step).map_err(|errno| refused(&planned.step, errno))?;
+        lost.extend(taken_by(&planned.step, &effects.implied).map(|route| (at, route.clone())));
+    }
+    if let Some((at, route)) = lost.iter().find(|(_, route)| !world.routes.iter().any(|r| comes_back(route, r))) {
+        return Err(cut_off(steps, *at, route));
+    }
+    conflict.or_else(|| taken_along(target, around, &world)).map_or(Ok(()), Err)
+}
+
+/// Whether one default route does what another one did, perhaps through another link. What routers have told is told again.
+fn comes_back(lost: &Route, there: &Route) -> bool {
+    let gateways = |r: &Route| -> BTreeSet<_> {
+        gather::set(r.next_hops.iter().map(|h| h.gateway).chain(r.next_hops.is_empty().then_some(r.gateway)))
+    };
+    is_default(there)
+        && there.destination == lost.destination
+        && there.kind == lost.kind
+        && (gateways(there) == gateways(lost) || lost.protocol == BY_ROUTERS)
+}
+
+/// A bridge goes only where it was looked at who is on it.
+fn is_looked_at(bridge: &IfName, around: &Snapshot) -> Result<(), Error> {
+    let knows = |part: Part| {
+        let scope = &around.scope;
+        around.hidden.whole || scope.contains(&Part::Network) || scope.contains(&part)
+    };
+    if knows(Part::Links) && knows(Part::Addresses(*bridge)) && knows(Part::Routes(*bridge)) {
+        return Ok(());
+    }
+    let message = format!("{bridge}: the way back was planned without looking at what hangs on it by now");
+    Err(unchanged(Error::new(ErrorKind::Internal, message).with_object(bridge.as_str())))
+}
+
+fn ports_left(bridge: &IfName, world: &Snapshot) -> Option<Error> {
+    let ports: Vec<&str> = world.ports(bridge).map(|(port, _)| port.as_str()).collect();
+    let first = ports.first()?;
+    let message = format!("{bridge} cannot be removed, it has the ports {}", ports.join(", "));
+    let hint = format!("shut the guests down, or take them off: ip link set {first} nomaster");
+    Some(unchanged(Error::new(ErrorKind::Conflict, message).with_object(bridge.as_str()).with_hint(hint)))
+}
+
+/// What this domain was given on bridges whose addresses and routes were no part of the operation, and would have no more.
+fn taken_along(target: &Snapshot, around: &Snapshot, after: &Snapshot) -> Option<Error> {
+    let is_bridge = |link: &IfName| around.links.get(link).is_some_and(|l| l.kind == LinkKind::Bridge);
+    let is_strange = |link: &IfName, part: Part| {
+        is_bridge(link) && !target.scope.contains(&part) && !target.scope.contains(&Part::Network)
+    };
+    let has = |a: &Address| after.addresses.iter().any(|b| b.address.ip() == a.address.ip());
+    let address = around
+        .addresses
+        .iter()
+        .find(|a| a.scope != LINK && is_strange(&a.link, Part::Addresses(a.link)) && !has(a))
+        .map(|a| {
+            (a.link, format!("the address {}", a.address), format!("ip address del {} dev {}", a.address, a.link))
+        });
+    let route = || {
+        let through = |r: &Route| r.link.filter(|link| is_strange(link, Part::Routes(*link)));
+        let lost = |r: &&Route| r.protocol != BY_THE_KERNEL && !after.routes.contains(*r);
+        let (link, r) = around.routes.iter().filter(lost).find_map(|r| Some((through(r)?, r)))?;
+        let ip = if r.destination.is_ipv4() { "ip" } else { "ip -6" };
+        Some((link, format!("the route \"{r}\""), format!("{ip} route del {r}")))
+    };
+    let (link, what, command) = address.or_else(route)?;
+    let message = format!("{link} has been given {what} since, which would be lost");
+    Some(unchanged(
+        Error::new(ErrorKind::Conflict, message)
+            .with_object(link.as_str())
+            .with_hint(format!("take it off first, or keep the bridge: {command}")),
+    ))
+}
+
+fn unchanged(e: Error) -> Error {
+    e.with_state("unchanged, nothing was applied")
 }

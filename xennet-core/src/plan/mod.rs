@@ -7,6 +7,7 @@
 //! refuse is refused before the first system call.
 
 mod check;
+mod checked;
 mod diff;
 mod display;
 mod gate;
@@ -28,7 +29,10 @@ use crate::error::{Error, ErrorKind};
 use crate::model::{Intent, Started};
 use crate::snapshot::{Scope, Snapshot};
 use crate::step::{Effects, Step};
+use checked::Draft;
 
+pub(crate) use check::around as scope_around;
+pub use checked::Plan;
 pub(crate) use gate::{given_up, hides, taken_since};
 pub(crate) use network::ANOTHER_METRIC;
 pub use network::Carried;
@@ -101,96 +105,6 @@ pub enum Goal {
     },
 }
 
-/// A checked way from an observed state to a wanted one.
-///
-/// A plan exists only checked: its steps were carried out on a model of the kernel, the end satisfies the goal, and no
-/// prefix of it cuts dom0 off. It can be printed (one line a step), written as JSON, and applied
-/// ([`crate::exec::apply`]); an empty plan means that nothing needs to be done.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Plan {
-    goal: Goal,
-    steps: Vec<Planned>,
-    notes: Vec<String>,
-    before: Snapshot,
-    #[serde(skip)]
-    after: Snapshot,
-}
-
-impl Plan {
-    /// What it is for.
-    pub fn goal(&self) -> &Goal {
-        &self.goal
-    }
-
-    /// The steps in their order.
-    pub fn steps(&self) -> &[Planned] {
-        &self.steps
-    }
-
-    /// Whether nothing needs to be done.
-    pub fn is_empty(&self) -> bool {
-        self.steps.is_empty()
-    }
-
-    /// What the reader should know besides: parts of the wish that have no effect, things that follow.
-    pub fn notes(&self) -> &[String] {
-        &self.notes
-    }
-
-    /// The same way back, as the end of a network.
-    #[must_use]
-    pub(crate) fn into_stop(mut self) -> Self {
-        if let Goal::Restore(target) = self.goal {
-            self.goal = Goal::Stop(target);
-        }
-        self
-    }
-
-    /// Adds notes of the caller's.
-    #[must_use]
-    pub fn with_notes(mut self, notes: impl IntoIterator<Item = String>) -> Self {
-        self.notes.extend(notes);
-        self
-    }
-
-    /// The observed state that the plan was made from.
-    pub fn before(&self) -> &Snapshot {
-        &self.before
-    }
-
-    pub(crate) fn into_before(self) -> Snapshot {
-        self.before
-    }
-
-    /// The state that the plan leads to, by our model of the kernel.
-    pub fn after(&self) -> &Snapshot {
-        &self.after
-    }
-
-    /// The part of the system that the plan looked at.
-    pub fn scope(&self) -> &Scope {
-        &self.before.scope
-    }
-
-    /// The plan as a JSON document: `steps` (each `sign`, `text`, `why`, `effects`, `step`), `notes`.
-    pub fn to_json(&self) -> serde_json::Value {
-        let steps: Vec<serde_json::Value> = self
-            .steps
-            .iter()
-            .map(|p| {
-                serde_json::json!({
-                    "sign": p.step.sign().to_string(),
-                    "text": p.step.to_string(),
-                    "why": p.why.as_str(),
-                    "effects": p.effects.implied.iter().map(ToString::to_string).collect::<Vec<_>>(),
-                    "step": p.step,
-                })
-            })
-            .collect();
-        serde_json::json!({ "steps": steps, "notes": self.notes })
-    }
-}
-
 /// Which part of the system must be observed to plan this intent, given what was observed already.
 ///
 /// Start with an empty snapshot; observe and [merge](Snapshot::merge); ask again, until the answer is `None`. On the usual way (a vif as netback made
@@ -217,32 +131,21 @@ pub fn plan(intent: &Intent, now: &Snapshot) -> Result<Plan, Error> {
 /// As [`plan`], from an observation that nobody else needs.
 pub(crate) fn plan_from(intent: &Intent, now: Snapshot) -> Result<Plan, Error> {
     let (wanted, notes) = want::want(intent, &now)?;
-    let (steps, after) = checked_steps(intent, &wanted, &now)?;
+    let (steps, after) = diff::steps_towards(&wanted, &now)?;
     let after = after.into_owned();
     let goal = match intent {
         Intent::Start(started) => Goal::Start { started: started.clone(), carried: network::carried(started, &now) },
         intent => Goal::Intent(intent.clone()),
     };
-    Ok(Plan { goal, steps, notes, before: now, after })
+    Draft { goal, steps, notes, before: now, after }.there()
 }
 
 /// The steps that a plan would have, for who only asks whether there are any.
 pub(crate) fn missing(intent: &Intent, now: &Snapshot) -> Result<Vec<Planned>, Error> {
     let (wanted, _) = want::want(intent, now)?;
-    Ok(checked_steps(intent, &wanted, now)?.0)
-}
-
-/// The steps, and the state that they lead to.
-fn checked_steps<'a>(
-    intent: &Intent,
-    wanted: &want::Wanted,
-    now: &'a Snapshot,
-) -> Result<(Vec<Planned>, Cow<'a, Snapshot>), Error> {
-    let (steps, after) = diff::steps_towards(wanted, now)?;
-    if !matches!(intent, Intent::Detach(_)) {
-        check::never_cut_off(&steps)?;
-    }
-    Ok((steps, after))
+    let (steps, _) = diff::steps_towards(&wanted, now)?;
+    check::there(intent, &steps)?;
+    Ok(steps)
 }
 
 /// The steps that are missing to a network that was started when the uplink had this.

@@ -3,6 +3,7 @@
 //! It is the wish of its record, wished for once more: the plan for it is what is missing. There is no other list of what something
 //! needs. The tables are read whole for it, so that also a rule is seen that somebody has replaced by another.
 
+use super::checked::Draft;
 use super::table::{self, TableWish};
 use super::{Plan, Planned, Reason, diff, gate, guard, network, routes, want};
 use crate::error::Error;
@@ -70,17 +71,17 @@ pub(crate) fn whole_scope(intent: &Intent, seen: &Snapshot) -> Option<Scope> {
 ///
 /// # Errors
 /// As [`plan`](super::plan).
-pub(crate) fn with(mut plan: Plan, intent: &Intent, seen: Snapshot) -> Result<Plan, Error> {
+pub(crate) fn with(plan: Plan, intent: &Intent, seen: Snapshot) -> Result<Plan, Error> {
     let mut now = seen.clone();
-    now.merge(plan.after.clone());
+    now.merge(plan.after().clone());
     let (wanted, _) = want::want(intent, &now)?;
     let (steps, after) = diff::steps_towards(&wanted, &now)?;
-    plan.after = after.into_owned();
-    plan.steps.extend(steps);
+    let after = after.into_owned();
+    let mut draft = plan.reopened();
+    draft.steps.extend(steps);
     let mut before = seen;
-    before.merge(plan.before);
-    plan.before = before;
-    Ok(plan)
+    before.merge(draft.before);
+    Draft { before, after, ..draft }.there()
 }
 
 /// What our tables have to have of a wish.

@@ -1,11 +1,12 @@
 //! The way back: an observed earlier state is the wish, all of it.
 
+use super::checked::Draft;
 use super::table::TableWish;
 use super::want::{LinkTarget, LinkWish, Wanted, WantedLink, Wish};
 use super::{Goal, Plan, Planned, Reason, diff, uplink};
 use crate::error::Error;
 use crate::gather;
-use crate::model::IfName;
+use crate::model::{Guests, IfName};
 use crate::snapshot::{Link, LinkKind, Neighbour, NeighbourKind, Part, Scope, Snapshot};
 use crate::step::{BridgeChange, LinkRef, NewLink, PortChange};
 
@@ -15,13 +16,18 @@ use crate::step::{BridgeChange, LinkRef, NewLink, PortChange};
 /// a crash, after somebody else's interference. Not restorable: links that somebody else made and that are gone (netback's
 /// vifs), indexes, learned entries, lifetimes.
 ///
+/// `around` is `now` with all that the way back could take along: what `now` shows is enough where it is an observation of
+/// [`Part::Network`](crate::snapshot::Part::Network). It decides whether the way back is allowed, as the way there is, at each of its steps.
+///
 /// # Errors
-/// As [`super::plan`]; a link that is gone and cannot be made by us is left out, not an error: compare
-/// [`Plan::after`] with the target to see what stays different.
-pub fn restore(target: &Snapshot, now: &Snapshot) -> Result<Plan, Error> {
+/// As [`super::plan`]. [`ErrorKind::WouldCutOff`](crate::ErrorKind::WouldCutOff) for a default route that would go and not come back;
+/// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) for a bridge that would go from under its ports, unless
+/// [they are cut off](Guests::AreCutOff), or with addresses or routes that the operation has not brought. A link that is
+/// gone and cannot be made by us is left out, not an error: compare [`Plan::after`] with the target to see what stays different.
+pub fn restore(target: &Snapshot, now: &Snapshot, around: &Snapshot, guests: Guests) -> Result<Plan, Error> {
     let (steps, after) = diff::steps_towards(&wanted(target, now), now)?;
-    let after = after.into_owned();
-    Ok(Plan { goal: Goal::Restore(Box::new(target.clone())), steps, notes: Vec::new(), before: now.clone(), after })
+    let (goal, after) = (Goal::Restore(Box::new(target.clone())), after.into_owned());
+    Draft { goal, steps, notes: Vec::new(), before: now.clone(), after }.back(target, around, guests)
 }
 
 /// The steps that the way back would have, for who only asks whether there are any.

@@ -1,0 +1,136 @@
+//! A plan exists only checked: this file alone can make one.
+
+use serde::Serialize;
+
+use super::{Goal, Planned, check};
+use crate::error::Error;
+use crate::model::Guests;
+use crate::snapshot::{Scope, Snapshot};
+
+/// What is to become a plan.
+pub(super) struct Draft {
+    pub(super) goal: Goal,
+    pub(super) steps: Vec<Planned>,
+    pub(super) notes: Vec<String>,
+    pub(super) before: Snapshot,
+    pub(super) after: Snapshot,
+}
+
+impl Draft {
+    /// The way to a wish.
+    pub(super) fn there(self) -> Result<Plan, Error> {
+        if let Goal::Intent(intent) = &self.goal {
+            check::there(intent, &self.steps)?;
+        } else {
+            check::never_cut_off(&self.steps)?;
+        }
+        Ok(self.checked())
+    }
+
+    /// The way back to an earlier state, judged by what is around it now.
+    pub(super) fn back(self, target: &Snapshot, around: &Snapshot, guests: Guests) -> Result<Plan, Error> {
+        check::back(&self.steps, target, around, guests)?;
+        Ok(self.checked())
+    }
+
+    fn checked(self) -> Plan {
+        let Draft { goal, steps, notes, before, after } = self;
+        Plan { goal, steps, notes, before, after }
+    }
+}
+
+/// A checked way from an observed state to a wanted one.
+///
+/// A plan exists only checked: its steps were carried out on a model of the kernel, the end satisfies the goal, and no
+/// prefix of it cuts dom0 off. It can be printed (one line a step), written as JSON, and applied
+/// ([`crate::exec::apply`]); an empty plan means that nothing needs to be done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Plan {
+    goal: Goal,
+    steps: Vec<Planned>,
+    notes: Vec<String>,
+    before: Snapshot,
+    #[serde(skip)]
+    after: Snapshot,
+}
+
+impl Plan {
+    /// What it is for.
+    pub fn goal(&self) -> &Goal {
+        &self.goal
+    }
+
+    /// The steps in their order.
+    pub fn steps(&self) -> &[Planned] {
+        &self.steps
+    }
+
+    /// Whether nothing needs to be done.
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    /// What the reader should know besides: parts of the wish that have no effect, things that follow.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// The plan as a draft, to which something is added.
+    pub(super) fn reopened(self) -> Draft {
+        let Plan { goal, steps, notes, before, after } = self;
+        Draft { goal, steps, notes, before, after }
+    }
+
+    /// The same way back, as the end of a network.
+    #[must_use]
+    pub(crate) fn into_stop(mut self) -> Self {
+        if let Goal::Restore(target) = self.goal {
+            self.goal = Goal::Stop(target);
+        }
+        self
+    }
+
+    /// Adds notes of the caller's.
+    #[must_use]
+    pub fn with_notes(mut self, notes: impl IntoIterator<Item = String>) -> Self {
+        self.notes.extend(notes);
+        self
+    }
+
+    /// The observed state that the plan was made from.
+    pub fn before(&self) -> &Snapshot {
+        &self.before
+    }
+
+    pub(crate) fn into_before(self) -> Snapshot {
+        self.before
+    }
+
+    /// The state that the plan leads to, by our model of the kernel.
+    pub fn after(&self) -> &Snapshot {
+        &self.after
+    }
+
+    /// The part of the system that the plan looked at.
+    pub fn scope(&self) -> &Scope {
+        &self.before.scope
+    }
+
+    /// The plan as a JSON document: `steps` (each `sign`, `text`, `why`, `effects`, `step`), `notes`.
+    pub fn to_json(&self) -> serde_json::Value {
+        let steps: Vec<serde_json::Value> = self
+            .steps
+            .iter()
+            .map(|p| {
+                serde_json::json!({
+                    "sign": p.step.sign().to_string(),
+                    "text": p.step.to_string(),
+                    "why": p.why.as_str(),
+                    "effects": p.effects.implied.iter().map(ToString::to_string).collect::<Vec<_>>(),
+                    "step": p.step,
+                })
+            })
+            .collect();
+        serde_json::json!({ "steps": steps, "notes": self.notes })
+    }
+}
