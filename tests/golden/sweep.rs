@@ -156,6 +156,7 @@ fn two_failures_are_not_hidden() {
                         assert_eq!(differs(&t.before, &on.fake()), [], "{what}: recovered");
                         assert!(!is_open(&dir), "{what}");
                     }
+                    Some(Recovery::Refused(e)) => panic!("{what}: nobody else is there\n{}", e.report()),
                     None => panic!("{what}: {e:?}"),
                 }
             }
@@ -382,6 +383,11 @@ fn somebody_elses_interference_is_seen_and_told() {
                             assert_eq!(*left, differences(), "{what}: the difference is listed");
                             assert!(!left.is_empty(), "{what}");
                             assert!(is_open(&dir), "{what}");
+                        }
+                        Some(Recovery::Refused(e)) => {
+                            told += 1;
+                            assert!(e.hint().is_some(), "{what}: a way out");
+                            assert!(!differences().is_empty() && is_open(&dir), "{what}");
                         }
                         None => panic!("{what}: {e:?}"),
                     },

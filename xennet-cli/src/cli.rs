@@ -244,6 +244,12 @@ pub(crate) enum PlanWhat {
         #[arg(value_name = "NETWORK", required = true)]
         names: Vec<String>,
     },
+    /// Shows what undo would do
+    Undo {
+        /// A vif (vif5.0), a bridge, or a network (network-lan); without it the last operation of all
+        #[arg(value_name = "VIF|BRIDGE|NETWORK")]
+        what: Option<String>,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -64,6 +64,11 @@ pub(super) fn plan(global: &Global, what: &PlanWhat, output: &mut Output) -> Res
             let (domid, devid) = ids(args)?;
             open(global)?.plan_detach(domid, devid)?
         }
+        PlanWhat::Undo { what } => {
+            let mut host = open(global)?;
+            let subject = undone(&host, what.as_deref())?;
+            host.plan_undo(subject)?
+        }
     };
     show_plan(&plan, output)
 }
@@ -91,15 +96,20 @@ pub(super) fn detach(global: &Global, args: &DetachArgs, output: &mut Output) ->
     done(&Subject::Vif(VifId::new(domid, devid)), "detached", &applied, output)
 }
 
-pub(super) fn undo(global: &Global, what: Option<&str>, output: &mut Output) -> Result<()> {
-    let mut host = open(global)?;
-    let subject = match what {
-        Some(name) => name.parse()?,
+/// What is to be undone: what is named, or the subject of the last operation.
+fn undone(host: &Host, what: Option<&str>) -> Result<Subject> {
+    match what {
+        Some(name) => name.parse(),
         None => host.last()?.ok_or_else(|| {
             Error::new(ErrorKind::NothingToUndo, "there is nothing that could be undone")
                 .with_hint("operations are remembered in the state directory: is it the right one (--state-dir)?")
-        })?,
-    };
+        }),
+    }
+}
+
+pub(super) fn undo(global: &Global, what: Option<&str>, output: &mut Output) -> Result<()> {
+    let mut host = open(global)?;
+    let subject = undone(&host, what)?;
     let applied = host.undo(subject)?;
     done(&subject, "as before", &applied, output)
 }

@@ -6,7 +6,7 @@ use super::{Planned, refused};
 use crate::error::{Error, ErrorKind};
 use crate::gather;
 use crate::model::{Guests, IfName, Intent};
-use crate::snapshot::{Address, Link, LinkKind, Part, Route, Scope, Snapshot};
+use crate::snapshot::{Address, LinkKind, Part, Route, Scope, Snapshot};
 use crate::step::{Implied, LinkStep, RouteStep, Step, step};
 
 /// `RTPROT_KERNEL`.
@@ -71,26 +71,23 @@ pub(crate) fn around(target: &Snapshot, now: &Snapshot) -> Scope {
     let mut scope = Scope::none();
     for part in target.scope.parts() {
         let Part::Link(name) = part else { continue };
-        let Some((name, link)) = present(target, now, name) else { continue };
-        let is_bridge = link.kind == LinkKind::Bridge;
-        if is_bridge {
-            scope.insert(Part::Addresses(*name));
-        }
-        if is_bridge && !target.links.contains_key(name) {
-            scope.insert(Part::Links);
-        }
-        if is_bridge || (link.up && (link.master.is_none() || now.addresses_of(name).next().is_some())) {
-            scope.insert(Part::Routes(*name));
+        // By the name that it has been given since, and by its own, which may be another one's by now.
+        let by_index = target.links.get(name).and_then(|l| now.link_by_index(l.index));
+        for (name, link) in by_index.into_iter().chain(now.links.get_key_value(name)) {
+            let is_bridge = link.kind == LinkKind::Bridge;
+            if is_bridge {
+                scope.insert(Part::Addresses(*name));
+            }
+            if is_bridge && target.links.get(name).is_none_or(|l| l.kind != LinkKind::Bridge) {
+                scope.insert(Part::Links);
+            }
+            if is_bridge || (link.up && (link.master.is_none() || now.addresses_of(name).next().is_some())) {
+                scope.insert(Part::Routes(*name));
+            }
         }
     }
     scope.retain(|part| !now.scope.contains(part));
     scope
-}
-
-/// A link of the target as it is now: by its name, or by the one that it has been given since.
-fn present<'a>(target: &Snapshot, now: &'a Snapshot, name: &IfName) -> Option<(&'a IfName, &'a Link)> {
-    let by_index = target.links.get(name).and_then(|l| now.link_by_index(l.index));
-    by_index.or_else(|| now.links.get_key_value(name))
 }
 
 /// Refuses a way back that takes along what the operation has not brought: a default route that does not come back, ports,
