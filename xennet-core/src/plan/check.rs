@@ -111,7 +111,11 @@ pub(super) fn back(steps: &[Planned], target: &Snapshot, around: &Snapshot, gues
         let effects = step(&mut world, &planned.step).map_err(|errno| refused(&planned.step, errno))?;
         lost.extend(taken_by(&planned.step, &effects.implied).map(|route| (at, route.clone())));
     }
-    if let Some((at, route)) = lost.iter().find(|(_, route)| !world.routes.iter().any(|r| comes_back(route, r))) {
+    // The card that it led through before has gone: there is no way out that could be kept.
+    let is_gone = |r: &Route| r.link.is_some_and(|link| !world.links.contains_key(&link));
+    let has_end = |route: &Route| target.routes.iter().any(|r| is_gone(r) && comes_back(route, r));
+    let is_back = |route: &Route| world.routes.iter().any(|r| comes_back(route, r)) || has_end(route);
+    if let Some((at, route)) = lost.iter().find(|(_, route)| !is_back(route)) {
         return Err(cut_off(steps, *at, route));
     }
     conflict.or_else(|| taken_along(target, around, &world)).map_or(Ok(()), Err)
