@@ -30,6 +30,16 @@ fn wrong_usage_ends_with_2_and_says_nothing_on_standard_output() {
 }
 
 #[test]
+fn wrong_usage_is_a_document_where_documents_are_asked_for() {
+    let got = run(["--json", "atach"]);
+    assert_eq!((got.code, got.stdout.as_str()), (2, ""), "{got:?}");
+    let [error] = &got.json_lines()[..] else { panic!("{got:?}") };
+    let text = error.to_string();
+    assert!(text.contains("unrecognized subcommand 'atach'") && text.contains("'attach'"), "{text}");
+    assert!(!run(["atach"]).stderr.starts_with('{'));
+}
+
+#[test]
 fn arguments_that_are_no_text_are_wrong_usage() {
     use std::os::unix::ffi::OsStrExt;
     let got = run([std::ffi::OsStr::from_bytes(b"man"), std::ffi::OsStr::from_bytes(b"\xff")]);

@@ -227,12 +227,47 @@ fn a_start_and_a_stop_without_a_step_say_whether_it_was_so_before() {
     assert_eq!(fake.ok(&stop), "network lan: stopped already\n");
 }
 
+/// A name that is mistyped is told, with those that there are; what is described and was stopped before is no mistake.
+#[test]
+fn a_stop_of_what_nobody_knows_is_an_error() {
+    let fake = Fake::new();
+    let file = fake.0.path().join("networks.toml").display().to_string();
+    std::fs::write(&file, "[network.lan]\nmode = \"bridge\"\nbridge = \"xenbr0\"\n").unwrap();
+    let stop = |name: &'static str| ["network", "stop", name, "--file", file.as_str()];
+    let got = fake.run(&stop("lna"));
+    refused(&got, ErrorKind::Invalid);
+    assert!(got.stderr.contains("lna") && got.stderr.contains("lan"), "{got:?}");
+    fake.ok(&stop("lan"));
+    fake.ok(&["network", "start", "lan", "--file", &file]);
+    std::fs::write(&file, "").unwrap();
+    fake.ok(&stop("lan"));
+    refused(&fake.run(&stop("lan")), ErrorKind::Invalid);
+}
+
+/// Of a rehearsal no guest is served: that is told, and is nothing that is missing.
+#[test]
+fn a_rehearsal_of_a_network_with_dhcp_is_whole() {
+    let fake = Fake::new();
+    let file = fake.0.path().join("networks.toml").display().to_string();
+    let text = "[network.private]\nmode = \"nat\"\nsubnets = [\"10.0.0.0/24\"]\negress = \"xenbr0\"\ndhcp = true\n";
+    std::fs::write(&file, text).unwrap();
+    let on = |verb: &[&'static str]| fake.run(&[verb, &["--file", &file]].concat());
+    let said = "network private: in this rehearsal no dnsmasq is started, which would serve addresses (DHCP)";
+    for verb in [&["plan", "network-start", "private"][..], &["network", "start", "private"]] {
+        let got = on(verb);
+        assert!(got.code == 0 && got.stderr.contains(said), "{got:?}");
+    }
+    let status = on(&["network", "status"]);
+    assert!(status.stdout.contains("started") && !status.stdout.contains("damaged"), "{status:?}");
+    fake.ok(&["network", "stop", "private"]);
+}
+
 #[test]
 fn a_file_of_networks_that_is_not_there_is_told_with_what_writes_one() {
     let fake = Fake::new();
     for arguments in [&["network", "start", "lan"][..], &["network", "status"], &["plan", "network-start", "lan"]] {
         let got = fake.run(&[arguments, &["--file", "/nonexistent/networks.toml"]].concat());
-        refused(&got, ErrorKind::Io);
+        refused(&got, ErrorKind::Invalid);
         assert!(got.stderr.contains("/nonexistent/networks.toml cannot be read"), "{got:?}");
         assert!(got.stderr.contains("hint: ") && got.stderr.contains("xennet advise"), "{got:?}");
     }

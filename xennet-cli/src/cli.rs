@@ -313,6 +313,10 @@ pub(crate) struct StopArgs {
     /// Cuts off guests that are still ports of a network's bridge, and networks that leave through it
     #[arg(long)]
     pub(crate) force: bool,
+
+    /// The file that describes the networks: a name that is neither there nor started is an error
+    #[arg(long, value_name = "FILE", default_value = xennet_core::config::networks::PATH)]
+    pub(crate) file: PathBuf,
 }
 
 #[derive(Args, Debug)]

@@ -3,8 +3,8 @@
 //! - Exit codes are the numbers of [`ErrorKind`](xennet_core::ErrorKind); 0 is success, 2 is wrong usage as well as wrong
 //!   text.
 //! - With `--json` the answer is one JSON document, and standard error has one JSON document a line: errors as
-//!   [`Error::to_json`](xennet_core::Error::to_json) makes them, remarks as `{"note": "..."}`. Wrong usage is reported in
-//!   plain text always, since `--json` may be what was mistyped.
+//!   [`Error::to_json`](xennet_core::Error::to_json) makes them, remarks as `{"note": "..."}`; wrong usage is an
+//!   error like others there.
 //! - Under the name of a vif script (`vif-bridge`, `vif-nat`, `vif-route`) it is that script: what it says goes to standard error, the reason for a failure
 //!   to xenstore, and the exit status is 0 or 1.
 //! - Colour is for terminals only, and not if `NO_COLOR` is set (<https://no-color.org>).
@@ -44,6 +44,10 @@ pub fn main() -> ExitCode {
     }
     let cli = match cli::read() {
         Ok(cli) => cli,
+        Err(e) if e.use_stderr() && arguments.iter().any(|a| a == "--json") => {
+            let mut output = Output::new(true);
+            return end(Err(output::usage(&e)), &mut output);
+        }
         Err(e) if e.use_stderr() => {
             // Nothing can be said if standard error is closed.
             let _ = e.print();

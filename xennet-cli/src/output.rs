@@ -115,6 +115,16 @@ pub(crate) fn help(text: &clap::Error) -> Result<()> {
     text.print().and_then(|()| std::io::stdout().flush()).map_err(|e| unwritten(&e))
 }
 
+/// Wrong usage, as clap words it, as an error like others: what is wrong, and as the hint how it is right.
+pub(crate) fn usage(e: &clap::Error) -> Error {
+    let text = e.render().to_string();
+    let mut paragraphs = text.split("\n\n").map(|p| p.split_whitespace().collect::<Vec<_>>().join(" "));
+    let first = paragraphs.next().unwrap_or_default();
+    let rest: Vec<String> = paragraphs.filter(|p| !p.is_empty()).collect();
+    let error = Error::new(ErrorKind::Invalid, first.trim_start_matches("error: "));
+    if rest.is_empty() { error } else { error.with_hint(rest.join("; ")) }
+}
+
 fn unwritten(e: &std::io::Error) -> Error {
     Error::new(ErrorKind::Io, format!("{STDOUT} cannot be written")).with_object(STDOUT).with_errno(Errno::from_io(e))
 }

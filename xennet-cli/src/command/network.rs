@@ -42,9 +42,11 @@ fn is_bridge(network: &Network) -> bool {
 
 fn read(args: &NetworkNames) -> Result<Networks> {
     let text = input::file(&args.file).map_err(|e| match e.errno() {
-        Some(Errno::ENOENT) => {
-            e.with_hint("describe networks there (`xennet advise` prints such a text), or name it: --file")
-        }
+        // Nothing is wrong with the system: there is no description, or another file was meant.
+        Some(Errno::ENOENT) => Error::new(ErrorKind::Invalid, e.message())
+            .with_object(args.file.display().to_string())
+            .with_errno(Errno::ENOENT)
+            .with_hint("describe networks there (`xennet advise` prints such a text), or name it: --file"),
         _ => e,
     })?;
     networks::parse(&text).map_err(|e| e.in_file(&args.file.display().to_string()))
@@ -311,6 +313,7 @@ fn stop(global: &Global, args: &StopArgs, output: &mut Output) -> Result<()> {
         true => before.clone(),
         false => args.names.iter().map(|n| n.parse()).collect::<Result<_>>()?,
     };
+    check_names(args, &before)?;
     let guests = if args.force { Guests::AreCutOff } else { Guests::MustHaveGone };
     let mut done = Vec::new();
     let mut failure = None;
@@ -331,6 +334,21 @@ fn stop(global: &Global, args: &StopArgs, output: &mut Output) -> Result<()> {
         output.line(&json!({ "networks": done }).to_string())?;
     }
     failure.map_or(Ok(()), Err)
+}
+
+/// Refuses a name that is mistyped: one of no network that is started or described. Without the file, only the former are known.
+fn check_names(args: &StopArgs, started: &[IfName]) -> Result<()> {
+    let unknown: Vec<&String> = args.names.iter().filter(|n| !started.iter().any(|s| s.as_str() == *n)).collect();
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    let which = NetworkNames { names: Vec::new(), file: args.file.clone() };
+    let is_default = args.file.as_path() == std::path::Path::new(networks::PATH);
+    let described = match read(&which) {
+        Err(e) if e.errno() == Some(Errno::ENOENT) && is_default => return Ok(()),
+        described => described?,
+    };
+    unknown.into_iter().try_for_each(|name| find(&described, name, &which).map(|_| ()))
 }
 
 pub(super) fn plan_start(global: &Global, args: &NetworkNames, output: &mut Output) -> Result<()> {

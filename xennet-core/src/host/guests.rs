@@ -10,7 +10,7 @@ use crate::services::{self, Client};
 
 impl Host {
     /// The directory in which a network's services look for its guests, if they are served at all: of a rehearsal nobody is.
-    fn served_in(&self, started: &Started) -> Option<&StateDir> {
+    pub(super) fn served_in(&self, started: &Started) -> Option<&StateDir> {
         match &self.records {
             Records::Dir(dir) if services::wanted(started) && self.backend.capabilities().programs => Some(dir),
             _ => None,

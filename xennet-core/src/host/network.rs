@@ -38,7 +38,7 @@ impl Host {
         let taken_over = changed.map(|c| format!("network {}: new is its {}", network.name, c.keys.join(", its ")));
         let plan = plan.with_notes(taken_over);
         let plan = plan.with_notes(self.obstacles(network)).with_notes(self.shared_subnets(&started)?);
-        let plan = plan.with_notes(self.remark_on_services(&started)?);
+        let plan = plan.with_notes(self.remarks_on_services(&started)?);
         Ok((started, plan))
     }
 
@@ -215,14 +215,28 @@ impl Host {
         Ok(())
     }
 
-    /// What there is to know of how its guests will be served.
-    fn remark_on_services(&self, started: &Started) -> Result<Option<String>, Error> {
-        match &self.records {
-            Records::Dir(dir) if services::wanted(started) && self.backend.capabilities().programs => {
-                services::remark(dir, &started.network.name)
+    /// What there is to know of how its guests will be served: what runs for them besides, which is no step.
+    fn remarks_on_services(&self, started: &Started) -> Result<Vec<String>, Error> {
+        let Some(wanted) = started.network.services().filter(|_| services::wanted(started)) else {
+            return Ok(Vec::new());
+        };
+        let name = started.network.name;
+        let what = match (wanted.dhcp, wanted.dns) {
+            (true, true) => "addresses (DHCP) and names (DNS)",
+            (true, false) => "addresses (DHCP)",
+            _ => "names (DNS)",
+        };
+        Ok(match self.served_in(started) {
+            Some(dir) => [Some(format!("network {name}: a dnsmasq of its own serves its guests with {what}"))]
+                .into_iter()
+                .chain([services::remark(dir, &name)?])
+                .flatten()
+                .collect(),
+            None if self.backend.capabilities().programs => {
+                vec![format!("network {name}: nobody serves its guests with {what}: that needs a state directory")]
             }
-            _ => Ok(None),
-        }
+            None => vec![format!("network {name}: in this rehearsal no dnsmasq is started, which would serve {what}")],
+        })
     }
 
     /// Starts what the network's guests are served by; ends what they are not served by any more.
