@@ -253,7 +253,11 @@ fn a_router_that_guests_will_forget_is_told() {
         one(&mut world);
         let mut host = Host::with_backend(Box::new(Shared::new(world)));
         let text = format!("[network.private]\nmode = \"nat\"\negress = \"eth0\"\n{keys}\n");
-        host.plan_start(&network(&text)).unwrap().notes().to_vec()
+        let notes = host.plan_start(&network(&text)).unwrap().notes().to_vec();
+        // Who serves them is told of each that is served, and at first.
+        let (served, others): (Vec<_>, Vec<_>) = notes.into_iter().partition(|n| n.contains("dnsmasq"));
+        assert_eq!(served.len(), usize::from(keys.contains("dhcp")), "{served:?}");
+        others
     };
     let six = "subnets = [\"10.0.0.0/24\", \"fd00:1::/64\"]";
     let told = notes(&format!("{six}\ndhcp = true"));
