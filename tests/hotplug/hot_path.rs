@@ -2,7 +2,7 @@
 
 use xennet_tests::in_netns;
 
-use crate::rig::{Rig, guarded, nat_network, outside, routed_network};
+use crate::rig::{Rig, guarded, link, nat_network, outside, routed_network};
 use crate::trace::{self, Syscall};
 
 const VIF: &str = "vif5.0";
@@ -26,7 +26,67 @@ fn watched_of(script: &str, rig: &Rig, vif: &str, verb: &str) -> Vec<Syscall> {
         assert!(constant.iter().any(|what| call.line.contains(what)), "{verb} lists: {}", call.line);
     }
     assert!(calls.iter().any(|c| c.line.contains("RTM_GETLINK")), "{verb}: strace must have understood netlink");
+    by_no_ioctl(verb, &calls);
     calls
+}
+
+/// For a link's name that is not there, each of these makes the kernel run modprobe twice: `dev_ioctl` begins with `dev_load`.
+/// By number (`SIOCGIFNAME`) it does not.
+fn by_no_ioctl(what: &str, calls: &[Syscall]) {
+    for call in calls.iter().filter(|c| c.name == "ioctl") {
+        assert!(!call.line.contains("SIOCG") || call.line.contains("SIOCGIFNAME"), "{what}: {}", call.line);
+        assert!(!call.line.contains("SIOCS"), "{what}: {}", call.line);
+    }
+}
+
+/// Names of links that are there, that are gone, and that have never been.
+#[test]
+fn no_link_is_looked_up_by_ioctl() {
+    in_netns("hot_path::no_link_is_looked_up_by_ioctl", || {
+        if !trace::is_there() {
+            return;
+        }
+        let rig = Rig::new();
+        let plain = [("bridge", "xenbr0"), ("ip", "192.0.2.6"), ("mac", "00:16:3e:01:02:03")];
+        let options = ["-e", "trace=ioctl,sendto,sendmsg"];
+        // Names that are there, so that something is asked for, and one that only the nodes know.
+        rig.vif("vif5.0", &[plain[0], plain[1], plain[2], ("vifname", "dummy")]);
+        let mut seen = 0;
+        for (gone, verb) in [(false, "online"), (true, "offline"), (true, "offline"), (true, "online")] {
+            if gone && link("dummy").is_some() {
+                rig.remove("dummy");
+            }
+            let (calls, _) = trace::syscalls(&rig, &rig.command("vif5.0", verb), &options);
+            by_no_ioctl(verb, &calls);
+            seen += calls.len();
+        }
+        outside(&rig, "eth0", "192.0.2.1/24");
+        let file = rig.path("networks.toml");
+        let text = "[network.lan]\nmode = \"nat\"\negress = \"br7\"\nsubnets = [\"10.1.0.0/24\"]\nbridge = \"natbr0\"\n\
+            [network.up]\nmode = \"bridge\"\nuplink = \"eth0\"\nbridge = \"br7\"\n";
+        std::fs::write(&file, text).unwrap();
+        let file = file.to_str().unwrap();
+        for words in [
+            &["attach", "9", "bridge=nowhere"][..],
+            &["attach", "9", "bridge=xenbr0"],
+            &["network", "start", "up", "--file", file],
+            &["network", "start", "lan", "--file", file],
+            &["network", "status", "--file", file],
+            &["show"],
+            &["detach", "9"],
+            &["network", "stop", "lan"],
+            &["network", "stop", "up"],
+            &["recover"],
+        ] {
+            let mut command = std::process::Command::new(crate::rig::program());
+            command.arg("--state-dir").arg(rig.path("state")).args(words);
+            let (calls, status) = trace::syscalls(&rig, &command, &options);
+            by_no_ioctl(&words.join(" "), &calls);
+            assert!(words[0] == "attach" || status.success(), "{words:?}: {status}");
+            seen += calls.len();
+        }
+        assert!(seen > 100, "strace must have seen what was asked for: {seen}");
+    });
 }
 
 const FORKS: [&str; 4] = ["fork", "vfork", "clone", "clone3"];

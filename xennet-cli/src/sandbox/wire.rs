@@ -4,7 +4,6 @@
 //! the guests. Everything that xennet itself does on a host is done in the sandbox through the library as well.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::os::fd::AsFd;
 
 use rtnetlink::packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage};
 use rtnetlink::packet_route::RouteNetlinkMessage;
@@ -14,7 +13,6 @@ use rtnetlink::packet_route::link::{
 use rtnetlink::sys::protocols::NETLINK_ROUTE;
 use rtnetlink::sys::{Socket, SocketAddr};
 use rtnetlink::{AddressMessageBuilder, LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder};
-use rustix::net::netdevice::name_to_index;
 use xennet_core::ipnetwork::IpNetwork;
 use xennet_core::{Errno, Error, ErrorKind, IfName, MacAddr, Result};
 
@@ -124,12 +122,26 @@ impl Wire {
         self.ask(RouteNetlinkMessage::NewLink(message), flags).map_err(|e| failed(name, e))
     }
 
-    fn index(&self, name: IfName) -> Result<u32> {
-        name_to_index(self.socket.as_fd(), name.as_str()).map_err(|e| failed(name, e.into()))
+    /// A link's number, by netlink: asked by `SIOCGIFINDEX` for a link that is not there the kernel looks for a module.
+    fn index(&mut self, name: IfName) -> Result<u32> {
+        let mut question = LinkMessage::default();
+        question.attributes.push(LinkAttribute::IfName(name.as_str().to_owned()));
+        let found = self.answer(RouteNetlinkMessage::GetLink(question), 0, number);
+        found.and_then(|number| number.ok_or(Errno::EIO)).map_err(|e| failed(name, e))
     }
 
     /// Sends one message and waits for its acknowledgement.
     fn ask(&mut self, message: RouteNetlinkMessage, flags: u16) -> std::result::Result<(), Errno> {
+        self.answer(message, flags, |_, _| None::<()>).map(drop)
+    }
+
+    /// Sends one message and waits for its acknowledgement; what was read of an answer before that.
+    fn answer<T>(
+        &mut self,
+        message: RouteNetlinkMessage,
+        flags: u16,
+        read: impl Fn(&[u8], u32) -> Option<T>,
+    ) -> std::result::Result<Option<T>, Errno> {
         self.sequence = self.sequence.wrapping_add(1);
         let mut header = NetlinkHeader::default();
         header.flags = NLM_F_REQUEST | NLM_F_ACK | flags;
@@ -139,13 +151,15 @@ impl Wire {
         let mut bytes = vec![0; message.buffer_len()];
         message.serialize(&mut bytes);
         self.socket.send(&bytes, 0).map_err(|e| Errno::from_io(&e))?;
+        let mut found = None;
         loop {
             let (answer, _) = self.socket.recv_from_full().map_err(|e| Errno::from_io(&e))?;
             // Only the acknowledgement of this message counts; there should be nothing else. (Read by hand: the readers for
             // every message there is would be a tenth of the program.)
             if let Some(result) = acknowledged(&answer, self.sequence) {
-                return result;
+                return result.map(|()| found);
             }
+            found = found.or_else(|| read(&answer, self.sequence));
         }
     }
 }
@@ -162,8 +176,18 @@ fn acknowledged(datagram: &[u8], sequence: u32) -> Option<std::result::Result<()
     })
 }
 
+/// The number of the link that a datagram is about, the answer to the question with this number: `struct nlmsghdr`, then
+/// `struct ifinfomsg` (`include/uapi/linux/rtnetlink.h`).
+fn number(datagram: &[u8], sequence: u32) -> Option<u32> {
+    let word = |at: usize| datagram.get(at..at + 4)?.try_into().ok().map(u32::from_ne_bytes);
+    let kind = u16::from_ne_bytes(datagram.get(4..6)?.try_into().ok()?);
+    (kind == RTM_NEWLINK && word(8)? == sequence).then(|| word(20))?
+}
+
 /// The kind of an acknowledgement.
 const NLMSG_ERROR: u16 = 2;
+/// The kind of an answer about a link.
+const RTM_NEWLINK: u16 = 16;
 
 /// Name and address of an end go into the message.
 fn with<T>(message: LinkMessageBuilder<T>, end: End) -> LinkMessageBuilder<T> {

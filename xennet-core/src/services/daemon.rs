@@ -333,17 +333,26 @@ fn end(place: &Place<'_>, part: Part, budget: Budget) -> Result<bool, Error> {
 /// The number of the network's private bridge, if it has one and it is there.
 fn index(started: &Started) -> Result<Option<u32>, Error> {
     let Some(bridge) = started.network.bridge() else { return Ok(None) };
-    let number = || -> rustix::io::Result<u32> {
-        let socket = rustix::net::socket(rustix::net::AddressFamily::UNIX, rustix::net::SocketType::DGRAM, None)?;
-        rustix::net::netdevice::name_to_index(&socket, bridge.name.as_str())
-    };
-    match number() {
-        Ok(number) => Ok(Some(number)),
-        Err(rustix::io::Errno::NODEV) => Ok(None),
-        Err(e) => Err(Error::new(ErrorKind::Io, format!("bridge {} cannot be looked at", bridge.name))
-            .with_object(bridge.name.as_str())
-            .with_errno(e.into())),
-    }
+    number_of_link(&bridge.name)
+}
+
+#[cfg(feature = "netlink")]
+fn number_of_link(link: &IfName) -> Result<Option<u32>, Error> {
+    use crate::backend::Backend as _;
+    use crate::snapshot::{Part, Scope};
+    let seen =
+        crate::backend::netlink::Netlink::open()?.observe(&Scope::none().with(Part::Link(*link))).map_err(|e| {
+            Error::new(ErrorKind::Io, format!("bridge {link} cannot be looked at"))
+                .with_object(link.as_str())
+                .with_errno(e.errno)
+        })?;
+    Ok(seen.links.get(link).map(|found| found.index))
+}
+
+/// Without the kernel's backend there is no bridge of the kernel's.
+#[cfg(not(feature = "netlink"))]
+fn number_of_link(_: &IfName) -> Result<Option<u32>, Error> {
+    Ok(None)
 }
 
 /// The number that a dnsmasq has written.

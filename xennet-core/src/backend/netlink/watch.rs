@@ -16,7 +16,7 @@ const LINKS: u32 = 1;
 
 /// Waits until there is a link of this name; whether there is one in time. Nothing is listed and nothing polled: the kernel
 /// tells of every new link, and of every renamed one.
-pub(super) fn wait(netlink: &Netlink, link: &IfName, patience: Duration) -> Result<bool, Refusal> {
+pub(super) fn wait(netlink: &mut Netlink, link: &IfName, patience: Duration) -> Result<bool, Refusal> {
     if netlink.index_of(link)?.is_some() {
         return Ok(true);
     }

@@ -50,7 +50,7 @@ pub(super) fn address(netlink: &mut Netlink, step: &AddrStep) -> Result<(), Refu
     }
 }
 
-fn address_message(netlink: &Netlink, address: &Address) -> Result<AddressMessage, Refusal> {
+fn address_message(netlink: &mut Netlink, address: &Address) -> Result<AddressMessage, Refusal> {
     let mut message = AddressMessage::default();
     let own = address.address.ip();
     message.header.family = family_of(&own);
@@ -104,7 +104,7 @@ pub(super) fn route(netlink: &mut Netlink, step: &RouteStep) -> Result<(), Refus
     }
 }
 
-fn route_message(netlink: &Netlink, route: &Route) -> Result<RouteMessage, Refusal> {
+fn route_message(netlink: &mut Netlink, route: &Route) -> Result<RouteMessage, Refusal> {
     let destination = route.destination.ip();
     let mut message = RouteMessage::default();
     let header = &mut message.header;
@@ -169,7 +169,7 @@ fn gateway_attribute(destination: &IpAddr, gateway: IpAddr) -> RouteAttribute {
     }
 }
 
-fn next_hop(netlink: &Netlink, destination: &IpAddr, hop: &NextHop) -> Result<RouteNextHop, Refusal> {
+fn next_hop(netlink: &mut Netlink, destination: &IpAddr, hop: &NextHop) -> Result<RouteNextHop, Refusal> {
     let mut told = RouteNextHop::default();
     // The kernel's field is the weight less one, in one octet.
     told.hops = hop.weight.checked_sub(1).and_then(|hops| u8::try_from(hops).ok()).ok_or_else(|| {
@@ -247,7 +247,7 @@ pub(super) fn neighbour(netlink: &mut Netlink, step: &NeighStep) -> Result<(), R
     }
 }
 
-fn neighbour_message(netlink: &Netlink, neighbour: &Neighbour) -> Result<NeighbourMessage, Refusal> {
+fn neighbour_message(netlink: &mut Netlink, neighbour: &Neighbour) -> Result<NeighbourMessage, Refusal> {
     let mut message = NeighbourMessage::default();
     let header = &mut message.header;
     header.family = family_of(&neighbour.address);

@@ -58,7 +58,7 @@ pub(super) fn apply(netlink: &mut Netlink, step: &LinkStep) -> Result<(), Refusa
 }
 
 /// Everything of a change but the name and the settings of a bridge.
-fn fill(netlink: &Netlink, message: &mut LinkMessage, change: &LinkChange) -> Result<(), Refusal> {
+fn fill(netlink: &mut Netlink, message: &mut LinkMessage, change: &LinkChange) -> Result<(), Refusal> {
     flag(message, LinkFlags::Up, change.up);
     flag(message, LinkFlags::Noarp, change.arp.map(|arp| !arp));
     flag(message, LinkFlags::Multicast, change.multicast);

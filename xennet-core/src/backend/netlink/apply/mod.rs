@@ -48,7 +48,7 @@ impl Netlink {
     }
 
     /// The number of the link that a step means.
-    fn number_of(&self, link: &LinkRef) -> Result<u32, Refusal> {
+    fn number_of(&mut self, link: &LinkRef) -> Result<u32, Refusal> {
         match link.index {
             // 0 would mean "by name" to the kernel, and the only name in a message is a new one.
             Some(index) if is_number(index) => Ok(index),
@@ -58,7 +58,7 @@ impl Netlink {
     }
 
     /// The number of the link of this name.
-    fn number_by_name(&self, name: &IfName) -> Result<u32, Refusal> {
+    fn number_by_name(&mut self, name: &IfName) -> Result<u32, Refusal> {
         self.index_of(name)?.ok_or_else(|| Refusal::new(Errno::ENODEV).with_message(format!("there is no link {name}")))
     }
 }

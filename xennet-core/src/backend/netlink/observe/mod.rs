@@ -85,7 +85,7 @@ fn or_no_table<T: Default>(found: Result<T, BackendError>) -> Result<T, BackendE
 }
 
 /// Names of links by their numbers, as far as they are known; the rest is asked for (`SIOCGIFNAME`, less than a
-/// microsecond). `None` for a link that is gone by now.
+/// microsecond; by number the kernel looks for no module). `None` for a link that is gone by now.
 pub(super) struct Names(BTreeMap<u32, IfName>);
 
 impl Names {
@@ -108,13 +108,12 @@ pub(super) struct Observer<'a> {
 }
 
 impl Netlink {
-    /// The number of a link (`SIOCGIFINDEX` in the socket's namespace); `None` if there is none.
-    pub(super) fn index_of(&self, name: &IfName) -> Result<Option<u32>, Refusal> {
-        match netdevice::name_to_index(&self.route, name.as_str()) {
-            Ok(index) => Ok(Some(index)),
-            Err(rustix::io::Errno::NODEV) => Ok(None),
-            Err(errno) => Err(errno.into()),
-        }
+    /// The number of a link; `None` if there is none.
+    ///
+    /// Never by `SIOCGIFINDEX`: for a name that is not there the kernel runs `modprobe` twice then (`dev_load`), which takes
+    /// longer than a whole call, and loads a module of that name.
+    pub(super) fn index_of(&mut self, name: &IfName) -> Result<Option<u32>, Refusal> {
+        Ok(self.fetch_link(Which::Name(*name))?.map(|told| told.link.index))
     }
 
     /// One link; `None` if there is none. The kernel also finds a link by one of its alternative names (`ip link
