@@ -266,8 +266,8 @@ fn a_change_that_nobody_confirms_is_taken_back() {
         std::fs::write(&other, text).unwrap();
         let (code, text) = place.call(&["network", "start", "other", "--file", &other]);
         assert_eq!(code, 0, "{text}");
-        let taken = "nft add element inet xennet forward4 { tcp . 80 : 10.1.0.1 . 80 }";
-        let started = started.replace("nft add element inet xennet forward4 { tcp . 80 : 10.0.0.1 . 80 }", taken);
+        let taken = "nft add element inet xennet forward4 { tcp . 80 : 10.1.0.1 }";
+        let started = started.replace("nft add element inet xennet forward4 { tcp . 80 : 10.0.0.1 }", taken);
         assert!(started.contains(taken), "{started}");
         let begin = Instant::now();
         while look() != started {

@@ -126,7 +126,7 @@ fn sources(now: &Snapshot, link: &str) -> Option<Vec<String>> {
     let member = !keys("declared").is_empty();
     assert_eq!(keys("macs").len(), usize::from(member), "{link}: a MAC for each");
     let mut all: Vec<String> = Vec::new();
-    for set in ["ip4", "ip6", "net4", "net6"] {
+    for set in ["host4", "host6", "net4", "net6"] {
         all.extend(keys(set).iter().map(|k| match &k.last {
             None => k.first[2].to_string(),
             Some(last) => format!("{}-{}", k.first[2], last[2]),

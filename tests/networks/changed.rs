@@ -39,11 +39,22 @@ fn all(on: &mut dyn Backend) -> String {
     world::all(on).lines().filter(|l| !l.contains(" fe80::")).map(|l| format!("{l}\n")).collect()
 }
 
-/// What is handed on, as the maps of nftables have it.
+/// What is handed on, as the two maps of nftables have it: family, from where, to where.
 fn handed_on(on: &mut dyn Backend) -> Vec<String> {
     let lines = all(on);
-    let lines = lines.lines().filter_map(|l| l.strip_prefix("nft add element inet xennet forward"));
-    lines.map(str::to_owned).collect()
+    let of = |map: &str| {
+        let prefix = format!("nft add element inet xennet {map}");
+        let found = lines.lines().filter_map(|l| l.strip_prefix(&prefix)?.strip_suffix(" }"));
+        found.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let (addresses, ports) = (of("forward"), of("port"));
+    assert_eq!(addresses.len(), ports.len());
+    let both = addresses.iter().zip(&ports).map(|(address, port)| {
+        let (from, port) = port.split_once(" : ").unwrap();
+        assert!(address.starts_with(from), "{address} has the port of {from}");
+        format!("{address} . {port} }}")
+    });
+    both.collect()
 }
 
 /// On a host of each kind: in memory, and in a namespace.
@@ -163,7 +174,7 @@ fn a_port_that_was_given_up_is_anybodys() {
         start(host, &nat(SUBNET));
         start(host, &b);
         let e = host.undo(Subject::Network(a.name)).unwrap_err();
-        assert!(e.to_string().contains("is handed on to 10.1.0.1 port 80 already"), "{e}");
+        assert!(e.to_string().contains("is handed on to 10.1.0.1 already"), "{e}");
         assert_eq!(host.network_status(&nat(SUBNET)).unwrap().missing, [""; 0]);
         stop(host, &a);
         assert_eq!(handed_on(on), ["4 { tcp . 8080 : 10.1.0.1 . 80 }"]);

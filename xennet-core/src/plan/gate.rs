@@ -10,18 +10,18 @@
 //! Accepting in a table of ours cannot undo what an administrator's own table drops, nor the other way round.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::LazyLock;
 
-use ipnetwork::{IpNetwork, Ipv4Network, Ipv6Network};
+use ipnetwork::{IpNetwork, Ipv6Network};
 
-use super::table::{ICMPV6, Item, SetDef, Table, UDP, accept, dhcp_client, drop, goto, lookup, over, rule};
+use super::table::{ICMPV6, Item, SetDef, Table, UDP, accept, dhcp_client, drop, goto, lookup, over, ports, rule};
 use crate::error::Error;
 use crate::gather;
 use crate::model::{GuestLinks, IfName, NetworkMode, PortForward, Started, apart};
 use crate::snapshot::{
-    Family, NftBase, NftChain, NftChainKind, NftCmp, NftExpr, NftField, NftHook, NftNat, NftNatData, NftNatTo,
-    NftPolicy, NftRule, NftTableId, NftType, NftValue, Part, Scope, Snapshot,
+    Family, NftBase, NftChain, NftChainKind, NftExpr, NftField, NftHeader, NftHook, NftNat, NftNatTo, NftPolicy,
+    NftRule, NftTableId, NftType, NftValue, Part, Scope, Snapshot,
 };
 
 /// Links whose guests may send from declared addresses only.
@@ -34,8 +34,10 @@ const HIDDEN: [&str; 2] = ["masq4", "masq6"];
 const HIDDEN_NETWORKS: [&str; 2] = ["masqnet4", "masqnet6"];
 /// Private bridge and network of its guests.
 const INSIDE: [&str; 2] = ["inside4", "inside6"];
-/// From protocol and port of this domain to address and port of a guest.
+/// From protocol and port of this domain to the address of a guest, and to its port. Two maps: of data with two fields the nft
+/// tool prints JSON that it does not read.
 const FORWARDS: [&str; 2] = ["forward4", "forward6"];
+const PORTS: [&str; 2] = ["port4", "port6"];
 
 /// A chain: what a link with declared addresses may send.
 const FROM_GUEST: &str = "from-guest";
@@ -45,7 +47,7 @@ const DISCOVERY: &str = "discovery";
 /// The table.
 pub(super) static GATE: Table = Table {
     id: NftTableId::gate,
-    version: 0x53f3_9ff1,
+    version: 0x46fd_c281,
     uses: &[
         ("prerouting", 1),
         (FROM_GUEST, 12),
@@ -61,7 +63,7 @@ pub(super) static GATE: Table = Table {
     ways_out: ["stop the networks with NAT and routes and detach their guests", "start and attach them again"],
 };
 
-const SETS: [SetDef; 13] = {
+const SETS: [SetDef; 15] = {
     use NftType::{IfName, InetProto, InetService, Ipv4Addr, Ipv6Addr};
     const V4: &[NftType] = &[IfName, Ipv4Addr];
     const V6: &[NftType] = &[IfName, Ipv6Addr];
@@ -81,8 +83,10 @@ const SETS: [SetDef; 13] = {
         SetDef::ranges(HIDDEN_NETWORKS[1], V6),
         SetDef::ranges(INSIDE[0], V4),
         SetDef::ranges(INSIDE[1], V6),
-        map(FORWARDS[0], &[Ipv4Addr, InetService]),
-        map(FORWARDS[1], &[Ipv6Addr, InetService]),
+        map(FORWARDS[0], &[Ipv4Addr]),
+        map(FORWARDS[1], &[Ipv6Addr]),
+        map(PORTS[0], &[InetService]),
+        map(PORTS[1], &[InetService]),
     ]
 };
 
@@ -179,14 +183,15 @@ pub(crate) fn taken_since(started: &Started, now: &Snapshot) -> Vec<(Part, Error
     former(started).iter().filter_map(taken).collect()
 }
 
-/// The elements of a forward, one a port.
+/// The elements of a forward, two a port.
 fn handed_on(forward: &PortForward) -> impl Iterator<Item = Item> {
     let PortForward { protocol, ports: (first, last), to, to_port } = *forward;
-    let set = FORWARDS[at(Family::of(&to))];
+    let family = at(Family::of(&to));
     // As many as fit: a description with more is refused when it is read.
-    (first..=last).zip(to_port..=u16::MAX).map(move |(port, to_port)| Item {
-        data: Some(vec![address(to), NftValue::U16(to_port)]),
-        ..Item::exact(set, &[NftValue::U8(protocol.number()), NftValue::U16(port)])
+    (first..=last).zip(to_port..=u16::MAX).flat_map(move |(port, to_port)| {
+        let key = [NftValue::U8(protocol.number()), NftValue::U16(port)];
+        let leads = |set, data| Item { data: Some(vec![data]), ..Item::exact(set, &key) };
+        [leads(FORWARDS[family], address(to)), leads(PORTS[family], NftValue::U16(to_port))]
     })
 }
 
@@ -270,12 +275,11 @@ fn from_guest() -> Vec<NftRule> {
 
 /// What a station says that has no address yet, or looks for its neighbours.
 fn discovery() -> Vec<NftRule> {
-    use NftField::{IcmpType, ThDport, ThSport};
-    let said = |kind| rule([over(ICMPV6), NftExpr::eq(IcmpType, NftValue::U8(kind)), accept()], None);
+    use NftField::IcmpType;
+    let said = |kind| rule([is(Family::Ipv6), over(ICMPV6), NftExpr::eq(IcmpType, NftValue::U8(kind)), accept()], None);
     // Router and neighbour solicitation, neighbour advertisement; reports of multicast listeners, which go with them.
     let mut rules: Vec<NftRule> = [133, 135, 136, 131, 132, 143].map(said).into();
-    let ports = [NftExpr::eq(ThSport, NftValue::U16(546)), NftExpr::eq(ThDport, NftValue::U16(547))];
-    rules.push(rule([over(UDP)].into_iter().chain(ports).chain([accept()]), Some("DHCPv6 client")));
+    rules.push(rule([over(UDP), ports(546, 547), accept()], Some("DHCPv6 client")));
     rules.push(rule([drop()], None));
     rules
 }
@@ -284,10 +288,6 @@ const LINK_LOCAL: IpNetwork = match Ipv6Network::new_checked(Ipv6Addr::new(0xfe8
     Some(network) => IpNetwork::V6(network),
     None => panic!("a prefix of IPv6 has 128 bits"),
 };
-const LOOPBACK: IpNetwork = match Ipv4Network::new_checked(Ipv4Addr::new(127, 0, 0, 0), 8) {
-    Some(network) => IpNetwork::V4(network),
-    None => panic!("a prefix of IPv4 has 32 bits"),
-};
 
 /// Connections to an address of this domain that others can reach, too.
 fn handing_on() -> Vec<NftRule> {
@@ -295,18 +295,19 @@ fn handing_on() -> Vec<NftRule> {
         let to_us = NftExpr::eq(NftField::FibDaddrType, NftValue::U32(LOCAL));
         // What this domain says to itself stays so.
         let outer = match family {
-            Family::Ipv4 => match NftExpr::within(NftField::IpDaddr, LOOPBACK) {
-                NftExpr::Match { field, mask, value, .. } => NftExpr::Match { field, mask, op: NftCmp::Ne, value },
-                other => other,
-            },
+            // 127.0.0.0/8 by its first byte.
+            Family::Ipv4 => {
+                let first = NftField::Payload { header: NftHeader::Network, offset: 16, bytes: 1 };
+                NftExpr::ne(first, NftValue::Bytes(vec![127]))
+            }
             Family::Ipv6 => NftExpr::ne(NftField::Ip6Daddr, NftValue::Ipv6(Ipv6Addr::LOCALHOST)),
         };
-        let to = NftNatTo::Map {
+        let to = NftNatTo::Maps {
             key: vec![NftField::L4Proto, NftField::ThDport],
-            map: FORWARDS[at(family)].into(),
-            data: NftNatData::AddressAndPort,
+            address: FORWARDS[at(family)].into(),
+            port: PORTS[at(family)].into(),
         };
-        rule([is(family), to_us, outer, NftExpr::Nat { side: NftNat::Destination, family, to }], None)
+        rule([to_us, is(family), outer, NftExpr::Nat { side: NftNat::Destination, family, to }], None)
     });
     rules.into()
 }
@@ -320,7 +321,7 @@ fn hiding() -> Vec<NftRule> {
             rules.push(rule([is(family), leaves, NftExpr::Masquerade], None));
         }
         let both = [source(family), destination(family)].map(|f| lookup(&[NftField::OifName, f], INSIDE[at(family)]));
-        let handed_on = [is(family), NftExpr::ct_status(HANDED_ON)];
+        let handed_on = [NftExpr::ct_status(HANDED_ON), is(family)];
         let inside = handed_on.clone().into_iter().chain(both).chain([NftExpr::Masquerade]);
         rules.push(rule(inside, Some("handed on to a neighbour on the same bridge")));
         // Else the guest would see a packet from itself.
@@ -354,6 +355,8 @@ fn forward() -> Vec<NftRule> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
     use crate::model::{BridgeSpec, NatNetwork, Network, Protocol, Subnet};
     use crate::plan::Reason;
@@ -432,20 +435,23 @@ mod tests {
         assert_eq!(
             elements(of_network(&started(&[WEB, six]))),
             [
-                "forward4 { tcp . 8080 : 10.1.0.5 . 80 }",
-                "forward4 { tcp . 8081 : 10.1.0.5 . 81 }",
-                "forward6 { udp . 53 : fd00:1::5 . 80 }",
+                "forward4 { tcp . 8080 : 10.1.0.5 }",
+                "forward4 { tcp . 8081 : 10.1.0.5 }",
+                "forward6 { udp . 53 : fd00:1::5 }",
                 "inside4 { \"natbr0\" . 10.1.0.0/24 }",
                 "inside6 { \"natbr0\" . fd00:1::/64 }",
                 "links { \"natbr0\" }",
                 "masqnet4 { \"eth0\" . 10.1.0.0/24 }",
                 "masqnet6 { \"eth0\" . fd00:1::/64 }",
+                "port4 { tcp . 8080 : 80 }",
+                "port4 { tcp . 8081 : 81 }",
+                "port6 { udp . 53 : 80 }",
                 "srcnet4 { \"natbr0\" . 10.1.0.0/24 }",
                 "srcnet6 { \"natbr0\" . fd00:1::/64 }",
             ]
         );
         let many = PortForward { ports: (1, 65535), to_port: 1, ..WEB };
-        assert_eq!(handed_on(&many).count(), 65535);
+        assert_eq!(handed_on(&many).count(), 2 * 65535);
     }
 
     #[test]
@@ -456,14 +462,8 @@ mod tests {
         carry_out(&mut world, TableWish::new(&GATE, old.clone(), Vec::new(), why()));
         let before = world.clone();
         let e = TableWish::new(&GATE, new.clone(), Vec::new(), why()).first(&world).unwrap_err();
-        assert_eq!(
-            e.message(),
-            "tcp . 8080 cannot be handed on to 10.1.0.5 port 90: it is handed on to 10.1.0.5 port 80 already"
-        );
-        assert_eq!(
-            e.hint(),
-            Some("stop the network that it belongs to, or look at `nft list map inet xennet forward4`")
-        );
+        assert_eq!(e.message(), "tcp . 8080 cannot be handed on to port 90: it is handed on to port 80 already");
+        assert_eq!(e.hint(), Some("stop the network that it belongs to, or look at `nft list map inet xennet port4`"));
         carry_out(&mut world, TableWish::new(&GATE, new.clone(), old.clone(), why()));
         assert!(
             new.iter()

@@ -19,8 +19,8 @@ use super::table::{
 use crate::gather;
 use crate::model::{Guarded, MacAddr};
 use crate::snapshot::{
-    NftBase, NftChain, NftChainKind, NftCmp, NftExpr, NftField, NftHeader, NftHook, NftPolicy, NftRule, NftTableId,
-    NftType, NftValue, Scope,
+    NftBase, NftChain, NftChainKind, NftCmp, NftExpr, NftField, NftFrom, NftHeader, NftHook, NftPolicy, NftRule,
+    NftTableId, NftType, NftValue, Scope,
 };
 
 /// Links whose guests may use declared addresses only.
@@ -29,10 +29,19 @@ const DECLARED: &str = "declared";
 const BOUND: &str = "bound";
 /// A chain: what guests say about addresses and roles in IPv6, whatever source they say it from.
 const CLAIMS: &str = "claims";
+/// Chains: of these, the messages of ICMPv6, and the datagrams of UDP.
+const MESSAGES: &str = "messages";
+const DATAGRAMS: &str = "datagrams";
+/// A chain: who looks whether an address is free.
+const PROBING: &str = "probing";
+/// Chains: what is said of an address, to all and to one.
+const ADVERTISED: &str = "advertised";
+const TO_ALL: &str = "to-all";
+const TO_ONE: &str = "to-one";
 /// Link and MAC.
 const MACS: &str = "macs";
 /// Link, MAC and a single address.
-const HOSTS: [&str; 2] = ["ip4", "ip6"];
+const HOSTS: [&str; 2] = ["host4", "host6"];
 /// Link, MAC and a network: a set of ranges, which is slower to change and to search.
 const NETWORKS: [&str; 2] = ["net4", "net6"];
 
@@ -43,8 +52,19 @@ pub(super) const RESERVED: u16 = 0xfffd;
 /// The table.
 pub(super) static GUARD: Table = Table {
     id: NftTableId::guard,
-    version: 0x0d07_31f9,
-    uses: &[("prerouting", 2), (DECLARED, 20), (BOUND, 4), (CLAIMS, 6)],
+    version: 0x0814_21e4,
+    uses: &[
+        ("prerouting", 2),
+        (DECLARED, 26),
+        (BOUND, 6),
+        (CLAIMS, 3),
+        (MESSAGES, 4),
+        (DATAGRAMS, 2),
+        (PROBING, 4),
+        (ADVERTISED, 5),
+        (TO_ALL, 4),
+        (TO_ONE, 5),
+    ],
     sets: &SETS,
     chains,
     frame: LazyLock::new(|| GUARD.frame()),
@@ -66,6 +86,8 @@ const SETS: [SetDef; 7] = {
     ]
 };
 
+/// All stations on a link.
+const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 const IPV4: u16 = 0x0800;
 const ARP: u16 = 0x0806;
 const IPV6: u16 = 0x86dd;
@@ -118,20 +140,25 @@ fn chains() -> BTreeMap<String, NftChain> {
     // Behind NF_BR_PRI_NAT_DST_BRIDGED stands nothing that could have changed the frame.
     let base =
         NftBase { kind: NftChainKind::Filter, hook: NftHook::Prerouting, priority: -300, policy: NftPolicy::Accept };
+    let of = |rules| NftChain { base: None, rules };
     gather::map([
         ("prerouting".into(), NftChain { base: Some(base), rules: entry }),
-        (DECLARED.into(), NftChain { base: None, rules: declared() }),
-        (BOUND.into(), NftChain { base: None, rules: bound() }),
-        (CLAIMS.into(), NftChain { base: None, rules: claims() }),
+        (DECLARED.into(), of(declared())),
+        (BOUND.into(), of(bound())),
+        (CLAIMS.into(), of(claims())),
+        (DATAGRAMS.into(), of(datagrams())),
+        (MESSAGES.into(), of(messages())),
+        (PROBING.into(), of(about_own(NftField::Ip6Saddr, Some(Ipv6Addr::UNSPECIFIED), &accept()))),
+        (ADVERTISED.into(), of(advertised())),
+        (TO_ALL.into(), of(about_own(NftField::Ip6Daddr, Some(ALL_NODES), &back()))),
+        // Where it came from is the guest's own as well, and stays another one of its addresses.
+        (TO_ONE.into(), of(about_own(NftField::Ip6Saddr, None, &accept()))),
     ])
 }
 
 /// What a guest with declared addresses may send.
 fn declared() -> Vec<NftRule> {
-    use NftField::{
-        ArpDaddrIp, ArpOperation, ArpSaddrEther, ArpSaddrIp, EtherSaddr, IcmpType, Icmpv6Target, IifName, Ip6Saddr,
-        IpSaddr, L4Proto, ThDport,
-    };
+    use NftField::{EtherSaddr, IcmpType, IifName, Ip6Saddr, IpSaddr, L4Proto, ThDport};
     let mut rules = vec![to_the_bridge()];
     // An address of one's own is no leave to give out addresses. Clients do not care which port the answer comes from.
     let dhcp = [is(IPV4), over(UDP), NftExpr::eq(ThDport, NftValue::U16(68)), first_fragment(), drop()];
@@ -146,42 +173,46 @@ fn declared() -> Vec<NftRule> {
         }
     }
     rules.push(rule([other_than(&[IifName, EtherSaddr], MACS), drop()], None));
-    let arp = || vec![is(ARP)].into_iter().chain(ethernet_arp()).chain([lookup(&[IifName, ArpSaddrEther], MACS)]);
-    for set in [HOSTS[0], NETWORKS[0]] {
-        rules.push(rule(arp().chain([lookup(&[IifName, EtherSaddr, ArpSaddrIp], set), accept()]), None));
-    }
-    let nobody4 = NftValue::Ipv4(Ipv4Addr::UNSPECIFIED);
-    let nobody6 = NftValue::Ipv6(Ipv6Addr::UNSPECIFIED);
-    // A probe for another's address would keep it from being used.
-    for set in [HOSTS[0], NETWORKS[0]] {
-        let probe = [
-            NftExpr::eq(ArpOperation, NftValue::U16(1)),
-            NftExpr::eq(ArpSaddrIp, nobody4.clone()),
-            lookup(&[IifName, EtherSaddr, ArpDaddrIp], set),
-            accept(),
-        ];
-        rules.push(rule(arp().chain(probe), Some("ARP probe (RFC 5227)")));
-    }
+    rules.extend(resolution());
     rules.push(dhcp_client(is(IPV4)));
-    let unspecified = |kind, more: Option<NftExpr>| {
-        let message = [NftExpr::eq(Ip6Saddr, nobody6.clone()), over(ICMPV6), NftExpr::eq(IcmpType, NftValue::U8(kind))];
-        let exprs = [is(IPV6)].into_iter().chain(message).chain(more).chain([accept()]);
+    // Multicast listener reports and done, which go with duplicate address detection.
+    rules.extend([131, 132, 143].map(|kind| {
+        let exprs = [is(IPV6), from_nobody6(), over(ICMPV6), NftExpr::eq(IcmpType, NftValue::U8(kind)), accept()];
         rule(exprs, Some("duplicate address detection (RFC 4862)"))
-    };
-    // Neighbour solicitation: of another's address it would keep that from being used.
-    for set in [HOSTS[1], NETWORKS[1]] {
-        rules.push(unspecified(135, Some(lookup(&[IifName, EtherSaddr, Icmpv6Target], set))));
-    }
-    // Multicast listener reports and done, which go with it.
-    rules.extend([131, 132, 143].map(|kind| unspecified(kind, None)));
+    }));
     rules.push(rule([drop()], None));
+    rules
+}
+
+/// Who asks or answers for an IPv4 address, without a tag and with one: the fields of ARP have these names in rules that look
+/// into the ethernet header for it only, and there a tag stands in its place.
+fn resolution() -> Vec<NftRule> {
+    use NftField::{ArpDaddrIp, ArpSaddrEther, ArpSaddrIp, EtherSaddr, IifName};
+    let mut rules = Vec::new();
+    for tag in TAGS {
+        let sent = |operation: Option<u16>| {
+            ethernet_arp(tag, operation).into_iter().chain([lookup(&[IifName, ArpSaddrEther], MACS)])
+        };
+        for set in [HOSTS[0], NETWORKS[0]] {
+            rules.push(rule(sent(None).chain([lookup(&[IifName, EtherSaddr, ArpSaddrIp], set), accept()]), None));
+            // A probe for another's address would keep it from being used.
+            let probe = [
+                NftExpr::eq(ArpSaddrIp, NftValue::Ipv4(Ipv4Addr::UNSPECIFIED)),
+                lookup(&[IifName, EtherSaddr, ArpDaddrIp], set),
+                accept(),
+            ];
+            rules.push(rule(sent(Some(1)).chain(probe), Some("ARP probe (RFC 5227)")));
+        }
+    }
     rules
 }
 
 /// What a guest with declared addresses may not say even from them.
 fn claims() -> Vec<NftRule> {
-    use NftField::{EtherSaddr, IcmpType, Icmpv6Target, IifName};
-    let icmp = |kind| [is(IPV6), over(ICMPV6), NftExpr::eq(IcmpType, NftValue::U8(kind))].into_iter();
+    vec![rule([over(ICMPV6), goto(MESSAGES)], None), rule([over(UDP), goto(DATAGRAMS)], None)]
+}
+
+fn datagrams() -> Vec<NftRule> {
     // Source port, destination port, length, checksum: eight bytes at once, which the kernel does not read from a later
     // fragment. (Two it does, from a wrong place.)
     let ports = NftField::Payload { header: NftHeader::Transport, offset: 0, bytes: 8 };
@@ -191,27 +222,59 @@ fn claims() -> Vec<NftRule> {
         op: NftCmp::Eq,
         value: NftValue::Bytes(vec![0, 0, 0x02, 0x22, 0, 0, 0, 0]),
     };
-    let mut rules = vec![
-        rule(icmp(134).chain([drop()]), Some("no routers among guests")),
-        rule([is(IPV6), over(UDP), dhcp, drop()], Some("no DHCP servers among guests")),
-    ];
-    // Neighbour advertisement: what it says of an address counts, not where it comes from.
-    for set in [HOSTS[1], NETWORKS[1]] {
-        rules.push(rule(icmp(136).chain([lookup(&[IifName, EtherSaddr, Icmpv6Target], set), back()]), None));
-    }
-    rules.push(rule(icmp(136).chain([drop()]), Some("nobody speaks for another's address")));
+    vec![rule([dhcp, drop()], Some("no DHCP servers among guests"))]
+}
+
+/// ICMPv6. Which address a message is about is no field that nft 1.0 can look up, neither as text nor as JSON. So it is put into
+/// the place of the packet's source or destination, looked up there, and what stood there is put back, as far as it is known.
+fn messages() -> Vec<NftRule> {
+    let kind = |kind| NftExpr::eq(NftField::IcmpType, NftValue::U8(kind));
+    let dad = [is(IPV6), from_nobody6(), kind(135), goto(PROBING)];
+    vec![
+        rule([kind(134), drop()], Some("no routers among guests")),
+        rule([kind(136), goto(ADVERTISED)], None),
+        // Neighbour solicitation from nobody: for another's address it would keep that from being used.
+        rule(dad, Some("duplicate address detection (RFC 4862)")),
+    ]
+}
+
+/// What becomes of a message whose address, put in this place, is the guest's own; all others are dropped. Each rule is one with
+/// what it rests on: where an address cannot be written, it is not looked up either.
+fn about_own(place: NftField, before: Option<Ipv6Addr>, verdict: &NftExpr) -> Vec<NftRule> {
+    use NftField::{EtherSaddr, Icmpv6Target, IifName};
+    let put = |from| NftExpr::Write { field: place, from };
+    let own = [HOSTS[1], NETWORKS[1]].map(|set| {
+        let looked_up = [is(IPV6), put(NftFrom::Field(Icmpv6Target)), lookup(&[IifName, EtherSaddr, place], set)];
+        let back = before.map(|address| put(NftFrom::Value(NftValue::Ipv6(address))));
+        rule(looked_up.into_iter().chain(back).chain([verdict.clone()]), None)
+    });
+    own.into_iter().chain([rule([drop()], Some("nobody speaks for another's address"))]).collect()
+}
+
+/// Neighbour advertisement: what it says of an address counts, not where it comes from.
+fn advertised() -> Vec<NftRule> {
+    use NftField::{EtherSaddr, IifName, Ip6Daddr, Ip6Saddr};
+    let all = NftExpr::eq(Ip6Daddr, NftValue::Ipv6(ALL_NODES));
+    let mut rules = vec![rule([is(IPV6), all, goto(TO_ALL)], None)];
+    let from_own = |set| rule([is(IPV6), lookup(&[IifName, EtherSaddr, Ip6Saddr], set), goto(TO_ONE)], None);
+    rules.extend([HOSTS[1], NETWORKS[1]].map(from_own));
+    rules.push(rule([drop()], Some("nobody speaks for another's address")));
     rules
+}
+
+fn from_nobody6() -> NftExpr {
+    NftExpr::eq(NftField::Ip6Saddr, NftValue::Ipv6(Ipv6Addr::UNSPECIFIED))
 }
 
 /// What a guest may send that is bound to its MAC.
 fn bound() -> Vec<NftRule> {
     use NftField::{ArpSaddrEther, EtherSaddr, IifName};
-    let arp = vec![is(ARP)].into_iter().chain(ethernet_arp());
-    vec![
-        to_the_bridge(),
-        rule([other_than(&[IifName, EtherSaddr], MACS), drop()], None),
-        rule(arp.chain([other_than(&[IifName, ArpSaddrEther], MACS), drop()]), None),
-    ]
+    let mut rules = vec![to_the_bridge(), rule([other_than(&[IifName, EtherSaddr], MACS), drop()], None)];
+    rules.extend(TAGS.map(|tag| {
+        let other = [other_than(&[IifName, ArpSaddrEther], MACS), drop()];
+        rule(ethernet_arp(tag, None).into_iter().chain(other), None)
+    }));
+    rules
 }
 
 /// Spanning tree, link aggregation, port authentication, LLDP: what the ends of a cable say to each other. Guests are no
@@ -226,15 +289,33 @@ fn to_the_bridge() -> NftRule {
     rule([to, drop()], Some("for bridges only (IEEE 802.1D)"))
 }
 
-/// ARP for IPv4 over ethernet: only there the fields are where they are looked for.
-fn ethernet_arp() -> [NftExpr; 4] {
-    use NftField::{ArpHlen, ArpHtype, ArpPlen, ArpPtype};
-    [
-        NftExpr::eq(ArpHtype, NftValue::U16(1)),
-        NftExpr::eq(ArpPtype, NftValue::U16(IPV4)),
-        NftExpr::eq(ArpHlen, NftValue::U8(6)),
-        NftExpr::eq(ArpPlen, NftValue::U8(4)),
-    ]
+/// The protocols in the ethernet header of frames with ARP: none but ARP's own, and two that carry a tag before it.
+const TAGS: [Option<u16>; 3] = [None, Some(0x8100), Some(0x88a8)];
+
+/// ARP for IPv4 over ethernet: only there the fields are where they are looked for. As the nft tool joins fields that lie side
+/// by side.
+fn ethernet_arp(tag: Option<u16>, operation: Option<u16>) -> Vec<NftExpr> {
+    let bytes = |header, offset, bytes: &[u8]| {
+        let field = NftField::Payload { header, offset, bytes: u8::try_from(bytes.len()).unwrap_or(u8::MAX) };
+        NftExpr::eq(field, NftValue::Bytes(bytes.to_vec()))
+    };
+    let mut exprs = vec![NftExpr::eq(NftField::EtherType, NftValue::U16(tag.unwrap_or(ARP)))];
+    if tag.is_some() {
+        // Any tag; without a word about it nft leaves the tag out of its listing.
+        let tag = NftField::Payload { header: NftHeader::Link, offset: 14, bytes: 2 };
+        let (mask, value) = (Some(NftValue::Bytes(vec![0x0f, 0xff])), NftValue::Bytes(vec![0, 0]));
+        exprs.push(NftExpr::Match { field: tag, mask, op: NftCmp::Ge, value });
+        exprs.push(bytes(NftHeader::Link, 16, &ARP.to_be_bytes()));
+    }
+    exprs.push(bytes(NftHeader::Network, 0, &[0, 1, 8, 0]));
+    match operation {
+        None => exprs.push(bytes(NftHeader::Network, 4, &[6, 4])),
+        Some(operation) => {
+            let [high, low] = operation.to_be_bytes();
+            exprs.push(bytes(NftHeader::Network, 4, &[6, 4, high, low]));
+        }
+    }
+    exprs
 }
 
 fn is(protocol: u16) -> NftExpr {

@@ -5,6 +5,10 @@
 //! rules and sets, and by how often the kernel counts its chains as used; only where these do not fit are the rules read.
 //!
 //! A table stays when the last element has gone, since others may need it next.
+//!
+//! Administrators save rulesets with `nft list ruleset` and load them again. So tables are made of what nft 1.0 has words for, as
+//! text and as JSON, and each rule of the very expressions that nft makes of its own words for it: then a table that was saved
+//! and loaded is the same table. `tests/rulesets` holds all of them against the nft that is there.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -228,7 +232,11 @@ impl Table {
         let id = (self.id)();
         let types = self.sets.iter().find(|set| set.name == item.set);
         let key = crate::snapshot::key_text(types.map_or(&[], |set| set.key), &item.key);
-        let to = |values: &[NftValue]| values.iter().map(|v| v.to_string()).collect::<Vec<_>>().join(" port ");
+        let one = |value: &NftValue| match value {
+            NftValue::U16(port) => format!("port {port}"),
+            other => other.to_string(),
+        };
+        let to = |values: &[NftValue]| values.iter().map(one).collect::<Vec<_>>().join(" ");
         let there = match &other.data {
             Some(NftData::Value(values)) => to(values),
             _ => "elsewhere".into(),
@@ -374,9 +382,13 @@ impl TableWish {
         let add = self.present.iter().filter(|i| !self.table.has(now, i)).collect();
         let present = if self.absent.is_empty() { BTreeMap::new() } else { by_key(&self.present) };
         let stays = |i: &Item| present.get(&(i.set, &i.key)).is_some_and(|p| self.table.has(now, p));
-        // What leads elsewhere is somebody else's by now.
+        // What leads elsewhere is somebody else's by now; also where it is another map that leads elsewhere from the same key.
+        let mut as_it_was: BTreeMap<(Option<char>, &NftKey), bool> = BTreeMap::new();
+        for item in self.absent.iter().filter(|i| i.data.is_some()) {
+            *as_it_was.entry((family_of(item), &item.key)).or_insert(true) &= self.table.has(now, item);
+        }
         let there = |i: &Item| match &i.data {
-            Some(_) => self.table.has(now, i),
+            Some(_) => as_it_was.get(&(family_of(i), &i.key)).copied().unwrap_or_default(),
             None => self.table.find(now, i).is_some(),
         };
         let del = self.absent.iter().filter(|i| there(i) && !stays(i));
@@ -418,6 +430,11 @@ impl TableWish {
         let ops = deletions(del);
         (!ops.is_empty()).then(|| NftTransaction::new((self.table.id)(), ops))
     }
+}
+
+/// Maps of one family have one name but for a word before its number.
+fn family_of(item: &Item) -> Option<char> {
+    item.set.chars().last()
 }
 
 fn by_key<'a>(items: impl IntoIterator<Item = &'a Item>) -> BTreeMap<(&'static str, &'a NftKey), &'a Item> {
@@ -467,6 +484,12 @@ pub(super) fn first_fragment() -> NftExpr {
     }
 }
 
+/// The ports of the two sides, which the nft tool compares at once.
+pub(super) fn ports(source: u16, destination: u16) -> NftExpr {
+    let both = [source.to_be_bytes(), destination.to_be_bytes()].concat();
+    NftExpr::eq(NftField::Payload { header: NftHeader::Transport, offset: 0, bytes: 4 }, NftValue::Bytes(both))
+}
+
 /// Who has no address yet asks for one.
 pub(super) fn dhcp_client(over_ipv4: NftExpr) -> NftRule {
     let exprs = [
@@ -474,8 +497,7 @@ pub(super) fn dhcp_client(over_ipv4: NftExpr) -> NftRule {
         NftExpr::eq(NftField::IpSaddr, NftValue::Ipv4(Ipv4Addr::UNSPECIFIED)),
         NftExpr::eq(NftField::IpDaddr, NftValue::Ipv4(Ipv4Addr::BROADCAST)),
         over(UDP),
-        NftExpr::eq(NftField::ThSport, NftValue::U16(68)),
-        NftExpr::eq(NftField::ThDport, NftValue::U16(67)),
+        ports(68, 67),
         first_fragment(),
         accept(),
     ];

@@ -5,8 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::snapshot::{
-    NftBase, NftData, NftDataType, NftElement, NftExpr, NftField, NftHeader, NftKey, NftNatTo, NftRule, NftSet,
-    NftTableId, NftType, NftValue, NftVerdict, concat, width,
+    NftBase, NftData, NftDataType, NftElement, NftExpr, NftField, NftFrom, NftHeader, NftKey, NftNatTo, NftRule,
+    NftSet, NftTableId, NftType, NftValue, NftVerdict, concat, width,
 };
 
 /// Changes of one nftables table that happen together or not at all.
@@ -318,9 +318,10 @@ fn expressions(statement: &NftExpr) -> usize {
     match statement {
         NftExpr::Match { mask, .. } => 2 + usize::from(mask.is_some()),
         NftExpr::Lookup { key, .. } | NftExpr::Vmap { key, .. } => key.len().saturating_add(1),
-        NftExpr::SetMark(_) => 2,
+        NftExpr::SetMark(_) | NftExpr::Write { .. } => 2,
         NftExpr::Nat { to: NftNatTo::Address { port, .. }, .. } => 2 + usize::from(port.is_some()),
         NftExpr::Nat { to: NftNatTo::Map { key, .. }, .. } => key.len().saturating_add(2),
+        NftExpr::Nat { to: NftNatTo::Maps { key, .. }, .. } => key.len().saturating_mul(2).saturating_add(3),
         NftExpr::Counter | NftExpr::Masquerade | NftExpr::Verdict(_) | NftExpr::Opaque { .. } => 1,
     }
 }
@@ -353,6 +354,36 @@ fn check_expr(expr: &NftExpr) -> Check {
         NftExpr::Nat { to: NftNatTo::Map { key, map, .. }, .. } => {
             check_fields(key)?;
             check_name("map", map)
+        }
+        NftExpr::Nat { to: NftNatTo::Maps { key, address, port }, .. } => {
+            // The key of the second one is put behind the address that the first one has given.
+            check_fields(key)?;
+            let bytes: usize = key.iter().map(|f| usize::from(f.kind().words()) * 4).sum();
+            if bytes > 48 {
+                return Err(format!(
+                    "a key of {bytes} bytes cannot be looked up in two maps: 1 to 48 bytes are possible"
+                ));
+            }
+            check_name("map", address)?;
+            check_name("map", port)
+        }
+        NftExpr::Write { field, from } => {
+            if !matches!(field.canonical(), NftField::Ip6Saddr | NftField::Ip6Daddr) {
+                return Err(format!("{} cannot be written to: ip6 saddr and ip6 daddr can", field.name()));
+            }
+            let (what, got) = match from {
+                NftFrom::Field(from) => {
+                    check_field(*from)?;
+                    (from.name(), usize::from(from.kind().bytes()))
+                }
+                NftFrom::Value(value) => (value.to_string(), value.bytes().len()),
+            };
+            let want = usize::from(field.kind().bytes());
+            if got == want {
+                Ok(())
+            } else {
+                Err(format!("{} has {want} bytes: the {got} of {what} cannot be written to it", field.name()))
+            }
         }
         NftExpr::Nat { family, to: NftNatTo::Address { address, port }, .. } => {
             if crate::snapshot::Family::of(address) != *family {

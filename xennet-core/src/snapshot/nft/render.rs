@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::{
-    NftCmp, NftData, NftDataType, NftElement, NftExpr, NftField, NftKey, NftNat, NftNatData, NftNatTo, NftRule, NftSet,
-    NftTable, NftTableId, NftType, NftValue, NftVerdict,
+    NftCmp, NftData, NftDataType, NftElement, NftExpr, NftField, NftFrom, NftKey, NftNat, NftNatData, NftNatTo,
+    NftRule, NftSet, NftTable, NftTableId, NftType, NftValue, NftVerdict,
 };
 use crate::snapshot::Family;
 
@@ -252,6 +252,13 @@ fn expr_text(expr: &NftExpr, icmpv6: bool) -> String {
         NftExpr::Vmap { key, map } => format!("{} vmap @{map}", key_fields(key, icmpv6)),
         NftExpr::Counter => "counter".into(),
         NftExpr::SetMark(mark) => format!("meta mark set {mark:#010x}"),
+        NftExpr::Write { field, from } => {
+            let from = match from {
+                NftFrom::Field(from) => field_name(*from, icmpv6),
+                NftFrom::Value(value) => value_text(Some(field.kind()), value),
+            };
+            format!("{} set {from}", field_name(*field, icmpv6))
+        }
         NftExpr::Masquerade => "masquerade".into(),
         NftExpr::Nat { side, family, to } => {
             let verb = match side {
@@ -269,6 +276,10 @@ fn expr_text(expr: &NftExpr, icmpv6: bool) -> String {
                 }
                 NftNatTo::Map { key, map, data: NftNatData::Address | NftNatData::AddressAndPort } => {
                     format!("{} map @{map}", key_fields(key, icmpv6))
+                }
+                NftNatTo::Maps { key, address, port } => {
+                    let key = key_fields(key, icmpv6);
+                    format!("{key} map @{address} : {key} map @{port}")
                 }
             };
             format!("{verb} {family} to {to}")

@@ -60,6 +60,13 @@ pub enum NftExpr {
     Counter,
     /// Sets the packet's mark: `meta mark set 0x1`.
     SetMark(u32),
+    /// Writes an address into the header of an IPv6 packet, and puts the checksum above it right: `ip6 saddr set ::`.
+    Write {
+        /// Where: the source or the destination of an IPv6 packet.
+        field: NftField,
+        /// What.
+        from: NftFrom,
+    },
     /// Gives the packet the address of the link it leaves through. In nat chains at postrouting.
     Masquerade,
     /// Translates the source (`snat`) or the destination (`dnat`) of a connection.
@@ -80,6 +87,16 @@ pub enum NftExpr {
         /// Its attributes as they are on the wire (`NFTA_EXPR_DATA`), at most 4096 bytes.
         data: Vec<u8>,
     },
+}
+
+/// What is written into a packet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NftFrom {
+    /// What stands elsewhere in the packet; as long as the field that it is written to.
+    Field(NftField),
+    /// This; as long as the field that it is written to.
+    Value(NftValue),
 }
 
 /// What is looked at in a packet.
@@ -435,6 +452,15 @@ pub enum NftNatTo {
         /// What the map's data holds.
         data: NftNatData,
     },
+    /// Two maps have it, one the address and one the port: `dnat ip to tcp dport map @forward4 : tcp dport map @port4`.
+    Maps {
+        /// The fields of the key of both.
+        key: Vec<NftField>,
+        /// The map with the address.
+        address: String,
+        /// The map with the port.
+        port: String,
+    },
 }
 
 /// What the data of a map for address translation holds.
@@ -508,6 +534,18 @@ impl NftRule {
                 family: *family,
                 to: NftNatTo::Map { key: fields(key), map: map.clone(), data: *data },
             },
+            NftExpr::Nat { side, family, to: NftNatTo::Maps { key, address, port } } => NftExpr::Nat {
+                side: *side,
+                family: *family,
+                to: NftNatTo::Maps { key: fields(key), address: address.clone(), port: port.clone() },
+            },
+            NftExpr::Write { field, from } => {
+                let from = match from {
+                    NftFrom::Field(from) => NftFrom::Field(from.canonical()),
+                    NftFrom::Value(value) => NftFrom::Value(value.as_type(field.kind())),
+                };
+                NftExpr::Write { field: field.canonical(), from }
+            }
             other => other.clone(),
         });
         NftRule { exprs: exprs.collect(), comment: self.comment.clone() }
@@ -515,7 +553,7 @@ impl NftRule {
 }
 
 impl NftField {
-    fn canonical(self) -> NftField {
+    pub(crate) fn canonical(self) -> NftField {
         NftField::from_source(self.source()).unwrap_or(self)
     }
 }

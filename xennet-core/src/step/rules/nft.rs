@@ -10,8 +10,9 @@ use std::collections::BTreeMap;
 use super::Effects;
 use crate::error::Errno;
 use crate::snapshot::{
-    Family, NftBase, NftChain, NftChainKind, NftData, NftDataType, NftElement, NftExpr, NftFamily, NftField, NftHook,
-    NftKey, NftNat, NftNatData, NftNatTo, NftRule, NftSet, NftSource, NftTable, NftTableId, NftValue, concat, width,
+    Family, NftBase, NftChain, NftChainKind, NftData, NftDataType, NftElement, NftExpr, NftFamily, NftField, NftFrom,
+    NftHook, NftKey, NftNat, NftNatData, NftNatTo, NftRule, NftSet, NftSource, NftTable, NftTableId, NftValue, concat,
+    width,
 };
 use crate::step::{NftOp, NftTransaction};
 
@@ -316,6 +317,7 @@ fn bound(table: &NftTable, set: &str) -> bool {
         NftExpr::Lookup { set: name, .. }
         | NftExpr::Vmap { map: name, .. }
         | NftExpr::Nat { to: NftNatTo::Map { map: name, .. }, .. } => name == set,
+        NftExpr::Nat { to: NftNatTo::Maps { address, port, .. }, .. } => address == set || port == set,
         _ => false,
     })
 }
@@ -414,7 +416,8 @@ fn fields_of(expr: &NftExpr) -> &[NftField] {
         NftExpr::Match { field, .. } => std::slice::from_ref(field),
         NftExpr::Lookup { key, .. }
         | NftExpr::Vmap { key, .. }
-        | NftExpr::Nat { to: NftNatTo::Map { key, .. }, .. } => key,
+        | NftExpr::Nat { to: NftNatTo::Map { key, .. } | NftNatTo::Maps { key, .. }, .. } => key,
+        NftExpr::Write { from: NftFrom::Field(from), .. } => std::slice::from_ref(from),
         _ => &[],
     }
 }
@@ -444,6 +447,12 @@ fn check_expr(family: NftFamily, table: &NftTable, expr: &NftExpr, registers: &m
             registers.write(0, 4);
             Ok(())
         }
+        NftExpr::Write { field, from } => {
+            if let NftFrom::Value(value) = from {
+                registers.write(0, value.bytes().len());
+            }
+            registers.read(0, usize::from(field.kind().bytes()))
+        }
         NftExpr::Nat { family: of, to, .. } => {
             let bytes = match of {
                 Family::Ipv4 => 4,
@@ -463,6 +472,17 @@ fn check_expr(family: NftFamily, table: &NftTable, expr: &NftExpr, registers: &m
                     let Some(NftDataType::Value(types)) = &map.data else { return Err(Errno::EINVAL) };
                     registers.write(0, width(types));
                     (*data == NftNatData::AddressAndPort).then_some(words(bytes))
+                }
+                NftNatTo::Maps { key, address, port } => {
+                    let keys: usize = key.iter().map(|f| usize::from(f.kind().words()) * 4).sum();
+                    for (map, at) in [(address, 0), (port, 4)] {
+                        registers.write(at, keys);
+                        let map = table.sets.get(map).ok_or(Errno::ENOENT)?;
+                        registers.read(at, width(&map.key))?;
+                        let Some(NftDataType::Value(types)) = &map.data else { return Err(Errno::EINVAL) };
+                        registers.write(at, width(types));
+                    }
+                    Some(4)
                 }
             };
             let own = match of {

@@ -296,12 +296,18 @@ fn write_chain(w: &mut Writer, chain: &NftChain) {
     }
 }
 
+/// Whether the kernel is told of the single fields of a key: for ranges it has to know them, and of fields without a known type the
+/// lengths could not be read back. Else the nft tool does not tell, and to the kernel a set that is told otherwise is another set.
+fn tells_fields(set: &NftSet) -> bool {
+    set.key.len() > 1 && (set.interval || set.key.iter().any(|t| matches!(t, NftType::Other { .. })))
+}
+
 fn write_set(w: &mut Writer, set: &NftSet) {
     let mut flags = set.other_flags;
     for (is, bit) in [
         (set.interval, flag::INTERVAL),
         (set.data.is_some(), flag::MAP),
-        (set.key.len() > 1, flag::CONCAT),
+        (tells_fields(set), flag::CONCAT),
         (set.counter, flag::EXPR),
     ] {
         flags |= if is { bit } else { 0 };
@@ -326,7 +332,7 @@ fn write_set(w: &mut Writer, set: &NftSet) {
         if let Some(size) = set.size {
             w.be32(1, size);
         }
-        if set.key.len() > 1 {
+        if tells_fields(set) {
             w.nest(2, |w| {
                 for field in &set.key {
                     w.nest(1, |w| w.be32(1, u32::from(field.bytes())));

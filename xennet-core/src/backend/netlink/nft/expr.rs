@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use super::super::wire::{Attributes, text};
 use super::write::Writer;
 use crate::snapshot::{
-    Family, NftCmp, NftExpr, NftField, NftHeader, NftNat, NftNatData, NftNatTo, NftSource, NftVerdict,
+    Family, NftCmp, NftExpr, NftField, NftFrom, NftHeader, NftNat, NftNatData, NftNatTo, NftSource, NftVerdict,
 };
 
 /// A register: a place of 4 bytes, 0 to 15.
@@ -48,6 +48,11 @@ pub(super) enum Expr {
     Verdict(NftVerdict),
     Counter,
     Masquerade,
+    /// Puts an address into the header of an IPv6 packet.
+    Write {
+        from: Register,
+        offset: u8,
+    },
     Nat {
         side: NftNat,
         family: Family,
@@ -70,6 +75,8 @@ pub(super) enum Found {
 
 const META_MARK: u32 = 3;
 const LOOKUP_INV: u32 = 1;
+/// `NFT_PAYLOAD_L4CSUM_PSEUDOHDR`: the address is part of the checksum above it.
+const CSUM_PSEUDO: u32 = 1;
 /// `NF_NAT_RANGE_MAP_IPS | NF_NAT_RANGE_PROTO_SPECIFIED`: the kernel sets these by itself.
 const NAT_IMPLIED: u32 = 0b11;
 const IPV4: u32 = 2;
@@ -100,11 +107,11 @@ pub(super) fn lower(statements: &[NftExpr]) -> Vec<Expr> {
                 out.push(Expr::Compare { at: 0, op: *op, value: value.bytes() });
             }
             NftExpr::Lookup { key, set, inverted } => {
-                load(&mut out, key);
+                load(&mut out, key, 0);
                 out.push(Expr::Lookup { set: set.clone(), at: 0, result: Found::Nowhere, inverted: *inverted });
             }
             NftExpr::Vmap { key, map } => {
-                load(&mut out, key);
+                load(&mut out, key, 0);
                 out.push(Expr::Lookup { set: map.clone(), at: 0, result: Found::Verdict, inverted: false });
             }
             NftExpr::Counter => out.push(Expr::Counter),
@@ -124,8 +131,15 @@ pub(super) fn lower(statements: &[NftExpr]) -> Vec<Expr> {
                         out.extend(port.map(|p| Expr::Immediate { to: 4, value: p.to_be_bytes().to_vec() }));
                         port.map(|_| 4)
                     }
+                    NftNatTo::Maps { key, address, port } => {
+                        for (map, at) in [(address, 0), (port, SECOND)] {
+                            load(&mut out, key, at);
+                            out.push(Expr::Lookup { set: map.clone(), at, result: Found::At(at), inverted: false });
+                        }
+                        Some(SECOND)
+                    }
                     NftNatTo::Map { key, map, data } => {
-                        load(&mut out, key);
+                        load(&mut out, key, 0);
                         let result = Found::At(0);
                         out.push(Expr::Lookup { set: map.clone(), at: 0, result, inverted: false });
                         // The port lies behind the address.
@@ -133,6 +147,15 @@ pub(super) fn lower(statements: &[NftExpr]) -> Vec<Expr> {
                     }
                 };
                 out.push(Expr::Nat { side: *side, family: *family, address: 0, port });
+            }
+            NftExpr::Write { field, from } => {
+                out.push(match from {
+                    NftFrom::Field(from) => Expr::Load { source: from.source(), to: 0 },
+                    NftFrom::Value(value) => Expr::Immediate { to: 0, value: value.bytes() },
+                });
+                // Nothing else can be written to: the transaction is checked before.
+                let NftSource::Payload(_, offset, _) = field.source() else { continue };
+                out.push(Expr::Write { from: 0, offset });
             }
             NftExpr::Verdict(verdict) => out.push(Expr::Verdict(verdict.clone())),
             NftExpr::Opaque { name, data } => out.push(Expr::read(name, data)),
@@ -148,8 +171,10 @@ fn behind_address(family: Family) -> Register {
     }
 }
 
-fn load(out: &mut Vec<Expr>, key: &[NftField]) {
-    let mut to: Register = 0;
+/// Where the port is put that a map of its own has, and before it the key of that map.
+const SECOND: Register = 4;
+
+fn load(out: &mut Vec<Expr>, key: &[NftField], mut to: Register) {
     for field in key {
         out.push(Expr::Load { source: field.source(), to });
         to = to.saturating_add(field.kind().words());
@@ -174,6 +199,10 @@ fn statement(exprs: &[Expr]) -> Option<(NftExpr, usize)> {
     match exprs.first()? {
         Expr::Load { .. } => keyed(exprs),
         Expr::Immediate { to: 0, value } => match exprs.get(1..)? {
+            [Expr::Write { from: 0, offset }, ..] => {
+                let field = written(*offset)?;
+                Some((NftExpr::Write { field, from: NftFrom::Value(field.kind().decode(value)) }, 2))
+            }
             [Expr::SetMark { from: 0 }, ..] => {
                 let mark = <[u8; 4]>::try_from(value.as_slice()).ok()?;
                 Some((NftExpr::SetMark(u32::from_ne_bytes(mark)), 2))
@@ -201,10 +230,15 @@ fn address(bytes: &[u8]) -> Option<IpAddr> {
     v4.or_else(|| <[u8; 16]>::try_from(bytes).ok().map(IpAddr::from))
 }
 
-/// A statement that begins with loading one field or several.
-fn keyed(exprs: &[Expr]) -> Option<(NftExpr, usize)> {
+/// The address at this place of an IPv6 header.
+fn written(offset: u8) -> Option<NftField> {
+    let field = NftField::from_source(NftSource::Payload(NftHeader::Network, offset, 16))?;
+    matches!(field, NftField::Ip6Saddr | NftField::Ip6Daddr).then_some(field)
+}
+
+/// The fields that are loaded one behind the other, from this register on.
+fn loaded(exprs: &[Expr], mut next: Register) -> Option<Vec<NftField>> {
     let mut key = Vec::new();
-    let mut next: Register = 0;
     for expr in exprs {
         match expr {
             Expr::Load { source, to } if *to == next => {
@@ -215,6 +249,12 @@ fn keyed(exprs: &[Expr]) -> Option<(NftExpr, usize)> {
             _ => break,
         }
     }
+    Some(key)
+}
+
+/// A statement that begins with loading one field or several.
+fn keyed(exprs: &[Expr]) -> Option<(NftExpr, usize)> {
+    let key = loaded(exprs, 0)?;
     let loads = key.len();
     let field = *key.first()?;
     let kind = field.kind();
@@ -234,6 +274,23 @@ fn keyed(exprs: &[Expr]) -> Option<(NftExpr, usize)> {
         }
         [Expr::Lookup { set, at: 0, result: Found::Verdict, inverted: false }, ..] => {
             Some((NftExpr::Vmap { key, map: set.clone() }, loads + 1))
+        }
+        [Expr::Write { from: 0, offset }, ..] if loads == 1 => {
+            Some((NftExpr::Write { field: written(*offset)?, from: NftFrom::Field(field) }, 2))
+        }
+        [Expr::Lookup { set: address, at: 0, result: Found::At(0), inverted: false }, rest @ ..]
+            if loaded(rest, SECOND).as_ref() == Some(&key) =>
+        {
+            let [
+                Expr::Lookup { set: port, at: SECOND, result: Found::At(SECOND), inverted: false },
+                Expr::Nat { side, family, address: 0, port: Some(SECOND) },
+                ..,
+            ] = rest.get(loads..)?
+            else {
+                return None;
+            };
+            let to = NftNatTo::Maps { key, address: address.clone(), port: port.clone() };
+            Some((NftExpr::Nat { side: *side, family: *family, to }, loads * 2 + 3))
         }
         [
             Expr::Lookup { set, at: 0, result: Found::At(0), inverted: false },
@@ -272,6 +329,7 @@ impl Expr {
             Expr::Lookup { .. } => "lookup",
             Expr::Immediate { .. } | Expr::Verdict(_) => "immediate",
             Expr::SetMark { .. } => "meta",
+            Expr::Write { .. } => "payload",
             Expr::Counter => "counter",
             Expr::Masquerade => "masq",
             Expr::Nat { .. } => "nat",
@@ -343,6 +401,15 @@ impl Expr {
             Expr::SetMark { from } => {
                 w.be32(2, META_MARK);
                 w.be32(3, register(*from));
+            }
+            Expr::Write { from, offset } => {
+                w.be32(5, register(*from));
+                w.be32(2, NftHeader::Network as u32);
+                w.be32(3, u32::from(*offset));
+                w.be32(4, 16);
+                w.be32(6, 0);
+                w.be32(7, 0);
+                w.be32(8, CSUM_PSEUDO);
             }
             Expr::Counter | Expr::Masquerade => {}
             Expr::Nat { side, family, address, port } => {
@@ -419,6 +486,14 @@ fn read_meta(data: &[u8]) -> Option<Expr> {
 }
 
 fn read_payload(data: &[u8]) -> Option<Expr> {
+    if let Some(write) = only(data, &[2, 3, 4, 5, 6, 7, 8]).filter(|a| a.find(5).is_some()) {
+        let is = |kind, value| number(write, kind) == Some(value);
+        let address = is(2, NftHeader::Network as u32) && is(4, 16);
+        let checksum = number(write, 6).unwrap_or(0) == 0 && number(write, 7).unwrap_or(0) == 0 && is(8, CSUM_PSEUDO);
+        (address && checksum).then_some(())?;
+        let from = from_register(number(write, 5)?)?;
+        return Some(Expr::Write { from, offset: u8::try_from(number(write, 3)?).ok()? });
+    }
     let a = only(data, &[1, 2, 3, 4])?;
     let header = match number(a, 2)? {
         0 => NftHeader::Link,
