@@ -10,6 +10,7 @@ mod guide;
 mod host;
 mod import;
 mod install;
+mod kernel;
 mod legacy;
 mod log;
 mod parse;

@@ -52,6 +52,8 @@ pub struct Capabilities {
     pub name: &'static str,
     /// Bridges can filter by VLAN. `None`: not known before it is tried.
     pub bridge_vlan: Option<bool>,
+    /// A link that is up keeps its name: the kernel is older than Linux 6.2.
+    pub names_held_while_up: bool,
     /// nftables can be used.
     pub nft: bool,
     /// xenstore can be used.
@@ -63,7 +65,14 @@ pub struct Capabilities {
 impl Capabilities {
     /// The capabilities of a backend of this name that can do everything in its own world.
     pub const fn full(name: &'static str) -> Self {
-        Capabilities { name, bridge_vlan: Some(true), nft: true, xenstore: true, programs: false }
+        Capabilities {
+            name,
+            bridge_vlan: Some(true),
+            names_held_while_up: false,
+            nft: true,
+            xenstore: true,
+            programs: false,
+        }
     }
 }
 
@@ -77,12 +86,14 @@ pub struct BackendError {
     pub message: Option<String>,
     /// The object: a link, a file below `/proc/sys`, a table.
     pub object: String,
+    /// The running kernel is older than what this needs; the message says what that is, and the versions.
+    pub too_old: bool,
 }
 
 impl BackendError {
     /// A refusal with this number, about this object.
     pub fn new(errno: Errno, object: impl Into<String>) -> Self {
-        BackendError { errno, message: None, object: object.into() }
+        BackendError { errno, message: None, object: object.into(), too_old: false }
     }
 
     /// Adds the kernel's own sentence.

@@ -76,6 +76,7 @@ errnos! {
     EPROTO = 71, "protocol error";
     ENOTUNIQ = 76, "name not unique";
     EMSGSIZE = 90, "message too long";
+    ENOPROTOOPT = 92, "protocol not available";
     EPROTONOSUPPORT = 93, "protocol not supported";
     EOPNOTSUPP = 95, "operation not supported";
     EAFNOSUPPORT = 97, "address family not supported";

@@ -465,7 +465,7 @@ fn kind_of(cause: &BackendError) -> ErrorKind {
         Errno::EPERM | Errno::EACCES => ErrorKind::Denied,
         Errno::EROFS => ErrorKind::ReadOnly,
         Errno::ENODEV => ErrorKind::LinkNotFound,
-        _ if lacks_nftables(cause) => ErrorKind::Unsupported,
+        _ if cause.too_old || lacks_nftables(cause) => ErrorKind::Unsupported,
         // The settings of a link go with it.
         Errno::ENOENT if link_of_setting(cause).is_some() => ErrorKind::LinkNotFound,
         _ => ErrorKind::Kernel,
@@ -503,6 +503,9 @@ fn hint_for(kind: ErrorKind, cause: &BackendError) -> Option<String> {
             let link = link_of_setting(cause).unwrap_or_else(|| cause.object.clone());
             Some(format!("{link} went away meanwhile; is the domain still running?"))
         }
+        (ErrorKind::Unsupported, _) if cause.too_old => Some(
+            "boot a newer kernel; README.md, \"Which kernel\", says what needs which version, and what does without".into(),
+        ),
         (ErrorKind::Unsupported, _) => Some(
             "what guests send is filtered by nftables: the kernel needs nf_tables with CONFIG_NF_TABLES_BRIDGE; without ip= \
              nothing is filtered"

@@ -14,6 +14,7 @@
 mod apply;
 mod extack;
 mod linger;
+mod needs;
 mod nft;
 mod observe;
 mod socket;
@@ -42,20 +43,33 @@ pub struct Netlink {
     /// Opened when it is first needed: most of what is done to a bridge needs no nftables.
     nft: Option<Nft>,
     namespace: Option<sysctl::Namespace>,
+    /// Whether a link that is up keeps its name, once it was asked.
+    names_held_while_up: Option<bool>,
 }
 
 impl Netlink {
     /// Opens the sockets in the calling thread's network namespace. Changes nothing.
     ///
     /// # Errors
-    /// [`ErrorKind::Io`] when the kernel gives no socket: no netlink, too many open files.
+    /// [`ErrorKind::Io`] when the kernel gives no socket: no netlink, too many open files; [`ErrorKind::Unsupported`] when it is
+    /// older than Linux 4.20, which cannot list what belongs to one link.
     pub fn open() -> Result<Netlink, Error> {
         let route = Socket::open(Protocol::Route).map_err(|refusal| {
-            Error::new(ErrorKind::Io, "the kernel's routing socket cannot be opened")
+            let kind = if refusal.too_old { ErrorKind::Unsupported } else { ErrorKind::Io };
+            let mut e = Error::new(kind, "the kernel's routing socket cannot be opened")
                 .with_object("netlink")
                 .with_errno(refusal.errno)
+                .with_state("unchanged, nothing was applied");
+            if refusal.too_old {
+                e = e.with_hint("boot a newer kernel; README.md, \"Which kernel\", says what needs which version");
+            }
+            match refusal.message {
+                Some(message) => e.with_kernel_message(message),
+                None => e,
+            }
         })?;
-        Ok(Netlink { route, out: Vec::new(), nft: None, namespace: sysctl::Namespace::current() })
+        let namespace = sysctl::Namespace::current();
+        Ok(Netlink { route, out: Vec::new(), nft: None, namespace, names_held_while_up: None })
     }
 }
 
@@ -80,11 +94,15 @@ impl Backend for Netlink {
         // lets us.
         let answers = || Nft::open().is_ok_and(|mut nft| nft.generation().is_ok());
         let nft = self.nft.as_ref().is_some_and(Nft::has_answered) || answers();
-        Capabilities { name: "netlink", bridge_vlan: None, nft, xenstore: false, programs: true }
+        let names_held_while_up = needs::names_held_while_up(&needs::release());
+        Capabilities { name: "netlink", bridge_vlan: None, names_held_while_up, nft, xenstore: false, programs: true }
     }
 
     fn observe(&mut self, scope: &Scope) -> Result<Snapshot, BackendError> {
-        observe::observe(self, scope)
+        let held = *self.names_held_while_up.get_or_insert_with(|| needs::names_held_while_up(&needs::release()));
+        let mut seen = observe::observe(self, scope)?;
+        seen.hidden.names_held_while_up = held;
+        Ok(seen)
     }
 
     fn wait(&mut self, link: &IfName, patience: Duration) -> Result<bool, BackendError> {

@@ -14,6 +14,7 @@ use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 use super::extack;
+use super::needs::{self, Feature};
 use super::wire::{ACK, DONE, DUMP, DUMP_INTR, ERROR, HEADER, MULTI, Message, Messages, REQUEST};
 use crate::backend::BackendError;
 use crate::error::Errno;
@@ -53,11 +54,13 @@ pub(crate) struct Refusal {
     pub(crate) errno: Errno,
     /// The kernel's own sentence, or ours where the kernel was not reached.
     pub(crate) message: Option<String>,
+    /// The running kernel is older than what this needs, says the message.
+    pub(crate) too_old: bool,
 }
 
 impl Refusal {
     pub(crate) fn new(errno: Errno) -> Self {
-        Refusal { errno, message: None }
+        Refusal { errno, message: None, too_old: false }
     }
 
     pub(crate) fn with_message(mut self, message: impl Into<String>) -> Self {
@@ -67,7 +70,8 @@ impl Refusal {
 
     /// The error about this object.
     pub(crate) fn about(self, object: impl Into<String>) -> BackendError {
-        let error = BackendError::new(self.errno, object);
+        let mut error = BackendError::new(self.errno, object);
+        error.too_old = self.too_old;
         match self.message {
             Some(message) => error.with_message(message),
             None => error,
@@ -119,11 +123,19 @@ impl Socket {
         socket.set_ext_ack(true).map_err(io)?;
         socket.set_cap_ack(true).map_err(io)?;
         if protocol == Protocol::Route {
-            // Listings filtered by the kernel (one link's addresses) instead of by us. Linux 4.20.
-            socket.set_netlink_get_strict_chk(true).map_err(io)?;
+            // Listings filtered by the kernel (one link's addresses) instead of by us.
+            socket.set_netlink_get_strict_chk(true).map_err(|e| Socket::without_filters(io(e)))?;
         }
         set_socket_timeout(&socket, Timeout::Recv, Some(DEADLINE))?;
         Ok(Socket { socket: Arc::new(socket), seq: 0, input: Vec::with_capacity(ROOM) })
+    }
+
+    /// The refusal of an option that older kernels do not know.
+    fn without_filters(refusal: Refusal) -> Refusal {
+        match refusal.errno {
+            Errno::ENOPROTOOPT => Feature::FilteredListings.lacking(refusal, &needs::release()),
+            _ => refusal,
+        }
     }
 
     /// The descriptor by itself, for what is asked by `ioctl` while a listing is read.

@@ -16,6 +16,7 @@ use std::path::Path;
 
 use rustix::net::sockopt::{set_socket_send_buffer_size, set_socket_send_buffer_size_force};
 
+use super::needs;
 use super::socket::{Protocol, Refusal, Socket};
 use super::wire::Message;
 use crate::backend::BackendError;
@@ -256,7 +257,11 @@ impl Nft {
                 0 => return Err(about(refused.refusal)),
                 index => {
                     let op = origins.get(index).copied().unwrap_or(0);
-                    return Err(refused.refusal.about(object(transaction, op)));
+                    let refusal = match needs::of_nft(transaction, op, refused.refusal.errno) {
+                        Some(feature) => feature.explain(refused.refusal, &needs::release()),
+                        None => refused.refusal,
+                    };
+                    return Err(refusal.about(object(transaction, op)));
                 }
             }
         }

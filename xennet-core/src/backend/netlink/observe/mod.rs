@@ -22,6 +22,7 @@ use rtnetlink::packet_route::rule::RuleMessage;
 use rustix::net::netdevice;
 
 use super::Netlink;
+use super::needs::{self, Feature};
 use super::nft::{self, Nft};
 use super::socket::Refusal;
 use super::sysctl;
@@ -495,6 +496,11 @@ impl Observer<'_> {
     fn vlans(&mut self, index: u32) -> Result<(), Refusal> {
         let found = match self.netlink.list_vlans(index) {
             Err(refusal) if index != 0 && refusal.errno == Errno::EINVAL => Ok(Vec::new()),
+            // It may know VLANs all the same, and have no way to tell them.
+            Err(refusal) if index != 0 && refusal.errno == Errno::EOPNOTSUPP => {
+                let explained = Feature::PortVlans.explain(refusal, &needs::release());
+                if explained.too_old { Err(explained) } else { Ok(Vec::new()) }
+            }
             found => or_none(found),
         }?;
         let kernel = self.netlink.route.descriptor();
