@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "all of this is tests")]
 
+mod carrier;
 mod changed;
 mod firewalls;
 mod matrix;

@@ -16,9 +16,9 @@ use std::fmt;
 use crate::backend::{Backend, BackendError, Capabilities};
 use crate::error::{Errno, Error, ErrorKind};
 use crate::model::{Attachment, Guests, Intent};
-use crate::plan::{self, Goal, Plan};
-use crate::snapshot::{Change, Scope, Snapshot, SysctlKey};
-use crate::step::{LinkStep, NftOp, Step};
+use crate::plan::{self, Goal, Plan, Planned};
+use crate::snapshot::{Change, NeighbourKind, Scope, Snapshot, SysctlKey};
+use crate::step::{AddrStep, LinkStep, NeighStep, NftOp, RouteStep, Step};
 
 pub(crate) use journal::Unwritten;
 pub use journal::{Entry, Journal, MemoryJournal, Subject};
@@ -225,7 +225,7 @@ pub fn apply(
             });
         }
     }
-    match verify(&goal, on) {
+    match verify_amid_own_doing(&goal, on) {
         Ok(after) => {
             // The wanted state is reached and read back. A journal that cannot be closed is no reason to report failure:
             // the next run finds it, sees the wanted state, and closes it.
@@ -235,6 +235,7 @@ pub fn apply(
         Err(Unverified { missing, cause }) => {
             let recovery = go_back(plan.before(), on);
             settle(journal, &recovery);
+            let missing = missing.into_iter().map(|m| m.text).collect();
             Err(ApplyError::NotVerified { missing, cause, recovery })
         }
     }
@@ -353,15 +354,51 @@ fn observe(intent: &Intent, on: &mut dyn Backend, frames: Frames, known: Snapsho
 
 /// Why a goal is not reached.
 pub(crate) struct Unverified {
-    missing: Vec<String>,
+    missing: Vec<Missing>,
     cause: Option<Error>,
+}
+
+/// What a goal lacks: a step, or, if it cannot be told, why.
+struct Missing {
+    text: String,
+    step: Option<Step>,
+}
+
+/// Whether a step mends what the kernel has done by itself: a carrier that comes while a plan is carried out has a link make its
+/// addresses, and the routes to them; one that goes takes the answers for others along. That is no stranger's doing.
+fn undoes_kernel(step: &Step) -> bool {
+    match step {
+        Step::Addr(AddrStep::Del(a)) => a.is_made_by_kernel(),
+        Step::Route(RouteStep::Del(r)) => r.is_made_by_kernel(),
+        Step::Neigh(NeighStep::Add(n)) => n.kind == NeighbourKind::Proxy,
+        _ => false,
+    }
+}
+
+/// As [`verify`]; what the kernel has done by itself meanwhile is mended first.
+fn verify_amid_own_doing(goal: &Goal, on: &mut dyn Backend) -> Result<Snapshot, Unverified> {
+    let mut result = verify(goal, on);
+    for _ in 0..TRIES {
+        let Err(Unverified { missing, cause: None }) = &result else { break };
+        let steps: Vec<&Step> = missing.iter().filter_map(|m| m.step.as_ref()).collect();
+        if steps.is_empty() || steps.len() < missing.len() || !steps.iter().all(|s| undoes_kernel(s)) {
+            break;
+        }
+        for step in steps {
+            // A route goes with its address.
+            let _ = on.apply(step);
+        }
+        result = verify(goal, on);
+    }
+    result
 }
 
 /// Whether the goal is reached: a new plan from what is now has no steps. The
 /// answer is what was read, or what is missing.
 pub(crate) fn verify(goal: &Goal, on: &mut dyn Backend) -> Result<Snapshot, Unverified> {
     let only = |missing| Unverified { missing, cause: None };
-    let unread = |e: BackendError| only(vec![format!("reading the state back failed: {e}")]);
+    let unread =
+        |e: BackendError| only(vec![Missing { text: format!("reading the state back failed: {e}"), step: None }]);
     let (now, missing) = match goal {
         Goal::Intent(intent) => {
             let intent = intent.clone().fulfilled();
@@ -383,7 +420,10 @@ pub(crate) fn verify(goal: &Goal, on: &mut dyn Backend) -> Result<Snapshot, Unve
     };
     match missing {
         Ok(steps) if steps.is_empty() => Ok(now),
-        Ok(steps) => Err(only(steps.iter().map(|p| p.step.to_string()).collect())),
+        Ok(steps) => {
+            let missing = |p: Planned| Missing { text: p.step.to_string(), step: Some(p.step) };
+            Err(only(steps.into_iter().map(missing).collect()))
+        }
         Err(e) => Err(Unverified { missing: Vec::new(), cause: Some(e) }),
     }
 }
@@ -408,8 +448,9 @@ pub(crate) fn go_back(before: &Snapshot, on: &mut dyn Backend) -> Recovery {
             }
         };
         // Bridges are other vifs' as well: what has become of them meanwhile is not ours to put back, nor to make again.
-        let target = before.without_lost_bridges(&now).of_vifs();
-        left = target.changes(&target.without_strangers(now.seen(&target.scope)));
+        let target = before.without_lost_bridges(&now).of_vifs().without_torn();
+        let seen = target.without_own_doing(now.seen(&target.scope));
+        left = target.changes(&target.without_strangers(seen));
         if left.is_empty() {
             return Recovery::Restored { steps_undone: undone };
         }

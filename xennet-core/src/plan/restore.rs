@@ -25,14 +25,19 @@ use crate::step::{BridgeChange, LinkRef, NewLink, PortChange};
 /// [they are cut off](Guests::AreCutOff), or with addresses or routes that the operation has not brought. A link that is
 /// gone and cannot be made by us is left out, not an error: compare [`Plan::after`] with the target to see what stays different.
 pub fn restore(target: &Snapshot, now: &Snapshot, around: &Snapshot, guests: Guests) -> Result<Plan, Error> {
-    let (steps, after) = diff::steps_towards(&wanted(target, now), now)?;
+    let whole = target.clone().without_torn();
+    let seen = whole.without_own_doing(now.clone());
+    let wanted = wanted(&whole, &seen);
+    let (steps, after) = diff::steps_towards(&wanted, &seen)?;
     let (goal, after) = (Goal::Restore(Box::new(target.clone())), after.into_owned());
     Draft { goal, steps, notes: Vec::new(), before: now.clone(), after }.back(target, around, guests)
 }
 
 /// The steps that the way back would have, for who only asks whether there are any.
 pub(crate) fn missing(target: &Snapshot, now: &Snapshot) -> Result<Vec<Planned>, Error> {
-    Ok(diff::steps_towards(&wanted(target, now), now)?.0)
+    let whole = target.clone().without_torn();
+    let seen = whole.without_own_doing(now.clone());
+    Ok(diff::steps_towards(&wanted(&whole, &seen), &seen)?.0)
 }
 
 const WHY: Reason = Reason::fixed("it was so before");

@@ -152,6 +152,9 @@ pub(super) fn address_on(link: IfName, a: &Address) -> Address {
 ///
 /// Not all that say they are the kernel's are: NetworkManager tells it to make none, and makes them itself, with a metric.
 pub(crate) fn is_carried<'a>(r: &Route, addresses: impl IntoIterator<Item = &'a Address>) -> bool {
+    if r.is_of_own_address() {
+        return false;
+    }
     let usual = if r.destination.is_ipv4() { 0 } else { PREFIX_METRIC6 };
     let comes_with = |a: &Address| {
         let metric = if a.metric == 0 { usual } else { a.metric };

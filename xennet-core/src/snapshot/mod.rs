@@ -127,6 +127,27 @@ impl Snapshot {
         now
     }
 
+    /// A later look without what the kernel has made by itself since: a link that makes its own IPv6 address does so when its carrier
+    /// comes, at any moment. Links that had one then, or are to have none, are looked at as they are.
+    pub(crate) fn without_own_doing(&self, mut now: Snapshot) -> Snapshot {
+        let makes = |name: &IfName| {
+            let makes = |l: &Link| l.up && l.addr_gen_mode.is_some_and(|m| m != AddrGenMode::None);
+            self.links.get(name).is_some_and(makes) && !self.addresses_of(name).any(Address::is_own)
+        };
+        now.addresses.retain(|a| !(a.is_own() && makes(&a.link)));
+        now.routes.retain(|r| !r.is_of_own_address() || !r.link.is_some_and(|l| makes(&l)));
+        now
+    }
+
+    /// This look without routes to a link's own IPv6 address that was not there yet when its addresses were looked at: the kernel
+    /// makes both.
+    pub(crate) fn without_torn(mut self) -> Snapshot {
+        let Snapshot { addresses, routes, .. } = &mut self;
+        let has_own = |link: &IfName| addresses.iter().any(|a| a.link == *link && a.is_own());
+        routes.retain(|r| !r.is_of_own_address() || r.link.is_none_or(|l| has_own(&l)));
+        self
+    }
+
     /// This state, as far as it can be had again where `now` lacks some of its bridges: somebody has removed them meanwhile, and
     /// what was a port of theirs is a port of nothing. A snapshot of nothing but a bridge is its own, and stays as it is; so does
     /// the bridge of a network, with all that this domain has on it.
@@ -218,6 +239,7 @@ impl Snapshot {
         }
         self.store.extend(other.store);
         self.hidden.address_order.extend(other.hidden.address_order);
+        self.hidden.names_held_while_up |= other.hidden.names_held_while_up;
     }
 
     /// The addresses of a link.

@@ -256,6 +256,17 @@ impl Address {
         }
     }
 
+    /// Whether it is one that a link makes for itself: an IPv6 address of the link alone.
+    pub(crate) fn is_own(&self) -> bool {
+        matches!(self.address, IpNetwork::V6(a) if a.ip().is_unicast_link_local())
+    }
+
+    /// Whether the kernel may have made it, on its own or because a router said so: these come with a carrier, at any moment.
+    pub(crate) fn is_made_by_kernel(&self) -> bool {
+        let by_router = self.address.is_ipv6() && self.lifetime.is_some() && !self.no_prefix_route;
+        self.is_own() || self.is_temporary() || (by_router && self.address.prefix() == 64)
+    }
+
     /// `IFA_F_HOMEADDRESS`, `IFA_F_MANAGETEMPADDR` and `IFA_F_MCAUTOJOIN`.
     pub const TRAVELS: u32 = 0x10 | Address::MAKES_TEMPORARY | 0x400;
     /// `IFA_F_MANAGETEMPADDR`: the kernel makes temporary addresses beside it, where the link is to have some (RFC 8981).

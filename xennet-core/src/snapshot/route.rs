@@ -143,6 +143,22 @@ impl Route {
         place(self) == place(other)
     }
 
+    /// Whether the kernel has made it with a link's own IPv6 address, with which it comes and goes.
+    pub(crate) fn is_of_own_address(&self) -> bool {
+        const BY_THE_KERNEL: u8 = 2;
+        // IP6_RT_PRIO_ADDRCONF; NetworkManager's have another one.
+        const METRIC: u32 = 256;
+        let is_link_local =
+            matches!(self.destination, IpNetwork::V6(d) if d.prefix() == 64 && d.ip().is_unicast_link_local());
+        is_link_local && self.protocol == BY_THE_KERNEL && self.metric == METRIC && self.gateway.is_none()
+    }
+
+    /// Whether the kernel has made it, with an address or because a router said so.
+    pub(crate) fn is_made_by_kernel(&self) -> bool {
+        const BY_THE_KERNEL_OR_ROUTERS: [u8; 2] = [2, 9];
+        BY_THE_KERNEL_OR_ROUTERS.contains(&self.protocol) && self.destination.is_ipv6()
+    }
+
     /// Whether it leads through a link, by its only way or by one of several.
     pub fn leads_through(&self, link: &IfName) -> bool {
         self.link == Some(*link) || self.next_hops.iter().any(|h| h.link == Some(*link))
