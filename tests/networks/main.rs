@@ -8,6 +8,7 @@ mod firewalls;
 mod matrix;
 mod meanwhile;
 mod moving;
+mod names;
 mod refused;
 mod state;
 mod world;

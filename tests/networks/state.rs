@@ -164,8 +164,9 @@ fn assert_moved(before: &Snapshot, after: &Snapshot, bridge: &str, what: &str) {
 #[test]
 fn an_uplink_comes_back_as_it_was_on_the_fake() {
     for (what, make) in UPLINKS {
-        for text in [LAN, CLASSIC] {
+        for (text, held) in [(LAN, false), (CLASSIC, false), (CLASSIC, true)] {
             let mut world = fake();
+            world.world_mut().hidden.names_held_while_up = held;
             make(&mut world);
             let on = Shared::new(world);
             let mut host = Host::with_backend(Box::new(on.clone()));
@@ -176,9 +177,14 @@ fn an_uplink_comes_back_as_it_was_on_the_fake() {
 
 #[test]
 fn an_uplink_comes_back_as_it_was_on_the_kernel() {
+    comes_back("state::an_uplink_comes_back_as_it_was_on_the_kernel", &[LAN, CLASSIC], World::host);
+}
+
+/// On the kernel, by a host that this makes.
+pub(crate) fn comes_back(test: &str, texts: &[&str], host: fn(&World) -> Host) {
     for (what, make) in UPLINKS {
-        for text in [LAN, CLASSIC] {
-            in_netns("state::an_uplink_comes_back_as_it_was_on_the_kernel", || {
+        for text in texts {
+            in_netns(test, || {
                 let world = World::new();
                 let mut on = Netlink::open().unwrap();
                 make(&mut on);
@@ -187,9 +193,9 @@ fn an_uplink_comes_back_as_it_was_on_the_kernel() {
                     settled(&mut on);
                 }
                 let before = on.observe(&Scope::network()).unwrap();
-                let mut host = world.host();
+                let mut host = host(&world);
                 host.start_network(&network(text)).unwrap_or_else(|e| panic!("{what}: {}", e.report()));
-                let bridge = if text == CLASSIC { "eth0" } else { "xenbr0" };
+                let bridge = if *text == CLASSIC { "eth0" } else { "xenbr0" };
                 assert_moved(&before, &on.observe(&Scope::network()).unwrap(), bridge, what);
                 host.stop_network(&name("lan"), Guests::MustHaveGone).unwrap();
                 there_and_back(|| all(&mut Netlink::open().unwrap()), &mut host, text, what);
@@ -202,8 +208,9 @@ fn an_uplink_comes_back_as_it_was_on_the_kernel() {
 #[test]
 fn a_crash_amid_a_stop_or_a_start_is_recovered_to_what_was_before_or_after() {
     for (what, make) in UPLINKS {
-        for text in [LAN, CLASSIC] {
+        for (text, held) in [(LAN, false), (CLASSIC, false), (CLASSIC, true)] {
             let mut world = fake();
+            world.world_mut().hidden.names_held_while_up = held;
             make(&mut world);
             let started = {
                 let on = Shared::new(world.clone());
@@ -230,7 +237,7 @@ fn a_crash_amid_a_stop_or_a_start_is_recovered_to_what_was_before_or_after() {
                         assert!(step > 0);
                         break;
                     }
-                    let at = format!("{what}: stops: {stops}, killed after step {step}");
+                    let at = format!("{what}: names are held: {held}, stops: {stops}, killed after step {step}");
                     host().recover().unwrap_or_else(|e| panic!("{at}: {}", e.report()));
                     let now = all(&mut on.clone());
                     assert!(texts.contains(&now), "{at}\n{now}");

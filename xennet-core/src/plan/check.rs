@@ -23,17 +23,37 @@ pub(super) fn there(intent: &Intent, steps: &[Planned]) -> Result<(), Error> {
 
 /// Refuses a plan one of whose steps takes a default route of the main table away, itself or by consequence.
 ///
-/// No wish that this library plans needs that, so a plan that does it would cut this domain off by mistake.
+/// No wish that this library plans needs that, so a plan that does it would cut this domain off by mistake. The exception is a link
+/// that has to go down for another name (before Linux 6.2): what it loses has to come back in the same plan.
 ///
 /// # Errors
 /// [`ErrorKind::WouldCutOff`], naming step and route.
 pub(super) fn never_cut_off(steps: &[Planned]) -> Result<(), Error> {
     for (at, planned) in steps.iter().enumerate() {
-        if let Some(route) = taken_by(&planned.step, &planned.effects.implied).next() {
+        let comes_back = |route: &&Route| goes_down_for_name(steps, at) && is_put_back(steps, at, route);
+        if let Some(route) = taken_by(&planned.step, &planned.effects.implied).find(|route| !comes_back(route)) {
             return Err(cut_off(steps, at, route));
         }
     }
     Ok(())
+}
+
+/// Whether a step puts a link down that gets another name later.
+fn goes_down_for_name(steps: &[Planned], at: usize) -> bool {
+    let set = |p: &Planned| match &p.step {
+        Step::Link(LinkStep::Set { link, change }) => Some((*link, change.clone())),
+        _ => None,
+    };
+    let Some((down, _)) = set(&steps[at]).filter(|(_, change)| change.up == Some(false)) else { return false };
+    steps[at..]
+        .iter()
+        .filter_map(set)
+        .any(|(link, change)| link.index.is_some() && link.index == down.index && change.name.is_some())
+}
+
+fn is_put_back(steps: &[Planned], at: usize, route: &Route) -> bool {
+    let is_it = |p: &Planned| matches!(&p.step, Step::Route(RouteStep::Replace(again)) if again.has_place_of(route));
+    steps[at..].iter().any(is_it)
 }
 
 /// The default routes that a step takes away, itself or by consequence.

@@ -262,6 +262,7 @@ fn bridged(
         port: name,
         renamed: b.uplink_name,
         named: None,
+        name_first: false,
         bridge: Some(to),
         mac: spec.mac,
         settings: carried_settings()
@@ -305,6 +306,9 @@ fn bridged(
             leased.address.ip()
         ));
     }
+    if let Some(silent) = wanted.moves.iter().find_map(|m| m.silenced(now)) {
+        notes.push(silence(silent, to));
+    }
     if spec.stp && link.master != Some(to) {
         notes.push(format!(
             "spanning tree is on: {to} carries nothing for {} s after {uplink_of} has joined it",
@@ -312,6 +316,15 @@ fn bridged(
         ));
     }
     Ok((wanted, notes))
+}
+
+/// What is to be known of a link that goes down for another name.
+pub(super) fn silence(link: IfName, on: IfName) -> String {
+    format!(
+        "{link} goes down for its new name, since a kernel before Linux 6.2 has a link that is up keep its name: this domain is \
+         silent until {on} has everything and the card its carrier again, mostly some seconds; what stands on {link}, as VLAN \
+         devices, loses its routes. Without uplink_name, with another name for the bridge, nothing goes down"
+    )
 }
 
 /// Refuses what would not be the same on the bridge.

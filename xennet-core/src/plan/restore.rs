@@ -1,6 +1,7 @@
 //! The way back: an observed earlier state is the wish, all of it.
 
 use super::checked::Draft;
+use super::network::silence;
 use super::table::TableWish;
 use super::want::{LinkTarget, LinkWish, Wanted, WantedLink, Wish};
 use super::{Goal, Plan, Planned, Reason, diff, uplink};
@@ -30,7 +31,9 @@ pub fn restore(target: &Snapshot, now: &Snapshot, around: &Snapshot, guests: Gue
     let wanted = wanted(&whole, &seen);
     let (steps, after) = diff::steps_towards(&wanted, &seen)?;
     let (goal, after) = (Goal::Restore(Box::new(target.clone())), after.into_owned());
-    Draft { goal, steps, notes: Vec::new(), before: now.clone(), after }.back(target, around, guests)
+    let silenced = wanted.moves.iter().find_map(|m| Some((m.silenced(now)?, m.to)));
+    let notes = silenced.map(|(link, on)| silence(link, on)).into_iter().collect();
+    Draft { goal, steps, notes, before: now.clone(), after }.back(target, around, guests)
 }
 
 /// The steps that the way back would have, for who only asks whether there are any.

@@ -5,6 +5,10 @@
 //! so at once every route is replaced, one message each, in which the kernel puts the new way in the place of the old one. Only
 //! then does the old link lose its addresses, and with them what the kernel had made of them. The MAC is the same all the
 //! time, so neighbours notice nothing.
+//!
+//! Where the link gives its name to the bridge, and the kernel is older than Linux 6.2, there is a gap: a link that is up keeps its
+//! name there, and one that goes down loses its routes and its IPv6 addresses. It goes down, the bridge is made whole, and only
+//! then it comes up again, as a port; on the way back it gets everything again when it has its name and is up.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +19,9 @@ use super::diff::Path;
 use crate::error::Error;
 use crate::gather;
 use crate::model::{IfName, MacAddr};
-use crate::snapshot::{Address, Family, Link, LinkKind, Neighbour, NextHop, Part, Route, Snapshot, SysctlKey};
+use crate::snapshot::{
+    AddrGenMode, Address, Family, Link, LinkKind, Neighbour, NextHop, Part, Route, Snapshot, SysctlKey,
+};
 use crate::step::{AddrStep, LinkChange, LinkStep, NewMaster, RouteStep, Step, SysctlStep};
 
 /// `RTPROT_KERNEL` (`include/uapi/linux/rtnetlink.h`): routes that come and go with addresses.
@@ -33,6 +39,8 @@ pub(super) struct Move {
     pub(super) renamed: Option<IfName>,
     /// The name that the port gets when the bridge that had it has gone.
     pub(super) named: Option<IfName>,
+    /// It gets its name first, and everything else then: the kernel has a link that gets a name go down.
+    pub(super) name_first: bool,
     /// The bridge that the port shall be in afterwards.
     pub(super) bridge: Option<IfName>,
     /// The MAC that `to` has to have before it gets the cable, where it is not the port's own link.
@@ -54,9 +62,35 @@ impl Move {
         let Some(name) = self.renamed.filter(|n| *n != self.port && !there(n) && there(&self.port)) else {
             return Ok(());
         };
+        self.go_down(path)?;
         let change = LinkChange { name: Some(name), ..LinkChange::default() };
         let link = path.link(self.port);
         path.push(Step::Link(LinkStep::Set { link, change }), &Reason::fixed("the bridge takes its name"))
+    }
+
+    /// The port, as long as it has to go down for another name.
+    pub(super) fn silenced(&self, now: &Snapshot) -> Option<IfName> {
+        let name = if self.name_first { self.named } else { self.renamed };
+        let is_up = now.links.get(&self.port).is_some_and(|l| l.up);
+        let is_silenced = now.hidden.names_held_while_up && is_up && name.is_some_and(|n| n != self.port);
+        is_silenced.then_some(self.port)
+    }
+
+    /// Down, where that is needed for another name; and out of its bridge, where that one has the name.
+    fn go_down(&self, path: &mut Path<'_>) -> Result<(), Error> {
+        let Some(is) = path.world.links.get(&self.port) else { return Ok(()) };
+        let change = LinkChange {
+            up: self.silenced(&path.world).map(|_| false),
+            master: is.master.filter(|_| self.name_first).map(|_| NewMaster::None),
+            ..LinkChange::default()
+        };
+        if change == LinkChange::default() {
+            return Ok(());
+        }
+        let link = path.link(self.port);
+        let why =
+            Reason::fixed("before Linux 6.2 a link that is up keeps its name: from here on this domain is silent");
+        path.push(Step::Link(LinkStep::Set { link, change }), &why)
     }
 
     /// The port gets its name back, as it gave it: without going down, which would cost a card seconds.
@@ -67,11 +101,19 @@ impl Move {
         };
         let change = LinkChange { name: Some(name), ..LinkChange::default() };
         let link = path.link(self.port);
-        path.push(Step::Link(LinkStep::Set { link, change }), &Reason::fixed("it was so before"))
+        path.push(Step::Link(LinkStep::Set { link, change }), &Reason::fixed("it was so before"))?;
+        if self.name_first { self.carry_over(path) } else { Ok(()) }
     }
 
     /// Everything else, when both links are there.
     pub(super) fn carry_out(&self, path: &mut Path<'_>) -> Result<(), Error> {
+        if self.name_first && path.world.links.contains_key(&self.port) {
+            return self.go_down(path);
+        }
+        self.carry_over(path)
+    }
+
+    fn carry_over(&self, path: &mut Path<'_>) -> Result<(), Error> {
         // In a later pass it may have got its own name back.
         if !path.world.links.contains_key(&self.to) {
             return Ok(());
@@ -133,13 +175,33 @@ impl Move {
 
     fn switch(&self, path: &mut Path<'_>) -> Result<(), Error> {
         let port = self.renamed.filter(|n| path.world.links.contains_key(n)).unwrap_or(self.port);
-        if path.world.links.get(&port).is_none_or(|l| l.master == self.bridge) {
-            return Ok(());
-        }
+        let Some(is) = path.world.links.get(&port).filter(|l| l.master != self.bridge) else { return Ok(()) };
+        // It went down for its name.
+        let comes_up = path.world.hidden.names_held_while_up && self.renamed == Some(port) && !is.up;
+        let makes_address = is.addr_gen_mode.is_some_and(|m| m != AddrGenMode::None);
         let master = self.bridge.map_or(NewMaster::None, |name| NewMaster::Bridge(path.link(name)));
-        let change = LinkChange { master: Some(master), ..LinkChange::default() };
+        let change = LinkChange {
+            master: Some(master),
+            addr_gen_mode: Some(AddrGenMode::None).filter(|_| comes_up && makes_address),
+            ..LinkChange::default()
+        };
         let link = path.link(port);
-        path.push(Step::Link(LinkStep::Set { link, change }), &Reason::fixed("frames come in by the other link"))
+        if !comes_up {
+            return path
+                .push(Step::Link(LinkStep::Set { link, change }), &Reason::fixed("frames come in by the other link"));
+        }
+        // With the addresses it would have their routes again.
+        let have: Vec<Address> = path.world.addresses_of(&port).cloned().collect();
+        for address in have {
+            if path.world.addresses.contains(&address) {
+                let step = AddrStep::Del(Address { label: None, ..address });
+                path.push(Step::Addr(step), &Reason::fixed("the bridge has it now"))?;
+            }
+        }
+        path.push(Step::Link(LinkStep::Set { link, change }), &Reason::fixed("frames come in by the other link"))?;
+        let change = LinkChange { up: Some(true), ..LinkChange::default() };
+        let why = Reason::fixed("this domain is there again, as soon as there is a carrier");
+        path.push(Step::Link(LinkStep::Set { link, change }), &why)
     }
 }
 
@@ -190,7 +252,19 @@ pub(super) fn back(target: &Snapshot, now: &Snapshot) -> Vec<Move> {
         let routes = gather::set(routes.map(|r| route_through(present, named, r)));
         let mac = bridge.and_then(|b| target.links.get(&b)?.mac);
         let up = target.links.get(&named).is_none_or(|l| l.up);
-        Move { to: present, port, renamed: None, named: None, bridge, mac, settings: Vec::new(), up, addresses, routes }
+        Move {
+            to: present,
+            port,
+            renamed: None,
+            named: None,
+            name_first: false,
+            bridge,
+            mac,
+            settings: Vec::new(),
+            up,
+            addresses,
+            routes,
+        }
     };
     let moved = |(name, was): (&IfName, &Link)| {
         let (present, is) = now.link_by_index(was.index)?;
@@ -206,7 +280,9 @@ pub(super) fn back(target: &Snapshot, now: &Snapshot) -> Vec<Move> {
         // Also where the cable is in place again: routes may still be on their way.
         // A link that was down goes down again in any case, and gets its name then.
         let name_of = Some(*name).filter(|_| was.up);
+        let name_first = now.hidden.names_held_while_up && name_of.is_some_and(|n| n != *present);
         Some(match was.master {
+            None if name_first => Move { named: name_of, name_first, ..to(*name, *present, *name, None) },
             None => Move { named: name_of, ..to(*present, *present, *name, None) },
             Some(bridge) => Move { renamed: name_of, ..to(bridge, *present, bridge, Some(bridge)) },
         })

@@ -11,8 +11,8 @@ use crate::model::IfName;
 
 /// State that decides what the kernel does next although no listing shows it, or although sets cannot carry it.
 ///
-/// In a snapshot that was observed from a kernel only the order of addresses is known, where a link has several;
-/// [`step`](crate::step::step) then assumes what is usual.
+/// In a snapshot that was observed from a kernel only the order of addresses is known, where a link has several, and whether
+/// names are held; [`step`](crate::step::step) then assumes what is usual.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Hidden {
@@ -35,9 +35,9 @@ pub struct Hidden {
 }
 
 impl Hidden {
-    /// Whether nothing is remembered.
+    /// Whether nothing is remembered. How old the kernel is, each look tells anew.
     pub fn is_empty(&self) -> bool {
-        *self == Hidden::default()
+        *self == Hidden { names_held_while_up: self.names_held_while_up, ..Hidden::default() }
     }
 
     /// Where an address stands in the order of its link; those that are not listed come last.

@@ -20,7 +20,8 @@ impl Snapshot {
             bridge.mac_fixed = None;
             bridge.mtu_fixed = None;
         }
-        seen.hidden = Hidden::default();
+        let names_held_while_up = self.hidden.names_held_while_up;
+        seen.hidden = Hidden { names_held_while_up, ..Hidden::default() };
         seen
     }
 }
