@@ -12,7 +12,10 @@ fn bridge(lab: &mut Lab) {
     sh("ip link add natbr0 type bridge; ip address add 10.0.0.254/24 dev natbr0; ip link set natbr0 up");
     // Somebody outside who knows the way in.
     lab.guest(100);
-    sh("ip link set vif100.0 name eth1; ip address add 192.0.2.1/24 dev eth1");
+    // Before Linux 6.2 a link that is up keeps its name.
+    sh(
+        "ip link set vif100.0 down; ip link set vif100.0 name eth1; ip link set eth1 up; ip address add 192.0.2.1/24 dev eth1",
+    );
     lab.shell(100, "ip address add 192.0.2.2/24 dev eth0; ip route add 10.0.0.0/24 via 192.0.2.1");
 }
 

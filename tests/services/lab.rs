@@ -94,7 +94,8 @@ impl Lab {
         self.guests.insert(domid, guest);
         // As a real one: with an IPv6 address of its own, which it makes when there is somebody at the other end.
         self.shell(domid, "ip link set eth0 addrgenmode eui64");
-        sh(&format!("ip link set {} up", id(domid).vif_name()));
+        // And this domain's end has none but those that it is given, as xennet makes it.
+        sh(&format!("ip link set {0} addrgenmode none; ip link set {0} up", id(domid).vif_name()));
     }
 
     /// A guest on a bridge.
