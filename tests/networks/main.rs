@@ -11,4 +11,5 @@ mod moving;
 mod names;
 mod refused;
 mod state;
+mod vlans;
 mod world;

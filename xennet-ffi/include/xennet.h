@@ -543,8 +543,8 @@ xennet_error *xennet_host_stop_network(xennet_host *host,
  *   "ports", "elsewhere", "obstacles"}`: the link towards the outside as it was found at start (null if there is none); what is
  *   described otherwise than when it was started, by the keys of networks.toml, and what of that starting it once more does not take
  *   over; what is not as it was made, a sentence each; the ports of the network's bridge; commands for the gateway outside, without
- *   which guests of a routed network are not reached; what in other firewalls keeps guests from reaching anybody, unless a rule there
- *   accepts their packets.
+ *   which guests of a routed network are not reached; what keeps guests from reaching anybody: what other firewalls drop, unless a
+ *   rule there accepts it, and VLANs of guests that their bridge's uplink is not in.
  * \return NULL on success.
  */
 xennet_error *xennet_host_network_status(xennet_host *host,

@@ -11,6 +11,7 @@ mod records;
 mod show;
 mod status;
 mod undo;
+mod vlans;
 mod way_back;
 
 use std::fmt;
@@ -349,6 +350,7 @@ impl Host {
         };
         if let Intent::Attach(vif) = intent {
             notes.extend(self.obstacles_of_vif(vif));
+            notes.extend(self.vlans_of_vif(vif)?);
         }
         Ok(plan.with_notes(notes))
     }

@@ -33,7 +33,8 @@ pub struct NetworkStatus {
     /// What has to be done elsewhere: the routes that the outside needs to reach the guests of a routed network, as commands
     /// for its gateway.
     pub elsewhere: Vec<String>,
-    /// What in other firewalls of this host keeps its guests from reaching anybody, unless a rule there accepts their packets.
+    /// What on this host keeps its guests from reaching anybody: what other firewalls drop, unless a rule there accepts it, and the
+    /// VLANs of guests that the uplink of their bridge is not in.
     pub obstacles: Vec<String>,
 }
 
@@ -68,6 +69,9 @@ impl Host {
         if let Some(bridge) = network.bridge() {
             let all = self.look(&Scope::none().with(Part::Links))?;
             status.ports.extend(all.ports(&bridge.name).map(|(port, _)| *port));
+            if let Some(started) = &started {
+                status.obstacles.extend(self.vlans_of_ports(started, &status.ports)?);
+            }
         }
         if matches!(network.mode, NetworkMode::Routed(_)) {
             // Of one that is not started, as far as it can be told now.

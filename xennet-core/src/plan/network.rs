@@ -306,6 +306,12 @@ fn bridged(
             leased.address.ip()
         ));
     }
+    if b.bridge.vlan_filtering == Some(true) && link.master != Some(to) {
+        notes.push(format!(
+            "{to} filters by VLAN, and {present} is in VLAN 1 alone, as every new port: a VLAN of guests leaves this host when \
+             {present} is in it, too, after each start: bridge vlan add dev {present} vid 100"
+        ));
+    }
     if let Some(silent) = wanted.moves.iter().find_map(|m| m.silenced(now)) {
         notes.push(silence(silent, to));
     }

@@ -71,7 +71,8 @@ class NetworkStatus(TypedDict):
     ports: list[str]
     #: Commands for the gateway outside, without which guests of a routed network are not reached.
     elsewhere: list[str]
-    #: What in other firewalls of this host keeps guests from reaching anybody, unless a rule there accepts their packets.
+    #: What on this host keeps guests from reaching anybody: what other firewalls drop, unless a rule there accepts it, and VLANs of
+    #: guests that the uplink of their bridge is not in.
     obstacles: list[str]
 
 

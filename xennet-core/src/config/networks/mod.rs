@@ -10,7 +10,7 @@
 //! forward_delay = 0               # seconds
 //! mac = "02:00:00:00:00:01"       # the uplink's, or this machine's own, if left out
 //! mtu = 1500
-//! vlan_filtering = true           # for vlan= in vif lines
+//! vlan_filtering = true           # for vlan= in vif lines; the uplink's VLANs: bridge vlan add dev eth0 vid 100
 //!
 //! [network.private]               # guests: bridge=private, or script=vif-nat
 //! mode = "nat"
