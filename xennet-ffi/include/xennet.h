@@ -411,7 +411,8 @@ xennet_error *xennet_host_ensure_bridge(xennet_host *host,
  *   of what the vif needs, a change a text: what `xennet_host_recover` puts back.
  * \return NULL on success.
  */
-xennet_error *xennet_host_show(xennet_host *host, xennet_text **document);
+xennet_error *xennet_host_show(xennet_host *host,
+                               xennet_text **document);
 
 /**
  * Puts back what was there before the last operation on a vif or bridge.
