@@ -50,6 +50,7 @@ errnos! {
     ENXIO = 6, "no such device or address";
     E2BIG = 7, "argument list too long";
     EBADF = 9, "bad file descriptor";
+    ECHILD = 10, "no child processes";
     EAGAIN = 11, "try again";
     ENOMEM = 12, "out of memory";
     EACCES = 13, "permission denied";
@@ -233,7 +234,7 @@ impl fmt::Display for ErrorKind {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Error(Box<Parts>);
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 struct Parts {
     kind: ErrorKind,
     message: String,
@@ -315,6 +316,19 @@ impl Error {
     /// Adds the way out.
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.0.hint = Some(hint.into());
+        self
+    }
+
+    /// The way out in the words of a face: each phrase of the hint that is in the list is replaced by the one beside it.
+    ///
+    /// What the library calls "by force" is an option of the command, a keyword in Python, a constant in C.
+    #[must_use]
+    pub fn with_words(mut self, words: &[(&str, &str)]) -> Self {
+        if let Some(hint) = &mut self.0.hint {
+            for (phrase, word) in words {
+                *hint = hint.replace(phrase, word);
+            }
+        }
         self
     }
 
@@ -476,7 +490,10 @@ impl fmt::Display for Error {
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&*self.0, f)
+        // What `main` prints of an error that it returns, and what a failed `unwrap` says: for people, too. The report has all
+        // parts but the kind.
+        let report = self.report();
+        write!(f, "[{}] {}", self.kind(), report.strip_prefix("error: ").unwrap_or(&report))
     }
 }
 
@@ -542,5 +559,18 @@ mod tests {
         );
         assert_eq!(e.to_json()["errno_name"], "EOPNOTSUPP");
         assert!(!e.to_string().contains('\n'));
+    }
+
+    #[test]
+    fn what_main_prints_of_an_error_is_for_people() {
+        let e = Error::new(ErrorKind::Conflict, "network lan cannot be stopped")
+            .with_state("unchanged, nothing was applied")
+            .with_hint("shut the guests down, or cut them off by force");
+        let text = "[conflict] network lan cannot be stopped\n  state: unchanged, nothing was applied\nhint: shut the guests down, or \
+                    cut them off by force";
+        assert_eq!(format!("{e:?}"), text);
+        let e = e.with_words(&[("by force", "with force=True"), ("not there", "x")]);
+        assert_eq!(e.hint(), Some("shut the guests down, or cut them off with force=True"));
+        assert_eq!(Error::new(ErrorKind::Io, "x").with_words(&[("x", "y")]).message(), "x");
     }
 }

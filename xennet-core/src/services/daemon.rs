@@ -368,10 +368,12 @@ fn check(place: &Place<'_>, part: Part, config: &str, program: &Path, budget: Bu
     let removed = files::remove(&draft);
     let (status, said) = ran?;
     removed?;
-    if status.is_some_and(|s| s.success()) {
-        return Ok(());
+    match status {
+        Ended::As(status) if status.success() => Ok(()),
+        // Its words are all that there is.
+        Ended::Unseen if said.contains("syntax check OK") => Ok(()),
+        ended => Err(failed(place, "does not take its configuration", ended, &said, program, START)),
     }
-    Err(failed(place, "does not take its configuration", status, &said, program, START))
 }
 
 /// Starts a part, waits until it serves, and writes down that it does.
@@ -390,11 +392,17 @@ fn launch(
     files::remove(&place.pid(part))?;
     // What is started here ends when the daemon that it leaves behind has opened its sockets and given up root, or when
     // that has failed: it waits for a word of its.
-    let (status, said) = run(program, &file, &[], Budget::of(time))?;
+    let (ended, said) = run(program, &file, &[], Budget::of(time))?;
     let number = number(place, part)?;
     let process = number.and_then(Process::of).filter(|p| is_ours(p.pid, place, part, program));
-    match (status, process) {
-        (Some(status), Some(process)) if status.success() => {
+    let succeeded = match (ended, &process) {
+        (Ended::As(status), _) => status.success(),
+        // The daemon has written down its number. If it has said something as well it may be about to end.
+        (Ended::Unseen, Some(process)) => said.is_empty() || !process::ends(process, SOON),
+        _ => false,
+    };
+    match process {
+        Some(process) if succeeded => {
             let record = Record { process, program: program.to_owned(), config, bridge };
             let text = serde_json::to_string(&record).map_err(|e| {
                 Error::new(ErrorKind::Internal, format!("{}: cannot be written as JSON: {e}", file.display()))
@@ -402,12 +410,12 @@ fn launch(
             files::put(&record_file(place, part), &text)?;
             Ok(())
         }
-        (status, _) => {
+        _ => {
             // One that came too late to be waited for.
             end(place, part, Budget::of(LATE))?;
             // To be looked at by whoever reads the hint.
             files::put(&file, &config)?;
-            Err(failed(place, "did not start", status, &said, program, time).with_state(format!(
+            Err(failed(place, "did not start", ended, &said, program, time).with_state(format!(
                 "{} does not run; what it was told is in {}",
                 program.display(),
                 file.display()
@@ -419,16 +427,16 @@ fn launch(
 fn failed(
     place: &Place<'_>,
     how: &str,
-    status: Option<ExitStatus>,
+    ended: Ended,
     said: &str,
     program: &Path,
     time: Duration,
 ) -> Error {
     let network = place.dir.file_stem().unwrap_or_default().to_string_lossy();
-    let status = match status.map(|s| (s.code(), s)) {
-        Some((Some(code), _)) => format!("status {code}"),
-        Some((None, status)) => status.to_string(),
-        None => format!("not done after {} ms", time.as_millis()),
+    let status = match ended {
+        Ended::As(status) => status.code().map_or_else(|| status.to_string(), |code| format!("status {code}")),
+        Ended::Unseen => "its status went to nobody: this program ignores SIGCHLD, or waits for every child".to_owned(),
+        Ended::Late => format!("not done after {} ms", time.as_millis()),
     };
     let program = program.display();
     // Its words are the only difference that it makes.
@@ -454,8 +462,22 @@ fn failed(
         .with_hint(hint)
 }
 
-/// Runs a program that ends soon: how it ended (`None`: it had to be killed), and what it said.
-fn run(program: &Path, config: &Path, more: &[&str], budget: Budget) -> Result<(Option<ExitStatus>, String), Error> {
+/// How a program that was run has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    /// With this status.
+    As(ExitStatus),
+    /// It has ended, and nobody can say how: the program that uses this library ignores `SIGCHLD`, or waits for all children.
+    Unseen,
+    /// It had to be killed.
+    Late,
+}
+
+/// How long a daemon that has complained may take to end.
+const SOON: Duration = Duration::from_millis(200);
+
+/// Runs a program that ends soon: how it ended, and what it said.
+fn run(program: &Path, config: &Path, more: &[&str], budget: Budget) -> Result<(Ended, String), Error> {
     let unable = |what: &str, e: &io::Error| {
         Error::new(ErrorKind::Internal, format!("{} {what}", program.display()))
             .with_object(program.display().to_string())
@@ -489,18 +511,25 @@ fn run(program: &Path, config: &Path, more: &[&str], budget: Budget) -> Result<(
 }
 
 /// Waits for a child; kills it with its group when it takes too long.
-fn wait(child: &mut Child, budget: Budget) -> io::Result<Option<ExitStatus>> {
+fn wait(child: &mut Child, budget: Budget) -> io::Result<Ended> {
     let pid = Pid::from_child(child);
+    // While it is not waited for, the number is its own.
+    let mut look = || match child.try_wait() {
+        Ok(status) => Ok(status.map(Ended::As)),
+        Err(e) if Errno::from_io(&e) == Errno::ECHILD => Ok(Some(Ended::Unseen)),
+        Err(e) => Err(e),
+    };
     loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(Some(status));
+        if let Some(ended) = look()? {
+            return Ok(ended);
         }
         let left = budget.left();
         if left.is_zero() {
-            // Not waited for yet, so the number is still its own.
             let _ = kill_process_group(pid, Signal::KILL);
-            child.wait()?;
-            return Ok(None);
+            while look()?.is_none() {
+                process::until_end(pid, START);
+            }
+            return Ok(Ended::Late);
         }
         process::until_end(pid, left);
     }
@@ -609,6 +638,37 @@ mod tests {
         assert!(silent.check().unwrap_err().message().ends_with("(signal: 9 (SIGKILL)): it said nothing"));
         let fine = Fake::new("fine", "[ \"$2\" = --test ] && [ \"${1%/dhcp.draft}\" != \"$1\" ] && [ -z \"$HOME\" ]");
         fine.check().unwrap();
+    }
+
+    #[test]
+    fn what_nobody_saw_end_is_judged_by_its_words_and_its_files() {
+        const INSIDE: &str = "XENNET_TEST_IGNORES_CHILDREN";
+        if std::env::var_os(INSIDE).is_none() {
+            // As a program that ignores SIGCHLD would: the kernel tells nobody how its children ended.
+            let name = "services::daemon::tests::what_nobody_saw_end_is_judged_by_its_words_and_its_files";
+            let mut env = Command::new("env");
+            env.arg("--ignore-signal=CHLD").arg(std::env::current_exe().unwrap());
+            let done = env.args([name, "--exact", "--nocapture"]).env(INSIDE, "1").output().unwrap();
+            let text = String::from_utf8_lossy(&done.stdout);
+            return assert!(
+                done.status.success() && text.contains("1 passed"),
+                "{text}{}",
+                String::from_utf8_lossy(&done.stderr)
+            );
+        }
+        Fake::new("ok", "echo 'dnsmasq: syntax check OK.' >&2").check().unwrap();
+        let old = Fake::new("unseen", "echo 'dnsmasq: bad option at line 7 of x' >&2; exit 1").check().unwrap_err();
+        assert!(old.kind() == ErrorKind::Unsupported && old.message().contains("SIGCHLD"), "{old:?}");
+        for (name, script, words) in [
+            ("u-dies", "echo dnsmasq: oh no >&2; exit 5", "it said \"oh no\""),
+            ("u-liar", "exit 0", "it said nothing"),
+            ("u-hangs", "echo wait; sleep 100", "(not done after 500 ms): it said \"wait\""),
+        ] {
+            let fake = Fake::new(name, script);
+            let error = fake.launch().unwrap_err();
+            assert!(error.message().ends_with(words), "{error}");
+            assert_eq!(fake.files(), ["dhcp.conf", "dnsmasq"], "{name}");
+        }
     }
 
     #[test]

@@ -100,6 +100,23 @@ pub(super) fn until_end(pid: Pid, left: Duration) {
     sleep_on(pidfd_open(pid, PidfdFlags::empty()).ok().as_ref(), left);
 }
 
+/// Whether a process ends within this time.
+pub(super) fn ends(process: &Process, patience: Duration) -> bool {
+    let until = Instant::now() + patience;
+    let pid = i32::try_from(process.pid).ok().and_then(Pid::from_raw);
+    loop {
+        if !is_alive(process) {
+            return true;
+        }
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return false;
+        }
+        let fd = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+        sleep_on(fd.as_ref(), left);
+    }
+}
+
 /// Takes hold of a process. What a descriptor is of, stays the same; whether it is the right one is asked afterwards.
 fn grip(process: &Process, ours: impl Fn(u32) -> bool) -> Option<(Pid, Option<OwnedFd>)> {
     let pid = Pid::from_raw(i32::try_from(process.pid).ok()?)?;

@@ -10,7 +10,7 @@ mod trust;
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
-use std::io::{self, PipeReader, Read as _};
+use std::io::{self, PipeReader, Read as _, Seek as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
@@ -20,6 +20,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
 use super::log::printable;
@@ -121,9 +122,15 @@ impl Hooks<'_> {
 
     fn run_one(&self, path: &Path, left: Duration, ran: &mut Vec<Ran>) -> Result<(), Error> {
         let start = Instant::now();
-        let (mut child, pipe) = self.start(path, start + left).map_err(|e| unstartable(path, &e))?;
+        // Where nobody will be told how a child ended, a shell in between writes it down.
+        let told = children_end_unseen().then(Told::new).transpose().map_err(|e| unstartable(path, &e))?;
+        let started = self.start(path, start + left, told.as_ref());
+        let (mut child, pipe) = started.map_err(|e| unstartable(path, &e))?;
         let mut output = Output::default();
-        let end = follow(&mut child, pipe, start + left, &mut output);
+        let end = match (follow(&mut child, pipe, start + left, &mut output), told) {
+            (End::Lost(Errno::ECHILD), Some(told)) => told.read().map_or(End::Lost(Errno::ECHILD), End::Exited),
+            (end, _) => end,
+        };
         let output = output.text();
         let said = last_line(&output);
         ran.push(Ran { name: name(path), took: start.elapsed(), output });
@@ -142,28 +149,35 @@ impl Hooks<'_> {
                 let how = said.map(|line| format!("{how}; it said \"{line}\" last")).unwrap_or(how);
                 Err(self.late(path, &how))
             }
+            End::Lost(Errno::ECHILD) => Err(failed(path, "has ended, and nobody can say how").with_hint(
+                "another part of this program has waited for it; let it wait for its own children only, by their numbers",
+            )),
             End::Lost(e) => Err(failed(path, "cannot be waited for").with_errno(e)),
         }
     }
 
     /// Starts a hook; the pipe has what it prints.
-    fn start(&self, path: &Path, until: Instant) -> io::Result<(Child, PipeReader)> {
-        let mut program = path;
+    fn start(&self, path: &Path, until: Instant, told: Option<&Told>) -> io::Result<(Child, PipeReader)> {
+        let mut program = if told.is_some() { Path::new("/bin/sh") } else { path };
         let mut shell = false;
         loop {
             let (reader, writer) = io::pipe()?;
             let mut command = Command::new(program);
-            if shell {
+            if told.is_some() {
+                command.args(["-c", Told::SCRIPT, "sh"]);
+            }
+            if shell || told.is_some() {
                 command.arg(path);
             }
             command.arg(self.verb).envs(self.environment.iter().copied()).process_group(0);
-            command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
+            let input = told.map(|t| t.0.try_clone().map(Stdio::from)).transpose()?;
+            command.stdin(input.unwrap_or_else(Stdio::null)).stdout(writer.try_clone()?).stderr(writer);
             let started = command.spawn();
             // The ends of the pipe that it holds would keep us from seeing that the hook has closed its own.
             drop(command);
             match started {
                 // No program and no #!: shells take such a file for their own.
-                Err(e) if Errno::from_io(&e) == NOT_EXECUTABLE && !shell => {
+                Err(e) if Errno::from_io(&e) == NOT_EXECUTABLE && !shell && told.is_none() => {
                     shell = true;
                     program = Path::new("/bin/sh");
                 }
@@ -240,6 +254,39 @@ pub(super) fn show(time: Duration) -> String {
         format!("{} s", time.as_secs())
     } else {
         format!("{} ms", time.as_millis())
+    }
+}
+
+/// Whether this process ignores `SIGCHLD`, and is not told how its children end (`waitpid(2)`): the program that uses this library
+/// may, and what it ignores stays ignored in a program that it becomes.
+fn children_end_unseen() -> bool {
+    const SIGCHLD: u32 = 17;
+    let Ok(status) = fs::read_to_string("/proc/self/status") else { return false };
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    ignored
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .is_some_and(|mask| mask & 1 << (SIGCHLD - 1) != 0)
+}
+
+/// Where a shell writes how a hook ended.
+struct Told(File);
+
+impl Told {
+    /// Standard input of the shell is the file; the hook's is empty, as ever.
+    const SCRIPT: &'static str = "\"$@\" </dev/null; echo $? >&0";
+
+    fn new() -> io::Result<Self> {
+        Ok(Told(memfd_create("xennet-hook", MemfdFlags::CLOEXEC).map(File::from)?))
+    }
+
+    /// Nothing if the shell was ended before it could.
+    fn read(mut self) -> Option<ExitStatus> {
+        let mut text = String::new();
+        self.0.rewind().ok()?;
+        self.0.read_to_string(&mut text).ok()?;
+        let status: i32 = text.trim().parse().ok()?;
+        // What a shell says of signals.
+        Some(ExitStatus::from_raw(if status > 128 { status - 128 } else { status << 8 }))
     }
 }
 

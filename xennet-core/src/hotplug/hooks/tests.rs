@@ -206,3 +206,55 @@ fn a_hook_that_closes_its_output_is_still_waited_for() {
     assert_eq!(ran[0].output, "bye\n");
     assert_eq!(result.unwrap_err().message(), "hook 1.hook ended with status 4, saying \"bye\"");
 }
+
+/// Runs this test again in a process that ignores `SIGCHLD`, as one that was started by a program that does.
+fn ignoring(test: &str, inside: impl FnOnce()) {
+    const INSIDE: &str = "XENNET_TEST_IGNORES_CHILDREN";
+    if std::env::var_os(INSIDE).is_some() {
+        assert!(children_end_unseen());
+        return inside();
+    }
+    assert!(!children_end_unseen());
+    let mut env = Command::new("env");
+    env.arg("--ignore-signal=CHLD").arg(std::env::current_exe().unwrap());
+    let name = format!("hotplug::hooks::tests::{test}");
+    let done = env.args([&name, "--exact", "--nocapture"]).env(INSIDE, "1").output().unwrap();
+    let text = String::from_utf8_lossy(&done.stdout);
+    assert!(done.status.success() && text.contains("1 passed"), "{text}{}", String::from_utf8_lossy(&done.stderr));
+}
+
+#[test]
+fn hooks_are_told_apart_where_children_are_ignored() {
+    ignoring("hooks_are_told_apart_where_children_are_ignored", || {
+        let place = Place::new("ignored");
+        place.hook("a.hook", "echo $0 \"$@\" \"$vif\" in=$(cat | wc -c); (exit 3); echo $?");
+        place.file("b.hook", "echo no interpreter is named\n", 0o755);
+        let (ran, result) = place.run();
+        result.unwrap();
+        assert_eq!(ran[0].output, format!("{} online vif1.0 in=0\n3\n", place.0.join("a.hook").display()));
+        assert_eq!(ran[1].output, "no interpreter is named\n");
+        for (script, how) in [
+            ("echo oh no; exit 5", "hook c.hook ended with status 5, saying \"oh no\""),
+            ("kill -9 $$", "hook c.hook was ended by signal 9 (SIGKILL)"),
+        ] {
+            place.hook("c.hook", script);
+            let (ran, result) = place.run();
+            let e = result.unwrap_err();
+            assert!(e.kind() == ErrorKind::HookFailed && e.message().starts_with(how), "{e:?}");
+            assert_eq!(names(&ran), ["a.hook", "b.hook", "c.hook"]);
+        }
+        place.hook("c.hook", "sleep 100 & echo $! >\"$PLACE/pid\"; sleep 100");
+        let (_, result) = place.run_within(Duration::from_millis(500));
+        assert!(result.unwrap_err().message().contains("and was killed"));
+        let pid = fs::read_to_string(place.0.join("pid")).unwrap();
+        let gone = || {
+            fs::read_to_string(format!("/proc/{}/stat", pid.trim()))
+                .map_or(true, |stat| stat.rsplit(") ").next().unwrap().starts_with('Z'))
+        };
+        let until = Instant::now() + Duration::from_secs(10);
+        while !gone() {
+            assert!(Instant::now() < until, "{pid} still runs");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    });
+}
