@@ -84,6 +84,7 @@ impl Output {
         if error.object() == Some(STDOUT) && error.errno() == Some(Errno::EPIPE) {
             return;
         }
+        let error = &error.clone().with_words(WORDS);
         // What was answered before comes first, where both go to one terminal. A second failure adds nothing.
         let _ = self.stdout.flush();
         if self.json {
@@ -107,6 +108,15 @@ impl Output {
         text.lines().map(paint).collect::<Vec<_>>().join("\n")
     }
 }
+
+/// What the library's hints are called here.
+const WORDS: &[(&str, &str)] = &[
+    ("cut them off by force", "cut them off: --force"),
+    ("stop this one by force", "--force"),
+    ("another state directory", "another state directory (--state-dir)"),
+    ("a state directory", "a state directory (--state-dir)"),
+    ("the right state directory", "the right state directory (--state-dir)"),
+];
 
 const STDOUT: &str = "standard output";
 

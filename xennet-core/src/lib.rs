@@ -81,7 +81,7 @@ pub mod xenstore;
 
 pub use budget::Budget;
 pub use error::{Diagnostic, Errno, Error, ErrorKind, Result};
-pub use host::{Host, MacBinding, NetworkStatus, Recovered, Shown, ShownBridge, ShownVif};
+pub use host::{Host, MacBinding, NetworkStatus, OpenedBy, Recovered, Shown, ShownBridge, ShownVif};
 pub use ipnetwork;
 pub use macaddr;
 pub use model::*;

@@ -170,7 +170,7 @@ pub(crate) fn check_dir(path: &Path, holds: Holds) -> Result<bool, Error> {
     let is_own = user == euid();
     if !is_own && user != 0 {
         let hint = format!(
-            "choose a state directory of your own (--state-dir), or: chown {} {}",
+            "choose a state directory of your own, or: chown {} {}",
             if euid() == 0 { "root".to_owned() } else { euid().to_string() },
             path.display()
         );
@@ -183,7 +183,7 @@ pub(crate) fn check_dir(path: &Path, holds: Holds) -> Result<bool, Error> {
         closed.map_err(|e| unusable(path, "cannot be closed to other users", &e))?;
     } else if is_open_to_all {
         let why = format!("can be written by other users (mode {mode:04o}), who could change what is carried out");
-        let hint = format!("choose a directory of its own (--state-dir), or: chmod go-w {}", path.display());
+        let hint = format!("choose a state directory of its own, or: chmod go-w {}", path.display());
         return Err(refused(path, &why, &hint));
     }
     Ok(true)
@@ -295,13 +295,18 @@ pub(crate) fn unusable(path: &Path, what: &str, e: &io::Error) -> Error {
     let errno = Errno::from_io(e);
     let (kind, hint) = match errno {
         Errno::ENOSPC | Errno::EDQUOT => {
-            (ErrorKind::StateFull, "make room on that file system, or choose another state directory (--state-dir)")
+            (ErrorKind::StateFull, "make room on that file system, or choose another state directory")
         }
         Errno::EACCES | Errno::EPERM => {
-            (ErrorKind::StateUnusable, "run it as root, or choose a state directory of your own (--state-dir)")
+            (ErrorKind::StateUnusable, "run it as root, or choose a state directory of your own")
         }
-        Errno::EROFS => (ErrorKind::StateUnusable, "choose a state directory that can be written (--state-dir)"),
-        _ => (ErrorKind::StateUnusable, "choose another state directory (--state-dir)"),
+        Errno::EROFS => (ErrorKind::StateUnusable, "choose a state directory that can be written"),
+        Errno::EMFILE => (
+            ErrorKind::StateUnusable,
+            "this program has as many files open as it may: close what is not needed, or raise the limit (ulimit -n)",
+        ),
+        Errno::ENFILE => (ErrorKind::StateUnusable, "the system has as many files open as it may: sysctl fs.file-max"),
+        _ => (ErrorKind::StateUnusable, "choose another state directory"),
     };
     Error::new(kind, format!("{}: {what}", path.display()))
         .with_object(path.display().to_string())

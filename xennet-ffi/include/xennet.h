@@ -17,8 +17,12 @@
  * - **Owners.** What a function hands out is freed with the `*_free` function of its type, once. What an accessor returns
  *   (`const char *`) belongs to the object and lives as long.
  * - **Threads.** A function that takes a `const` pointer may be called on the same object by several threads at once; one
- *   that takes another pointer needs the object for itself. An object may be used and freed by another thread than the one
- *   that made it. Different objects never disturb each other; two hosts that change the same vif wait for each other.
+ *   that takes another pointer needs the object for itself. On one host the calls wait for each other, so threads that shall not
+ *   wait have a host each. An object may be used and freed by another thread than the one that made it. Different objects never
+ *   disturb each other; two hosts that change the same vif wait for each other.
+ * - **Processes.** A host belongs to the process that opened it. After `fork` the child opens one of its own; it may free its
+ *   parent's, and everything else refuses it. What the library locks during a call is not held by a child. The program may
+ *   ignore `SIGCHLD` or wait for all children: the library needs no status of any.
  * - **Panics** (defects of the library) never cross this interface: they become errors of kind `XENNET_KIND_INTERNAL`.
  */
 
@@ -128,6 +132,9 @@ typedef struct xennet_error xennet_error;
 
 /**
  * A Xen host, or a rehearsal of one in memory, owned by the caller.
+ *
+ * Several threads may use one at once: their calls wait for each other. After a fork(2) it is the parent's alone: in the child
+ * every function but `xennet_host_free` refuses it with `XENNET_KIND_INVALID`, and the child opens one of its own.
  */
 typedef struct xennet_host xennet_host;
 
@@ -298,7 +305,8 @@ void xennet_plan_free(xennet_plan *plan);
  * \param state_dir Where journals, locks and records are kept: a path without final zero; NULL for `/run/xennet`.
  * \param state_dir_len Its length in bytes; 0 for `/run/xennet`.
  * \param host Gets the handle.
- * \return NULL on success; else `XENNET_KIND_IO` or `XENNET_KIND_DENIED` if no netlink socket can be opened.
+ * \return NULL on success; else `XENNET_KIND_IO` or `XENNET_KIND_DENIED` if no netlink socket can be opened;
+ *   `XENNET_KIND_INVALID` for a path with a zero byte in it.
  */
 xennet_error *xennet_host_new_netlink(const char *state_dir, size_t state_dir_len, xennet_host **host);
 
@@ -312,7 +320,10 @@ xennet_error *xennet_host_new_netlink(const char *state_dir, size_t state_dir_le
 xennet_error *xennet_host_new_fake(xennet_host **host);
 
 /**
- * Closes a host. What was attached stays attached. NULL is fine.
+ * Closes a host. What was attached stays attached. NULL is fine. No other thread may be using it.
+ *
+ * It does not wait: where closing takes the kernel some milliseconds (what was removed from nftables), a thread of the library's
+ * does it, which ends within a few tenths of a second. A program that ends earlier loses nothing.
  */
 void xennet_host_free(xennet_host *host);
 
@@ -327,15 +338,17 @@ void xennet_host_free(xennet_host *host);
  * \return NULL on success; else an error, for example `XENNET_KIND_INVALID`, `XENNET_KIND_LINK_NOT_FOUND`,
  *   `XENNET_KIND_BRIDGE_NOT_FOUND`, `XENNET_KIND_NOT_A_BRIDGE`, `XENNET_KIND_NAME_TAKEN`, `XENNET_KIND_PORT_OF_OTHER`.
  */
-xennet_error *xennet_host_plan_attach(xennet_host *host,
+xennet_error *xennet_host_plan_attach(const xennet_host *host,
                                       uint32_t domid,
                                       const char *vif,
                                       size_t vif_len,
                                       xennet_plan **plan);
 
 /**
- * Attaches a vif: a port of its bridge, up, with the backend's MAC and no addresses of its own. The state is verified, or
- * the earlier state is restored and the error says so (`xennet_error_state`). A second call with the same vif changes
+ * Attaches a vif. In bridge mode it becomes a port of its bridge, up, with the backend's MAC and no addresses of its own. In NAT and
+ * routed mode (`bridge=` names a started network of that mode, or `script=` is vif-nat or vif-route) it goes up with this domain's
+ * address on it and a route to each of the guest's. With addresses in `ip=` the guest may send from these only. The state is
+ * verified, or the earlier state is restored and the error says so (`xennet_error_state`). A second call with the same vif changes
  * nothing.
  *
  * \param host The host.
@@ -347,7 +360,7 @@ xennet_error *xennet_host_plan_attach(xennet_host *host,
  * \return NULL on success; else an error as of `xennet_host_plan_attach`, or for example `XENNET_KIND_DENIED`,
  *   `XENNET_KIND_BUSY`, `XENNET_KIND_STATE_FULL`, `XENNET_KIND_KERNEL`, `XENNET_KIND_NOT_VERIFIED`.
  */
-xennet_error *xennet_host_attach(xennet_host *host,
+xennet_error *xennet_host_attach(const xennet_host *host,
                                  uint32_t domid,
                                  const char *vif,
                                  size_t vif_len,
@@ -362,10 +375,10 @@ xennet_error *xennet_host_attach(xennet_host *host,
  * \param plan Gets the plan.
  * \return NULL on success.
  */
-xennet_error *xennet_host_plan_detach(xennet_host *host, uint32_t domid, uint32_t devid, xennet_plan **plan);
+xennet_error *xennet_host_plan_detach(const xennet_host *host, uint32_t domid, uint32_t devid, xennet_plan **plan);
 
 /**
- * Detaches a vif: a port of nothing, down. A vif that is gone already is a success.
+ * Detaches a vif: a port of nothing, down, without the addresses, routes and rules that were made for it. A vif that is gone already is a success.
  *
  * \param host The host.
  * \param domid The domain's number, 0 to 32751.
@@ -373,7 +386,10 @@ xennet_error *xennet_host_plan_detach(xennet_host *host, uint32_t domid, uint32_
  * \param done Gets a JSON document, `{"steps": 1, "notes": []}`. May be NULL.
  * \return NULL on success; else an error as of `xennet_host_attach`.
  */
-xennet_error *xennet_host_detach(xennet_host *host, uint32_t domid, uint32_t devid, xennet_text **done);
+xennet_error *xennet_host_detach(const xennet_host *host,
+                                 uint32_t domid,
+                                 uint32_t devid,
+                                 xennet_text **done);
 
 /**
  * What `xennet_host_ensure_bridge` would do. Changes nothing.
@@ -384,20 +400,23 @@ xennet_error *xennet_host_detach(xennet_host *host, uint32_t domid, uint32_t dev
  * \param plan Gets the plan.
  * \return NULL on success.
  */
-xennet_error *xennet_host_plan_bridge(xennet_host *host, const char *bridge, size_t bridge_len, xennet_plan **plan);
+xennet_error *xennet_host_plan_bridge(const xennet_host *host,
+                                      const char *bridge,
+                                      size_t bridge_len,
+                                      xennet_plan **plan);
 
 /**
  * Makes sure that a bridge exists with these settings, and is up.
  *
  * \param host The host.
  * \param bridge A JSON document: `{"name": "xenbr0"}`, and where they matter `"stp"` (false unless given), `"mac"`,
- *   `"mtu"` (bytes), `"vlan_filtering"`, `"forward_delay_ms"` (0 unless given). A setting that is left out is left alone
+ *   `"mtu"` (bytes), `"vlan_filtering"`, `"forward_delay_ms"` (0 unless given; 30000 at most, with `"stp"` 2000 at least). A setting that is left out is left alone
  *   on a bridge that exists.
  * \param bridge_len Its length in bytes.
  * \param done Gets a JSON document, `{"steps": 1, "notes": []}`. May be NULL.
  * \return NULL on success; else an error as of `xennet_host_attach`.
  */
-xennet_error *xennet_host_ensure_bridge(xennet_host *host,
+xennet_error *xennet_host_ensure_bridge(const xennet_host *host,
                                         const char *bridge,
                                         size_t bridge_len,
                                         xennet_text **done);
@@ -406,28 +425,30 @@ xennet_error *xennet_host_ensure_bridge(xennet_host *host,
  * What there is: the vifs that were attached by xennet, and all bridges with their ports. Its cost grows with the host.
  *
  * \param host The host.
- * \param document Gets a JSON document: `{"vifs": [{"vif", "domid", "devid", "link", "bridge", "up", "mtu", "spec", "obstacles",
- *   "missing"}], "bridges": [{"bridge", "mac", "mtu", "up", "ports"}]}`. `missing` is what somebody has taken away
- *   of what the vif needs, a change a text: what `xennet_host_recover` puts back.
+ * \param document Gets a JSON document: `{"vifs": [{"vif", "domid", "devid", "link", "mode", "network", "bridge", "up", "mtu", "spec",
+ *   "obstacles", "missing"}], "bridges": [{"bridge", "mac", "mtu", "up", "ports"}]}`. Of a vif: its link's present name (null if it
+ *   is gone); "bridge", "nat" or "routed"; the started network that it belongs to, where it is connected by routes, and the bridge
+ *   that it is a port of (else null); the vif line that it was attached with; what in another firewall keeps its guest from reaching
+ *   anybody; what somebody has taken away of what the vif needs, a change a text: what `xennet_host_recover` puts back.
  * \return NULL on success.
  */
-xennet_error *xennet_host_show(xennet_host *host,
+xennet_error *xennet_host_show(const xennet_host *host,
                                xennet_text **document);
 
 /**
- * Puts back what was there before the last operation on a vif or bridge.
+ * Puts back what was there before the last operation on a vif, a bridge or a network.
  *
  * \param host The host.
- * \param subject `vif5.0`, or a bridge's name; NULL for whatever was changed last.
+ * \param subject `vif5.0`, a bridge's name, or `network-NAME`; NULL for whatever was changed last.
  * \param subject_len Its length in bytes; 0 for whatever was changed last.
  * \param done Gets a JSON document, `{"steps": 3, "notes": []}`. May be NULL.
  * \return NULL on success; else an error as of `xennet_host_attach`, or `XENNET_KIND_NOTHING_TO_UNDO`.
  */
-xennet_error *xennet_host_undo(xennet_host *host, const char *subject, size_t subject_len, xennet_text **done);
+xennet_error *xennet_host_undo(const xennet_host *host, const char *subject, size_t subject_len, xennet_text **done);
 
 /**
  * Closes every operation that a crash left open: finished if its goal had been reached, else undone. The other functions
- * do the same for the vif or bridge they are about. Then puts back what somebody has taken away of what started networks and
+ * do the same for the vif, bridge or network they are about. Then puts back what somebody has taken away of what started networks and
  * attached vifs need: rules and elements of nft tables, ports, names, routes, settings.
  *
  * \param host The host.
@@ -436,7 +457,7 @@ xennet_error *xennet_host_undo(xennet_host *host, const char *subject, size_t su
  *   in the way), a bridge is `bridge-NAME`, a network `network-NAME`.
  * \return NULL on success; else for example `XENNET_KIND_INTERRUPTED` if a state cannot be put back.
  */
-xennet_error *xennet_host_recover(xennet_host *host,
+xennet_error *xennet_host_recover(const xennet_host *host,
                                   xennet_text **document);
 
 /**
@@ -479,7 +500,10 @@ xennet_error *xennet_networks_get(const char *text,
  * \return NULL on success; else an error, for example `XENNET_KIND_INVALID`, `XENNET_KIND_LINK_NOT_FOUND`,
  *   `XENNET_KIND_PORT_OF_OTHER`, `XENNET_KIND_NOT_A_BRIDGE`.
  */
-xennet_error *xennet_host_plan_start(xennet_host *host, const char *network, size_t network_len, xennet_plan **plan);
+xennet_error *xennet_host_plan_start(const xennet_host *host,
+                                     const char *network,
+                                     size_t network_len,
+                                     xennet_plan **plan);
 
 /**
  * Starts a network: its bridge and what its uplink had of its own, this domain's addresses in it, the settings it needs, and
@@ -496,7 +520,7 @@ xennet_error *xennet_host_plan_start(xennet_host *host, const char *network, siz
  * \return NULL on success; else an error as of `xennet_host_plan_start` or of `xennet_host_attach`, or `XENNET_KIND_CONFLICT` if a
  *   network of this name is started that was described otherwise in anything else.
  */
-xennet_error *xennet_host_start_network(xennet_host *host,
+xennet_error *xennet_host_start_network(const xennet_host *host,
                                         const char *network,
                                         size_t network_len,
                                         xennet_text **done);
@@ -511,7 +535,7 @@ xennet_error *xennet_host_start_network(xennet_host *host,
  * \param plan Gets the plan; NULL for a network that is not started, of which there is nothing to stop.
  * \return NULL on success; else an error, for example `XENNET_KIND_CONFLICT` if guests are still connected that must have gone.
  */
-xennet_error *xennet_host_plan_stop(xennet_host *host,
+xennet_error *xennet_host_plan_stop(const xennet_host *host,
                                     const char *name,
                                     size_t name_len,
                                     uint32_t guests,
@@ -528,7 +552,7 @@ xennet_error *xennet_host_plan_stop(xennet_host *host,
  * \return NULL on success; else an error as of `xennet_host_attach`, or `XENNET_KIND_CONFLICT` if guests are still connected that
  *   must have gone.
  */
-xennet_error *xennet_host_stop_network(xennet_host *host,
+xennet_error *xennet_host_stop_network(const xennet_host *host,
                                        const char *name,
                                        size_t name_len,
                                        uint32_t guests,
@@ -548,7 +572,7 @@ xennet_error *xennet_host_stop_network(xennet_host *host,
  *   rule there accepts it, and VLANs of guests that their bridge's uplink is not in.
  * \return NULL on success.
  */
-xennet_error *xennet_host_network_status(xennet_host *host,
+xennet_error *xennet_host_network_status(const xennet_host *host,
                                          const char *network,
                                          size_t network_len,
                                          xennet_text **document);

@@ -9,6 +9,12 @@ use xennet_core::Error;
 use crate::boundary::{free, read};
 use crate::cast::c_string;
 
+/// What the library's hints are called in C.
+const WORDS: &[(&str, &str)] = &[
+    ("by force", "with XENNET_GUESTS_ARE_CUT_OFF"),
+    ("another state directory", "another state directory (state_dir)"),
+];
+
 /// Why a call failed, owned by the caller. It never changes.
 ///
 /// What the accessors return lives until `xennet_error_free`. A part that is not known is NULL or 0.
@@ -29,6 +35,7 @@ pub struct Failure {
 
 impl Failure {
     pub(crate) fn new(error: &Error) -> Self {
+        let error = &error.clone().with_words(WORDS);
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let (line, column) = error.diagnostic().map_or((0, 0), |d| d.position());
         Failure {

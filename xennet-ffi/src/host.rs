@@ -5,10 +5,11 @@
 use std::ffi::OsStr;
 use std::mem::MaybeUninit;
 use std::os::unix::ffi::OsStrExt;
+use std::sync::Mutex;
 
 use serde_json::json;
 use xennet_core::exec::{StateDir, Subject};
-use xennet_core::{BridgeSpec, DevId, DomId, Error, ErrorKind};
+use xennet_core::{BridgeSpec, DevId, DomId, Error, ErrorKind, OpenedBy};
 
 use crate::boundary::{Out, fallible, free, given};
 use crate::cast::{self, Chars};
@@ -18,30 +19,32 @@ use crate::text::{Text, read_json};
 use crate::vif;
 
 /// A Xen host, or a rehearsal of one in memory, owned by the caller.
+///
+/// Several threads may use one at once: their calls wait for each other. After a fork(2) it is the parent's alone: in the child
+/// every function but `xennet_host_free` refuses it with `XENNET_KIND_INVALID`, and the child opens one of its own.
 pub struct Host {
-    core: xennet_core::Host,
-    /// A call has begun and did not return: it panicked, and nothing is known about `core` any more.
-    broken: bool,
+    // Poisoned by a call that panicked: then nothing is known about it any more.
+    core: Mutex<xennet_core::Host>,
+    opened: OpenedBy,
 }
 
 impl Host {
-    pub(crate) fn work<R>(
-        &mut self,
-        work: impl FnOnce(&mut xennet_core::Host) -> Result<R, Error>,
-    ) -> Result<R, Error> {
-        if self.broken {
-            return Err(Error::new(
-                ErrorKind::Internal,
-                "host refuses work: a defect was met in an earlier call on it",
-            )
-            .with_object("host")
-            .with_state("unchanged, nothing was applied")
-            .with_hint("free the handle and open another; the new one recovers what was left open"));
+    fn new(core: xennet_core::Host) -> Self {
+        Host { core: Mutex::new(core), opened: OpenedBy::this_process() }
+    }
+
+    pub(crate) fn work<R>(&self, work: impl FnOnce(&mut xennet_core::Host) -> Result<R, Error>) -> Result<R, Error> {
+        // In a copy of the process the lock may be held for ever, by a thread that was not copied.
+        self.opened.check()?;
+        match self.core.lock() {
+            Ok(mut core) => work(&mut core),
+            Err(_) => {
+                Err(Error::new(ErrorKind::Internal, "host refuses work: a defect was met in an earlier call on it")
+                    .with_object("host")
+                    .with_state("unchanged, nothing was applied")
+                    .with_hint("free the handle and open another; the new one recovers what was left open"))
+            }
         }
-        self.broken = true;
-        let result = work(&mut self.core);
-        self.broken = false;
-        result
     }
 }
 
@@ -50,7 +53,8 @@ impl Host {
 /// \param state_dir Where journals, locks and records are kept: a path without final zero; NULL for `/run/xennet`.
 /// \param state_dir_len Its length in bytes; 0 for `/run/xennet`.
 /// \param host Gets the handle.
-/// \return NULL on success; else `XENNET_KIND_IO` or `XENNET_KIND_DENIED` if no netlink socket can be opened.
+/// \return NULL on success; else `XENNET_KIND_IO` or `XENNET_KIND_DENIED` if no netlink socket can be opened;
+///   `XENNET_KIND_INVALID` for a path with a zero byte in it.
 #[unsafe(no_mangle)]
 pub extern "C" fn xennet_host_new_netlink(
     state_dir: Chars,
@@ -62,9 +66,9 @@ pub extern "C" fn xennet_host_new_netlink(
         let state_dir = cast::bytes(&state_dir, state_dir_len, "state_dir")?;
         let mut core = xennet_core::Host::netlink()?;
         if !state_dir.is_empty() {
-            core = core.with_state_dir(StateDir::at(OsStr::from_bytes(state_dir)));
+            core = core.with_state_dir(StateDir::checked(OsStr::from_bytes(state_dir))?);
         }
-        host.write(Some(Box::new(Host { core, broken: false })));
+        host.write(Some(Box::new(Host::new(core))));
         Ok(())
     })
 }
@@ -77,12 +81,15 @@ pub extern "C" fn xennet_host_new_netlink(
 #[unsafe(no_mangle)]
 pub extern "C" fn xennet_host_new_fake(host: Option<&mut MaybeUninit<Option<Box<Host>>>>) -> Option<Box<Failure>> {
     fallible("xennet_host_new_fake", || {
-        given(host, "host")?.write(Some(Box::new(Host { core: xennet_core::Host::fake(), broken: false })));
+        given(host, "host")?.write(Some(Box::new(Host::new(xennet_core::Host::fake()))));
         Ok(())
     })
 }
 
-/// Closes a host. What was attached stays attached. NULL is fine.
+/// Closes a host. What was attached stays attached. NULL is fine. No other thread may be using it.
+///
+/// It does not wait: where closing takes the kernel some milliseconds (what was removed from nftables), a thread of the library's
+/// does it, which ends within a few tenths of a second. A program that ends earlier loses nothing.
 #[unsafe(no_mangle)]
 pub extern "C" fn xennet_host_free(host: Option<Box<Host>>) {
     free(host);
@@ -99,7 +106,7 @@ pub extern "C" fn xennet_host_free(host: Option<Box<Host>>) {
 ///   `XENNET_KIND_BRIDGE_NOT_FOUND`, `XENNET_KIND_NOT_A_BRIDGE`, `XENNET_KIND_NAME_TAKEN`, `XENNET_KIND_PORT_OF_OTHER`.
 #[unsafe(no_mangle)]
 pub extern "C" fn xennet_host_plan_attach(
-    host: Option<&mut Host>,
+    host: Option<&Host>,
     domid: u32,
     vif: Chars,
     vif_len: usize,
@@ -107,15 +114,17 @@ pub extern "C" fn xennet_host_plan_attach(
 ) -> Option<Box<Failure>> {
     fallible("xennet_host_plan_attach", || {
         let (host, plan) = (given(host, "host")?, given(plan, "plan")?);
-        let (domid, vif) = (DomId::new(domid)?, vif::spec(&vif, vif_len)?);
-        let made = host.work(|core| core.plan_attach(domid, &vif))?;
+        let (domid, (vif, notes)) = (DomId::new(domid)?, vif::spec(&vif, vif_len)?);
+        let made = host.work(|core| core.plan_attach(domid, &vif))?.with_notes(notes);
         plan.write(Some(Box::new(Plan::new(&made))));
         Ok(())
     })
 }
 
-/// Attaches a vif: a port of its bridge, up, with the backend's MAC and no addresses of its own. The state is verified, or
-/// the earlier state is restored and the error says so (`xennet_error_state`). A second call with the same vif changes
+/// Attaches a vif. In bridge mode it becomes a port of its bridge, up, with the backend's MAC and no addresses of its own. In NAT and
+/// routed mode (`bridge=` names a started network of that mode, or `script=` is vif-nat or vif-route) it goes up with this domain's
+/// address on it and a route to each of the guest's. With addresses in `ip=` the guest may send from these only. The state is
+/// verified, or the earlier state is restored and the error says so (`xennet_error_state`). A second call with the same vif changes
 /// nothing.
 ///
 /// \param host The host.
@@ -128,7 +137,7 @@ pub extern "C" fn xennet_host_plan_attach(
 ///   `XENNET_KIND_BUSY`, `XENNET_KIND_STATE_FULL`, `XENNET_KIND_KERNEL`, `XENNET_KIND_NOT_VERIFIED`.
 #[unsafe(no_mangle)]
 pub extern "C" fn xennet_host_attach(
-    host: Option<&mut Host>,
+    host: Option<&Host>,
     domid: u32,
     vif: Chars,
     vif_len: usize,
@@ -136,8 +145,9 @@ pub extern "C" fn xennet_host_attach(
 ) -> Option<Box<Failure>> {
     fallible("xennet_host_attach", || {
         let host = given(host, "host")?;
-        let (domid, vif) = (DomId::new(domid)?, vif::spec(&vif, vif_len)?);
-        let applied = host.work(|core| core.attach(domid, &vif))?;
+        let (domid, (vif, notes)) = (DomId::new(domid)?, vif::spec(&vif, vif_len)?);
+        let mut applied = host.work(|core| core.attach(domid, &vif))?;
+        applied.notes.extend(notes);
         tell(done, &applied.to_json());
         Ok(())
     })
@@ -152,7 +162,7 @@ pub extern "C" fn xennet_host_attach(
 /// \return NULL on success.
 #[unsafe(no_mangle)]
 pub extern "C" fn xennet_host_plan_detach(
-    host: Option<&mut Host>,
+    host: Option<&Host>,
     domid: u32,
     devid: u32,
     plan: Option<&mut MaybeUninit<Option<Box<Plan>>>>,
@@ -166,7 +176,7 @@ pub extern "C" fn xennet_host_plan_detach(
     })
 }
 
-/// Detaches a vif: a port of nothing, down. A vif that is gone already is a success.
+/// Detaches a vif: a port of nothing, down, without the addresses, routes and rules that were made for it. A vif that is gone already is a success.
 ///
 /// \param host The host.
 /// \param domid The domain's number, 0 to 32751.
@@ -175,7 +185,7 @@ pub extern "C" fn xennet_host_plan_detach(
 /// \return NULL on success; else an error as of `xennet_host_attach`.
 #[unsafe(no_mangle)]
 pub extern "C" fn xennet_host_detach(
-    host: Option<&mut Host>,
+    host: Option<&Host>,
     domid: u32,
     devid: u32,
     done: Option<&mut MaybeUninit<Option<Box<Text>>>>,
@@ -198,7 +208,7 @@ pub extern "C" fn xennet_host_detach(
 /// \return NULL on success.
 #[unsafe(no_mangle)]
 pub extern "C" fn xennet_host_plan_bridge(
-    host: Option<&mut Host>,
+    host: Option<&Host>,
     bridge: Chars,
     bridge_len: usize,
     plan: Option<&mut MaybeUninit<Option<Box<Plan>>>>,
@@ -216,14 +226,14 @@ pub extern "C" fn xennet_host_plan_bridge(
 ///
 /// \param host The host.
 /// \param bridge A JSON document: `{"name": "xenbr0"}`, and where they matter `"stp"` (false unless given), `"mac"`,
-///   `"mtu"` (bytes), `"vlan_filtering"`, `"forward_delay_ms"` (0 unless given). A setting that is left out is left alone
+///   `"mtu"` (bytes), `"vlan_filtering"`, `"forward_delay_ms"` (0 unless given; 30000 at most, with `"stp"` 2000 at least). A setting that is left out is left alone
 ///   on a bridge that exists.
 /// \param bridge_len Its length in bytes.
 /// \param done Gets a JSON document, `{"steps": 1, "notes": []}`. May be NULL.
 /// \return NULL on success; else an error as of `xennet_host_attach`.
 #[unsafe(no_mangle)]
 pub extern "C" fn xennet_host_ensure_bridge(
-    host: Option<&mut Host>,
+    host: Option<&Host>,
     bridge: Chars,
     bridge_len: usize,
     done: Option<&mut MaybeUninit<Option<Box<Text>>>>,
@@ -240,13 +250,15 @@ pub extern "C" fn xennet_host_ensure_bridge(
 /// What there is: the vifs that were attached by xennet, and all bridges with their ports. Its cost grows with the host.
 ///
 /// \param host The host.
-/// \param document Gets a JSON document: `{"vifs": [{"vif", "domid", "devid", "link", "bridge", "up", "mtu", "spec", "obstacles",
-///   "missing"}], "bridges": [{"bridge", "mac", "mtu", "up", "ports"}]}`. `missing` is what somebody has taken away
-///   of what the vif needs, a change a text: what `xennet_host_recover` puts back.
+/// \param document Gets a JSON document: `{"vifs": [{"vif", "domid", "devid", "link", "mode", "network", "bridge", "up", "mtu", "spec",
+///   "obstacles", "missing"}], "bridges": [{"bridge", "mac", "mtu", "up", "ports"}]}`. Of a vif: its link's present name (null if it
+///   is gone); "bridge", "nat" or "routed"; the started network that it belongs to, where it is connected by routes, and the bridge
+///   that it is a port of (else null); the vif line that it was attached with; what in another firewall keeps its guest from reaching
+///   anybody; what somebody has taken away of what the vif needs, a change a text: what `xennet_host_recover` puts back.
 /// \return NULL on success.
 #[unsafe(no_mangle)]
 pub extern "C" fn xennet_host_show(
-    host: Option<&mut Host>,
+    host: Option<&Host>,
     document: Option<&mut MaybeUninit<Option<Box<Text>>>>,
 ) -> Option<Box<Failure>> {
     fallible("xennet_host_show", || {
@@ -257,16 +269,16 @@ pub extern "C" fn xennet_host_show(
     })
 }
 
-/// Puts back what was there before the last operation on a vif or bridge.
+/// Puts back what was there before the last operation on a vif, a bridge or a network.
 ///
 /// \param host The host.
-/// \param subject `vif5.0`, or a bridge's name; NULL for whatever was changed last.
+/// \param subject `vif5.0`, a bridge's name, or `network-NAME`; NULL for whatever was changed last.
 /// \param subject_len Its length in bytes; 0 for whatever was changed last.
 /// \param done Gets a JSON document, `{"steps": 3, "notes": []}`. May be NULL.
 /// \return NULL on success; else an error as of `xennet_host_attach`, or `XENNET_KIND_NOTHING_TO_UNDO`.
 #[unsafe(no_mangle)]
 pub extern "C" fn xennet_host_undo(
-    host: Option<&mut Host>,
+    host: Option<&Host>,
     subject: Chars,
     subject_len: usize,
     done: Option<&mut MaybeUninit<Option<Box<Text>>>>,
@@ -287,7 +299,7 @@ pub extern "C" fn xennet_host_undo(
 }
 
 /// Closes every operation that a crash left open: finished if its goal had been reached, else undone. The other functions
-/// do the same for the vif or bridge they are about. Then puts back what somebody has taken away of what started networks and
+/// do the same for the vif, bridge or network they are about. Then puts back what somebody has taken away of what started networks and
 /// attached vifs need: rules and elements of nft tables, ports, names, routes, settings.
 ///
 /// \param host The host.
@@ -297,7 +309,7 @@ pub extern "C" fn xennet_host_undo(
 /// \return NULL on success; else for example `XENNET_KIND_INTERRUPTED` if a state cannot be put back.
 #[unsafe(no_mangle)]
 pub extern "C" fn xennet_host_recover(
-    host: Option<&mut Host>,
+    host: Option<&Host>,
     document: Option<&mut MaybeUninit<Option<Box<Text>>>>,
 ) -> Option<Box<Failure>> {
     fallible("xennet_host_recover", || {
@@ -341,11 +353,11 @@ mod tests {
 
     #[test]
     fn a_defect_stays_inside_and_the_handle_refuses_work_from_then_on() {
-        let mut host = Host { core: xennet_core::Host::with_backend(Box::new(Defect)), broken: false };
+        let host = Host::new(xennet_core::Host::with_backend(Box::new(Defect)));
         let mut document = MaybeUninit::uninit();
-        let first = xennet_host_show(Some(&mut host), Some(&mut document)).unwrap();
+        let first = xennet_host_show(Some(&host), Some(&mut document)).unwrap();
         assert_eq!(first.message(), "xennet_host_show: xennet has a defect: looking");
-        let second = xennet_host_detach(Some(&mut host), 5, 0, None).unwrap();
+        let second = xennet_host_detach(Some(&host), 5, 0, None).unwrap();
         assert_eq!(second.kind(), u32::from(ErrorKind::Internal.number()));
         assert!(second.message().starts_with("host refuses work"), "{}", second.message());
         xennet_host_free(Some(Box::new(host)));

@@ -77,7 +77,7 @@ pub extern "C" fn xennet_networks_get(
 ///   `XENNET_KIND_PORT_OF_OTHER`, `XENNET_KIND_NOT_A_BRIDGE`.
 #[unsafe(no_mangle)]
 pub extern "C" fn xennet_host_plan_start(
-    host: Option<&mut Host>,
+    host: Option<&Host>,
     network: Chars,
     network_len: usize,
     plan: Option<&mut MaybeUninit<Option<Box<Plan>>>>,
@@ -106,7 +106,7 @@ pub extern "C" fn xennet_host_plan_start(
 ///   network of this name is started that was described otherwise in anything else.
 #[unsafe(no_mangle)]
 pub extern "C" fn xennet_host_start_network(
-    host: Option<&mut Host>,
+    host: Option<&Host>,
     network: Chars,
     network_len: usize,
     done: Option<&mut MaybeUninit<Option<Box<Text>>>>,
@@ -130,7 +130,7 @@ pub extern "C" fn xennet_host_start_network(
 /// \return NULL on success; else an error, for example `XENNET_KIND_CONFLICT` if guests are still connected that must have gone.
 #[unsafe(no_mangle)]
 pub extern "C" fn xennet_host_plan_stop(
-    host: Option<&mut Host>,
+    host: Option<&Host>,
     name: Chars,
     name_len: usize,
     guests: u32,
@@ -156,7 +156,7 @@ pub extern "C" fn xennet_host_plan_stop(
 ///   must have gone.
 #[unsafe(no_mangle)]
 pub extern "C" fn xennet_host_stop_network(
-    host: Option<&mut Host>,
+    host: Option<&Host>,
     name: Chars,
     name_len: usize,
     guests: u32,
@@ -185,7 +185,7 @@ pub extern "C" fn xennet_host_stop_network(
 /// \return NULL on success.
 #[unsafe(no_mangle)]
 pub extern "C" fn xennet_host_network_status(
-    host: Option<&mut Host>,
+    host: Option<&Host>,
     network: Chars,
     network_len: usize,
     document: Option<&mut MaybeUninit<Option<Box<Text>>>>,

@@ -56,10 +56,13 @@ pub extern "C" fn xennet_vif_parse(
 
 /// Reads a vif as the other functions take it: a line in the strict dialect, or a JSON document (which a line never looks
 /// like: no key starts with a brace).
-pub(crate) fn spec(chars: &Chars, len: usize) -> Result<VifSpec, Error> {
+///
+/// What reading a line remarks goes to the notes of what is done with it.
+pub(crate) fn spec(chars: &Chars, len: usize) -> Result<(VifSpec, Vec<String>), Error> {
     let text = cast::text(chars, len, "vif")?;
     if text.trim_ascii_start().starts_with('{') {
-        return crate::text::read_json(text, "vif");
+        return Ok((crate::text::read_json(text, "vif")?, Vec::new()));
     }
-    text.parse()
+    let parsed = config::parse_vif(text, Dialect::Strict)?;
+    Ok((parsed.value, parsed.notes.iter().map(ToString::to_string).collect()))
 }

@@ -6,6 +6,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use xennet_tests::lease::programs_are_here;
 use xennet_tests::{StateDir, World, in_netns};
 
 const WARNINGS: [&str; 6] = ["-Wall", "-Wextra", "-Wpedantic", "-Werror", "-O1", "-g"];
@@ -15,6 +16,7 @@ const NATIVE: [&str; 7] = ["-lgcc_s", "-lutil", "-lrt", "-lpthread", "-lm", "-ld
 
 const ALL: [&str; 2] = ["xennet-ffi/tests/c/all.c", "xennet-ffi/tests/c/other.c"];
 const ATTACH: [&str; 1] = ["examples/c/attach.c"];
+const HOST: [&str; 1] = ["xennet-ffi/tests/c/host.c"];
 const NETWORK: [&str; 1] = ["examples/c/network.c"];
 
 #[derive(Clone, Copy)]
@@ -55,7 +57,7 @@ fn compile(sources: &[&str], language: Language, linked: Linked, dir: &Path) -> 
     };
     compiler.args(WARNINGS).arg("-o").arg(&program).arg("-I").arg(workspace().join("xennet-ffi/include"));
     match language {
-        Language::C11 => compiler.args(["-std=c11", "-Wstrict-prototypes", "-Wmissing-prototypes"]),
+        Language::C11 => compiler.args(["-std=c11", "-pthread", "-Wstrict-prototypes", "-Wmissing-prototypes"]),
         Language::Cxx => compiler.args(["-x", "c++", "-std=c++11"]),
     };
     compiler.args(sources.iter().map(|s| workspace().join(s))).args(["-x", "none"]);
@@ -217,4 +219,52 @@ fn the_example_works_on_the_kernel() {
         assert_eq!(output.status.code(), Some(i32::from(xennet_core::ErrorKind::NotABridge.number())));
         assert!(String::from_utf8_lossy(&output.stderr).contains("\nhint: "), "{output:?}");
     });
+}
+
+/// Runs a part of the program that uses a host as programs do, in a namespace with two vifs.
+fn host(test: &str, what: &str) {
+    in_netns(test, || {
+        let mut world = World::build().unwrap();
+        for domid in [1, 2] {
+            world.start(domid).unwrap();
+        }
+        let (dir, state) = (place(), StateDir::new());
+        let program = compile(&HOST, Language::C11, Linked::Dynamic, dir.path());
+        let output = run(&program, &[OsStr::new(what), state.path().as_os_str()]);
+        assert!(output.stdout.is_empty() && output.stderr.is_empty(), "{output:?}");
+    });
+}
+
+#[test]
+fn a_child_keeps_no_lock_that_a_call_had_when_it_was_forked() {
+    host("a_child_keeps_no_lock_that_a_call_had_when_it_was_forked", "locks");
+}
+
+#[test]
+fn a_child_does_not_get_at_its_parent_s_host_and_opens_its_own() {
+    host("a_child_does_not_get_at_its_parent_s_host_and_opens_its_own", "child");
+}
+
+#[test]
+fn sixteen_threads_share_a_host() {
+    host("sixteen_threads_share_a_host", "threads");
+}
+
+#[test]
+fn a_network_is_served_where_children_are_ignored() {
+    if programs_are_here("a_network_is_served_where_children_are_ignored") {
+        host("a_network_is_served_where_children_are_ignored", "ignored");
+    }
+}
+
+#[test]
+fn a_network_is_served_where_another_thread_waits_for_all_children() {
+    if programs_are_here("a_network_is_served_where_another_thread_waits_for_all_children") {
+        host("a_network_is_served_where_another_thread_waits_for_all_children", "reaped");
+    }
+}
+
+#[test]
+fn freeing_a_host_does_not_wait_for_the_kernel_s_clean_up() {
+    host("freeing_a_host_does_not_wait_for_the_kernel_s_clean_up", "close");
 }

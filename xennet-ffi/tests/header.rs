@@ -25,8 +25,12 @@ const PREFACE: &str = "\
  * - **Owners.** What a function hands out is freed with the `*_free` function of its type, once. What an accessor returns
  *   (`const char *`) belongs to the object and lives as long.
  * - **Threads.** A function that takes a `const` pointer may be called on the same object by several threads at once; one
- *   that takes another pointer needs the object for itself. An object may be used and freed by another thread than the one
- *   that made it. Different objects never disturb each other; two hosts that change the same vif wait for each other.
+ *   that takes another pointer needs the object for itself. On one host the calls wait for each other, so threads that shall not
+ *   wait have a host each. An object may be used and freed by another thread than the one that made it. Different objects never
+ *   disturb each other; two hosts that change the same vif wait for each other.
+ * - **Processes.** A host belongs to the process that opened it. After `fork` the child opens one of its own; it may free its
+ *   parent's, and everything else refuses it. What the library locks during a call is not held by a child. The program may
+ *   ignore `SIGCHLD` or wait for all children: the library needs no status of any.
  * - **Panics** (defects of the library) never cross this interface: they become errors of kind `XENNET_KIND_INTERNAL`.
  */";
 

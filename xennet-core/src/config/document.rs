@@ -133,7 +133,7 @@ pub fn read_network(text: &str) -> Result<Network, Error> {
     let network: Network = serde_json::from_str(text).map_err(|e| {
         Error::new(ErrorKind::Invalid, format!("network is not a document that is understood: {e}"))
             .with_object("network")
-            .with_hint("`xennet parse networks --json FILE` shows the documents of networks")
+            .with_hint("what reading a networks.toml gives has the documents of its networks")
     })?;
     super::networks::check(&network).map(|()| network)
 }

@@ -15,8 +15,9 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use super::StateDir;
+use super::lock::{self, Locked};
 use super::networks::NETWORKS;
-use super::{StateDir, lock};
 use crate::error::{Errno, Error, ErrorKind};
 use crate::model::IfName;
 use crate::private::{self, Use, unusable};
@@ -29,8 +30,8 @@ const KEPT: &[u8] = b"kept\n";
 pub struct Awaiting {
     path: PathBuf,
     listener: UnixListener,
-    // Closing it releases the lock.
-    _lock: fs::File,
+    // Its end gives the lock back.
+    lock: Locked,
 }
 
 /// How a guard's time ended.
@@ -62,22 +63,23 @@ impl StateDir {
     /// [`ErrorKind::Conflict`] if another guard waits for a confirmation of the same network; [`ErrorKind::StateFull`],
     /// [`ErrorKind::StateUnusable`].
     pub fn await_confirmation(&self, name: &IfName) -> Result<Awaiting, Error> {
+        self.check()?;
         let path = self.confirm_file(name);
         let guarded = path.with_extension("guard");
-        let file = loop {
+        let lock = loop {
             self.make_networks()?;
             let Some((file, _)) = private::open(&guarded, Use::Lock)? else { continue };
-            if !lock::take_unless_held(&file, &guarded)? {
+            let Some(lock) = lock::take_unless_held(file, &guarded)? else {
                 let message = format!("network {name}: its last start waits for a confirmation already");
                 return Err(Error::new(ErrorKind::Conflict, message)
                     .with_object(name.as_str())
                     .with_state("unchanged, nothing was applied")
                     .with_hint(format!("confirm it: xennet confirm {name}")));
-            }
+            };
             // A guard that ended meanwhile has removed this file, and its name is free for another guard's.
-            let links = file.metadata().map_err(|e| unusable(&guarded, "cannot be read", &e))?.nlink();
+            let links = lock.metadata().map_err(|e| unusable(&guarded, "cannot be read", &e))?.nlink();
             if links > 0 {
-                break file;
+                break lock;
             }
         };
         // Of a guard that was killed.
@@ -87,7 +89,7 @@ impl StateDir {
         let closed = fs::set_permissions(&path, fs::Permissions::from_mode(0o600));
         closed.map_err(|e| unusable(&path, "cannot be closed to other users", &e))?;
         listener.set_nonblocking(true).map_err(|e| unusable(&path, "cannot be used", &e))?;
-        Ok(Awaiting { path, listener, _lock: file })
+        Ok(Awaiting { path, listener, lock })
     }
 
     /// Confirms a network: what was changed for it stays.
@@ -95,6 +97,7 @@ impl StateDir {
     /// # Errors
     /// [`ErrorKind::NothingToUndo`] if nobody waits for that, or not any more.
     pub fn confirm(&self, name: &IfName) -> Result<(), Error> {
+        self.check()?;
         let path = self.confirm_file(name);
         let nobody = || {
             Error::new(ErrorKind::NothingToUndo, format!("network {name}: nobody waits for a confirmation"))
@@ -121,6 +124,7 @@ impl StateDir {
     /// # Errors
     /// [`ErrorKind::StateUnusable`].
     pub fn awaited(&self) -> Result<Vec<IfName>, Error> {
+        self.check()?;
         let dir = self.path().join(NETWORKS);
         let listing = match fs::read_dir(&dir) {
             Ok(listing) => listing,
@@ -232,8 +236,10 @@ impl Awaiting {
 
 impl Drop for Awaiting {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path);
-        let _ = fs::remove_file(self.path.with_extension("guard"));
+        if self.lock.is_ours() {
+            let _ = fs::remove_file(&self.path);
+            let _ = fs::remove_file(self.path.with_extension("guard"));
+        }
     }
 }
 
@@ -283,7 +289,7 @@ mod tests {
                 scope.spawn(|| {
                     for _ in 0..200 {
                         let Ok(guard) = dir.await_confirmation(&name) else { continue };
-                        let held = guard._lock.metadata().unwrap();
+                        let held = guard.lock.metadata().unwrap();
                         assert_eq!((held.nlink(), held.ino()), (1, fs::metadata(&path).unwrap().ino()));
                     }
                 });

@@ -3,12 +3,12 @@
 //! No listing of the directory grows with the number of vifs.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::lock;
+use super::lock::{self, Locked};
 use super::state::{StateDir, foreign};
 use crate::error::{Error, ErrorKind};
 use crate::model::{IfName, NetworkMode, Started};
@@ -41,7 +41,7 @@ fn network_of(file: &str) -> Option<IfName> {
 
 /// The lock of all networks ([`StateDir::hold_networks`]).
 #[derive(Debug)]
-pub struct HeldNetworks(#[expect(dead_code, reason = "closing it releases the lock")] File);
+pub struct HeldNetworks(#[expect(dead_code, reason = "its end gives the lock back")] Locked);
 
 impl StateDir {
     /// The network of this name, or with a private bridge of this name, if it is started: one file that is opened and read, or is not there.
@@ -49,6 +49,7 @@ impl StateDir {
     /// # Errors
     /// [`ErrorKind::StateUnusable`] if the file is there and cannot be read.
     pub fn started(&self, name: &IfName) -> Result<Option<Started>, Error> {
+        self.check()?;
         let mut path = self.network_file(name);
         // The one name that may be a link is that of a private bridge; it leads to a network's file beside it.
         if let Some(network) = fs::read_link(&path).ok().as_deref().and_then(Path::to_str).and_then(network_of) {
@@ -63,6 +64,7 @@ impl StateDir {
     /// # Errors
     /// [`ErrorKind::StateUnusable`] if the directory or a file in it cannot be read.
     pub fn all_started(&self) -> Result<Vec<Started>, Error> {
+        self.check()?;
         let dir = self.path().join(NETWORKS);
         let listing = match fs::read_dir(&dir) {
             Ok(listing) => listing,
@@ -92,6 +94,7 @@ impl StateDir {
     /// # Errors
     /// [`ErrorKind::StateFull`], [`ErrorKind::StateUnusable`].
     pub fn set_started(&self, started: &Started) -> Result<(), Error> {
+        self.check()?;
         let path = self.network_file(&started.network.name);
         self.make_networks()?;
         let text = serde_json::to_vec(started).map_err(|e| {
@@ -151,13 +154,25 @@ impl StateDir {
     /// # Errors
     /// [`ErrorKind::Busy`], [`ErrorKind::StateFull`], [`ErrorKind::StateUnusable`].
     pub fn hold_networks(&self, deadline: Duration) -> Result<HeldNetworks, Error> {
+        self.hold_networks_unless(deadline, &|| false)
+    }
+
+    /// The same, given up as soon as `interrupted` says so, which is asked every now and then.
+    ///
+    /// # Errors
+    /// As [`hold_networks`](Self::hold_networks).
+    pub(crate) fn hold_networks_unless(
+        &self,
+        deadline: Duration,
+        interrupted: &dyn Fn() -> bool,
+    ) -> Result<HeldNetworks, Error> {
+        self.check()?;
         let path = self.path().join(NETWORKS).join("lock");
         loop {
             self.make_networks()?;
             // Somebody may be removing the directory.
             let Some((file, _)) = private::open(&path, Use::Lock)? else { continue };
-            lock::take(&file, &path, deadline)?;
-            return Ok(HeldNetworks(file));
+            return lock::take_unless(file, &path, deadline, interrupted).map(HeldNetworks);
         }
     }
 

@@ -12,15 +12,16 @@
 //! directory belongs on a tmpfs (`/run/xennet`), which is gone with the boot, as the kernel's state is.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Write as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::fs::Stat;
 
 use super::journal::{Entry, Journal, Subject};
-use super::lock;
+use super::lock::{self, Locked};
 use crate::error::{Error, ErrorKind};
 use crate::gather;
 use crate::plan::Plan;
@@ -41,9 +42,35 @@ impl StateDir {
     /// Where the state is by default.
     pub const DEFAULT: &'static str = "/run/xennet";
 
-    /// A state directory at this path; nothing is made before it is needed.
+    /// A state directory at this path; nothing is made before it is needed. A path that cannot be one ([`checked`](Self::checked))
+    /// is refused when it is used.
     pub fn at(path: impl Into<PathBuf>) -> Self {
         StateDir { path: path.into() }
+    }
+
+    /// A state directory at a path that somebody has given.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] for an empty path, which would be the directory that the program happens to be in, and for one with a
+    /// NUL byte, which no file has in its name.
+    pub fn checked(path: impl Into<PathBuf>) -> Result<Self, Error> {
+        let dir = StateDir { path: path.into() };
+        dir.check().map(|()| dir)
+    }
+
+    pub(super) fn check(&self) -> Result<(), Error> {
+        let bytes = self.path.as_os_str().as_bytes();
+        let message = if bytes.is_empty() {
+            "the path of the state directory is empty".to_owned()
+        } else if bytes.contains(&0) {
+            format!("{:?}: the path of the state directory has a NUL byte in it", self.path)
+        } else {
+            return Ok(());
+        };
+        Err(Error::new(ErrorKind::Invalid, message)
+            .with_object("state_dir")
+            .with_state("unchanged, nothing was applied")
+            .with_hint(format!("leave it out for {}, or give the path of another state directory", StateDir::DEFAULT)))
     }
 
     /// The path.
@@ -62,14 +89,28 @@ impl StateDir {
     /// [`ErrorKind::Busy`] when another process holds the lock for longer than the deadline;
     /// [`ErrorKind::StateUnusable`], [`ErrorKind::StateFull`] when the file cannot be made or read, or is not ours.
     pub fn hold(&self, subject: Subject, deadline: Duration) -> Result<Held, Error> {
+        self.hold_unless(subject, deadline, &|| false)
+    }
+
+    /// The same, given up as soon as `interrupted` says so, which is asked every now and then.
+    ///
+    /// # Errors
+    /// As [`hold`](Self::hold).
+    pub(crate) fn hold_unless(
+        &self,
+        subject: Subject,
+        deadline: Duration,
+        interrupted: &dyn Fn() -> bool,
+    ) -> Result<Held, Error> {
+        self.check()?;
         let path = self.file(subject);
         loop {
             private::make_dir(&self.path, Holds::Maybe)?;
             // Somebody may be removing the directory.
             let Some((file, _)) = private::open(&path, Use::Append)? else { continue };
-            lock::take(&file, &path, deadline)?;
+            let file = lock::take_unless(file, &path, deadline, interrupted)?;
             // Whoever held the lock before us may have removed or replaced the file: then this is not the subject's any more.
-            let found = rustix::fs::fstat(&file).map_err(|e| unusable(&path, "cannot be read", &e.into()))?;
+            let found = rustix::fs::fstat(&*file).map_err(|e| unusable(&path, "cannot be read", &e.into()))?;
             if found.st_nlink > 0 {
                 return Held::read(path, subject, file, &found);
             }
@@ -95,6 +136,7 @@ impl StateDir {
     }
 
     fn read(&self, subject: Subject) -> Result<Written, Error> {
+        self.check()?;
         let path = self.file(subject);
         match private::read(&path)? {
             Some(text) => parse(&path, &text),
@@ -150,6 +192,7 @@ impl StateDir {
 
     /// Reads every file once, in the order of the subjects.
     fn scan(&self) -> Result<BTreeMap<Subject, Written>, Error> {
+        self.check()?;
         private::check_dir(&self.path, Holds::Maybe)?;
         let listing = match fs::read_dir(&self.path) {
             Ok(listing) => listing,
@@ -224,8 +267,7 @@ fn split_last_line(text: &[u8]) -> (&[u8], &[u8]) {
 pub struct Held {
     path: PathBuf,
     subject: Subject,
-    // Closing it releases the lock.
-    file: File,
+    file: Locked,
     length: u64,
     written: Written,
     /// The file is removed, and its name may be another's by now.
@@ -235,7 +277,7 @@ pub struct Held {
 impl Drop for Held {
     /// A refused operation on a subject that nothing is known of leaves no file behind.
     fn drop(&mut self) {
-        if self.length == 0 && !self.forgotten {
+        if self.length == 0 && !self.forgotten && self.file.is_ours() {
             // An empty file that stays says as little as none.
             let _ = fs::remove_file(&self.path);
         }
@@ -243,7 +285,7 @@ impl Drop for Held {
 }
 
 impl Held {
-    fn read(path: PathBuf, subject: Subject, file: File, found: &Stat) -> Result<Self, Error> {
+    fn read(path: PathBuf, subject: Subject, file: Locked, found: &Stat) -> Result<Self, Error> {
         let text = private::read_open(&file, found).map_err(|e| unusable(&path, "cannot be read", &e))?;
         let written = parse(&path, &text)?;
         if written.complete < text.len() {
@@ -281,7 +323,7 @@ impl Held {
     }
 
     fn append(&mut self, line: &[u8]) -> Result<(), Error> {
-        if let Err(e) = self.file.write_all(line) {
+        if let Err(e) = (&*self.file).write_all(line) {
             // Half a line would be taken for a crash; if it cannot even be cut off, the next reader does it.
             let _ = self.file.set_len(self.length);
             return Err(unusable(&self.path, "cannot be written", &e));
@@ -300,7 +342,7 @@ impl Held {
         }
         let file = private::fresh(&fresh, &text)?;
         // Locked before it has its name, so that nobody gets in between.
-        lock::take(&file, &fresh, Duration::ZERO)?;
+        let file = lock::take(file, &fresh, Duration::ZERO)?;
         fs::rename(&fresh, &self.path).map_err(|e| unusable(&fresh, "cannot be written", &e))?;
         self.length = text.len() as u64;
         self.file = file;
@@ -472,6 +514,39 @@ mod tests {
         drop(dir.hold(subject, Duration::ZERO).unwrap());
         assert_eq!(dir.recorded().unwrap(), []);
         assert_eq!(fs::read_dir(&place.0).unwrap().count(), 0, "nothing is left behind");
+    }
+
+    #[test]
+    fn a_path_that_cannot_be_one_is_refused_wherever_it_is_used() {
+        let subject = Subject::Vif(id());
+        for (path, what) in [("", "is empty"), ("/run/xen\0net", "NUL byte")] {
+            let dir = StateDir::at(path);
+            let refusals = [
+                StateDir::checked(path).map(drop),
+                dir.hold(subject, Duration::ZERO).map(drop),
+                dir.record(subject).map(drop),
+                dir.recorded().map(drop),
+                dir.interrupted().map(drop),
+                dir.latest().map(drop),
+                dir.hold_networks(Duration::ZERO).map(drop),
+                dir.all_started().map(drop),
+                dir.started(&"lan".parse().unwrap()).map(drop),
+                dir.awaited().map(drop),
+                dir.await_confirmation(&"lan".parse().unwrap()).map(drop),
+            ];
+            for refusal in refusals {
+                let e = refusal.unwrap_err();
+                assert_eq!(e.kind(), ErrorKind::Invalid);
+                assert!(e.message().contains(what) && e.hint().is_some(), "{e:?}");
+            }
+        }
+        assert_eq!(StateDir::checked("state").unwrap(), StateDir::at("state"));
+    }
+
+    #[test]
+    fn too_many_open_files_are_not_the_directory_s_fault() {
+        let e = unusable(Path::new("/run/xennet"), "cannot be opened", &io::Error::from_raw_os_error(24));
+        assert!(!e.hint().unwrap().contains("directory"), "{e:?}");
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod firewalls;
 mod guests;
 mod mend;
 mod network;
+mod opened;
 mod outside;
 mod place;
 mod records;
@@ -32,6 +33,7 @@ use crate::model::{
 use crate::plan::{self, Goal, Plan};
 use crate::snapshot::{LinkKind, Part, Scope, Snapshot};
 
+pub use opened::OpenedBy;
 pub use show::{Shown, ShownBridge, ShownVif};
 pub use status::NetworkStatus;
 pub use undo::Recovered;
@@ -54,12 +56,17 @@ pub struct Host {
     backend: Box<dyn Backend + Send>,
     records: Records,
     deadline: Duration,
+    interrupt: Option<Interrupt>,
+    opened: OpenedBy,
     budget: Budget,
     binding: MacBinding,
     /// Whether a lock is kept behind an operation, and the one that is.
     keeps: bool,
     kept: Option<(Subject, Session)>,
 }
+
+/// Says whether to give up waiting.
+type Interrupt = Box<dyn Fn() -> bool + Send + Sync>;
 
 /// Whether a guest is bound to its MAC where its vif line declares no addresses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -135,6 +142,8 @@ impl Host {
             backend,
             records: Records::Memory(records::Memory::default()),
             deadline: Host::LOCK_DEADLINE,
+            interrupt: None,
+            opened: OpenedBy::this_process(),
             budget: Budget::unlimited(),
             binding: MacBinding::default(),
             keeps: false,
@@ -165,6 +174,14 @@ impl Host {
     /// How long a lock is waited for.
     fn patience(&self) -> Duration {
         self.deadline.min(self.budget.left())
+    }
+
+    /// Gives up waiting for another process as soon as this says so, with [`ErrorKind::Busy`]. It is asked some times a second, and
+    /// only while there is somebody to wait for.
+    #[must_use]
+    pub fn with_interrupt(mut self, interrupt: impl Fn() -> bool + Send + Sync + 'static) -> Host {
+        self.interrupt = Some(Box::new(interrupt));
+        self
     }
 
     /// Binds guests to their MACs even where nothing is declared; by default only where `ip=` declares addresses.
@@ -421,15 +438,23 @@ impl Host {
 
     /// Takes the subject's lock, if it is not kept.
     fn hold(&mut self, subject: Subject) -> Result<Session, Error> {
+        self.opened.check()?;
         match self.kept.take() {
             Some((kept, session)) if kept == subject => return Ok(session),
             // One lock at a time: two that are waited for in two orders would be waited for until the deadline.
             other => drop(other),
         }
         Ok(match &self.records {
-            Records::Dir(dir) => Session::Held(Box::new(dir.hold(subject, self.patience())?)),
+            Records::Dir(dir) => {
+                Session::Held(Box::new(dir.hold_unless(subject, self.patience(), &self.interrupted())?))
+            }
             Records::Memory(_) => Session::Memory(self.records.record(subject)?.map(Box::new)),
         })
+    }
+
+    /// Whether to give up waiting for a lock.
+    fn interrupted(&self) -> impl Fn() -> bool {
+        || self.interrupt.as_ref().is_some_and(|interrupt| interrupt())
     }
 
     /// Keeps the lock, if it is to be kept.
@@ -438,16 +463,19 @@ impl Host {
     }
 
     fn look(&mut self, scope: &Scope) -> Result<Snapshot, Error> {
+        self.opened.check()?;
         self.backend.observe(scope).map_err(|e| e.into_observe_error())
     }
 
     fn plan(&mut self, intent: &Intent) -> Result<Plan, Error> {
+        self.opened.check()?;
         let now = observe_for(intent, &mut *self.backend).map_err(|e| e.into_observe_error())?;
         self.plan_from(intent, now)
     }
 
     /// The same, by a look at all rules of our nft tables.
     fn plan_whole(&mut self, intent: &Intent) -> Result<Plan, Error> {
+        self.opened.check()?;
         let now = exec::observe_whole(intent, &mut *self.backend, Snapshot::default());
         self.plan_from(intent, now.map_err(|e| e.into_observe_error())?)
     }

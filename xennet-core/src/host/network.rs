@@ -78,7 +78,7 @@ impl Host {
     /// Starts a network, and leaves its guests as they are.
     pub(super) fn start_alone(&mut self, network: &Network, is_guarded: bool) -> Result<Applied, Error> {
         let subject = Subject::Network(network.name);
-        let _networks = self.records.hold_networks(self.patience())?;
+        let _networks = self.records.hold_networks(self.patience(), &self.interrupted())?;
         let mut session = self.begin(subject)?;
         let result = self.start_held(&mut session, network, is_guarded);
         self.keep(session, subject);
@@ -282,7 +282,7 @@ impl Host {
         if unchanged && known.is_some() {
             return Ok(());
         }
-        let _networks = self.records.hold_networks(self.patience())?;
+        let _networks = self.records.hold_networks(self.patience(), &self.interrupted())?;
         if known.is_none() {
             return self.stop_held(name, Guests::AreCutOff).map(|_| ());
         }
@@ -300,7 +300,7 @@ impl Host {
     /// Puts back what was there before the last start of a network.
     pub(super) fn undo_start(&mut self, name: &IfName, guests: Guests) -> Result<Applied, Error> {
         let subject = Subject::Network(*name);
-        let _networks = self.records.hold_networks(self.patience())?;
+        let _networks = self.records.hold_networks(self.patience(), &self.interrupted())?;
         let mut session = self.begin(subject)?;
         let is_first = session.record().is_none_or(|r| r.previous.is_none());
         let applied = if is_first {
@@ -348,7 +348,7 @@ impl Host {
     /// [`ErrorKind::Conflict`] if guests are ports of the network's own bridge, or another network leaves through it; and as
     /// [`attach`](Self::attach).
     pub fn stop_network(&mut self, name: &IfName, guests: Guests) -> Result<Applied, Error> {
-        let _networks = self.records.hold_networks(self.patience())?;
+        let _networks = self.records.hold_networks(self.patience(), &self.interrupted())?;
         let started = self.records.started(name)?.is_some();
         let applied = self.stop_held(name, guests)?;
         if started {

@@ -61,9 +61,13 @@ impl Records {
     }
 
     /// The lock of all networks; a memory has one user.
-    pub(super) fn hold_networks(&self, deadline: Duration) -> Result<Option<HeldNetworks>, Error> {
+    pub(super) fn hold_networks(
+        &self,
+        deadline: Duration,
+        interrupted: &dyn Fn() -> bool,
+    ) -> Result<Option<HeldNetworks>, Error> {
         match self {
-            Records::Dir(dir) => dir.hold_networks(deadline).map(Some),
+            Records::Dir(dir) => dir.hold_networks_unless(deadline, interrupted).map(Some),
             Records::Memory(_) => Ok(None),
         }
     }

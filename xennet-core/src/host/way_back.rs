@@ -51,7 +51,7 @@ impl Host {
                             format!("network {name} cannot be stopped: {bridge} has the ports {}", joined(&ports)),
                         )
                         .with_object(bridge.as_str())
-                        .with_hint("shut the guests down, or cut them off: --force"),
+                        .with_hint("shut the guests down, or cut them off by force"),
                     ));
                 }
             }
@@ -138,7 +138,7 @@ impl Host {
         }
         let names: Vec<&str> = through.iter().map(IfName::as_str).collect();
         let message = format!("network {name} cannot be stopped: others leave through {bridge}: {}", joined(&through));
-        let hint = format!("stop them first: xennet network stop {}; or --force", names.join(" "));
+        let hint = format!("stop them first: xennet network stop {}; or stop this one by force", names.join(" "));
         Err(unchanged(Error::new(ErrorKind::Conflict, message).with_object(bridge.as_str()).with_hint(hint)))
     }
 

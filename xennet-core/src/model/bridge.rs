@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{IfName, MacAddr, Mtu};
+use crate::error::{Error, ErrorKind};
 
 /// A bridge as Xen hosts want it: spanning tree off, no forward delay, its own fixed MAC.
 ///
@@ -21,7 +22,9 @@ pub struct BridgeSpec {
     /// Spanning tree protocol; off by default, as the Xen scripts set it.
     #[serde(default)]
     pub stp: bool,
-    /// How long a new port listens before it forwards; 0 by default, as the Xen scripts set it.
+    /// How long a new port listens before it forwards; 0 by default, as the Xen scripts set it. At most
+    /// [`LONGEST_DELAY`](Self::LONGEST_DELAY), in hundredths of a second, and with spanning tree at least
+    /// [`SHORTEST_DELAY_WITH_STP`](Self::SHORTEST_DELAY_WITH_STP).
     #[serde(default, rename = "forward_delay_ms", with = "milliseconds")]
     pub forward_delay: Duration,
     /// The bridge's own address. Without one the planner leaves it to the kernel, where it follows the lowest port and
@@ -37,9 +40,39 @@ pub struct BridgeSpec {
 }
 
 impl BridgeSpec {
+    /// The longest forward delay: what IEEE 802.1D allows, and the kernel with spanning tree (`BR_MAX_FORWARD_DELAY`).
+    pub const LONGEST_DELAY: Duration = Duration::from_secs(30);
+    /// The shortest forward delay with spanning tree (`BR_MIN_FORWARD_DELAY`); the kernel refuses another one, or changes it
+    /// silently.
+    pub const SHORTEST_DELAY_WITH_STP: Duration = Duration::from_secs(2);
+
     /// A bridge with the defaults above.
     pub fn new(name: IfName) -> Self {
         BridgeSpec { name, stp: false, forward_delay: Duration::ZERO, mac: None, mtu: None, vlan_filtering: None }
+    }
+
+    /// Checks what no single field can: the rules are those of a network's bridge, too.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] for a forward delay that is too long, too short for spanning tree, or finer than the kernel counts.
+    pub fn check(&self) -> Result<(), Error> {
+        let delay = self.forward_delay;
+        let (how, rule) = if delay > Self::LONGEST_DELAY {
+            ("is too long", "it is 0 to 30 seconds, and 0 is usual")
+        } else if self.stp && delay < Self::SHORTEST_DELAY_WITH_STP {
+            ("does not go with spanning tree", "with spanning tree it is 2 to 30 seconds")
+        } else if delay.subsec_nanos() % 10_000_000 != 0 {
+            ("is no number of hundredths of a second", "the kernel counts in hundredths of a second")
+        } else {
+            return Ok(());
+        };
+        Err(Error::new(
+            ErrorKind::Invalid,
+            format!("{}: a forward delay of {} s {how}", self.name, delay.as_secs_f64()),
+        )
+        .with_object(self.name.as_str())
+        .with_state("unchanged, nothing was applied")
+        .with_hint(rule))
     }
 }
 
@@ -62,6 +95,30 @@ mod milliseconds {
 mod tests {
     use super::*;
     use crate::model::Intent;
+
+    #[test]
+    fn a_forward_delay_is_what_a_bridge_can_have() {
+        let name: IfName = "xenbr0".parse().unwrap();
+        let check = |stp, ms| {
+            let spec = BridgeSpec { stp, forward_delay: Duration::from_millis(ms), ..BridgeSpec::new(name) };
+            spec.check().map_err(|e| e.message().to_owned())
+        };
+        let refused = |what: &str| Err(format!("xenbr0: a forward delay of {what}"));
+        for fine in [(false, 0), (false, 10), (false, 30_000), (true, 2000), (true, 15_000), (true, 30_000)] {
+            assert_eq!(check(fine.0, fine.1), Ok(()), "{fine:?}");
+        }
+        for (stp, ms, what) in [
+            (false, 30_010, "30.01 s is too long"),
+            (true, 100_000_000, "100000 s is too long"),
+            (true, 0, "0 s does not go with spanning tree"),
+            (true, 1990, "1.99 s does not go with spanning tree"),
+            (false, 5, "0.005 s is no number of hundredths of a second"),
+        ] {
+            assert_eq!(check(stp, ms), refused(what));
+        }
+        let longest = BridgeSpec { forward_delay: Duration::MAX, ..BridgeSpec::new(name) };
+        assert_eq!(longest.check().unwrap_err().kind(), ErrorKind::Invalid);
+    }
 
     #[test]
     fn a_document_needs_the_name_alone_and_refuses_unknown_names() {

@@ -335,17 +335,8 @@ fn detach(d: &Detach, now: &Snapshot) -> Wanted {
 }
 
 pub(super) fn bridge(b: &BridgeSpec, now: &Snapshot) -> Result<(Wanted, Vec<String>), Error> {
+    b.check()?;
     let hundredths = u32::try_from(b.forward_delay.as_millis() / 10).unwrap_or(u32::MAX);
-    // br_set_forward_delay refuses other delays with ERANGE, and br_stp_start changes them silently.
-    if b.stp && !(200..=3000).contains(&hundredths) {
-        return Err(Error::new(
-            ErrorKind::Invalid,
-            format!("{}: a forward delay of {} ms does not go with spanning tree", b.name, b.forward_delay.as_millis()),
-        )
-        .with_object(b.name.as_str())
-        .with_state("unchanged, nothing was applied")
-        .with_hint("with spanning tree the delay is 2 to 30 seconds; without it any, and 0 is usual"));
-    }
     let target = LinkTarget {
         mac: b.mac,
         mtu: b.mtu.map(|m| m.get()),

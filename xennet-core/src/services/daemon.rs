@@ -424,14 +424,7 @@ fn launch(
     }
 }
 
-fn failed(
-    place: &Place<'_>,
-    how: &str,
-    ended: Ended,
-    said: &str,
-    program: &Path,
-    time: Duration,
-) -> Error {
+fn failed(place: &Place<'_>, how: &str, ended: Ended, said: &str, program: &Path, time: Duration) -> Error {
     let network = place.dir.file_stem().unwrap_or_default().to_string_lossy();
     let status = match ended {
         Ended::As(status) => status.code().map_or_else(|| status.to_string(), |code| format!("status {code}")),

@@ -1,6 +1,6 @@
 //! The files of a network's services: written whole or not at all, readable by a dnsmasq that is not root.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::net::IpAddr;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::{Account, Client, Place};
 use crate::budget::Budget;
 use crate::error::Error;
-use crate::exec::lock;
+use crate::exec::lock::{self, Locked};
 use crate::private::{self, Holds, Use, unusable};
 
 const LOCK: &str = "lock";
@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// The lock of a network's services; goes with this value.
 #[derive(Debug)]
 pub(super) struct Lock {
-    _file: File,
+    _locked: Locked,
 }
 
 /// Makes the network's directory and takes its lock.
@@ -50,9 +50,9 @@ pub(super) fn hold_existing(dir: &Path, budget: Budget) -> Result<Option<Lock>, 
 /// The lock, unless whoever held it has removed it with the directory.
 fn take(path: &Path, budget: Budget) -> Result<Option<Lock>, Error> {
     let Some((file, _)) = private::open(path, Use::Lock)? else { return Ok(None) };
-    lock::take(&file, path, budget.left().min(PATIENCE))?;
-    let links = file.metadata().map_err(|e| unusable(path, "cannot be read", &e))?.nlink();
-    Ok((links > 0).then_some(Lock { _file: file }))
+    let locked = lock::take(file, path, budget.left().min(PATIENCE))?;
+    let links = locked.metadata().map_err(|e| unusable(path, "cannot be read", &e))?.nlink();
+    Ok((links > 0).then_some(Lock { _locked: locked }))
 }
 
 /// Makes a network's directory, which everybody can read, with the one above it, which is root's services' own.

@@ -158,7 +158,7 @@ fn what_dnsmasq_cannot_do_or_would_misread_is_refused_by_name() {
     for dir in ["/run/a b", "/run/a\nport=53", "run", "/run/x,y"] {
         let e = config(&network, &Place { dir: Path::new(dir), account: Account::Default }).unwrap_err();
         assert_eq!(e.kind(), ErrorKind::Invalid, "{dir}");
-        assert!(e.hint().unwrap().contains("--state-dir"));
+        assert!(e.hint().unwrap().contains("another state directory"));
     }
     // Such a value cannot come from the file, but from a program.
     let NetworkMode::Nat(nat) = &mut network.network.mode else { unreachable!() };

@@ -300,7 +300,7 @@ fn path(path: &Path) -> Result<&str, Error> {
     let good = |b: u8| b.is_ascii_alphanumeric() || b"/._-+@=~:".contains(&b);
     path.to_str().filter(|text| text.starts_with('/') && text.bytes().all(good)).ok_or_else(|| {
         let rule = "an absolute path of letters, digits and /._-+@=~:";
-        refused("path", &path.to_string_lossy(), rule).with_hint("choose another state directory (--state-dir)")
+        refused("path", &path.to_string_lossy(), rule).with_hint("choose another state directory")
     })
 }
 

@@ -1,18 +1,24 @@
-//! Leaving the wait for the kernel's clean-up to a process that nobody waits for.
+//! Leaving the wait for the kernel's clean-up to somebody that nobody waits for: a process behind one that ends, and in a program
+//! that goes on a thread.
+//!
+//! Closing a netfilter socket after something was removed waits for an RCU grace period, 4 to 18 ms
+//! (`net/netfilter/nf_tables_api.c`, `nft_rcv_nl_event`), ten times as long as all the rest of a hotplug call. Whoever closes
+//! the socket last waits.
 
 use std::io;
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 use rustix::io::read;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::thread::{Timespec, nanosleep};
 use rustix::time::{ClockId, clock_gettime};
 
+use super::nft::Nft;
+
 /// Keeps the descriptors of this process open in a copy of it until it has ended: what their closing waits for, it need not
 /// wait for.
 ///
-/// Closing a netfilter socket after something was removed waits for an RCU grace period, 4 to 18 ms
-/// (`net/netfilter/nf_tables_api.c`, `nft_rcv_nl_event`), ten times as long as all the rest of a hotplug call. Whoever closes
-/// the socket last waits; the copy is the last one. It gives up standard input, output and error at once, so that a reader of
+/// The copy is the last one to close a netfilter socket, and waits. It gives up standard input, output and error at once, so that a reader of
 /// a pipe does not wait either, and ends a tenth of a second after this process at the most (and the grace period).
 ///
 /// To be called as the last thing before the process ends, when it has released its locks (a copy would hold them, too).
@@ -62,3 +68,70 @@ fn wait_for_the_clean_up() {
 }
 
 const TICK: i64 = 100_000_000;
+
+/// The sockets that a thread closes, and whether it is there.
+struct Closing {
+    sockets: Vec<Nft>,
+    /// The process whose thread it is: a copy of the process (`fork(2)`) has this value, and no such thread.
+    by: Option<u32>,
+}
+
+static CLOSING: Mutex<Closing> = Mutex::new(Closing { sockets: Vec::new(), by: None });
+
+/// How many sockets wait for their closing at most. Whoever gives up more in a tenth of a second waits for them.
+const KEPT: usize = 64;
+
+/// Closes a netfilter socket in a thread, at the next full tenth of a second; the caller goes on.
+///
+/// The thread ends when there is nothing more to close. A program that ends meanwhile loses nothing: the end of a process closes
+/// everything. Where no thread can be had, the caller waits.
+pub(super) fn close_later(socket: Nft) {
+    let here = std::process::id();
+    let Some(mut closing) = closing() else { return drop(socket) };
+    if closing.by.is_some_and(|by| by != here) {
+        // What was copied with the process is closed here as well; who has it, too, is not kept from anything by that.
+        closing.by = None;
+    }
+    if closing.by.is_some() && closing.sockets.len() < KEPT {
+        closing.sockets.push(socket);
+        return;
+    }
+    if closing.by.is_none() {
+        let thread = std::thread::Builder::new().name("xennet-close".into()).stack_size(STACK);
+        if thread.spawn(close_all).is_ok() {
+            closing.by = Some(here);
+            closing.sockets.push(socket);
+            return;
+        }
+    }
+    drop(closing);
+    drop(socket);
+}
+
+const STACK: usize = 256 * 1024;
+
+fn close_all() {
+    loop {
+        wait_for_the_clean_up();
+        let Some(mut closing) = closing() else { return };
+        let sockets = std::mem::take(&mut closing.sockets);
+        if sockets.is_empty() {
+            closing.by = None;
+            return;
+        }
+        drop(closing);
+        drop(sockets);
+    }
+}
+
+/// The list. In a copy of a process it may be locked for ever, by a thread that was not copied: then nobody waits for it.
+fn closing() -> Option<MutexGuard<'static, Closing>> {
+    for _ in 0..1000 {
+        match CLOSING.try_lock() {
+            Ok(closing) => return Some(closing),
+            Err(TryLockError::Poisoned(closing)) => return Some(PoisonError::into_inner(closing)),
+            Err(TryLockError::WouldBlock) => std::thread::yield_now(),
+        }
+    }
+    None
+}

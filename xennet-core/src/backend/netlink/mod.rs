@@ -25,7 +25,7 @@ mod wire;
 use std::time::Duration;
 
 use crate::backend::{Backend, BackendError, Capabilities};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Errno, Error, ErrorKind};
 use crate::model::IfName;
 use crate::snapshot::{Scope, Snapshot};
 use crate::step::Step;
@@ -45,6 +45,8 @@ pub struct Netlink {
     namespace: Option<sysctl::Namespace>,
     /// Whether a link that is up keeps its name, once it was asked.
     names_held_while_up: Option<bool>,
+    /// The process that opened the sockets.
+    process: u32,
 }
 
 impl Netlink {
@@ -69,11 +71,39 @@ impl Netlink {
             }
         })?;
         let namespace = sysctl::Namespace::current();
-        Ok(Netlink { route, out: Vec::new(), nft: None, namespace, names_held_while_up: None })
+        Ok(Netlink {
+            route,
+            out: Vec::new(),
+            nft: None,
+            namespace,
+            names_held_while_up: None,
+            process: std::process::id(),
+        })
+    }
+}
+
+impl Drop for Netlink {
+    fn drop(&mut self) {
+        // In a copy of the process the closing is not the last one, and waits for nothing.
+        if let Some(nft) = self.nft.take().filter(|_| self.process == std::process::id()) {
+            linger::close_later(nft);
+        }
     }
 }
 
 impl Netlink {
+    /// Refuses work in a copy of the process (`fork(2)`): over one socket the two would get each other's answers.
+    fn check_process(&self) -> Result<(), BackendError> {
+        let here = std::process::id();
+        if here == self.process {
+            return Ok(());
+        }
+        Err(BackendError::new(Errno::EXDEV, "netlink").with_message(format!(
+            "its sockets were opened by process {}, of which this one ({here}) is a copy; open others here",
+            self.process
+        )))
+    }
+
     /// The nftables socket. It has to be opened in the namespace of the others, so it is checked that we are still
     /// there.
     fn nft(&mut self) -> Result<&mut Nft, BackendError> {
@@ -99,6 +129,7 @@ impl Backend for Netlink {
     }
 
     fn observe(&mut self, scope: &Scope) -> Result<Snapshot, BackendError> {
+        self.check_process()?;
         let held = *self.names_held_while_up.get_or_insert_with(|| needs::names_held_while_up(&needs::release()));
         let mut seen = observe::observe(self, scope)?;
         seen.hidden.names_held_while_up = held;
@@ -106,10 +137,12 @@ impl Backend for Netlink {
     }
 
     fn wait(&mut self, link: &IfName, patience: Duration) -> Result<bool, BackendError> {
+        self.check_process()?;
         watch::wait(self, link, patience).map_err(|e| e.about(link.as_str()))
     }
 
     fn apply(&mut self, step: &Step) -> Result<(), BackendError> {
+        self.check_process()?;
         apply::apply(self, step)
     }
 }

@@ -353,9 +353,9 @@ fn reserved(network: IpNetwork, address: IpAddr) -> Option<&'static str> {
 fn bridge_spec(r: &mut Reader<'_>, name: IfName) -> Flawed<BridgeSpec> {
     let mut bridge = BridgeSpec::new(name);
     bridge.stp = r.flag("stp")?;
-    let delay = r.number("forward_delay", 30)?;
+    let delay = r.number("forward_delay", BridgeSpec::LONGEST_DELAY.as_secs() as u32)?;
     bridge.forward_delay = Duration::from_secs(delay.unwrap_or(if bridge.stp { 15 } else { 0 }).into());
-    if bridge.stp && bridge.forward_delay.as_secs() < 2 {
+    if bridge.stp && bridge.forward_delay < BridgeSpec::SHORTEST_DELAY_WITH_STP {
         let message = "forward_delay is too short for spanning tree";
         return Err(Flaw::new(r.values["forward_delay"].clone(), message, "with stp = true it is 2 to 30 seconds")
             .other(r.values["stp"].clone(), "spanning tree is switched on here"));

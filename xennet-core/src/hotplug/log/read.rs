@@ -110,7 +110,7 @@ fn unreadable(path: &Path, e: &io::Error) -> Error {
     Error::new(ErrorKind::StateUnusable, format!("{}: cannot be read", path.display()))
         .with_object(path.display().to_string())
         .with_errno(Errno::from_io(e))
-        .with_hint("run it as root, or name the right state directory (--state-dir)")
+        .with_hint("run it as root, or name the right state directory")
 }
 
 /// Gives the calls that come to the list from now on, also when the list becomes the old one meanwhile.

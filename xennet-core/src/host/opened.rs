@@ -1,0 +1,38 @@
+//! Which process a host belongs to.
+
+use crate::error::{Error, ErrorKind};
+
+/// The process that opened a host.
+///
+/// A copy of the process (`fork(2)`) has the host, too, with the same sockets: the two would take each other's answers from the
+/// kernel. And what another thread was doing with it at that moment is half done in the copy, with nobody to go on. So a host works
+/// only in the process that opened it. [`Host`](crate::Host) checks that itself; faces that lock it check it first, since the lock
+/// may be another thread's, which is not in the copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenedBy {
+    process: u32,
+}
+
+impl OpenedBy {
+    /// This process.
+    pub fn this_process() -> Self {
+        OpenedBy { process: std::process::id() }
+    }
+
+    /// Whether this is the same process.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] in a copy of it.
+    pub fn check(self) -> Result<(), Error> {
+        let here = std::process::id();
+        if here == self.process {
+            return Ok(());
+        }
+        let message =
+            format!("host belongs to process {}, and this is process {here}, a copy of it (fork)", self.process);
+        Err(Error::new(ErrorKind::Invalid, message)
+            .with_object("host")
+            .with_state("unchanged, nothing was applied")
+            .with_hint("open a host of its own in the copy, after the fork"))
+    }
+}
