@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
 
-use crate::convert::{Digits, call_text, hash_of, made_anew};
+use crate::convert::{Digits, call_text, hash_of, kind, made_anew};
 use crate::error::OrRaise;
 use crate::vif::size;
 
@@ -19,10 +20,25 @@ use crate::vif::size;
 pub(crate) struct BridgeSpec(pub(crate) xennet_core::BridgeSpec);
 
 /// A spec, or a name alone.
-#[derive(FromPyObject)]
 pub(crate) enum BridgeLike<'py> {
     Spec(Bound<'py, BridgeSpec>),
     Name(Bound<'py, PyString>),
+}
+
+impl<'py> FromPyObject<'_, 'py> for BridgeLike<'py> {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        if let Ok(spec) = object.cast::<BridgeSpec>() {
+            return Ok(BridgeLike::Spec(spec.to_owned()));
+        }
+        match object.cast::<PyString>() {
+            Ok(name) => Ok(BridgeLike::Name(name.to_owned())),
+            Err(_) => {
+                Err(PyTypeError::new_err(format!("a BridgeSpec or a bridge's name is needed, not {}", kind(&object))))
+            }
+        }
+    }
 }
 
 impl BridgeLike<'_> {
@@ -52,6 +68,7 @@ impl BridgeSpec {
         spec.mac = mac.map(str::parse).transpose().or_raise()?;
         spec.mtu = mtu.map(|m| size(&m)).transpose().or_raise()?;
         spec.vlan_filtering = vlan_filtering;
+        spec.check().or_raise()?;
         Ok(BridgeSpec(spec))
     }
 
@@ -73,7 +90,7 @@ impl BridgeSpec {
         self.0.stp
     }
 
-    /// How long a new port listens before it forwards.
+    /// How long a new port listens before it forwards: at most 30 seconds, with spanning tree at least 2.
     #[getter]
     fn forward_delay(&self) -> Duration {
         self.0.forward_delay

@@ -37,18 +37,50 @@ pub(crate) fn to_python<'py>(py: Python<'py>, document: &Value) -> PyResult<Boun
 
 /// A whole number of any size, as its digits: what is too large or negative then meets the library's own rule and message,
 /// not a Python `OverflowError`.
+///
+/// It is the number that Python counts with (`operator.index`), whatever its type says of itself as a text.
 pub(crate) struct Digits(pub(crate) String);
 
 impl<'py> FromPyObject<'_, 'py> for Digits {
     type Error = PyErr;
 
     fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        let py = object.py();
         // True is an int for Python, and a mistake here.
-        if object.is_instance_of::<PyBool>() || !object.is_instance_of::<PyInt>() {
-            return Err(PyTypeError::new_err(format!("a whole number is needed, not {}", object.get_type().name()?)));
+        let refused = || PyTypeError::new_err(format!("a whole number is needed, not {}", kind(&object)));
+        if object.is_instance_of::<PyBool>() {
+            return Err(refused());
         }
-        Ok(Digits(object.str()?.to_string()))
+        let number = if object.is_instance_of::<PyInt>() {
+            object.to_owned()
+        } else if object.get_type().hasattr("__index__")? {
+            py.import("operator")?.call_method1("index", (object,))?
+        } else {
+            return Err(refused());
+        };
+        if number.is_instance_of::<PyBool>() {
+            return Err(refused());
+        }
+        if let Ok(small) = number.extract::<i64>() {
+            return Ok(Digits(small.to_string()));
+        }
+        // By int's own methods: those of a subclass may say anything.
+        let int = py.get_type::<PyInt>();
+        let digits = int.call_method1("__repr__", (&number,)).and_then(|text| text.extract());
+        // Python writes no more than some thousand digits.
+        Ok(Digits(match digits {
+            Ok(digits) => digits,
+            Err(_) => {
+                let bits: u64 = int.call_method1("bit_length", (&number,))?.extract()?;
+                format!("a number of {bits} bits")
+            }
+        }))
     }
+}
+
+/// What a value is, for an error that wants another one.
+pub(crate) fn kind(object: &Bound<'_, PyAny>) -> String {
+    object.get_type().name().map_or_else(|_| "this".to_owned(), |name| name.to_string())
 }
 
 /// `Name(key=value, ...)` with the values as Python writes them.

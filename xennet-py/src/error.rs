@@ -17,7 +17,12 @@ pub(crate) fn raised(error: &Error) -> PyErr {
     Python::attach(|py| exception(py, error).unwrap_or_else(|failure| failure))
 }
 
+/// What the library's hints are called in Python.
+const WORDS: &[(&str, &str)] =
+    &[("by force", "with force=True"), ("another state directory", "another state directory (state_dir)")];
+
 fn exception(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
+    let error = &error.clone().with_words(WORDS);
     let errors = py.import("xennet.errors")?;
     let class = errors.getattr(error.kind().name())?.cast_into::<PyType>()?;
     let fields = to_python(py, &error.to_json())?;

@@ -1,12 +1,13 @@
 //! `Host`: the front door.
 
 use std::path::PathBuf;
-use std::sync::Mutex;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 use xennet_core::exec::{StateDir, Subject};
-use xennet_core::{DevId, DomId, Error, ErrorKind, Guests};
+use xennet_core::{DevId, DomId, Error, ErrorKind, Guests, OpenedBy};
 
 use crate::bridge::BridgeLike;
 use crate::convert::{Digits, to_python};
@@ -19,7 +20,8 @@ use crate::vif::VifLike;
 ///
 /// Made by `Host.netlink()` or `Host.fake()`. Every call that changes something either reaches the wanted state, which is
 /// read back, or restores the earlier one and raises an error that says so (`XennetError.state`). A host can be used by
-/// several threads; they wait for each other, and other threads run meanwhile.
+/// several threads; they wait for each other, and other threads run meanwhile. It belongs to the process that made it: a child that
+/// was forked makes one of its own, and its parent's raises `Invalid`.
 ///
 ///     >>> from xennet import Host
 ///     >>> host = Host.fake()
@@ -30,11 +32,23 @@ use crate::vif::VifLike;
 ///     >>> host.attach(5, "bridge=xenbr0")
 ///     Applied(steps=0)
 #[pyclass(frozen, module = "xennet")]
-pub(crate) struct Host(Mutex<xennet_core::Host>);
+pub(crate) struct Host {
+    // Poisoned by a call that panicked: then nothing is known about it any more. Nothing is left of it in a value that goes.
+    core: Mutex<Option<xennet_core::Host>>,
+    opened: OpenedBy,
+    turn: Turn,
+    raised: Raised,
+}
+
+/// What a signal has raised while something was waited for.
+type Raised = Arc<Mutex<Option<PyErr>>>;
 
 impl Host {
     fn on(core: xennet_core::Host) -> Self {
-        Host(Mutex::new(core))
+        let raised = Raised::default();
+        let seen = Arc::clone(&raised);
+        let core = core.with_interrupt(move || interrupted(&seen));
+        Host { core: Mutex::new(Some(core)), opened: OpenedBy::this_process(), turn: Turn::default(), raised }
     }
 
     /// Works on the host with the interpreter free for others.
@@ -43,16 +57,88 @@ impl Host {
         py: Python<'_>,
         work: impl FnOnce(&mut xennet_core::Host) -> Result<R, Error> + Send,
     ) -> PyResult<R> {
-        let result = py.detach(|| match self.0.lock() {
-            Ok(mut core) => work(&mut core),
-            Err(_) => {
-                Err(Error::new(ErrorKind::Internal, "host refuses work: a defect was met in an earlier call on it")
-                    .with_object("host")
-                    .with_state("unchanged, nothing was applied")
-                    .with_hint("open another one; it recovers what was left open"))
+        // In a copy of the process a lock may be held for ever, by a thread that was not copied.
+        self.opened.check().or_raise()?;
+        let result = py.detach(|| {
+            let _turn = self.turn.take(|| interrupted(&self.raised))?;
+            match self.core.lock().as_deref_mut() {
+                Ok(Some(core)) => work(core),
+                _ => {
+                    Err(Error::new(ErrorKind::Internal, "host refuses work: a defect was met in an earlier call on it")
+                        .with_object("host")
+                        .with_state("unchanged, nothing was applied")
+                        .with_hint("open another one; it recovers what was left open"))
+                }
             }
         });
-        result.map_err(|e| raised(&e))
+        result.map_err(|e| match e.kind() {
+            // Ctrl-C says more than that the lock was not waited for any longer.
+            ErrorKind::Busy => self.take_raised().unwrap_or_else(|| raised(&e)),
+            _ => raised(&e),
+        })
+    }
+
+    fn take_raised(&self) -> Option<PyErr> {
+        self.raised.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        let core = self.core.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        // Closing may take the kernel a while.
+        Python::try_attach(|py| py.detach(move || drop(core)));
+    }
+}
+
+/// Whether a signal came whose handler raises: Python's handlers run in the main thread only, and only when it asks.
+fn interrupted(seen: &Raised) -> bool {
+    match Python::try_attach(|py| py.check_signals()) {
+        Some(Err(e)) => {
+            *seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(e);
+            true
+        }
+        _ => false,
+    }
+}
+
+/// Whose turn it is among the threads of this process. Unlike a `Mutex` it can be given up.
+#[derive(Default)]
+struct Turn {
+    taken: Mutex<bool>,
+    free: Condvar,
+}
+
+struct Taken<'a>(&'a Turn);
+
+impl Turn {
+    fn take(&self, interrupted: impl Fn() -> bool) -> Result<Taken<'_>, Error> {
+        const OFTEN: Duration = Duration::from_millis(50);
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        while *taken {
+            let waited = self.free.wait_timeout(taken, OFTEN).unwrap_or_else(PoisonError::into_inner);
+            taken = waited.0;
+            if waited.1.timed_out() && *taken {
+                // Not with the lock: a handler of Python's may take any time.
+                drop(taken);
+                if interrupted() {
+                    let message = "host is at work for another thread; it is not waited for any longer";
+                    return Err(Error::new(ErrorKind::Busy, message)
+                        .with_object("host")
+                        .with_state("unchanged, nothing was applied"));
+                }
+                taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+            }
+        }
+        *taken = true;
+        Ok(Taken(self))
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        *self.0.taken.lock().unwrap_or_else(PoisonError::into_inner) = false;
+        self.0.free.notify_one();
     }
 }
 
@@ -60,13 +146,15 @@ impl Host {
 impl Host {
     /// The kernel's networking, in the calling thread's network namespace, in which the host stays.
     ///
-    /// Journals, locks and records are kept in `state_dir`, `/run/xennet` unless given.
+    /// Journals, locks and records are kept in `state_dir`, `/run/xennet` unless given. Raises `Invalid` for a path that is empty or
+    /// has a NUL in it.
     #[classmethod]
     #[pyo3(signature = (*, state_dir=None))]
     fn netlink(_class: &Bound<'_, PyType>, state_dir: Option<PathBuf>) -> PyResult<Self> {
+        let state_dir = state_dir.map(StateDir::checked).transpose().or_raise()?;
         let core = xennet_core::Host::netlink().or_raise()?;
         Ok(Host::on(match state_dir {
-            Some(dir) => core.with_state_dir(StateDir::at(dir)),
+            Some(dir) => core.with_state_dir(dir),
             None => core,
         }))
     }
@@ -81,15 +169,18 @@ impl Host {
     /// What `attach` would do. Changes nothing. `vif` is a `VifSpec` or a vif line.
     #[pyo3(signature = (domid, vif))]
     fn plan_attach(&self, py: Python<'_>, domid: Digits, vif: VifLike<'_>) -> PyResult<Plan> {
-        let (domid, vif) = (domain(&domid)?, vif.spec()?);
-        self.work(py, |core| core.plan_attach(domid, &vif)).map(Plan)
+        let (domid, (vif, notes)) = (domain(&domid)?, vif.spec()?);
+        self.work(py, |core| core.plan_attach(domid, &vif)).map(|plan| Plan(plan.with_notes(notes)))
     }
 
-    /// Attaches a vif: a port of its bridge, up, with the backend's MAC. A second call with the same vif changes nothing.
+    /// Attaches a vif: in bridge mode as a port of its bridge, up, with the backend's MAC; in NAT and routed mode up, with this
+    /// domain's address on it and a route to each of the guest's. What reading a line remarks is in `notes`. A second call with the same vif changes nothing.
     #[pyo3(signature = (domid, vif))]
     fn attach(&self, py: Python<'_>, domid: Digits, vif: VifLike<'_>) -> PyResult<Applied> {
-        let (domid, vif) = (domain(&domid)?, vif.spec()?);
-        self.work(py, |core| core.attach(domid, &vif)).map(|a| Applied::from(&a))
+        let (domid, (vif, notes)) = (domain(&domid)?, vif.spec()?);
+        let mut applied = self.work(py, |core| core.attach(domid, &vif))?;
+        applied.notes.extend(notes);
+        Ok(Applied::from(&applied))
     }
 
     /// What `detach` would do. Changes nothing.

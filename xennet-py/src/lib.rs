@@ -20,6 +20,7 @@ fn _xennet(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<vif::VifSpec>()?;
     module.add_class::<bridge::BridgeSpec>()?;
     module.add_class::<network::Network>()?;
+    module.add_function(wrap_pyfunction!(vif::parse_to_document, module)?)?;
     module.add_function(wrap_pyfunction!(network::parse_networks, module)?)?;
     module.add_class::<plan::Plan>()?;
     module.add_class::<plan::Step>()?;

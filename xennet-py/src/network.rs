@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple, PyType};
+use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 use serde_json::{Map, Value};
 use xennet_core::config::{document, networks};
 use xennet_core::{Error, ErrorKind, IfName, NetworkMode};
 
-use crate::convert::{Digits, call_text, hash_of, made_anew, texts, to_python};
+use crate::convert::{Digits, call_text, hash_of, kind, made_anew, texts, to_python};
 use crate::error::{OrRaise, raised};
 
 /// One network: what a table `[network.NAME]` of networks.toml says.
@@ -37,10 +38,22 @@ pub(crate) struct Network {
 }
 
 /// What a forward's key can have.
-#[derive(FromPyObject)]
 enum Word {
     Text(String),
     Number(Digits),
+}
+
+impl<'py> FromPyObject<'_, 'py> for Word {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        match object.cast::<PyString>() {
+            Ok(text) => Ok(Word::Text(text.to_cow()?.into_owned())),
+            Err(_) => object.extract().map(Word::Number).map_err(|_| {
+                PyTypeError::new_err(format!("a text or a whole number is needed in forward, not {}", kind(&object)))
+            }),
+        }
+    }
 }
 
 /// The keywords in their order.

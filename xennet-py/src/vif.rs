@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple, PyType};
-use xennet_core::config::{Dialect, parse_vif};
-use xennet_core::{ColoKey, DevId, Error, ErrorKind, Mtu};
+use xennet_core::config::{Dialect, document, parse_vif};
+use xennet_core::{ColoKey, DevId, Diagnostic, Error, ErrorKind, Mtu};
 
-use crate::convert::{Digits, call_text, hash_of, made_anew, texts, to_python};
+use crate::convert::{Digits, call_text, hash_of, kind, made_anew, texts, to_python};
 use crate::error::{OrRaise, raised};
 
 /// What a vif shall be: what one string of `vif = [ ... ]` says.
@@ -23,23 +24,70 @@ use crate::error::{OrRaise, raised};
 ///     >>> str(vif.replace(bridge="br-dmz"))
 ///     'mac=00:16:3e:01:02:03,bridge=br-dmz,ip=192.0.2.6'
 #[pyclass(frozen, eq, module = "xennet")]
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct VifSpec(pub(crate) xennet_core::VifSpec);
+#[derive(Clone)]
+pub(crate) struct VifSpec(pub(crate) xennet_core::VifSpec, Vec<String>);
+
+impl PartialEq for VifSpec {
+    /// What was remarked when a line was read is no part of the value.
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
+
+impl Eq for VifSpec {}
 
 /// A spec, or a line in the strict dialect.
-#[derive(FromPyObject)]
 pub(crate) enum VifLike<'py> {
     Spec(Bound<'py, VifSpec>),
     Line(Bound<'py, PyString>),
 }
 
-impl VifLike<'_> {
-    pub(crate) fn spec(&self) -> PyResult<xennet_core::VifSpec> {
-        match self {
-            VifLike::Spec(spec) => Ok(spec.get().0.clone()),
-            VifLike::Line(line) => line.to_cow()?.parse().or_raise(),
+impl<'py> FromPyObject<'_, 'py> for VifLike<'py> {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        if let Ok(spec) = object.cast::<VifSpec>() {
+            return Ok(VifLike::Spec(spec.to_owned()));
+        }
+        match object.cast::<PyString>() {
+            Ok(line) => Ok(VifLike::Line(line.to_owned())),
+            Err(_) => {
+                Err(PyTypeError::new_err(format!("a VifSpec or a vif line (a str) is needed, not {}", kind(&object))))
+            }
         }
     }
+}
+
+impl VifLike<'_> {
+    /// The spec, and what reading a line has remarked. Who has a spec has its remarks.
+    pub(crate) fn spec(&self) -> PyResult<(xennet_core::VifSpec, Vec<String>)> {
+        match self {
+            VifLike::Spec(spec) => Ok((spec.get().0.clone(), Vec::new())),
+            VifLike::Line(line) => {
+                let parsed = parse_vif(&line.to_cow()?, Dialect::Strict).or_raise()?;
+                Ok((parsed.value, notes(&parsed.notes)))
+            }
+        }
+    }
+}
+
+fn notes(found: &[Diagnostic]) -> Vec<String> {
+    found.iter().map(ToString::to_string).collect()
+}
+
+/// Reads a vif line, and gives what the command and the C ABI give for it: the document of the vif with libxl's field names, and
+/// what there is to remark.
+///
+/// In the dialect "xl" `nic` is what xl would hand to libxl, even where no vif can be so, which `VifSpec.parse` refuses.
+///
+///     >>> import xennet
+///     >>> xennet.parse_vif("bridge=br0 ,foo=1", dialect="xl")["nic"]["bridge"]
+///     'br0 '
+#[pyfunction]
+#[pyo3(name = "parse_vif", signature = (line, /, *, dialect="strict"))]
+pub(crate) fn parse_to_document<'py>(py: Python<'py>, line: &str, dialect: &str) -> PyResult<Bound<'py, PyAny>> {
+    let parsed = document::vif(line, dialect.parse().or_raise()?).or_raise()?;
+    to_python(py, &serde_json::json!({ "nic": parsed.value, "notes": notes(&parsed.notes) }))
 }
 
 #[pymethods]
@@ -92,18 +140,23 @@ impl VifSpec {
             spec.colo.insert(ColoKey::try_from(key).or_raise()?, value.parse().or_raise()?);
         }
         spec.check().or_raise()?;
-        Ok(VifSpec(spec))
+        Ok(VifSpec(spec, Vec::new()))
     }
 
     /// Reads a vif line: one string of `vif = [ ... ]`.
     ///
-    /// `dialect` is "strict" (what xl would drop, guess or misread is an error), "xl" or "xm". Raises `Invalid` with the
-    /// place in the line.
+    /// `dialect` is "strict" (what xl would drop, guess or misread is an error), "xl" or "xm". What there is to remark is in
+    /// `notes`. Raises `Invalid` with the place in the line.
+    ///
+    ///     >>> from xennet import VifSpec
+    ///     >>> VifSpec.parse("bridge=xenbr0,accel=1").notes
+    ///     ('accel has no effect (line 1, column 15: xl does not support it)',)
     #[classmethod]
     #[pyo3(signature = (line, /, *, dialect="strict"))]
     fn parse(_class: &Bound<'_, PyType>, line: &str, dialect: &str) -> PyResult<Self> {
         let dialect: Dialect = dialect.parse().or_raise()?;
-        Ok(VifSpec(parse_vif(line, dialect).or_raise()?.value))
+        let parsed = parse_vif(line, dialect).or_raise()?;
+        Ok(VifSpec(parsed.value, notes(&parsed.notes)))
     }
 
     /// The same vif with other values for these keys.
@@ -117,6 +170,13 @@ impl VifSpec {
         let document = serde_json::to_value(&self.0)
             .map_err(|e| raised(&Error::new(ErrorKind::Internal, format!("a vif spec is no document: {e}"))))?;
         to_python(py, &document)
+    }
+
+    /// What there was to remark when the line was read (`parse`), a sentence each: what has no effect, what xl would have swallowed.
+    /// It is no part of the value: equal specs may have other notes, and `replace` and copies have none.
+    #[getter]
+    fn notes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        PyTuple::new(py, &self.1)
     }
 
     /// The index in the domain.

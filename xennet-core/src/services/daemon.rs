@@ -136,7 +136,7 @@ pub fn remark(dir: &StateDir, network: &IfName) -> Result<Option<String>, Error>
     Ok(closed.map(|closed| {
         format!(
             "network {network}: its dnsmasq runs as root, because no other user can enter {}; with a state directory below /run \
-             (--state-dir) it does not",
+             it does not",
             closed.display()
         )
     }))

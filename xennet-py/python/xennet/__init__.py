@@ -30,7 +30,7 @@ Each kind of error is a class of its own below ``XennetError``, and a built-in e
 """
 
 from . import documents, errors
-from ._xennet import Applied, BridgeSpec, Host, Network, Plan, Step, VifSpec, __version__, parse_networks
+from ._xennet import Applied, BridgeSpec, Host, Network, Plan, Step, VifSpec, __version__, parse_networks, parse_vif
 from .errors import (
     BridgeNotFound,
     Busy,
@@ -70,6 +70,7 @@ __all__ = [
     "documents",
     "errors",
     "parse_networks",
+    "parse_vif",
     "BridgeNotFound",
     "Busy",
     "Conflict",

@@ -1,11 +1,11 @@
 import datetime
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, final
+from typing import Any, SupportsIndex, final
 
-from .documents import NetworkStatus, PortForward, Recovered, Shown
+from .documents import NetworkStatus, ParsedVif, PortForward, Recovered, Shown
 
-__all__ = ["__version__", "KINDS", "VifSpec", "BridgeSpec", "Network", "Plan", "Step", "Applied", "Host", "parse_networks"]
+__all__ = ["__version__", "KINDS", "VifSpec", "BridgeSpec", "Network", "Plan", "Step", "Applied", "Host", "parse_networks", "parse_vif"]
 
 __version__: str
 KINDS: tuple[tuple[int, str, str, str], ...]
@@ -15,7 +15,7 @@ class VifSpec:
     def __new__(
         cls,
         *,
-        devid: int | None = None,
+        devid: SupportsIndex | None = None,
         mac: str | None = None,
         bridge: str | None = None,
         gatewaydev: str | None = None,
@@ -26,7 +26,7 @@ class VifSpec:
         model: str | None = None,
         backend: str | None = None,
         rate: str | None = None,
-        mtu: int | None = None,
+        mtu: SupportsIndex | None = None,
         vlan: str | None = None,
         trusted: bool | None = None,
         isolated: bool = False,
@@ -37,6 +37,8 @@ class VifSpec:
     def parse(cls, line: str, /, *, dialect: str = "strict") -> VifSpec: ...
     def replace(self, **changes: Any) -> VifSpec: ...
     def to_dict(self) -> dict[str, Any]: ...
+    @property
+    def notes(self) -> tuple[str, ...]: ...
     @property
     def devid(self) -> int | None: ...
     @property
@@ -85,7 +87,7 @@ class BridgeSpec:
         stp: bool = False,
         forward_delay: datetime.timedelta = ...,
         mac: str | None = None,
-        mtu: int | None = None,
+        mtu: SupportsIndex | None = None,
         vlan_filtering: bool | None = None,
     ) -> BridgeSpec: ...
     def replace(self, **changes: Any) -> BridgeSpec: ...
@@ -119,7 +121,7 @@ class Network:
         stp: bool = False,
         forward_delay: datetime.timedelta | None = None,
         mac: str | None = None,
-        mtu: int | None = None,
+        mtu: SupportsIndex | None = None,
         vlan_filtering: bool | None = None,
         subnets: Iterable[str] | None = None,
         gateways: Iterable[str] | None = None,
@@ -127,7 +129,7 @@ class Network:
         source: Iterable[str] | None = None,
         proxy_arp: bool = False,
         proxy_ndp: bool = False,
-        metric: int | None = None,
+        metric: SupportsIndex | None = None,
         dhcp: bool = False,
         dns: bool = False,
         range: Iterable[str] | None = None,
@@ -188,6 +190,7 @@ class Network:
     def __hash__(self) -> int: ...
     def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
 
+def parse_vif(line: str, /, *, dialect: str = "strict") -> ParsedVif: ...
 def parse_networks(text: str, /) -> tuple[Network, ...]: ...
 @final
 class Step:
@@ -236,10 +239,10 @@ class Host:
     def netlink(cls, *, state_dir: str | os.PathLike[str] | None = None) -> Host: ...
     @classmethod
     def fake(cls) -> Host: ...
-    def plan_attach(self, domid: int, vif: VifSpec | str) -> Plan: ...
-    def attach(self, domid: int, vif: VifSpec | str) -> Applied: ...
-    def plan_detach(self, domid: int, devid: int | None = None) -> Plan: ...
-    def detach(self, domid: int, devid: int | None = None) -> Applied: ...
+    def plan_attach(self, domid: SupportsIndex, vif: VifSpec | str) -> Plan: ...
+    def attach(self, domid: SupportsIndex, vif: VifSpec | str) -> Applied: ...
+    def plan_detach(self, domid: SupportsIndex, devid: SupportsIndex | None = None) -> Plan: ...
+    def detach(self, domid: SupportsIndex, devid: SupportsIndex | None = None) -> Applied: ...
     def plan_bridge(self, bridge: BridgeSpec | str) -> Plan: ...
     def ensure_bridge(self, bridge: BridgeSpec | str) -> Applied: ...
     def plan_start(self, network: Network) -> Plan: ...

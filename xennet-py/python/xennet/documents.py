@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import Any, TypedDict
 
-__all__ = ["NetworkStatus", "PortForward", "Recovered", "Shown", "ShownBridge", "ShownVif"]
+__all__ = ["NetworkStatus", "ParsedVif", "PortForward", "Recovered", "Shown", "ShownBridge", "ShownVif"]
 
 
 class ShownVif(TypedDict):
@@ -90,6 +90,15 @@ class PortForward(_Forwarded, total=False):
 
     #: Which port of the guest's the first one goes to; the same one if left out.
     to_port: int
+
+
+class ParsedVif(TypedDict):
+    """What ``parse_vif`` gives: the same as the command and the C ABI."""
+
+    #: The vif with libxl's field names.
+    nic: dict[str, Any]
+    #: What has no effect, what xl would have swallowed, a sentence each.
+    notes: list[str]
 
 
 class _Recovered(TypedDict):

@@ -1,0 +1,147 @@
+"""A host in programs that do what programs do: fork, share it among threads, are interrupted."""
+
+import datetime
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+import xennet
+from xennet import BridgeSpec, Host, Network, VifSpec
+
+
+def in_a_child(work):
+    """What a forked child makes of it: True if it ends well, whatever other threads were doing."""
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            signal.alarm(60)
+            work()
+            code = 0
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_child_does_not_get_at_its_parent_s_host():
+    host, stop = Host.fake(), threading.Event()
+
+    def works():
+        while not stop.is_set():
+            host.attach(5, "bridge=xenbr0")
+            host.detach(5)
+
+    def child():
+        with pytest.raises(xennet.Invalid, match="fork"):
+            host.attach(6, "bridge=xenbr0")
+        with pytest.raises(xennet.Invalid, match="fork"):
+            host.show()
+        own = Host.fake()
+        assert own.attach(6, "bridge=xenbr0").steps > 0
+
+    threads = [threading.Thread(target=works) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        assert all(in_a_child(child) for _ in range(40))
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert host.show()["vifs"] == []
+
+
+@pytest.mark.parametrize("path", ["", "/run/xen\0net"])
+def test_a_path_that_cannot_be_is_refused_at_once(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises((xennet.Invalid, ValueError)):
+        Host.netlink(state_dir=path)
+    assert list(tmp_path.iterdir()) == []
+
+
+INTERRUPTED = """
+import sys, xennet
+host = xennet.Host.netlink(state_dir=sys.argv[1])
+print("waits", flush=True)
+try:
+    host.attach(5, "bridge=xenbr0")
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+def test_ctrl_c_arrives_while_a_lock_is_waited_for(tmp_path):
+    with open(tmp_path / "vif5.0.journal", "w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        arguments = [sys.executable, "-c", INTERRUPTED, str(tmp_path)]
+        with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as program:
+            assert program.stdout.readline() == "waits\n"
+            # Until it waits: the interpreter must not be the one that sees the signal.
+            time.sleep(0.5)
+            began = time.monotonic()
+            program.send_signal(signal.SIGINT)
+            assert program.stdout.read() == "interrupted\n"
+            # The lock itself is waited for 10 seconds.
+            assert time.monotonic() - began < 8
+        assert program.returncode == 0
+
+
+def test_what_reading_a_line_remarks_is_kept():
+    spec = VifSpec.parse("bridge=xenbr0,accel=1")
+    assert len(spec.notes) == 1 and "accel" in spec.notes[0]
+    assert spec == VifSpec(bridge="xenbr0") and hash(spec) == hash(VifSpec(bridge="xenbr0"))
+    assert VifSpec(bridge="xenbr0").notes == spec.replace().notes == ()
+    (note,) = VifSpec.parse("bridge=xenbr0,foo=1", dialect="xl").notes
+    assert "foo" in note
+    host = Host.fake()
+    assert host.plan_attach(5, "bridge=xenbr0,accel=1").notes[-1] == spec.notes[0]
+    assert host.attach(5, "bridge=xenbr0,accel=1").notes[-1] == spec.notes[0]
+
+
+def test_a_line_of_xl_is_what_xl_makes_of_it():
+    parsed = xennet.parse_vif("bridge=br0 ,foo=1", dialect="xl")
+    assert set(parsed) == set(xennet.documents.ParsedVif.__annotations__)
+    assert parsed["nic"]["bridge"] == "br0 "
+    assert any("foo" in note for note in parsed["notes"])
+    with pytest.raises(xennet.Invalid):
+        VifSpec.parse("bridge=br0 ,foo=1", dialect="xl")
+    assert xennet.parse_vif("bridge=xenbr0")["nic"]["devid"] == 0
+    with pytest.raises(xennet.Invalid):
+        xennet.parse_vif("bridge=xenbr0,foo=1")
+
+
+@pytest.mark.parametrize(
+    "delay, stp",
+    [
+        (datetime.timedelta.max, False),
+        (datetime.timedelta(days=100), False),
+        (datetime.timedelta(seconds=31), True),
+        (datetime.timedelta(seconds=1), True),
+        (datetime.timedelta(microseconds=1), False),
+    ],
+)
+def test_a_forward_delay_that_no_bridge_has_is_refused(delay, stp):
+    with pytest.raises(xennet.Invalid):
+        BridgeSpec(name="br0", forward_delay=delay, stp=stp)
+    with pytest.raises(xennet.Invalid):
+        Network(name="br0", mode="bridge", forward_delay=delay, stp=stp)
+
+
+def test_hints_speak_of_python():
+    with pytest.raises(xennet.StateUnusable) as caught:
+        Host.netlink(state_dir="/dev/null/xennet").attach(5, "bridge=xenbr0")
+    assert "--" not in caught.value.hint and "state_dir" in caught.value.hint
+    host = Host.fake()
+    lan = Network(name="lan", mode="bridge", bridge="br-lan")
+    host.start_network(lan)
+    host.attach(5, "bridge=br-lan")
+    with pytest.raises(xennet.Conflict) as caught:
+        host.stop_network("lan")
+    assert "--" not in caught.value.hint and "force=True" in caught.value.hint
