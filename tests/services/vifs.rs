@@ -1,6 +1,8 @@
 //! Networks in which each guest has a link of its own, several on one host.
 
-use xennet_core::services;
+use std::time::{Duration, Instant};
+
+use xennet_core::{Budget, ErrorKind, services};
 
 use crate::lab::{Lab, client, id, network, on_a_host, sh, soon};
 
@@ -105,6 +107,37 @@ fn an_address_goes_from_one_guest_to_the_next() {
         services::guest(&lab.dir(), &started, id(9), &client(3, &["10.0.0.8"], None)).unwrap();
         soon("the new address", || lab.address(3).as_deref() == Some("10.0.0.8"));
         assert_eq!(lab.pids("a"), after);
+    });
+}
+
+/// A lease that is in the way needs a dnsmasq that is started anew. Without time for that it is not ended; one that does not end
+/// by itself is killed, and the next one runs, all within the budget.
+#[test]
+fn a_dnsmasq_is_started_anew_within_the_budget_or_not_ended() {
+    on_a_host("vifs::a_dnsmasq_is_started_anew_within_the_budget_or_not_ended", |lab| {
+        let started = lab.start("a", NAT);
+        let before = lab.pids("a");
+        comes(lab, &started, 1);
+        assert_eq!(lab.address(1).as_deref(), Some("10.0.0.7"));
+        services::no_guest(&lab.dir(), &network("a"), id(1)).unwrap();
+        lab.destroy(1);
+        lab.guest_beside(2, &["10.0.0.254/32"], &["10.0.0.7"]);
+        let comes_within = |lab: &Lab, time| {
+            let other = client(2, &["10.0.0.7"], None);
+            services::guest_within(&lab.dir(), &started, id(2), &other, Budget::of(time))
+        };
+        let e = comes_within(lab, Duration::ZERO).unwrap_err();
+        assert_eq!((e.kind(), e.state()), (ErrorKind::Busy, Some("dnsmasq runs as before")), "{e}");
+        assert_eq!(lab.pids("a"), before);
+        services::no_guest(&lab.dir(), &network("a"), id(2)).unwrap();
+        // It does nothing any more, not even end.
+        sh(&format!("kill -STOP {}", before[0].1));
+        let start = Instant::now();
+        comes_within(lab, Duration::from_secs(4)).unwrap();
+        assert!(start.elapsed() < Duration::from_secs(12), "{:?}", start.elapsed());
+        let after = lab.pids("a");
+        assert!(after[0] != before[0] && after[1] == before[1], "{before:?}, {after:?}");
+        assert_eq!(lab.address(2).as_deref(), Some("10.0.0.7"));
     });
 }
 
