@@ -150,8 +150,8 @@ struct Work<'a> {
 enum Phase {
     Work,
     WayBack,
-    /// With a budget of its own: it must be said, however late it is.
-    LastWord(Budget),
+    /// What is to be said in the end. With a budget of its own: it must be said, however late it is.
+    Word(Budget),
 }
 
 /// What is kept of a call's time for the way back and the last word.
@@ -191,13 +191,19 @@ impl<'a> Work<'a> {
         match self.phase {
             Phase::Work => self.whole.but(self.reserve),
             Phase::WayBack => self.whole.but(self.reserve / 2),
-            Phase::LastWord(budget) => budget,
+            Phase::Word(budget) => budget,
         }
     }
 
     /// From now on only what has to be said is said. `part` of what is left may be used.
     fn last_word(&mut self, part: u32) {
-        self.phase = Phase::LastWord(Budget::of(self.whole.left().max(LAST_WORD) / part));
+        self.phase = Phase::Word(Budget::of(self.whole.left().max(LAST_WORD) / part));
+    }
+
+    /// The work is done, and only has to be told. Where it took long by itself, as on a busy machine, taking it back would take
+    /// longer than telling it.
+    fn good_word(&mut self) {
+        self.phase = Phase::Word(Budget::of(self.whole.but(self.reserve / 2).left().max(LAST_WORD)));
     }
 
     /// Notes how long something took. What is done again and again is one entry.
@@ -318,6 +324,7 @@ impl<'a> Work<'a> {
     /// Everything behind the attach: hooks, the guest's MTU, the status.
     fn report(&mut self, call: &Call, ip: &str, applied: &Applied, old_error: bool) -> Result<(), Error> {
         self.hooks(call, ip)?;
+        self.good_word();
         if call.verb.type_if() == TypeIf::Tap {
             // The status is that of the vif.
             return Ok(());
