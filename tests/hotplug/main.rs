@@ -9,6 +9,7 @@ mod device;
 mod disk;
 mod facts;
 mod firewalls;
+mod flushed;
 mod hot_path;
 mod kill;
 mod lock;
