@@ -7,8 +7,8 @@ use super::{
     PortChange, PortStep, RouteStep, RuleStep, Step, StoreOp,
 };
 use crate::snapshot::{
-    AddrGenMode, Address, FdbEntry, FdbKind, Neighbour, NeighbourKind, NftKey, PortVlan, Route, RouteKind, Rule,
-    RuleAction, key_text,
+    AddrGenMode, Address, FdbEntry, FdbKind, Neighbour, NeighbourKind, NftFamily, NftKey, NftTableId, PortVlan, Route,
+    RouteKind, Rule, RuleAction, key_text,
 };
 
 impl Step {
@@ -75,16 +75,21 @@ impl fmt::Display for Step {
     }
 }
 
-/// Elements word by word, since they are what differs from call to call; chains, sets and rules by their numbers.
+/// What becomes of a table. Elements word by word, since they are what differs from call to call; what a new one has, `nft list`
+/// tells better, and of one that is put right the numbers of its chains, sets and rules say how much of it was not as it has to be.
 fn nft_words(t: &NftTransaction) -> Vec<String> {
     let mut words = Vec::new();
-    let count =
-        |words: &mut Vec<String>, one: &str, is: fn(&NftOp) -> bool| match t.ops.iter().filter(|op| is(op)).count() {
-            0 => {}
-            1 => words.push(format!("1 {one}")),
-            n => words.push(format!("{n} {one}s")),
-        };
-    count(&mut words, "new table", |op| matches!(op, NftOp::AddTable));
+    let number = |is: fn(&NftOp) -> bool| t.ops.iter().filter(|op| is(op)).count();
+    let rules = number(|op| matches!(op, NftOp::AddRule { .. }));
+    let is_removed = number(|op| matches!(op, NftOp::DelTable)) > 0;
+    let is_new = number(|op| matches!(op, NftOp::AddTable)) > 0;
+    if is_new {
+        let made = if is_removed { "made anew" } else { "new" };
+        let what = rules_of(&t.table).map(|what| format!(" that {what}")).unwrap_or_default();
+        words.push(format!("{made}, with the {rules} rules{what} (nft list table {})", t.table));
+    } else if is_removed {
+        words.push("removed".to_owned());
+    }
     for op in &t.ops {
         match op {
             NftOp::SetFlags { flags: 0 } => words.push("active, not dormant".into()),
@@ -92,16 +97,24 @@ fn nft_words(t: &NftTransaction) -> Vec<String> {
             _ => {}
         }
     }
-    count(&mut words, "table removed", |op| matches!(op, NftOp::DelTable));
-    count(&mut words, "new chain", |op| matches!(op, NftOp::AddChain { .. }));
-    count(&mut words, "chain removed", |op| matches!(op, NftOp::DelChain { .. }));
-    count(&mut words, "chain emptied", |op| matches!(op, NftOp::FlushChain { .. }));
-    count(&mut words, "new set", |op| matches!(op, NftOp::AddSet { .. }));
-    count(&mut words, "set removed", |op| matches!(op, NftOp::DelSet { .. }));
-    count(&mut words, "new rule", |op| matches!(op, NftOp::AddRule { .. }));
-    count(&mut words, "rule removed", |op| matches!(op, NftOp::DelRule { .. }));
+    if !is_new {
+        let mut count = |one: &str, several: &str, is: fn(&NftOp) -> bool| match number(is) {
+            0 => {}
+            1 => words.push(format!("1 {one}")),
+            n => words.push(format!("{n} {several}")),
+        };
+        count("new chain", "new chains", |op| matches!(op, NftOp::AddChain { .. }));
+        count("chain removed", "chains removed", |op| matches!(op, NftOp::DelChain { .. }));
+        count("chain emptied", "chains emptied", |op| matches!(op, NftOp::FlushChain { .. }));
+        count("new set", "new sets", |op| matches!(op, NftOp::AddSet { .. }));
+        count("set removed", "sets removed", |op| matches!(op, NftOp::DelSet { .. }));
+        count("new rule", "new rules", |op| matches!(op, NftOp::AddRule { .. }));
+        count("rule removed", "rules removed", |op| matches!(op, NftOp::DelRule { .. }));
+    }
     for op in &t.ops {
         match op {
+            // A mark of our own, of use to nobody else.
+            NftOp::AddElements { set, .. } | NftOp::DelElements { set, .. } if *set == NftTableId::VERSION => {}
             NftOp::AddElements { set, elements } => {
                 words.push(format!("+ {set} {{ {} }}", keys(elements.iter().map(|(key, _)| key))));
             }
@@ -109,7 +122,19 @@ fn nft_words(t: &NftTransaction) -> Vec<String> {
             _ => {}
         }
     }
+    if words.is_empty() {
+        words.push("marked as whole".to_owned());
+    }
     words
+}
+
+/// What the rules of our own tables are for.
+fn rules_of(table: &NftTableId) -> Option<&'static str> {
+    match table.family {
+        _ if !table.is_own() => None,
+        NftFamily::Bridge => Some("check what guests send"),
+        _ => Some("check, hide and hand on what guests send and get"),
+    }
 }
 
 fn keys<'a>(keys: impl Iterator<Item = &'a NftKey>) -> String {
