@@ -48,7 +48,10 @@ fn a_missing_object_is_absent_whatever_is_asked() {
         ];
         let scope = Scope::from_iter(parts);
         let seen = kernel.0.observe(&scope).unwrap();
-        assert_eq!(seen, xennet_core::snapshot::Snapshot::empty(scope));
+        let mut nothing = xennet_core::snapshot::Snapshot::empty(scope);
+        // How old the kernel is, each look tells.
+        nothing.hidden.names_held_while_up = seen.hidden.names_held_while_up;
+        assert_eq!(seen, nothing);
     });
 }
 

@@ -10,7 +10,7 @@ use xennet_core::config::networks;
 use xennet_core::services::{self, Client, Outcome, Part};
 use xennet_core::{DevId, DomId, IfName, MacAddr, Started, VifId, exec};
 use xennet_tests::lease::{self, command};
-pub(crate) use xennet_tests::lease::{PATIENCE, soon};
+pub(crate) use xennet_tests::lease::{patience, soon};
 use xennet_tests::{Guest, GuestSpec, StateDir, in_netns};
 
 /// Runs a test in a namespace of its own, if all programs are here.
@@ -165,7 +165,7 @@ impl Lab {
         let says = |event: &str| fs::read_to_string(&events).is_ok_and(|text| text.lines().any(|line| line == event));
         soon("an address", || says("bound"));
         sh(&format!("kill -USR1 {}", client.id()));
-        let until = Instant::now() + Duration::from_secs(2);
+        let until = Instant::now() + lease::patience() / 5;
         while !says("renew") && Instant::now() < until {
             std::thread::sleep(Duration::from_millis(20));
         }

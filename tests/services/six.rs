@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use xennet_core::services;
 
-use crate::lab::{Lab, PATIENCE, client, id, network, on_a_host, sh, soon};
+use crate::lab::{Lab, client, id, network, on_a_host, patience, sh, soon};
 
 const SHORT: Duration = Duration::from_secs(3);
 
@@ -41,11 +41,11 @@ fn guests_on_a_private_bridge_get_a_router_and_their_address() {
         assert!(router(lab, 1).contains("via fe80::"));
         soon("the MTU", || lab.shell(1, "cat /proc/sys/net/ipv6/conf/eth0/mtu").trim() == "1400");
         assert!(!lab.shell(1, "ip -6 -o address show dev eth0").contains("fd00:1:"), "no address of its own making");
-        let given = lab.dhcp6(1, PATIENCE).unwrap();
+        let given = lab.dhcp6(1, patience()).unwrap();
         assert_eq!(given["new_ip6_address"], "fd00:1::5");
         assert_eq!(given["new_dhcp6_name_servers"], "fd00:1::1");
         assert_eq!(given["new_dhcp6_domain_search"].trim_end_matches('.'), "guests.example");
-        let range = lab.dhcp6(2, PATIENCE).unwrap();
+        let range = lab.dhcp6(2, patience()).unwrap();
         assert!(range["new_ip6_address"].starts_with("fd00:1::1"), "{range:?}");
         assert_eq!(lab.address(1).as_deref(), Some("10.0.0.5"), "the other family beside it");
     });
@@ -73,7 +73,7 @@ fn guests_on_links_of_their_own_get_a_router_and_their_address() {
             // All goes through dom0: no other guest is on the link.
             let routes = lab.shell(domid, "ip -6 route show");
             assert!(!routes.contains("fd00:"), "{routes}");
-            let given = lab.dhcp6(domid, PATIENCE).unwrap_or_else(|| panic!("guest {domid} got nothing"));
+            let given = lab.dhcp6(domid, patience()).unwrap_or_else(|| panic!("guest {domid} got nothing"));
             assert_eq!(given["new_ip6_address"], address, "guest {domid}");
         }
         assert_eq!(lab.dhcp6(4, SHORT), None, "nobody has told of it");
@@ -93,7 +93,7 @@ fn another_system_on_the_same_mac_gets_the_address_after_a_reboot() {
             services::guest(&lab.dir(), &started, id(1), &client(1, &["fd00:a::5"], None)).unwrap();
         };
         comes(lab);
-        assert_eq!(lab.dhcp6(1, PATIENCE).unwrap()["new_ip6_address"], "fd00:a::5");
+        assert_eq!(lab.dhcp6(1, patience()).unwrap()["new_ip6_address"], "fd00:a::5");
         let before = lab.pids("a");
         comes(lab);
         assert_eq!(lab.pids("a"), before, "the same again is nothing");
@@ -101,6 +101,6 @@ fn another_system_on_the_same_mac_gets_the_address_after_a_reboot() {
         std::thread::sleep(Duration::from_millis(1100));
         services::no_guest(&lab.dir(), &network("a"), id(1)).unwrap();
         comes(lab);
-        assert_eq!(lab.dhcp6(1, PATIENCE).unwrap()["new_ip6_address"], "fd00:a::5");
+        assert_eq!(lab.dhcp6(1, patience()).unwrap()["new_ip6_address"], "fd00:a::5");
     });
 }

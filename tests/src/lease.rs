@@ -14,8 +14,11 @@ use crate::{Guest, NetNs};
 pub const PROGRAMS: [(&str, &str); 4] =
     [("dnsmasq", "dnsmasq-base"), ("busybox", "busybox"), ("dhclient", "isc-dhcp-client"), ("ip", "iproute2")];
 
-/// How long is waited for what takes a moment.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+/// How long is waited for what takes a moment: longer on a machine that is said to be slower, as an emulated one is.
+pub fn patience() -> Duration {
+    let slower = std::env::var("XENNET_TESTS_SLOWER").ok().and_then(|n| n.parse().ok()).unwrap_or(1);
+    Duration::from_secs(10) * slower
+}
 
 /// Whether all programs are here; says what is missing, and fails where that must not be.
 pub fn programs_are_here(test: &str) -> bool {
@@ -45,9 +48,9 @@ pub fn command(program: &str, arguments: &[&str]) -> Command {
 /// Looks until it is so.
 #[track_caller]
 pub fn soon(what: &str, mut look: impl FnMut() -> bool) {
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + patience();
     while !look() {
-        assert!(Instant::now() < until, "not within {} s: {what}", PATIENCE.as_secs());
+        assert!(Instant::now() < until, "not within {} s: {what}", patience().as_secs());
         std::thread::sleep(Duration::from_millis(20));
     }
 }

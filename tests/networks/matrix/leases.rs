@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use xennet_tests::lease::{self, PATIENCE, command, soon};
+use xennet_tests::lease::{self, command, patience, soon};
 use xennet_tests::{NetNs, StateDir};
 
 use super::picture::{Both, Lan, in_guest};
@@ -49,7 +49,7 @@ pub(super) fn all() {
         let get = |given: Option<BTreeMap<String, String>>, key: &str| given.and_then(|mut g| g.remove(key));
         let given = get(lease::four(inside, place.path(), 5, FOUR), "ip");
         table.fact(mode, "IPv4", "guest is given", "DHCP", told[0], given.as_deref());
-        let given = get(lease::six(inside, place.path(), PATIENCE, SIX), "new_ip6_address");
+        let given = get(lease::six(inside, place.path(), patience(), SIX), "new_ip6_address");
         table.fact(mode, "IPv6", "guest is given", "DHCP", told[1], given.as_deref());
         soon("a router", || !shell(inside, "ip -6 route show default").is_empty());
         for family in [0, 1] {
