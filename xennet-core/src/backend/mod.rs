@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::error::Errno;
 use crate::model::IfName;
 use crate::snapshot::{Part, Scope, Snapshot};
-use crate::step::Step;
+use crate::step::{NftTransaction, Step};
 
 /// Something that can be looked at and changed: the kernel, or a model of it.
 ///
@@ -35,6 +35,12 @@ pub trait Backend {
     fn wait(&mut self, link: &IfName, patience: Duration) -> Result<bool, BackendError> {
         let _ = patience;
         Ok(self.observe(&Scope::none().with(Part::Link(*link)))?.links.contains_key(link))
+    }
+
+    /// Has the system load what tables like these need to be made, where they are not there: then making them does not take
+    /// longer than anything else. What cannot be loaded is told when it is needed. Changes nothing that can be observed.
+    fn prepare(&mut self, tables: &[NftTransaction]) {
+        let _ = tables;
     }
 
     /// Applies one step.

@@ -89,6 +89,8 @@ impl Host {
         let subject = Subject::Network(network.name);
         let is_known = started_of(session.record()).is_some_and(|s| s.network == *network);
         let (mut started, plan) = self.start_of(network, session.record())?;
+        // What guests will need is there before the first one comes.
+        self.backend.prepare(&plan::tables_of_network(network));
         self.keep_originals(&mut started, plan.before())?;
         if plan.is_empty() && is_known {
             self.serve(&started).map_err(|e| e.with_state("the network is started as before, its services are not"))?;

@@ -256,6 +256,28 @@ impl Table {
         NftTable { chains: (self.chains)(), sets: gather::map(sets), ..NftTable::default() }
     }
 
+    fn rules(&self) -> impl Iterator<Item = NftOp> {
+        self.frame.chains.iter().flat_map(|(chain, c)| {
+            c.rules.iter().map(|rule| NftOp::AddRule { chain: chain.clone(), rule: rule.clone() })
+        })
+    }
+
+    fn add_version(&self) -> NftOp {
+        let elements = vec![(self.version(), NftElement::default())];
+        NftOp::AddElements { set: NftTableId::VERSION.into(), elements }
+    }
+
+    /// How the table is made where there is none.
+    pub(super) fn making(&self) -> NftTransaction {
+        let mut ops = vec![NftOp::AddTable];
+        let wanted = &*self.frame;
+        ops.extend(wanted.chains.iter().map(|(name, c)| NftOp::AddChain { chain: name.clone(), base: c.base }));
+        ops.extend(wanted.sets.iter().map(|(name, def)| NftOp::AddSet { set: name.clone(), def: def.clone() }));
+        ops.extend(self.rules());
+        ops.push(self.add_version());
+        NftTransaction::new((self.id)(), ops)
+    }
+
     /// The operations that make the table what it must be: all of it, or its rules anew.
     fn framing(&self, now: &Snapshot) -> Result<Vec<NftOp>, Error> {
         let id = (self.id)();
@@ -265,23 +287,8 @@ impl Table {
         }
         let wanted = &*self.frame;
         let mut ops = Vec::new();
-        let rules = |ops: &mut Vec<NftOp>| {
-            for (chain, c) in &wanted.chains {
-                ops.extend(c.rules.iter().map(|rule| NftOp::AddRule { chain: chain.clone(), rule: rule.clone() }));
-            }
-        };
-        let add_version = || NftOp::AddElements {
-            set: NftTableId::VERSION.into(),
-            elements: vec![(self.version(), NftElement::default())],
-        };
         match found {
-            None => {
-                ops.push(NftOp::AddTable);
-                ops.extend(wanted.chains.iter().map(|(name, c)| NftOp::AddChain { chain: name.clone(), base: c.base }));
-                ops.extend(wanted.sets.iter().map(|(name, def)| NftOp::AddSet { set: name.clone(), def: def.clone() }));
-                rules(&mut ops);
-                ops.push(add_version());
-            }
+            None => ops = self.making().ops,
             Some(found) => {
                 let same_base =
                     |(name, c): (&String, &NftChain)| found.chains.get(name).is_some_and(|f| f.base == c.base);
@@ -304,10 +311,10 @@ impl Table {
                 ops.extend(dormant.then_some(NftOp::SetFlags { flags: 0 }));
                 if found.chains != wanted.chains {
                     ops.extend(wanted.chains.keys().map(|chain| NftOp::FlushChain { chain: chain.clone() }));
-                    rules(&mut ops);
+                    ops.extend(self.rules());
                 }
                 if !self.has_version(found) {
-                    ops.push(add_version());
+                    ops.push(self.add_version());
                 }
             }
         }

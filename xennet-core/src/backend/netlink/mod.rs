@@ -28,7 +28,7 @@ use crate::backend::{Backend, BackendError, Capabilities};
 use crate::error::{Errno, Error, ErrorKind};
 use crate::model::IfName;
 use crate::snapshot::{Scope, Snapshot};
-use crate::step::Step;
+use crate::step::{NftTransaction, Step};
 
 pub use linger::close_in_background;
 use nft::Nft;
@@ -139,6 +139,15 @@ impl Backend for Netlink {
     fn wait(&mut self, link: &IfName, patience: Duration) -> Result<bool, BackendError> {
         self.check_process()?;
         watch::wait(self, link, patience).map_err(|e| e.about(link.as_str()))
+    }
+
+    fn prepare(&mut self, tables: &[NftTransaction]) {
+        let Ok(nft) = self.nft() else { return };
+        for making in tables {
+            if matches!(nft.observe_flags(&making.table), Ok(None)) {
+                nft.load(making);
+            }
+        }
     }
 
     fn apply(&mut self, step: &Step) -> Result<(), BackendError> {

@@ -316,7 +316,7 @@ impl Expr {
     }
 
     /// The kernel's name for it.
-    fn name(&self) -> &str {
+    pub(super) fn name(&self) -> &str {
         match self {
             Expr::Load { source, .. } => match source {
                 NftSource::Meta(_) => "meta",

@@ -6,11 +6,12 @@
 mod decode;
 mod encode;
 mod expr;
+mod load;
 #[cfg(test)]
 mod tests;
 mod write;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
@@ -69,6 +70,8 @@ pub(crate) struct Nft {
     /// What sets were like when they were last looked at, without their elements. A hint only, as is what those of our own
     /// tables are like: where the kernel's answer does not fit, the set is looked up anew.
     sets: BTreeMap<NftTableId, BTreeMap<String, NftSet>>,
+    /// The tables whose needs the kernel has been asked for.
+    loaded: BTreeSet<NftTableId>,
 }
 
 impl Nft {
@@ -78,7 +81,7 @@ impl Nft {
     /// The system's refusal; `EPROTONOSUPPORT` where the kernel has no netfilter over netlink.
     pub(crate) fn open() -> Result<Self, BackendError> {
         Socket::open(Protocol::Netfilter)
-            .map(|socket| Nft { socket, answered: false, sets: BTreeMap::new() })
+            .map(|socket| Nft { socket, answered: false, sets: BTreeMap::new(), loaded: BTreeSet::new() })
             .map_err(|e| e.about("nftables"))
     }
 
@@ -238,6 +241,9 @@ impl Nft {
         if transaction.ops.is_empty() {
             return Ok(());
         }
+        if id.is_kept() && transaction.ops.first() == Some(&NftOp::AddTable) {
+            self.load(transaction);
+        }
         let needs = Needs::of(transaction);
         for _ in 0..TRIES {
             let (known, generation) = if needs.is_empty() {
@@ -268,6 +274,16 @@ impl Nft {
         let message =
             format!("others changed the ruleset in between, {TRIES} times in a row; try again when it is calmer");
         Err(about(Refusal::new(Errno::ERESTART).with_message(message)))
+    }
+
+    /// Asks the kernel for all that making this table needs, so that each module is loaded at most once.
+    pub(crate) fn load(&mut self, making: &NftTransaction) {
+        if self.loaded.insert(making.table.clone()) {
+            for asking in load::asking(making) {
+                // What the kernel has not, it says again of the table itself, and there it is told.
+                let _ = self.apply(&asking);
+            }
+        }
     }
 
     /// The number of the current ruleset.

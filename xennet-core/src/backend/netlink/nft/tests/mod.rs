@@ -2,6 +2,7 @@
 
 mod fixtures;
 mod kernel;
+mod load;
 mod walk;
 mod wire;
 
