@@ -12,6 +12,7 @@ mod firewalls;
 mod flushed;
 mod hot_path;
 mod kill;
+mod leftovers;
 mod lock;
 mod netdev;
 mod networks;

@@ -173,6 +173,8 @@ impl Entry {
                 recorded_guard: None,
                 recorded_routes: None,
                 network: None,
+                takes_over: Vec::new(),
+                superseded: Vec::new(),
                 attachment,
             })
         };

@@ -99,7 +99,7 @@ impl Host {
     }
 
     /// Takes away what our tables have of a link, whatever it is. A listing.
-    fn forget_in_tables(&mut self, link: &IfName, hides: bool, applied: &mut Applied) -> Result<(), Error> {
+    pub(super) fn forget_in_tables(&mut self, link: &IfName, hides: bool, applied: &mut Applied) -> Result<(), Error> {
         let name = NftValue::Name(*link);
         for table in [NftTableId::guard(), NftTableId::gate()] {
             let seen = self.look(&Scope::none().with(Part::Nft(table.clone())))?;

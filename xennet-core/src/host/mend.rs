@@ -61,7 +61,10 @@ impl Host {
         let (Some((a, index, _)), Some(made)) = (attached_by(entry), made(subject)) else { return Ok(None) };
         let scope = Scope::none().with(Part::LinkIndex(index)).with(Part::Link(a.name)).with(Part::Link(made));
         let now = self.look(&scope)?;
-        Ok(need_of(subject, entry, &now))
+        match need_of(subject, entry, &now) {
+            Some(a) => self.without_superseded(subject, a).map(Some),
+            None => Ok(None),
+        }
     }
 
     /// Every vif that is attached by our doing and whose link is there, with what it needs. A listing.
@@ -73,7 +76,8 @@ impl Host {
         }
         let now = self.look(&Scope::none().with(Part::Links))?;
         let needed = |(subject, entry): (&Subject, &Entry)| Some((*subject, need_of(*subject, entry, &now)?));
-        Ok(records.iter().filter_map(needed).collect())
+        let there: Vec<(Subject, Attach)> = records.iter().filter_map(needed).collect();
+        there.into_iter().map(|(subject, a)| Ok((subject, self.without_superseded(subject, a)?))).collect()
     }
 
     /// What is missing of what a vif needs, in words; and what stands in the way of putting it back. Rules of our tables that are

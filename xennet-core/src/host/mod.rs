@@ -2,6 +2,7 @@
 
 mod detach;
 mod firewalls;
+mod gone;
 mod guests;
 mod mend;
 mod network;
@@ -31,7 +32,7 @@ use crate::model::{
     TypeIf, VifId, VifSpec, VifType,
 };
 use crate::plan::{self, Goal, Plan};
-use crate::snapshot::{LinkKind, Part, Scope, Snapshot};
+use crate::snapshot::{LinkKind, Part, Route, Scope, Snapshot};
 
 pub use opened::OpenedBy;
 pub use show::{Shown, ShownBridge, ShownVif};
@@ -301,9 +302,19 @@ impl Host {
     ) -> Result<Applied, Error> {
         let subject = Subject::of(id, type_if);
         let mut tries = FRAME_TRIES;
+        let inherited = match session.record() {
+            None => self.disinherit(id, type_if, vif.vifname)?,
+            Some(_) => Vec::new(),
+        };
+        let mut in_place: Vec<Route> = Vec::new();
         let mut put_back: Vec<String> = Vec::new();
         loop {
-            let Asked { intent, notes, network } = self.attach_intent(id, type_if, vif, session.record())?;
+            let Asked { mut intent, mut notes, network } = self.attach_intent(id, type_if, vif, session.record())?;
+            notes.extend(inherited.iter().cloned());
+            if let Intent::Attach(a) = &mut intent {
+                a.takes_over.extend(in_place.iter().map(|r| r.destination));
+                notes.extend(gone::taken_over(&in_place));
+            }
             if let Some(started) = &network
                 && put_back.is_empty()
                 && self.bridge_is_lost(started)?
@@ -353,6 +364,13 @@ impl Host {
                     }
                 }
                 Ok(applied) => return Ok(applied.with_put_back(put_back)),
+                // Another guest of ours has a route to one of its addresses: that one is older.
+                Err(e) if in_place.is_empty() && e.errno() == Some(Errno::EEXIST) => {
+                    in_place = self.in_its_place(&intent)?;
+                    if in_place.is_empty() {
+                        return Err(self.explained(e, &intent));
+                    }
+                }
                 Err(e) if e.hint().is_none() => return Err(self.explained(e, &intent)),
                 result => return result,
             }
@@ -573,6 +591,10 @@ impl Host {
             (None, _) => id.link_name(type_if).map_err(unchanged)?,
         };
         let present = self.present_device(id, type_if, record)?;
+        let own = gone::own_links(id, type_if, &[present.name, name]);
+        let mut elsewhere = self.led_elsewhere(attachment.guest(), &own)?;
+        elsewhere.retain(|r| Some(r.metric) == gone::metric(&attachment));
+        notes.extend(gone::taken_over(&elsewhere));
         Ok(Asked {
             intent: Intent::Attach(Attach {
                 id,
@@ -584,6 +606,8 @@ impl Host {
                 recorded_guard: present.guarded.map(Box::new),
                 recorded_routes: present.behind,
                 network: network.as_ref().map(|s| s.network.name),
+                takes_over: elsewhere.into_iter().map(|r| r.destination).collect(),
+                superseded: Vec::new(),
                 attachment,
             }),
             notes,
@@ -610,7 +634,10 @@ impl Host {
     fn present_device(&mut self, id: VifId, type_if: TypeIf, record: Option<&Entry>) -> Result<Present, Error> {
         let made = id.link_name(type_if).map_err(unchanged)?;
         let guarded = record.and_then(Entry::guarded);
-        let behind = record.and_then(Entry::behind).map(Box::new);
+        let behind = match record.and_then(Entry::behind) {
+            Some(behind) => Some(Box::new(self.still_behind(behind, id, type_if, made)?)),
+            None => None,
+        };
         let as_made = Present { name: made, index: None, bridge: None, guarded, behind };
         let Some((index, name, goal)) = record.and_then(|e| e.link().map(|(i, n)| (i, n, &e.goal))) else {
             return Ok(as_made);
@@ -633,8 +660,18 @@ impl Host {
             }
             // Gone, or the index belongs to a link that we know nothing of (indexes are not given out again soon, but the
             // state directory may be older than the kernel).
+            _ if name != made && self.is_there(&name)? => {
+                // By now another vif has the name that this one had, and what our tables have of that name.
+                let guarded = as_made.guarded.map(|g| Guarded { link: made, ..g });
+                let behind = as_made.behind.map(|b| Box::new(Behind { link: made, ..*b }));
+                Present { guarded, behind, ..as_made }
+            }
             _ => as_made,
         })
+    }
+
+    fn is_there(&mut self, name: &IfName) -> Result<bool, Error> {
+        Ok(self.look(&Scope::none().with(Part::Link(*name)))?.links.contains_key(name))
     }
 
     fn only_bridge(&mut self, subject: Subject) -> Result<IfName, Error> {

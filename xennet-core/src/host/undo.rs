@@ -35,11 +35,16 @@ pub enum Recovered {
         /// What stands in the way.
         why: String,
     },
+    /// The vif had gone without a call, and what was left of it is removed.
+    Cleared {
+        /// How many steps it took.
+        steps: usize,
+    },
 }
 
 impl Recovered {
     /// The document for what became of a subject: `{"subject": "vif5.0", "outcome": "restored", "steps": 2}`; `outcome` is
-    /// "finished", "restored", "gone", "mended" or "left", `steps` how many it took now. With "mended" stands `done`, what was put
+    /// "finished", "restored", "gone", "cleared", "mended" or "left", `steps` how many it took now. With "mended" stands `done`, what was put
     /// back, and with "left" `why`.
     pub fn to_json(&self, subject: Subject) -> serde_json::Value {
         let (outcome, steps) = match self {
@@ -48,6 +53,7 @@ impl Recovered {
             Recovered::Gone => ("gone", 0),
             Recovered::Mended { done } => ("mended", done.len()),
             Recovered::Left { .. } => ("left", 0),
+            Recovered::Cleared { steps } => ("cleared", *steps),
         };
         let mut document = serde_json::json!({ "subject": subject.to_string(), "outcome": outcome, "steps": steps });
         match self {
@@ -70,6 +76,7 @@ impl fmt::Display for Recovered {
                 write!(f, "had lost some of what it needs, and has it again: {}", done.join("; "))
             }
             Recovered::Left { why } => write!(f, "lacks some of what it needs, and is left as it is: {why}"),
+            Recovered::Cleared { .. } => f.write_str("cleared away: the vif had gone without a call to disconnect it"),
         }
     }
 }
@@ -177,9 +184,14 @@ impl Host {
             )
             .with_object(subject.to_string())
             .with_state("unchanged, nothing was applied")
-            .with_hint(
-                "a link that is gone can only be made again by whoever made it (netback, when the domain is built)",
-            ));
+            .with_hint(match (subject, entry.link()) {
+                (Subject::Vif(id) | Subject::Tap(id), Some((index, _))) if now.link_by_index(index).is_none() => format!(
+                    "the vif has gone, and only netback can make it again, when its domain is built; what is left of it goes with \
+                     `xennet detach {} {}` or `xennet recover`",
+                    id.domid, id.devid
+                ),
+                _ => "a link that is gone can only be made again by whoever made it".to_owned(),
+            }));
         };
         // Under the name of another vif it is not as it was made either.
         let as_made = |name: &IfName, l: &Link| l.master.is_none() && name.as_str() == subject.to_string();
@@ -222,8 +234,9 @@ impl Host {
         self.records.last()
     }
 
-    /// Closes every operation that a crash left open: finished if its goal had been reached, else undone. Then puts back what
-    /// somebody has taken away of what the started networks and the attached vifs need, as far as their links are there.
+    /// Closes every operation that a crash left open: finished if its goal had been reached, else undone. Then clears away what is
+    /// left of vifs that have gone without a call, and puts back what somebody has taken away of what the started networks and the
+    /// attached vifs need, as far as their links are there.
     ///
     /// # Errors
     /// [`ErrorKind::Interrupted`] if a state cannot be put back, with what is left; the other operations are recovered
@@ -274,7 +287,9 @@ impl Host {
                 }
             }
         }
-        Ok((done, first_error))
+        let (cleared, error) = self.clear_gone()?;
+        done.extend(cleared);
+        Ok((done, first_error.or(error)))
     }
 
     /// Works on what is written down of a subject, under its lock, which may be kept from the operation before.

@@ -47,6 +47,12 @@ pub struct Attach {
     /// The network that it belongs to, if one is started that it belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<IfName>,
+    /// Those of its addresses that have led to another guest until now: the newer one has them, as in a migration.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub takes_over: Vec<IpNetwork>,
+    /// Those of its addresses that lead to a newer guest by now: it has no route to them any more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub superseded: Vec<IpNetwork>,
     /// How it is connected.
     pub attachment: Attachment,
 }
@@ -58,6 +64,10 @@ pub struct Behind {
     pub link: IfName,
     /// How: [`Attachment::Nat`] or [`Attachment::Routed`].
     pub attachment: Attachment,
+    /// Those of the guest's addresses that a newer guest has by now, as in a migration: what hides them, and what answers for
+    /// them, is that one's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<IpNetwork>,
 }
 
 /// What the guard has of a link.
@@ -89,7 +99,7 @@ impl Attach {
     /// How the vif shall be connected by routes, under the name that it shall have; `None` in bridge mode.
     pub fn behind(&self) -> Option<Behind> {
         let routes = !matches!(self.attachment, Attachment::Bridge { .. });
-        routes.then(|| Behind { link: self.name, attachment: self.attachment.clone() })
+        routes.then(|| Behind { link: self.name, attachment: self.attachment.clone(), others: Vec::new() })
     }
 
     /// The vif as netback made it, connected to a bridge, without further wishes.
@@ -106,6 +116,8 @@ impl Attach {
             recorded_guard: None,
             recorded_routes: None,
             network: None,
+            takes_over: Vec::new(),
+            superseded: Vec::new(),
             attachment,
         }
     }

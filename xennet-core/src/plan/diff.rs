@@ -9,6 +9,8 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
+use ipnetwork::IpNetwork;
+
 use super::want::{IPV6_MIN_MTU, LinkTarget, LinkWish, Wanted, WantedLink, Wish};
 use super::{Planned, ROUTE_PROTOCOL, Reason, refused};
 use crate::error::{Error, ErrorKind};
@@ -126,7 +128,7 @@ impl Path<'_> {
         }
         let routes = wanted.routes.iter().map(|(link, wish)| (link, wish, false));
         for (link, wish, own) in routes.chain(wanted.own_routes.iter().map(|(link, wish)| (link, wish, true))) {
-            self.routes(link, wish, own)?;
+            self.routes(link, wish, own, &wanted.taken_over)?;
         }
         for (link, wish) in &wanted.neighbours {
             let have = self.world.neighbours.iter().filter(|n| n.link == *link).cloned().collect();
@@ -324,7 +326,13 @@ impl Path<'_> {
         Ok(())
     }
 
-    fn routes(&mut self, link: &IfName, wish: &Wish<Route>, own: bool) -> Result<(), Error> {
+    fn routes(
+        &mut self,
+        link: &IfName,
+        wish: &Wish<Route>,
+        own: bool,
+        taken_over: &BTreeSet<IpNetwork>,
+    ) -> Result<(), Error> {
         let counts = |r: &&Route| r.leads_through(link) && (!own || r.protocol == ROUTE_PROTOCOL);
         let have: Vec<Route> = self.world.routes.iter().filter(counts).cloned().collect();
         // Routes without a gateway first: the others may lean on them.
@@ -334,7 +342,9 @@ impl Path<'_> {
         let same = |a: &Route, b: &Route| {
             a.link == b.link && (a.table, a.destination, a.tos, a.metric) == (b.table, b.destination, b.tos, b.metric)
         };
-        let stands = |r: &Route| own && self.world.routes.iter().any(|other| same(r, other));
+        let stands = |r: &Route| {
+            own && (taken_over.contains(&r.destination) || self.world.routes.iter().any(|other| same(r, other)))
+        };
         del.retain(|d| !own || !add.iter().any(|a| same(a, d)));
         let (replace, add): (Vec<Route>, Vec<Route>) = add.into_iter().partition(stands);
         for route in replace {

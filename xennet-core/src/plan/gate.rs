@@ -119,6 +119,11 @@ pub(super) fn checked(link: IfName, sources: &[IpNetwork]) -> Vec<Item> {
     out
 }
 
+/// What has to be looked at to see whether a link is known to the gate at all.
+pub(super) fn membership(link: &IfName) -> Scope {
+    GATE.scope(&[Item::exact(LINKS, &[NftValue::Name(*link)])])
+}
+
 /// What addresses have to have that NAT hides where they leave by this link.
 pub(super) fn hidden(egress: IfName, guests: &[IpNetwork]) -> Vec<Item> {
     let name = NftValue::Name(egress);

@@ -17,7 +17,7 @@ use super::table::{
     lookup, other_than, over, rule,
 };
 use crate::gather;
-use crate::model::{Guarded, MacAddr};
+use crate::model::{Guarded, IfName, MacAddr};
 use crate::snapshot::{
     NftBase, NftChain, NftChainKind, NftCmp, NftExpr, NftField, NftFrom, NftHeader, NftHook, NftPolicy, NftRule,
     NftTableId, NftType, NftValue, Scope,
@@ -109,6 +109,12 @@ pub(super) fn items(guarded: &Guarded) -> Vec<Item> {
 /// What has to be looked at to add or remove the elements of links.
 pub(super) fn scope<'a>(guarded: impl Iterator<Item = &'a Guarded>) -> Scope {
     GUARD.scope(&guarded.flat_map(items).collect::<Vec<_>>())
+}
+
+/// What has to be looked at to see whether a link is known to the guard at all.
+pub(super) fn membership(link: &IfName) -> Scope {
+    let name = [NftValue::Name(*link)];
+    GUARD.scope(&[Item::exact(DECLARED, &name), Item::exact(BOUND, &name)])
 }
 
 /// The guard of a vif, instead of what a record says that it has.

@@ -26,7 +26,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind};
-use crate::model::{Intent, Started};
+use crate::model::{IfName, Intent, Started};
 use crate::snapshot::{Scope, Snapshot};
 use crate::step::{Effects, Step};
 use checked::Draft;
@@ -138,6 +138,11 @@ pub(crate) fn plan_from(intent: &Intent, now: Snapshot) -> Result<Plan, Error> {
         intent => Goal::Intent(intent.clone()),
     };
     Draft { goal, steps, notes, before: now, after }.there()
+}
+
+/// What has to be looked at to see whether tables of ours know a link: an element each.
+pub(crate) fn membership(link: &IfName) -> Scope {
+    guard::membership(link).union(gate::membership(link))
 }
 
 /// The steps that a plan would have, for who only asks whether there are any.

@@ -24,6 +24,7 @@ pub(crate) fn of_vif(a: &Attach, present: IfName, link: &Link) -> Attach {
         recorded_bridge: bridge,
         recorded_guard: a.guarded().map(Box::new),
         recorded_routes: a.behind().map(Box::new),
+        takes_over: Vec::new(),
         ..a.clone()
     }
 }

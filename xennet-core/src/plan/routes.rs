@@ -43,9 +43,14 @@ fn items(behind: &Behind) -> Vec<Item> {
     }
     let mut items = gate::checked(behind.link, guest);
     if let Attachment::Nat { egress: Some(egress), .. } = &behind.attachment {
-        items.extend(gate::hidden(*egress, guest));
+        items.extend(gate::hidden(*egress, &still_own(behind)));
     }
     items
+}
+
+/// The guest's addresses, but those that another guest has by now.
+fn still_own(behind: &Behind) -> Vec<IpNetwork> {
+    behind.attachment.guest().iter().filter(|n| !behind.others.contains(&without_host_bits(**n))).copied().collect()
 }
 
 /// The addresses that the vif has to have.
@@ -195,7 +200,7 @@ pub(super) fn want(wanted: &mut Wanted, a: &Attach, now: &Snapshot) {
         Attachment::Nat { metric, .. } | Attachment::Routed { metric, .. } => metric,
         Attachment::Bridge { .. } => 0,
     };
-    let routes = guest.iter().map(|network| {
+    let routes = guest.iter().filter(|n| !a.superseded.contains(&without_host_bits(**n))).map(|network| {
         let family = Family::of(&network.ip());
         Route {
             metric,
@@ -206,6 +211,7 @@ pub(super) fn want(wanted: &mut Wanted, a: &Attach, now: &Snapshot) {
     });
     let why = Reason::fixed("the guest is reached through its vif");
     wanted.own_routes.insert(a.name, Wish { items: gather::set(routes), exact: true, why });
+    wanted.taken_over.extend(a.takes_over.iter().map(|n| without_host_bits(*n)));
     let named_now = settings(&a.device, &a.attachment);
     for ((key, value, why), (present, ..)) in settings(&a.name, &a.attachment).into_iter().zip(named_now) {
         // A kernel without IPv6, or a link too small for it, has none of its settings.
@@ -224,7 +230,8 @@ pub(super) fn want_gone(wanted: &mut Wanted, device: &IfName, behind: &Behind, n
 }
 
 fn no_proxies(wanted: &mut Wanted, behind: &Behind) {
-    for proxy in proxies(&behind.attachment) {
+    let own = still_own(behind);
+    for proxy in proxies(&behind.attachment).filter(|p| own.iter().any(|n| n.ip() == p.address)) {
         wanted.proxies.insert(proxy, (false, Reason::fixed("the guest is not there any more")));
     }
 }

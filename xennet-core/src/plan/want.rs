@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ipnetwork::IpNetwork;
+
 use super::table::TableWish;
 use super::{Reason, guard, network, routes, uplink};
 use crate::error::{Error, ErrorKind};
@@ -23,6 +25,8 @@ pub(super) struct Wanted {
     pub(super) routes: BTreeMap<IfName, Wish<Route>>,
     /// The same, where only routes of ours count as too much.
     pub(super) own_routes: BTreeMap<IfName, Wish<Route>>,
+    /// Destinations that another link of ours has a route to, which the own one replaces.
+    pub(super) taken_over: BTreeSet<IpNetwork>,
     pub(super) neighbours: BTreeMap<IfName, Wish<Neighbour>>,
     /// Whether a link shall answer for an address behind another one.
     pub(super) proxies: BTreeMap<Neighbour, (bool, Reason)>,

@@ -269,6 +269,10 @@ impl Observer<'_> {
         if framed && known.is_none() {
             return Ok(());
         }
+        // To ask would load the module. Where it is not loaded there is no table.
+        if !self.netlink.nft.as_ref().is_some_and(Nft::has_answered) && !nft::is_loaded() {
+            return Ok(());
+        }
         let there = self.world.nft.contains_key(id);
         let found = self.netlink.nft()?.observe_element(id, set, key, known, there);
         match or_no_table(found)? {

@@ -1,0 +1,174 @@
+//! What is left of guests that have gone: those whose domain ended without a call, those whose record was lost, and those whose
+//! address another guest has by now.
+
+use ipnetwork::IpNetwork;
+
+use super::undo::Recovered;
+use super::{Host, joined};
+use crate::backend::BackendError;
+use crate::error::{Errno, Error};
+use crate::exec::{Applied, Entry, Subject};
+use crate::gather;
+use crate::model::{Attach, Attachment, Behind, IfName, Intent, TypeIf, VifId};
+use crate::plan;
+use crate::snapshot::{Part, Route, Scope, Snapshot};
+
+impl Host {
+    /// Clears away what is left of vifs whose links have gone without a call: libxl gives up after 10 s, and an agent that is
+    /// started anew may miss the end of a domain. A listing.
+    pub(super) fn clear_gone(&mut self) -> Result<(Vec<(Subject, Recovered)>, Option<Error>), Error> {
+        let records = self.records.all()?;
+        if records.is_empty() {
+            return Ok((Vec::new(), None));
+        }
+        let there = self.look(&Scope::none().with(Part::Links))?;
+        let (mut done, mut first_error) = (Vec::new(), None);
+        for (subject, entry) in records {
+            let (id, type_if) = match subject {
+                Subject::Vif(id) => (id, TypeIf::Vif),
+                Subject::Tap(id) => (id, TypeIf::Tap),
+                _ => continue,
+            };
+            if !has_gone(&entry, &there) || id.link_name(type_if).is_ok_and(|made| there.links.contains_key(&made)) {
+                continue;
+            }
+            match self.detach_link(id, type_if) {
+                Ok(applied) => done.push((subject, Recovered::Cleared { steps: applied.steps })),
+                Err(e) => {
+                    first_error.get_or_insert(e);
+                }
+            }
+        }
+        Ok((done, first_error))
+    }
+
+    /// Takes out of our tables what they have of a vif that no record is about: the state was lost, and its new guest would inherit
+    /// what an earlier one might send. Says what was done.
+    ///
+    /// This asks for one element a table. Only where one is there the tables are listed.
+    pub(super) fn disinherit(
+        &mut self,
+        id: VifId,
+        type_if: TypeIf,
+        name: Option<IfName>,
+    ) -> Result<Vec<String>, Error> {
+        let made = id.link_name(type_if).map_err(super::unchanged)?;
+        let mut notes = Vec::new();
+        for link in [Some(made), name.filter(|name| *name != made)].into_iter().flatten() {
+            let seen = match self.backend.observe(&plan::membership(&link)) {
+                Ok(seen) => seen,
+                // A kernel without nftables has nothing of anybody.
+                Err(e) if has_no_tables(&e) => return Ok(notes),
+                Err(e) => return Err(e.into_observe_error()),
+            };
+            if seen.nft.values().all(|table| table.sets.values().all(|set| set.elements.is_empty())) {
+                continue;
+            }
+            // Under a name of its own choice another vif may be there, whose elements they are.
+            if link != made && self.look(&Scope::none().with(Part::Link(link)))?.links.contains_key(&link) {
+                continue;
+            }
+            let mut applied = Applied::nothing(plan::restore(&Snapshot::default(), &Snapshot::default())?);
+            self.forget_in_tables(&link, type_if == TypeIf::Vif, &mut applied)?;
+            notes.push(format!("what an earlier guest of {link} was allowed is removed: its record was lost"));
+        }
+        Ok(notes)
+    }
+
+    /// Which of these addresses a route of ours leads to another link, with that link. One question an address; `own` are the
+    /// names of the vif's own links.
+    pub(super) fn led_elsewhere(&mut self, guest: &[IpNetwork], own: &[IfName]) -> Result<Vec<Route>, Error> {
+        let scope: Scope = guest.iter().map(|n| Part::Way(n.network())).collect();
+        if scope == Scope::none() {
+            return Ok(Vec::new());
+        }
+        let seen = self.look(&scope)?;
+        let is_guest = |r: &Route| {
+            guest.iter().any(|n| (n.network(), n.prefix()) == (r.destination.network(), r.destination.prefix()))
+        };
+        let elsewhere = |r: &Route| r.protocol == plan::ROUTE_PROTOCOL && r.link.is_some_and(|l| !own.contains(&l));
+        Ok(seen.routes.into_iter().filter(|r| is_guest(r) && elsewhere(r)).collect())
+    }
+
+    /// How a vif was connected by routes, but for what another guest has by now.
+    pub(super) fn still_behind(
+        &mut self,
+        mut behind: Behind,
+        id: VifId,
+        type_if: TypeIf,
+        present: IfName,
+    ) -> Result<Behind, Error> {
+        let shares = match &behind.attachment {
+            Attachment::Nat { egress, .. } => egress.is_some(),
+            Attachment::Routed { answer_ndp, .. } => answer_ndp.is_some(),
+            Attachment::Bridge { .. } => false,
+        };
+        if shares {
+            let own = own_links(id, type_if, &[behind.link, present]);
+            let elsewhere = self.led_elsewhere(&behind.attachment.guest().to_vec(), &own)?;
+            behind.others = elsewhere.into_iter().map(|r| r.destination).collect();
+        }
+        Ok(behind)
+    }
+
+    /// What an attached vif needs, but routes to addresses that a newer guest has by now.
+    pub(super) fn without_superseded(&mut self, subject: Subject, mut a: Attach) -> Result<Attach, Error> {
+        let (id, type_if) = match subject {
+            Subject::Vif(id) => (id, TypeIf::Vif),
+            Subject::Tap(id) => (id, TypeIf::Tap),
+            Subject::Bridge(_) | Subject::Network(_) => return Ok(a),
+        };
+        let own = own_links(id, type_if, &[a.device, a.name]);
+        let elsewhere = self.led_elsewhere(a.attachment.guest(), &own)?;
+        let there = elsewhere.into_iter().filter(|r| Some(r.metric) == metric(&a.attachment));
+        a.superseded = there.map(|r| r.destination).collect();
+        Ok(a)
+    }
+
+    /// The routes of ours to this guest's addresses that lead to another link, as far as they have the place that the vif's own
+    /// shall have. A listing of the routes.
+    pub(super) fn in_its_place(&mut self, intent: &Intent) -> Result<Vec<Route>, Error> {
+        let Intent::Attach(a) = intent else { return Ok(Vec::new()) };
+        let scope: Scope = a.attachment.guest().iter().map(|n| Part::Route(*n)).collect();
+        let seen = self.look(&scope)?;
+        let elsewhere = |r: &Route| r.link.is_some_and(|l| ![a.device, a.name].contains(&l));
+        let is_ours = |r: &Route| r.protocol == plan::ROUTE_PROTOCOL && Some(r.metric) == metric(&a.attachment);
+        Ok(seen.routes.into_iter().filter(|r| is_ours(r) && elsewhere(r)).collect())
+    }
+}
+
+/// The metric of a guest's routes.
+pub(super) fn metric(attachment: &Attachment) -> Option<u32> {
+    match attachment {
+        Attachment::Nat { metric, .. } | Attachment::Routed { metric, .. } => Some(*metric),
+        Attachment::Bridge { .. } => None,
+    }
+}
+
+/// The names that a vif's own links may have. Of an emulated twin the vif's is another's: what they share stays with the vif.
+pub(super) fn own_links(id: VifId, type_if: TypeIf, names: &[IfName]) -> Vec<IfName> {
+    let mut own = names.to_vec();
+    own.extend(id.link_name(type_if));
+    if type_if == TypeIf::Vif {
+        let twins: Vec<IfName> = own.iter().filter_map(|name| name.tap().ok()).collect();
+        own.extend(twins);
+    }
+    own
+}
+
+/// What is told of guests' addresses that led elsewhere until now.
+pub(super) fn taken_over(routes: &[Route]) -> Option<String> {
+    let told = |r: &Route| format!("{} from {}", r.destination, r.link.map_or("elsewhere".into(), |l| l.to_string()));
+    let all: Vec<String> = gather::set(routes.iter().map(told)).into_iter().collect();
+    (!all.is_empty())
+        .then(|| format!("the newer guest has its addresses, which led to another one until now: {}", joined(&all)))
+}
+
+/// Whether the link that a record is about is no more.
+fn has_gone(entry: &Entry, there: &Snapshot) -> bool {
+    entry.link().is_some_and(|(index, _)| there.link_by_index(index).is_none())
+}
+
+fn has_no_tables(e: &BackendError) -> bool {
+    [Errno::EOPNOTSUPP, Errno::EAFNOSUPPORT, Errno::EPROTONOSUPPORT].contains(&e.errno)
+}
