@@ -128,7 +128,8 @@ fn calls(state: &StateDir, arguments: &[&str]) -> Vec<(String, usize)> {
 }
 
 /// System calls that change nothing that others can see.
-const LOOKS: [&str; 16] = [
+const LOOKS: [&str; 17] = [
+    "geteuid",
     "read",
     "recvfrom",
     "recvmsg",
@@ -319,4 +320,83 @@ fn nat_change() {
 fn nat_start() {
     let networks = Networks::new("nat");
     in_netns("nat_start", || sweep(&[], &networks.start("nat")));
+}
+
+/// Kills `arguments` at every system call that can change something, each time on a host with `prepared`, and goes on with `after`.
+fn each_kill(prepared: &[&[&str]], arguments: &[&str], after: impl Fn(&StateDir, usize, &str)) {
+    if Command::new("strace").arg("-V").output().is_err() {
+        assert!(std::env::var_os("CI").is_none(), "strace is missing, and CI is set");
+        eprintln!("skipped: strace is missing (apt-get install strace)");
+        return;
+    }
+    let prepare = |state: &StateDir| {
+        build();
+        std::fs::write(FORWARD, "0").unwrap();
+        for line in prepared {
+            succeed(xennet(state).args(*line));
+        }
+    };
+    let state = StateDir::new();
+    prepare(&state);
+    let mut calls = calls(&state, arguments);
+    calls.retain(|(name, _)| !LOOKS.contains(&name.as_str()));
+    clear();
+    let mut killed = 0;
+    for (number, (call, count)) in calls.iter().enumerate() {
+        let at = format!("{arguments:?} killed at {call} number {count}");
+        let state = StateDir::new();
+        prepare(&state);
+        let inject = format!("inject={call}:signal=KILL:when={count}");
+        let status = traced(&state, &["-o", "/dev/null", "-e", &format!("trace={call}"), "-e", &inject], arguments);
+        killed += usize::from(!status.success());
+        after(&state, number, &at);
+        // As it was before any network.
+        assert_eq!(std::fs::read_to_string(FORWARD).unwrap(), "0\n", "{at}");
+        let dir = xennet_core::exec::StateDir::at(state.path());
+        assert_eq!((dir.recorded().unwrap(), dir.all_started().unwrap()), (vec![], vec![]), "{at}");
+        let left = std::fs::read_dir(state.path().join("networks")).unwrap().map(|e| e.unwrap().file_name());
+        let left: Vec<_> = left.filter(|name| name != "lock").collect();
+        assert!(left.is_empty(), "{at}: {left:?}");
+        clear();
+    }
+    println!("{arguments:?}: killed at {killed} of {} system calls", calls.len());
+    assert!(killed > 20 && killed * 10 > calls.len() * 9, "the sweep must have reached the operation");
+}
+
+const FORWARD: &str = "/proc/sys/net/ipv4/ip_forward";
+
+/// Two networks with NAT: both need forwarding.
+fn two(test: &str) -> Networks {
+    let networks = Networks::new(test);
+    let text = "[network.nat]\nmode = \"nat\"\nsubnets = [\"10.0.0.0/24\"]\nbridge = \"natbr0\"\n\n[network.private]\n\
+                mode = \"nat\"\nsubnets = [\"10.9.0.0/24\"]\nbridge = \"natbr1\"\n";
+    std::fs::write(&networks.0, text).unwrap();
+    networks
+}
+
+#[test]
+fn a_stop_that_was_killed_is_forgotten_by_a_start_and_a_stop() {
+    let networks = two("forgotten");
+    in_netns("a_stop_that_was_killed_is_forgotten_by_a_start_and_a_stop", || {
+        each_kill(&[&networks.start("nat")], &["network", "stop", "nat"], |state, _, _| {
+            succeed(xennet(state).args(networks.start("nat")));
+            succeed(xennet(state).args(["network", "stop", "nat"]));
+        });
+    });
+}
+
+#[test]
+fn a_start_that_was_killed_does_not_outlive_the_network_that_it_was_begun_beside() {
+    let networks = two("outlive");
+    in_netns("a_start_that_was_killed_does_not_outlive_the_network_that_it_was_begun_beside", || {
+        each_kill(&[&networks.start("nat")], &networks.start("private"), |state, number, _| {
+            succeed(xennet(state).args(["network", "stop", "nat"]));
+            if number % 2 == 0 {
+                succeed(xennet(state).arg("recover"));
+            } else {
+                succeed(xennet(state).args(networks.start("private")));
+            }
+            succeed(xennet(state).args(["network", "stop", "private"]));
+        });
+    });
 }

@@ -34,6 +34,14 @@ fn link(file: &Path, other: &Path) -> io::Result<()> {
     }
 }
 
+/// Removes a file, if it is there.
+fn remove(path: &Path) -> Result<(), Error> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(unusable(path, "cannot be removed", &e)),
+        _ => Ok(()),
+    }
+}
+
 /// The network that a file in the networks' directory is about.
 fn network_of(file: &str) -> Option<IfName> {
     IfName::check(file.strip_suffix(".json")?).ok()
@@ -50,7 +58,19 @@ impl StateDir {
     /// [`ErrorKind::StateUnusable`] if the file is there and cannot be read.
     pub fn started(&self, name: &IfName) -> Result<Option<Started>, Error> {
         self.check()?;
-        let mut path = self.network_file(name);
+        self.read_network(self.network_file(name))
+    }
+
+    /// The same of one that is started, or was until its stop was begun: how it was before it was started is not forgotten before
+    /// the stop is carried out.
+    pub(crate) fn started_or_stopping(&self, name: &IfName) -> Result<Option<Started>, Error> {
+        match self.started(name)? {
+            Some(started) => Ok(Some(started)),
+            None => self.read_network(self.stopping_file(name)),
+        }
+    }
+
+    fn read_network(&self, mut path: PathBuf) -> Result<Option<Started>, Error> {
         // The one name that may be a link is that of a private bridge; it leads to a network's file beside it.
         if let Some(network) = fs::read_link(&path).ok().as_deref().and_then(Path::to_str).and_then(network_of) {
             path = self.network_file(&network);
@@ -101,6 +121,7 @@ impl StateDir {
             Error::new(ErrorKind::Internal, format!("{}: cannot be written as JSON: {e}", path.display()))
         })?;
         private::replace(&path, &text)?;
+        remove(&self.stopping_file(&started.network.name))?;
         match other_name(started) {
             Some(bridge) => {
                 link(&path, &self.network_file(&bridge)).map_err(|e| unusable(&path, "cannot be written", &e))
@@ -114,19 +135,44 @@ impl StateDir {
     /// # Errors
     /// [`ErrorKind::StateUnusable`].
     pub fn set_stopped(&self, name: &IfName) -> Result<(), Error> {
+        self.forget_other_name(name)?;
+        remove(&self.network_file(name))?;
+        remove(&self.stopping_file(name))
+    }
+
+    /// Keeps a network from being found, before its stop is written down; what is known of it stays until it is stopped.
+    pub(crate) fn set_stopping(&self, name: &IfName) -> Result<(), Error> {
+        self.forget_other_name(name)?;
         let path = self.network_file(name);
-        // One that cannot be read has no other name that could be known.
-        if let Some(bridge) = self.started(name).ok().flatten().as_ref().and_then(other_name) {
-            let other = self.network_file(&bridge);
-            match fs::remove_file(&other) {
-                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(unusable(&other, "cannot be removed", &e)),
-                _ => {}
-            }
-        }
-        match fs::remove_file(&path) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(unusable(&path, "cannot be removed", &e)),
+        match fs::rename(&path, self.stopping_file(name)) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(unusable(&path, "cannot be renamed", &e)),
             _ => Ok(()),
         }
+    }
+
+    fn forget_other_name(&self, name: &IfName) -> Result<(), Error> {
+        // One that cannot be read has no other name that could be known.
+        let other = self.started(name).ok().flatten().as_ref().and_then(other_name);
+        other.map_or(Ok(()), |bridge| remove(&self.network_file(&bridge)))
+    }
+
+    /// The networks that have a journal, by their names. Lists the directory, and opens no file.
+    ///
+    /// # Errors
+    /// [`ErrorKind::StateUnusable`] if the directory cannot be read.
+    pub(crate) fn journalled_networks(&self) -> Result<Vec<IfName>, Error> {
+        let listing = match fs::read_dir(self.path()) {
+            Ok(listing) => listing,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(e) => return Err(unusable(self.path(), "cannot be read", &e)),
+        };
+        let mut names = BTreeSet::new();
+        for entry in listing {
+            let name = entry.map_err(|e| unusable(self.path(), "cannot be read", &e))?.file_name();
+            let name = name.to_str().and_then(|n| n.strip_prefix("network-")?.strip_suffix(".journal"));
+            names.extend(name.and_then(|n| IfName::check(n).ok()));
+        }
+        Ok(names.into_iter().collect())
     }
 
     /// Where a network's services keep their files. A dnsmasq that root starts becomes another user, to whom the state directory is
@@ -180,6 +226,10 @@ impl StateDir {
     pub(super) fn make_networks(&self) -> Result<(), Error> {
         private::make_dir(self.path(), Holds::Maybe)?;
         private::make_dir(&self.path().join(NETWORKS), Holds::OursOnly)
+    }
+
+    fn stopping_file(&self, name: &IfName) -> PathBuf {
+        self.path().join(NETWORKS).join(format!("{name}.stopping"))
     }
 
     fn network_file(&self, name: &IfName) -> PathBuf {

@@ -79,6 +79,7 @@ impl Host {
     pub(super) fn start_alone(&mut self, network: &Network, is_guarded: bool) -> Result<Applied, Error> {
         let subject = Subject::Network(network.name);
         let _networks = self.records.hold_networks(self.patience(), &self.interrupted())?;
+        self.close_others(&network.name)?;
         let mut session = self.begin(subject)?;
         let result = self.start_held(&mut session, network, is_guarded);
         self.keep(session, subject);
@@ -303,6 +304,7 @@ impl Host {
     pub(super) fn undo_start(&mut self, name: &IfName, guests: Guests) -> Result<Applied, Error> {
         let subject = Subject::Network(*name);
         let _networks = self.records.hold_networks(self.patience(), &self.interrupted())?;
+        self.close_others(name)?;
         let mut session = self.begin(subject)?;
         let is_first = session.record().is_none_or(|r| r.previous.is_none());
         let applied = if is_first {
@@ -351,6 +353,7 @@ impl Host {
     /// [`attach`](Self::attach).
     pub fn stop_network(&mut self, name: &IfName, guests: Guests) -> Result<Applied, Error> {
         let _networks = self.records.hold_networks(self.patience(), &self.interrupted())?;
+        self.close_others(name)?;
         let started = self.records.started(name)?.is_some();
         let applied = self.stop_held(name, guests)?;
         if started {
@@ -383,9 +386,9 @@ impl Host {
         };
         let plan = self.way_back(name, &entry, guests)?;
         // Nobody new shall find it.
-        let known = self.records.started(name)?;
+        let known = self.records.started_or_stopping(name)?;
         self.end_service(name)?;
-        self.records.set_stopped(name)?;
+        self.records.set_stopping(name)?;
         let what = format!("cannot stop network {name}");
         let applied = match self.carry_out(&mut session, subject, plan, None, &what) {
             Ok(applied) => applied,
@@ -399,7 +402,32 @@ impl Host {
             }
         };
         self.forget(session, subject)?;
+        self.records.set_stopped(name)?;
         Ok(applied)
+    }
+
+    /// Finishes or undoes what was interrupted on other networks, while all that it was begun on is still there. The lock of the
+    /// networks is held, so nobody is at it. What can be neither stays open, and is told by the next call on that network.
+    fn close_others(&mut self, name: &IfName) -> Result<(), Error> {
+        let Records::Dir(dir) = &self.records else { return Ok(()) };
+        let dir = dir.clone();
+        // One lock at a time, and the network's own is no other's.
+        if self.kept.as_ref().is_some_and(|(kept, _)| *kept != Subject::Network(*name)) {
+            self.release();
+        }
+        for other in dir.journalled_networks()?.into_iter().filter(|other| other != name) {
+            let subject = Subject::Network(other);
+            let Ok(mut held) = dir.hold(subject, self.patience()) else { continue };
+            if self.recover_held(&mut held, subject).is_err() {
+                continue;
+            }
+            // Carried out, and hotplug calls were not told any more.
+            let made = started_of(held.record()).map(|s| s.network.clone());
+            if made != self.records.started(&other)?.map(|s| s.network) {
+                self.note_recovered(subject)?;
+            }
+        }
+        Ok(())
     }
 
     /// The networks that are started.
@@ -422,7 +450,7 @@ impl Host {
         let mut started = Started { again: started_of(record).is_some(), ..Started::new(network.clone()) };
         // Of one that is started, how it was before: by now settings are as it needs them itself.
         if started_of(record).is_some()
-            && let Some(known) = self.records.started(&network.name)?
+            && let Some(known) = self.records.started_or_stopping(&network.name)?
         {
             started.settings = known.settings;
         }
@@ -518,7 +546,7 @@ impl Host {
         if let Some(entry) = record {
             let origin = entry.origin();
             // What is known of settings is more than this record says: others may have raised them before, who have gone.
-            if let Some(known) = self.records.started(&name)? {
+            if let Some(known) = self.records.started_or_stopping(&name)? {
                 let is_own = |key: &str| origin.sysctls.keys().any(|own| own.as_str() == key);
                 started.settings.extend(known.settings.into_iter().filter(|(key, _)| is_own(key)));
             }

@@ -82,6 +82,22 @@ impl Records {
         }
     }
 
+    /// The same of one whose stop was begun.
+    pub(super) fn started_or_stopping(&self, name: &IfName) -> Result<Option<Started>, Error> {
+        match self {
+            Records::Dir(dir) => dir.started_or_stopping(name),
+            Records::Memory(_) => self.started(name),
+        }
+    }
+
+    /// A network shall not be found any more, and what is known of it shall be until it is stopped.
+    pub(super) fn set_stopping(&mut self, name: &IfName) -> Result<(), Error> {
+        match self {
+            Records::Dir(dir) => dir.set_stopping(name),
+            Records::Memory(_) => self.set_stopped(name),
+        }
+    }
+
     pub(super) fn all_started(&self) -> Result<Vec<Started>, Error> {
         match self {
             Records::Dir(dir) => dir.all_started(),

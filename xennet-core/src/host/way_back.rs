@@ -11,8 +11,9 @@ use crate::error::{Error, ErrorKind};
 use crate::exec::{self, Entry};
 use crate::gather;
 use crate::model::{GuestLinks, Guests, IfName, NetworkMode, Started};
-use crate::plan::{self, Plan};
+use crate::plan::{self, Goal, Plan};
 use crate::snapshot::{Address, Link, LinkKind, Neighbour, Part, Route, Scope, Snapshot, SysctlKey};
+use crate::step::{Step, SysctlStep};
 
 /// What becomes of what a network had given up, and another one has taken, when the first one is to have it again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +32,7 @@ impl Host {
             return Err(Error::new(ErrorKind::Internal, format!("network {name}: its record is not about a network"))
                 .with_object(name.as_str()));
         };
-        let known = self.records.started(name)?.unwrap_or_else(|| started.clone());
+        let known = self.records.started_or_stopping(name)?.unwrap_or_else(|| started.clone());
         let now = self.look(&target.scope)?;
         let mut notes = Vec::new();
         if let Some(bridge) = started.network.bridge().map(|b| b.name) {
@@ -112,12 +113,16 @@ impl Host {
             bridge_stays(&mut target, now, bridge.name, &gateways);
         }
         let others = self.others_started(&started.network.name)?;
+        // What it found as it needed it, others needed before, who may have gone by now.
+        let set = settings_set(entry);
         let keys: Vec<SysctlKey> = target.sysctls.keys().cloned().collect();
-        for key in keys.iter().filter(|key| is_needed(&others, key)) {
+        for key in keys.iter().filter(|key| is_needed(&others, key) || !set.contains(key)) {
             let_be(&mut target, key);
         }
         // What only this start came to need, others may have raised before it, who have gone meanwhile.
-        if let (Some(earlier), Some(known)) = (&entry.previous, self.records.started(&started.network.name)?) {
+        if let (Some(earlier), Some(known)) =
+            (&entry.previous, self.records.started_or_stopping(&started.network.name)?)
+        {
             let is_new = |key: &SysctlKey| !earlier.before.scope.contains(&Part::Sysctl(key.clone()));
             for (key, value) in target.sysctls.iter_mut().filter(|(key, _)| is_new(key)) {
                 if let Some(original) = known.settings.get(key.as_str()) {
@@ -174,6 +179,16 @@ impl Host {
             )
         })
     }
+}
+
+/// The settings that a start has changed.
+fn settings_set(entry: &Entry) -> BTreeSet<SysctlKey> {
+    let Goal::Start { started, carried } = &entry.goal else { return BTreeSet::new() };
+    let steps = plan::missing_to_start(started, carried, &entry.before).unwrap_or_default();
+    gather::set(steps.into_iter().filter_map(|planned| match planned.step {
+        Step::Sysctl(SysctlStep { key, .. }) => Some(key),
+        _ => None,
+    }))
 }
 
 /// Whether one of these networks needs a setting.
