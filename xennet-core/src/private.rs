@@ -7,7 +7,7 @@
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{FileType, OFlags, Stat};
 
@@ -107,13 +107,18 @@ pub(crate) fn fresh(path: &Path, text: &[u8]) -> Result<File, Error> {
     }
 }
 
-/// Puts a text in the place of a private file: it is there whole, or as before.
+/// Where a file is written before it gets its name: the same place each time, so that a call that is killed leaves one at the most.
+pub(crate) fn draft(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!(".{name}.new"))
+}
+
+/// Puts a text in the place of a private file: it is there whole, or as before. The caller has a lock, so nobody else does the same.
 ///
 /// # Errors
 /// As [`fresh`].
 pub(crate) fn replace(path: &Path, text: &[u8]) -> Result<(), Error> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let whole = path.with_file_name(format!(".{name}.{}", std::process::id()));
+    let whole = draft(path);
     fresh(&whole, text)?;
     fs::rename(&whole, path).map_err(|e| {
         let _ = fs::remove_file(&whole);

@@ -137,6 +137,7 @@ impl StateDir {
     pub fn set_stopped(&self, name: &IfName) -> Result<(), Error> {
         self.forget_other_name(name)?;
         remove(&self.network_file(name))?;
+        remove(&private::draft(&self.network_file(name)))?;
         remove(&self.stopping_file(name))
     }
 

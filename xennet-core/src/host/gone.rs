@@ -9,7 +9,7 @@ use crate::backend::BackendError;
 use crate::error::{Errno, Error};
 use crate::exec::{Applied, Entry, Subject};
 use crate::gather;
-use crate::model::{Attach, Attachment, Behind, IfName, Intent, TypeIf, VifId};
+use crate::model::{Attach, Attachment, Behind, Guests, IfName, Intent, TypeIf, VifId};
 use crate::plan;
 use crate::snapshot::{Part, Route, Scope, Snapshot};
 
@@ -68,7 +68,8 @@ impl Host {
             if link != made && self.look(&Scope::none().with(Part::Link(link)))?.links.contains_key(&link) {
                 continue;
             }
-            let mut applied = Applied::nothing(plan::restore(&Snapshot::default(), &Snapshot::default())?);
+            let none = Snapshot::default();
+            let mut applied = Applied::nothing(plan::restore(&none, &none, &none, Guests::MustHaveGone)?);
             self.forget_in_tables(&link, type_if == TypeIf::Vif, &mut applied)?;
             notes.push(format!("what an earlier guest of {link} was allowed is removed: its record was lost"));
         }
