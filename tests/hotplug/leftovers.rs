@@ -222,3 +222,62 @@ fn a_name_that_another_guest_has_is_that_ones() {
         }
     });
 }
+
+/// Connections are tracked by addresses: the next guest that has one would get the late answers of the one before.
+#[test]
+fn connections_of_who_has_gone_are_forgotten() {
+    if Command::new("conntrack").arg("--version").output().is_err() {
+        assert!(std::env::var_os("CI").is_none(), "conntrack is missing, and CI is set");
+        eprintln!("skipped: conntrack is missing (apt-get install conntrack)");
+        return;
+    }
+    in_netns("leftovers::connections_of_who_has_gone_are_forgotten", || {
+        let rig = host();
+        rig.started(&nat_network("lan"));
+        let shell = |line: &str| {
+            let output = Command::new("sh").args(["-ec", line]).output().unwrap();
+            assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+            String::from_utf8(output.stdout).unwrap()
+        };
+        let tracked = |guest: &str| {
+            let all = shell("conntrack -L 2>/dev/null");
+            all.lines().filter(|line| line.contains(&format!("={guest} "))).count()
+        };
+        let connect = |guest: u32| {
+            // Begun by the guest and hidden, begun outside and handed on to it, and over IPv6.
+            shell(&format!(
+                "conntrack -I -p udp -t 300 -s 10.1.0.{guest} -d 203.0.113.9 --sport 4000 --dport 53 -r 203.0.113.9 -q 192.0.2.1 \
+                 --reply-port-src 53 --reply-port-dst 4{guest}; \
+                 conntrack -I -p udp -t 300 -s 203.0.113.7 -d 192.0.2.1 --sport 5{guest} --dport 80 -r 10.1.0.{guest} \
+                 -q 203.0.113.7 --reply-port-src 80 --reply-port-dst 5{guest}; \
+                 conntrack -I -p udp -t 300 -s fd00:1::{guest} -d 2001:db8::9 --sport 4000 --dport 53 -r 2001:db8::9 \
+                 -q fd00:1::{guest} --reply-port-src 53 --reply-port-dst 4000"
+            ));
+        };
+        let both = |guest: u32| (tracked(&format!("10.1.0.{guest}")), tracked(&format!("fd00:1::{guest}")));
+        for vif in ["vif5.0", "vif6.0"] {
+            let last = &vif[3..4];
+            rig.vif(vif, &[("bridge", "lan"), ("ip", &format!("10.1.0.{last} fd00:1::{last}"))]);
+            rig.ok_of("vif-nat", vif, "online");
+            connect(last.parse().unwrap());
+        }
+        assert_eq!((both(5), both(6)), ((2, 1), (2, 1)));
+        rig.ok_of("vif-nat", "vif5.0", "online");
+        assert_eq!(both(5), (2, 1), "who is there keeps its own");
+        rig.remove("vif5.0");
+        rig.ok_of("vif-nat", "vif5.0", "offline");
+        assert_eq!((both(5), both(6)), ((0, 0), (2, 1)));
+        // In a migration they are the newer one's.
+        rig.vif("vif7.0", &[("bridge", "lan"), ("ip", "10.1.0.6 fd00:1::6")]);
+        rig.ok_of("vif-nat", "vif7.0", "online");
+        rig.ok_of("vif-nat", "vif6.0", "offline");
+        assert_eq!(both(6), (2, 1));
+        rig.ok_of("vif-nat", "vif7.0", "offline");
+        assert_eq!(both(6), (0, 0));
+        // Nobody told of the end: the next guest with the address begins anew.
+        connect(8);
+        rig.vif("vif8.0", &[("bridge", "lan"), ("ip", "10.1.0.8 fd00:1::8")]);
+        rig.ok_of("vif-nat", "vif8.0", "online");
+        assert_eq!(both(8), (0, 0));
+    });
+}

@@ -5,6 +5,7 @@ pub mod fake;
 pub mod netlink;
 
 use std::fmt;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::error::Errno;
@@ -48,6 +49,24 @@ pub trait Backend {
     /// # Errors
     /// The kernel's refusal. A refused step may have happened in part; only looking again tells.
     fn apply(&mut self, step: &Step) -> Result<(), BackendError>;
+
+    /// Forgets the tracked connections of these addresses, which are a guest's no more: an answer that comes late would reach the next
+    /// guest that has the address. A backend that tracks none has nothing to forget.
+    ///
+    /// # Errors
+    /// The system's refusal.
+    fn forget_connections(&mut self, addresses: &[IpAddr]) -> Result<(), BackendError> {
+        let _ = addresses;
+        Ok(())
+    }
+
+    /// Makes ready for [`forget_connections`](Self::forget_connections), which loads no module: this may.
+    ///
+    /// # Errors
+    /// The system's refusal.
+    fn track_connections(&mut self) -> Result<(), BackendError> {
+        Ok(())
+    }
 }
 
 /// What a backend can do.

@@ -4,7 +4,7 @@ use super::Host;
 use super::guests::network_of;
 use super::records::Session;
 use crate::error::{Error, ErrorKind};
-use crate::exec::{self, Applied, Journal as _, Subject};
+use crate::exec::{self, Applied, Entry, Journal as _, Subject};
 use crate::model::{DevId, DomId, IfName, Intent, TypeIf, VifId};
 use crate::plan::{self, Goal, Plan};
 use crate::snapshot::{NftKey, NftSet, NftTableId, NftValue, Part, Scope};
@@ -134,6 +134,7 @@ impl Host {
     /// Detaches; and whether there was no link.
     fn detach_held(&mut self, session: &mut Session, id: VifId, type_if: TypeIf) -> Result<(Applied, bool), Error> {
         let subject = Subject::of(id, type_if);
+        let behind = session.record().and_then(Entry::behind);
         let intent = self.detach_intent(id, type_if, session.record())?;
         let plan = self.plan(&intent)?;
         let gone = plan.before().links.is_empty();
@@ -143,7 +144,11 @@ impl Host {
         }
         // Even an empty plan is written down: somebody else has detached the vif, and this is the name under which it is found
         // again.
-        let applied = self.carry_out(session, subject, plan, None, &format!("cannot detach {subject}"))?;
+        let mut applied = self.carry_out(session, subject, plan, None, &format!("cannot detach {subject}"))?;
+        if let Some(behind) = behind {
+            let guest = behind.attachment.guest();
+            applied.notes.extend(self.forget_connections(guest, id, type_if, &[behind.link])?);
+        }
         Ok((applied, gone))
     }
 

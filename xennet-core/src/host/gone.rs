@@ -1,6 +1,8 @@
 //! What is left of guests that have gone: those whose domain ended without a call, those whose record was lost, and those whose
 //! address another guest has by now.
 
+use std::net::IpAddr;
+
 use ipnetwork::IpNetwork;
 
 use super::undo::Recovered;
@@ -124,6 +126,27 @@ impl Host {
         let there = elsewhere.into_iter().filter(|r| Some(r.metric) == metric(&a.attachment));
         a.superseded = there.map(|r| r.destination).collect();
         Ok(a)
+    }
+
+    /// Forgets the tracked connections of a guest's addresses, but those that another guest has by now. What cannot be forgotten is
+    /// told, and is no reason to fail.
+    pub(super) fn forget_connections(
+        &mut self,
+        guest: &[IpNetwork],
+        id: VifId,
+        type_if: TypeIf,
+        names: &[IfName],
+    ) -> Result<Option<String>, Error> {
+        if type_if == TypeIf::Tap || guest.is_empty() {
+            return Ok(None);
+        }
+        let elsewhere = self.led_elsewhere(guest, &own_links(id, type_if, names))?;
+        let is_elsewhere = |n: &IpNetwork| elsewhere.iter().any(|r| r.destination.contains(n.ip()));
+        let single = |n: &&IpNetwork| n.prefix() == if n.is_ipv6() { 128 } else { 32 };
+        let gone = guest.iter().filter(single).filter(|n| !is_elsewhere(n)).map(IpNetwork::ip);
+        let gone: Vec<IpAddr> = gone.collect();
+        let forgotten = self.backend.forget_connections(&gone);
+        Ok(forgotten.err().map(|e| format!("connections of {} may be tracked still: {e}", joined(&gone))))
     }
 
     /// The routes of ours to this guest's addresses that lead to another link, as far as they have the place that the vif's own

@@ -321,7 +321,7 @@ impl Host {
             {
                 put_back = self.mend_tables(subject)?;
             }
-            let plan = match self.plan_of_vif(&intent, notes, Look::Usual) {
+            let mut plan = match self.plan_of_vif(&intent, notes, Look::Usual) {
                 Err(e)
                     if e.kind() == ErrorKind::Conflict && e.object().is_some_and(|o| o.starts_with("nft table ")) =>
                 {
@@ -352,6 +352,15 @@ impl Host {
                 return Ok(Applied::nothing(plan).with_put_back(put_back));
             }
             let makes_table = plan.steps().iter().any(|p| plan::makes_table(&p.step));
+            let is_new = session.record().and_then(Entry::owned_link).map(|(index, _)| index);
+            if let Intent::Attach(a) = &intent
+                && a.takes_over.is_empty()
+                && is_new.is_none_or(|index| plan.before().link_by_index(index).is_none())
+            {
+                // Of a guest whose end nobody has told.
+                let told = self.forget_connections(a.attachment.guest(), id, type_if, &[a.device, a.name])?;
+                plan = plan.with_notes(told);
+            }
             match self.carry_out(session, subject, plan, Some(vif.to_string()), &what) {
                 // Another call has made the table in the meantime: then only the vif's own part is missing.
                 Err(e) if makes_table && tries > 0 && e.errno() == Some(Errno::EEXIST) => tries -= 1,

@@ -103,7 +103,12 @@ impl Host {
         }
         let what = format!("cannot start network {}", network.name);
         let again = session.record().is_some();
-        let applied = self.carry_out(session, subject, plan, None, &what)?;
+        let mut applied = self.carry_out(session, subject, plan, None, &what)?;
+        if !matches!(network.mode, NetworkMode::Bridge(_))
+            && let Err(e) = self.backend.track_connections()
+        {
+            applied.notes.push(format!("connections of guests that have gone will not be forgotten: {e}"));
+        }
         if let Err(e) = self.serve(&started).and_then(|()| self.records.set_started(&started)) {
             let taken_back = match (again, is_known) {
                 (true, true) => self.undo_held(session, subject, Taken::IsLeft, Guests::AreCutOff).map(|_| ()),

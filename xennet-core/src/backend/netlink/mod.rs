@@ -12,6 +12,7 @@
 //! only then.
 
 mod apply;
+mod conntrack;
 mod extack;
 mod linger;
 mod needs;
@@ -22,6 +23,7 @@ mod sysctl;
 mod watch;
 mod wire;
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::backend::{Backend, BackendError, Capabilities};
@@ -153,5 +155,16 @@ impl Backend for Netlink {
     fn apply(&mut self, step: &Step) -> Result<(), BackendError> {
         self.check_process()?;
         apply::apply(self, step)
+    }
+
+    fn forget_connections(&mut self, addresses: &[IpAddr]) -> Result<(), BackendError> {
+        sysctl::check(self.namespace.as_ref()).map_err(|e| e.about("tracked connections"))?;
+        let about = |address: &IpAddr| format!("tracked connections of {address}");
+        addresses.iter().try_for_each(|a| conntrack::forget(*a).map_err(|e| e.about(about(a))))
+    }
+
+    fn track_connections(&mut self) -> Result<(), BackendError> {
+        sysctl::check(self.namespace.as_ref()).map_err(|e| e.about("tracked connections"))?;
+        conntrack::load().map_err(|e| e.about("tracked connections"))
     }
 }

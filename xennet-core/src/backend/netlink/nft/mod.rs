@@ -40,15 +40,23 @@ const SMALL: usize = 64 * 1024;
 /// Whether the kernel has nf_tables in memory; where it cannot be told, it is assumed. To ask for a table would load the module
 /// (`nfnetlink_rcv_msg`: `request_module("nfnetlink-subsys-10")`, which starts a program), and where it is not loaded there is none.
 pub(crate) fn is_loaded() -> bool {
-    // A kernel without modules has what it has from the start.
-    Path::new("/sys/module/nf_tables").exists() || !Path::new("/proc/modules").exists() || is_built_in().unwrap_or(true)
+    is_in_memory("nf_tables")
 }
 
-/// Whether nf_tables is a part of this kernel, which has modules besides. `None` where nobody wrote down what is.
-fn is_built_in() -> Option<bool> {
+/// The same of any module.
+pub(super) fn is_in_memory(module: &str) -> bool {
+    // A kernel without modules has what it has from the start.
+    Path::new("/sys/module").join(module).exists()
+        || !Path::new("/proc/modules").exists()
+        || is_built_in(module).unwrap_or(true)
+}
+
+/// Whether a module is a part of this kernel, which has modules besides. `None` where nobody wrote down what is.
+fn is_built_in(module: &str) -> Option<bool> {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").ok()?;
     let modules = fs::read_to_string(format!("/lib/modules/{}/modules.builtin", release.trim_end())).ok()?;
-    Some(modules.lines().any(|line| line.ends_with("/nf_tables.ko")))
+    let file = format!("/{module}.ko");
+    Some(modules.lines().any(|line| line.ends_with(&file)))
 }
 
 /// Whether the elements of sets are read with a table.
