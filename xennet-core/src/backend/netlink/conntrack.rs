@@ -2,7 +2,8 @@
 //!
 //! Source: `include/uapi/linux/netfilter/nfnetlink_conntrack.h`, `net/netfilter/nf_conntrack_netlink.c`
 //! (`ctnetlink_dump_table`, `ctnetlink_del_conntrack`). A listing is filtered by the kernel (`CTA_FILTER`, Linux 5.8): of all
-//! connections of the host only those of the address are sent. To remove by a filter it takes Linux 6.9, so they are removed by their
+//! connections of the host only those of the address are sent. By an IPv6 address the kernel takes all others instead
+//! (`ctnetlink_filter_match_tuple` has the comparison the wrong way round): there all IPv6 connections are listed. To remove by a filter it takes Linux 6.9, so they are removed by their
 //! own tuples, one by one.
 
 use std::net::IpAddr;
@@ -66,6 +67,9 @@ pub(super) fn forget(address: IpAddr) -> Result<(), Refusal> {
     // Who began it has the address as its source. Answers come from whom it has gone to, whatever the packet was sent to first.
     for (tuple, flags) in [(ORIGINAL, FILTER_ORIGINAL), (REPLY, FILTER_REPLY)] {
         let mut question = message(GET, address, |out| {
+            if address.is_ipv6() {
+                return;
+            }
             nest(out, tuple, |out| nest(out, TUPLE_IP, |out| source(out, address)));
             nest(out, FILTER, |out| {
                 put(out, flags, &BY_SOURCE.to_ne_bytes());
