@@ -14,7 +14,7 @@ use crate::backend::BackendError;
 use crate::error::{Errno, Error, ErrorKind};
 use crate::exec::{self, Applied, Entry, Freshness, Subject};
 use crate::gather;
-use crate::model::{Attach, IfName, Intent, Network, Started, TypeIf};
+use crate::model::{Attach, Attachment, IfName, Intent, Network, Started, TypeIf};
 use crate::plan::{self, Goal, Plan, need};
 use crate::services;
 use crate::snapshot::{Link, Part, Scope, Snapshot};
@@ -80,10 +80,27 @@ impl Host {
         there.into_iter().map(|(subject, a)| Ok((subject, self.without_superseded(subject, a)?))).collect()
     }
 
+    /// What a vif needs now: the guests of a NAT network are hidden where the network leaves, which may be elsewhere since it was
+    /// stopped and started. What hides the vif hides its twin.
+    fn follow(&self, subject: Subject, mut a: Attach) -> Result<Attach, Error> {
+        if let (Subject::Vif(_), Some(network)) = (subject, a.network)
+            && let Attachment::Nat { egress, .. } = &mut a.attachment
+            && let Some(started) = self.records.started(&network)?
+        {
+            *egress = started.outside.or(*egress);
+        }
+        Ok(a)
+    }
+
     /// What is missing of what a vif needs, in words; and what stands in the way of putting it back. Rules of our tables that are
     /// `known` are not read again.
-    pub(super) fn vif_lacks(&mut self, a: &Attach, known: &mut Snapshot) -> Result<Vec<String>, Error> {
-        let intent = Intent::Attach(a.clone());
+    pub(super) fn vif_lacks(
+        &mut self,
+        subject: Subject,
+        a: &Attach,
+        known: &mut Snapshot,
+    ) -> Result<Vec<String>, Error> {
+        let intent = Intent::Attach(self.follow(subject, a.clone())?);
         let now =
             exec::observe_whole(&intent, &mut *self.backend, known.clone()).map_err(|e| e.into_observe_error())?;
         let frames: Scope = now.scope.parts().filter(|part| plan::is_of_frame(part)).cloned().collect();
@@ -127,7 +144,8 @@ impl Host {
         let mut missing = Vec::new();
         let mut known = Snapshot::default();
         for (subject, a) in self.attached()?.into_iter().filter(|(_, a)| need::is_guest(a, network)) {
-            missing.extend(self.vif_lacks(&a, &mut known)?.into_iter().map(|what| format!("{subject}: {what}")));
+            missing
+                .extend(self.vif_lacks(subject, &a, &mut known)?.into_iter().map(|what| format!("{subject}: {what}")));
         }
         Ok(missing)
     }
@@ -135,7 +153,7 @@ impl Host {
     /// The plan of a start, and behind it what the guests lack that are there.
     pub(super) fn plan_with_guests(&mut self, mut plan: Plan, network: &Network) -> Result<Plan, Error> {
         for (subject, a) in self.attached()?.into_iter().filter(|(_, a)| need::is_guest(a, network)) {
-            let intent = Intent::Attach(a);
+            let intent = Intent::Attach(self.follow(subject, a)?);
             let seen = exec::observe_whole(&intent, &mut *self.backend, Snapshot::default());
             let seen = seen.map_err(|e| e.into_observe_error())?;
             plan = match need::with(plan.clone(), &intent, seen) {
@@ -150,7 +168,7 @@ impl Host {
     pub(super) fn mend_guests(&mut self, network: &Network, applied: &mut Applied) -> Result<(), Error> {
         let mut known = Snapshot::default();
         for (subject, a) in self.attached()?.into_iter().filter(|(_, a)| need::is_guest(a, network)) {
-            if self.vif_lacks(&a, &mut known)?.is_empty() {
+            if self.vif_lacks(subject, &a, &mut known)?.is_empty() {
                 continue;
             }
             // What is put back now may be rules.
@@ -192,19 +210,20 @@ impl Host {
 
     /// Puts back what an attached vif lacks. `None` where nothing is missing, or the vif is not attached, or not there.
     ///
-    /// Nothing is written down: it leads to what the record says.
+    /// Nothing is written down where it leads to what the record says.
     pub(super) fn mend_vif(&mut self, subject: Subject) -> Result<Option<Recovered>, Error> {
-        let session = self.begin(subject)?;
-        let result = self.mend_held(&session, subject);
+        let mut session = self.begin(subject)?;
+        let result = self.mend_held(&mut session, subject);
         self.keep(session, subject);
         result
     }
 
-    fn mend_held(&mut self, session: &Session, subject: Subject) -> Result<Option<Recovered>, Error> {
+    fn mend_held(&mut self, session: &mut Session, subject: Subject) -> Result<Option<Recovered>, Error> {
         let Some(entry) = session.record().cloned() else { return Ok(None) };
         let mut done = Vec::new();
         for tries_left in (0..FRAME_TRIES).rev() {
-            let Some(a) = self.need_now(subject, &entry)? else { break };
+            let Some(recorded) = self.need_now(subject, &entry)? else { break };
+            let a = self.follow(subject, recorded.clone())?;
             let plan = match self.plan_whole(&Intent::Attach(a.clone())) {
                 Ok(plan) => plan,
                 Err(e) if e.kind() == ErrorKind::LinkNotFound => break,
@@ -226,13 +245,19 @@ impl Host {
                     continue;
                 }
             }
-            match exec::apply(&plan, &mut *self.backend, &mut exec::Unwritten, Freshness::JustObserved) {
+            let what = format!("cannot put back what {subject} lacks");
+            let applied = if a.attachment == recorded.attachment {
+                exec::apply(&plan, &mut *self.backend, &mut exec::Unwritten, Freshness::JustObserved)
+                    .map_err(|e| e.into_error(&what))
+            } else {
+                self.carry_out(session, subject, plan, entry.text.clone(), &what)
+            };
+            match applied {
                 Ok(applied) => {
                     done.extend(applied.done);
                     break;
                 }
                 Err(e) => {
-                    let e = e.into_error(&format!("cannot put back what {subject} lacks"));
                     if tries_left == 0 || !is_of_tables(&e) {
                         return Err(e);
                     }

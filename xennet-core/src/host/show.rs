@@ -78,7 +78,7 @@ impl Host {
             let Some((index, _)) = entry.owned_link() else { continue };
             let link = now.link_by_index(index);
             let missing = match super::mend::need_of(subject, &entry, &now) {
-                Some(a) => self.vif_lacks(&a, &mut known)?,
+                Some(a) => self.vif_lacks(subject, &a, &mut known)?,
                 None => Vec::new(),
             };
             let attach = match &entry.goal {

@@ -251,7 +251,7 @@ impl Host {
         }
         let mut known = Snapshot::default();
         for (subject, a) in self.attached()? {
-            if self.vif_lacks(&a, &mut known)?.is_empty() {
+            if self.vif_lacks(subject, &a, &mut known)?.is_empty() {
                 continue;
             }
             // What is put back now may be rules.
