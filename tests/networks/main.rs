@@ -10,6 +10,8 @@ mod meanwhile;
 mod moving;
 mod names;
 mod refused;
+mod routers;
 mod state;
+mod together;
 mod vlans;
 mod world;

@@ -4,12 +4,14 @@ use xennet_core::backend::Backend;
 use xennet_core::backend::fake::Fault;
 use xennet_core::backend::netlink::Netlink;
 use xennet_core::snapshot::{Address, Expiry, NextHop, Part, Route, Scope, Snapshot, SysctlKey};
-use xennet_core::step::{AddrStep, LinkStep, Step};
+use xennet_core::step::{AddrStep, LinkStep, RouteStep, Step};
 use xennet_core::{Guests, Host, exec};
 use xennet_tests::steps::{name, run};
 use xennet_tests::{Shared, StateDir, in_netns};
 
-use super::world::{CLASSIC, LAN, World, add, address, all, down, fake, network, one, proxy, route, via, write};
+use super::world::{
+    CLASSIC, LAN, World, add, address, all, down, fake, network, of_sources, one, proxy, route, via, write,
+};
 
 /// What an uplink can have, each of which the scripts lost something of.
 type Uplink = (&'static str, fn(&mut dyn Backend));
@@ -97,6 +99,46 @@ const UPLINKS: &[Uplink] = &[
         add(on, ways("10.0.0.0/8", &["192.168.0.2", "192.168.0.4"]));
         add(on, ways("2001:db8:5::/48", &["2001:db8::2", "2001:db8::4"]));
     }),
+    ("a main and another address of a hoster's, in no order of numbers", |on| {
+        address(on, "eth0", "203.0.113.20/32");
+        address(on, "eth0", "192.0.2.5/32");
+        add(on, Route { onlink: true, ..via("0.0.0.0/0", "eth0", "203.0.113.1") });
+    }),
+    ("addresses of several lengths, each subnet with further ones", |on| {
+        for text in
+            ["198.51.100.9/24", "192.0.2.9/26", "198.51.100.3/24", "192.0.2.1/32", "198.51.100.5/24", "10.0.0.7/8"]
+        {
+            address(on, "eth0", text);
+        }
+        route(on, "0.0.0.0/0", "eth0", "198.51.100.1");
+    }),
+    ("several IPv6 addresses, of which the newest counts", |on| {
+        for text in ["2001:db8:2::3/64", "2001:db8:3::3/128", "2001:db8:1::3/64", "2001:db8:1::2/64", "fd00::9/64"] {
+            address(on, "eth0", text);
+        }
+        route(on, "::/0", "eth0", "fe80::1");
+    }),
+    ("a way to the neighbours through the gateway, as hosters ask for it", |on| {
+        address(on, "eth0", "203.0.113.10/26");
+        let through = Route { protocol: 3, ..via("203.0.113.0/26", "eth0", "203.0.113.1") };
+        run(on, Step::Route(RouteStep::Prepend(through)));
+        route(on, "0.0.0.0/0", "eth0", "203.0.113.1");
+    }),
+    ("routes that compete", |on| {
+        one(on);
+        for (to, gateway) in [
+            ("0.0.0.0/0", "192.168.0.9"),
+            ("0.0.0.0/0", "192.168.0.8"),
+            ("10.0.0.0/8", "192.168.0.7"),
+            ("10.0.0.0/8", "192.168.0.6"),
+            ("192.168.0.0/24", "192.168.0.5"),
+        ] {
+            run(on, Step::Route(RouteStep::Append(via(to, "eth0", gateway))));
+        }
+        for gateway in ["192.168.0.4", "192.168.0.2"] {
+            run(on, Step::Route(RouteStep::Prepend(via("192.168.0.0/24", "eth0", gateway))));
+        }
+    }),
     ("settings and neighbours", |on| {
         one(on);
         write(on, "net/ipv4/conf/eth0/rp_filter", "2");
@@ -124,6 +166,9 @@ fn there_and_back(mut look: impl FnMut() -> String, host: &mut Host, text: &str,
     assert!(applied.steps > 0, "{what}");
     let started = look();
     assert_ne!(before, started, "{what}");
+    if !what.contains("down") {
+        assert_eq!(of_sources(&before), of_sources(&started), "{what}: what this domain sends from\n{started}");
+    }
     let again = host.start_network(&lan).unwrap();
     assert_eq!((again.steps, started_text(&look())), (0, started_text(&started)), "{what}: once more changes nothing");
     let status = host.network_status(&lan).unwrap();

@@ -6,7 +6,7 @@ use xennet_core::backend::Backend;
 use xennet_core::backend::fake::Fake;
 use xennet_core::backend::netlink::Netlink;
 use xennet_core::config::networks;
-use xennet_core::snapshot::{AddrGenMode, Address, Neighbour, NeighbourKind, Part, Route, Scope, SysctlKey};
+use xennet_core::snapshot::{AddrGenMode, Address, Neighbour, NeighbourKind, Part, Route, Scope, Snapshot, SysctlKey};
 use xennet_core::step::{AddrStep, LinkChange, NeighStep, RouteStep, Step, SysctlStep};
 use xennet_core::{DevId, DomId, Host, IfName, MacAddr, Network, VifId, exec};
 use xennet_tests::steps::{card, name, run, set, up};
@@ -117,10 +117,58 @@ fn settings() -> Vec<Part> {
     keys.into_iter().map(|k| Part::Sysctl(k.parse::<SysctlKey>().unwrap())).collect()
 }
 
+/// What decides though no fact of the listing says it: which of several comes first.
+fn orders(seen: &Snapshot) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (link, order) in &seen.hidden.address_order {
+        // Link-local ones come when they come.
+        let of = |v4: bool| order.iter().filter(move |(a, _)| a.is_ipv4() == v4 && !a.to_string().starts_with("fe80"));
+        for family in [true, false] {
+            let all: Vec<String> = of(family).map(|(a, _)| a.to_string()).collect();
+            if all.len() > 1 {
+                lines.push(format!("order of {link}: {}\n", all.join(", ")));
+            }
+        }
+    }
+    let mut routes: Vec<&Route> = seen.hidden.route_order.iter().collect();
+    // Which destination comes first decides nothing.
+    routes.sort_by_key(|r| (r.table, r.destination, r.tos, r.metric));
+    lines.extend(routes.iter().map(|r| format!("order of routes: {r}\n")));
+    lines
+}
+
+/// What this domain's own packets towards the outside are sent from: it is the same before, meanwhile and after.
+pub(crate) fn sources() -> Vec<String> {
+    let outside = ["9.9.9.9", "203.0.113.60", "192.168.0.200", "2a00::1", "2001:db8::200"];
+    let from = |to: &&str| -> std::io::Result<IpAddr> {
+        let to: IpAddr = to.parse().unwrap();
+        let any = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+        // Nothing is sent.
+        let socket = std::net::UdpSocket::bind(any)?;
+        socket.connect((to, 53))?;
+        Ok(socket.local_addr()?.ip())
+    };
+    let line = |to: &&str| match from(to) {
+        Ok(source) => format!("source towards {to}: {source}\n"),
+        Err(e) => format!("source towards {to}: none, {}\n", e.kind()),
+    };
+    outside.iter().map(line).collect()
+}
+
+/// The lines of a text that say what this domain sends from.
+pub(crate) fn of_sources(text: &str) -> Vec<&str> {
+    text.lines().filter(|l| l.starts_with("source towards ")).collect()
+}
+
 /// Everything, as text, without what no listing of the kernel tells.
 pub(crate) fn all(on: &mut dyn Backend) -> String {
     let scope: Scope = settings().into_iter().chain([Part::Network]).collect();
-    let text = on.observe(&scope).unwrap().normalised().render();
+    let seen = on.observe(&scope).unwrap();
+    let mut text = seen.normalised().render();
+    text.extend(orders(&seen));
+    if on.capabilities().name != "fake" {
+        text.extend(sources());
+    }
     // The tables of NAT and of the guard stay, without elements: another call may need them next.
     let empty = |table: &&str| {
         let element = format!("nft add element {table} ");

@@ -30,6 +30,9 @@ impl Host {
         if changed.is_some() || started_of(record).is_none() {
             self.check_beside_started(network)?;
         }
+        if started_of(record).is_none() {
+            self.check_left_through(network)?;
+        }
         self.check_bridge(network, record)?;
         let mut started = self.resolve(network, record)?;
         started.former = forwards_given_up(network, record);
@@ -150,6 +153,32 @@ impl Host {
         let stop = format!("xennet network stop {other}");
         let hint = why.hint().map_or_else(|| format!("stop it first: {stop}"), |hint| format!("{hint}; or {stop}"));
         Err(unchanged(e.with_hint(hint)))
+    }
+
+    /// Refuses to make a port of a link that a started network leaves through: what hides its guests, and answers for them, is
+    /// there for that link. A bridge that takes the link's name takes its place, too.
+    fn check_left_through(&self, network: &Network) -> Result<(), Error> {
+        let NetworkMode::Bridge(b) = &network.mode else { return Ok(()) };
+        let Some(uplink) = b.uplink.filter(|uplink| *uplink != b.bridge.name) else { return Ok(()) };
+        let others = self.others_started(&network.name)?;
+        let through: Vec<IfName> =
+            others.iter().filter(|s| s.outside == Some(uplink)).map(|s| s.network.name).collect();
+        if through.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<&str> = through.iter().map(IfName::as_str).collect();
+        let message = format!(
+            "network {} cannot be started: others leave through {uplink}, which would be a port of {}: {}",
+            network.name,
+            b.bridge.name,
+            joined(&through)
+        );
+        let names = names.join(" ");
+        let hint = format!(
+            "stop them first, and start them behind it: xennet network stop {names}; xennet network start {} {names}",
+            network.name
+        );
+        Err(unchanged(Error::new(ErrorKind::Conflict, message).with_object(uplink.as_str()).with_hint(hint)))
     }
 
     /// Refuses to make a bridge anew that somebody has removed with all that had moved to it: only stopping puts that back.
@@ -493,12 +522,7 @@ impl Host {
             started.source.clone_from(&r.source);
             for family in [Family::Ipv4, Family::Ipv6] {
                 let given = started.source.iter().any(|s| Family::of(s) == family);
-                let subnets = network.subnets();
-                let needed = match family {
-                    Family::Ipv4 => subnets.is_empty() || subnets.iter().any(|s| s.network.is_ipv4()),
-                    Family::Ipv6 => subnets.iter().any(|s| s.network.is_ipv6()),
-                };
-                if given || !needed {
+                if given || !network.routes(family == Family::Ipv6) {
                     continue;
                 }
                 let Some(outside) = started.outside else { continue };

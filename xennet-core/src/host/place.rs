@@ -225,6 +225,17 @@ impl Host {
                 (self.routed(&asked, Some((&started, routed)), notes)?, vif.mtu.or(routed.mtu))
             }
         };
+        if attachment.guest().iter().any(IpNetwork::is_ipv6)
+            && !started.network.routes(true)
+            && !started.source.iter().any(IpAddr::is_ipv6)
+        {
+            notes.push(format!(
+                "network {} routes no IPv6: what {} has of it reaches this domain only, until the network has an IPv6 subnet{}",
+                started.network.name,
+                asked.subject,
+                if mode_is_routed(&started) { ", or proxy_ndp = true" } else { "" }
+            ));
+        }
         Ok(Place { attachment, mtu, network: Some(started) })
     }
 
@@ -425,6 +436,10 @@ impl Host {
         let hint = format!("give {link} an address, or name a link that has one: gatewaydev=eth0");
         Err(asked.refuse(kind, message, hint).with_object(link.as_str()))
     }
+}
+
+fn mode_is_routed(started: &Started) -> bool {
+    matches!(started.network.mode, NetworkMode::Routed(_))
 }
 
 fn mode(asked: &Asked<'_>, script: Option<&Word>) -> Result<Mode, Error> {

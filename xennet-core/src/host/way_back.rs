@@ -296,9 +296,12 @@ fn as_it_is_now(target: &mut Snapshot, now: &Snapshot, uplink: IfName, bridge: I
         now.routes.iter().filter(|r| through(r, bridge)).partition(|r| !plan::is_carried(r, now.addresses_of(&bridge)));
     let others = others.into_iter().map(|r| plan::route_through(uplink, bridge, r));
     let mut notes = Vec::new();
-    // What was there before comes first.
-    for route in gather::last(others, |r| !carried.contains(r)) {
-        let taken = target.routes.iter().find(|r| **r != route && through(r, uplink) && r.has_place_of(&route));
+    // What was there before comes first, and what the kernel learns again last.
+    let others = gather::last(others, |r| !carried.contains(r));
+    for route in gather::last(others, |r| r.protocol == BY_ROUTERS) {
+        // Of IPv4 they stand one behind the other.
+        let is_taken = |r: &&Route| **r != route && through(r, uplink) && r.has_place_of(&route);
+        let taken = target.routes.iter().find(is_taken).filter(|_| route.destination.is_ipv6());
         let why = match (&route.beyond, taken) {
             (Some(more), _) => format!("xennet cannot make one with {more}"),
             // The kernel learns it again.
@@ -313,6 +316,12 @@ fn as_it_is_now(target: &mut Snapshot, now: &Snapshot, uplink: IfName, bridge: I
         };
         notes.push(format!("{uplink} does not get the route \"{route}\", which {bridge} has: {why}"));
     }
+    // In the order that the bridge has them in.
+    let order = now.addresses_in_order(&bridge).into_iter().map(|a| key(&a)).collect();
+    target.hidden.address_order.insert(uplink, order);
+    let of_uplink_now = |r: &Route| plan::route_through(uplink, bridge, r);
+    target.hidden.route_order =
+        now.hidden.route_order.iter().filter(|r| through(r, bridge)).map(of_uplink_now).collect();
     let Some(link) = target.links.get_mut(&uplink) else { return notes };
     link.up |= is_used;
     let is_up = link.up;

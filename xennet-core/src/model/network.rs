@@ -45,6 +45,18 @@ impl Network {
         }
     }
 
+    /// Whether this domain routes IPv4, or IPv6, for its guests: where it has a subnet of the family. Without subnets guests may have
+    /// addresses of either family; IPv4 is routed then, and IPv6 where this domain answers for guests' IPv6 addresses outside.
+    pub(crate) fn routes(&self, ipv6: bool) -> bool {
+        let subnets = self.subnets();
+        match &self.mode {
+            NetworkMode::Bridge(_) => false,
+            NetworkMode::Routed(r) if subnets.is_empty() => !ipv6 || r.proxy_ndp,
+            NetworkMode::Nat(_) if subnets.is_empty() => !ipv6,
+            _ => subnets.iter().any(|s| s.network.is_ipv6() == ipv6),
+        }
+    }
+
     /// The bridge that is part of it, if one is.
     pub fn bridge(&self) -> Option<&BridgeSpec> {
         match &self.mode {

@@ -17,8 +17,8 @@ const BY_ROUTERS: u8 = 9;
 const LINK: u8 = 253;
 
 /// Refuses the way to a wish one of whose steps takes a default route away. A vif that goes takes along what leads through it.
-pub(super) fn there(intent: &Intent, steps: &[Planned]) -> Result<(), Error> {
-    if matches!(intent, Intent::Detach(_)) { Ok(()) } else { never_cut_off(steps) }
+pub(super) fn there(intent: &Intent, steps: &[Planned], now: &Snapshot) -> Result<(), Error> {
+    if matches!(intent, Intent::Detach(_)) { Ok(()) } else { never_cut_off(steps, now) }
 }
 
 /// Refuses a plan one of whose steps takes a default route of the main table away, itself or by consequence.
@@ -28,10 +28,19 @@ pub(super) fn there(intent: &Intent, steps: &[Planned]) -> Result<(), Error> {
 ///
 /// # Errors
 /// [`ErrorKind::WouldCutOff`], naming step and route.
-pub(super) fn never_cut_off(steps: &[Planned]) -> Result<(), Error> {
+pub(super) fn never_cut_off(steps: &[Planned], now: &Snapshot) -> Result<(), Error> {
+    let takes = |p: &Planned| taken_by(&p.step, &p.effects.implied).next().is_some();
+    if !steps.iter().any(takes) {
+        return Ok(());
+    }
+    let mut world = now.clone();
     for (at, planned) in steps.iter().enumerate() {
-        let comes_back = |route: &&Route| goes_down_for_name(steps, at) && is_put_back(steps, at, route);
-        if let Some(route) = taken_by(&planned.step, &planned.effects.implied).find(|route| !comes_back(route)) {
+        let effects = step(&mut world, &planned.step).map_err(|errno| refused(&planned.step, errno))?;
+        let comes_with_name = |route: &&Route| goes_down_for_name(steps, at) && is_put_back(steps, at, route);
+        // Another one that does the same may have been put beside it before.
+        let is_there = |route: &&Route| world.routes.iter().any(|r| comes_back(route, r));
+        let mut lost = taken_by(&planned.step, &effects.implied);
+        if let Some(route) = lost.find(|route| !comes_with_name(route) && !is_there(route)) {
             return Err(cut_off(steps, at, route));
         }
     }

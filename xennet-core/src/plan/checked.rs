@@ -20,9 +20,9 @@ impl Draft {
     /// The way to a wish.
     pub(super) fn there(self) -> Result<Plan, Error> {
         if let Goal::Intent(intent) = &self.goal {
-            check::there(intent, &self.steps)?;
+            check::there(intent, &self.steps, &self.before)?;
         } else {
-            check::never_cut_off(&self.steps)?;
+            check::never_cut_off(&self.steps, &self.before)?;
         }
         Ok(self.checked())
     }

@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 
 use ipnetwork::IpNetwork;
 
+use super::uplink::as_added;
 use super::want::{IPV6_MIN_MTU, LinkTarget, LinkWish, Wanted, WantedLink, Wish};
 use super::{Planned, ROUTE_PROTOCOL, Reason, refused};
 use crate::error::{Error, ErrorKind};
@@ -298,8 +299,11 @@ impl Path<'_> {
         // The kernel makes temporary ones beside others as it sees fit.
         let makes = |a: &Address| a.flags & Address::MAKES_TEMPORARY != 0;
         del.retain(|d| !d.is_temporary() || !wish.items.iter().any(makes));
-        // A subnet's first address first, so that first stays first.
-        for address in gather::last(add, |a| a.secondary) {
+        let order = wanted.address_order.get(link);
+        let place = |a: &Address| order.and_then(|o| o.iter().position(|(b, p)| *b == a.address && *p == a.peer));
+        let mut add = add;
+        add.sort_by_key(|a| place(a).unwrap_or(usize::MAX));
+        for address in as_added(add) {
             // The same one, but for its label or scope: a rename gives labels to all addresses but the first.
             let otherwise =
                 |a: &&Address| a.link == address.link && a.address == address.address && a.peer == address.peer;
@@ -307,6 +311,12 @@ impl Path<'_> {
                 self.push(removal(old), &wish.why)?;
             }
             self.push(Step::Addr(AddrStep::Add(address)), &wish.why)?;
+        }
+        // Backwards, so that what is left at any moment stands as it stood.
+        if del.len() > 1 {
+            del.sort_by_key(|a| self.world.hidden.position(a));
+            del = as_added(del);
+            del.reverse();
         }
         for address in del {
             // Routes from an address go with it only where no other link has the same one, which nobody has looked at.

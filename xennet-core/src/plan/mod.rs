@@ -149,7 +149,7 @@ pub(crate) fn membership(link: &IfName) -> Scope {
 pub(crate) fn missing(intent: &Intent, now: &Snapshot) -> Result<Vec<Planned>, Error> {
     let (wanted, _) = want::want(intent, now)?;
     let (steps, _) = diff::steps_towards(&wanted, now)?;
-    check::there(intent, &steps)?;
+    check::there(intent, &steps, now)?;
     Ok(steps)
 }
 

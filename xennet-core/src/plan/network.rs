@@ -1,7 +1,6 @@
 //! From a network to wanted objects: its bridge, its uplink, this domain's addresses in it, and the settings it needs.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
@@ -9,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::Reason;
 use super::gate::{self, GATE};
 use super::table::TableWish;
-use super::uplink::{Move, address_on, is_carried, neighbour_on, route_through};
+use super::uplink::{Among, Move, address_on, carried_routes, learned_anew, neighbour_on, route_through};
 use super::want::{LinkTarget, LinkWish, Wanted, WantedLink, Wish, bridge, kind_words};
 use crate::error::{Error, ErrorKind};
 use crate::gather;
@@ -25,10 +24,11 @@ use crate::step::LinkRef;
 #[serde(default)]
 #[non_exhaustive]
 pub struct Carried {
-    /// Its addresses.
-    pub addresses: BTreeSet<Address>,
-    /// Its routes, without those that come with the addresses.
-    pub routes: BTreeSet<Route>,
+    /// Its addresses, in the kernel's order.
+    pub addresses: Vec<Address>,
+    /// Its routes, without those that come with the addresses and those that are learned anew; of IPv4's that share a place,
+    /// in the kernel's order.
+    pub routes: Vec<Route>,
     /// Its permanent and proxy neighbours.
     pub neighbours: BTreeSet<Neighbour>,
     /// Whether the link towards the outside listens to router advertisements, and has to go on when this domain is a router.
@@ -130,12 +130,11 @@ pub(super) fn carried(started: &Started, now: &Snapshot) -> Carried {
     if link.master == Some(b.bridge.name) && now.addresses_of(&name).next().is_none() {
         return Carried::default();
     }
-    let through = |r: &&Route| r.leads_through(&name);
+    let mut routes = carried_routes(now, &name).into_iter().map(|(r, _)| r).collect();
+    learned_anew(&mut routes);
     Carried {
-        addresses: gather::set(now.addresses_of(&name).cloned()),
-        routes: gather::set(
-            now.routes.iter().filter(through).filter(|r| is_carried(r, now.addresses_of(&name))).cloned(),
-        ),
+        addresses: now.addresses_in_order(&name),
+        routes,
         neighbours: gather::set(now.neighbours.iter().filter(|n| n.link == name).cloned()),
         listens: false,
     }
@@ -245,16 +244,17 @@ fn bridged(
     };
     let (mut wanted, mut notes) = bridge(&spec, &without_uplink)?;
     // Nothing of IPv6 is tested again for duplicates: it was when it was new.
-    let addresses = gather::set(
-        carried
-            .addresses
-            .iter()
-            // The kernel has made it of the uplink's MAC.
-            .filter(|a| a.scope != LINK || spec.mac == link.mac)
-            .map(|a| Address { nodad: a.address.is_ipv6(), ..address_on(to, a) }),
-    );
-    let routes = carried.routes.iter().map(|r| route_through(to, own[1], &route_through(to, own[0], r)));
-    let routes = gather::set(routes);
+    let addresses: Vec<Address> = carried
+        .addresses
+        .iter()
+        // The kernel has made it of the uplink's MAC.
+        .filter(|a| a.scope != LINK || spec.mac == link.mac)
+        .map(|a| Address { nodad: a.address.is_ipv6(), ..address_on(to, a) })
+        .collect();
+    let places = carried_routes(now, &name);
+    let place = |r: &Route| places.iter().find(|(p, _)| p == r).map_or(Among::None, |(_, place)| *place);
+    let on_bridge = |r: &Route| route_through(to, own[1], &route_through(to, own[0], r));
+    let routes: Vec<(Route, Among)> = carried.routes.iter().map(|r| (on_bridge(r), place(r))).collect();
     let present = b.uplink_name.unwrap_or(name);
     let settled = link.master == Some(to) || (started.again && now.links.contains_key(&to));
     wanted.moves.push(Move {
@@ -263,6 +263,7 @@ fn bridged(
         renamed: b.uplink_name,
         named: None,
         name_first: false,
+        from: None,
         bridge: Some(to),
         mac: spec.mac,
         settings: carried_settings()
@@ -290,9 +291,12 @@ fn bridged(
     let at = LinkRef { name, index: Some(link.index) };
     wanted.links.push(WantedLink { link: at, wish: LinkWish::Be(LinkTarget { name: Some(present), ..target }), why });
     let moved = || Reason::fixed("the bridge has it now");
-    wanted.addresses.insert(to, Wish { items: addresses, exact: false, why: moved() });
+    wanted.address_order.insert(to, addresses.iter().map(|a| (a.address, a.peer)).collect());
+    wanted.addresses.insert(to, Wish { items: gather::set(addresses), exact: false, why: moved() });
     wanted.addresses.insert(present, Wish { items: BTreeSet::new(), exact: true, why: moved() });
+    let routes = gather::set(routes.into_iter().map(|(r, _)| r));
     wanted.routes.insert(to, Wish { items: routes, exact: false, why: moved() });
+    notes.extend(learned_note(&places, carried, uplink_of, to));
     if !carried.addresses.is_empty() {
         // The connected route of an address that expires outlives it, and nobody answers behind a port.
         wanted.routes.insert(present, Wish { items: BTreeSet::new(), exact: true, why: moved() });
@@ -334,7 +338,7 @@ pub(super) fn silence(link: IfName, on: IfName) -> String {
 }
 
 /// Refuses what would not be the same on the bridge.
-fn movable(started: &Started, r: &Route, uplink: &[IfName; 2], all: &BTreeSet<Route>) -> Result<(), Error> {
+fn movable(started: &Started, r: &Route, uplink: &[IfName; 2], all: &[Route]) -> Result<(), Error> {
     let refuse = |message: String, hint: &str| {
         let message = format!("network {}: the route \"{r}\" cannot be moved: {message}", started.network.name);
         Err(Error::new(ErrorKind::Unsupported, message)
@@ -349,10 +353,23 @@ fn movable(started: &Started, r: &Route, uplink: &[IfName; 2], all: &BTreeSet<Ro
     if let Some(other) = r.next_hops.iter().filter_map(|h| h.link).find(|l| !uplink.contains(l)) {
         return refuse(format!("it leads through {other}, too"), AGAIN);
     }
-    if let Some(other) = all.iter().find(|o| *o != r && o.has_place_of(r)) {
+    // Of IPv4 they stand one behind the other.
+    if let Some(other) = all.iter().find(|o| *o != r && o.has_place_of(r) && r.destination.is_ipv6()) {
         return refuse(format!("of it and \"{other}\" the kernel would keep only one"), ANOTHER_METRIC);
     }
     Ok(())
+}
+
+/// A note about the routes of the uplink that the bridge does not get.
+fn learned_note(places: &[(Route, Among)], carried: &Carried, uplink: IfName, bridge: IfName) -> Option<String> {
+    let left: Vec<String> =
+        places.iter().map(|(r, _)| r).filter(|r| !carried.routes.contains(r)).map(|r| format!("\"{r}\"")).collect();
+    (!left.is_empty()).then(|| {
+        format!(
+            "of {uplink}'s routes {bridge} learns {} anew from its router: it has the place of another one",
+            left.join(", ")
+        )
+    })
 }
 
 /// The way out where two routes have the same destination and metric.
@@ -412,10 +429,10 @@ fn listens(started: &Started, now: &Snapshot) -> bool {
 
 /// The settings that NAT and routed networks need.
 fn settings(started: &Started, listens: bool) -> BTreeMap<SysctlKey, (String, Reason)> {
-    let subnets = started.network.subnets();
-    // Without subnets guests may have addresses of either family; IPv6 is then for whoever says so.
-    let v4 = subnets.is_empty() || subnets.iter().any(|s| s.network.is_ipv4());
-    let v6 = subnets.iter().any(|s| s.network.is_ipv6()) || started.source.iter().any(IpAddr::is_ipv6);
+    let [v4, v6] = [Family::Ipv4, Family::Ipv6].map(|family| {
+        started.network.routes(family == Family::Ipv6)
+            || started.source.iter().any(|source| Family::of(source) == family)
+    });
     let mut wanted = BTreeMap::new();
     for (family, _) in [(Family::Ipv4, v4), (Family::Ipv6, v6)].into_iter().filter(|(_, needed)| *needed) {
         let why = Reason::fixed("this domain routes for its guests");

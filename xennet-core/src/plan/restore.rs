@@ -46,7 +46,8 @@ pub(crate) fn missing(target: &Snapshot, now: &Snapshot) -> Result<Vec<Planned>,
 const WHY: Reason = Reason::fixed("it was so before");
 
 fn wanted(target: &Snapshot, now: &Snapshot) -> Wanted {
-    let mut wanted = Wanted { tables: TableWish::restored(target, &WHY), ..Wanted::default() };
+    let address_order = target.hidden.address_order.clone();
+    let mut wanted = Wanted { tables: TableWish::restored(target, &WHY), address_order, ..Wanted::default() };
     wanted.moves = uplink::back(target, now);
     // Bridges last: their MAC and MTU follow their ports, and come back by themselves when the ports do. (A bridge that
     // must be made again is made before anything else.)

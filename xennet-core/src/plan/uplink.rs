@@ -10,8 +10,6 @@
 //! name there, and one that goes down loses its routes and its IPv6 addresses. It goes down, the bridge is made whole, and only
 //! then it comes up again, as a port; on the way back it gets everything again when it has its name and is up.
 
-use std::collections::BTreeSet;
-
 use ipnetwork::IpNetwork;
 
 use super::Reason;
@@ -41,6 +39,8 @@ pub(super) struct Move {
     pub(super) named: Option<IfName>,
     /// It gets its name first, and everything else then: the kernel has a link that gets a name go down.
     pub(super) name_first: bool,
+    /// The link that has it, where it is not the port.
+    pub(super) from: Option<IfName>,
     /// The bridge that the port shall be in afterwards.
     pub(super) bridge: Option<IfName>,
     /// The MAC that `to` has to have before it gets the cable, where it is not the port's own link.
@@ -49,9 +49,71 @@ pub(super) struct Move {
     pub(super) settings: Vec<(SysctlKey, String)>,
     /// Whether `to` shall be up: not where it leads back to a link that was down.
     pub(super) up: bool,
-    /// What `to` shall have.
-    pub(super) addresses: BTreeSet<Address>,
-    pub(super) routes: BTreeSet<Route>,
+    /// What `to` shall have, in this order.
+    pub(super) addresses: Vec<Address>,
+    pub(super) routes: Vec<(Route, Among)>,
+}
+
+/// Where a route stands among those of its link with the same destination, type of service and metric. Of IPv4 the first one
+/// counts, so their order is state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Among {
+    /// There is no other.
+    None,
+    /// Before the one that comes with an address, or there is no such one.
+    Before,
+    /// Behind that one.
+    Behind,
+}
+
+/// The routes of a link that have to be carried over, in the kernel's order, each with its place.
+pub(super) fn carried_routes(of: &Snapshot, link: &IfName) -> Vec<(Route, Among)> {
+    let mut all: Vec<&Route> = of.routes.iter().filter(|r| r.leads_through(link)).collect();
+    all.sort_by_key(|r| of.hidden.rank(r));
+    let is_ours = |r: &Route| is_carried(r, of.addresses_of(link));
+    let place = |r: &Route| {
+        let group: Vec<&&Route> = all.iter().filter(|o| o.has_place_of(r)).collect();
+        if r.destination.is_ipv6() || group.len() < 2 {
+            return Among::None;
+        }
+        let own = group.iter().position(|o| **o == r);
+        let last = group.iter().rposition(|o| !is_ours(o));
+        if own < last || last.is_none() { Among::Before } else { Among::Behind }
+    };
+    all.iter().filter(|r| is_ours(r)).map(|r| ((*r).clone(), place(r))).collect()
+}
+
+/// The order in which addresses have to be added for the kernel to have them in this one: it puts those of IPv4 behind the
+/// others, and those of IPv6 before them. A subnet's first address comes first, so that first stays first.
+pub(super) fn as_added(in_order: Vec<Address>) -> Vec<Address> {
+    let (four, six): (Vec<_>, Vec<_>) = in_order.into_iter().partition(|a| a.address.is_ipv4());
+    let mut all = gather::last(four, |a| a.secondary);
+    all.extend(six.into_iter().rev());
+    all
+}
+
+/// `RTPROT_RA`.
+const BY_ROUTERS: u8 = 9;
+
+/// Which of the uplink's IPv6 routes its bridge cannot have beside another one: of those with one destination and metric that
+/// routers have told, all but the best; and all of them beside one that somebody has made. They are learned anew on the bridge.
+pub(super) fn learned_anew(routes: &mut Vec<Route>) -> Vec<Route> {
+    let told = |r: &Route| r.destination.is_ipv6() && r.protocol == BY_ROUTERS;
+    // RFC 4191: 1 is high, 0 medium, 3 low.
+    let rank = |r: &Route| match r.preference {
+        1 => 0,
+        0 => 1,
+        _ => 2,
+    };
+    let others = routes.clone();
+    let is_behind = |r: &Route| {
+        let own = others.iter().position(|o| o == r);
+        let better = |(at, o): (usize, &Route)| !told(o) || (rank(o), Some(at)) < (rank(r), own);
+        told(r) && others.iter().enumerate().any(|(at, o)| o != r && o.has_place_of(r) && better((at, o)))
+    };
+    let (gone, kept) = std::mem::take(routes).into_iter().partition(is_behind);
+    *routes = kept;
+    gone
 }
 
 impl Move {
@@ -122,11 +184,35 @@ impl Move {
         self.give_addresses(path)?;
         self.switch(path)?;
         // Those without a gateway first: the others may lean on them.
-        for route in gather::last(&self.routes, |r| r.gateway.is_some() || !r.next_hops.is_empty()) {
+        for (route, _) in gather::last(self.among(Among::None), |(r, _)| r.gateway.is_some() || !r.next_hops.is_empty())
+        {
             if !path.world.routes.contains(route) {
-                let why = Reason::fixed("the way leads through the other link from now on");
-                path.push(Step::Route(RouteStep::Replace(route.clone())), &why)?;
+                self.drop_learned(path, route)?;
+                path.push(Step::Route(RouteStep::Replace(route.clone())), &ON)?;
             }
+        }
+        let before: Vec<_> = self.among(Among::Before).collect();
+        put_beside(path, before.into_iter().rev(), RouteStep::Prepend)?;
+        put_beside(path, self.among(Among::Behind), RouteStep::Append)
+    }
+
+    fn among(&self, place: Among) -> impl Iterator<Item = &(Route, Among)> {
+        self.routes.iter().filter(move |(_, p)| *p == place)
+    }
+
+    /// Of what routers have told, the kernel replaces whichever it meets first: only the one that is meant is left for that.
+    fn drop_learned(&self, path: &mut Path<'_>, route: &Route) -> Result<(), Error> {
+        let is_other = |r: &&Route| {
+            r.destination.is_ipv6()
+                && r.protocol == BY_ROUTERS
+                && r.has_place_of(route)
+                && r.link != Some(self.to)
+                && (r.link == Some(self.port) || r.link == self.renamed || r.link == self.from)
+                && r.gateway != route.gateway
+        };
+        let others: Vec<Route> = path.world.routes.iter().filter(is_other).cloned().collect();
+        for other in others {
+            path.push(Step::Route(RouteStep::Del(other)), &Reason::fixed("it is learned anew on the other link"))?;
         }
         Ok(())
     }
@@ -155,7 +241,7 @@ impl Move {
     fn give_addresses(&self, path: &mut Path<'_>) -> Result<(), Error> {
         let key = |a: &Address| (a.address, a.peer);
         let there: Vec<_> = path.world.addresses_of(&self.to).map(key).collect();
-        let missing: Vec<&Address> = self.addresses.iter().filter(|a| !there.contains(&key(a))).collect();
+        let missing: Vec<Address> = self.addresses.iter().filter(|a| !there.contains(&key(a))).cloned().collect();
         if missing.iter().any(|a| a.address.is_ipv6() && !a.nodad) {
             // They are this domain's own, and were tested for duplicates when they were new: another test of a second would be a
             // second without them.
@@ -165,10 +251,9 @@ impl Move {
                 path.push(Step::Sysctl(SysctlStep { key, value: "0".into() }), &why)?;
             }
         }
-        // A subnet's first address first, so that first stays first.
-        for address in gather::last(missing, |a| a.secondary) {
+        for address in as_added(missing) {
             let why = Reason::fixed("the other link has it before this one loses it");
-            path.push(Step::Addr(AddrStep::Add(address.clone())), &why)?;
+            path.push(Step::Addr(AddrStep::Add(address)), &why)?;
         }
         Ok(())
     }
@@ -203,6 +288,29 @@ impl Move {
         let why = Reason::fixed("this domain is there again, as soon as there is a carrier");
         path.push(Step::Link(LinkStep::Set { link, change }), &why)
     }
+}
+
+const ON: Reason = Reason::fixed("the way leads through the other link from now on");
+
+/// Puts routes that share a place where they belong, one after the other. What stands beyond a missing one has to be put there
+/// again.
+fn put_beside<'a>(
+    path: &mut Path<'_>,
+    routes: impl Iterator<Item = &'a (Route, Among)>,
+    place: fn(Route) -> RouteStep,
+) -> Result<(), Error> {
+    let mut again = false;
+    for (route, _) in routes {
+        let is_there = path.world.routes.contains(route);
+        if is_there && again {
+            path.push(Step::Route(RouteStep::Del(route.clone())), &Reason::fixed("it comes behind another one"))?;
+        }
+        if !is_there || again {
+            path.push(Step::Route(place(route.clone())), &ON)?;
+            again = true;
+        }
+    }
+    Ok(())
 }
 
 /// The same address on another link.
@@ -246,21 +354,23 @@ pub(crate) fn neighbour_on(link: IfName, n: &Neighbour) -> Neighbour {
 /// were ports.
 pub(super) fn back(target: &Snapshot, now: &Snapshot) -> Vec<Move> {
     let to = |present: IfName, port: IfName, named: IfName, bridge: Option<IfName>| {
-        let addresses = gather::set(target.addresses_of(&named).map(|a| address_on(present, a)));
-        let through = target.routes.iter().filter(|r| r.leads_through(&named));
-        let routes = through.filter(|r| is_carried(r, target.addresses_of(&named)));
-        let routes = gather::set(routes.map(|r| route_through(present, named, r)));
+        let addresses = target.addresses_in_order(&named).iter().map(|a| address_on(present, a)).collect();
+        let routes = carried_routes(target, &named).into_iter();
+        let routes = routes.map(|(r, place)| (route_through(present, named, &r), place)).collect();
+        let from = now.links.get(&port).and_then(|l| l.master);
         let mac = bridge.and_then(|b| target.links.get(&b)?.mac);
         let up = target.links.get(&named).is_none_or(|l| l.up);
+        let (renamed, named, settings) = (None, None, Vec::new());
         Move {
             to: present,
             port,
-            renamed: None,
-            named: None,
+            renamed,
+            named,
             name_first: false,
+            from,
             bridge,
             mac,
-            settings: Vec::new(),
+            settings,
             up,
             addresses,
             routes,

@@ -1,6 +1,7 @@
 //! From an intent to wanted objects: one pure function per mode.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
 
@@ -22,6 +23,8 @@ pub(super) const IPV6_MIN_MTU: u32 = 1280;
 pub(super) struct Wanted {
     pub(super) links: Vec<WantedLink>,
     pub(super) addresses: BTreeMap<IfName, Wish<Address>>,
+    /// In which order links shall have them, where that is known.
+    pub(super) address_order: BTreeMap<IfName, Vec<(IpNetwork, Option<IpAddr>)>>,
     pub(super) routes: BTreeMap<IfName, Wish<Route>>,
     /// The same, where only routes of ours count as too much.
     pub(super) own_routes: BTreeMap<IfName, Wish<Route>>,

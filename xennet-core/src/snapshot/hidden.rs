@@ -6,7 +6,8 @@ use std::net::IpAddr;
 use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 
-use super::Address;
+use super::{Address, Route};
+use crate::gather;
 use crate::model::IfName;
 
 /// State that decides what the kernel does next although no listing shows it, or although sets cannot carry it.
@@ -20,9 +21,12 @@ pub struct Hidden {
     pub whole: bool,
     /// The last interface index that was given to a link; they are not used twice.
     pub last_index: u32,
-    /// The IPv4 addresses of a link in the kernel's order (address, prefix length and peer): the order decides which
-    /// secondary address is promoted, and which labels a link that is renamed gives to its addresses.
+    /// The addresses of a link in the kernel's order (address, prefix length and peer), each family's for itself: the order decides
+    /// what this domain speaks from, which secondary address is promoted, and which labels a link that is renamed gives to
+    /// its addresses.
     pub address_order: BTreeMap<IfName, Vec<(IpNetwork, Option<IpAddr>)>>,
+    /// The IPv4 routes that share destination, type of service and metric with another one, in the kernel's order: the first counts.
+    pub route_order: Vec<Route>,
     /// An IPv4 address has been there once: before that there is no table of local addresses, and no gateway is believed.
     pub ipv4_used: bool,
     /// The kernel was built without VLAN filtering of bridges (`CONFIG_BRIDGE_VLAN_FILTERING`), as some distributions do:
@@ -46,5 +50,25 @@ impl Hidden {
             .get(&address.link)
             .and_then(|order| order.iter().position(|(a, p)| *a == address.address && *p == address.peer))
             .unwrap_or(usize::MAX)
+    }
+
+    /// Where a route stands among those that have its place; those that are not listed come last.
+    pub(crate) fn rank(&self, route: &Route) -> usize {
+        self.route_order.iter().position(|r| r == route).unwrap_or(usize::MAX)
+    }
+
+    /// What a look from outside shows of the order of addresses and routes that were seen.
+    pub(crate) fn seen(&self, addresses: &BTreeSet<Address>, routes: &BTreeSet<Route>) -> Hidden {
+        let several = |link: &IfName| {
+            let count = |v4: bool| addresses.iter().filter(|a| a.link == *link && a.address.is_ipv4() == v4).count();
+            count(true) > 1 || count(false) > 1
+        };
+        let shared = |r: &Route| routes.iter().any(|o| o != r && o.has_place_of(r));
+        let of_seen = self.address_order.iter().filter(|(link, _)| several(link));
+        Hidden {
+            address_order: gather::map(of_seen.map(|(link, order)| (*link, order.clone()))),
+            route_order: self.route_order.iter().filter(|r| routes.contains(*r) && shared(r)).cloned().collect(),
+            ..Hidden::default()
+        }
     }
 }

@@ -240,6 +240,16 @@ impl Snapshot {
         self.store.extend(other.store);
         self.hidden.address_order.extend(other.hidden.address_order);
         self.hidden.names_held_while_up |= other.hidden.names_held_while_up;
+        let known = std::mem::take(&mut self.hidden.route_order);
+        let new = other.hidden.route_order.into_iter().filter(|r| !known.contains(r)).collect::<Vec<_>>();
+        self.hidden.route_order = known.into_iter().chain(new).collect();
+    }
+
+    /// The addresses of a link in the kernel's order, IPv4's first.
+    pub fn addresses_in_order(&self, link: &IfName) -> Vec<Address> {
+        let mut all: Vec<Address> = self.addresses_of(link).cloned().collect();
+        all.sort_by_key(|a| (a.address.is_ipv6(), self.hidden.position(a)));
+        all
     }
 
     /// The addresses of a link.

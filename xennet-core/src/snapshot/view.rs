@@ -21,7 +21,7 @@ impl Snapshot {
             bridge.mtu_fixed = None;
         }
         let names_held_while_up = self.hidden.names_held_while_up;
-        seen.hidden = Hidden { names_held_while_up, ..Hidden::default() };
+        seen.hidden = Hidden { names_held_while_up, ..self.hidden.seen(&seen.addresses, &seen.routes) };
         seen
     }
 }

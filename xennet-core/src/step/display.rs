@@ -18,7 +18,7 @@ impl Step {
             Step::Link(LinkStep::Create { .. })
             | Step::Port(PortStep::VlanAdd { .. } | PortStep::FdbAdd { .. })
             | Step::Addr(AddrStep::Add(_))
-            | Step::Route(RouteStep::Add(_))
+            | Step::Route(RouteStep::Add(_) | RouteStep::Append(_) | RouteStep::Prepend(_))
             | Step::Rule(RuleStep::Add(_))
             | Step::Neigh(NeighStep::Add(_)) => '+',
             Step::Link(LinkStep::Set { .. })
@@ -62,7 +62,14 @@ impl fmt::Display for Step {
                 write!(f, "{}: station {}", entry.link, Fdb(entry))
             }
             Step::Addr(AddrStep::Add(a) | AddrStep::Del(a)) => write!(f, "{}: {}", a.link, Addr(a)),
-            Step::Route(RouteStep::Add(r) | RouteStep::Replace(r) | RouteStep::Del(r)) => write!(f, "route {}", Way(r)),
+            Step::Route(step) => {
+                write!(f, "route {}", Way(step.route()))?;
+                match step {
+                    RouteStep::Append(_) => f.write_str(", behind the others to there"),
+                    RouteStep::Prepend(_) => f.write_str(", before the others to there"),
+                    _ => Ok(()),
+                }
+            }
             Step::Rule(RuleStep::Add(r) | RuleStep::Del(r)) => write!(f, "rule {}", Policy(r)),
             Step::Neigh(NeighStep::Add(n) | NeighStep::Del(n)) => write!(f, "{}: neighbour {}", n.link, Neigh(n)),
             Step::Sysctl(s) => write!(f, "{} = {}", s.key, s.value),

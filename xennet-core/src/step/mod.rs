@@ -291,8 +291,25 @@ pub enum RouteStep {
     /// `ip route replace …`: `NLM_F_CREATE | NLM_F_REPLACE`. It takes the place of the first route with the same destination
     /// and metric, in one go: no packet meets a table without it.
     Replace(Route),
+    /// `ip route append …`: `NLM_F_CREATE | NLM_F_APPEND`. Behind the routes with the same destination and metric, of IPv4.
+    Append(Route),
+    /// `ip route prepend …`: `NLM_F_CREATE`. Before the routes with the same destination and metric, of IPv4.
+    Prepend(Route),
     /// `ip route del …`: every given attribute must match.
     Del(Route),
+}
+
+impl RouteStep {
+    /// The route that it is about.
+    pub fn route(&self) -> &Route {
+        match self {
+            RouteStep::Add(r)
+            | RouteStep::Replace(r)
+            | RouteStep::Append(r)
+            | RouteStep::Prepend(r)
+            | RouteStep::Del(r) => r,
+        }
+    }
 }
 
 /// A change of a policy rule.
@@ -436,7 +453,7 @@ impl Step {
             ) => port.to_string(),
             Step::Port(PortStep::FdbAdd { entry } | PortStep::FdbDel { entry }) => entry.link.to_string(),
             Step::Addr(AddrStep::Add(a) | AddrStep::Del(a)) => a.link.to_string(),
-            Step::Route(RouteStep::Add(r) | RouteStep::Replace(r) | RouteStep::Del(r)) => r.destination.to_string(),
+            Step::Route(r) => r.route().destination.to_string(),
             Step::Rule(RuleStep::Add(r) | RuleStep::Del(r)) => format!("rule {}", r.priority),
             Step::Neigh(NeighStep::Add(n) | NeighStep::Del(n)) => n.address.to_string(),
             Step::Sysctl(s) => s.key.to_string(),

@@ -30,6 +30,8 @@ pub(crate) const REPLACE: u16 = 0x100;
 pub(crate) const EXCL: u16 = 0x200;
 /// `NLM_F_CREATE`: make it if it does not exist.
 pub(crate) const CREATE: u16 = 0x400;
+/// `NLM_F_APPEND`: behind what is like it.
+pub(crate) const APPEND: u16 = 0x800;
 /// `NLM_F_CAPPED`: the refused request is not repeated in the answer beyond its header.
 pub(crate) const CAPPED: u16 = 0x100;
 /// `NLM_F_ACK_TLVS`: attributes with the kernel's own words follow.

@@ -98,11 +98,25 @@ fn insert(w: &mut World<'_>, mut a: Address) -> Result<(), Errno> {
 
 /// Puts an address into the world and into the order of its link.
 fn insert_at(w: &mut World<'_>, a: &Address, present: &[Address], place: usize) {
-    let mut order: Vec<_> = present.iter().map(|p| (p.address, p.peer)).collect();
-    order.insert(place.min(order.len()), (a.address, a.peer));
-    w.now.hidden.address_order.insert(a.link, order);
+    put_in_order(w, a, present, place);
     w.now.addresses.insert(a.clone());
     w.now.hidden.ipv4_used = true;
+}
+
+/// Puts an address into the order of its family's on its link.
+pub(super) fn put_in_order(w: &mut World<'_>, a: &Address, present: &[Address], place: usize) {
+    let mut order: Vec<_> = present.iter().map(|p| (p.address, p.peer)).collect();
+    order.insert(place.min(order.len()), (a.address, a.peer));
+    let others = w.now.hidden.address_order.remove(&a.link).unwrap_or_default();
+    order.extend(others.into_iter().filter(|(other, _)| other.is_ipv4() != a.address.is_ipv4()));
+    w.now.hidden.address_order.insert(a.link, order);
+}
+
+/// Takes an address out of the order of its link's.
+pub(super) fn forget_order(w: &mut World<'_>, a: &Address) {
+    if let Some(order) = w.now.hidden.address_order.get_mut(&a.link) {
+        order.retain(|(address, peer)| *address != a.address || *peer != a.peer);
+    }
 }
 
 /// The route to the network of an address, if it makes one (`fib_add_ifaddr`).
@@ -207,9 +221,7 @@ pub(super) fn remove(w: &mut World<'_>, a: &Address, asked: Asked) {
 /// One address goes, with its connected route and the routes that have it as source (`fib_del_ifaddr`).
 fn take_away(w: &mut World<'_>, a: &Address, asked: Asked) {
     w.now.addresses.remove(a);
-    if let Some(order) = w.now.hidden.address_order.get_mut(&a.link) {
-        order.retain(|(address, peer)| *address != a.address || *peer != a.peer);
-    }
+    forget_order(w, a);
     if asked == Asked::No {
         w.tell(Implied::AddressGoes(a.clone()));
     }

@@ -4,8 +4,8 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use ipnetwork::{IpNetwork, Ipv6Network};
 
-use super::World;
 use super::neigh::{self, Flush};
+use super::{World, addr};
 use crate::error::Errno;
 use crate::model::IfName;
 use crate::snapshot::{AddrGenMode, Address, Family, Link, LinkKind, Part, Route, SysctlKey};
@@ -60,11 +60,31 @@ pub(super) fn add(w: &mut World<'_>, wanted: &Address) -> Result<(), Errno> {
         scope: scope(&ip),
         ..wanted.clone()
     };
-    w.now.addresses.insert(a.clone());
+    insert(w, &a);
     if w.is_up(&a.link) {
         connect(w, &a);
     }
     Ok(())
+}
+
+/// `ipv6_link_dev_addr`: the wider ones first, and of these the newest.
+fn insert(w: &mut World<'_>, a: &Address) {
+    let width = |a: &Address| match a.scope {
+        0 => 14,
+        200 => 5,
+        _ => 2,
+    };
+    let mut present = w.now.addresses_in_order(&a.link);
+    present.retain(|p| p.address.is_ipv6());
+    let place = present.iter().position(|p| width(p) <= width(a)).unwrap_or(present.len());
+    addr::put_in_order(w, a, &present, place);
+    w.now.addresses.insert(a.clone());
+}
+
+/// An address goes, of which nothing else is said.
+fn take_away(w: &mut World<'_>, a: &Address) {
+    w.now.addresses.remove(a);
+    addr::forget_order(w, a);
 }
 
 /// The routes to the network of an address, and to its peer (`addrconf_prefix_route`).
@@ -94,7 +114,7 @@ pub(super) fn del(w: &mut World<'_>, wanted: &Address) -> Result<(), Errno> {
     let found = w.now.addresses_of(&wanted.link).find(|p| p.address == wanted.address).cloned();
     match found {
         Some(a) => {
-            w.now.addresses.remove(&a);
+            take_away(w, &a);
             disconnect(w, &a);
             if a.flags & Address::MAKES_TEMPORARY != 0 {
                 temporaries_go(w, &a);
@@ -112,7 +132,7 @@ fn temporaries_go(w: &mut World<'_>, of: &Address) {
     let made: Vec<Address> =
         w.now.addresses_of(&of.link).filter(|p| p.is_temporary() && net(p) == net(of)).cloned().collect();
     for a in made {
-        w.now.addresses.remove(&a);
+        take_away(w, &a);
         w.tell(Implied::AddressGoes(a.clone()));
         disconnect(w, &a);
     }
@@ -182,7 +202,7 @@ pub(super) fn disable(w: &mut World<'_>, link: &IfName, ends: Ends) {
         .cloned()
         .collect();
     for a in gone {
-        w.now.addresses.remove(&a);
+        take_away(w, &a);
         w.tell(Implied::AddressGoes(a));
     }
 }
@@ -242,7 +262,7 @@ pub(super) fn link_up(w: &mut World<'_>, link: &IfName) {
 fn init_loopback(w: &mut World<'_>, link: &IfName) {
     let a = Address { scope: 254, ..Address::new(*link, IpNetwork::V6(Ipv6Network::from(Ipv6Addr::LOCALHOST))) };
     if !w.now.addresses_of(link).any(|p| p.address.ip() == a.address.ip()) {
-        w.now.addresses.insert(a.clone());
+        insert(w, &a);
         w.tell(Implied::AddressAppears(a));
     }
 }

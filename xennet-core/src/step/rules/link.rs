@@ -362,6 +362,8 @@ fn rename(w: &mut World<'_>, old: IfName, new: IfName) -> Result<IfName, Errno> 
     let s = &mut *w.now;
     let addresses = std::mem::take(&mut s.addresses).into_iter();
     s.addresses = gather::set(addresses.map(|a| if a.link == old { Address { link: new, ..a } } else { a }));
+    // What has gone is not to be taken for what comes under its name.
+    s.hidden.route_order.retain(|r| s.routes.contains(r));
     let touches = |r: &Route| r.leads_through(&old);
     let moved: Vec<Route> = s.routes.iter().filter(|r| touches(r)).cloned().collect();
     for mut route in moved {
@@ -379,6 +381,13 @@ fn rename(w: &mut World<'_>, old: IfName, new: IfName) -> Result<IfName, Errno> 
     s.fdb = gather::set(fdb.map(|e| if e.link == old { FdbEntry { link: new, ..e } } else { e }));
     if let Some(vlans) = s.port_vlans.remove(&old) {
         s.port_vlans.insert(new, vlans);
+    }
+    for route in &mut s.hidden.route_order {
+        for link in route.next_hops.iter_mut().map(|h| &mut h.link).chain([&mut route.link]) {
+            if *link == Some(old) {
+                *link = Some(new);
+            }
+        }
     }
     if let Some(order) = s.hidden.address_order.remove(&old) {
         s.hidden.address_order.insert(new, order);

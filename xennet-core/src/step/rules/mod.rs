@@ -141,8 +141,29 @@ impl World<'_> {
 
     /// Adds a route that the kernel makes by itself.
     fn kernel_route(&mut self, route: Route) {
-        if self.now.routes.insert(route.clone()) {
+        if !self.now.routes.contains(&route) {
+            // fib_magic: NLM_F_APPEND
+            let there = self.in_order(&route);
+            let at = there.len();
+            self.put_in_order(route.clone(), there, at);
             self.tell(Implied::RouteAppears(route));
         }
+    }
+
+    /// The routes that have the place of one, in the kernel's order.
+    fn in_order(&self, route: &Route) -> Vec<Route> {
+        let mut there: Vec<Route> = self.now.routes.iter().filter(|r| r.has_place_of(route)).cloned().collect();
+        there.sort_by_key(|r| self.now.hidden.rank(r));
+        there
+    }
+
+    /// Adds a route at its place among those that are there.
+    fn put_in_order(&mut self, route: Route, mut there: Vec<Route>, at: usize) {
+        if !there.is_empty() && route.destination.is_ipv4() {
+            self.now.hidden.route_order.retain(|r| !r.has_place_of(&route));
+            there.insert(at, route.clone());
+            self.now.hidden.route_order.append(&mut there);
+        }
+        self.now.routes.insert(route);
     }
 }

@@ -11,6 +11,8 @@ use crate::model::IfName;
 use crate::snapshot::{Address, LinkKind, NextHop, Part, Route, RouteKind};
 use crate::step::RouteStep;
 
+/// `RTPROT_RA`.
+const BY_ROUTERS: u8 = 9;
 /// The metric of an IPv6 route that was given none (`IP6_RT_PRIO_USER`).
 const METRIC6: u32 = 1024;
 
@@ -20,6 +22,10 @@ pub(super) fn step(w: &mut World<'_>, step: &RouteStep) -> Result<(), Errno> {
         RouteStep::Add(r) => add6(w, r, Place::MustBeFree),
         RouteStep::Replace(r) if r.destination.is_ipv4() => add4(w, r, Place::IsTaken),
         RouteStep::Replace(r) => add6(w, r, Place::IsTaken),
+        RouteStep::Append(r) if r.destination.is_ipv4() => add4(w, r, Place::IsLast),
+        RouteStep::Prepend(r) if r.destination.is_ipv4() => add4(w, r, Place::IsFirst),
+        // Of IPv6 they become ways of one route, or stand beside each other without an order that counts.
+        RouteStep::Append(r) | RouteStep::Prepend(r) => add6(w, r, Place::IsLast),
         RouteStep::Del(r) => del(w, r),
     }
 }
@@ -31,6 +37,10 @@ enum Place {
     MustBeFree,
     /// `NLM_F_REPLACE`
     IsTaken,
+    /// `NLM_F_APPEND`
+    IsLast,
+    /// None of these.
+    IsFirst,
 }
 
 /// Names are looked up before anything is sent.
@@ -94,19 +104,23 @@ fn add4(w: &mut World<'_>, wanted: &Route, place: Place) -> Result<(), Errno> {
         return Err(Errno::EINVAL);
     }
     // fib_table_insert: one route for a destination, type of service and metric, unless the kernel adds them by itself.
-    let first = in_place(w, &r).next().cloned();
-    match (place, first) {
+    let mut there = w.in_order(&r);
+    let at = match (place, there.first()) {
         (Place::MustBeFree, Some(_)) => return Err(Errno::EEXIST),
         (Place::IsTaken, Some(first)) => {
             // The very same route, and not as the first: fa_match.
-            if first != r && w.now.routes.contains(&r) {
+            if *first != r && there.contains(&r) {
                 return Err(Errno::EEXIST);
             }
-            w.now.routes.remove(&first);
+            w.now.routes.remove(first);
+            there.remove(0);
+            0
         }
-        (_, None) => {}
-    }
-    w.now.routes.insert(r);
+        (Place::IsLast | Place::IsFirst, Some(_)) if there.contains(&r) => return Err(Errno::EEXIST),
+        (Place::IsLast, _) => there.len(),
+        (_, _) => 0,
+    };
+    w.put_in_order(r, there, at);
     Ok(())
 }
 
@@ -232,9 +246,15 @@ fn add6(w: &mut World<'_>, wanted: &Route, place: Place) -> Result<(), Errno> {
     if place == Place::MustBeFree && !there.is_empty() {
         return Err(Errno::EEXIST);
     }
+    if matches!(place, Place::IsLast | Place::IsFirst) {
+        w.now.routes.insert(r);
+        return Ok(());
+    }
     // Of several ways those go that are of the new one's kind, or else the first (rt6_qualify_for_ecmp).
     let ways = |p: &Route| p.gateway.is_some() || !p.next_hops.is_empty();
-    let alike: Vec<Route> = there.iter().filter(|p| ways(p) == ways(&r)).cloned().collect();
+    // What a router has told is nobody's further way (RTF_ADDRCONF).
+    let told = |p: &Route| p.protocol == BY_ROUTERS;
+    let alike: Vec<Route> = there.iter().filter(|p| ways(p) == ways(&r) && !told(p)).cloned().collect();
     let gone = match &alike[..] {
         [] => &there[..there.len().min(1)],
         all if ways(&r) => all,

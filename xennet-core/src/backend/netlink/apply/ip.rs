@@ -18,7 +18,7 @@ use rtnetlink::packet_route::rule::{RuleAction as Action, RuleAttribute, RuleFla
 
 use crate::backend::netlink::Netlink;
 use crate::backend::netlink::socket::Refusal;
-use crate::backend::netlink::wire::{CREATE, REPLACE};
+use crate::backend::netlink::wire::{APPEND, CREATE, REPLACE};
 use crate::error::Errno;
 use crate::snapshot::{Address, Family, Neighbour, NeighbourKind, NextHop, Route, RouteKind, Rule, RuleAction};
 use crate::step::{AddrStep, NeighStep, RouteStep, RuleStep};
@@ -96,6 +96,14 @@ pub(super) fn route(netlink: &mut Netlink, step: &RouteStep) -> Result<(), Refus
         RouteStep::Replace(route) => {
             let message = route_message(netlink, route)?;
             netlink.send(CREATE | REPLACE, &Rtnl::NewRoute(message))
+        }
+        RouteStep::Append(route) => {
+            let message = route_message(netlink, route)?;
+            netlink.send(CREATE | APPEND, &Rtnl::NewRoute(message))
+        }
+        RouteStep::Prepend(route) => {
+            let message = route_message(netlink, route)?;
+            netlink.send(CREATE, &Rtnl::NewRoute(message))
         }
         RouteStep::Del(route) => {
             let message = route_message(netlink, route)?;

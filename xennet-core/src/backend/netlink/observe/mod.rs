@@ -372,10 +372,14 @@ impl Observer<'_> {
         let found = self.list(&Rtnl::GetAddress(question), address::NEW, |body, name| address::read(body, name))?;
         // The order of the listing is the kernel's own; where there are several it decides what becomes of them.
         let mut order: BTreeMap<IfName, Vec<_>> = BTreeMap::new();
-        for a in found.iter().filter(|a| a.address.is_ipv4()) {
+        for a in &found {
             order.entry(a.link).or_default().push((a.address, a.peer));
         }
-        self.world.hidden.address_order.extend(order.into_iter().filter(|(_, addresses)| addresses.len() > 1));
+        let several = |addresses: &[(IpNetwork, _)]| {
+            let four = addresses.iter().filter(|(a, _)| a.is_ipv4()).count();
+            four > 1 || addresses.len() - four > 1
+        };
+        self.world.hidden.address_order.extend(order.into_iter().filter(|(_, addresses)| several(addresses)));
         self.world.addresses.extend(found);
         Ok(())
     }
@@ -401,6 +405,14 @@ impl Observer<'_> {
                     route.destination.prefix() == destination.prefix()
                         && route.destination.network() == destination.network()
                 });
+            }
+            // As with addresses: of those that share a place the first counts.
+            let shares = |r: &&Route| found.iter().any(|o| o != *r && o.has_place_of(r));
+            let order: Vec<Route> = found.iter().filter(|r| r.destination.is_ipv4()).filter(shares).cloned().collect();
+            for route in order {
+                if !self.world.hidden.route_order.contains(&route) {
+                    self.world.hidden.route_order.push(route);
+                }
             }
             self.world.routes.extend(found);
         }

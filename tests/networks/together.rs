@@ -1,0 +1,108 @@
+//! Several networks and one uplink; and both families alike.
+
+use xennet_core::backend::Backend;
+use xennet_core::backend::netlink::Netlink;
+use xennet_core::snapshot::{NeighbourKind, Part, Scope, SysctlKey};
+use xennet_core::{DevId, DomId, ErrorKind, Guests, Host, VifId, VifSpec};
+use xennet_tests::steps::name;
+use xennet_tests::{Shared, in_netns};
+
+use super::world::{LAN, World, address, all, fake, network, of_sources, one, route};
+
+const PRIVATE: &str = "[network.private]\nmode = \"nat\"\nsubnets = [\"10.0.0.0/24\"]\n";
+const BEHIND_A_BRIDGE: &str = "[network.private]\nmode = \"nat\"\nbridge = \"natbr\"\nsubnets = [\"10.0.0.0/24\"]\n";
+const SEEN: &str = "[network.seen]\nmode = \"routed\"\nsubnets = [\"10.2.0.0/24\"]\nproxy_arp = true\n";
+
+/// What others leave through is not taken from under them; behind the bridge that has its place they start.
+fn in_both_orders(on: &mut dyn Backend, host: &mut Host, text: &str) {
+    let (lan, other) = (network(LAN), network(text));
+    let before = all(on);
+    host.start_network(&other).unwrap_or_else(|e| panic!("{}", e.report()));
+    let started = all(on);
+    for e in [host.plan_start(&lan).unwrap_err(), host.start_network(&lan).unwrap_err()] {
+        assert_eq!(e.kind(), ErrorKind::Conflict, "{}", e.report());
+        let way_out = format!("xennet network stop {0}; xennet network start lan {0}", other.name);
+        assert!(e.report().contains(&way_out), "{}", e.report());
+    }
+    assert_eq!(all(on), started);
+    host.stop_network(&other.name, Guests::MustHaveGone).unwrap();
+    assert_eq!(all(on), before);
+    // The way that was told.
+    host.start_network(&lan).unwrap_or_else(|e| panic!("{}", e.report()));
+    host.start_network(&other).unwrap_or_else(|e| panic!("{}", e.report()));
+    let status = host.network_status(&other).unwrap();
+    assert_eq!((status.outside, &status.missing[..]), (Some(name("xenbr0")), &[][..]));
+    assert_eq!(of_sources(&all(on)), of_sources(&before));
+    for again in [&lan, &other] {
+        assert_eq!(host.start_network(again).unwrap().steps, 0, "{}", again.name);
+    }
+    let e = host.stop_network(&lan.name, Guests::MustHaveGone).unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::Conflict, "{}", e.report());
+    host.stop_network(&other.name, Guests::MustHaveGone).unwrap();
+    host.stop_network(&lan.name, Guests::MustHaveGone).unwrap();
+    assert_eq!(all(on), before);
+}
+
+#[test]
+fn a_link_that_others_leave_through_becomes_no_port() {
+    for text in [PRIVATE, BEHIND_A_BRIDGE, SEEN] {
+        let mut world = fake();
+        one(&mut world);
+        let on = Shared::new(world);
+        in_both_orders(&mut on.clone(), &mut Host::with_backend(Box::new(on.clone())), text);
+    }
+    in_netns("together::a_link_that_others_leave_through_becomes_no_port", || {
+        let world = World::new();
+        let mut on = Netlink::open().unwrap();
+        one(&mut on);
+        super::state::settled(&mut on);
+        for text in [PRIVATE, BEHIND_A_BRIDGE, SEEN] {
+            in_both_orders(&mut on, &mut world.host(), text);
+        }
+    });
+}
+
+fn setting(on: &mut dyn Backend, key: &str) -> String {
+    let key: SysctlKey = key.parse().unwrap();
+    on.observe(&Scope::none().with(Part::Sysctl(key.clone()))).unwrap().sysctls.remove(&key).unwrap()
+}
+
+/// Without subnets guests may have addresses of both families, and what is answered for is routed.
+#[test]
+fn both_families_are_routed_where_both_are_answered_for() {
+    let mut world = fake();
+    one(&mut world);
+    address(&mut world, "eth0", "2001:db8::3/64");
+    route(&mut world, "::/0", "eth0", "2001:db8::1");
+    let (domid, vif) = (DomId::new(5).unwrap(), "mac=00:16:3e:00:00:05,bridge=seen,ip=192.168.0.50 2001:db8::50");
+    let vif: VifSpec = vif.parse().unwrap();
+    world.add_vif(VifId::new(domid, DevId::FIRST));
+    let on = Shared::new(world);
+    let mut host = Host::with_backend(Box::new(on.clone()));
+    let text = "[network.seen]\nmode = \"routed\"\nuplink = \"eth0\"\nproxy_arp = true\n";
+    // What is dead is told.
+    host.start_network(&network(text)).unwrap();
+    let applied = host.attach(domid, &vif).unwrap_or_else(|e| panic!("{}", e.report()));
+    let told = |n: &String| n.contains("network seen routes no IPv6") && n.contains("proxy_ndp = true");
+    assert!(applied.notes.iter().any(told), "{:?}", applied.notes);
+    host.detach(domid, DevId::FIRST).unwrap();
+    host.stop_network(&name("seen"), Guests::MustHaveGone).unwrap();
+    let text = format!("{text}proxy_ndp = true\n");
+    host.start_network(&network(&text)).unwrap();
+    let applied = host.attach(domid, &vif).unwrap_or_else(|e| panic!("{}", e.report()));
+    assert!(!applied.notes.iter().any(told), "{:?}", applied.notes);
+    let on = &mut on.clone();
+    for key in [
+        "net/ipv4/ip_forward",
+        "net/ipv6/conf/all/forwarding",
+        "net/ipv4/conf/eth0/proxy_arp",
+        "net/ipv6/conf/eth0/proxy_ndp",
+    ] {
+        assert_eq!(setting(on, key), "1", "{key}");
+    }
+    let seen = on.observe(&Scope::none().with(Part::Neighbours(name("eth0")))).unwrap();
+    let answers = |n: &xennet_core::snapshot::Neighbour| {
+        n.kind == NeighbourKind::Proxy && n.address.to_string() == "2001:db8::50"
+    };
+    assert!(seen.neighbours.iter().any(answers), "{seen:?}");
+}
