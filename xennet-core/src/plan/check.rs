@@ -61,7 +61,12 @@ fn goes_down_for_name(steps: &[Planned], at: usize) -> bool {
 }
 
 fn is_put_back(steps: &[Planned], at: usize, route: &Route) -> bool {
-    let is_it = |p: &Planned| matches!(&p.step, Step::Route(RouteStep::Replace(again)) if again.has_place_of(route));
+    let is_it = |p: &Planned| match &p.step {
+        Step::Route(RouteStep::Replace(again) | RouteStep::Append(again) | RouteStep::Prepend(again)) => {
+            again.has_place_of(route) && (again.gateway == route.gateway || route.protocol == BY_ROUTERS)
+        }
+        _ => false,
+    };
     steps[at..].iter().any(is_it)
 }
 
