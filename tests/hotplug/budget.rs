@@ -153,7 +153,7 @@ fn a_call_that_is_killed_while_it_waits_leaves_a_trace() {
         for signal in [Signal::KILL, Signal::TERM] {
             let mut child = waiting(&rig);
             assert!(log(&["--last", "1"]).contains("online vif5.0: under way\n"), "{}", log(&[]));
-            assert_eq!(log(&["--failed", "--last", "1"]).contains("under way"), false);
+            assert!(!log(&["--failed", "--last", "1"]).contains("under way"));
             kill_process(Pid::from_child(&child), signal).unwrap();
             child.wait().unwrap();
             for words in [&["--last", "1"][..], &["--failed", "--last", "1"], &["--vif", VIF, "--last", "1"]] {

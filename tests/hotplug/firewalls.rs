@@ -77,7 +77,7 @@ fn frames_that_another_firewall_drops() {
         for declares in [true, false] {
             let rig = Rig::new();
             filters("iptables", "1");
-            let (one, two) = (guest(&rig, 5, declares), guest(&rig, 6, declares));
+            let (one, _two) = (guest(&rig, 5, declares), guest(&rig, 6, declares));
             let reaches = |patience| one.ping(Ipv4Addr::new(192, 0, 2, 6), patience).unwrap().is_some();
             for vif in ["vif5.0", "vif6.0"] {
                 assert_eq!(notes(&rig.ok(vif, "online").stderr), [""; 0], "nobody else has a firewall");
@@ -113,7 +113,7 @@ fn frames_that_another_firewall_drops() {
             assert!(!reaches(SHORT));
             let own =
                 expected("vif5.0", "nf_call_iptables of xenbr0", "ip link set xenbr0 type bridge nf_call_iptables 0");
-            assert_eq!(notes(&rig.ok("vif5.0", "online").stderr), [own.clone()]);
+            assert_eq!(notes(&rig.ok("vif5.0", "online").stderr), std::slice::from_ref(&own));
             assert!(command(&rig, &["show"]).contains(&own));
 
             // Rules of bridges are for frames, whatever br_netfilter does.
@@ -150,7 +150,11 @@ fn packets_that_another_firewall_drops() {
                 "another firewall (nft list chain inet filter forward) drops what no rule of it accepts: the guest of {vif} reaches \
                  nobody unless it accepts what comes from and goes to {vif}"
             );
-            assert_eq!(notes(&rig.ok_of(script, vif, "online").stderr), [said.clone()], "and it has no IPv6");
+            assert_eq!(
+                notes(&rig.ok_of(script, vif, "online").stderr),
+                std::slice::from_ref(&said),
+                "and it has no IPv6"
+            );
             assert!(command(&rig, &["show"]).contains(&said));
             nft("delete table inet filter; delete table ip6 filter");
         }
@@ -178,8 +182,8 @@ fn frames_that_another_firewall_would_drop() {
         let (id, vif): (_, VifSpec) = (DomId::new(domid).unwrap(), line.parse().unwrap());
         let off = "sysctl -w net.bridge.bridge-nf-call-iptables=0";
         let said = expected(&format!("vif{domid}.0"), "net.bridge.bridge-nf-call-iptables", off);
-        assert_eq!(host.plan_attach(id, &vif).unwrap().notes(), [said.clone()]);
-        assert_eq!(host.attach(id, &vif).unwrap().notes, [said.clone()]);
+        assert_eq!(host.plan_attach(id, &vif).unwrap().notes(), std::slice::from_ref(&said));
+        assert_eq!(host.attach(id, &vif).unwrap().notes, std::slice::from_ref(&said));
         assert_eq!(host.show().unwrap().vifs.last().unwrap().obstacles, [said]);
     }
 }

@@ -65,12 +65,13 @@ fn is_safe(on: &Shared, who: Who) -> Result<(), String> {
     }
     if who.kind().seen.is_some() {
         let gate = world.nft.get(&NftTableId::gate()).ok_or("no gate")?;
-        let hidden = ["masq4", "masqnet4"].iter().filter_map(|set| gate.sets.get(*set)).flat_map(|s| s.elements.iter());
+        let mut hidden =
+            ["masq4", "masqnet4"].iter().filter_map(|set| gate.sets.get(*set)).flat_map(|s| s.elements.iter());
         let of_guest = |first: &NftValue, last: &NftValue| {
             let address: std::net::Ipv4Addr = who.address().into();
             matches!((first, last), (NftValue::Ipv4(a), NftValue::Ipv4(b)) if *a <= address && address <= *b)
         };
-        let is_hidden = hidden.map(|(k, e)| (k, e)).any(|(k, e)| {
+        let is_hidden = hidden.any(|(k, e)| {
             let last = k.last.as_ref().unwrap_or(&k.first);
             !matches!(e.data, Some(NftData::Verdict(_))) && of_guest(k.first.last().unwrap(), last.last().unwrap())
         });

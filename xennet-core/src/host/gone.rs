@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
 
-use super::undo::Recovered;
+use super::undo::{Outcomes, Recovered};
 use super::{Host, joined};
 use crate::backend::BackendError;
 use crate::error::{Errno, Error};
@@ -18,7 +18,7 @@ use crate::snapshot::{Part, Route, Scope, Snapshot};
 impl Host {
     /// Clears away what is left of vifs whose links have gone without a call: libxl gives up after 10 s, and an agent that is
     /// started anew may miss the end of a domain. A listing.
-    pub(super) fn clear_gone(&mut self) -> Result<(Vec<(Subject, Recovered)>, Option<Error>), Error> {
+    pub(super) fn clear_gone(&mut self) -> Result<Outcomes, Error> {
         let records = self.records.all()?;
         if records.is_empty() {
             return Ok((Vec::new(), None));
@@ -108,7 +108,7 @@ impl Host {
         };
         if shares {
             let own = own_links(id, type_if, &[behind.link, present]);
-            let elsewhere = self.led_elsewhere(&behind.attachment.guest().to_vec(), &own)?;
+            let elsewhere = self.led_elsewhere(behind.attachment.guest(), &own)?;
             behind.others = elsewhere.into_iter().map(|r| r.destination).collect();
         }
         Ok(behind)

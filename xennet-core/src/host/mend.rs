@@ -55,6 +55,9 @@ pub(super) fn is_of_tables(e: &Error) -> bool {
     refused || (e.kind() == ErrorKind::NotVerified && e.message().contains("nft table "))
 }
 
+/// The wishes of guests, each with its subject, and those of networks.
+type InTables = (Vec<(Subject, Intent)>, Vec<Intent>);
+
 impl Host {
     /// What a vif that is attached needs, where its link is now; `None` if the link has gone.
     pub(super) fn need_now(&mut self, subject: Subject, entry: &Entry) -> Result<Option<Attach>, Error> {
@@ -268,7 +271,7 @@ impl Host {
     }
 
     /// Everything that is in our tables: the guests that are there, but one, and the started networks.
-    fn in_tables(&mut self, but: Subject) -> Result<(Vec<(Subject, Intent)>, Vec<Intent>), Error> {
+    fn in_tables(&mut self, but: Subject) -> Result<InTables, Error> {
         let mut vifs: Vec<(Subject, Intent)> =
             self.attached()?.into_iter().map(|(subject, a)| (subject, Intent::Attach(a))).collect();
         vifs.retain(|(subject, intent)| *subject != but && need::is_in_tables(intent));

@@ -42,6 +42,9 @@ pub enum Recovered {
     },
 }
 
+/// What was done with each subject, and the first error: one that fails does not keep the others.
+pub(super) type Outcomes = (Vec<(Subject, Recovered)>, Option<Error>);
+
 impl Recovered {
     /// The document for what became of a subject: `{"subject": "vif5.0", "outcome": "restored", "steps": 2}`; `outcome` is
     /// "finished", "restored", "gone", "cleared", "mended" or "left", `steps` how many it took now. With "mended" stands `done`, what was put
@@ -265,7 +268,7 @@ impl Host {
     }
 
     /// Closes every operation that a crash left open; what was done, and the first error.
-    fn close_interrupted(&mut self) -> Result<(Vec<(Subject, Recovered)>, Option<Error>), Error> {
+    fn close_interrupted(&mut self) -> Result<Outcomes, Error> {
         let Records::Dir(dir) = &self.records else { return Ok((Vec::new(), None)) };
         let mut done = Vec::new();
         let mut first_error = None;

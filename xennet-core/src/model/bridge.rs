@@ -61,7 +61,7 @@ impl BridgeSpec {
             ("is too long", "it is 0 to 30 seconds, and 0 is usual")
         } else if self.stp && delay < Self::SHORTEST_DELAY_WITH_STP {
             ("does not go with spanning tree", "with spanning tree it is 2 to 30 seconds")
-        } else if delay.subsec_nanos() % 10_000_000 != 0 {
+        } else if !delay.subsec_nanos().is_multiple_of(10_000_000) {
             ("is no number of hundredths of a second", "the kernel counts in hundredths of a second")
         } else {
             return Ok(());
