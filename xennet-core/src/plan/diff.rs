@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 
 use ipnetwork::IpNetwork;
 
-use super::uplink::as_added;
+use super::uplink::{as_added, as_removed};
 use super::want::{IPV6_MIN_MTU, LinkTarget, LinkWish, Wanted, WantedLink, Wish};
 use super::{Planned, ROUTE_PROTOCOL, Reason, refused};
 use crate::error::{Error, ErrorKind};
@@ -301,24 +301,26 @@ impl Path<'_> {
         del.retain(|d| !d.is_temporary() || !wish.items.iter().any(makes));
         let order = wanted.address_order.get(link);
         let place = |a: &Address| order.and_then(|o| o.iter().position(|(b, p)| *b == a.address && *p == a.peer));
-        let mut add = add;
-        add.sort_by_key(|a| place(a).unwrap_or(usize::MAX));
-        for address in as_added(add) {
+        let mut all: Vec<Address> = if order.is_some() { wish.items.iter().cloned().collect() } else { add.clone() };
+        all.sort_by_key(|a| place(a).unwrap_or(usize::MAX));
+        // What is made anew stands behind the others by that, so those behind it have to be made anew, too.
+        let (mut primaries, mut secondaries) = (false, false);
+        for address in as_added(all) {
+            let again = if address.secondary { &mut secondaries } else { &mut primaries };
+            if !add.contains(&address) && (address.address.is_ipv6() || !*again) {
+                continue;
+            }
             // The same one, but for its label or scope: a rename gives labels to all addresses but the first.
             let otherwise =
                 |a: &&Address| a.link == address.link && a.address == address.address && a.peer == address.peer;
             if let Some(old) = self.world.addresses.iter().find(otherwise).cloned() {
+                *again = true;
                 self.push(removal(old), &wish.why)?;
             }
             self.push(Step::Addr(AddrStep::Add(address)), &wish.why)?;
         }
-        // Backwards, so that what is left at any moment stands as it stood.
-        if del.len() > 1 {
-            del.sort_by_key(|a| self.world.hidden.position(a));
-            del = as_added(del);
-            del.reverse();
-        }
-        for address in del {
+        del.sort_by_key(|a| self.world.hidden.position(a));
+        for address in as_removed(del) {
             // Routes from an address go with it only where no other link has the same one, which nobody has looked at.
             for wish in [&wanted.routes, &wanted.own_routes].into_iter().filter_map(|of| of.get(link)) {
                 let from = |r: &&Route| r.link == Some(*link) && r.source == Some(address.address.ip());

@@ -92,6 +92,13 @@ pub(super) fn as_added(in_order: Vec<Address>) -> Vec<Address> {
     all
 }
 
+/// The order in which addresses have to be removed for those that are left to stand at any moment as they stood: backwards.
+pub(super) fn as_removed(in_order: Vec<Address>) -> Vec<Address> {
+    let mut all = as_added(in_order);
+    all.reverse();
+    all
+}
+
 /// `RTPROT_RA`.
 const BY_ROUTERS: u8 = 9;
 
@@ -276,8 +283,7 @@ impl Move {
                 .push(Step::Link(LinkStep::Set { link, change }), &Reason::fixed("frames come in by the other link"));
         }
         // With the addresses it would have their routes again.
-        let have: Vec<Address> = path.world.addresses_of(&port).cloned().collect();
-        for address in have {
+        for address in as_removed(path.world.addresses_in_order(&port)) {
             if path.world.addresses.contains(&address) {
                 let step = AddrStep::Del(Address { label: None, ..address });
                 path.push(Step::Addr(step), &Reason::fixed("the bridge has it now"))?;
