@@ -92,11 +92,12 @@ pub(super) fn as_added(in_order: Vec<Address>) -> Vec<Address> {
     all
 }
 
-/// The order in which addresses have to be removed for those that are left to stand at any moment as they stood: backwards.
+/// The order in which addresses have to be removed for those that are left to stand at any moment as they stood: each family
+/// backwards, IPv4 first.
 pub(super) fn as_removed(in_order: Vec<Address>) -> Vec<Address> {
     let mut all = as_added(in_order);
     all.reverse();
-    all
+    gather::last(all, |a| a.address.is_ipv6())
 }
 
 /// `RTPROT_RA`.
