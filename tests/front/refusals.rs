@@ -169,7 +169,7 @@ fn inside_a_full_state_directory() {
 #[test]
 fn a_read_only_state_directory() {
     in_netns("refusals::a_read_only_state_directory", || {
-        in_mounts("mount -t tmpfs -o ro tmpfs /mnt", "refusals::inside_a_read_only_state_directory");
+        in_mounts("mount -t tmpfs -o ro,mode=700 tmpfs /mnt", "refusals::inside_a_read_only_state_directory");
     });
 }
 

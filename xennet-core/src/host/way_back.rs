@@ -113,21 +113,25 @@ impl Host {
             bridge_stays(&mut target, now, bridge.name, &gateways);
         }
         let others = self.others_started(&started.network.name)?;
-        // What it found as it needed it, others needed before, who may have gone by now.
+        // What only this start came to need, others may have raised before it, who have gone meanwhile.
+        let originals = match (&entry.previous, self.records.started_or_stopping(&started.network.name)?) {
+            (Some(earlier), Some(mut known)) => {
+                let had = |key: SysctlKey| earlier.before.scope.contains(&Part::Sysctl(key));
+                let is_new = |key: &str| key.parse().is_ok_and(|key| !had(key));
+                known.settings.retain(|key, _| is_new(key));
+                known.settings
+            }
+            _ => BTreeMap::new(),
+        };
         let set = settings_set(entry);
         let keys: Vec<SysctlKey> = target.sysctls.keys().cloned().collect();
-        for key in keys.iter().filter(|key| is_needed(&others, key) || !set.contains(key)) {
-            let_be(&mut target, key);
-        }
-        // What only this start came to need, others may have raised before it, who have gone meanwhile.
-        if let (Some(earlier), Some(known)) =
-            (&entry.previous, self.records.started_or_stopping(&started.network.name)?)
-        {
-            let is_new = |key: &SysctlKey| !earlier.before.scope.contains(&Part::Sysctl(key.clone()));
-            for (key, value) in target.sysctls.iter_mut().filter(|(key, _)| is_new(key)) {
-                if let Some(original) = known.settings.get(key.as_str()) {
-                    value.clone_from(original);
-                }
+        for key in keys {
+            match originals.get(key.as_str()) {
+                _ if is_needed(&others, &key) => let_be(&mut target, &key),
+                Some(original) => drop(target.sysctls.insert(key, original.clone())),
+                // What it found as it needed it, others needed before, who may have gone by now.
+                None if !set.contains(&key) => let_be(&mut target, &key),
+                None => {}
             }
         }
         Ok(target)
