@@ -16,6 +16,7 @@ mod conntrack;
 mod extack;
 mod linger;
 mod needs;
+mod nfnetlink;
 mod nft;
 mod observe;
 mod socket;

@@ -7,7 +7,7 @@
 use std::net::IpAddr;
 
 use super::super::wire::{Attributes, text};
-use super::write::Writer;
+use super::super::nfnetlink::Writer;
 use crate::snapshot::{
     Family, NftCmp, NftExpr, NftField, NftFrom, NftHeader, NftNat, NftNatData, NftNatTo, NftSource, NftVerdict,
 };

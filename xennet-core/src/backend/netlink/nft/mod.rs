@@ -9,7 +9,6 @@ mod expr;
 mod load;
 #[cfg(test)]
 mod tests;
-mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -18,6 +17,7 @@ use std::path::Path;
 use rustix::net::sockopt::{set_socket_send_buffer_size, set_socket_send_buffer_size_force};
 
 use super::needs;
+use super::nfnetlink::{self, Writer};
 use super::socket::{Protocol, Refusal, Socket};
 use super::wire::Message;
 use crate::backend::BackendError;
@@ -29,13 +29,17 @@ use crate::snapshot::{
 };
 use crate::step::{NftOp, NftTransaction};
 use encode::{Known, Needs, Ranges, RuleName, message};
-use write::question;
 
 /// How often a transaction or a reading is begun anew when others change the ruleset meanwhile.
 const TRIES: u32 = 32;
 
 /// What goes out in one piece without asking for a larger buffer: the kernel's own default is about twice that.
 const SMALL: usize = 64 * 1024;
+
+/// A question of nf_tables.
+fn question(message: u16, family: u8, attributes: impl FnOnce(&mut Writer)) -> Vec<u8> {
+    nfnetlink::question(nfnetlink::kind(message), family, attributes)
+}
 
 /// Whether the kernel has nf_tables in memory; where it cannot be told, it is assumed. To ask for a table would load the module
 /// (`nfnetlink_rcv_msg`: `request_module("nfnetlink-subsys-10")`, which starts a program), and where it is not loaded there is none.

@@ -2,7 +2,7 @@
 
 use super::super::encode::{self, Known, Needs};
 use super::super::expr::{Expr, lower, raise};
-use super::super::write::Writer;
+use super::super::super::nfnetlink::Writer;
 use super::super::{super::wire::Message, super::wire::Messages, decode};
 use super::fixtures::{guard, making, nat};
 use super::walk::Dice;

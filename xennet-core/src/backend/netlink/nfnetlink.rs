@@ -1,8 +1,8 @@
-//! Writing nfnetlink messages: attributes, nests, and the batch that is one transaction.
+//! Writing nfnetlink messages: attributes, nests, and the batch that is one nf_tables transaction.
 //!
 //! Source: `include/uapi/linux/netfilter/nfnetlink.h`; `net/netfilter/nfnetlink.c`, `nfnetlink_rcv_batch`.
 
-use super::super::wire::HEADER;
+use super::wire::HEADER;
 
 /// `NFNL_SUBSYS_NFTABLES`.
 const NFTABLES: u16 = 10;
@@ -77,11 +77,11 @@ impl Writer {
     }
 }
 
-/// One nf_tables message by itself, as a question is.
-pub(super) fn question(message: u16, family: u8, attributes: impl FnOnce(&mut Writer)) -> Vec<u8> {
+/// One message by itself, as a question is; `kind` is the subsystem and its message.
+pub(super) fn question(kind: u16, family: u8, attributes: impl FnOnce(&mut Writer)) -> Vec<u8> {
     // With room from the start: most are of this size.
     let mut w = Writer { out: Vec::with_capacity(128), overflow: false };
-    append(&mut w, kind(message), 0, family, 0, attributes);
+    append(&mut w, kind, 0, family, 0, attributes);
     w.out
 }
 
@@ -136,7 +136,7 @@ impl Batch {
     /// The kernel answers refused messages, and those that ask for it: the last one does, so that there always is an
     /// answer, and one only where all went well.
     pub(super) fn finish(mut self) -> Option<(Vec<u8>, Vec<usize>)> {
-        let ack = super::super::wire::ACK;
+        let ack = super::wire::ACK;
         let flags = self.w.out.get_mut(self.last + 6..self.last + 8)?;
         let old = u16::from_ne_bytes([flags[0], flags[1]]);
         flags.copy_from_slice(&(old | ack).to_ne_bytes());
