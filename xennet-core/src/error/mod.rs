@@ -499,6 +499,11 @@ impl fmt::Debug for Error {
 
 impl std::error::Error for Error {}
 
+/// An error before anything was done.
+pub(crate) fn unchanged(e: Error) -> Error {
+    e.with_state("unchanged, nothing was applied")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

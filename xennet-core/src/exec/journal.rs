@@ -33,6 +33,15 @@ impl Subject {
         }
     }
 
+    /// The vif, and which of its links it is; `None` for what is no vif's.
+    pub(crate) const fn vif(self) -> Option<(VifId, TypeIf)> {
+        match self {
+            Subject::Vif(id) => Some((id, TypeIf::Vif)),
+            Subject::Tap(id) => Some((id, TypeIf::Tap)),
+            Subject::Bridge(_) | Subject::Network(_) => None,
+        }
+    }
+
     /// Reads `vif<domid>.<devid>`, `vif<domid>.<devid>-emu` or `bridge-<name>`; `None` for any other text.
     pub fn from_name(name: &str) -> Option<Self> {
         if let Some(bridge) = name.strip_prefix("bridge-") {

@@ -1,6 +1,7 @@
 //! Detaching: by what is remembered, and where nothing can be.
 
 use super::Host;
+use super::gone::own_links;
 use super::guests::network_of;
 use super::records::Session;
 use crate::error::{Error, ErrorKind};
@@ -145,9 +146,11 @@ impl Host {
         // Even an empty plan is written down: somebody else has detached the vif, and this is the name under which it is found
         // again.
         let mut applied = self.carry_out(session, subject, plan, None, &format!("cannot detach {subject}"))?;
-        if let Some(behind) = behind {
+        // The vif's connections stay with the vif when its twin goes.
+        if let Some(behind) = behind.filter(|_| type_if == TypeIf::Vif) {
             let guest = behind.attachment.guest();
-            applied.notes.extend(self.forget_connections(guest, id, type_if, &[behind.link])?);
+            let elsewhere = self.led_elsewhere(guest, &own_links(id, type_if, &[behind.link]))?;
+            applied.notes.extend(self.forget_connections(guest, &elsewhere));
         }
         Ok((applied, gone))
     }

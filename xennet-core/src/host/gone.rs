@@ -26,11 +26,7 @@ impl Host {
         let there = self.look(&Scope::none().with(Part::Links))?;
         let (mut done, mut first_error) = (Vec::new(), None);
         for (subject, entry) in records {
-            let (id, type_if) = match subject {
-                Subject::Vif(id) => (id, TypeIf::Vif),
-                Subject::Tap(id) => (id, TypeIf::Tap),
-                _ => continue,
-            };
+            let Some((id, type_if)) = subject.vif() else { continue };
             if !has_gone(&entry, &there) || id.link_name(type_if).is_ok_and(|made| there.links.contains_key(&made)) {
                 continue;
             }
@@ -116,11 +112,7 @@ impl Host {
 
     /// What an attached vif needs, but routes to addresses that a newer guest has by now.
     pub(super) fn without_superseded(&mut self, subject: Subject, mut a: Attach) -> Result<Attach, Error> {
-        let (id, type_if) = match subject {
-            Subject::Vif(id) => (id, TypeIf::Vif),
-            Subject::Tap(id) => (id, TypeIf::Tap),
-            Subject::Bridge(_) | Subject::Network(_) => return Ok(a),
-        };
+        let Some((id, type_if)) = subject.vif() else { return Ok(a) };
         let own = own_links(id, type_if, &[a.device, a.name]);
         let elsewhere = self.led_elsewhere(a.attachment.guest(), &own)?;
         let there = elsewhere.into_iter().filter(|r| Some(r.metric) == metric(&a.attachment));
@@ -128,25 +120,15 @@ impl Host {
         Ok(a)
     }
 
-    /// Forgets the tracked connections of a guest's addresses, but those that another guest has by now. What cannot be forgotten is
-    /// told, and is no reason to fail.
-    pub(super) fn forget_connections(
-        &mut self,
-        guest: &[IpNetwork],
-        id: VifId,
-        type_if: TypeIf,
-        names: &[IfName],
-    ) -> Result<Option<String>, Error> {
-        if type_if == TypeIf::Tap || guest.is_empty() {
-            return Ok(None);
-        }
-        let elsewhere = self.led_elsewhere(guest, &own_links(id, type_if, names))?;
+    /// Forgets the tracked connections of a guest's addresses, but those that lead `elsewhere`, which another guest has by now. What
+    /// cannot be forgotten is told, and is no reason to fail.
+    pub(super) fn forget_connections(&mut self, guest: &[IpNetwork], elsewhere: &[Route]) -> Option<String> {
         let is_elsewhere = |n: &IpNetwork| elsewhere.iter().any(|r| r.destination.contains(n.ip()));
         let single = |n: &&IpNetwork| n.prefix() == if n.is_ipv6() { 128 } else { 32 };
         let gone = guest.iter().filter(single).filter(|n| !is_elsewhere(n)).map(IpNetwork::ip);
         let gone: Vec<IpAddr> = gone.collect();
         let forgotten = self.backend.forget_connections(&gone);
-        Ok(forgotten.err().map(|e| format!("connections of {} may be tracked still: {e}", joined(&gone))))
+        forgotten.err().map(|e| format!("connections of {} may be tracked still: {e}", joined(&gone)))
     }
 
     /// The routes of ours to this guest's addresses that lead to another link, as far as they have the place that the vif's own

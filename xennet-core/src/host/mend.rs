@@ -14,7 +14,7 @@ use crate::backend::BackendError;
 use crate::error::{Errno, Error, ErrorKind};
 use crate::exec::{self, Applied, Entry, Freshness, Subject};
 use crate::gather;
-use crate::model::{Attach, Attachment, IfName, Intent, Network, Started, TypeIf};
+use crate::model::{Attach, Attachment, IfName, Intent, Network, Started};
 use crate::plan::{self, Goal, Plan, need};
 use crate::services;
 use crate::snapshot::{Link, Part, Scope, Snapshot};
@@ -26,11 +26,7 @@ const PAUSE: Duration = Duration::from_millis(5);
 
 /// The name that the link of a vif, or of its twin, was made with.
 fn made(subject: Subject) -> Option<IfName> {
-    let (id, type_if) = match subject {
-        Subject::Vif(id) => (id, TypeIf::Vif),
-        Subject::Tap(id) => (id, TypeIf::Tap),
-        Subject::Bridge(_) | Subject::Network(_) => return None,
-    };
+    let (id, type_if) = subject.vif()?;
     id.link_name(type_if).ok()
 }
 
@@ -128,10 +124,7 @@ impl Host {
         if self.records.started(&network.name)?.is_none_or(|known| known.network != *network) {
             missing.push("hotplug calls go by another description of it".into());
         }
-        if let Records::Dir(dir) = &self.records
-            && services::wanted(started)
-            && self.backend.capabilities().programs
-        {
+        if let Some(dir) = self.served_in(started) {
             let ended = services::status(dir, &network.name)?;
             let gone = ended.iter().filter(|d| d.pid.is_none());
             missing.extend(gone.map(|d| format!("dnsmasq does not run ({})", d.part.name())));
@@ -142,11 +135,18 @@ impl Host {
         Ok(missing)
     }
 
+    /// The guests of a network that are there. A listing.
+    fn guests_of(&mut self, network: &Network) -> Result<Vec<(Subject, Attach)>, Error> {
+        let mut guests = self.attached()?;
+        guests.retain(|(_, a)| need::is_guest(a, network));
+        Ok(guests)
+    }
+
     /// What is missing of what the guests of a network need, in words.
     pub(super) fn guests_lack(&mut self, network: &Network) -> Result<Vec<String>, Error> {
         let mut missing = Vec::new();
         let mut known = Snapshot::default();
-        for (subject, a) in self.attached()?.into_iter().filter(|(_, a)| need::is_guest(a, network)) {
+        for (subject, a) in self.guests_of(network)? {
             missing
                 .extend(self.vif_lacks(subject, &a, &mut known)?.into_iter().map(|what| format!("{subject}: {what}")));
         }
@@ -155,7 +155,7 @@ impl Host {
 
     /// The plan of a start, and behind it what the guests lack that are there.
     pub(super) fn plan_with_guests(&mut self, mut plan: Plan, network: &Network) -> Result<Plan, Error> {
-        for (subject, a) in self.attached()?.into_iter().filter(|(_, a)| need::is_guest(a, network)) {
+        for (subject, a) in self.guests_of(network)? {
             let intent = Intent::Attach(self.follow(subject, a)?);
             let seen = exec::observe_whole(&intent, &mut *self.backend, Snapshot::default());
             let seen = seen.map_err(|e| e.into_observe_error())?;
@@ -169,25 +169,39 @@ impl Host {
 
     /// Puts back what the guests of a network lack that are there.
     pub(super) fn mend_guests(&mut self, network: &Network, applied: &mut Applied) -> Result<(), Error> {
+        let (guests, name) = (self.guests_of(network)?, network.name);
+        self.mend_vifs(guests, |subject, mended| {
+            match mended {
+                Ok(Recovered::Mended { done }) => {
+                    applied.steps += done.len();
+                    applied.notes.push(format!("{subject} had lost some of what it needs, and has it again"));
+                    applied.done.extend(done.into_iter().map(|what| format!("{subject}: {what}")));
+                }
+                Ok(Recovered::Left { why }) => applied.notes.push(format!("{subject} is left as it is: {why}")),
+                Ok(_) => {}
+                Err(e) => {
+                    return Err(e.with_state(format!("network {name} is started, and {subject} lacks what it needs")));
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Puts back what these vifs lack, and tells of each that lacked something, until that is an error.
+    pub(super) fn mend_vifs(
+        &mut self,
+        vifs: Vec<(Subject, Attach)>,
+        mut tell: impl FnMut(Subject, Result<Recovered, Error>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         let mut known = Snapshot::default();
-        for (subject, a) in self.attached()?.into_iter().filter(|(_, a)| need::is_guest(a, network)) {
+        for (subject, a) in vifs {
             if self.vif_lacks(subject, &a, &mut known)?.is_empty() {
                 continue;
             }
             // What is put back now may be rules.
             known = Snapshot::default();
-            let name = network.name;
-            match self.mend_vif(subject) {
-                Ok(Some(Recovered::Mended { done })) => {
-                    applied.steps += done.len();
-                    applied.notes.push(format!("{subject} had lost some of what it needs, and has it again"));
-                    applied.done.extend(done.into_iter().map(|what| format!("{subject}: {what}")));
-                }
-                Ok(Some(Recovered::Left { why })) => applied.notes.push(format!("{subject} is left as it is: {why}")),
-                Ok(_) => {}
-                Err(e) => {
-                    return Err(e.with_state(format!("network {name} is started, and {subject} lacks what it needs")));
-                }
+            if let Some(mended) = self.mend_vif(subject).transpose() {
+                tell(subject, mended)?;
             }
         }
         Ok(())

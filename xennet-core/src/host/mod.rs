@@ -25,7 +25,7 @@ use self::records::{Records, Session};
 use crate::backend::Backend;
 use crate::backend::fake::{Fake, Kept};
 use crate::budget::Budget;
-use crate::error::{Errno, Error, ErrorKind};
+use crate::error::{Errno, Error, ErrorKind, unchanged};
 use crate::exec::{self, Applied, Entry, Freshness, Journal, MemoryJournal, StateDir, Subject, observe_for};
 use crate::model::{
     Attach, Attachment, Behind, BridgeSpec, Detach, DevId, DomId, Guard, Guarded, IfName, Intent, MacAddr, Started,
@@ -85,6 +85,8 @@ struct Asked {
     notes: Vec<String>,
     /// The started network that the vif belongs to.
     network: Option<Started>,
+    /// Routes of ours that lead the guest's addresses to another guest.
+    elsewhere: Vec<Route>,
 }
 
 /// How much of our nft tables is looked at.
@@ -309,7 +311,7 @@ impl Host {
         let mut in_place: Vec<Route> = Vec::new();
         let mut put_back: Vec<String> = Vec::new();
         loop {
-            let Asked { mut intent, mut notes, network } = self.attach_intent(id, type_if, vif, session.record())?;
+            let Asked { mut intent, mut notes, network, elsewhere } = self.attach_intent(id, type_if, vif, session.record())?;
             notes.extend(inherited.iter().cloned());
             if let Intent::Attach(a) = &mut intent {
                 a.takes_over.extend(in_place.iter().map(|r| r.destination));
@@ -354,11 +356,12 @@ impl Host {
             let makes_table = plan.steps().iter().any(|p| plan::makes_table(&p.step));
             let is_new = session.record().and_then(Entry::owned_link).map(|(index, _)| index);
             if let Intent::Attach(a) = &intent
+                && type_if == TypeIf::Vif
                 && a.takes_over.is_empty()
                 && is_new.is_none_or(|index| plan.before().link_by_index(index).is_none())
             {
                 // Of a guest whose end nobody has told.
-                let told = self.forget_connections(a.attachment.guest(), id, type_if, &[a.device, a.name])?;
+                let told = self.forget_connections(a.attachment.guest(), &elsewhere);
                 plan = plan.with_notes(told);
             }
             match self.carry_out(session, subject, plan, Some(vif.to_string()), &what) {
@@ -601,9 +604,10 @@ impl Host {
         };
         let present = self.present_device(id, type_if, record)?;
         let own = gone::own_links(id, type_if, &[present.name, name]);
-        let mut elsewhere = self.led_elsewhere(attachment.guest(), &own)?;
-        elsewhere.retain(|r| Some(r.metric) == gone::metric(&attachment));
-        notes.extend(gone::taken_over(&elsewhere));
+        let elsewhere = self.led_elsewhere(attachment.guest(), &own)?;
+        let has_place = |r: &&Route| Some(r.metric) == gone::metric(&attachment);
+        let in_place: Vec<Route> = elsewhere.iter().filter(has_place).cloned().collect();
+        notes.extend(gone::taken_over(&in_place));
         Ok(Asked {
             intent: Intent::Attach(Attach {
                 id,
@@ -615,12 +619,13 @@ impl Host {
                 recorded_guard: present.guarded.map(Box::new),
                 recorded_routes: present.behind,
                 network: network.as_ref().map(|s| s.network.name),
-                takes_over: elsewhere.into_iter().map(|r| r.destination).collect(),
+                takes_over: in_place.into_iter().map(|r| r.destination).collect(),
                 superseded: Vec::new(),
                 attachment,
             }),
             notes,
             network,
+            elsewhere,
         })
     }
 
@@ -719,10 +724,6 @@ impl fmt::Debug for Host {
 
 /// How often an attach is begun anew because another call has made a table of ours meanwhile.
 const FRAME_TRIES: u32 = 8;
-
-fn unchanged(e: Error) -> Error {
-    e.with_state("unchanged, nothing was applied")
-}
 
 fn joined<T: ToString>(names: &[T]) -> String {
     names.iter().map(T::to_string).collect::<Vec<_>>().join(", ")

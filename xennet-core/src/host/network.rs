@@ -160,20 +160,17 @@ impl Host {
     fn check_left_through(&self, network: &Network) -> Result<(), Error> {
         let NetworkMode::Bridge(b) = &network.mode else { return Ok(()) };
         let Some(uplink) = b.uplink.filter(|uplink| *uplink != b.bridge.name) else { return Ok(()) };
-        let others = self.others_started(&network.name)?;
-        let through: Vec<IfName> =
-            others.iter().filter(|s| s.outside == Some(uplink)).map(|s| s.network.name).collect();
+        let through = self.others_through(&network.name, uplink)?;
         if through.is_empty() {
             return Ok(());
         }
-        let names: Vec<&str> = through.iter().map(IfName::as_str).collect();
         let message = format!(
             "network {} cannot be started: others leave through {uplink}, which would be a port of {}: {}",
             network.name,
             b.bridge.name,
             joined(&through)
         );
-        let names = names.join(" ");
+        let names = through.iter().map(IfName::as_str).collect::<Vec<_>>().join(" ");
         let hint = format!(
             "stop them first, and start them behind it: xennet network stop {names}; xennet network start {} {names}",
             network.name

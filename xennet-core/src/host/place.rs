@@ -233,7 +233,7 @@ impl Host {
                 "network {} routes no IPv6: what {} has of it reaches this domain only, until the network has an IPv6 subnet{}",
                 started.network.name,
                 asked.subject,
-                if mode_is_routed(&started) { ", or proxy_ndp = true" } else { "" }
+                if matches!(started.network.mode, NetworkMode::Routed(_)) { ", or proxy_ndp = true" } else { "" }
             ));
         }
         Ok(Place { attachment, mtu, network: Some(started) })
@@ -436,10 +436,6 @@ impl Host {
         let hint = format!("give {link} an address, or name a link that has one: gatewaydev=eth0");
         Err(asked.refuse(kind, message, hint).with_object(link.as_str()))
     }
-}
-
-fn mode_is_routed(started: &Started) -> bool {
-    matches!(started.network.mode, NetworkMode::Routed(_))
 }
 
 fn mode(asked: &Asked<'_>, script: Option<&Word>) -> Result<Mode, Error> {

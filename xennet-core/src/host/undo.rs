@@ -10,7 +10,7 @@ use crate::error::{Error, ErrorKind};
 use crate::exec::{self, Applied, Entry, Held, Journal, Subject, go_back, verify};
 use crate::model::{Guests, IfName, Network, Started};
 use crate::plan::Plan;
-use crate::snapshot::{Link, LinkKind, Part, Scope, Snapshot};
+use crate::snapshot::{Link, LinkKind, Part, Scope};
 
 /// What recovery did with one interrupted operation, or with a vif or network that had lost something.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -252,18 +252,14 @@ impl Host {
                 Err(e) => drop(first_error.get_or_insert(e)),
             }
         }
-        let mut known = Snapshot::default();
-        for (subject, a) in self.attached()? {
-            if self.vif_lacks(subject, &a, &mut known)?.is_empty() {
-                continue;
-            }
-            // What is put back now may be rules.
-            known = Snapshot::default();
-            match self.mend_vif(subject) {
-                Ok(mended) => done.extend(mended.map(|m| (subject, m))),
+        let vifs = self.attached()?;
+        self.mend_vifs(vifs, |subject, mended| {
+            match mended {
+                Ok(mended) => done.push((subject, mended)),
                 Err(e) => drop(first_error.get_or_insert(e)),
             }
-        }
+            Ok(())
+        })?;
         first_error.map_or(Ok(done), Err)
     }
 

@@ -137,11 +137,15 @@ impl Host {
         Ok(target)
     }
 
+    /// The other networks that are started and leave through this link.
+    pub(super) fn others_through(&self, name: &IfName, link: IfName) -> Result<Vec<IfName>, Error> {
+        let others = self.others_started(name)?;
+        Ok(others.iter().filter(|s| s.outside == Some(link)).map(|s| s.network.name).collect())
+    }
+
     /// Refuses to take away a bridge, or what this domain has on it, from networks that leave through it.
     fn check_others(&self, name: &IfName, bridge: IfName) -> Result<(), Error> {
-        let others = self.others_started(name)?;
-        let through: Vec<IfName> =
-            others.iter().filter(|s| s.outside == Some(bridge)).map(|s| s.network.name).collect();
+        let through = self.others_through(name, bridge)?;
         if through.is_empty() {
             return Ok(());
         }
@@ -269,17 +273,14 @@ fn given_since(
     target.neighbours.extend(now.neighbours.iter().filter(|n| n.link == bridge && !moved(n)).cloned());
 }
 
-/// `RTPROT_RA`.
-const BY_ROUTERS: u8 = 9;
 
 /// What the bridge has now is what the uplink shall have: addresses that were renewed, or added or removed meanwhile. Notes
 /// what it cannot have.
 fn as_it_is_now(target: &mut Snapshot, now: &Snapshot, uplink: IfName, bridge: IfName) -> Vec<String> {
-    const LINK: u8 = 253;
     let key = |a: &Address| (a.address, a.peer);
     let before: BTreeMap<_, Address> = gather::map(target.addresses_of(&uplink).map(|a| (key(a), a.clone())));
-    target.addresses.retain(|a| a.link != uplink || a.scope == LINK);
-    for a in now.addresses_of(&bridge).filter(|a| a.scope != LINK) {
+    target.addresses.retain(|a| a.link != uplink || a.scope == Route::SCOPE_LINK);
+    for a in now.addresses_of(&bridge).filter(|a| a.scope != Route::SCOPE_LINK) {
         let as_before = before.get(&key(a)).cloned().unwrap_or_else(|| Address { nodad: false, ..a.clone() });
         target.addresses.insert(Address {
             link: uplink,
@@ -302,14 +303,14 @@ fn as_it_is_now(target: &mut Snapshot, now: &Snapshot, uplink: IfName, bridge: I
     let mut notes = Vec::new();
     // What was there before comes first, and what the kernel learns again last.
     let others = gather::last(others, |r| !carried.contains(r));
-    for route in gather::last(others, |r| r.protocol == BY_ROUTERS) {
+    for route in gather::last(others, |r| r.protocol == Route::BY_ROUTERS) {
         // Of IPv4 they stand one behind the other.
         let is_taken = |r: &&Route| **r != route && through(r, uplink) && r.has_place_of(&route);
         let taken = target.routes.iter().find(is_taken).filter(|_| route.destination.is_ipv6());
         let why = match (&route.beyond, taken) {
             (Some(more), _) => format!("xennet cannot make one with {more}"),
             // The kernel learns it again.
-            (None, Some(_)) if route.protocol == BY_ROUTERS => continue,
+            (None, Some(_)) if route.protocol == Route::BY_ROUTERS => continue,
             (None, Some(other)) => format!("\"{other}\" has its place"),
             _ if route.next_hops.iter().any(|h| h.link != Some(uplink)) => "it leads through another link, too".into(),
             _ => {

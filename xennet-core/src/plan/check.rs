@@ -3,18 +3,12 @@
 use std::collections::BTreeSet;
 
 use super::{Planned, refused};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, unchanged};
 use crate::gather;
 use crate::model::{Guests, IfName, Intent};
 use crate::snapshot::{Address, LinkKind, Part, Route, Scope, Snapshot};
 use crate::step::{Implied, LinkStep, RouteStep, Step, step};
 
-/// `RTPROT_KERNEL`.
-const BY_THE_KERNEL: u8 = 2;
-/// `RTPROT_RA`.
-const BY_ROUTERS: u8 = 9;
-/// `RT_SCOPE_LINK`.
-const LINK: u8 = 253;
 
 /// Refuses the way to a wish one of whose steps takes a default route away. A vif that goes takes along what leads through it.
 pub(super) fn there(intent: &Intent, steps: &[Planned], now: &Snapshot) -> Result<(), Error> {
@@ -63,7 +57,7 @@ fn goes_down_for_name(steps: &[Planned], at: usize) -> bool {
 fn is_put_back(steps: &[Planned], at: usize, route: &Route) -> bool {
     let is_it = |p: &Planned| match &p.step {
         Step::Route(RouteStep::Replace(again) | RouteStep::Append(again) | RouteStep::Prepend(again)) => {
-            again.has_place_of(route) && (again.gateway == route.gateway || route.protocol == BY_ROUTERS)
+            again.has_place_of(route) && (again.gateway == route.gateway || route.protocol == Route::BY_ROUTERS)
         }
         _ => false,
     };
@@ -163,7 +157,7 @@ fn comes_back(lost: &Route, there: &Route) -> bool {
     is_default(there)
         && there.destination == lost.destination
         && there.kind == lost.kind
-        && (gateways(there) == gateways(lost) || lost.protocol == BY_ROUTERS)
+        && (gateways(there) == gateways(lost) || lost.protocol == Route::BY_ROUTERS)
 }
 
 /// A bridge goes only where it was looked at who is on it.
@@ -197,13 +191,13 @@ fn taken_along(target: &Snapshot, around: &Snapshot, after: &Snapshot) -> Option
     let address = around
         .addresses
         .iter()
-        .find(|a| a.scope != LINK && is_strange(&a.link, Part::Addresses(a.link)) && !has(a))
+        .find(|a| a.scope != Route::SCOPE_LINK && is_strange(&a.link, Part::Addresses(a.link)) && !has(a))
         .map(|a| {
             (a.link, format!("the address {}", a.address), format!("ip address del {} dev {}", a.address, a.link))
         });
     let route = || {
         let through = |r: &Route| r.link.filter(|link| is_strange(link, Part::Routes(*link)));
-        let lost = |r: &&Route| r.protocol != BY_THE_KERNEL && !after.routes.contains(*r);
+        let lost = |r: &&Route| r.protocol != Route::BY_KERNEL && !after.routes.contains(*r);
         let (link, r) = around.routes.iter().filter(lost).find_map(|r| Some((through(r)?, r)))?;
         let ip = if r.destination.is_ipv4() { "ip" } else { "ip -6" };
         Some((link, format!("the route \"{r}\""), format!("{ip} route del {r}")))
@@ -215,8 +209,4 @@ fn taken_along(target: &Snapshot, around: &Snapshot, after: &Snapshot) -> Option
             .with_object(link.as_str())
             .with_hint(format!("take it off first, or keep the bridge: {command}")),
     ))
-}
-
-fn unchanged(e: Error) -> Error {
-    e.with_state("unchanged, nothing was applied")
 }

@@ -248,7 +248,7 @@ fn bridged(
         .addresses
         .iter()
         // The kernel has made it of the uplink's MAC.
-        .filter(|a| a.scope != LINK || spec.mac == link.mac)
+        .filter(|a| a.scope != Route::SCOPE_LINK || spec.mac == link.mac)
         .map(|a| Address { nodad: a.address.is_ipv6(), ..address_on(to, a) })
         .collect();
     let places = carried_routes(now, &name);
@@ -375,8 +375,6 @@ fn learned_note(places: &[(Route, Among)], carried: &Carried, uplink: IfName, br
 /// The way out where two routes have the same destination and metric.
 pub(crate) const ANOTHER_METRIC: &str = "give one of them another metric, or make them one route with several ways";
 
-/// `RT_SCOPE_LINK`.
-const LINK: u8 = 253;
 
 fn others(now: &Snapshot, name: &IfName) -> BTreeMap<IfName, Link> {
     gather::map(now.links.iter().filter(|(n, _)| *n != name).map(|(n, l)| (*n, l.clone())))

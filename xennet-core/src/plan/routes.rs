@@ -19,8 +19,6 @@ const LINK_LOCAL_GATEWAY: IpNetwork = match Ipv6Network::new_checked(Ipv6Addr::n
     None => panic!("a prefix of IPv6 has 128 bits"),
 };
 
-/// `RT_SCOPE_LINK`.
-const LINK: u8 = 253;
 
 /// This domain's addresses on the vif, as they were wished for.
 fn ours(attachment: &Attachment) -> &[IpNetwork] {
@@ -65,7 +63,7 @@ fn addresses(a: &Attach) -> BTreeSet<Address> {
         })
         .collect();
     if a.attachment.guest().iter().any(IpNetwork::is_ipv6) {
-        addresses.insert(Address { nodad: true, scope: LINK, ..Address::new(a.name, LINK_LOCAL_GATEWAY) });
+        addresses.insert(Address { nodad: true, scope: Route::SCOPE_LINK, ..Address::new(a.name, LINK_LOCAL_GATEWAY) });
     }
     addresses
 }

@@ -22,8 +22,6 @@ use crate::snapshot::{
 };
 use crate::step::{AddrStep, LinkChange, LinkStep, NewMaster, RouteStep, Step, SysctlStep};
 
-/// `RTPROT_KERNEL` (`include/uapi/linux/rtnetlink.h`): routes that come and go with addresses.
-const BY_THE_KERNEL: u8 = 2;
 /// The metric of a route that comes with an IPv6 address (`IP6_RT_PRIO_ADDRCONF`).
 const PREFIX_METRIC6: u32 = 256;
 
@@ -100,13 +98,11 @@ pub(super) fn as_removed(in_order: Vec<Address>) -> Vec<Address> {
     gather::last(all, |a| a.address.is_ipv6())
 }
 
-/// `RTPROT_RA`.
-const BY_ROUTERS: u8 = 9;
 
 /// Which of the uplink's IPv6 routes its bridge cannot have beside another one: of those with one destination and metric that
 /// routers have told, all but the best; and all of them beside one that somebody has made. They are learned anew on the bridge.
 pub(super) fn learned_anew(routes: &mut Vec<Route>) -> Vec<Route> {
-    let told = |r: &Route| r.destination.is_ipv6() && r.protocol == BY_ROUTERS;
+    let told = |r: &Route| r.destination.is_ipv6() && r.protocol == Route::BY_ROUTERS;
     // RFC 4191: 1 is high, 0 medium, 3 low.
     let rank = |r: &Route| match r.preference {
         1 => 0,
@@ -212,7 +208,7 @@ impl Move {
     fn drop_learned(&self, path: &mut Path<'_>, route: &Route) -> Result<(), Error> {
         let is_other = |r: &&Route| {
             r.destination.is_ipv6()
-                && r.protocol == BY_ROUTERS
+                && r.protocol == Route::BY_ROUTERS
                 && r.has_place_of(route)
                 && r.link != Some(self.to)
                 && (r.link == Some(self.port) || r.link == self.renamed || r.link == self.from)
@@ -342,7 +338,7 @@ pub(crate) fn is_carried<'a>(r: &Route, addresses: impl IntoIterator<Item = &'a 
             && network == Ok(r.destination.ip())
             && a.address.prefix() == r.destination.prefix()
     };
-    r.protocol != BY_THE_KERNEL || !addresses.into_iter().any(comes_with)
+    r.protocol != Route::BY_KERNEL || !addresses.into_iter().any(comes_with)
 }
 
 /// The same route through another link.

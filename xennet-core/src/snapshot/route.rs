@@ -135,6 +135,12 @@ impl Route {
     pub const MAIN: u32 = 254;
     /// The table of the kernel's own (`RT_TABLE_LOCAL`).
     pub const LOCAL: u32 = 255;
+    /// The protocol of what the kernel makes itself (`RTPROT_KERNEL`).
+    pub(crate) const BY_KERNEL: u8 = 2;
+    /// The protocol of what router advertisements told (`RTPROT_RA`).
+    pub(crate) const BY_ROUTERS: u8 = 9;
+    /// The scope of what is reached on a link without a gateway (`RT_SCOPE_LINK`), of routes and addresses.
+    pub(crate) const SCOPE_LINK: u8 = 253;
 
     /// Whether it has the destination, type of service and metric of another one, so that whoever replaces one of them may meet
     /// either.
@@ -145,18 +151,16 @@ impl Route {
 
     /// Whether the kernel has made it with a link's own IPv6 address, with which it comes and goes.
     pub(crate) fn is_of_own_address(&self) -> bool {
-        const BY_THE_KERNEL: u8 = 2;
         // IP6_RT_PRIO_ADDRCONF; NetworkManager's have another one.
         const METRIC: u32 = 256;
         let is_link_local =
             matches!(self.destination, IpNetwork::V6(d) if d.prefix() == 64 && d.ip().is_unicast_link_local());
-        is_link_local && self.protocol == BY_THE_KERNEL && self.metric == METRIC && self.gateway.is_none()
+        is_link_local && self.protocol == Route::BY_KERNEL && self.metric == METRIC && self.gateway.is_none()
     }
 
     /// Whether the kernel has made it, with an address or because a router said so.
     pub(crate) fn is_made_by_kernel(&self) -> bool {
-        const BY_THE_KERNEL_OR_ROUTERS: [u8; 2] = [2, 9];
-        BY_THE_KERNEL_OR_ROUTERS.contains(&self.protocol) && self.destination.is_ipv6()
+        [Route::BY_KERNEL, Route::BY_ROUTERS].contains(&self.protocol) && self.destination.is_ipv6()
     }
 
     /// Whether it leads through a link, by its only way or by one of several.
@@ -171,7 +175,7 @@ impl Route {
 
     /// The route to an address of this domain's own, whatever link it is on.
     pub fn own(address: IpAddr) -> Self {
-        Route { table: Route::LOCAL, kind: RouteKind::Local, protocol: 2, scope: 254, ..Route::nowhere(address.into()) }
+        Route { table: Route::LOCAL, kind: RouteKind::Local, protocol: Route::BY_KERNEL, scope: 254, ..Route::nowhere(address.into()) }
     }
 
     /// What routes have in common where nothing special is said.

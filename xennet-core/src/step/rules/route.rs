@@ -11,8 +11,6 @@ use crate::model::IfName;
 use crate::snapshot::{Address, LinkKind, NextHop, Part, Route, RouteKind};
 use crate::step::RouteStep;
 
-/// `RTPROT_RA`.
-const BY_ROUTERS: u8 = 9;
 /// The metric of an IPv6 route that was given none (`IP6_RT_PRIO_USER`).
 const METRIC6: u32 = 1024;
 
@@ -253,7 +251,7 @@ fn add6(w: &mut World<'_>, wanted: &Route, place: Place) -> Result<(), Errno> {
     // Of several ways those go that are of the new one's kind, or else the first (rt6_qualify_for_ecmp).
     let ways = |p: &Route| p.gateway.is_some() || !p.next_hops.is_empty();
     // What a router has told is nobody's further way (RTF_ADDRCONF).
-    let told = |p: &Route| p.protocol == BY_ROUTERS;
+    let told = |p: &Route| p.protocol == Route::BY_ROUTERS;
     let alike: Vec<Route> = there.iter().filter(|p| ways(p) == ways(&r) && !told(p)).cloned().collect();
     let gone = match &alike[..] {
         [] => &there[..there.len().min(1)],
