@@ -6,7 +6,7 @@ use super::guests::network_of;
 use super::records::Session;
 use crate::error::{Error, ErrorKind};
 use crate::exec::{self, Applied, Entry, Journal as _, Subject};
-use crate::model::{DevId, DomId, IfName, Intent, TypeIf, VifId};
+use crate::model::{Detach, DevId, DomId, IfName, Intent, TypeIf, VifId};
 use crate::plan::{self, Goal, Plan};
 use crate::snapshot::{NftKey, NftSet, NftTableId, NftValue, Part, Scope};
 use crate::step::{NftOp, NftTransaction, Step};
@@ -130,6 +130,17 @@ impl Host {
             applied.closes_slowly = true;
         }
         Ok(())
+    }
+
+    fn detach_intent(&mut self, id: VifId, type_if: TypeIf, record: Option<&Entry>) -> Result<Intent, Error> {
+        let present = self.present_device(id, type_if, record)?;
+        Ok(Intent::Detach(Detach {
+            id,
+            device: present.name,
+            index: present.index,
+            guarded: present.guarded,
+            behind: present.behind,
+        }))
     }
 
     /// Detaches; and whether there was no link.

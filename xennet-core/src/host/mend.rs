@@ -6,10 +6,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::attach::FRAME_TRIES;
 use super::network::started_of;
 use super::records::Session;
 use super::undo::Recovered;
-use super::{FRAME_TRIES, Host, Records};
+use super::{Host, Records};
 use crate::backend::BackendError;
 use crate::error::{Errno, Error, ErrorKind};
 use crate::exec::{self, Applied, Entry, Freshness, Subject};

@@ -1,5 +1,6 @@
 //! The front door: one value that plans, applies, verifies and undoes, for people who want one line.
 
+mod attach;
 mod detach;
 mod firewalls;
 mod gone;
@@ -25,14 +26,11 @@ use self::records::{Records, Session};
 use crate::backend::Backend;
 use crate::backend::fake::{Fake, Kept};
 use crate::budget::Budget;
-use crate::error::{Errno, Error, ErrorKind, unchanged};
-use crate::exec::{self, Applied, Entry, Freshness, Journal, MemoryJournal, StateDir, Subject, observe_for};
-use crate::model::{
-    Attach, Attachment, Behind, BridgeSpec, Detach, DevId, DomId, Guard, Guarded, IfName, Intent, MacAddr, Started,
-    TypeIf, VifId, VifSpec, VifType,
-};
-use crate::plan::{self, Goal, Plan};
-use crate::snapshot::{LinkKind, Part, Route, Scope, Snapshot};
+use crate::error::{Error, ErrorKind, unchanged};
+use crate::exec::{self, Applied, Freshness, Journal, MemoryJournal, StateDir, Subject, observe_for};
+use crate::model::{BridgeSpec, IfName, Intent, MacAddr};
+use crate::plan::{self, Plan};
+use crate::snapshot::{LinkKind, Part, Scope, Snapshot};
 
 pub use opened::OpenedBy;
 pub use show::{Shown, ShownBridge, ShownVif};
@@ -77,38 +75,6 @@ pub enum MacBinding {
     WhereDeclared,
     /// Every guest may send from its own MAC only; what it sends from there is filtered where `ip=` declares addresses.
     Always,
-}
-
-/// What is asked for where a vif is to be attached.
-struct Asked {
-    intent: Intent,
-    notes: Vec<String>,
-    /// The started network that the vif belongs to.
-    network: Option<Started>,
-    /// Routes of ours that lead the guest's addresses to another guest.
-    elsewhere: Vec<Route>,
-}
-
-/// How much of our nft tables is looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Look {
-    /// What a call can afford.
-    Usual,
-    /// All rules.
-    Whole,
-}
-
-/// Where a vif's link is now.
-struct Present {
-    name: IfName,
-    /// The record's, if the record is still about this link.
-    index: Option<u32>,
-    /// The bridge that we put it on.
-    bridge: Option<IfName>,
-    /// What the guard has of it.
-    guarded: Option<Guarded>,
-    /// How we have connected it by routes.
-    behind: Option<Box<Behind>>,
 }
 
 impl Host {
@@ -221,198 +187,6 @@ impl Host {
     /// The backend, for looking around.
     pub fn backend(&mut self) -> &mut dyn Backend {
         &mut *self.backend
-    }
-
-    /// What attaching this vif would do. Changes nothing.
-    ///
-    /// `bridge=` names a bridge, or a started network, whose mode then counts. Without it, it is `script=` that says the mode:
-    ///
-    /// * bridge mode (`vif-bridge`, or nothing): the only bridge of the host is taken; if there are several, or none, that is an
-    ///   error;
-    /// * NAT and routed mode (`vif-nat`, `vif-route`): the started network of that mode whose subnet has the guest's address, or
-    ///   the only one. Where none is started the vif gets what Xen's script gives it, and a note says what is missing.
-    ///
-    /// # Errors
-    /// As [`plan::plan`]; [`ErrorKind::Unsupported`] for any other script, and for what only a bridge's port can be;
-    /// [`ErrorKind::Invalid`] in bridge mode for `ip=` without `mac=`: the guard lets declared addresses pass from the guest's own
-    /// MAC only; in the other modes for addresses that a network does not have, and where it is not clear which network is meant.
-    pub fn plan_attach(&mut self, domid: DomId, vif: &VifSpec) -> Result<Plan, Error> {
-        let id = VifId::new(domid, vif.devid.unwrap_or(DevId::FIRST));
-        let record = self.records.record(Subject::Vif(id))?;
-        let Asked { intent, notes, .. } = self.attach_intent(id, TypeIf::Vif, vif, record.as_ref())?;
-        self.plan_of_vif(&intent, notes, Look::Whole)
-    }
-
-    /// Attaches a vif: in bridge mode as a port of its bridge, up, with the backend's MAC and no addresses of its own. With `ip=`
-    /// the guard drops what the guest sends from any other MAC or address ([`Guard`]). In NAT and routed mode: up, with this
-    /// domain's address on it and a route to each of the guest's; the guest may send from these only.
-    ///
-    /// A second call with the same vif changes nothing; one with another bridge, name or MTU changes only that.
-    ///
-    /// # Errors
-    /// As [`plan_attach`](Self::plan_attach); [`ErrorKind::Busy`], [`ErrorKind::StateFull`],
-    /// [`ErrorKind::StateUnusable`] before anything is touched; [`ErrorKind::Denied`], [`ErrorKind::Kernel`],
-    /// [`ErrorKind::NotVerified`] with the state the system was left in.
-    pub fn attach(&mut self, domid: DomId, vif: &VifSpec) -> Result<Applied, Error> {
-        self.attach_link(VifId::new(domid, vif.devid.unwrap_or(DevId::FIRST)), TypeIf::Vif, vif)
-    }
-
-    /// Attaches the emulated twin of a vif in the same way, under the vif's `vifname` with `-emu` behind it.
-    ///
-    /// # Errors
-    /// As [`attach`](Self::attach), and [`ErrorKind::Invalid`] where the tap's name would be too long.
-    pub fn attach_tap(&mut self, domid: DomId, vif: &VifSpec) -> Result<Applied, Error> {
-        self.attach_link(VifId::new(domid, vif.devid.unwrap_or(DevId::FIRST)), TypeIf::Tap, vif)
-    }
-
-    /// Attaches one of the two links of a vif.
-    pub(crate) fn attach_link(&mut self, id: VifId, type_if: TypeIf, vif: &VifSpec) -> Result<Applied, Error> {
-        let subject = Subject::of(id, type_if);
-        let mut session = self.begin(subject)?;
-        let known = session.record().and_then(guests::network_of);
-        let mut told = None;
-        let mut result = self.attach_held(&mut session, id, type_if, vif, &mut told);
-        // Who serves a network that it does not belong to, or not any more, has nothing to do with it.
-        let elsewhere =
-            if result.is_ok() { known.filter(|k| told != Some(*k)) } else { told.filter(|t| known != Some(*t)) };
-        if let Some(network) = elsewhere.filter(|_| type_if == TypeIf::Vif) {
-            let forgotten = self.forget_guest(&network, id);
-            result = result.and_then(|applied| forgotten.map(|()| applied));
-        }
-        if let (Err(e), Session::Held(held)) = (&result, &mut session) {
-            // The way back failed, too, as when the link has gone: with that there is nothing left to go back to.
-            if let Some(recovered) =
-                held.interrupted().is_some().then(|| self.recover_held(held, subject).ok()).flatten()
-            {
-                result = Err(match recovered {
-                    Some(undo::Recovered::Gone) => e.clone().with_state("the vif has gone, and nothing of it is left"),
-                    _ => e.clone().with_state("restored"),
-                });
-            }
-        }
-        self.keep(session, subject);
-        result
-    }
-
-    fn attach_held(
-        &mut self,
-        session: &mut Session,
-        id: VifId,
-        type_if: TypeIf,
-        vif: &VifSpec,
-        told: &mut Option<IfName>,
-    ) -> Result<Applied, Error> {
-        let subject = Subject::of(id, type_if);
-        let mut tries = FRAME_TRIES;
-        let inherited = match session.record() {
-            None => self.disinherit(id, type_if, vif.vifname)?,
-            Some(_) => Vec::new(),
-        };
-        let mut in_place: Vec<Route> = Vec::new();
-        let mut put_back: Vec<String> = Vec::new();
-        loop {
-            let Asked { mut intent, mut notes, network, elsewhere } = self.attach_intent(id, type_if, vif, session.record())?;
-            notes.extend(inherited.iter().cloned());
-            if let Intent::Attach(a) = &mut intent {
-                a.takes_over.extend(in_place.iter().map(|r| r.destination));
-                notes.extend(gone::taken_over(&in_place));
-            }
-            if let Some(started) = &network
-                && put_back.is_empty()
-                && self.bridge_is_lost(started)?
-            {
-                put_back = self.mend_tables(subject)?;
-            }
-            let mut plan = match self.plan_of_vif(&intent, notes, Look::Usual) {
-                Err(e)
-                    if e.kind() == ErrorKind::Conflict && e.object().is_some_and(|o| o.starts_with("nft table ")) =>
-                {
-                    self.close_all_reserved()?;
-                    return Err(e);
-                }
-                plan => plan?,
-            };
-            if put_back.is_empty() && plan.steps().iter().any(|p| plan::mends_table(&p.step)) {
-                put_back = self.mend_tables(subject)?;
-                if !put_back.is_empty() {
-                    continue;
-                }
-            }
-            let what = match &intent {
-                Intent::Attach(Attach { attachment: Attachment::Bridge { bridge, .. }, .. }) => {
-                    format!("cannot attach {subject} to bridge {bridge}")
-                }
-                _ => format!("cannot attach {subject}"),
-            };
-            if let Some(started) = network.filter(|_| type_if == TypeIf::Vif) {
-                // Before the link goes up, and the guest asks.
-                *told = Some(started.network.name);
-                self.tell_of_guest(&started, id, vif)?;
-            }
-            // A vif that is as wanted already, but not by our doing, is ours from now on.
-            if plan.is_empty() && session.record().is_some() {
-                return Ok(Applied::nothing(plan).with_put_back(put_back));
-            }
-            let makes_table = plan.steps().iter().any(|p| plan::makes_table(&p.step));
-            let is_new = session.record().and_then(Entry::owned_link).map(|(index, _)| index);
-            if let Intent::Attach(a) = &intent
-                && type_if == TypeIf::Vif
-                && a.takes_over.is_empty()
-                && is_new.is_none_or(|index| plan.before().link_by_index(index).is_none())
-            {
-                // Of a guest whose end nobody has told.
-                let told = self.forget_connections(a.attachment.guest(), &elsewhere);
-                plan = plan.with_notes(told);
-            }
-            match self.carry_out(session, subject, plan, Some(vif.to_string()), &what) {
-                // Another call has made the table in the meantime: then only the vif's own part is missing.
-                Err(e) if makes_table && tries > 0 && e.errno() == Some(Errno::EEXIST) => tries -= 1,
-                // Somebody has changed the tables amid this call.
-                Err(e) if tries > 0 && mend::is_of_tables(&e) => {
-                    tries -= 1;
-                    put_back.clear();
-                    if let Session::Held(held) = session {
-                        self.recover_held(held, subject)?;
-                    }
-                }
-                Ok(applied) => return Ok(applied.with_put_back(put_back)),
-                // Another guest of ours has a route to one of its addresses: that one is older.
-                Err(e) if in_place.is_empty() && e.errno() == Some(Errno::EEXIST) => {
-                    in_place = self.in_its_place(&intent)?;
-                    if in_place.is_empty() {
-                        return Err(self.explained(e, &intent));
-                    }
-                }
-                Err(e) if e.hint().is_none() => return Err(self.explained(e, &intent)),
-                result => return result,
-            }
-        }
-    }
-
-    /// The plan for a vif, with what else is to be known: other firewalls that may drop what the guest sends.
-    fn plan_of_vif(&mut self, intent: &Intent, mut notes: Vec<String>, look: Look) -> Result<Plan, Error> {
-        let plan = match look {
-            Look::Usual => self.plan(intent)?,
-            Look::Whole => self.plan_whole(intent)?,
-        };
-        if let Intent::Attach(vif) = intent {
-            notes.extend(self.obstacles_of_vif(vif));
-            notes.extend(self.vlans_of_vif(vif)?);
-        }
-        Ok(plan.with_notes(notes))
-    }
-
-    /// A failure in the words of planning, where what was wished for cannot be had any more: its bridge has gone, and all that
-    /// the kernel says is that an argument is invalid. Or another link has the route.
-    fn explained(&mut self, e: Error, intent: &Intent) -> Error {
-        let why = match self.plan(intent) {
-            Err(why) if matches!(why.kind(), ErrorKind::BridgeNotFound | ErrorKind::NotABridge) => Some(why),
-            _ if e.errno() == Some(Errno::EEXIST) => self.other_way(intent),
-            _ => None,
-        };
-        let Some(why) = why else { return e };
-        let why = if let Some(state) = e.state() { why.with_state(state) } else { why };
-        if let Some(step) = e.step() { why.with_step(step) } else { why }
     }
 
     /// What making or changing this bridge would do. Changes nothing.
@@ -558,154 +332,6 @@ impl Host {
         }
     }
 
-    fn attach_intent(
-        &mut self,
-        id: VifId,
-        type_if: TypeIf,
-        vif: &VifSpec,
-        record: Option<&Entry>,
-    ) -> Result<Asked, Error> {
-        let subject = Subject::of(id, type_if);
-        let mut notes = Vec::new();
-        let place::Place { attachment, mtu, network } = self.place(id, type_if, vif, &mut notes)?;
-        if let Some(backend) = &vif.backend {
-            notes.push(format!(
-                "backend={backend} is not looked at: the vif is attached in the domain that this runs in"
-            ));
-        }
-        // Only what comes in by a bridge has a MAC that somebody else could have, too.
-        let is_port = matches!(attachment, Attachment::Bridge { .. });
-        let guard = match (vif.mac, self.binding) {
-            _ if !is_port => None,
-            (Some(mac), _) if !vif.ip.is_empty() => Some(Guard::declared(mac, vif.ip.iter().copied())),
-            (Some(mac), MacBinding::Always) => Some(Guard::mac_only(mac)),
-            (None, MacBinding::WhereDeclared) if vif.ip.is_empty() => None,
-            (Some(_), MacBinding::WhereDeclared) => None,
-            (None, _) => {
-                return Err(Error::new(
-                    ErrorKind::Invalid,
-                    format!("{subject}: what the guest sends is to be filtered, and its MAC is not given"),
-                )
-                .with_object(subject.to_string())
-                .with_state("unchanged, nothing was applied")
-                .with_hint("give mac= beside ip=: declared addresses pass from the guest's own MAC only"));
-            }
-        };
-        let name = match (vif.vifname, type_if) {
-            (Some(name), TypeIf::Vif) => {
-                if vif.vif_type == Some(VifType::Ioemu) {
-                    // The twin comes later, when the vif is up: then it would be too late to refuse the name.
-                    name.tap().map_err(unchanged)?;
-                }
-                name
-            }
-            (Some(name), TypeIf::Tap) => name.tap().map_err(unchanged)?,
-            (None, _) => id.link_name(type_if).map_err(unchanged)?,
-        };
-        let present = self.present_device(id, type_if, record)?;
-        let own = gone::own_links(id, type_if, &[present.name, name]);
-        let elsewhere = self.led_elsewhere(attachment.guest(), &own)?;
-        let has_place = |r: &&Route| Some(r.metric) == gone::metric(&attachment);
-        let in_place: Vec<Route> = elsewhere.iter().filter(has_place).cloned().collect();
-        notes.extend(gone::taken_over(&in_place));
-        Ok(Asked {
-            intent: Intent::Attach(Attach {
-                id,
-                device: present.name,
-                name,
-                mtu,
-                recorded_bridge: present.bridge,
-                guard,
-                recorded_guard: present.guarded.map(Box::new),
-                recorded_routes: present.behind,
-                network: network.as_ref().map(|s| s.network.name),
-                takes_over: in_place.into_iter().map(|r| r.destination).collect(),
-                superseded: Vec::new(),
-                attachment,
-            }),
-            notes,
-            network,
-            elsewhere,
-        })
-    }
-
-    fn detach_intent(&mut self, id: VifId, type_if: TypeIf, record: Option<&Entry>) -> Result<Intent, Error> {
-        let present = self.present_device(id, type_if, record)?;
-        Ok(Intent::Detach(Detach {
-            id,
-            device: present.name,
-            index: present.index,
-            guarded: present.guarded,
-            behind: present.behind,
-        }))
-    }
-
-    /// Where the vif's link is now. A link keeps its index when it is renamed, so the record's index finds it under any
-    /// name, and never finds another domain's link that took the name.
-    ///
-    /// Where the record's link is no more, the record is of an earlier life of the vif: the name that the link was made with
-    /// decides, which by construction is this very vif's. What the guard had of that life goes with it.
-    fn present_device(&mut self, id: VifId, type_if: TypeIf, record: Option<&Entry>) -> Result<Present, Error> {
-        let made = id.link_name(type_if).map_err(unchanged)?;
-        let guarded = record.and_then(Entry::guarded);
-        let behind = match record.and_then(Entry::behind) {
-            Some(behind) => Some(Box::new(self.still_behind(behind, id, type_if, made)?)),
-            None => None,
-        };
-        let as_made = Present { name: made, index: None, bridge: None, guarded, behind };
-        let Some((index, name, goal)) = record.and_then(|e| e.link().map(|(i, n)| (i, n, &e.goal))) else {
-            return Ok(as_made);
-        };
-        let seen = self.look(&Scope::none().with(Part::LinkIndex(index)))?;
-        let bridge = match goal {
-            Goal::Intent(Intent::Attach(Attach { attachment: Attachment::Bridge { bridge, .. }, .. })) => Some(*bridge),
-            _ => None,
-        };
-        Ok(match seen.link_by_index(index) {
-            Some((present, _)) if *present == name || *present == made => {
-                Present { name: *present, index: Some(index), bridge, ..as_made }
-            }
-            // Renamed by hand.
-            Some(_)
-                if let Some(entry) = record
-                    && let Some(a) = self.need_now(Subject::of(id, type_if), entry)? =>
-            {
-                Present { name: a.device, index: Some(index), bridge, ..as_made }
-            }
-            // Gone, or the index belongs to a link that we know nothing of (indexes are not given out again soon, but the
-            // state directory may be older than the kernel).
-            _ if name != made && self.is_there(&name)? => {
-                // By now another vif has the name that this one had, and what our tables have of that name.
-                let guarded = as_made.guarded.map(|g| Guarded { link: made, ..g });
-                let behind = as_made.behind.map(|b| Box::new(Behind { link: made, ..*b }));
-                Present { guarded, behind, ..as_made }
-            }
-            _ => as_made,
-        })
-    }
-
-    fn is_there(&mut self, name: &IfName) -> Result<bool, Error> {
-        Ok(self.look(&Scope::none().with(Part::Link(*name)))?.links.contains_key(name))
-    }
-
-    fn only_bridge(&mut self, subject: Subject) -> Result<IfName, Error> {
-        let bridges = self.bridges()?;
-        match bridges[..] {
-            [only] => Ok(only),
-            [] => Err(Error::new(
-                ErrorKind::BridgeNotFound,
-                format!("{subject}: no bridge= was given, and there is no bridge here"),
-            )
-            .with_hint("make a bridge first, then name it: bridge=NAME")),
-            _ => Err(Error::new(
-                ErrorKind::BridgeNotFound,
-                format!("{subject}: no bridge= was given, and there are several bridges here: {}", joined(&bridges)),
-            )
-            .with_hint("name one: bridge=NAME")),
-        }
-        .map_err(|e: Error| unchanged(e.with_object(subject.to_string())))
-    }
-
     fn bridge_with_mac(&mut self, bridge: &BridgeSpec) -> Result<BridgeSpec, Error> {
         let mut spec = bridge.clone();
         if spec.mac.is_none() && !self.look(&Scope::none().with(Part::Link(spec.name)))?.links.contains_key(&spec.name)
@@ -721,9 +347,6 @@ impl fmt::Debug for Host {
         f.debug_struct("Host").field("backend", &self.backend.capabilities()).finish_non_exhaustive()
     }
 }
-
-/// How often an attach is begun anew because another call has made a table of ours meanwhile.
-const FRAME_TRIES: u32 = 8;
 
 fn joined<T: ToString>(names: &[T]) -> String {
     names.iter().map(T::to_string).collect::<Vec<_>>().join(", ")

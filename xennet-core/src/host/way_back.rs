@@ -273,7 +273,6 @@ fn given_since(
     target.neighbours.extend(now.neighbours.iter().filter(|n| n.link == bridge && !moved(n)).cloned());
 }
 
-
 /// What the bridge has now is what the uplink shall have: addresses that were renewed, or added or removed meanwhile. Notes
 /// what it cannot have.
 fn as_it_is_now(target: &mut Snapshot, now: &Snapshot, uplink: IfName, bridge: IfName) -> Vec<String> {

@@ -9,7 +9,6 @@ use crate::model::{Guests, IfName, Intent};
 use crate::snapshot::{Address, LinkKind, Part, Route, Scope, Snapshot};
 use crate::step::{Implied, LinkStep, RouteStep, Step, step};
 
-
 /// Refuses the way to a wish one of whose steps takes a default route away. A vif that goes takes along what leads through it.
 pub(super) fn there(intent: &Intent, steps: &[Planned], now: &Snapshot) -> Result<(), Error> {
     if matches!(intent, Intent::Detach(_)) { Ok(()) } else { never_cut_off(steps, now) }

@@ -375,7 +375,6 @@ fn learned_note(places: &[(Route, Among)], carried: &Carried, uplink: IfName, br
 /// The way out where two routes have the same destination and metric.
 pub(crate) const ANOTHER_METRIC: &str = "give one of them another metric, or make them one route with several ways";
 
-
 fn others(now: &Snapshot, name: &IfName) -> BTreeMap<IfName, Link> {
     gather::map(now.links.iter().filter(|(n, _)| *n != name).map(|(n, l)| (*n, l.clone())))
 }

@@ -19,7 +19,6 @@ const LINK_LOCAL_GATEWAY: IpNetwork = match Ipv6Network::new_checked(Ipv6Addr::n
     None => panic!("a prefix of IPv6 has 128 bits"),
 };
 
-
 /// This domain's addresses on the vif, as they were wished for.
 fn ours(attachment: &Attachment) -> &[IpNetwork] {
     match attachment {

@@ -98,7 +98,6 @@ pub(super) fn as_removed(in_order: Vec<Address>) -> Vec<Address> {
     gather::last(all, |a| a.address.is_ipv6())
 }
 
-
 /// Which of the uplink's IPv6 routes its bridge cannot have beside another one: of those with one destination and metric that
 /// routers have told, all but the best; and all of them beside one that somebody has made. They are learned anew on the bridge.
 pub(super) fn learned_anew(routes: &mut Vec<Route>) -> Vec<Route> {

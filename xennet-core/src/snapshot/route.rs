@@ -175,7 +175,13 @@ impl Route {
 
     /// The route to an address of this domain's own, whatever link it is on.
     pub fn own(address: IpAddr) -> Self {
-        Route { table: Route::LOCAL, kind: RouteKind::Local, protocol: Route::BY_KERNEL, scope: 254, ..Route::nowhere(address.into()) }
+        Route {
+            table: Route::LOCAL,
+            kind: RouteKind::Local,
+            protocol: Route::BY_KERNEL,
+            scope: 254,
+            ..Route::nowhere(address.into())
+        }
     }
 
     /// What routes have in common where nothing special is said.

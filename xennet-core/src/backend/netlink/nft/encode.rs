@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use super::super::nfnetlink::{Batch, Writer};
 use super::super::wire::{CREATE, EXCL};
 use super::expr::{self, Expr};
-use super::super::nfnetlink::{Batch, Writer};
 use crate::gather;
 use crate::snapshot::{
     NftChain, NftData, NftDataType, NftElement, NftKey, NftRule, NftSet, NftType, NftValue, concat, width,

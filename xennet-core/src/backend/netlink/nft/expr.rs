@@ -6,8 +6,8 @@
 
 use std::net::IpAddr;
 
-use super::super::wire::{Attributes, text};
 use super::super::nfnetlink::Writer;
+use super::super::wire::{Attributes, text};
 use crate::snapshot::{
     Family, NftCmp, NftExpr, NftField, NftFrom, NftHeader, NftNat, NftNatData, NftNatTo, NftSource, NftVerdict,
 };

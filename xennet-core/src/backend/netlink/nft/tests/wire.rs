@@ -1,8 +1,8 @@
 //! Messages without a kernel: what is written is read back, and nothing that is read can do harm.
 
+use super::super::super::nfnetlink::Writer;
 use super::super::encode::{self, Known, Needs};
 use super::super::expr::{Expr, lower, raise};
-use super::super::super::nfnetlink::Writer;
 use super::super::{super::wire::Message, super::wire::Messages, decode};
 use super::fixtures::{guard, making, nat};
 use super::walk::Dice;
