@@ -8,7 +8,7 @@ use xennet_core::backend::Backend as _;
 use xennet_core::backend::netlink::Netlink;
 use xennet_core::snapshot::{Address, NftTableId, Part, Route, Scope};
 use xennet_core::step::{AddrStep, LinkChange, RouteStep, Step, SysctlStep};
-use xennet_core::{DevId, Guests, Host, MacAddr, NetworkStatus, Shown, exec, services};
+use xennet_core::{DevId, ErrorKind, Guests, Host, MacAddr, NetworkStatus, Shown, exec, services};
 use xennet_tests::steps::{name, run, set, up};
 use xennet_tests::talk::{listen, seen};
 use xennet_tests::{Guest, GuestSpec, StateDir, in_netns, lease};
@@ -178,8 +178,13 @@ impl World {
         let moves = |kind: usize| KINDS[kind].is_bridge() && !is_started && started.iter().any(leaves);
         let mut host = self.host();
         let said = match dice.below(20) {
-            // What stands on the uplink is not carried along when it moves to a bridge.
-            0..=4 | 17 if moves(kind) => "nothing: others leave through the uplink".into(),
+            0..=4 if moves(kind) => {
+                // What stands on the uplink is not carried along when it moves to a bridge.
+                let e = host.start_network(&KINDS[kind].network(false)).unwrap_err();
+                assert_eq!(e.kind(), ErrorKind::Conflict, "{}", e.report());
+                counts.refused += 1;
+                format!("start {}: {e}", KINDS[kind].name)
+            }
             0..=4 => self.start(&mut host, kind, is_started && dice.one_in(2), counts),
             5 => {
                 let cut_off = dice.one_in(3);
