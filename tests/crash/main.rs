@@ -148,11 +148,19 @@ const LOOKS: [&str; 17] = [
     "rt_sigprocmask",
 ];
 
-/// Kills `arguments` at every system call in turn; `prepared` are commands that are carried out before.
-fn sweep(prepared: &[&[&str]], arguments: &[&str]) {
-    if Command::new("strace").arg("-V").output().is_err() {
+/// Whether strace is there; says so if not, and fails where nothing may be skipped.
+fn has_strace() -> bool {
+    let is_there = Command::new("strace").arg("-V").output().is_ok();
+    if !is_there {
         assert!(std::env::var_os("CI").is_none(), "strace is missing, and CI is set");
         eprintln!("skipped: strace is missing (apt-get install strace)");
+    }
+    is_there
+}
+
+/// Kills `arguments` at every system call in turn; `prepared` are commands that are carried out before.
+fn sweep(prepared: &[&[&str]], arguments: &[&str]) {
+    if !has_strace() {
         return;
     }
     let prepare = |state: &StateDir| {
@@ -324,9 +332,7 @@ fn nat_start() {
 
 /// Kills `arguments` at every system call that can change something, each time on a host with `prepared`, and goes on with `after`.
 fn each_kill(prepared: &[&[&str]], arguments: &[&str], after: impl Fn(&StateDir, usize, &str)) {
-    if Command::new("strace").arg("-V").output().is_err() {
-        assert!(std::env::var_os("CI").is_none(), "strace is missing, and CI is set");
-        eprintln!("skipped: strace is missing (apt-get install strace)");
+    if !has_strace() {
         return;
     }
     let prepare = |state: &StateDir| {

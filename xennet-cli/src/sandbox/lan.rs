@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
-use xennet_core::ipnetwork::{IpNetwork, Ipv4Network};
+use xennet_core::ipnetwork::IpNetwork;
 use xennet_core::{DevId, DomId, Error, ErrorKind, IfName, MacAddr, Result, VifId};
 
 use super::guest::{Guest, GuestSpec};
 use super::namespace::{self, NetNs};
+use super::outside::{cabled, in_lan};
 use super::ping::ping;
 use super::talk::{arrivals, meet};
-use super::wire::{End, Wire};
+use super::wire::Wire;
 use super::world::hide_run;
 
 /// A host with an uplink and nothing else, the gateway of its LAN, and as many guests as are [started](Lan::start).
@@ -54,19 +55,8 @@ impl Lan {
     /// # Errors
     /// As [`Guest::new`].
     pub fn build() -> Result<Self> {
-        let outside = NetNs::new()?;
         let uplink: IfName = Lan::UPLINK.parse()?;
-        let mut wire = Wire::open()?;
-        wire.up("lo".parse()?)?;
-        let near = MacAddr::new([0x02, 0x00, 0x5e, 0x00, 0x53, 0x01]);
-        let far = MacAddr::new([0x02, 0x00, 0x5e, 0x00, 0x53, 0xfe]);
-        wire.cable(End { name: uplink, mac: Some(near) }, End { name: uplink, mac: Some(far) }, &outside)?;
-        outside.run(|| -> Result<()> {
-            let mut wire = Wire::open()?;
-            wire.up("lo".parse()?)?;
-            wire.address(uplink, in_lan(Lan::OUTSIDE)?)?;
-            wire.up(uplink)
-        })??;
+        let (mut wire, outside) = cabled(uplink, Lan::OUTSIDE)?;
         wire.address(uplink, in_lan(Lan::HOST)?)?;
         wire.up(uplink)?;
         wire.route(None, Lan::OUTSIDE)?;
@@ -162,10 +152,4 @@ impl Lan {
             Error::new(ErrorKind::LinkNotFound, format!("guest {domid} was not started")).with_object(domid.to_string())
         })
     }
-}
-
-/// An address in the LAN of the founding document.
-fn in_lan(address: Ipv4Addr) -> Result<IpNetwork> {
-    let network = Ipv4Network::new(address, 24);
-    network.map(IpNetwork::V4).map_err(|e| Error::new(ErrorKind::Internal, format!("{address}/24: {e}")))
 }

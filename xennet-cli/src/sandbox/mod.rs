@@ -6,6 +6,7 @@
 mod guest;
 mod lan;
 pub mod namespace;
+mod outside;
 mod ping;
 mod talk;
 mod wire;

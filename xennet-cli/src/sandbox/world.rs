@@ -5,11 +5,11 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 
 use rustix::mount::MountFlags;
-use xennet_core::ipnetwork::{IpNetwork, Ipv4Network};
 use xennet_core::{DevId, DomId, Error, ErrorKind, IfName, MacAddr, Result, VifId};
 
 use super::guest::{Guest, GuestSpec};
 use super::namespace::{self, NetNs};
+use super::outside::{NEAR, cabled, in_lan};
 use super::wire::{End, Wire};
 
 /// A host with an uplink and a bridge, and as many guests as are [started](World::start) on it.
@@ -59,25 +59,14 @@ impl World {
     /// # Errors
     /// As [`Guest::new`].
     pub fn build() -> Result<Self> {
-        let outside = NetNs::new()?;
         let (bridge, uplink): (IfName, IfName) = (World::BRIDGE.parse()?, World::UPLINK.parse()?);
-        let mut wire = Wire::open()?;
-        wire.up("lo".parse()?)?;
+        let (mut wire, outside) = cabled(uplink, World::OUTSIDE)?;
         // As on a real host, the bridge has the uplink's address, for good.
-        let mac = Some(MacAddr::new([0x02, 0x00, 0x5e, 0x00, 0x53, 0x01]));
-        let far = MacAddr::new([0x02, 0x00, 0x5e, 0x00, 0x53, 0xfe]);
-        wire.cable(End { name: uplink, mac }, End { name: uplink, mac: Some(far) }, &outside)?;
-        wire.bridge(End { name: bridge, mac })?;
+        wire.bridge(End { name: bridge, mac: Some(NEAR) })?;
         wire.plug(uplink, bridge)?;
         wire.up(uplink)?;
         wire.up(bridge)?;
-        wire.address(bridge, network(World::DOM0)?)?;
-        outside.run(|| -> Result<()> {
-            let mut wire = Wire::open()?;
-            wire.up("lo".parse()?)?;
-            wire.address(uplink, network(World::OUTSIDE)?)?;
-            wire.up(uplink)
-        })??;
+        wire.address(bridge, in_lan(World::DOM0)?)?;
         Ok(World { guests: BTreeMap::new(), _outside: outside })
     }
 
@@ -92,7 +81,7 @@ impl World {
             return Err(Error::new(ErrorKind::Invalid, message).with_object(domid.to_string()));
         }
         let id = VifId::new(DomId::new(u32::from(domid))?, DevId::new(0)?);
-        let addresses = vec![network(World::address_of(domid))?];
+        let addresses = vec![in_lan(World::address_of(domid))?];
         let guest = Guest::new(&GuestSpec { id, mac: World::mac_of(domid), addresses })?;
         self.guests.insert(domid, guest);
         Ok(())
@@ -123,12 +112,6 @@ impl World {
     pub const fn mac_of(domid: u8) -> MacAddr {
         MacAddr::new([0x00, 0x16, 0x3e, 0x00, 0x00, domid])
     }
-}
-
-/// An address in the network of the sandbox: TEST-NET-1 (RFC 5737), which no real network has.
-fn network(address: Ipv4Addr) -> Result<IpNetwork> {
-    let network = Ipv4Network::new(address, 24);
-    network.map(IpNetwork::V4).map_err(|e| Error::new(ErrorKind::Internal, format!("{address}/24: {e}")))
 }
 
 /// Puts an empty tmpfs over `/run`, so that neither the host's state nor its xenstored is within reach.
