@@ -8,6 +8,7 @@
 pub mod confirm;
 mod journal;
 pub(crate) mod lock;
+mod look;
 mod networks;
 mod state;
 
@@ -16,12 +17,15 @@ use std::fmt;
 use crate::backend::{Backend, BackendError, Capabilities};
 use crate::error::{Errno, Error, ErrorKind};
 use crate::model::{Attachment, Guests, Intent};
-use crate::plan::{self, Goal, Plan, Planned};
-use crate::snapshot::{Change, NeighbourKind, Scope, Snapshot, SysctlKey};
-use crate::step::{AddrStep, LinkStep, NeighStep, NftOp, RouteStep, Step};
+use crate::plan::{self, Goal, Plan};
+use crate::snapshot::{Change, Snapshot, SysctlKey};
+use crate::step::{LinkStep, NftOp, Step};
 
 pub(crate) use journal::Unwritten;
 pub use journal::{Entry, Journal, MemoryJournal, Subject};
+pub use look::observe_for;
+use look::verify_amid_own_doing;
+pub(crate) use look::{Unverified, look_around, observe_whole, verify};
 pub use networks::HeldNetworks;
 pub(crate) use networks::other_name;
 pub use state::{Held, HeldJournal, StateDir};
@@ -300,134 +304,6 @@ fn can_do(plan: &Plan, on: &dyn Backend) -> Result<(), ApplyError> {
     Ok(())
 }
 
-/// Looks at everything that planning this intent needs, in as few looks as possible (one on the usual way).
-///
-/// # Errors
-/// As [`Backend::observe`].
-pub fn observe_for(intent: &Intent, on: &mut dyn Backend) -> Result<Snapshot, BackendError> {
-    observe(intent, on, Frames::Look, Snapshot::default())
-}
-
-/// The same, with all rules of our nft tables ([`need`](plan::need)). Those that are `known` are not looked at again.
-pub(crate) fn observe_whole(intent: &Intent, on: &mut dyn Backend, known: Snapshot) -> Result<Snapshot, BackendError> {
-    observe(intent, on, Frames::Whole, known)
-}
-
-/// Whether the frames of nft tables are looked at. Where elements are found in their sets again, the table is still the one
-/// that was looked at before, and reading all its rules a second time would tell nothing more.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Frames {
-    Look,
-    Leave,
-    /// All of their rules.
-    Whole,
-}
-
-fn observe(intent: &Intent, on: &mut dyn Backend, frames: Frames, known: Snapshot) -> Result<Snapshot, BackendError> {
-    let mut seen = known;
-    let next = |seen: &Snapshot| match frames {
-        Frames::Whole => plan::need::whole_scope(intent, seen),
-        Frames::Look | Frames::Leave => plan::scope(intent, seen),
-    };
-    while let Some(mut scope) = next(&seen) {
-        scope.retain(|part| frames != Frames::Leave || !plan::is_of_frame(part));
-        if scope == Scope::none() {
-            break;
-        }
-        seen.merge(on.observe(&scope)?);
-    }
-    // The kernel lists rules bit by bit, and amid others' changes a listing may have one twice without saying so. Making the
-    // table's anew for that would make the next one's listing wrong, too: they are so only when they are seen so twice.
-    for _ in 0..TRIES {
-        if !plan::lacks_rules(&seen) {
-            break;
-        }
-        let again = on.observe(&seen.scope)?;
-        let same = again.nft == seen.nft;
-        seen = again;
-        if same {
-            break;
-        }
-    }
-    Ok(seen)
-}
-
-/// Why a goal is not reached.
-pub(crate) struct Unverified {
-    missing: Vec<Missing>,
-    cause: Option<Error>,
-}
-
-/// What a goal lacks: a step, or, if it cannot be told, why.
-struct Missing {
-    text: String,
-    step: Option<Step>,
-}
-
-/// Whether a step mends what the kernel has done by itself: a carrier that comes while a plan is carried out has a link make its
-/// addresses, and the routes to them; one that goes takes the answers for others along. That is no stranger's doing.
-fn undoes_kernel(step: &Step) -> bool {
-    match step {
-        Step::Addr(AddrStep::Del(a)) => a.is_made_by_kernel(),
-        Step::Route(RouteStep::Del(r)) => r.is_made_by_kernel(),
-        Step::Neigh(NeighStep::Add(n)) => n.kind == NeighbourKind::Proxy,
-        _ => false,
-    }
-}
-
-/// As [`verify`]; what the kernel has done by itself meanwhile is mended first.
-fn verify_amid_own_doing(goal: &Goal, on: &mut dyn Backend) -> Result<Snapshot, Unverified> {
-    let mut result = verify(goal, on);
-    for _ in 0..TRIES {
-        let Err(Unverified { missing, cause: None }) = &result else { break };
-        let steps: Vec<&Step> = missing.iter().filter_map(|m| m.step.as_ref()).collect();
-        if steps.is_empty() || steps.len() < missing.len() || !steps.iter().all(|s| undoes_kernel(s)) {
-            break;
-        }
-        for step in steps {
-            // A route goes with its address.
-            let _ = on.apply(step);
-        }
-        result = verify(goal, on);
-    }
-    result
-}
-
-/// Whether the goal is reached: a new plan from what is now has no steps. The
-/// answer is what was read, or what is missing.
-pub(crate) fn verify(goal: &Goal, on: &mut dyn Backend) -> Result<Snapshot, Unverified> {
-    let only = |missing| Unverified { missing, cause: None };
-    let unread =
-        |e: BackendError| only(vec![Missing { text: format!("reading the state back failed: {e}"), step: None }]);
-    let (now, missing) = match goal {
-        Goal::Intent(intent) => {
-            let intent = intent.clone().fulfilled();
-            let now = observe(&intent, on, Frames::Leave, Snapshot::default()).map_err(unread)?;
-            let missing = plan::missing(&intent, &now);
-            (now, missing)
-        }
-        Goal::Start { started, carried } => {
-            let now =
-                observe(&Intent::Start(started.clone()), on, Frames::Leave, Snapshot::default()).map_err(unread)?;
-            let missing = plan::missing_to_start(started, carried, &now);
-            (now, missing)
-        }
-        Goal::Restore(target) | Goal::Stop(target) => {
-            let now = on.observe(&target.scope).map_err(unread)?;
-            let missing = plan::missing_to_restore(target, &now);
-            (now, missing)
-        }
-    };
-    match missing {
-        Ok(steps) if steps.is_empty() => Ok(now),
-        Ok(steps) => {
-            let missing = |p: Planned| Missing { text: p.step.to_string(), step: Some(p.step) };
-            Err(only(steps.into_iter().map(missing).collect()))
-        }
-        Err(e) => Err(Unverified { missing: Vec::new(), cause: Some(e) }),
-    }
-}
-
 /// How often the way back is looked for: something else may get in between, and a listing may be interrupted.
 const TRIES: usize = 4;
 
@@ -488,16 +364,6 @@ pub(crate) fn go_back(before: &Snapshot, on: &mut dyn Backend) -> Recovery {
         }
     }
     Recovery::Incomplete { left, errors }
-}
-
-/// What there is now, with what a way back could take along.
-pub(crate) fn look_around(target: &Snapshot, now: &Snapshot, on: &mut dyn Backend) -> Result<Snapshot, BackendError> {
-    let mut around = now.clone();
-    let scope = plan::scope_around(target, now);
-    if scope != Scope::none() {
-        around.merge(on.observe(&scope)?);
-    }
-    Ok(around)
 }
 
 /// What a refusal means to the caller.

@@ -41,9 +41,12 @@
 //!   outside that has a route to it has to be kept from it by rules. On a private bridge dnsmasq looks at the link, too.
 //! * It forgets a lease only when the guest gives it back, or by being started anew (see [`guest`]).
 
+#[cfg(test)]
+pub(crate) mod again;
 mod daemon;
 mod files;
 mod process;
+mod program;
 mod text;
 
 use std::fmt;

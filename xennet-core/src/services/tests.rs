@@ -229,7 +229,7 @@ duid 00:01:00:01:32:99:20:c2:2e:5e:14:38:8f:00
 
 #[test]
 fn without_dnsmasq_the_package_is_named() {
-    let e = daemon::find(vec!["/nonexistent".into(), "/proc".into()], &"lan".parse().unwrap()).unwrap_err();
+    let e = program::find(vec!["/nonexistent".into(), "/proc".into()], &"lan".parse().unwrap()).unwrap_err();
     assert_eq!(e.kind(), ErrorKind::Unsupported);
     assert_eq!(e.message(), "network lan has dhcp or dns, and dnsmasq is not installed");
     assert!(e.hint().unwrap().starts_with("apt-get install dnsmasq-base "), "{e:?}");

@@ -1,4 +1,5 @@
 use super::*;
+use crate::services::again::ignoring_children;
 
 /// A directory of hooks for one test.
 struct Place(PathBuf);
@@ -207,25 +208,15 @@ fn a_hook_that_closes_its_output_is_still_waited_for() {
     assert_eq!(result.unwrap_err().message(), "hook 1.hook ended with status 4, saying \"bye\"");
 }
 
-/// Runs this test again in a process that ignores `SIGCHLD`, as one that was started by a program that does.
-fn ignoring(test: &str, inside: impl FnOnce()) {
-    const INSIDE: &str = "XENNET_TEST_IGNORES_CHILDREN";
-    if std::env::var_os(INSIDE).is_some() {
-        assert!(children_end_unseen());
-        return inside();
-    }
+#[test]
+fn children_are_seen_to_end_where_nobody_ignores_them() {
     assert!(!children_end_unseen());
-    let mut env = Command::new("env");
-    env.arg("--ignore-signal=CHLD").arg(std::env::current_exe().unwrap());
-    let name = format!("hotplug::hooks::tests::{test}");
-    let done = env.args([&name, "--exact", "--nocapture"]).env(INSIDE, "1").output().unwrap();
-    let text = String::from_utf8_lossy(&done.stdout);
-    assert!(done.status.success() && text.contains("1 passed"), "{text}{}", String::from_utf8_lossy(&done.stderr));
 }
 
 #[test]
 fn hooks_are_told_apart_where_children_are_ignored() {
-    ignoring("hooks_are_told_apart_where_children_are_ignored", || {
+    ignoring_children("hotplug::hooks::tests::hooks_are_told_apart_where_children_are_ignored", || {
+        assert!(children_end_unseen());
         let place = Place::new("ignored");
         place.hook("a.hook", "echo $0 \"$@\" \"$vif\" in=$(cat | wc -c); (exit 3); echo $?");
         place.file("b.hook", "echo no interpreter is named\n", 0o755);
