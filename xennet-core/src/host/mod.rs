@@ -11,6 +11,7 @@ mod opened;
 mod outside;
 mod place;
 mod records;
+mod refused;
 mod show;
 mod status;
 mod undo;
