@@ -252,7 +252,7 @@ fn a_rehearsal_of_a_network_with_dhcp_is_whole() {
     let text = "[network.private]\nmode = \"nat\"\nsubnets = [\"10.0.0.0/24\"]\negress = \"xenbr0\"\ndhcp = true\n";
     std::fs::write(&file, text).unwrap();
     let on = |verb: &[&'static str]| fake.run(&[verb, &["--file", &file]].concat());
-    let said = "network private: in this rehearsal no dnsmasq is started, which would serve addresses (DHCP)";
+    let said = "network private: this rehearsal starts no dnsmasq, which would serve addresses (DHCP)";
     for verb in [&["plan", "network-start", "private"][..], &["network", "start", "private"]] {
         let got = on(verb);
         assert!(got.code == 0 && got.stderr.contains(said), "{got:?}");

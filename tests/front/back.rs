@@ -114,7 +114,7 @@ fn a_bridge_that_a_started_network_stands_on_is_not_undone() {
         let before = state(world);
         for e in [host.plan_undo(subject()).unwrap_err(), host.undo(subject()).unwrap_err()] {
             assert_eq!(e.kind(), ErrorKind::Conflict, "{}", e.report());
-            assert!(e.report().contains("network private is started, and stands on br-mgmt"), "{}", e.report());
+            assert!(e.report().contains("network private is started, and uses br-mgmt"), "{}", e.report());
             assert!(e.hint().unwrap().contains("xennet network stop private"), "{}", e.report());
             whole(&e);
         }

@@ -1,4 +1,4 @@
-//! What somebody takes away behind our back: it is seen, and put back for everybody who is there.
+//! What another program removes is seen, and put back for all guests that are there.
 
 use xennet_core::backend::Backend;
 use xennet_core::exec::{self, Subject};

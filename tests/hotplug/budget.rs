@@ -1,4 +1,4 @@
-//! The time of a call: whatever is held or hangs, it ends, with its reason where somebody looks for it.
+//! A call ends within its budget, whatever is held or hangs, with its reason in `hotplug-error` and the log.
 
 use std::fs::File;
 use std::os::unix::fs::PermissionsExt as _;

@@ -1,4 +1,4 @@
-//! What a guest leaves behind: when nobody calls for its end, when its record is lost, and when a newer one has its address.
+//! What a guest leaves behind: when it ends without a call, when its record is lost, and when a newer guest has its address.
 
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};

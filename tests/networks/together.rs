@@ -13,7 +13,7 @@ const PRIVATE: &str = "[network.private]\nmode = \"nat\"\nsubnets = [\"10.0.0.0/
 const BEHIND_A_BRIDGE: &str = "[network.private]\nmode = \"nat\"\nbridge = \"natbr\"\nsubnets = [\"10.0.0.0/24\"]\n";
 const SEEN: &str = "[network.seen]\nmode = \"routed\"\nsubnets = [\"10.2.0.0/24\"]\nproxy_arp = true\n";
 
-/// What others leave through is not taken from under them; behind the bridge that has its place they start.
+/// A link that started networks leave through does not become a port; those networks start after its bridge.
 fn in_both_orders(on: &mut dyn Backend, host: &mut Host, text: &str) {
     let (lan, other) = (network(LAN), network(text));
     let before = all(on);

@@ -1,4 +1,4 @@
-//! VLANs of guests on a bridge with an uplink: what does not leave the host is told, with what lets it out.
+//! VLANs of guests on a bridge with an uplink: a VLAN that does not leave the host is named, with the command that lets it out.
 
 use xennet_core::snapshot::PortVlan;
 use xennet_core::step::{LinkChange, LinkRef, LinkStep, NewLink, PortStep, Step};

@@ -1,4 +1,4 @@
-//! What somebody else does to a host.
+//! What other programs do to a host.
 
 use xennet_core::backend::Backend;
 use xennet_core::snapshot::{

@@ -1,7 +1,7 @@
-//! How long something may take in all: a moment that is handed on to whoever waits.
+//! A deadline that is handed on to everything that waits.
 //!
 //! A duration that is handed on is spent anew by each that gets it: two locks that may be waited for ten seconds each take
-//! twenty. A [`Budget`] is made once, where a call begins, and everybody who waits waits to its end at most.
+//! twenty. A [`Budget`] is made once, where a call begins, and every wait ends with it.
 //!
 //! ```
 //! use std::time::Duration;
@@ -22,7 +22,7 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// As long as it takes: whoever waits has a limit of its own.
+    /// No deadline: each wait has only its own limit.
     pub const fn unlimited() -> Self {
         Budget { end: None }
     }
@@ -58,7 +58,7 @@ impl Budget {
         }
     }
 
-    /// The same, but ending so much earlier: what comes behind has that for itself.
+    /// The same, but ending earlier by `reserve`, which is left for what follows.
     #[must_use]
     pub fn but(self, reserve: Duration) -> Self {
         // A moment before the clock's first is over in any case.

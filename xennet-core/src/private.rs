@@ -100,7 +100,7 @@ pub(crate) fn fresh(path: &Path, text: &[u8]) -> Result<File, Error> {
     match written {
         Ok(()) => Ok(file),
         Err(e) => {
-            // What was begun is of no use to anybody.
+            // Half a file is of no use.
             let _ = fs::remove_file(path);
             Err(unusable(path, "cannot be written", &e))
         }

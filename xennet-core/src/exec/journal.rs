@@ -294,8 +294,8 @@ impl Journal for MemoryJournal {
     }
 }
 
-/// A journal of what needs none: it leads to what is written down already, and whoever is killed amid it has lost nothing that the
-/// next look would not find again.
+/// A journal that writes nothing, for an operation that leads to what the record says already: after a kill in its middle, the next look
+/// finds again what is missing.
 #[derive(Debug)]
 pub(crate) struct Unwritten;
 

@@ -10,9 +10,9 @@ use crate::private::unusable;
 
 /// A file that this process has locked exclusively (`flock(2)`), until the value goes, however the process ends.
 ///
-/// The lock belongs to the open file, which a copy of the process (`fork(2)`) has open as well. So it is given back by name and not
-/// left to closing: else whoever copies the process during an operation would hold the lock for as long as the copy lives. And
-/// only the process that took it gives it back: a copy of the value in a copy of the process is nobody's.
+/// The lock belongs to the open file, which a child (`fork(2)`) has open as well. So it is released by an explicit unlock and not by
+/// closing: else a child that was forked during an operation would hold the lock as long as it lives. Only the process that took the
+/// lock releases it: the copy of this value in a child does nothing.
 #[derive(Debug)]
 pub(crate) struct Locked {
     file: File,
@@ -43,7 +43,7 @@ impl Drop for Locked {
     }
 }
 
-/// How often who waits is asked whether to go on.
+/// How often a waiting caller is asked whether to go on.
 const OFTEN: Duration = Duration::from_millis(50);
 
 /// Locks a file exclusively, waiting at most until the deadline.
@@ -98,7 +98,7 @@ pub(crate) fn take_unless(
 /// How long a lock is tried for that others only look at: a look takes microseconds.
 const LOOKED_AT: Duration = Duration::from_secs(2);
 
-/// Locks a file exclusively, unless another process has it so: nothing then. Processes that only [look](is_held) are waited for.
+/// Locks a file exclusively; `None` if another process holds it so. A shared lock of a process that only [looks](is_held) is waited for.
 ///
 /// # Errors
 /// As [`take`].

@@ -72,8 +72,8 @@ pub(crate) struct Missing {
     pub(super) step: Option<Step>,
 }
 
-/// Whether a step mends what the kernel has done by itself: a carrier that comes while a plan is carried out has a link make its
-/// addresses, and the routes to them; one that goes takes the answers for others along. That is no stranger's doing.
+/// Whether a step undoes what the kernel has done by itself. A link that gets a carrier while a plan is carried out makes its IPv6
+/// address and the route to it; a link that loses it loses its proxy entries. No other program did that.
 fn undoes_kernel(step: &Step) -> bool {
     match step {
         Step::Addr(AddrStep::Del(a)) => a.is_made_by_kernel(),
@@ -83,7 +83,7 @@ fn undoes_kernel(step: &Step) -> bool {
     }
 }
 
-/// As [`verify`]; what the kernel has done by itself meanwhile is mended first.
+/// As [`verify`], after undoing what the kernel has done by itself meanwhile.
 pub(super) fn verify_amid_own_doing(goal: &Goal, on: &mut dyn Backend) -> Result<Snapshot, Unverified> {
     let mut result = verify(goal, on);
     for _ in 0..TRIES {

@@ -66,8 +66,9 @@ impl Applied {
     pub(crate) fn with_put_back(mut self, put_back: Vec<String>) -> Self {
         if !put_back.is_empty() {
             self.steps += put_back.len();
-            self.notes
-                .push("somebody has changed an nft table of xennet's: what it had of other guests is put back".into());
+            self.notes.push(
+                "another program has changed an nft table of xennet: the elements of other guests are put back".into(),
+            );
             self.done.splice(0..0, put_back);
         }
         self
@@ -147,7 +148,7 @@ pub enum Recovery {
         /// What went wrong on the way back.
         errors: Vec<BackendError>,
     },
-    /// Not as before: the way back would take along what others have by now.
+    /// Not restored: the way back would remove what others have added since.
     Refused(Box<Error>),
 }
 

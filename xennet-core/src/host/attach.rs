@@ -1,4 +1,4 @@
-//! Attaching: what a vif asks for, where its link is now, and what is done again when somebody changes the tables meanwhile.
+//! Attaching: what a vif line asks for, where the vif's link is now, and the retry when another program changes our tables meanwhile.
 
 use super::records::Session;
 use super::{Host, MacBinding, gone, guests, joined, mend, place, unchanged, undo};
@@ -10,7 +10,7 @@ use crate::model::{
 use crate::plan::{self, Goal, Plan};
 use crate::snapshot::{Part, Route, Scope};
 
-/// What is asked for where a vif is to be attached.
+/// What attaching a vif asks for.
 struct Asked {
     intent: Intent,
     notes: Vec<String>,
@@ -184,14 +184,14 @@ impl Host {
                 && a.takes_over.is_empty()
                 && is_new.is_none_or(|index| plan.before().link_by_index(index).is_none())
             {
-                // Of a guest whose end nobody has told.
+                // Connections of an earlier guest that ended without a call.
                 let told = self.forget_connections(a.attachment.guest(), &elsewhere);
                 plan = plan.with_notes(told);
             }
             match self.carry_out(session, subject, plan, Some(vif.to_string()), &what) {
                 // Another call has made the table in the meantime: then only the vif's own part is missing.
                 Err(e) if makes_table && tries > 0 && e.errno() == Some(Errno::EEXIST) => tries -= 1,
-                // Somebody has changed the tables amid this call.
+                // Another program changed the tables during this call.
                 Err(e) if tries > 0 && mend::is_of_tables(&e) => {
                     tries -= 1;
                     put_back.clear();
@@ -350,7 +350,7 @@ impl Host {
             // Gone, or the index belongs to a link that we know nothing of (indexes are not given out again soon, but the
             // state directory may be older than the kernel).
             _ if name != made && self.is_there(&name)? => {
-                // By now another vif has the name that this one had, and what our tables have of that name.
+                // Another vif has taken the name that this one had: the elements with that name are its own.
                 let guarded = as_made.guarded.map(|g| Guarded { link: made, ..g });
                 let behind = as_made.behind.map(|b| Box::new(Behind { link: made, ..*b }));
                 Present { guarded, behind, ..as_made }

@@ -89,7 +89,7 @@ impl Host {
         Ok(seen.routes.into_iter().filter(|r| is_guest(r) && elsewhere(r)).collect())
     }
 
-    /// How a vif was connected by routes, but for what another guest has by now.
+    /// How a vif was connected by routes, without the addresses that another guest has taken over.
     pub(super) fn still_behind(
         &mut self,
         mut behind: Behind,
@@ -110,7 +110,7 @@ impl Host {
         Ok(behind)
     }
 
-    /// What an attached vif needs, but routes to addresses that a newer guest has by now.
+    /// What an attached vif needs, without routes to addresses that a newer guest has taken over.
     pub(super) fn without_superseded(&mut self, subject: Subject, mut a: Attach) -> Result<Attach, Error> {
         let Some((id, type_if)) = subject.vif() else { return Ok(a) };
         let own = own_links(id, type_if, &[a.device, a.name]);
@@ -120,15 +120,15 @@ impl Host {
         Ok(a)
     }
 
-    /// Forgets the tracked connections of a guest's addresses, but those that lead `elsewhere`, which another guest has by now. What
-    /// cannot be forgotten is told, and is no reason to fail.
+    /// Forgets the tracked connections of a guest's addresses, except those that are routed `elsewhere`: another guest has them. A failure
+    /// is a note, not an error.
     pub(super) fn forget_connections(&mut self, guest: &[IpNetwork], elsewhere: &[Route]) -> Option<String> {
         let is_elsewhere = |n: &IpNetwork| elsewhere.iter().any(|r| r.destination.contains(n.ip()));
         let single = |n: &&IpNetwork| n.prefix() == if n.is_ipv6() { 128 } else { 32 };
         let gone = guest.iter().filter(single).filter(|n| !is_elsewhere(n)).map(IpNetwork::ip);
         let gone: Vec<IpAddr> = gone.collect();
         let forgotten = self.backend.forget_connections(&gone);
-        forgotten.err().map(|e| format!("connections of {} may be tracked still: {e}", joined(&gone)))
+        forgotten.err().map(|e| format!("tracked connections of {} may remain: {e}", joined(&gone)))
     }
 
     /// The routes of ours to this guest's addresses that lead to another link, as far as they have the place that the vif's own
@@ -162,12 +162,11 @@ pub(super) fn own_links(id: VifId, type_if: TypeIf, names: &[IfName]) -> Vec<IfN
     own
 }
 
-/// What is told of guests' addresses that led elsewhere until now.
+/// The note about addresses that were routed to another guest until now.
 pub(super) fn taken_over(routes: &[Route]) -> Option<String> {
     let told = |r: &Route| format!("{} from {}", r.destination, r.link.map_or("elsewhere".into(), |l| l.to_string()));
     let all: Vec<String> = gather::set(routes.iter().map(told)).into_iter().collect();
-    (!all.is_empty())
-        .then(|| format!("the newer guest has its addresses, which led to another one until now: {}", joined(&all)))
+    (!all.is_empty()).then(|| format!("takes over addresses that led to another guest until now: {}", joined(&all)))
 }
 
 /// Whether the link that a record is about is no more.

@@ -1,4 +1,4 @@
-//! Who serves a network's guests is told of them.
+//! Telling a network's dnsmasq about its guests.
 
 use super::Host;
 use super::records::Records;

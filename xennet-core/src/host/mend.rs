@@ -1,7 +1,7 @@
-//! What somebody has taken away of what vifs and networks need: found, and put back.
+//! What other programs have removed of what vifs and networks need: finding it, and putting it back.
 //!
 //! `nft flush ruleset`, a deleted rule, a port that was taken out of its bridge: the kernel tells nobody. What a vif or network needs
-//! stands in its record ([`plan::need`]), so what is missing is found by a look, and put back for everybody who is there.
+//! stands in its record ([`plan::need`]), so a look finds what is missing, and it is put back for all guests that are there.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use crate::services;
 use crate::snapshot::{Link, Part, Scope, Snapshot};
 use crate::step::Step;
 
-/// How long an operation of somebody else's is waited for that is about to take something out of our tables.
+/// How long another call is waited for that may be about to remove elements from our tables.
 const UNDER_WAY: Duration = Duration::from_millis(500);
 const PAUSE: Duration = Duration::from_millis(5);
 
@@ -45,7 +45,7 @@ pub(super) fn need_of(subject: Subject, entry: &Entry, now: &Snapshot) -> Option
     Some(need::of_vif(a, *present, link))
 }
 
-/// Whether something of our nft tables was not as it had been a moment before: it can be tried again.
+/// Whether one of our nft tables changed under the operation: it can be tried again.
 pub(super) fn is_of_tables(e: &Error) -> bool {
     let words = [Errno::ENOENT, Errno::EEXIST, Errno::EINTR, Errno::ERESTART];
     let refused = e.object().is_some_and(|o| o.starts_with("nft ")) && e.errno().is_some_and(|n| words.contains(&n));
@@ -154,7 +154,7 @@ impl Host {
         Ok(missing)
     }
 
-    /// The plan of a start, and behind it what the guests lack that are there.
+    /// The plan of a start, followed by what its attached guests lack.
     pub(super) fn plan_with_guests(&mut self, mut plan: Plan, network: &Network) -> Result<Plan, Error> {
         for (subject, a) in self.guests_of(network)? {
             let intent = Intent::Attach(self.follow(subject, a)?);
@@ -175,7 +175,7 @@ impl Host {
             match mended {
                 Ok(Recovered::Mended { done }) => {
                     applied.steps += done.len();
-                    applied.notes.push(format!("{subject} had lost some of what it needs, and has it again"));
+                    applied.notes.push(format!("{subject} lacked something that it needs; it is put back"));
                     applied.done.extend(done.into_iter().map(|what| format!("{subject}: {what}")));
                 }
                 Ok(Recovered::Left { why }) => applied.notes.push(format!("{subject} is left as it is: {why}")),
@@ -220,7 +220,7 @@ impl Host {
         match self.start_alone(&there.network, false) {
             Ok(applied) if applied.done.is_empty() => Ok(Some(Recovered::Mended { done: missing })),
             Ok(applied) => Ok(Some(Recovered::Mended { done: applied.done })),
-            // Whatever it is that has become of it, it is not ours to put right by force.
+            // An administrator has changed it on purpose: it is left alone.
             Err(e) if is_others(&e) => Ok(Some(Recovered::Left { why: e.to_string() })),
             Err(e) => Err(e),
         }
@@ -296,10 +296,10 @@ impl Host {
         Ok((vifs, networks))
     }
 
-    /// One of our tables is not whole: puts it back, with what it had of everybody who is there, in one transaction a table; what
-    /// was done, in words. Where nobody but `own` has something in it, nothing is done: its own operation does that.
+    /// Makes our tables whole again, with the elements of all guests that are there, in one transaction for each table. Returns what was
+    /// done, in words. If only `own` has elements, nothing is done: its own operation adds them.
     ///
-    /// No locks are taken: of several who do the same at the same time, each does what is left. Who goes meanwhile is taken out again.
+    /// It takes no locks. Of several calls at once, each does what is left to do. A guest that leaves meanwhile is removed again.
     pub(super) fn mend_tables(&mut self, own: Subject) -> Result<Vec<String>, Error> {
         let mut done = Vec::new();
         for tries_left in (0..FRAME_TRIES).rev() {
@@ -360,10 +360,10 @@ impl Host {
         None
     }
 
-    /// Takes out of our tables again who was put back and has gone meanwhile.
+    /// Removes from our tables the guests that were put back and have left meanwhile.
     fn forget_gone(&mut self, subjects: &[Subject], were: &[(Subject, Intent)], own: Subject) -> Result<(), Error> {
         if let Records::Dir(dir) = &self.records {
-            // Who is about to go may have looked before that.
+            // A call that removes a guest may have looked before its elements were put back.
             let mut waited = Duration::ZERO;
             while waited < UNDER_WAY && dir.interrupted()?.iter().any(|s| *s != own && subjects.contains(s)) {
                 std::thread::sleep(PAUSE);

@@ -108,7 +108,7 @@ impl Host {
         if !matches!(network.mode, NetworkMode::Bridge(_))
             && let Err(e) = self.backend.track_connections()
         {
-            applied.notes.push(format!("connections of guests that have gone will not be forgotten: {e}"));
+            applied.notes.push(format!("tracked connections of guests that leave will remain: {e}"));
         }
         if let Err(e) = self.serve(&started).and_then(|()| self.records.set_started(&started)) {
             let taken_back = match (again, is_known) {
@@ -142,9 +142,9 @@ impl Host {
                 .flatten()
                 .collect(),
             None if self.backend.capabilities().programs => {
-                vec![format!("network {name}: nobody serves its guests with {what}: that needs a state directory")]
+                vec![format!("network {name}: no dnsmasq serves {what}, which needs a state directory")]
             }
-            None => vec![format!("network {name}: in this rehearsal no dnsmasq is started, which would serve {what}")],
+            None => vec![format!("network {name}: this rehearsal starts no dnsmasq, which would serve {what}")],
         })
     }
 
@@ -312,8 +312,9 @@ impl Host {
         Ok(applied)
     }
 
-    /// Finishes or undoes what was interrupted on other networks, while all that it was begun on is still there. The lock of the
-    /// networks is held, so nobody is at it. What can be neither stays open, and is told by the next call on that network.
+    /// Finishes or undoes interrupted operations on other networks, while what they began on is still there. The caller holds the lock of
+    /// the networks, so no other process works on them. What can be neither finished nor undone stays open: the next call on that
+    /// network reports it.
     fn close_others(&mut self, name: &IfName) -> Result<(), Error> {
         let Records::Dir(dir) = &self.records else { return Ok(()) };
         let dir = dir.clone();

@@ -4,9 +4,9 @@ use crate::error::{Error, ErrorKind};
 
 /// The process that opened a host.
 ///
-/// A copy of the process (`fork(2)`) has the host, too, with the same sockets: the two would take each other's answers from the
-/// kernel. And what another thread was doing with it at that moment is half done in the copy, with nobody to go on. So a host works
-/// only in the process that opened it. [`Host`](crate::Host) checks that itself; faces that lock it check it first, since the lock
+/// A child (`fork(2)`) has a copy of the host with the same sockets: parent and child would read each other's answers from the kernel.
+/// What another thread was doing with it stays half done in the child, where that thread does not exist. So a host works only in the
+/// process that opened it. [`Host`](crate::Host) checks that itself; faces that lock it check it first, since the lock
 /// may be another thread's, which is not in the copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OpenedBy {

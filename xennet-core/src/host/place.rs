@@ -230,7 +230,7 @@ impl Host {
             && !started.source.iter().any(IpAddr::is_ipv6)
         {
             notes.push(format!(
-                "network {} routes no IPv6: what {} has of it reaches this domain only, until the network has an IPv6 subnet{}",
+                "network {} routes no IPv6: by IPv6 {} reaches this domain only; give the network an IPv6 subnet{}",
                 started.network.name,
                 asked.subject,
                 if matches!(started.network.mode, NetworkMode::Routed(_)) { ", or proxy_ndp = true" } else { "" }

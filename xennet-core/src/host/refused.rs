@@ -22,14 +22,14 @@ impl Host {
             return Ok(());
         }
         let message = format!(
-            "network {} cannot be started: others leave through {uplink}, which would be a port of {}: {}",
+            "network {} cannot start: {uplink} would become a port of {}, and started networks leave through it: {}",
             network.name,
             b.bridge.name,
             joined(&through)
         );
         let names = through.iter().map(IfName::as_str).collect::<Vec<_>>().join(" ");
         let hint = format!(
-            "stop them first, and start them behind it: xennet network stop {names}; xennet network start {} {names}",
+            "stop them, then start them after this one: xennet network stop {names}; xennet network start {} {names}",
             network.name
         );
         Err(unchanged(Error::new(ErrorKind::Conflict, message).with_object(uplink.as_str()).with_hint(hint)))

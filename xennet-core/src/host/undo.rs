@@ -25,12 +25,12 @@ pub enum Recovered {
     },
     /// The vif has gone meanwhile (its domain ended), and the operation with it.
     Gone,
-    /// Somebody had taken away what it needs, and it has that again.
+    /// Another program had removed something that it needs, and it was put back.
     Mended {
         /// What was put back, a step each, in words.
         done: Vec<String>,
     },
-    /// It lacks something that is not to be put back by force: somebody else has made something else of it.
+    /// It lacks something that is not put back, since another program uses it in another way.
     Left {
         /// What stands in the way.
         why: String,
@@ -76,9 +76,9 @@ impl fmt::Display for Recovered {
             Recovered::Restored { steps } => write!(f, "restored: {steps} steps undone"),
             Recovered::Gone => f.write_str("nothing to restore: the vif has gone"),
             Recovered::Mended { done } => {
-                write!(f, "had lost some of what it needs, and has it again: {}", done.join("; "))
+                write!(f, "lacked something that it needs; put back: {}", done.join("; "))
             }
-            Recovered::Left { why } => write!(f, "lacks some of what it needs, and is left as it is: {why}"),
+            Recovered::Left { why } => write!(f, "lacks something that it needs, and is left as it is: {why}"),
             Recovered::Cleared { .. } => f.write_str("cleared away: the vif had gone without a call to disconnect it"),
         }
     }
@@ -211,7 +211,7 @@ impl Host {
         let stands = |s: &Started| s.outside == Some(bridge) || s.network.bridge().is_some_and(|b| b.name == bridge);
         let Some(started) = self.started_networks()?.into_iter().find(stands) else { return Ok(()) };
         let name = started.network.name;
-        let message = format!("network {name} is started, and stands on {bridge}");
+        let message = format!("network {name} is started, and uses {bridge}");
         let hint = format!("stop it first: xennet network stop {name}");
         Err(unchanged(Error::new(ErrorKind::Conflict, message).with_object(bridge.as_str()).with_hint(hint)))
     }
@@ -278,7 +278,7 @@ impl Host {
         }
         for name in self.mistaken()? {
             let subject = Subject::Network(name);
-            // Whoever has the lock brings it about by himself.
+            // The lock holder will finish it.
             match self.with_lock(subject, |host, _| host.note_recovered(subject)) {
                 Ok(()) => done.push((subject, Recovered::Finished)),
                 Err(e) => {

@@ -129,7 +129,7 @@ impl Host {
             match originals.get(key.as_str()) {
                 _ if is_needed(&others, &key) => let_be(&mut target, &key),
                 Some(original) => drop(target.sysctls.insert(key, original.clone())),
-                // What it found as it needed it, others needed before, who may have gone by now.
+                // It found this setting as it needed it: another network had set it, which may be stopped since.
                 None if !set.contains(&key) => let_be(&mut target, &key),
                 None => {}
             }
@@ -303,7 +303,7 @@ fn as_it_is_now(target: &mut Snapshot, now: &Snapshot, uplink: IfName, bridge: I
     // What was there before comes first, and what the kernel learns again last.
     let others = gather::last(others, |r| !carried.contains(r));
     for route in gather::last(others, |r| r.protocol == Route::BY_ROUTERS) {
-        // Of IPv4 they stand one behind the other.
+        // IPv4 keeps both, one after the other.
         let is_taken = |r: &&Route| **r != route && through(r, uplink) && r.has_place_of(&route);
         let taken = target.routes.iter().find(is_taken).filter(|_| route.destination.is_ipv6());
         let why = match (&route.beyond, taken) {

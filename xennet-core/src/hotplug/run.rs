@@ -137,10 +137,10 @@ struct Work<'a> {
     closes_slowly: bool,
     /// All of it. The time that the hooks take, which have a deadline of their own, comes on top.
     whole: Budget,
-    /// How much of it is not for the work.
+    /// How much of it is kept for the way back and the last word.
     reserve: Duration,
     phase: Phase,
-    /// Whether the hooks' time is part of the whole, as where somebody waits less long than libxl.
+    /// Whether the hooks' time counts, as in a driver domain.
     hooks_within: bool,
     /// How often the link was waited for.
     waits: u32,
@@ -180,7 +180,7 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// In a driver domain somebody waits, and not long, for all of it, hooks included.
+    /// In a driver domain dom0 waits for the whole call, hooks included, and not long.
     fn hurry(&mut self) {
         let deadline = self.settings.deadline.min(REMOVAL);
         (self.whole, self.reserve, self.hooks_within) = (Budget::from(self.start, deadline), reserve(deadline), true);

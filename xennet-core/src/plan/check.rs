@@ -92,13 +92,13 @@ fn is_default(route: &Route) -> bool {
     route.table == Route::MAIN && route.destination.prefix() == 0
 }
 
-/// What has to be looked at besides the target's own scope, to judge a way back: what hangs by now on the bridges that it
-/// changes or removes, and what leads through the links that it may put down.
+/// What has to be observed besides the target's own scope to judge a way back: ports, addresses and routes of the bridges that it
+/// changes or removes, and routes through the links that it may put down.
 pub(crate) fn around(target: &Snapshot, now: &Snapshot) -> Scope {
     let mut scope = Scope::none();
     for part in target.scope.parts() {
         let Part::Link(name) = part else { continue };
-        // By the name that it has been given since, and by its own, which may be another one's by now.
+        // Under its present name, and under its own name, which another link may have taken.
         let by_index = target.links.get(name).and_then(|l| now.link_by_index(l.index));
         for (name, link) in by_index.into_iter().chain(now.links.get_key_value(name)) {
             let is_bridge = link.kind == LinkKind::Bridge;
@@ -117,8 +117,8 @@ pub(crate) fn around(target: &Snapshot, now: &Snapshot) -> Scope {
     scope
 }
 
-/// Refuses a way back that takes along what the operation has not brought: a default route that does not come back, ports,
-/// and addresses and routes of bridges. It is judged by what is around it now.
+/// Refuses a way back that removes what the operation did not add: a default route that does not come back, ports, and addresses and
+/// routes of bridges. `around` is what is there now.
 ///
 /// # Errors
 /// [`ErrorKind::WouldCutOff`], [`ErrorKind::Conflict`].
@@ -138,7 +138,7 @@ pub(super) fn back(steps: &[Planned], target: &Snapshot, around: &Snapshot, gues
         let effects = step(&mut world, &planned.step).map_err(|errno| refused(&planned.step, errno))?;
         lost.extend(taken_by(&planned.step, &effects.implied).map(|route| (at, route.clone())));
     }
-    // The card that it led through before has gone: there is no way out that could be kept.
+    // The card that the route led through is gone: no route can be kept.
     let is_gone = |r: &Route| r.link.is_some_and(|link| !world.links.contains_key(&link));
     let has_end = |route: &Route| target.routes.iter().any(|r| is_gone(r) && comes_back(route, r));
     let is_back = |route: &Route| world.routes.iter().any(|r| comes_back(route, r)) || has_end(route);
@@ -148,7 +148,7 @@ pub(super) fn back(steps: &[Planned], target: &Snapshot, around: &Snapshot, gues
     conflict.or_else(|| taken_along(target, around, &world)).map_or(Ok(()), Err)
 }
 
-/// Whether one default route does what another one did, perhaps through another link. What routers have told is told again.
+/// Whether one default route replaces another, perhaps through another link. Routers advertise theirs again.
 fn comes_back(lost: &Route, there: &Route) -> bool {
     let gateways = |r: &Route| -> BTreeSet<_> {
         gather::set(r.next_hops.iter().map(|h| h.gateway).chain(r.next_hops.is_empty().then_some(r.gateway)))
@@ -159,7 +159,7 @@ fn comes_back(lost: &Route, there: &Route) -> bool {
         && (gateways(there) == gateways(lost) || lost.protocol == Route::BY_ROUTERS)
 }
 
-/// A bridge goes only where it was looked at who is on it.
+/// Refuses to remove a bridge whose ports, addresses and routes were not observed.
 fn is_looked_at(bridge: &IfName, around: &Snapshot) -> Result<(), Error> {
     let knows = |part: Part| {
         let scope = &around.scope;
@@ -180,7 +180,7 @@ fn ports_left(bridge: &IfName, world: &Snapshot) -> Option<Error> {
     Some(unchanged(Error::new(ErrorKind::Conflict, message).with_object(bridge.as_str()).with_hint(hint)))
 }
 
-/// What this domain was given on bridges whose addresses and routes were no part of the operation, and would have no more.
+/// An address or route of a bridge that was no part of the operation and would be lost.
 fn taken_along(target: &Snapshot, around: &Snapshot, after: &Snapshot) -> Option<Error> {
     let is_bridge = |link: &IfName| around.links.get(link).is_some_and(|l| l.kind == LinkKind::Bridge);
     let is_strange = |link: &IfName, part: Part| {

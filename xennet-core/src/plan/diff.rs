@@ -303,7 +303,7 @@ impl Path<'_> {
         let place = |a: &Address| order.and_then(|o| o.iter().position(|(b, p)| *b == a.address && *p == a.peer));
         let mut all: Vec<Address> = if order.is_some() { wish.items.iter().cloned().collect() } else { add.clone() };
         all.sort_by_key(|a| place(a).unwrap_or(usize::MAX));
-        // What is made anew stands behind the others by that, so those behind it have to be made anew, too.
+        // An address that is added again comes last, so those that follow it have to be added again, too.
         let (mut primaries, mut secondaries) = (false, false);
         for address in as_added(all) {
             let again = if address.secondary { &mut secondaries } else { &mut primaries };

@@ -1,7 +1,7 @@
-//! What a vif or a network needs, by what is remembered of it, and what of that is not there.
+//! What a vif or a network needs by its record, and what of that is missing.
 //!
-//! It is the wish of its record, wished for once more: the plan for it is what is missing. There is no other list of what something
-//! needs. The tables are read whole for it, so that also a rule is seen that somebody has replaced by another.
+//! The intent in the record is planned once more: the steps of that plan are what is missing. There is no second list of needs. All
+//! rules of the tables are read for it, so a rule that was replaced by another one is seen as well.
 
 use super::checked::Draft;
 use super::table::{self, TableWish};
@@ -29,8 +29,8 @@ pub(crate) fn of_vif(a: &Attach, present: IfName, link: &Link) -> Attach {
     }
 }
 
-/// The link of an attached vif, by the index that it had: under its own name, under the one that it was made with, or under one
-/// that somebody has given it since. A link that only has the number of one that is gone is none.
+/// The link of an attached vif, by its index: under its own name, the name it was made with, or a name it was given by hand. A new
+/// link that got the index of a gone one does not count.
 pub(crate) fn link_of<'a>(
     a: &Attach,
     index: u32,
@@ -68,7 +68,7 @@ pub(crate) fn whole_scope(intent: &Intent, seen: &Snapshot) -> Option<Scope> {
     (missing != Scope::none()).then_some(missing)
 }
 
-/// A plan, and behind it what something else needs, that was looked at besides.
+/// A plan, extended by what another intent needs. `seen` is what was observed for that intent.
 ///
 /// # Errors
 /// As [`plan`](super::plan).
@@ -120,7 +120,7 @@ pub(crate) fn tables_lack(of: &[Intent], now: &Snapshot) -> Result<Vec<Step>, Er
     Ok(steps)
 }
 
-/// What our tables have too much: of some that are no more, what no other needs.
+/// The surplus in our tables: elements of intents that are gone, unless another intent needs them.
 pub(crate) fn tables_left(gone: &[Intent], there: &[Intent], now: &Snapshot) -> Vec<Step> {
     let mut all: Vec<TableWish> = there.iter().flat_map(tables).collect();
     let absent = |wish: TableWish| TableWish { absent: wish.present, present: Vec::new(), ..wish };
@@ -133,8 +133,8 @@ pub(crate) fn is_in_tables(intent: &Intent) -> bool {
     tables(intent).iter().any(|wish| !wish.present.is_empty())
 }
 
-/// What hides the guests on a private bridge is the network's, and no vif's: what has to be looked at to see that it is there.
-/// How much that is does not depend on what the network hands on.
+/// What has to be observed to see that the guests on a private bridge are hidden: those elements belong to the network, not to a vif.
+/// Its size does not depend on the network's forwards.
 pub(crate) fn bridge_scope(started: &Started, seen: &Snapshot) -> Option<Scope> {
     let items = gate::of_bridge(started);
     if items.is_empty() {

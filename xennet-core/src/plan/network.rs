@@ -312,8 +312,8 @@ fn bridged(
     }
     if b.bridge.vlan_filtering == Some(true) && link.master != Some(to) {
         notes.push(format!(
-            "{to} filters by VLAN, and {present} is in VLAN 1 alone, as every new port: a VLAN of guests leaves this host when \
-             {present} is in it, too, after each start: bridge vlan add dev {present} vid 100"
+            "{to} filters by VLAN, and {present} is a member of VLAN 1 only, as every new port: for any other VLAN of guests to leave \
+             this host, add it after each start: bridge vlan add dev {present} vid 100"
         ));
     }
     if let Some(silent) = wanted.moves.iter().find_map(|m| m.silenced(now)) {
@@ -331,9 +331,9 @@ fn bridged(
 /// What is to be known of a link that goes down for another name.
 pub(super) fn silence(link: IfName, on: IfName) -> String {
     format!(
-        "{link} goes down for its new name, since a kernel before Linux 6.2 has a link that is up keep its name: this domain is \
-         silent until {on} has everything and the card its carrier again, mostly some seconds; what stands on {link}, as VLAN \
-         devices, loses its routes. Without uplink_name, with another name for the bridge, nothing goes down"
+        "{link} goes down for its new name, since Linux before 6.2 cannot rename a link that is up: this domain is cut off until \
+         {on} has its addresses and the card has a carrier again, usually some seconds; VLAN devices on {link} lose their \
+         routes. Without uplink_name, with another name for the bridge, nothing goes down"
     )
 }
 
@@ -366,7 +366,7 @@ fn learned_note(places: &[(Route, Among)], carried: &Carried, uplink: IfName, br
         places.iter().map(|(r, _)| r).filter(|r| !carried.routes.contains(r)).map(|r| format!("\"{r}\"")).collect();
     (!left.is_empty()).then(|| {
         format!(
-            "of {uplink}'s routes {bridge} learns {} anew from its router: it has the place of another one",
+            "{bridge} does not get {} of {uplink}, since another route has its place; it learns it again from the router",
             left.join(", ")
         )
     })

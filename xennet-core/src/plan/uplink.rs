@@ -294,8 +294,7 @@ impl Move {
 
 const ON: Reason = Reason::fixed("the way leads through the other link from now on");
 
-/// Puts routes that share a place where they belong, one after the other. What stands beyond a missing one has to be put there
-/// again.
+/// Puts routes that share a place into their order. Routes that follow a missing one have to be put there again.
 fn put_beside<'a>(
     path: &mut Path<'_>,
     routes: impl Iterator<Item = &'a (Route, Among)>,

@@ -20,7 +20,7 @@ use crate::model::{IfName, Started, VifId};
 pub(super) const START: Duration = if cfg!(test) { Duration::from_millis(500) } else { Duration::from_secs(10) };
 /// How long it may take to end.
 const END: Duration = Duration::from_secs(5);
-/// Who starts and ends a network waits for each thing as long as that may take.
+/// Starting and stopping a network has no deadline of its own: each wait has its own limit.
 const ALONE: Budget = Budget::unlimited();
 /// With less time than this a dnsmasq that runs is not ended to be started anew.
 const RESTART: Duration = Duration::from_millis(300);
@@ -119,7 +119,7 @@ fn stop_all_in(path: &Path) -> Result<bool, Error> {
     Ok(true)
 }
 
-/// What an administrator has to know of how a network's dnsmasqs run: nothing, but where they have to run as root.
+/// The note that a network's dnsmasq runs as root; `None` if it runs as another user.
 ///
 /// # Errors
 /// [`ErrorKind::StateUnusable`] where the directory has no absolute path.
@@ -254,8 +254,9 @@ fn forget_leases(place: &Place<'_>, started: &Started, client: &Client, budget: 
         let Some(Record { program, config, bridge, .. }) = record(place, part)? else { continue };
         if budget.left() < RESTART {
             let name = started.network.name;
-            let message =
-                format!("network {name}: there is no time left to start its dnsmasq anew, which gave the address away");
+            let message = format!(
+                "network {name}: its dnsmasq has leased the address to another guest, and no time is left to restart it"
+            );
             return Err(Error::new(ErrorKind::Busy, message)
                 .with_object(name.as_str())
                 .with_state("dnsmasq runs as before")
@@ -421,7 +422,7 @@ fn failed(place: &Place<'_>, how: &str, ended: Ended, said: &str, program: &Path
     let network = place.dir.file_stem().unwrap_or_default().to_string_lossy();
     let status = match ended {
         Ended::As(status) => status.code().map_or_else(|| status.to_string(), |code| format!("status {code}")),
-        Ended::Unseen => "its status went to nobody: this program ignores SIGCHLD, or waits for every child".to_owned(),
+        Ended::Unseen => "its exit status is lost: this program ignores SIGCHLD, or waits for every child".to_owned(),
         Ended::Late => format!("not done after {} ms", time.as_millis()),
     };
     let program = program.display();

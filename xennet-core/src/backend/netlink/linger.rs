@@ -1,5 +1,5 @@
-//! Leaving the wait for the kernel's clean-up to somebody that nobody waits for: a process behind one that ends, and in a program
-//! that goes on a thread.
+//! Closing sockets in the background, so that the caller does not wait for the kernel's clean-up: in a copy of a process that ends, and
+//! in a thread of a program that goes on.
 //!
 //! Closing a netfilter socket after something was removed waits for an RCU grace period, 4 to 18 ms
 //! (`net/netfilter/nf_tables_api.c`, `nft_rcv_nl_event`), ten times as long as all the rest of a hotplug call. Whoever closes
@@ -78,7 +78,7 @@ struct Closing {
 
 static CLOSING: Mutex<Closing> = Mutex::new(Closing { sockets: Vec::new(), by: None });
 
-/// How many sockets wait for their closing at most. Whoever gives up more in a tenth of a second waits for them.
+/// The most sockets in the queue. A caller that drops more within a tenth of a second closes them itself, and waits.
 const KEPT: usize = 64;
 
 /// Closes a netfilter socket in a thread, at the next full tenth of a second; the caller goes on.
@@ -89,7 +89,7 @@ pub(super) fn close_later(socket: Nft) {
     let here = std::process::id();
     let Some(mut closing) = closing() else { return drop(socket) };
     if closing.by.is_some_and(|by| by != here) {
-        // What was copied with the process is closed here as well; who has it, too, is not kept from anything by that.
+        // This is a copy of the process, without the thread: its copies of the sockets are closed by a thread of its own.
         closing.by = None;
     }
     if closing.by.is_some() && closing.sockets.len() < KEPT {
@@ -124,7 +124,7 @@ fn close_all() {
     }
 }
 
-/// The list. In a copy of a process it may be locked for ever, by a thread that was not copied: then nobody waits for it.
+/// The list. In a copy of the process (`fork(2)`) it may stay locked by a thread that was not copied: then the caller goes without.
 fn closing() -> Option<MutexGuard<'static, Closing>> {
     for _ in 0..1000 {
         match CLOSING.try_lock() {

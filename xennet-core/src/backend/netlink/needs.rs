@@ -1,8 +1,8 @@
 //! What needs which version of Linux, and what the running one is.
 //!
-//! The kernel says of what it does not know that it is invalid, or that there is no such thing: an errno that says nothing to who reads
-//! it. Where a refusal is one that an older kernel gives, the version decides what is said. Versions are compared only then, and
-//! for what cannot be asked otherwise: whether a link that is up can be renamed shows only when one is renamed.
+//! A kernel refuses what it does not know with a general errno (EINVAL, ENOENT), which tells the reader nothing. Where an older kernel
+//! gives such a refusal, the error names the feature and the versions. Versions are compared only then, and for what cannot be
+//! asked: whether a link that is up can be renamed shows only when one is renamed.
 
 use std::fmt;
 
@@ -82,8 +82,8 @@ pub(super) fn release() -> String {
     rustix::system::uname().release().to_string_lossy().into_owned()
 }
 
-/// Whether a link that is up keeps its name under a kernel of this release. To plan for it is right on every kernel, so it is
-/// supposed where the version cannot be read.
+/// Whether a kernel of this release refuses to rename a link that is up. A plan that puts it down first works on every kernel, so
+/// the answer is yes where the version cannot be read.
 pub(super) fn names_held_while_up(release: &str) -> bool {
     Version::of(release).is_none_or(|is| is < RENAMES_WHILE_UP)
 }

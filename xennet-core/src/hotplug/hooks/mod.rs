@@ -122,7 +122,7 @@ impl Hooks<'_> {
 
     fn run_one(&self, path: &Path, left: Duration, ran: &mut Vec<Ran>) -> Result<(), Error> {
         let start = Instant::now();
-        // Where nobody will be told how a child ended, a shell in between writes it down.
+        // If this process cannot learn a child's exit status, a shell in between writes it to a file.
         let told = children_end_unseen().then(Told::new).transpose().map_err(|e| unstartable(path, &e))?;
         let started = self.start(path, start + left, told.as_ref());
         let (mut child, pipe) = started.map_err(|e| unstartable(path, &e))?;

@@ -1,4 +1,4 @@
-//! Whether a hook is only what root, or whoever runs it, has put there.
+//! Whether only root, or the user that runs it, can have written a hook.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -28,8 +28,8 @@ fn check_path(hook: &Path, path: &Path) -> Result<(), Error> {
             let why = format!("{} belongs to user {owner} (mode {mode:04o})", part.display());
             return Err(refused(hook, part, &why, &format!("chown {} {}", us(), part.display())));
         }
-        // In a directory with the sticky bit nobody can exchange another user's files, but everybody can add some: it may be above
-        // the one of the hooks, and not that one.
+        // In a sticky directory users cannot replace each other's files, but can add some: it may lie above the hooks' directory, and
+        // cannot be that directory.
         let is_sticky = above > 1 && mode & 0o1000 != 0;
         if mode & 0o022 != 0 && !is_sticky {
             let why = format!("{} can be written by other users (owner {owner}, mode {mode:04o})", part.display());

@@ -44,7 +44,7 @@ pub fn read_calls(dir: &Path, filter: &Filter, last: usize) -> Result<Vec<CallRe
     let open = |call: &&CallRecord| call.outcome == Outcome::Begun && !ended.contains(&key(call));
     let dead: BTreeSet<Key> = calls.iter().filter(open).filter(|call| !lives(call)).map(key).collect();
     if !dead.is_empty() {
-        // What it said last it has said by now.
+        // Its process is gone, so its last line is written.
         calls = all(dir)?;
     }
     let ended = self::ended(&calls);

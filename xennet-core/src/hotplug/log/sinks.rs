@@ -89,7 +89,7 @@ impl Sinks {
         Begun { list: self.state_dir.as_ref().and_then(|dir| begin(dir, call).ok()) }
     }
 
-    /// Tells a call to every place, one that nobody was told the beginning of. As [`end`](Self::end).
+    /// Reports a call whose begin was not reported. As [`end`](Self::end).
     pub fn tell(&self, call: &CallRecord) -> Vec<Unwritten> {
         self.end(Begun::default(), call)
     }
@@ -193,7 +193,7 @@ fn list(dir: &Path, call: &CallRecord, begun: Begun) -> io::Result<()> {
     };
     let mut meta = file.metadata()?;
     if meta.nlink() == 0 {
-        // Two lists have become long meanwhile, and nobody finds this one any more.
+        // The list was rotated twice meanwhile: this file has no name any more.
         file = open_list(dir)?;
         meta = file.metadata()?;
     }

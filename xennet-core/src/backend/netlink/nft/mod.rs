@@ -55,7 +55,7 @@ pub(super) fn is_in_memory(module: &str) -> bool {
         || is_built_in(module).unwrap_or(true)
 }
 
-/// Whether a module is a part of this kernel, which has modules besides. `None` where nobody wrote down what is.
+/// Whether a module is built into this kernel. `None` where there is no `modules.builtin` that says so.
 fn is_built_in(module: &str) -> Option<bool> {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").ok()?;
     let modules = fs::read_to_string(format!("/lib/modules/{}/modules.builtin", release.trim_end())).ok()?;
