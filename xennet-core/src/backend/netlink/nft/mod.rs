@@ -126,7 +126,14 @@ impl Nft {
     /// # Errors
     /// As [`observe`](Self::observe).
     pub(crate) fn observe_frame(&mut self, id: &NftTableId) -> Result<Option<NftTable>, BackendError> {
-        let frame = self.read(id, Elements::Leave).map_err(|refusal| refusal.about(format!("nft table {id}")))?;
+        let mut tries = 1;
+        let frame = loop {
+            match self.read(id, Elements::Leave) {
+                // It was there when its flags were read, and was removed before the rest of it.
+                Err(refusal) if refusal.errno == Errno::ENOENT && tries < TRIES => tries += 1,
+                read => break read.map_err(|refusal| refusal.about(format!("nft table {id}")))?,
+            }
+        };
         if let Some(table) = &frame {
             self.sets.entry(id.clone()).or_default().extend(table.sets.clone());
         }
