@@ -1,11 +1,12 @@
 //! Parts of the system: what is looked at, what is not, and what happens when it changes meanwhile.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use xennet_cli::sandbox::{Guest, GuestSpec};
 use xennet_core::backend::Backend;
-use xennet_core::snapshot::{LinkKind, Part, Scope, VethPeer};
-use xennet_core::step::{LinkChange, LinkRef, LinkStep, Step};
+use xennet_core::snapshot::{LinkKind, NftFamily, NftSet, NftTableId, NftType, Part, Scope, VethPeer};
+use xennet_core::step::{LinkChange, LinkRef, LinkStep, NftOp, NftTransaction, Step};
 use xennet_core::{DevId, Errno, MacAddr, VifId};
 use xennet_tests::in_netns;
 
@@ -130,5 +131,57 @@ fn interrupted_listings_are_repeated() {
             eprintln!("{complete} of 10 listings were complete");
         });
         assert_eq!(kernel.look(Part::Links).links.len(), 1001);
+    });
+}
+
+/// Ends what others do meanwhile, also when the test has failed.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The frame of a table that others remove and make in the same moment: there as a whole, or not at all.
+#[test]
+fn a_table_is_removed_while_its_frame_is_read() {
+    in_netns("scopes::a_table_is_removed_while_its_frame_is_read", || {
+        let (mut kernel, mut other) = (Kernel::open(), Kernel::open());
+        if !kernel.0.capabilities().nft {
+            eprintln!("skipped: this kernel has no nftables");
+            return;
+        }
+        let table = NftTableId { family: NftFamily::Bridge, name: "foreign".into() };
+        let set = NftSet { key: vec![NftType::IfName], ..NftSet::default() };
+        let make = [NftOp::AddTable, NftOp::AddSet { set: "names".into(), def: set }];
+        let change = |ops: &[NftOp]| Step::Nft(NftTransaction { table: table.clone(), ops: ops.to_vec() });
+        let pause = || std::thread::sleep(Duration::from_micros(100));
+        let stop = AtomicBool::new(false);
+        let (mut there, mut absent) = (0, 0);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    other.apply(change(&make));
+                    pause();
+                    other.apply(change(&[NftOp::DelTable]));
+                    pause();
+                }
+            });
+            let _end = Ends(&stop);
+            for _ in 0..5000 {
+                match kernel.0.observe(&Scope::from_iter([Part::NftFrame(table.clone())])) {
+                    Ok(seen) => match seen.nft.get(&table) {
+                        Some(seen) => {
+                            assert!(seen.sets.contains_key("names"), "{seen:?}");
+                            there += 1;
+                        }
+                        None => absent += 1,
+                    },
+                    Err(e) => panic!("{e:?}"),
+                }
+            }
+        });
+        eprintln!("there {there} times, absent {absent} times");
     });
 }

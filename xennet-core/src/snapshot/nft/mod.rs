@@ -156,6 +156,11 @@ impl NftTable {
     /// `NFT_TABLE_F_DORMANT`: the table is there with all that is in it, and does nothing.
     pub const DORMANT: u32 = 0x1;
 
+    /// Whether a kind of object is missing that a table usually has: chains, rules or sets.
+    pub(crate) fn is_hollow(&self) -> bool {
+        self.chains.is_empty() || self.sets.is_empty() || self.chains.values().all(|chain| chain.rules.is_empty())
+    }
+
     /// How often a chain is used, as the kernel counts it (`NFTA_CHAIN_USE`); `None` if there is no such chain.
     pub(crate) fn use_of(&self, chain: &str) -> Option<u32> {
         let own = self.chains.get(chain)?.rules.len();

@@ -110,15 +110,7 @@ impl Nft {
     /// # Errors
     /// `EPERM` without `CAP_NET_ADMIN`; `EINTR` when the ruleset changed again and again while it was read.
     pub(crate) fn observe(&mut self, id: &NftTableId) -> Result<Option<NftTable>, BackendError> {
-        let about = |refusal: Refusal| refusal.about(format!("nft table {id}"));
-        for _ in 0..TRIES {
-            let before = self.generation().map_err(about)?;
-            let read = self.read(id, Elements::Read);
-            if self.generation().map_err(about)? == before {
-                return read.map_err(about);
-            }
-        }
-        Err(about(Refusal::new(Errno::EINTR).with_message("others changed the ruleset each time while it was read")))
+        self.read_at_once(id, Elements::Read)
     }
 
     /// One table without the elements of its sets; `None` if there is none. Its cost does not grow with them.
@@ -126,13 +118,12 @@ impl Nft {
     /// # Errors
     /// As [`observe`](Self::observe).
     pub(crate) fn observe_frame(&mut self, id: &NftTableId) -> Result<Option<NftTable>, BackendError> {
-        let mut tries = 1;
-        let frame = loop {
-            match self.read(id, Elements::Leave) {
-                // It was there when its flags were read, and was removed before the rest of it.
-                Err(refusal) if refusal.errno == Errno::ENOENT && tries < TRIES => tries += 1,
-                read => break read.map_err(|refusal| refusal.about(format!("nft table {id}")))?,
-            }
+        let frame = match self.read(id, Elements::Leave) {
+            // Others may have removed the table, and made it again, while it was read. The kernel does not say so of a listing
+            // that is empty.
+            Ok(Some(table)) if table.is_hollow() => self.read_at_once(id, Elements::Leave)?,
+            Err(refusal) if refusal.errno == Errno::ENOENT => self.read_at_once(id, Elements::Leave)?,
+            read => read.map_err(|refusal| refusal.about(format!("nft table {id}")))?,
         };
         if let Some(table) = &frame {
             self.sets.entry(id.clone()).or_default().extend(table.sets.clone());
@@ -339,6 +330,19 @@ impl Nft {
         };
         self.answered = true;
         Ok(found)
+    }
+
+    /// One table, all of it of one generation of the ruleset.
+    fn read_at_once(&mut self, id: &NftTableId, elements: Elements) -> Result<Option<NftTable>, BackendError> {
+        let about = |refusal: Refusal| refusal.about(format!("nft table {id}"));
+        for _ in 0..TRIES {
+            let before = self.generation().map_err(about)?;
+            let read = self.read(id, elements);
+            if self.generation().map_err(about)? == before {
+                return read.map_err(about);
+            }
+        }
+        Err(about(Refusal::new(Errno::EINTR).with_message("others changed the ruleset each time while it was read")))
     }
 
     fn read(&mut self, id: &NftTableId, elements: Elements) -> Result<Option<NftTable>, Refusal> {
