@@ -11,6 +11,7 @@ mod matrix;
 mod nat;
 mod order;
 mod reserved;
+mod routed;
 mod stacks;
 mod station;
 

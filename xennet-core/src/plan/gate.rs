@@ -15,13 +15,15 @@ use std::sync::LazyLock;
 
 use ipnetwork::{IpNetwork, Ipv6Network};
 
-use super::table::{ICMPV6, Item, SetDef, Table, UDP, accept, dhcp_client, drop, goto, lookup, over, ports, rule};
+use super::table::{
+    ICMPV6, Item, Level, SetDef, Table, UDP, accept, back, dhcp_client, drop, goto, jump, lookup, over, ports, rule,
+};
 use crate::error::Error;
 use crate::gather;
-use crate::model::{GuestLinks, IfName, NetworkMode, PortForward, Started, apart};
+use crate::model::{GuestLinks, IfName, Network, NetworkMode, PortForward, Started, apart};
 use crate::snapshot::{
-    Family, NftBase, NftChain, NftChainKind, NftExpr, NftField, NftHeader, NftHook, NftNat, NftNatTo, NftPolicy,
-    NftRule, NftTableId, NftType, NftValue, Part, Scope, Snapshot,
+    Family, NftBase, NftChain, NftChainKind, NftCmp, NftExpr, NftField, NftHeader, NftHook, NftNat, NftNatTo,
+    NftPolicy, NftRule, NftTableId, NftType, NftValue, Part, Scope, Snapshot,
 };
 
 /// Links whose guests may send from declared addresses only.
@@ -41,52 +43,62 @@ const PORTS: [&str; 2] = ["port4", "port6"];
 
 /// A chain: what a link with declared addresses may send.
 const FROM_GUEST: &str = "from-guest";
+/// A chain: what no guest may say, in whatever name.
+const MESSAGES: &str = "messages";
 /// A chain: what a station says that looks for its neighbours.
 const DISCOVERY: &str = "discovery";
 
 /// The table.
 pub(super) static GATE: Table = Table {
     id: NftTableId::gate,
-    version: 0x46fd_c281,
-    uses: &[
-        ("prerouting", 1),
-        (FROM_GUEST, 12),
-        (DISCOVERY, 10),
-        ("handing-on", 2),
-        ("handing-on-own", 2),
-        ("hiding", 10),
-        ("forward", 10),
-    ],
-    sets: &SETS,
+    levels: &LEVELS,
     chains,
-    frame: LazyLock::new(|| GATE.frame()),
     ways_out: ["stop the networks with NAT and routes and detach their guests", "start and attach them again"],
 };
 
-const SETS: [SetDef; 15] = {
-    use NftType::{IfName, InetProto, InetService, Ipv4Addr, Ipv6Addr};
-    const V4: &[NftType] = &[IfName, Ipv4Addr];
-    const V6: &[NftType] = &[IfName, Ipv6Addr];
-    const PORT: &[NftType] = &[InetProto, InetService];
+/// What the gate is for all guests, and what it has more where NAT hides some or hands on to them.
+static LEVELS: [Level; 2] = [
+    Level {
+        version: 0xc528_5f2e,
+        uses: &[("prerouting", 1), (FROM_GUEST, 11), (MESSAGES, 7), (DISCOVERY, 10)],
+        sets: &CHECKING,
+        frame: LazyLock::new(|| GATE.frame(0)),
+    },
+    Level {
+        version: 0x76f4_bc29,
+        uses: &[("handing-on", 2), ("handing-on-own", 2), ("hiding", 10), ("forward", 10)],
+        sets: &TRANSLATING,
+        frame: LazyLock::new(|| GATE.frame(1)),
+    },
+];
+
+const V4: &[NftType] = &[NftType::IfName, NftType::Ipv4Addr];
+const V6: &[NftType] = &[NftType::IfName, NftType::Ipv6Addr];
+
+const CHECKING: [SetDef; 5] = [
+    SetDef::of(LINKS, &[NftType::IfName]),
+    SetDef::of(SOURCES[0], V4),
+    SetDef::of(SOURCES[1], V6),
+    SetDef::ranges(SOURCE_NETWORKS[0], V4),
+    SetDef::ranges(SOURCE_NETWORKS[1], V6),
+];
+
+const TRANSLATING: [SetDef; 10] = {
+    const PORT: &[NftType] = &[NftType::InetProto, NftType::InetService];
     const fn map(name: &'static str, data: &'static [NftType]) -> SetDef {
         SetDef { data, ..SetDef::of(name, PORT) }
     }
     [
-        SetDef::of(LINKS, &[IfName]),
-        SetDef::of(SOURCES[0], V4),
-        SetDef::of(SOURCES[1], V6),
-        SetDef::ranges(SOURCE_NETWORKS[0], V4),
-        SetDef::ranges(SOURCE_NETWORKS[1], V6),
         SetDef::of(HIDDEN[0], V4),
         SetDef::of(HIDDEN[1], V6),
         SetDef::ranges(HIDDEN_NETWORKS[0], V4),
         SetDef::ranges(HIDDEN_NETWORKS[1], V6),
         SetDef::ranges(INSIDE[0], V4),
         SetDef::ranges(INSIDE[1], V6),
-        map(FORWARDS[0], &[Ipv4Addr]),
-        map(FORWARDS[1], &[Ipv6Addr]),
-        map(PORTS[0], &[InetService]),
-        map(PORTS[1], &[InetService]),
+        map(FORWARDS[0], &[NftType::Ipv4Addr]),
+        map(FORWARDS[1], &[NftType::Ipv6Addr]),
+        map(PORTS[0], &[NftType::InetService]),
+        map(PORTS[1], &[NftType::InetService]),
     ]
 };
 
@@ -132,6 +144,15 @@ pub(super) fn hidden(egress: IfName, guests: &[IpNetwork]) -> Vec<Item> {
         Item::network(HIDDEN[family], HIDDEN_NETWORKS[family], std::slice::from_ref(&name), n)
     };
     apart(guests.iter().copied()).into_iter().map(item).collect()
+}
+
+/// The level of the gate that a network and its guests need; `None` where they need none.
+pub(super) fn level(network: &Network) -> Option<usize> {
+    match network.mode {
+        NetworkMode::Bridge(_) => None,
+        NetworkMode::Routed(_) => Some(0),
+        NetworkMode::Nat(_) => Some(1),
+    }
 }
 
 /// Whether it is one of the gate's sets that say whom NAT hides.
@@ -241,9 +262,10 @@ fn chains() -> BTreeMap<String, NftChain> {
     };
     let entry = vec![rule([lookup(&[NftField::IifName], LINKS), goto(FROM_GUEST)], None)];
     gather::map([
-        // Where `raw` is, before connection tracking; behind the reassembly of fragments.
+        // Where `raw` is, before connection tracking. Fragments are reassembled before it only where somebody tracks connections.
         ("prerouting".into(), base(Filter, NftHook::Prerouting, -300, entry)),
         (FROM_GUEST.into(), NftChain { base: None, rules: from_guest() }),
+        (MESSAGES.into(), NftChain { base: None, rules: messages() }),
         (DISCOVERY.into(), NftChain { base: None, rules: discovery() }),
         ("handing-on".into(), base(Nat, NftHook::Prerouting, -100, handing_on())),
         ("handing-on-own".into(), base(Nat, NftHook::Output, -100, handing_on())),
@@ -254,20 +276,20 @@ fn chains() -> BTreeMap<String, NftChain> {
 
 /// What a link with declared addresses may send.
 fn from_guest() -> Vec<NftRule> {
-    use NftField::{IcmpType, IifName, Ip6Daddr, Ip6Saddr};
-    let of_guest = |family: Family| {
-        let own = move |set| rule([is(family), lookup(&[IifName, source(family)], set), accept()], None);
-        [SOURCES, SOURCE_NETWORKS].map(|sets| own(sets[at(family)]))
-    };
+    use NftField::{IifName, Ip6Daddr, Ip6Saddr, IpSaddr};
     // What nearly all packets are.
-    let mut rules: Vec<NftRule> = of_guest(Family::Ipv4).into();
+    let mut rules: Vec<NftRule> = [SOURCES, SOURCE_NETWORKS]
+        .map(|sets| {
+            let own = lookup(&[IifName, IpSaddr], sets[at(Family::Ipv4)]);
+            rule([is(Family::Ipv4), own, accept()], None)
+        })
+        .into();
     let v6 = |more: Vec<NftExpr>, comment| rule([is(Family::Ipv6)].into_iter().chain(more), comment);
-    // Router advertisements and redirects: where packets go is this domain's to say.
-    for kind in [134, 137] {
-        let said = vec![over(ICMPV6), NftExpr::eq(IcmpType, NftValue::U8(kind)), drop()];
-        rules.push(v6(said, Some("no routers among guests")));
-    }
-    rules.extend(of_guest(Family::Ipv6));
+    rules.push(v6(vec![jump(MESSAGES)], None));
+    rules.extend(
+        [SOURCES, SOURCE_NETWORKS]
+            .map(|sets| v6(vec![lookup(&[IifName, Ip6Saddr], sets[at(Family::Ipv6)]), accept()], None)),
+    );
     rules.push(dhcp_client(is(Family::Ipv4)));
     // Nobody forwards these, so they end here.
     let (from, to) = (NftExpr::within(Ip6Saddr, LINK_LOCAL), NftExpr::within(Ip6Daddr, LINK_LOCAL));
@@ -277,6 +299,38 @@ fn from_guest() -> Vec<NftRule> {
     rules.push(rule([drop()], None));
     rules
 }
+
+/// What no guest may say in ICMPv6: router advertisements and redirects, since where packets go is this domain's to say. What comes in
+/// fragments is judged by the first one, in which it must stand what it is: where nobody tracks connections, nobody has put it together.
+fn messages() -> Vec<NftRule> {
+    use NftField::{IcmpType, Ip6NextHeader, L4Proto};
+    // The two bytes behind the two of a fragment header that begins where the IPv6 header ends; three bits are no part of the offset.
+    let offset = NftField::Payload { header: NftHeader::Network, offset: 42, bytes: 2 };
+    let later = NftExpr::Match {
+        field: offset,
+        mask: Some(NftValue::Bytes(vec![0xff, 0xf8])),
+        op: NftCmp::Ne,
+        value: NftValue::Bytes(vec![0, 0]),
+    };
+    let fragment = NftExpr::eq(Ip6NextHeader, NftValue::U8(FRAGMENT));
+    let kind = |test: NftExpr, verdict, comment| rule([is(Family::Ipv6), over(ICMPV6), test, verdict], comment);
+    let said = |kind_of| NftExpr::eq(IcmpType, NftValue::U8(kind_of));
+    vec![
+        rule([NftExpr::ne(L4Proto, NftValue::U8(ICMPV6)), back()], None),
+        rule([is(Family::Ipv6), fragment, later, back()], Some("a later fragment")),
+        kind(said(ROUTER_ADVERTISEMENT), drop(), Some("no routers among guests")),
+        kind(said(REDIRECT), drop(), Some("no routers among guests")),
+        // Any other that is there to be read.
+        kind(NftExpr::ne(IcmpType, NftValue::U8(ROUTER_ADVERTISEMENT)), back(), None),
+        rule([drop()], Some("what it is comes in another fragment")),
+    ]
+}
+
+/// `IPPROTO_FRAGMENT`.
+const FRAGMENT: u8 = 44;
+/// Messages of ICMPv6 (RFC 4861).
+const ROUTER_ADVERTISEMENT: u8 = 134;
+const REDIRECT: u8 = 137;
 
 /// What a station says that has no address yet, or looks for its neighbours.
 fn discovery() -> Vec<NftRule> {
@@ -367,7 +421,7 @@ mod tests {
     use crate::plan::Reason;
     use crate::plan::table::TableWish;
     use crate::snapshot::{NftTable, nft_facts};
-    use crate::step::{Step, step};
+    use crate::step::{NftOp, Step, step};
 
     fn elements(items: Vec<Item>) -> Vec<String> {
         let mut world = Snapshot::default();
@@ -486,6 +540,75 @@ mod tests {
         }
         assert_eq!(world.changes(&before), []);
         assert!(scope.parts().all(|p| matches!(p, Part::NftElement(..))));
+    }
+
+    /// A look as calls take it: what a wish names, in a second look what the first one shows to matter.
+    fn look(world: &Snapshot, items: &[Item]) -> Snapshot {
+        let mut seen = world.seen(&GATE.scope(items));
+        for _ in 0..2 {
+            let more = GATE.frame_scope(items, &seen);
+            seen.merge(world.seen(&more));
+        }
+        seen
+    }
+
+    fn first(world: &Snapshot, items: &[Item]) -> Vec<NftOp> {
+        let wish = TableWish::new(&GATE, items.to_vec(), Vec::new(), Reason::fixed(""));
+        wish.first(&look(world, items)).unwrap().map(|transaction| transaction.ops).unwrap_or_default()
+    }
+
+    fn take(world: &mut Snapshot, items: &[Item]) -> Vec<NftOp> {
+        let ops = first(world, items);
+        step(world, &Step::Nft(crate::step::NftTransaction::new(NftTableId::gate(), ops.clone()))).unwrap();
+        ops
+    }
+
+    #[test]
+    fn who_is_not_hidden_asks_for_no_translation() {
+        let guest = checked(name("vif1.0"), &networks(&["10.0.5.1"]));
+        let hidden = hidden(name("eth0"), &networks(&["10.0.6.1"]));
+        let mut world = Snapshot::default();
+        take(&mut world, &guest);
+        let gate = |world: &Snapshot| world.nft[&NftTableId::gate()].clone();
+        assert_eq!(gate(&world).frame(), GATE.frame(0));
+        assert_eq!(first(&world, &guest), []);
+        // The first hidden guest adds the rest, and does not touch what is there.
+        let ops = take(&mut world, &hidden);
+        assert!(!ops.iter().any(|op| matches!(op, NftOp::AddTable | NftOp::FlushChain { .. })), "{ops:?}");
+        assert_eq!(gate(&world).frame(), GATE.frame(1));
+        assert_eq!([first(&world, &guest), first(&world, &hidden)], [vec![], vec![]]);
+        // Made at once it is the same.
+        let mut at_once = Snapshot::default();
+        take(&mut at_once, &hidden);
+        take(&mut at_once, &guest);
+        assert_eq!(gate(&at_once), gate(&world));
+    }
+
+    #[test]
+    fn what_is_damaged_is_put_right_by_who_needs_it() {
+        let guest = checked(name("vif1.0"), &networks(&["10.0.5.1"]));
+        let hidden = hidden(name("eth0"), &networks(&["10.0.6.1"]));
+        let flush = |world: &mut Snapshot, chain: &str| {
+            let op = NftOp::FlushChain { chain: chain.into() };
+            step(world, &Step::Nft(crate::step::NftTransaction::new(NftTableId::gate(), vec![op]))).unwrap();
+        };
+        let mut both = Snapshot::default();
+        take(&mut both, &hidden);
+        take(&mut both, &guest);
+        let whole = both.clone();
+        flush(&mut both, "hiding");
+        assert_eq!(first(&both, &guest), [], "nobody of its is translated");
+        assert!(take(&mut both, &hidden).iter().any(|op| matches!(op, NftOp::FlushChain { .. })));
+        assert_eq!(both.nft, whole.nft);
+        flush(&mut both, FROM_GUEST);
+        take(&mut both, &guest);
+        assert_eq!(both.nft, whole.nft);
+        // Damaged below, and to be extended.
+        let mut world = Snapshot::default();
+        take(&mut world, &guest);
+        flush(&mut world, FROM_GUEST);
+        take(&mut world, &hidden);
+        assert_eq!(world.nft, whole.nft);
     }
 
     #[test]

@@ -13,8 +13,8 @@ use std::sync::LazyLock;
 
 use super::Reason;
 use super::table::{
-    ICMPV6, Item, SetDef, TCP, Table, TableWish, UDP, accept, back, dhcp_client, drop, first_fragment, goto, jump,
-    lookup, other_than, over, rule,
+    ICMPV6, Item, Level, SetDef, TCP, Table, TableWish, UDP, accept, back, dhcp_client, drop, first_fragment, goto,
+    jump, lookup, other_than, over, rule,
 };
 use crate::gather;
 use crate::model::{Guarded, IfName, MacAddr};
@@ -52,6 +52,13 @@ pub(super) const RESERVED: u16 = 0xfffd;
 /// The table.
 pub(super) static GUARD: Table = Table {
     id: NftTableId::guard,
+    levels: &LEVELS,
+    chains,
+    ways_out: ["detach the guests with ip=", "attach them again"],
+};
+
+/// One level: all of it is needed for every vif.
+static LEVELS: [Level; 1] = [Level {
     version: 0x0814_21e4,
     uses: &[
         ("prerouting", 2),
@@ -66,10 +73,8 @@ pub(super) static GUARD: Table = Table {
         (TO_ONE, 5),
     ],
     sets: &SETS,
-    chains,
-    frame: LazyLock::new(|| GUARD.frame()),
-    ways_out: ["detach the guests with ip=", "attach them again"],
-};
+    frame: LazyLock::new(|| GUARD.frame(0)),
+}];
 
 const SETS: [SetDef; 7] = {
     use NftType::{EtherAddr, IfName, Ipv4Addr, Ipv6Addr};

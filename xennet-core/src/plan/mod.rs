@@ -161,17 +161,16 @@ pub(crate) fn missing_to_start(started: &Started, carried: &Carried, now: &Snaps
 
 /// How the tables are made that a network's guests will need.
 pub(crate) fn tables_of_network(network: &crate::model::Network) -> Vec<crate::step::NftTransaction> {
-    let is_bridge = matches!(network.mode, crate::model::NetworkMode::Bridge(_));
-    let gate = (!is_bridge).then(|| gate::GATE.making());
+    let gate = gate::level(network).map(|level| gate::GATE.making(level));
     // On a private bridge as well the addresses of a guest can be declared.
-    let guard = network.bridge().map(|_| guard::GUARD.making());
+    let guard = network.bridge().map(|_| guard::GUARD.making(0));
     gate.into_iter().chain(guard).collect()
 }
 
 /// The gate without any guest, for the tests of those who carry it to the kernel.
 #[cfg(test)]
 pub(crate) fn gate_frame() -> (crate::snapshot::NftTableId, crate::snapshot::NftTable) {
-    (crate::snapshot::NftTableId::gate(), gate::GATE.frame())
+    (crate::snapshot::NftTableId::gate(), gate::GATE.frame(1))
 }
 
 /// The error of a step that the model of the kernel refuses.

@@ -140,7 +140,7 @@ pub(crate) fn bridge_scope(started: &Started, seen: &Snapshot) -> Option<Scope> 
     if items.is_empty() {
         return None;
     }
-    let mut scope = gate::GATE.scope(&items).union(gate::GATE.frame_scope(seen));
+    let mut scope = gate::GATE.scope(&items).union(gate::GATE.frame_scope(&items, seen));
     scope.retain(|part| !seen.scope.contains(part));
     (scope != Scope::none()).then_some(scope)
 }

@@ -39,7 +39,7 @@ pub(super) fn scope(started: &Started, seen: &Snapshot) -> Scope {
     let items = gate::of_network(started);
     let mut scope = GATE.scope(items.iter().chain(&gate::former(started)));
     if !items.is_empty() {
-        scope = scope.union(GATE.frame_scope(seen));
+        scope = scope.union(GATE.frame_scope(&items, seen));
     }
     if let Some(bridge) = started.network.bridge() {
         scope = scope.with(Part::Link(bridge.name)).with(Part::Made(bridge.name));

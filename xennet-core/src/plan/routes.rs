@@ -128,7 +128,7 @@ fn settings(link: &IfName, attachment: &Attachment) -> Vec<(SysctlKey, &'static 
 /// What has to be looked at of the gate.
 fn gate_scope(present: &[Item], absent: &[Item], seen: &Snapshot) -> Scope {
     let scope = gate::GATE.scope(present.iter().chain(absent));
-    if present.is_empty() { scope } else { scope.union(gate::GATE.frame_scope(seen)) }
+    if present.is_empty() { scope } else { scope.union(gate::GATE.frame_scope(present, seen)) }
 }
 
 /// What has to be looked at, besides the vif itself, to connect it by routes, or not by routes any more.

@@ -6,6 +6,9 @@
 //!
 //! A table stays when the last element has gone, since others may need it next.
 //!
+//! A table may have levels: what is needed for all that is in it, and what is added for some of it. A higher level is made when its
+//! first element comes, so that nobody's kernel is asked for what nobody there needs (address translation, say).
+//!
 //! Administrators save rulesets with `nft list ruleset` and load them again. So tables are made of what nft 1.0 has words for, as
 //! text and as JSON, and each rule of the very expressions that nft makes of its own words for it: then a table that was saved
 //! and loaded is the same table. `tests/rulesets` holds all of them against the nft that is there.
@@ -29,17 +32,40 @@ use crate::step::{NftOp, NftTransaction, Step};
 /// A table of xennet's own.
 pub(super) struct Table {
     pub(super) id: fn() -> NftTableId,
-    /// A number made from all its rules and sets. A test says which it must be.
+    /// From what is always needed to all of it.
+    pub(super) levels: &'static [Level],
+    /// All chains, of all levels.
+    pub(super) chains: fn() -> BTreeMap<String, NftChain>,
+    /// What has to be done before a table of this name that is not ours can be removed, and what behind that.
+    pub(super) ways_out: [&'static str; 2],
+}
+
+/// What a table has more than at the level below.
+pub(super) struct Level {
+    /// A number made from all rules and sets of this level and those below. A test says which it must be.
     pub(super) version: u32,
-    /// How often the kernel counts each chain as used: by its own rules, and by those that lead to it. A test counts, too.
+    /// The chains, and how often the kernel counts each as used: by its own rules, and by those that lead to it. A test counts, too.
     pub(super) uses: &'static [(&'static str, u32)],
     /// The sets that elements of vifs and networks are in.
     pub(super) sets: &'static [SetDef],
-    pub(super) chains: fn() -> BTreeMap<String, NftChain>,
-    /// The table without any elements; made only where it is needed.
+    /// The table at this level, without any elements; made only where it is needed.
     pub(super) frame: LazyLock<NftTable>,
-    /// What has to be done before a table of this name that is not ours can be removed, and what behind that.
-    pub(super) ways_out: [&'static str; 2],
+}
+
+impl Level {
+    fn version(&self) -> NftKey {
+        NftKey::exact([NftValue::U32(self.version)])
+    }
+
+    fn has_version(&self, table: &NftTable) -> bool {
+        table.sets.get(NftTableId::VERSION).is_some_and(|set| set.elements.contains_key(&self.version()))
+    }
+
+    /// Whether a table has something of this level.
+    fn is_begun(&self, table: &NftTable) -> bool {
+        self.uses.iter().any(|(chain, _)| table.chains.contains_key(*chain))
+            || self.sets.iter().any(|set| table.sets.contains_key(set.name))
+    }
 }
 
 /// A set or map of a table.
@@ -84,7 +110,7 @@ fn of_id(id: &NftTableId) -> Option<&'static Table> {
 /// What a set of one of the tables is like, without its elements.
 pub(crate) fn set_of(id: &NftTableId, name: &str) -> Option<NftSet> {
     let table = of_id(id)?;
-    table.sets.iter().chain([&VERSION]).find(|set| set.name == name).map(SetDef::made)
+    table.sets().chain([&VERSION]).find(|set| set.name == name).map(SetDef::made)
 }
 
 /// Whether a part is about one of the tables as such, and no vif's or network's.
@@ -98,7 +124,7 @@ pub(crate) fn is_of_frame(part: &Part) -> bool {
 
 /// Whether one of the tables is there, and by this observation its rules have to be made anew.
 pub(crate) fn lacks_rules(now: &Snapshot) -> bool {
-    all().into_iter().any(|table| now.nft.contains_key(&(table.id)()) && !table.is_framed(now))
+    all().into_iter().any(|table| now.nft.contains_key(&(table.id)()) && !table.is_framed(table.level_seen(now), now))
 }
 
 /// The same look, but at all rules of the tables: what is seen of a table otherwise tells whether one is missing, not whether one
@@ -112,21 +138,22 @@ pub(super) fn whole(mut scope: Scope) -> Scope {
         }
         _ => true,
     });
-    scope.extend(ids.into_iter().map(Part::NftFrame));
+    let looked = all().into_iter().filter(|table| ids.contains(&(table.id)()));
+    scope.extend(looked.flat_map(Table::whole_scope));
     scope
 }
 
-/// Whether a step makes one of the tables, or its rules anew: somebody has taken something away.
+/// Whether a step makes one of the tables, a level of it, or its rules anew: somebody may have taken something away.
 pub(crate) fn mends_table(step: &Step) -> bool {
     let Step::Nft(transaction) = step else { return false };
-    let is_of_frame = |op: &NftOp| matches!(op, NftOp::AddTable | NftOp::FlushChain { .. } | NftOp::SetFlags { .. });
-    transaction.table.is_kept() && transaction.ops.iter().any(is_of_frame)
+    let again = |op: &NftOp| matches!(op, NftOp::FlushChain { .. } | NftOp::SetFlags { .. });
+    transaction.table.is_kept() && (transaction.makes() || transaction.ops.iter().any(again))
 }
 
-/// Whether a step makes one of the tables: then another call may have made it in the meantime.
+/// Whether a step makes one of the tables, or a level of it: then another call may have made it in the meantime.
 pub(crate) fn makes_table(step: &Step) -> bool {
     let Step::Nft(transaction) = step else { return false };
-    transaction.table.is_kept() && transaction.ops.first() == Some(&NftOp::AddTable)
+    transaction.table.is_kept() && transaction.makes()
 }
 
 /// An element of one of a table's sets.
@@ -164,21 +191,62 @@ impl Item {
 }
 
 impl Table {
-    fn version(&self) -> NftKey {
-        NftKey::exact([NftValue::U32(self.version)])
+    fn sets(&self) -> impl Iterator<Item = &'static SetDef> {
+        self.levels.iter().flat_map(|level| level.sets)
     }
 
-    /// What has to be looked at to see that the table is there and whole: its version, and how much its chains are used. Where
-    /// that is not as it must be, all of it.
-    pub(super) fn frame_scope(&self, seen: &Snapshot) -> Scope {
+    /// The chains of a level and those below, and how often each is used.
+    fn uses(&self, level: usize) -> impl Iterator<Item = &'static (&'static str, u32)> {
+        self.levels.iter().take(level + 1).flat_map(|level| level.uses)
+    }
+
+    fn frame_at(&self, level: usize) -> &'static NftTable {
+        &self.levels[level].frame
+    }
+
+    /// The level that the table must have for these elements.
+    pub(super) fn level_of<'a>(&self, items: impl IntoIterator<Item = &'a Item>) -> usize {
+        let has = |level: &Level, item: &Item| level.sets.iter().any(|set| set.name == item.set);
+        let level = |item: &Item| self.levels.iter().position(|level| has(level, item)).unwrap_or_default();
+        items.into_iter().map(level).max().unwrap_or_default()
+    }
+
+    /// The level that was looked at.
+    fn level_seen(&self, now: &Snapshot) -> usize {
         let id = (self.id)();
-        let mut scope: Scope = self.uses.iter().map(|(chain, _)| Part::NftUse(id.clone(), (*chain).into())).collect();
+        if now.scope.contains(&Part::NftFrame(id.clone())) {
+            return now.nft.get(&id).map_or(0, |table| self.level_begun(table));
+        }
+        let asked = |level: &Level| {
+            level.uses.iter().any(|(chain, _)| now.scope.contains(&Part::NftUse(id.clone(), (*chain).into())))
+        };
+        self.levels.iter().rposition(asked).unwrap_or_default()
+    }
+
+    /// The highest level that a table has something of.
+    fn level_begun(&self, table: &NftTable) -> usize {
+        self.levels.iter().rposition(|level| level.is_begun(table)).unwrap_or_default()
+    }
+
+    /// What has to be looked at to see that the table is there and whole for these elements: its version, and how much its chains
+    /// are used. Where that is not as it must be, all of it.
+    pub(super) fn frame_scope<'a>(&self, items: impl IntoIterator<Item = &'a Item>, seen: &Snapshot) -> Scope {
+        let (id, level) = ((self.id)(), self.level_of(items));
+        let mut scope: Scope = self.uses(level).map(|(chain, _)| Part::NftUse(id.clone(), (*chain).into())).collect();
         scope.insert(Part::NftFlags(id.clone()));
-        scope.insert(Part::NftElement(id.clone(), NftTableId::VERSION.into(), self.version()));
-        if scope.parts().all(|part| seen.scope.contains(part)) && !self.looks_whole(seen) {
-            scope.insert(Part::NftFrame(id));
+        scope.insert(Part::NftElement(id.clone(), NftTableId::VERSION.into(), self.levels[level].version()));
+        if scope.parts().all(|part| seen.scope.contains(part)) && !self.looks_whole(level, seen) {
+            scope.extend(self.whole_scope());
         }
         scope
+    }
+
+    /// What has to be looked at to see all rules and sets of the table, and which levels it has.
+    fn whole_scope(&self) -> impl Iterator<Item = Part> {
+        let id = (self.id)();
+        let frame = Part::NftFrame(id.clone());
+        let version = move |level: &Level| Part::NftElement(id.clone(), NftTableId::VERSION.into(), level.version());
+        self.levels.iter().map(version).chain([frame])
     }
 
     /// What has to be looked at to add or remove elements.
@@ -191,25 +259,24 @@ impl Table {
     }
 
     /// Whether version, flags and uses are what they must be. An administrator who replaces one rule by another is not seen by this.
-    fn looks_whole(&self, seen: &Snapshot) -> bool {
+    fn looks_whole(&self, level: usize, seen: &Snapshot) -> bool {
         let Some(table) = seen.nft.get(&(self.id)()) else { return false };
         table.flags == 0
-            && self.has_version(table)
-            && self.uses.iter().all(|(chain, uses)| table.uses.get(*chain) == Some(uses))
+            && self.levels[level].has_version(table)
+            && self.uses(level).all(|(chain, uses)| table.uses.get(*chain) == Some(uses))
     }
 
-    /// Whether chains and sets are as they must be, as far as they were looked at.
-    fn is_framed(&self, now: &Snapshot) -> bool {
+    /// Whether chains and sets are as they must be for this level, as far as they were looked at.
+    fn is_framed(&self, level: usize, now: &Snapshot) -> bool {
         let id = (self.id)();
         if now.scope.contains(&Part::NftFrame(id.clone())) {
-            return now.nft.get(&id).is_some_and(|table| table.frame() == *self.frame && self.has_version(table));
+            return now.nft.get(&id).is_some_and(|table| {
+                let level = level.max(self.level_begun(table));
+                table.frame() == *self.frame_at(level) && self.levels[level].has_version(table)
+            });
         }
-        let looked = self.uses.iter().any(|(chain, _)| now.scope.contains(&Part::NftUse(id.clone(), (*chain).into())));
-        !looked || self.looks_whole(now)
-    }
-
-    fn has_version(&self, table: &NftTable) -> bool {
-        table.sets.get(NftTableId::VERSION).is_some_and(|set| set.elements.contains_key(&self.version()))
+        let looked = self.uses(level).any(|(chain, _)| now.scope.contains(&Part::NftUse(id.clone(), (*chain).into())));
+        !looked || self.looks_whole(level, now)
     }
 
     /// What a key leads to in this world, if the element is there.
@@ -230,7 +297,7 @@ impl Table {
     /// The error of an element that leads elsewhere.
     fn taken(&self, item: &Item, other: &NftElement) -> Error {
         let id = (self.id)();
-        let types = self.sets.iter().find(|set| set.name == item.set);
+        let types = self.sets().find(|set| set.name == item.set);
         let key = crate::snapshot::key_text(types.map_or(&[], |set| set.key), &item.key);
         let one = |value: &NftValue| match value {
             NftValue::U16(port) => format!("port {port}"),
@@ -251,75 +318,79 @@ impl Table {
         .with_hint(format!("stop the network that it belongs to, or look at `nft list map {id} {}`", item.set))
     }
 
-    pub(super) fn frame(&self) -> NftTable {
-        let sets = self.sets.iter().chain([&VERSION]).map(|set| (set.name.to_owned(), set.made()));
-        NftTable { chains: (self.chains)(), sets: gather::map(sets), ..NftTable::default() }
-    }
-
-    fn rules(&self) -> impl Iterator<Item = NftOp> {
-        self.frame.chains.iter().flat_map(|(chain, c)| {
-            c.rules.iter().map(|rule| NftOp::AddRule { chain: chain.clone(), rule: rule.clone() })
-        })
-    }
-
-    fn add_version(&self) -> NftOp {
-        let elements = vec![(self.version(), NftElement::default())];
-        NftOp::AddElements { set: NftTableId::VERSION.into(), elements }
+    /// The table at a level, without any elements.
+    pub(super) fn frame(&self, level: usize) -> NftTable {
+        let sets = self.levels.iter().take(level + 1).flat_map(|level| level.sets).chain([&VERSION]);
+        let mut chains = (self.chains)();
+        chains.retain(|name, _| self.uses(level).any(|(chain, _)| chain == name));
+        NftTable { chains, sets: gather::map(sets.map(|set| (set.name.to_owned(), set.made()))), ..NftTable::default() }
     }
 
     /// How the table is made where there is none.
-    pub(super) fn making(&self) -> NftTransaction {
+    pub(super) fn making(&self, level: usize) -> NftTransaction {
         let mut ops = vec![NftOp::AddTable];
-        let wanted = &*self.frame;
-        ops.extend(wanted.chains.iter().map(|(name, c)| NftOp::AddChain { chain: name.clone(), base: c.base }));
-        ops.extend(wanted.sets.iter().map(|(name, def)| NftOp::AddSet { set: name.clone(), def: def.clone() }));
-        ops.extend(self.rules());
-        ops.push(self.add_version());
+        ops.extend(self.adding(&NftTable::default(), level));
         NftTransaction::new((self.id)(), ops)
     }
 
-    /// The operations that make the table what it must be: all of it, or its rules anew.
-    fn framing(&self, now: &Snapshot) -> Result<Vec<NftOp>, Error> {
-        let id = (self.id)();
-        let found = now.nft.get(&id);
-        if found.is_some() && self.is_framed(now) {
+    /// The operations that add what a table lacks to a level: chains with their rules, sets, versions.
+    fn adding<'a>(&self, found: &'a NftTable, level: usize) -> impl Iterator<Item = NftOp> + use<'a> {
+        let wanted = self.frame_at(level);
+        let chains = || wanted.chains.iter().filter(|(name, _)| !found.chains.contains_key(*name));
+        let sets = wanted.sets.iter().filter(|(name, _)| !found.sets.contains_key(*name));
+        let versions = self.levels.iter().take(level + 1).filter(|level| !level.has_version(found)).map(|level| {
+            let elements = vec![(level.version(), NftElement::default())];
+            NftOp::AddElements { set: NftTableId::VERSION.into(), elements }
+        });
+        chains()
+            .map(|(name, c)| NftOp::AddChain { chain: name.clone(), base: c.base })
+            .chain(sets.map(|(name, def)| NftOp::AddSet { set: name.clone(), def: def.clone() }))
+            .chain(chains().flat_map(rules))
+            .chain(versions.collect::<Vec<_>>())
+    }
+
+    /// The operations that make the table what it must be: all of it, what a level has more, or its rules anew.
+    fn framing(&self, level: usize, now: &Snapshot) -> Result<Vec<NftOp>, Error> {
+        let Some(found) = now.nft.get(&(self.id)()) else { return Ok(self.making(level).ops) };
+        if self.is_framed(level, now) {
             return Ok(Vec::new());
         }
-        let wanted = &*self.frame;
-        let mut ops = Vec::new();
-        match found {
-            None => ops = self.making().ops,
-            Some(found) => {
-                let same_base =
-                    |(name, c): (&String, &NftChain)| found.chains.get(name).is_some_and(|f| f.base == c.base);
-                let dormant = found.flags & NftTable::DORMANT != 0;
-                if found.flags & !NftTable::DORMANT != 0
-                    || found.frame().sets != wanted.sets
-                    || !wanted.chains.iter().all(same_base)
-                {
-                    let [before, behind] = self.ways_out;
-                    return Err(Error::new(
-                        ErrorKind::Conflict,
-                        format!(
-                            "the nft table {id} is not as this version of xennet makes it, and vifs may depend on it"
-                        ),
-                    )
-                    .with_object(format!("nft table {id}"))
-                    .with_state("unchanged, nothing was applied")
-                    .with_hint(format!("{before}, remove it (nft delete table {id}), and {behind}")));
-                }
-                ops.extend(dormant.then_some(NftOp::SetFlags { flags: 0 }));
-                if found.chains != wanted.chains {
-                    ops.extend(wanted.chains.keys().map(|chain| NftOp::FlushChain { chain: chain.clone() }));
-                    ops.extend(self.rules());
-                }
-                if !self.has_version(found) {
-                    ops.push(self.add_version());
-                }
-            }
+        let begun = self.level_begun(found);
+        let as_made = self.frame_at(begun);
+        let same_base = |(name, c): (&String, &NftChain)| found.chains.get(name).is_some_and(|f| f.base == c.base);
+        if found.flags & !NftTable::DORMANT != 0
+            || found.frame().sets != as_made.sets
+            || !as_made.chains.iter().all(same_base)
+        {
+            return Err(self.is_another());
         }
+        let mut ops = Vec::new();
+        if found.flags & NftTable::DORMANT != 0 {
+            ops.push(NftOp::SetFlags { flags: 0 });
+        }
+        if found.chains != as_made.chains {
+            ops.extend(as_made.chains.keys().map(|chain| NftOp::FlushChain { chain: chain.clone() }));
+            ops.extend(as_made.chains.iter().flat_map(rules));
+        }
+        ops.extend(self.adding(found, level.max(begun)));
         Ok(ops)
     }
+
+    /// The error of a table of this name that is not ours, or that of another version of xennet.
+    fn is_another(&self) -> Error {
+        let (id, [before, behind]) = ((self.id)(), self.ways_out);
+        let message =
+            format!("the nft table {id} is not as this version of xennet makes it, and vifs may depend on it");
+        Error::new(ErrorKind::Conflict, message)
+            .with_object(format!("nft table {id}"))
+            .with_state("unchanged, nothing was applied")
+            .with_hint(format!("{before}, remove it (nft delete table {id}), and {behind}"))
+    }
+}
+
+/// The operations that add the rules of a chain.
+fn rules((name, chain): (&String, &NftChain)) -> impl Iterator<Item = NftOp> {
+    chain.rules.iter().map(|rule| NftOp::AddRule { chain: name.clone(), rule: rule.clone() })
 }
 
 /// What one of the tables is to have, and which elements shall go.
@@ -363,7 +434,7 @@ impl TableWish {
             let mut wish = TableWish::new(table, Vec::new(), Vec::new(), why.clone());
             for part in target.scope.parts() {
                 let Part::NftElement(of, set, key) = part else { continue };
-                let named = table.sets.iter().map(|def| def.name).find(|name| name == set);
+                let named = table.sets().map(|def| def.name).find(|name| name == set);
                 let (true, Some(set)) = (*of == id, named) else { continue };
                 let item = Item { set, key: key.clone(), data: None };
                 match table.find(target, &item) {
@@ -409,10 +480,11 @@ impl TableWish {
     /// leads elsewhere.
     pub(super) fn first(&self, now: &Snapshot) -> Result<Option<NftTransaction>, Error> {
         let (add, del) = self.difference(now);
-        if add.is_empty() && (self.present.is_empty() || self.table.is_framed(now)) {
+        let level = self.table.level_of(&self.present);
+        if add.is_empty() && (self.present.is_empty() || self.table.is_framed(level, now)) {
             return Ok(None);
         }
-        let mut ops = self.table.framing(now)?;
+        let mut ops = self.table.framing(level, now)?;
         // A network that lies around another one may only come when that one has gone.
         let makes_way = |d: &&Item| add.iter().any(|a| a.link() == d.link());
         let (way, _): (Vec<&Item>, Vec<&Item>) = del.into_iter().partition(makes_way);
@@ -550,15 +622,20 @@ mod tests {
     fn versions_and_uses_are_those_of_the_rules() {
         for table in all() {
             let id = (table.id)();
-            let facts = nft_facts(&BTreeMap::from([(id.clone(), table.frame.clone())])).join("\n");
-            let digest = Sha256::digest(facts.as_bytes());
-            let version = u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]);
-            let uses: Vec<(&str, Option<u32>)> =
-                table.uses.iter().map(|(chain, _)| (*chain, table.frame.use_of(chain))).collect();
-            assert_eq!(table.frame.chains.len(), table.uses.len(), "{id}: every chain is counted");
-            let wanted: Vec<(&str, Option<u32>)> = table.uses.iter().map(|(chain, n)| (*chain, Some(*n))).collect();
-            assert_eq!(uses, wanted, "{id}: the rules have changed: put these numbers into its uses");
-            assert_eq!(version, table.version, "{id}: the rules have changed: its version is {version:#010x}");
+            let all = (table.chains)();
+            assert_eq!(*table.frame_at(table.levels.len() - 1), table.frame(table.levels.len() - 1));
+            assert_eq!(all.len(), table.uses(usize::MAX - 1).count(), "{id}: every chain is counted");
+            for (at, level) in table.levels.iter().enumerate() {
+                let facts = nft_facts(&BTreeMap::from([(id.clone(), level.frame.clone())])).join("\n");
+                let digest = Sha256::digest(facts.as_bytes());
+                let version = u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]);
+                let used: Vec<(&str, Option<u32>)> =
+                    table.uses(at).map(|(chain, _)| (*chain, level.frame.use_of(chain))).collect();
+                // Also of the levels below: nothing above leads to them.
+                let wanted: Vec<(&str, Option<u32>)> = table.uses(at).map(|(chain, n)| (*chain, Some(*n))).collect();
+                assert_eq!(used, wanted, "{id}, level {at}: the rules have changed: put these numbers into its uses");
+                assert_eq!(version, level.version, "{id}, level {at}: the rules have changed: it is {version:#010x}");
+            }
         }
     }
 }

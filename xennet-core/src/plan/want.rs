@@ -116,7 +116,7 @@ pub(super) fn scope(intent: &Intent, seen: &Snapshot) -> Scope {
             scope = scope.union(routes::scope(a, seen));
             let guarded = a.guarded();
             if guarded.is_some() {
-                scope = scope.union(guard::GUARD.frame_scope(seen));
+                scope = scope.union(guard::GUARD.frame_scope([], seen));
             }
             scope.union(guard::scope(guarded.iter().chain(a.recorded_guard.as_deref())))
         }

@@ -117,6 +117,11 @@ impl NftTransaction {
         NftTransaction { table, ops }
     }
 
+    /// Whether it makes the table, or a chain in it.
+    pub(crate) fn makes(&self) -> bool {
+        self.ops.iter().any(|op| matches!(op, NftOp::AddTable | NftOp::AddChain { .. }))
+    }
+
     /// Whether each operation by itself can be put into the kernel's messages: lengths of names, keys, values and
     /// comments, and values that are as long as their fields.
     ///

@@ -18,8 +18,8 @@ const BASIC: [&str; 6] = ["bitwise", "cmp", "immediate", "lookup", "payload", "c
 
 const CHAIN: &str = "c";
 
-/// The transactions that ask for what this one needs, one thing each, in the order in which they are needed.
-pub(super) fn asking(transaction: &NftTransaction) -> Vec<NftTransaction> {
+/// The transactions that ask for what this one needs, one thing each, in the order in which they are needed, with the thing's name.
+pub(super) fn asking(transaction: &NftTransaction) -> Vec<(String, NftTransaction)> {
     let probe = |base, rule: Option<NftRule>| {
         let chain = || CHAIN.to_owned();
         let mut ops = vec![NftOp::AddTable, NftOp::AddChain { chain: chain(), base }];
@@ -27,17 +27,18 @@ pub(super) fn asking(transaction: &NftTransaction) -> Vec<NftTransaction> {
         ops.push(NftOp::DelTable);
         NftTransaction::new(NftTableId::new(transaction.table.family, "xennet-probe"), ops)
     };
-    let mut asked: Vec<String> = BASIC.map(str::to_owned).into();
-    let mut out = Vec::new();
+    let family = transaction.table.family;
+    let mut out: Vec<(String, NftTransaction)> = Vec::new();
+    let mut ask = |name: String, base, rule| {
+        if !out.iter().any(|(known, _)| *known == name) {
+            out.push((name, probe(base, rule)));
+        }
+    };
     for op in &transaction.ops {
         if let NftOp::AddChain { base: Some(base), .. } = op
             && base.kind != NftChainKind::Filter
         {
-            let name = format!("chain {}", base.kind.name());
-            if !asked.contains(&name) {
-                asked.push(name);
-                out.push(probe(Some(*base), None));
-            }
+            ask(format!("{family} chain {}", base.kind.name()), Some(*base), None);
         }
     }
     for op in &transaction.ops {
@@ -46,10 +47,7 @@ pub(super) fn asking(transaction: &NftTransaction) -> Vec<NftTransaction> {
             // What is looked at in the packet, or what is done: all else of such a statement is basic.
             let exprs = lower(std::slice::from_ref(&statement));
             let Some(name) = exprs.iter().map(Expr::name).find(|name| !BASIC.contains(name)) else { continue };
-            if !asked.iter().any(|known| known == name) {
-                asked.push(name.to_owned());
-                out.push(probe(None, Some(NftRule::new([statement]))));
-            }
+            ask(format!("{family} {name}"), None, Some(NftRule::new([statement])));
         }
     }
     out

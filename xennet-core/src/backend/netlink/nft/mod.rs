@@ -82,8 +82,8 @@ pub(crate) struct Nft {
     /// What sets were like when they were last looked at, without their elements. A hint only, as is what those of our own
     /// tables are like: where the kernel's answer does not fit, the set is looked up anew.
     sets: BTreeMap<NftTableId, BTreeMap<String, NftSet>>,
-    /// The tables whose needs the kernel has been asked for.
-    loaded: BTreeSet<NftTableId>,
+    /// What the kernel has been asked for.
+    loaded: BTreeSet<String>,
 }
 
 impl Nft {
@@ -251,7 +251,7 @@ impl Nft {
         if transaction.ops.is_empty() {
             return Ok(());
         }
-        if id.is_kept() && transaction.ops.first() == Some(&NftOp::AddTable) {
+        if id.is_kept() && transaction.makes() {
             self.load(transaction);
         }
         let needs = Needs::of(transaction);
@@ -288,8 +288,8 @@ impl Nft {
 
     /// Asks the kernel for all that making this table needs, so that each module is loaded at most once.
     pub(crate) fn load(&mut self, making: &NftTransaction) {
-        if self.loaded.insert(making.table.clone()) {
-            for asking in load::asking(making) {
+        for (name, asking) in load::asking(making) {
+            if self.loaded.insert(name) {
                 // What the kernel has not, it says again of the table itself, and there it is told.
                 let _ = self.apply(&asking);
             }
