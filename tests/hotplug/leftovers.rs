@@ -196,6 +196,62 @@ fn the_newer_of_two_with_one_address_has_it() {
     });
 }
 
+/// A migration that fails, or a second guest that was given the address by mistake: the newer one goes, and the older one stays.
+#[test]
+fn the_older_of_two_has_its_address_again_when_the_newer_goes() {
+    in_netns("leftovers::the_older_of_two_has_its_address_again_when_the_newer_goes", || {
+        let rig = host();
+        rig.started(&nat_network("lan"));
+        rig.started(&answering_network("dmz"));
+        for (script, network) in [("vif-nat", "lan"), ("vif-route", "dmz")] {
+            for how in ["offline", "recover", "undo"] {
+                let at = format!("{script}, {how}");
+                rig.vif("vif5.0", &[("bridge", network), BOTH, MAC]);
+                rig.ok_of(script, "vif5.0", "online");
+                let (alone, ways, answers) = (gated(), routes("vif5.0"), answered());
+                rig.vif("vif6.0", &[("bridge", network), BOTH, MAC]);
+                rig.ok_of(script, "vif6.0", "online");
+                assert_eq!(routes("vif5.0"), [""; 0], "{at}");
+                // What it has not is the newer one's, and not missing.
+                let shown = xennet(&rig, &["show"]);
+                assert!(!shown.stdout.contains("damaged"), "{at}: {}", shown.stdout);
+                let told = "vif5.0: its addresses 10.1.0.5/32, fd00:1::5/128 lead to vif6.0, the newer guest";
+                assert!(shown.stderr.contains(told), "{at}: {}", shown.stderr);
+                let again = "vif5.0 has addresses again that this one had";
+                if how == "undo" {
+                    // As a call that fails in a hook takes back what it has done.
+                    let got = xennet(&rig, &["undo", "vif6.0"]);
+                    assert!(got.stderr.contains(again), "{at}: {}", got.stderr);
+                }
+                rig.remove("vif6.0");
+                if how == "offline" {
+                    let got = rig.ok_of(script, "vif6.0", "offline");
+                    assert!(got.stderr.contains(again), "{at}: {}", got.stderr);
+                } else if how == "recover" {
+                    assert!(xennet(&rig, &["recover"]).stdout.contains("vif6.0: cleared away"), "{at}");
+                }
+                assert_eq!((gated(), routes("vif5.0"), answered()), (alone, ways, answers), "{at}");
+                let recovered = xennet(&rig, &["recover"]).stdout;
+                assert!(!recovered.contains("put back"), "{at}: {recovered}");
+                assert_eq!(xennet(&rig, &["show"]).stderr, "", "{at}");
+                rig.remove("vif5.0");
+                rig.ok_of(script, "vif5.0", "offline");
+                assert_eq!((gated(), answered()), (vec![], vec![]), "{at}");
+                rig.forget("/local/domain");
+            }
+        }
+        // Of three the newest of those that are left has it.
+        for vif in ["vif5.0", "vif6.0", "vif7.0"] {
+            rig.vif(vif, &[("bridge", "lan"), BOTH, MAC]);
+            rig.ok_of("vif-nat", vif, "online");
+        }
+        for (goes, has) in [("vif7.0", "vif6.0"), ("vif6.0", "vif5.0")] {
+            rig.ok_of("vif-nat", goes, "offline");
+            assert_eq!(routes(has).len(), 2, "{goes} goes");
+        }
+    });
+}
+
 /// The record of a vif that ended without a call is about a name that another guest has by now.
 #[test]
 fn a_name_that_another_guest_has_is_that_ones() {

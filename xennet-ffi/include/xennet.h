@@ -428,8 +428,9 @@ xennet_error *xennet_host_ensure_bridge(const xennet_host *host,
  * \param document Gets a JSON document: `{"vifs": [{"vif", "domid", "devid", "link", "mode", "network", "bridge", "up", "mtu", "spec",
  *   "obstacles", "missing"}], "bridges": [{"bridge", "mac", "mtu", "up", "ports"}]}`. Of a vif: its link's present name (null if it
  *   is gone); "bridge", "nat" or "routed"; the started network that it belongs to, where it is connected by routes, and the bridge
- *   that it is a port of (else null); the vif line that it was attached with; what in another firewall keeps its guest from reaching
- *   anybody; what somebody has taken away of what the vif needs, a change a text: what `xennet_host_recover` puts back.
+ *   that it is a port of (else null); the vif line that it was attached with; what keeps its guest from being reached or from
+ *   reaching anybody: a newer guest that has its addresses, another firewall; what somebody has taken away of what the vif needs, a
+ *   change a text: what `xennet_host_recover` puts back.
  * \return NULL on success.
  */
 xennet_error *xennet_host_show(const xennet_host *host,

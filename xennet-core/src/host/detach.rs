@@ -1,7 +1,7 @@
 //! Detaching: by what is remembered, and where nothing can be.
 
 use super::Host;
-use super::gone::own_links;
+use super::gone::{own_links, taken_by};
 use super::guests::network_of;
 use super::records::Session;
 use crate::error::{Error, ErrorKind};
@@ -45,6 +45,7 @@ impl Host {
         let subject = Subject::of(id, type_if);
         let mut session = self.begin_detach(subject)?;
         let network = session.record().and_then(network_of).filter(|_| type_if == TypeIf::Vif);
+        let taken = taken_by(session.record());
         let result = match self.detach_held(&mut session, id, type_if) {
             // Netback has taken it away meanwhile. What else there was of it goes all the same.
             Err(e) if e.kind() == ErrorKind::LinkNotFound => {
@@ -59,17 +60,19 @@ impl Host {
             (Ok(done), Some(network)) => self.forget_guest(&network, id).map(|()| done),
             (result, _) => result,
         };
-        match result {
+        let mut applied = match result {
             Ok((applied, true)) => {
                 // What is remembered of it has no use any more.
                 self.forget(session, subject)?;
-                Ok(applied)
+                applied
             }
             result => {
                 self.keep(session, subject);
-                Ok(result?.0)
+                result?.0
             }
-        }
+        };
+        applied.notes.extend(self.give_back(&taken));
+        Ok(applied)
     }
 
     /// Detaches a vif, or its emulated twin, where nothing can be written down: the state directory is full, or cannot be used

@@ -12,7 +12,7 @@ use crate::error::{Errno, Error};
 use crate::exec::{Applied, Entry, Subject};
 use crate::gather;
 use crate::model::{Attach, Attachment, Behind, Guests, IfName, Intent, TypeIf, VifId};
-use crate::plan;
+use crate::plan::{self, Goal};
 use crate::snapshot::{Part, Route, Scope, Snapshot};
 
 impl Host {
@@ -112,12 +112,44 @@ impl Host {
 
     /// What an attached vif needs, without routes to addresses that a newer guest has taken over.
     pub(super) fn without_superseded(&mut self, subject: Subject, mut a: Attach) -> Result<Attach, Error> {
-        let Some((id, type_if)) = subject.vif() else { return Ok(a) };
-        let own = own_links(id, type_if, &[a.device, a.name]);
-        let elsewhere = self.led_elsewhere(a.attachment.guest(), &own)?;
-        let there = elsewhere.into_iter().filter(|r| Some(r.metric) == metric(&a.attachment));
-        a.superseded = there.map(|r| r.destination).collect();
+        a.superseded = self.superseding(subject, &a)?.into_iter().map(|r| r.destination).collect();
         Ok(a)
+    }
+
+    /// The routes by which a newer guest has addresses of an attached vif's.
+    pub(super) fn superseding(&mut self, subject: Subject, a: &Attach) -> Result<Vec<Route>, Error> {
+        let Some((id, type_if)) = subject.vif() else { return Ok(Vec::new()) };
+        let own = own_links(id, type_if, &[a.device, a.name]);
+        let mut elsewhere = self.led_elsewhere(a.attachment.guest(), &own)?;
+        elsewhere.retain(|r| Some(r.metric) == metric(&a.attachment));
+        Ok(elsewhere)
+    }
+
+    /// Gives addresses that a guest had taken over, and has no more, to the newest of the guests that are there and have them, too.
+    /// Says what was done. A failure is a note: `recover` does the same. Where somebody had taken addresses over, this lists the
+    /// attached vifs; the lock of another vif is taken, so none may be held.
+    pub(super) fn give_back(&mut self, taken: &[IpNetwork]) -> Vec<String> {
+        if taken.is_empty() {
+            return Vec::new();
+        }
+        let mut there = match self.attached() {
+            Ok(there) => there,
+            Err(e) => return vec![format!("whether another guest has {} as well is not known: {e}", joined(taken))],
+        };
+        let has = |n: &IpNetwork| taken.iter().any(|t| (t.network(), t.prefix()) == (n.network(), n.prefix()));
+        there.retain(|(_, a)| a.attachment.guest().iter().any(has));
+        let mut notes = Vec::new();
+        for (subject, _) in there.into_iter().rev() {
+            match self.mend_vif(subject) {
+                Ok(Some(Recovered::Mended { done })) => {
+                    notes.push(format!("{subject} has addresses again that this one had: {}", done.join("; ")));
+                }
+                Ok(Some(Recovered::Left { why })) => notes.push(format!("{subject} is left as it is: {why}")),
+                Ok(_) => {}
+                Err(e) => notes.push(format!("{subject} may lack addresses that this one had: {e}")),
+            }
+        }
+        notes
     }
 
     /// Forgets the tracked connections of a guest's addresses, except those that are routed `elsewhere`: another guest has them. A failure
@@ -140,6 +172,14 @@ impl Host {
         let elsewhere = |r: &Route| r.link.is_some_and(|l| ![a.device, a.name].contains(&l));
         let is_ours = |r: &Route| r.protocol == plan::ROUTE_PROTOCOL && Some(r.metric) == metric(&a.attachment);
         Ok(seen.routes.into_iter().filter(|r| is_ours(r) && elsewhere(r)).collect())
+    }
+}
+
+/// The addresses that the guest which a record is about has taken over from another one.
+pub(super) fn taken_by(record: Option<&Entry>) -> Vec<IpNetwork> {
+    match record.map(|entry| &entry.goal) {
+        Some(Goal::Intent(Intent::Attach(a))) => a.takes_over.clone(),
+        _ => Vec::new(),
     }
 }
 

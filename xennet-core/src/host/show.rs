@@ -1,11 +1,12 @@
 //! What there is to see.
 
-use super::Host;
+use super::{Host, joined};
 use crate::error::Error;
 use crate::exec::Subject;
+use crate::gather;
 use crate::model::{Attachment, DevId, DomId, IfName, Intent, MacAddr};
 use crate::plan::Goal;
-use crate::snapshot::{LinkKind, Part, Scope, Snapshot};
+use crate::snapshot::{LinkKind, Part, Route, Scope, Snapshot};
 
 /// What there is to see: the vifs that are attached by our doing, and the bridges with their ports.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -41,7 +42,8 @@ pub struct ShownVif {
     pub mtu: u32,
     /// The vif line that it was attached with.
     pub spec: Option<String>,
-    /// What in other firewalls of this host keeps its guest from reaching anybody, unless a rule there accepts its packets.
+    /// What keeps its guest from being reached by its addresses or from reaching anybody: a newer guest that has addresses of its,
+    /// as in a migration, and other firewalls of this host, unless a rule there accepts its packets.
     pub obstacles: Vec<String>,
     /// What it needs and has not, one change a line, in the words of a plan: what `recover` would do.
     pub missing: Vec<String>,
@@ -77,10 +79,12 @@ impl Host {
             let (Subject::Vif(id) | Subject::Tap(id)) = subject else { continue };
             let Some((index, _)) = entry.owned_link() else { continue };
             let link = now.link_by_index(index);
-            let missing = match super::mend::need_of(subject, &entry, &now) {
-                Some(a) => self.vif_lacks(subject, &a, &mut known)?,
-                None => Vec::new(),
-            };
+            let (mut missing, mut obstacles) = (Vec::new(), Vec::new());
+            if let Some(a) = super::mend::need_of(subject, &entry, &now) {
+                obstacles.extend(led_to(subject, &self.superseding(subject, &a)?));
+                let a = self.without_superseded(subject, a)?;
+                missing = self.vif_lacks(subject, &a, &mut known)?;
+            }
             let attach = match &entry.goal {
                 Goal::Intent(Intent::Attach(a)) => Some(a),
                 _ => None,
@@ -101,7 +105,7 @@ impl Host {
                 up: link.is_some_and(|(_, l)| l.up),
                 mtu: link.map_or(0, |(_, l)| l.mtu),
                 spec: entry.text,
-                obstacles: Vec::new(),
+                obstacles,
                 missing,
             });
             // A link that has gone reaches nobody for another reason.
@@ -109,7 +113,7 @@ impl Host {
         }
         let obstacles = self.obstacles_of_vifs(&attached.iter().map(|(_, a)| a).collect::<Vec<_>>(), &now);
         for ((at, _), obstacles) in attached.iter().zip(obstacles) {
-            vifs[*at].obstacles = obstacles;
+            vifs[*at].obstacles.extend(obstacles);
         }
         let bridges = now.links.iter().filter(|(_, l)| l.kind == LinkKind::Bridge).map(|(name, l)| ShownBridge {
             bridge: *name,
@@ -120,4 +124,14 @@ impl Host {
         });
         Ok(Shown { vifs, bridges: bridges.collect() })
     }
+}
+
+/// That addresses of a vif lead to a newer guest, and to which.
+fn led_to(subject: Subject, superseding: &[Route]) -> Option<String> {
+    let all = |told: fn(&Route) -> Option<String>| {
+        joined(&gather::set(superseding.iter().filter_map(told)).into_iter().collect::<Vec<String>>())
+    };
+    let addresses = all(|r| Some(r.destination.to_string()));
+    let links = all(|r| r.link.map(|l| l.to_string()));
+    (!superseding.is_empty()).then(|| format!("{subject}: its addresses {addresses} lead to {links}, the newer guest"))
 }

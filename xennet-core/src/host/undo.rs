@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::gone::taken_by;
 use super::network::started_of;
 use super::records::Session;
 use super::way_back::Taken;
@@ -110,9 +111,12 @@ impl Host {
             return self.undo_start(&name, Guests::MustHaveGone);
         }
         let mut session = self.begin(subject)?;
+        let taken = taken_by(session.record());
         let result = self.undo_held(&mut session, subject, Taken::IsRefused, Guests::MustHaveGone);
         self.keep(session, subject);
-        result
+        let mut applied = result?;
+        applied.notes.extend(self.give_back(&taken));
+        Ok(applied)
     }
 
     pub(super) fn undo_held(

@@ -27,7 +27,8 @@ class ShownVif(TypedDict):
     mtu: int
     #: The vif line that it was attached with.
     spec: str | None
-    #: What in other firewalls of this host keeps its guest from reaching anybody, unless a rule there accepts its packets.
+    #: What keeps its guest from being reached by its addresses or from reaching anybody: a newer guest that has addresses of its, and
+    #: other firewalls of this host, unless a rule there accepts its packets.
     obstacles: list[str]
     #: What it needs and has not, a change each: what ``Host.recover`` puts back.
     missing: list[str]
