@@ -63,11 +63,12 @@ pub(super) fn forget(address: IpAddr) -> Result<(), Refusal> {
     let mut socket = Socket::open(Protocol::Netfilter)?;
     let mut found = Vec::new();
     for mut listing in listings(address) {
-        match socket.dump(&mut listing, |m| connection(m, address)) {
-            // A kernel before 5.8 does not filter.
-            Err(refusal) if refusal.errno == Errno::EOPNOTSUPP => return Ok(()),
-            connections => found.extend(connections?),
-        }
+        let about = |m: &Message<'_>| connection(m, address);
+        found.extend(match socket.dump(&mut listing, about) {
+            // This kernel does not filter.
+            Err(refusal) if refusal.errno == Errno::EOPNOTSUPP => socket.dump(&mut all(address), about)?,
+            connections => connections?,
+        });
     }
     for connection in found {
         let mut order = question(DELETE, family(address), |w| w.out.extend_from_slice(&connection));
@@ -80,11 +81,16 @@ pub(super) fn forget(address: IpAddr) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// What lists all connections of an address's family.
+fn all(address: IpAddr) -> Vec<u8> {
+    question(GET, family(address), |_| {})
+}
+
 /// What lists the connections of an address. Who began one is its source; answers come from whom it has gone to, whatever the
 /// packet was sent to first.
 fn listings(address: IpAddr) -> Vec<Vec<u8>> {
     if address.is_ipv6() {
-        return vec![question(GET, AF_INET6, |_| {})];
+        return vec![all(address)];
     }
     let (kind, octets) = address_of(address);
     let by = |tuple: u16, flags: u16, other: u16| {
