@@ -31,7 +31,7 @@ use crate::backend::{Backend, BackendError, Capabilities};
 use crate::error::{Errno, Error, ErrorKind};
 use crate::model::IfName;
 use crate::snapshot::{Scope, Snapshot};
-use crate::step::{NftTransaction, Step};
+use crate::step::{NftOp, NftTransaction, Step};
 
 pub use linger::close_in_background;
 use nft::Nft;
@@ -147,7 +147,12 @@ impl Backend for Netlink {
     fn prepare(&mut self, tables: &[NftTransaction]) {
         let Ok(nft) = self.nft() else { return };
         for making in tables {
-            if matches!(nft.observe_flags(&making.table), Ok(None)) {
+            // A table that is there may have fewer chains.
+            let lacks = |op: &NftOp| match op {
+                NftOp::AddChain { chain, .. } => matches!(nft.observe_use(&making.table, chain), Ok(None)),
+                _ => false,
+            };
+            if making.ops.iter().any(lacks) {
                 nft.load(making);
             }
         }
