@@ -37,13 +37,20 @@ const BY_SOURCE: u32 = 1;
 /// Whether connections can be forgotten without loading a module: to ask would load it (`nfnetlink_rcv_msg`,
 /// `request_module("nfnetlink-subsys-1")`), and where nothing is tracked nothing has to be forgotten.
 fn is_tracking() -> bool {
-    let tracked = std::fs::read_to_string("/proc/sys/net/netfilter/nf_conntrack_count");
-    let is_some = tracked.is_ok_and(|count| count.trim() != "0");
-    is_some && nft::is_in_memory("nf_conntrack_netlink")
+    tracked().is_some_and(|count| count != "0") && nft::is_in_memory("nf_conntrack_netlink")
 }
 
-/// Asks for something small, so that the kernel loads what answers. Without that nothing is tracked that could be forgotten.
+/// How many connections are tracked; `None` where nothing that tracks is loaded.
+fn tracked() -> Option<String> {
+    let count = std::fs::read_to_string("/proc/sys/net/netfilter/nf_conntrack_count").ok()?;
+    Some(count.trim().to_owned())
+}
+
+/// Asks for something small, so that the kernel loads what answers. Where nothing tracks connections nothing is loaded.
 pub(super) fn load() -> Result<(), Refusal> {
+    if tracked().is_none() {
+        return Ok(());
+    }
     // IPCTNL_MSG_CT_GET_STATS
     const STATS: u16 = CTNETLINK << 8 | 5;
     let mut socket = Socket::open(Protocol::Netfilter)?;
