@@ -106,3 +106,42 @@ fn both_families_are_routed_where_both_are_answered_for() {
     };
     assert!(seen.neighbours.iter().any(answers), "{seen:?}");
 }
+
+/// Where a network leaves, and who is in it, in whatever way its guests are connected.
+#[test]
+fn who_is_in_a_network_and_where_it_leaves() {
+    let mut world = fake();
+    one(&mut world);
+    for domid in 9..15 {
+        world.add_vif(VifId::new(DomId::new(domid).unwrap(), DevId::FIRST));
+    }
+    let mut host = Host::with_backend(Box::new(Shared::new(world)));
+    let routed = SEEN.replace("proxy_arp", "uplink = \"xenbr0\"\nproxy_arp");
+    let networks = [LAN, PRIVATE, &routed].map(network);
+    for network in &networks {
+        host.start_network(network).unwrap_or_else(|e| panic!("{}", e.report()));
+    }
+    for (domids, line) in
+        [([9, 10], "bridge=xenbr0"), ([11, 12], "bridge=private,ip=10.0.0."), ([13, 14], "bridge=seen,ip=10.2.0.")]
+    {
+        for domid in domids {
+            let line = if line.contains("ip=") { format!("{line}{domid}") } else { line.to_owned() };
+            host.attach(DomId::new(domid).unwrap(), &line.parse().unwrap())
+                .unwrap_or_else(|e| panic!("{}", e.report()));
+        }
+    }
+    let mut seen = |which: usize| {
+        let status = host.network_status(&networks[which]).unwrap();
+        assert_eq!(status.missing, [""; 0]);
+        (
+            status.outside.unwrap().to_string(),
+            status.ports.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
+        )
+    };
+    assert_eq!(seen(0), ("eth0".into(), "eth0 vif9.0 vif10.0".into()));
+    assert_eq!(seen(1), ("xenbr0".into(), "vif11.0 vif12.0".into()));
+    assert_eq!(seen(2), ("xenbr0".into(), "vif13.0 vif14.0".into()));
+    let bridges = host.show().unwrap().bridges;
+    let ports: Vec<String> = bridges[0].ports.iter().map(ToString::to_string).collect();
+    assert_eq!(ports.join(" "), "eth0 vif9.0 vif10.0");
+}

@@ -566,11 +566,12 @@ xennet_error *xennet_host_stop_network(const xennet_host *host,
  * \param network The JSON document of one network, an item of what `xennet_networks_parse` gives.
  * \param network_len Its length in bytes.
  * \param document Gets a JSON document: `{"network", "mode", "started", "outside", "changed", "needs_stop", "missing",
- *   "ports", "elsewhere", "obstacles"}`: the link towards the outside as it was found at start (null if there is none); what is
- *   described otherwise than when it was started, by the keys of networks.toml, and what of that starting it once more does not take
- *   over; what is not as it was made, a sentence each; the ports of the network's bridge; commands for the gateway outside, without
- *   which guests of a routed network are not reached; what keeps guests from reaching anybody: what other firewalls drop, unless a
- *   rule there accepts it, and VLANs of guests that their bridge's uplink is not in.
+ *   "ports", "elsewhere", "obstacles"}`: the link towards the outside as it was found at start, of a bridge its uplink (null if there
+ *   is none); what is described otherwise than when it was started, by the keys of networks.toml, and what of that starting it once
+ *   more does not take over; what is not as it was made, a sentence each; the ports of the network's bridge, or, where it has none,
+ *   the links of the guests that are there; commands for the gateway outside, without which guests of a routed network are not reached;
+ *   what keeps guests from reaching anybody: what other firewalls drop, unless a rule there accepts it, and VLANs of guests that their
+ *   bridge's uplink is not in.
  * \return NULL on success.
  */
 xennet_error *xennet_host_network_status(const xennet_host *host,

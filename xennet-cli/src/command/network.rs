@@ -419,7 +419,9 @@ fn status(global: &Global, args: &NetworkNames, output: &mut Output) -> Result<(
 /// is in the way.
 pub(crate) fn table(found: &[NetworkStatus], awaited: &[IfName]) -> String {
     let rows = found.iter().map(|s| {
-        let ports: Vec<&str> = s.ports.iter().map(IfName::as_str).collect();
+        // A column before these stands the uplink.
+        let ports = s.ports.iter().filter(|port| Some(**port) != s.outside);
+        let ports: Vec<&str> = ports.map(IfName::as_str).collect();
         let state = state_of(s, awaited.contains(&s.network));
         let outside = s.outside.map_or_else(|| "-".to_owned(), |l| l.to_string());
         [s.network.to_string(), s.mode.clone(), state.to_owned(), outside, ports.join(" ")]

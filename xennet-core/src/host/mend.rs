@@ -137,7 +137,7 @@ impl Host {
     }
 
     /// The guests of a network that are there. A listing.
-    fn guests_of(&mut self, network: &Network) -> Result<Vec<(Subject, Attach)>, Error> {
+    pub(super) fn guests_of(&mut self, network: &Network) -> Result<Vec<(Subject, Attach)>, Error> {
         let mut guests = self.attached()?;
         guests.retain(|(_, a)| need::is_guest(a, network));
         Ok(guests)

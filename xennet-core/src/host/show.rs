@@ -61,7 +61,7 @@ pub struct ShownBridge {
     pub mtu: u32,
     /// Whether it is up.
     pub up: bool,
-    /// Its ports, in the order of their names.
+    /// Its ports, in the order of their names: `vif9.0` comes before `vif10.0`.
     pub ports: Vec<IfName>,
 }
 
@@ -120,7 +120,7 @@ impl Host {
             mac: l.mac,
             mtu: l.mtu,
             up: l.up,
-            ports: now.ports(name).map(|(port, _)| *port).collect(),
+            ports: by_number(now.ports(name).map(|(port, _)| *port)),
         });
         Ok(Shown { vifs, bridges: bridges.collect() })
     }
@@ -133,5 +133,26 @@ fn led_to(subject: Subject, superseding: &[Route]) -> Option<String> {
     };
     let addresses = all(|r| Some(r.destination.to_string()));
     let links = all(|r| r.link.map(|l| l.to_string()));
-    (!superseding.is_empty()).then(|| format!("{subject}: its addresses {addresses} lead to {links}, the newer guest"))
+    (!superseding.is_empty()).then(|| format!("{subject}: a newer guest, {links}, has its {addresses} by now"))
+}
+
+/// Names in their order, with numbers in theirs.
+pub(super) fn by_number(names: impl Iterator<Item = IfName>) -> Vec<IfName> {
+    // As text of equal length numbers are in order; a name has no longer ones.
+    let key = |name: &IfName| {
+        let (mut key, mut number) = (String::new(), String::new());
+        for c in name.as_str().chars().chain(['\0']) {
+            if c.is_ascii_digit() {
+                number.push(c);
+                continue;
+            }
+            if !number.is_empty() {
+                key.push_str(&format!("{number:0>15}"));
+                number.clear();
+            }
+            key.push(c);
+        }
+        key
+    };
+    gather::set(names.map(|name| (key(&name), name))).into_iter().map(|(_, name)| name).collect()
 }

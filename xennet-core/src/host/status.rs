@@ -2,6 +2,7 @@
 
 use super::Host;
 use super::network::started_of;
+use super::show::by_number;
 use crate::config::networks;
 use crate::error::Error;
 use crate::exec::Subject;
@@ -18,7 +19,7 @@ pub struct NetworkStatus {
     pub mode: String,
     /// Whether it is started.
     pub started: bool,
-    /// The link towards the outside, as it was found at start.
+    /// The link towards the outside, as it was found at start; of a bridge its uplink.
     pub outside: Option<IfName>,
     /// What is described otherwise than when it was started, by the keys of networks.toml. Starting it once more takes that over,
     /// but for what `needs_stop` says.
@@ -28,7 +29,8 @@ pub struct NetworkStatus {
     /// What is not as it was made, one change a line, in the words of a plan: what starting it again would do. Of a guest that is
     /// there the vif stands before it: `vif1.0: …`.
     pub missing: Vec<String>,
-    /// The ports of its bridge, if it has one.
+    /// The ports of its bridge; where it has none, and each guest a link of its own, the links of the guests that are there. `vif9.0`
+    /// comes before `vif10.0`.
     pub ports: Vec<IfName>,
     /// What has to be done elsewhere: the routes that the outside needs to reach the guests of a routed network, as commands
     /// for its gateway.
@@ -39,7 +41,8 @@ pub struct NetworkStatus {
 }
 
 impl Host {
-    /// How a network is; of one that is started, as it was described then. Reads the parts of the system that it is made of, and the ports of its bridge.
+    /// How a network is; of one that is started, as it was described then. Reads the parts of the system that it is made of,
+    /// and the ports of its bridge.
     ///
     /// # Errors
     /// As [`Backend::observe`](crate::backend::Backend::observe), and
@@ -54,7 +57,7 @@ impl Host {
             network: network.name,
             mode: network.mode_name().to_owned(),
             started: started.is_some(),
-            outside: started.as_ref().and_then(|s| s.outside),
+            outside: started.as_ref().and_then(|s| s.outside.or_else(|| uplink_of(&s.network))),
             changed: change.keys,
             needs_stop: change.needs_stop,
             missing: Vec::new(),
@@ -68,10 +71,12 @@ impl Host {
         }
         if let Some(bridge) = network.bridge() {
             let all = self.look(&Scope::none().with(Part::Links))?;
-            status.ports.extend(all.ports(&bridge.name).map(|(port, _)| *port));
+            status.ports = by_number(all.ports(&bridge.name).map(|(port, _)| *port));
             if let Some(started) = &started {
                 status.obstacles.extend(self.vlans_of_ports(started, &status.ports)?);
             }
+        } else if started.is_some() {
+            status.ports = by_number(self.guests_of(network)?.into_iter().map(|(_, a)| a.device));
         }
         if matches!(network.mode, NetworkMode::Routed(_)) {
             // Of one that is not started, as far as it can be told now.
@@ -80,6 +85,12 @@ impl Host {
         }
         Ok(status)
     }
+}
+
+/// The name that the uplink of a bridge has while its network is started.
+fn uplink_of(network: &Network) -> Option<IfName> {
+    let NetworkMode::Bridge(b) = &network.mode else { return None };
+    b.uplink.map(|uplink| b.uplink_name.unwrap_or(uplink))
 }
 
 /// The routes that stations and gateways outside need, as commands (the founding document's fifth step).

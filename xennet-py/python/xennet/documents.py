@@ -59,7 +59,7 @@ class NetworkStatus(TypedDict):
     #: "bridge", "nat" or "routed".
     mode: str
     started: bool
-    #: The link towards the outside, as it was found at start.
+    #: The link towards the outside, as it was found at start; of a bridge its uplink.
     outside: str | None
     #: What is described otherwise than when it was started, by the keys of networks.toml: taken over when it is started again.
     changed: list[str]
@@ -68,7 +68,7 @@ class NetworkStatus(TypedDict):
     #: What is not as it was made, a sentence each: what starting the network again would do. Of a guest that is there the vif
     #: stands before it: ``vif1.0: ...``.
     missing: list[str]
-    #: The ports of its bridge.
+    #: The ports of its bridge; where it has none, the links of the guests that are there.
     ports: list[str]
     #: Commands for the gateway outside, without which guests of a routed network are not reached.
     elsewhere: list[str]
