@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use xennet_core::VifId;
 use xennet_core::exec::Subject;
-use xennet_tests::in_netns;
+use xennet_tests::lease::soon;
+use xennet_tests::{in_netns, slower};
 
 use crate::rig::{Rig, link, look, name};
 
@@ -13,7 +14,7 @@ use crate::rig::{Rig, link, look, name};
 fn a_vif_that_somebody_holds_hinders_no_other() {
     in_netns("lock::a_vif_that_somebody_holds_hinders_no_other", || {
         let rig = Rig::new();
-        rig.settings("deadline = 1");
+        let deadline = rig.deadline(1);
         for vif in ["vif5.0", "vif6.0"] {
             rig.vif(vif, &[("bridge", "xenbr0"), ("mac", "00:16:3e:01:02:03"), ("ip", "192.0.2.6")]);
         }
@@ -25,18 +26,14 @@ fn a_vif_that_somebody_holds_hinders_no_other() {
             let start = Instant::now();
             let waiting = thread::scope(|scope| {
                 let waiting = scope.spawn(|| (rig.fails("vif5.0", verb), start.elapsed()));
-                thread::sleep(Duration::from_millis(100));
+                thread::sleep(deadline / 10);
                 rig.ok("vif6.0", "online");
-                assert!(
-                    start.elapsed() < Duration::from_millis(900),
-                    "the other one need not wait: {:?}",
-                    start.elapsed()
-                );
+                assert!(start.elapsed() < deadline * 9 / 10, "the other one need not wait: {:?}", start.elapsed());
                 rig.ok("vif6.0", "offline");
                 waiting.join().unwrap()
             });
             let (got, took) = waiting;
-            assert!(took > Duration::from_millis(800) && took < Duration::from_millis(5000), "{took:?}");
+            assert!(took > deadline * 8 / 10 && took < deadline * 5, "{took:?}");
             for part in ["another process has held this lock", "hint: see who holds it: fuser ", "vif5.0.journal"] {
                 assert!(got.stderr.contains(part), "{part}: {}", got.stderr);
             }
@@ -61,12 +58,13 @@ fn a_call_is_over_before_the_next_one_begins() {
         rig.vif("vif5.0", &[("bridge", "xenbr0")]);
         // The first one fails behind its attach, when the second one is waiting already.
         let hook = rig.path("hooks").join("slow.hook");
-        std::fs::write(&hook, "#!/bin/sh\n[ -e \"$0.done\" ] && exit 0\n: >\"$0.done\"\nsleep 0.4\nexit 1\n").unwrap();
+        let script = "[ -e \"$0.done\" ] && exit 0\n: >\"$0.done\"";
+        std::fs::write(&hook, format!("#!/bin/sh\n{script}\nsleep {}\nexit 1\n", 0.4 * f64::from(slower()))).unwrap();
         std::os::unix::fs::chown(&hook, None, None).unwrap();
         std::fs::set_permissions(&hook, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
         thread::scope(|scope| {
             let first = scope.spawn(|| rig.fails("vif5.0", "online"));
-            thread::sleep(Duration::from_millis(150));
+            soon("its hook is called", || rig.path("hooks").join("slow.hook.done").exists());
             let second = scope.spawn(|| rig.ok("vif5.0", "online"));
             let first = first.join().unwrap();
             assert!(first.stderr.contains("state: restored"), "{}", first.stderr);

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use xennet_core::backend::Backend as _;
 use xennet_core::backend::netlink::Netlink;
@@ -11,8 +12,8 @@ use xennet_core::xenstore::server::{Server, Settings};
 use xennet_core::xenstore::tree::Caller;
 use xennet_core::xenstore::wire::Kind;
 use xennet_core::{MacAddr, NatNetwork, Network, NetworkMode, RoutedNetwork, Started, Subnet, VifId};
-use xennet_tests::StateDir;
 use xennet_tests::steps;
+use xennet_tests::{StateDir, slower};
 pub(crate) use xennet_tests::steps::name;
 
 /// What a call printed and how it ended.
@@ -65,6 +66,13 @@ impl Rig {
             text.push_str("\nsyslog = false\n");
         }
         std::fs::write(self.dir.path().join("hotplug.toml"), text).unwrap();
+    }
+
+    /// Gives a call this many seconds, or as many more as this machine is slower, but no more than there can be beside the hooks' own.
+    pub(crate) fn deadline(&self, seconds: u32) -> Duration {
+        let seconds = (seconds * slower()).min(28);
+        self.settings(&format!("deadline = {seconds}"));
+        Duration::from_secs(seconds.into())
     }
 
     pub(crate) fn state(&self) -> xennet_core::exec::StateDir {

@@ -8,16 +8,15 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::{Guest, NetNs};
+use crate::{Guest, NetNs, slower};
 
 /// What serves, what asks, and the packages that have it.
 pub const PROGRAMS: [(&str, &str); 4] =
     [("dnsmasq", "dnsmasq-base"), ("busybox", "busybox"), ("dhclient", "isc-dhcp-client"), ("ip", "iproute2")];
 
-/// How long is waited for what takes a moment: longer on a machine that is said to be slower, as an emulated one is.
+/// How long is waited for what takes a moment: longer on a machine that is slower.
 pub fn patience() -> Duration {
-    let slower = std::env::var("XENNET_TESTS_SLOWER").ok().and_then(|n| n.parse().ok()).unwrap_or(1);
-    Duration::from_secs(10) * slower
+    Duration::from_secs(10) * slower()
 }
 
 /// Whether all programs are here; says what is missing, and fails where that must not be.

@@ -21,3 +21,8 @@ pub use shared::Shared;
 pub use state::StateDir;
 pub use xennet_cli::sandbox::namespace::NetNs;
 pub use xennet_cli::sandbox::{Guest, GuestSpec, World};
+
+/// How many times slower this machine is said to be than most, as an emulated one is: a test's times grow by it, all of them alike.
+pub fn slower() -> u32 {
+    std::env::var("XENNET_TESTS_SLOWER").ok().and_then(|times| times.parse().ok()).unwrap_or(1)
+}
