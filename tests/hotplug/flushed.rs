@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use xennet_tests::in_netns;
 use xennet_tests::lease::command;
+use xennet_tests::{in_netns, slower};
 
 use crate::rig::{Rig, gated, guarded, nat_network, outside};
 
@@ -70,7 +70,8 @@ fn no_call_fails_because_of_a_flush_in_its_middle() {
                     flush();
                     flushes.fetch_add(1, Ordering::Relaxed);
                     // Not in step with the calls.
-                    std::thread::sleep(Duration::from_millis(3 + flushes.load(Ordering::Relaxed) as u64 % 7));
+                    let pause = Duration::from_millis(3 + flushes.load(Ordering::Relaxed) as u64 % 7);
+                    std::thread::sleep(pause * slower());
                 }
             });
             let _ends = Ends(&done);

@@ -13,8 +13,8 @@ use xennet_core::xenstore::tree::Caller;
 use xennet_core::xenstore::wire::Kind;
 use xennet_core::{MacAddr, NatNetwork, Network, NetworkMode, RoutedNetwork, Started, Subnet, VifId};
 use xennet_tests::steps;
-use xennet_tests::{StateDir, slower};
 pub(crate) use xennet_tests::steps::name;
+use xennet_tests::{StateDir, slower};
 
 /// What a call printed and how it ended.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use xennet_core::error::Errno;
 use xennet_core::xenstore::server::Fault;
 use xennet_core::xenstore::wire::Kind;
-use xennet_tests::in_netns;
+use xennet_tests::{in_netns, slower};
 
 use crate::rig::{Rig, guarded, link, name, run};
 
@@ -36,7 +36,7 @@ fn vif(rig: &Rig, number: u32) -> (String, String) {
 /// One `online` amid faults, on a host whose bridge is there; then one without, and `offline` amid the same faults.
 fn amid(faults: &[Fault], number: u32) -> bool {
     let mut rig = Rig::bare();
-    rig.settings("deadline = 1");
+    let deadline = rig.deadline(1);
     let (vif, other) = vif(&rig, number);
     let before = state(&vif, &other);
     rig.store.set_faults(faults.to_vec());
@@ -44,8 +44,8 @@ fn amid(faults: &[Fault], number: u32) -> bool {
     let got = rig.call(&vif, "online");
     let took = start.elapsed();
     let at = format!("{faults:?}, took {took:?}: {}", got.stderr);
-    // Its own second, half a one for each of the last words, and what a busy machine adds.
-    assert!(took < Duration::from_millis(4000), "{at}");
+    // Its own time, half a second for each of the last words, and what a busy machine adds.
+    assert!(took < deadline * 4, "{at}");
     let now = state(&vif, &other);
     let connected = (Some("xenbr0".to_owned()), true, 1400, 4);
     if got.code == Some(0) {
@@ -132,8 +132,8 @@ fn it_is_slow_or_refuses_the_end() {
         let _bridge = Rig::new();
         let refuse = |kind, path: &str, errno| Fault::Refuse { kind, path: path.into(), errno };
         let cases = [
-            (vec![Fault::Slow(Duration::from_millis(20))], true),
-            (vec![Fault::Slow(Duration::from_millis(150))], false),
+            (vec![Fault::Slow(Duration::from_millis(20) * slower())], true),
+            (vec![Fault::Slow(Duration::from_millis(150) * slower())], false),
             (vec![Fault::NoAccept], false),
             (vec![refuse(Kind::Read, "", Errno::EACCES)], false),
             (vec![refuse(Kind::Write, "/local/domain/", Errno::EACCES)], true),
