@@ -206,6 +206,27 @@ def rounds_of(args, lab, vif, rounds, names=None):
     return times
 
 
+def gone_of(args, lab, vif, rounds):
+    """Times of `offline` by contestant as netback leaves a vif of a domain that has ended: its link is not there any more."""
+    times = {}
+    found = {name: c for name, c in contestants(args, lab).items() if "xennet" in name or "Xen" in name}
+    environment = lab.environment(vif)
+    for number in range(rounds + 1):
+        for name, command in found.items():
+            timed(command("online"), environment)
+            if lab.master(vif) != "xenbr0":
+                sys.exit(f"{name} online: the vif is a port of {lab.master(vif)}")
+            sh(f"ip link del vif{vif}.0")
+            result = timed(command("offline"), environment)
+            if number:
+                times.setdefault(name, []).append(result)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(f"/run/xennet/vif{vif}.0.journal")
+            lab.vif(vif)
+            time.sleep(0.03)
+    return times
+
+
 def guard(lab):
     """The guard's table has to be there for floor.c: another vif that stays brings it."""
     lab.vif(30000)
@@ -217,6 +238,7 @@ def one(args):
     guard(lab)
     lab.vif(5)
     times = rounds_of(args, lab, 5, args.rounds)
+    gone = gone_of(args, lab, 5, args.rounds)
     versions = {"static no-op": [], "xennet --version": []}
     for _ in range(args.rounds * 3):
         versions["static no-op"].append(timed([args.nothing], {}))
@@ -229,6 +251,10 @@ def one(args):
             walls, cpus = zip(*times[name, verb])
             cells += [f"{median(walls):.2f} ({min(walls):.2f}-{max(walls):.2f})", f"{median(cpus):.2f}"]
         rows.append(cells)
+    for name, samples in gone.items():
+        walls, cpus = zip(*samples)
+        figures = [f"{median(walls):.2f} ({min(walls):.2f}-{max(walls):.2f})", f"{median(cpus):.2f}"]
+        rows.append([f"{name}, the link gone", "", "", *figures])
     for name, samples in versions.items():
         if name != "static no-op":
             walls, cpus = zip(*samples)

@@ -127,8 +127,10 @@ fn settings(link: &IfName, attachment: &Attachment) -> Vec<(SysctlKey, &'static 
 
 /// What has to be looked at of the gate.
 fn gate_scope(present: &[Item], absent: &[Item], seen: &Snapshot) -> Scope {
-    let scope = gate::GATE.scope(present.iter().chain(absent));
-    if present.is_empty() { scope } else { scope.union(gate::GATE.frame_scope(present, seen)) }
+    let all = || present.iter().chain(absent);
+    let scope = gate::GATE.scope(all());
+    // The way back may need what is absent.
+    if present.is_empty() { scope } else { scope.union(gate::GATE.frame_scope(all(), seen)) }
 }
 
 /// What has to be looked at, besides the vif itself, to connect it by routes, or not by routes any more.

@@ -269,14 +269,14 @@ impl Table {
     /// Whether chains and sets are as they must be for this level, as far as they were looked at.
     fn is_framed(&self, level: usize, now: &Snapshot) -> bool {
         let id = (self.id)();
+        let level = level.max(self.level_seen(now));
         if now.scope.contains(&Part::NftFrame(id.clone())) {
-            return now.nft.get(&id).is_some_and(|table| {
-                let level = level.max(self.level_begun(table));
-                table.frame() == *self.frame_at(level) && self.levels[level].has_version(table)
-            });
+            let table = now.nft.get(&id);
+            return table.is_some_and(|t| t.frame() == *self.frame_at(level) && self.levels[level].has_version(t));
         }
-        let looked = self.uses(level).any(|(chain, _)| now.scope.contains(&Part::NftUse(id.clone(), (*chain).into())));
-        !looked || self.looks_whole(level, now)
+        let looked =
+            |(chain, _): &'static (&'static str, u32)| now.scope.contains(&Part::NftUse(id.clone(), (*chain).into()));
+        !self.uses(level).all(looked) || self.looks_whole(level, now)
     }
 
     /// What a key leads to in this world, if the element is there.

@@ -66,7 +66,8 @@ impl Snapshot {
     }
 
     /// What has to change for this snapshot to become `other`, in the order of the objects. Empty if their
-    /// [`normalised`](Self::normalised) forms are the same.
+    /// [`normalised`](Self::normalised) forms are the same. Of the guard and the gate those chains, and sets without elements, count
+    /// that both have: what there is of them grows with what somebody needs, and stays.
     pub fn changes(&self, other: &Snapshot) -> Vec<Change> {
         let (mut old, mut new) = (self.normalised(), other.normalised());
         // What is temporary in one of them may have gone in the other, or be there as an ordinary address.
@@ -76,6 +77,7 @@ impl Snapshot {
         for snapshot in [&mut old, &mut new] {
             snapshot.addresses.retain(|a| !temporary.contains(&(a.link, a.address)));
         }
+        without_frames_of_one(&mut old, &mut new);
         if old == new {
             return Vec::new();
         }
@@ -97,5 +99,16 @@ impl Snapshot {
     /// Every fact, under the object that it is about.
     fn facts(&self) -> BTreeMap<super::render::Object, String> {
         gather::map(self.lines())
+    }
+}
+
+/// Takes from our tables what only one of the two has of chains, and of sets without elements.
+fn without_frames_of_one(one: &mut Snapshot, other: &mut Snapshot) {
+    for (id, table) in one.nft.iter_mut().filter(|(id, _)| id.is_kept()) {
+        let Some(beside) = other.nft.get_mut(id) else { continue };
+        table.chains.retain(|name, _| beside.chains.contains_key(name));
+        beside.chains.retain(|name, _| table.chains.contains_key(name));
+        table.sets.retain(|name, set| !set.elements.is_empty() || beside.sets.contains_key(name));
+        beside.sets.retain(|name, set| !set.elements.is_empty() || table.sets.contains_key(name));
     }
 }

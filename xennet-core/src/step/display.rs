@@ -7,8 +7,8 @@ use super::{
     PortChange, PortStep, RouteStep, RuleStep, Step, StoreOp,
 };
 use crate::snapshot::{
-    AddrGenMode, Address, FdbEntry, FdbKind, Neighbour, NeighbourKind, NftFamily, NftKey, NftTableId, PortVlan, Route,
-    RouteKind, Rule, RuleAction, key_text,
+    AddrGenMode, Address, FdbEntry, FdbKind, Neighbour, NeighbourKind, NftChainKind, NftKey, NftTableId, PortVlan,
+    Route, RouteKind, Rule, RuleAction, key_text,
 };
 
 impl Step {
@@ -92,7 +92,7 @@ fn nft_words(t: &NftTransaction) -> Vec<String> {
     let is_new = number(|op| matches!(op, NftOp::AddTable)) > 0;
     if is_new {
         let made = if is_removed { "made anew" } else { "new" };
-        let what = rules_of(&t.table).map(|what| format!(" that {what}")).unwrap_or_default();
+        let what = rules_of(t).map(|what| format!(" that {what}")).unwrap_or_default();
         words.push(format!("{made}, with the {rules} rules{what} (nft list table {})", t.table));
     } else if is_removed {
         words.push("removed".to_owned());
@@ -136,11 +136,15 @@ fn nft_words(t: &NftTransaction) -> Vec<String> {
 }
 
 /// What the rules of our own tables are for.
-fn rules_of(table: &NftTableId) -> Option<&'static str> {
-    match table.family {
-        _ if !table.is_own() => None,
-        NftFamily::Bridge => Some("check what guests send"),
-        _ => Some("check, hide and hand on what guests send and get"),
+fn rules_of(t: &NftTransaction) -> Option<&'static str> {
+    let translates = |op: &NftOp| match op {
+        NftOp::AddChain { base: Some(base), .. } => base.kind == NftChainKind::Nat,
+        _ => false,
+    };
+    match t.ops.iter().any(translates) {
+        _ if !t.table.is_own() => None,
+        true => Some("check, hide and hand on what guests send and get"),
+        false => Some("check what guests send"),
     }
 }
 
