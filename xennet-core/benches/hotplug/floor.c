@@ -117,13 +117,18 @@ static void transact(int s, const char *what)
 static void question(int s, struct nlmsghdr *at)
 {
 	static char answer[32768];
+	const struct nlmsghdr *head = (const struct nlmsghdr *)answer;
+	int lists;
 
 	close_message(at);
+	lists = (at->nlmsg_flags & NLM_F_DUMP) == NLM_F_DUMP;
 	if (send(s, buffer, fill, 0) != (ssize_t)fill)
 		fail("a question");
 	fill = 0;
-	if (recv(s, answer, sizeof(answer), 0) < (ssize_t)sizeof(struct nlmsghdr))
-		fail("an answer");
+	do {
+		if (recv(s, answer, sizeof(answer), 0) < (ssize_t)sizeof(struct nlmsghdr))
+			fail("an answer");
+	} while (lists && head->nlmsg_type != NLMSG_DONE && head->nlmsg_type != NLMSG_ERROR);
 }
 
 /* ---- the guard */
@@ -206,30 +211,60 @@ static void guard(int s, int what, const char *link, const unsigned char mac[6],
 	element(s, what, "declared", link, NULL, 0, 0);
 	element(s, what, "macs", link, rest, 8, 0);
 	memcpy(rest + 8, &ip, 4);
-	element(s, what, "ip4", link, rest, 12, 0);
+	element(s, what, "host4", link, rest, 12, 0);
 	unsigned char own[16] = { 0xfe, 0x80, 0, 0, 0, 0, 0, 0, mac[0] ^ 2, mac[1], mac[2], 0xff, 0xfe, mac[3], mac[4], mac[5] };
 	memcpy(rest + 8, own, 16);
-	element(s, what, "ip6", link, rest, 24, 1);
+	element(s, what, "host6", link, rest, 24, 1);
 	if (what == READ)
 		return;
 	batch_end(NFNL_MSG_BATCH_END);
 	transact(s, "nftables");
 }
 
+/* The flags of the guard's table. */
+static void read_table(int s)
+{
+	struct nlmsghdr *at = nft_message(NFT_MSG_GETTABLE, 0, NFPROTO_BRIDGE);
+
+	text(NFTA_TABLE_NAME, "xennet-guard");
+	question(s, at);
+}
+
+/* Whether anything is known of a vif that comes: there may have been one of its name. */
+static void read_leftovers(int s, const char *vif)
+{
+	element(s, READ, "declared", vif, NULL, 0, 0);
+	element(s, READ, "bound", vif, NULL, 0, 0);
+	read_named(s, NFT_MSG_GETSET, NFTA_SET_NAME, "declared");
+	read_named(s, NFT_MSG_GETSET, NFTA_SET_NAME, "bound");
+	read_table(s);
+}
+
+/* The chains of other tables, which may drop what the guest sends. */
+static void read_others(int s)
+{
+	static const unsigned families[] = { NFPROTO_BRIDGE, NFPROTO_INET, NFPROTO_IPV4 };
+
+	for (int i = 0; i < 3; i++)
+		question(s, nft_message(NFT_MSG_GETCHAIN, NLM_F_DUMP, families[i]));
+}
+
 /* The guard's rules are told by how often their chains are used, and by a version of them in a set. */
 static void read_rules(int s)
 {
-	static const char *const chains[] = { "bound", "claims", "declared", "prerouting" };
-	uint32_t version = 218575353; /* VERSION in plan/guard.rs; another one costs the same */
+	static const char *const chains[] = { "advertised", "bound", "claims", "datagrams", "declared", "messages", "prerouting",
+					      "probing", "to-all", "to-one" };
+	uint32_t version = 218575353; /* that in plan/guard.rs; another one costs the same */
 
-	for (int i = 0; i < 4; i++)
+	read_table(s);
+	for (int i = 0; i < 10; i++)
 		read_named(s, NFT_MSG_GETCHAIN, NFTA_CHAIN_NAME, chains[i]);
 	question(s, element_message(NFT_MSG_GETSETELEM, 0, "version", &version, sizeof(version)));
 }
 
 static void read_sets(int s)
 {
-	static const char *const sets[] = { "declared", "ip4", "ip6", "macs" };
+	static const char *const sets[] = { "declared", "host4", "host6", "macs" };
 
 	for (int i = 0; i < 4; i++)
 		read_named(s, NFT_MSG_GETSET, NFTA_SET_NAME, sets[i]);
@@ -385,12 +420,14 @@ int main(int argc, char **argv)
 
 			/* The kernel lists the addresses of one link, not of all. */
 			setsockopt(route, SOL_NETLINK, NETLINK_GET_STRICT_CHK, &strict, sizeof(strict));
+			read_leftovers(nft, vif);
 			read_link(route, index, NULL);
 			read_link(route, 0, vif);
 			read_link(route, 0, values[0]);
 			read_addresses(route, index);
 			read_rules(nft);
 			guard(nft, READ, vif, mac, ip);
+			read_others(nft);
 		}
 		guard(nft, ADD, vif, mac, ip);
 		plug(route, index, if_nametoindex(values[0]));
