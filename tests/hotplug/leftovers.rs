@@ -330,10 +330,16 @@ fn connections_of_who_has_gone_are_forgotten() {
         assert_eq!(both(6), (2, 1));
         rig.ok_of("vif-nat", "vif7.0", "offline");
         assert_eq!(both(6), (0, 0));
-        // Nobody told of the end: the next guest with the address begins anew.
-        connect(8);
+        // Nobody told of the end: the next guest with the address begins anew, by another name and by the same.
         rig.vif("vif8.0", &[("bridge", "lan"), ("ip", "10.1.0.8 fd00:1::8")]);
         rig.ok_of("vif-nat", "vif8.0", "online");
-        assert_eq!(both(8), (0, 0));
+        for (former, next) in [("vif8.0", "vif9.0"), ("vif9.0", "vif9.0")] {
+            connect(8);
+            assert_eq!(both(8), (2, 1));
+            rig.remove(former);
+            rig.vif(next, &[("bridge", "lan"), ("ip", "10.1.0.8 fd00:1::8")]);
+            rig.ok_of("vif-nat", next, "online");
+            assert_eq!(both(8), (0, 0), "{next}");
+        }
     });
 }

@@ -183,8 +183,10 @@ impl Host {
                 && type_if == TypeIf::Vif
                 && a.takes_over.is_empty()
                 && is_new.is_none_or(|index| plan.before().link_by_index(index).is_none())
+                && (is_new.is_some() || !inherited.is_empty() || plan::is_hidden(a, plan.before()))
             {
-                // Connections of an earlier guest that ended without a call.
+                // Connections of an earlier guest that ended without a call, which left its record, or its elements. To look for them in
+                // each call would cost as much as ten calls: the kernel goes through all of its hash table.
                 let told = self.forget_connections(a.attachment.guest(), &elsewhere);
                 plan = plan.with_notes(told);
             }

@@ -20,7 +20,7 @@ use super::table::{
 };
 use crate::error::Error;
 use crate::gather;
-use crate::model::{GuestLinks, IfName, Network, NetworkMode, PortForward, Started, apart};
+use crate::model::{Attach, Attachment, GuestLinks, IfName, Network, NetworkMode, PortForward, Started, apart};
 use crate::snapshot::{
     Family, NftBase, NftChain, NftChainKind, NftCmp, NftExpr, NftField, NftHeader, NftHook, NftNat, NftNatTo,
     NftPolicy, NftRule, NftTableId, NftType, NftValue, Part, Scope, Snapshot,
@@ -152,6 +152,16 @@ pub(super) fn level(network: &Network) -> Option<usize> {
         NetworkMode::Bridge(_) => None,
         NetworkMode::Routed(_) => Some(0),
         NetworkMode::Nat(_) => Some(1),
+    }
+}
+
+/// Whether NAT hides an address of this guest already, whoever had it before.
+pub(crate) fn is_hidden(a: &Attach, now: &Snapshot) -> bool {
+    match &a.attachment {
+        Attachment::Nat { egress: Some(egress), guest, .. } => {
+            hidden(*egress, guest).iter().any(|item| GATE.find(now, item).is_some())
+        }
+        _ => false,
     }
 }
 

@@ -33,7 +33,7 @@ use checked::Draft;
 
 pub(crate) use check::around as scope_around;
 pub use checked::Plan;
-pub(crate) use gate::{given_up, hides, taken_since};
+pub(crate) use gate::{given_up, hides, is_hidden, taken_since};
 pub(crate) use network::ANOTHER_METRIC;
 pub use network::Carried;
 pub(crate) use restore::missing as missing_to_restore;

@@ -280,7 +280,7 @@ impl Table {
     }
 
     /// What a key leads to in this world, if the element is there.
-    fn find<'a>(&self, world: &'a Snapshot, item: &Item) -> Option<&'a NftElement> {
+    pub(super) fn find<'a>(&self, world: &'a Snapshot, item: &Item) -> Option<&'a NftElement> {
         world.nft.get(&(self.id)())?.sets.get(item.set)?.elements.get(&item.key)
     }
 
