@@ -351,7 +351,7 @@ def growth(args):
         guard(lab)
         lab.vif(5)
         # As many guests behind the guard as there are ports.
-        elements = [f"add element bridge xennet-guard ip4 {{ \"vif{n}.9\" . {MAC % (9, n >> 8, n & 255)} . 10.9.{n >> 8}.{n & 255} }}"
+        elements = [f"add element bridge xennet-guard host4 {{ \"vif{n}.9\" . {MAC % (9, n >> 8, n & 255)} . 10.9.{n >> 8}.{n & 255} }}"
                     for n in range(ports)]
         if subprocess.run(["which", "nft"], capture_output=True).returncode == 0:
             subprocess.run(["nft", "-f", "-"], input="\n".join(elements).encode(), check=True)
