@@ -157,6 +157,7 @@ impl NftTable {
     pub const DORMANT: u32 = 0x1;
 
     /// Whether a kind of object is missing that a table usually has: chains, rules or sets.
+    #[cfg(feature = "netlink")]
     pub(crate) fn is_hollow(&self) -> bool {
         self.chains.is_empty() || self.sets.is_empty() || self.chains.values().all(|chain| chain.rules.is_empty())
     }
