@@ -68,7 +68,7 @@ def test_a_path_that_cannot_be_is_refused_at_once(path, tmp_path, monkeypatch):
 
 INTERRUPTED = """
 import signal, sys, xennet
-# Who is started in the background by a shell ignores it.
+# A shell starts background jobs with SIGINT ignored.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 host = xennet.Host.netlink(state_dir=sys.argv[1])
 print("waits", flush=True)

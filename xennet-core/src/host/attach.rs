@@ -185,8 +185,8 @@ impl Host {
                 && is_new.is_none_or(|index| plan.before().link_by_index(index).is_none())
                 && (is_new.is_some() || !inherited.is_empty() || plan::is_hidden(a, plan.before()))
             {
-                // Connections of an earlier guest that ended without a call, which left its record, or its elements. To look for them in
-                // each call would cost as much as ten calls: the kernel goes through all of its hash table.
+                // An earlier guest that ended without a call left its record or its elements. Without these there is no search:
+                // the kernel walks its whole connection table for it, which costs ten times as much as the rest of the call.
                 let told = self.forget_connections(a.attachment.guest(), &elsewhere);
                 plan = plan.with_notes(told);
             }

@@ -310,8 +310,8 @@ fn from_guest() -> Vec<NftRule> {
     rules
 }
 
-/// What no guest may say in ICMPv6: router advertisements and redirects, since where packets go is this domain's to say. What comes in
-/// fragments is judged by the first one, in which it must stand what it is: where nobody tracks connections, nobody has put it together.
+/// ICMPv6 that no guest may send: router advertisements and redirects. A fragmented message is judged by its first fragment, which must
+/// contain the type: without connection tracking the kernel has not reassembled it here.
 fn messages() -> Vec<NftRule> {
     use NftField::{IcmpType, Ip6NextHeader, L4Proto};
     // The two bytes behind the two of a fragment header that begins where the IPv6 header ends; three bits are no part of the offset.

@@ -6,8 +6,8 @@
 //!
 //! A table stays when the last element has gone, since others may need it next.
 //!
-//! A table may have levels: what is needed for all that is in it, and what is added for some of it. A higher level is made when its
-//! first element comes, so that nobody's kernel is asked for what nobody there needs (address translation, say).
+//! A table can have levels. The lowest has what every element needs. A higher level is made when its first element is added, so that
+//! a host that only routes does not load address translation.
 //!
 //! Administrators save rulesets with `nft list ruleset` and load them again. So tables are made of what nft 1.0 has words for, as
 //! text and as JSON, and each rule of the very expressions that nft makes of its own words for it: then a table that was saved

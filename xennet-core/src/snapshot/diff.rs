@@ -66,8 +66,8 @@ impl Snapshot {
     }
 
     /// What has to change for this snapshot to become `other`, in the order of the objects. Empty if their
-    /// [`normalised`](Self::normalised) forms are the same. Of the guard and the gate those chains, and sets without elements, count
-    /// that both have: what there is of them grows with what somebody needs, and stays.
+    /// [`normalised`](Self::normalised) forms are the same. A chain, or a set without elements, of the guard or the gate counts only if
+    /// both snapshots have it: a level that was added to the gate stays.
     pub fn changes(&self, other: &Snapshot) -> Vec<Change> {
         let (mut old, mut new) = (self.normalised(), other.normalised());
         // What is temporary in one of them may have gone in the other, or be there as an ordinary address.
@@ -102,7 +102,7 @@ impl Snapshot {
     }
 }
 
-/// Takes from our tables what only one of the two has of chains, and of sets without elements.
+/// Removes from the guard and the gate the chains, and the sets without elements, that only one of the two snapshots has.
 fn without_frames_of_one(one: &mut Snapshot, other: &mut Snapshot) {
     for (id, table) in one.nft.iter_mut().filter(|(id, _)| id.is_kept()) {
         let Some(beside) = other.nft.get_mut(id) else { continue };

@@ -119,8 +119,8 @@ impl Nft {
     /// As [`observe`](Self::observe).
     pub(crate) fn observe_frame(&mut self, id: &NftTableId) -> Result<Option<NftTable>, BackendError> {
         let frame = match self.read(id, Elements::Leave) {
-            // Others may have removed the table, and made it again, while it was read. The kernel does not say so of a listing
-            // that is empty.
+            // Another process may have removed the table and made it again during the read. The kernel does not mark an empty dump
+            // as interrupted.
             Ok(Some(table)) if table.is_hollow() => self.read_at_once(id, Elements::Leave)?,
             Err(refusal) if refusal.errno == Errno::ENOENT => self.read_at_once(id, Elements::Leave)?,
             read => read.map_err(|refusal| refusal.about(format!("nft table {id}")))?,
