@@ -15,9 +15,8 @@ use std::sync::LazyLock;
 
 use ipnetwork::{IpNetwork, Ipv6Network};
 
-use super::table::{
-    ICMPV6, Item, Level, SetDef, Table, UDP, accept, back, dhcp_client, drop, goto, jump, lookup, over, ports, rule,
-};
+use super::rules::{ICMPV6, UDP, accept, back, dhcp_client, drop, goto, jump, lookup, over, ports, rule};
+use super::table::{Item, Level, SetDef, Table};
 use crate::error::Error;
 use crate::gather;
 use crate::model::{Attach, Attachment, GuestLinks, IfName, Network, NetworkMode, PortForward, Started, apart};

@@ -12,10 +12,10 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::LazyLock;
 
 use super::Reason;
-use super::table::{
-    ICMPV6, Item, Level, SetDef, TCP, Table, TableWish, UDP, accept, back, dhcp_client, drop, first_fragment, goto,
-    jump, lookup, other_than, over, rule,
+use super::rules::{
+    ICMPV6, TCP, UDP, accept, back, dhcp_client, drop, first_fragment, goto, jump, lookup, other_than, over, rule,
 };
+use super::table::{Item, Level, SetDef, Table, TableWish};
 use crate::gather;
 use crate::model::{Guarded, IfName, MacAddr};
 use crate::snapshot::{

@@ -16,6 +16,7 @@ pub(crate) mod need;
 mod network;
 mod restore;
 mod routes;
+mod rules;
 mod table;
 mod uplink;
 mod want;

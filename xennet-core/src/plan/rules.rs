@@ -1,0 +1,77 @@
+//! The expressions and rules that the guard and the gate share, made as the nft tool makes them of its own words.
+
+use std::net::Ipv4Addr;
+
+use crate::snapshot::{NftCmp, NftExpr, NftField, NftHeader, NftRule, NftValue, NftVerdict};
+
+pub(super) const TCP: u8 = 6;
+pub(super) const UDP: u8 = 17;
+pub(super) const ICMPV6: u8 = 58;
+
+pub(super) fn rule(exprs: impl IntoIterator<Item = NftExpr>, comment: Option<&str>) -> NftRule {
+    // As the kernel gives it back, so that the two can be compared.
+    NftRule { exprs: exprs.into_iter().collect(), comment: comment.map(str::to_owned) }.canonical()
+}
+
+pub(super) fn over(protocol: u8) -> NftExpr {
+    NftExpr::eq(NftField::L4Proto, NftValue::U8(protocol))
+}
+
+/// IPv4: not a later fragment, where ports are looked for in the middle of a datagram.
+pub(super) fn first_fragment() -> NftExpr {
+    // Together with the identification before it: two bytes at this place have a name already, in ARP.
+    NftExpr::Match {
+        field: NftField::Payload { header: NftHeader::Network, offset: 4, bytes: 4 },
+        mask: Some(NftValue::Bytes(vec![0, 0, 0x1f, 0xff])),
+        op: NftCmp::Eq,
+        value: NftValue::Bytes(vec![0; 4]),
+    }
+}
+
+/// The ports of the two sides, which the nft tool compares at once.
+pub(super) fn ports(source: u16, destination: u16) -> NftExpr {
+    let both = [source.to_be_bytes(), destination.to_be_bytes()].concat();
+    NftExpr::eq(NftField::Payload { header: NftHeader::Transport, offset: 0, bytes: 4 }, NftValue::Bytes(both))
+}
+
+/// Who has no address yet asks for one.
+pub(super) fn dhcp_client(over_ipv4: NftExpr) -> NftRule {
+    let exprs = [
+        over_ipv4,
+        NftExpr::eq(NftField::IpSaddr, NftValue::Ipv4(Ipv4Addr::UNSPECIFIED)),
+        NftExpr::eq(NftField::IpDaddr, NftValue::Ipv4(Ipv4Addr::BROADCAST)),
+        over(UDP),
+        ports(68, 67),
+        first_fragment(),
+        accept(),
+    ];
+    rule(exprs, Some("DHCP client without an address"))
+}
+
+pub(super) fn lookup(key: &[NftField], set: &str) -> NftExpr {
+    NftExpr::Lookup { key: key.to_vec(), set: set.into(), inverted: false }
+}
+
+pub(super) fn other_than(key: &[NftField], set: &str) -> NftExpr {
+    NftExpr::Lookup { key: key.to_vec(), set: set.into(), inverted: true }
+}
+
+pub(super) fn accept() -> NftExpr {
+    NftExpr::Verdict(NftVerdict::Accept)
+}
+
+pub(super) fn drop() -> NftExpr {
+    NftExpr::Verdict(NftVerdict::Drop)
+}
+
+pub(super) fn back() -> NftExpr {
+    NftExpr::Verdict(NftVerdict::Return)
+}
+
+pub(super) fn jump(chain: &str) -> NftExpr {
+    NftExpr::Verdict(NftVerdict::Jump(chain.into()))
+}
+
+pub(super) fn goto(chain: &str) -> NftExpr {
+    NftExpr::Verdict(NftVerdict::Goto(chain.into()))
+}
