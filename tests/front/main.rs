@@ -7,6 +7,7 @@ mod back;
 mod guard;
 mod lost;
 mod modes;
+mod others;
 mod ownership;
 mod refusals;
 mod walk;

@@ -8,6 +8,7 @@ mod guests;
 mod mend;
 mod network;
 mod opened;
+mod others;
 mod outside;
 mod place;
 mod records;

@@ -419,6 +419,9 @@ impl Host {
                 }
             }
         }
+        if !started.again {
+            self.gateways_not_of_others(network)?;
+        }
         Ok(started)
     }
 

@@ -1,6 +1,6 @@
 //! Where a vif belongs: to which network, in which mode, and with which addresses.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use ipnetwork::{IpNetwork, Ipv4Network};
 
@@ -11,8 +11,7 @@ use crate::model::{
     Attachment, GuestLinks, IfName, Intent, Mtu, NatNetwork, NetworkMode, RoutedNetwork, Started, Subnet, TypeIf,
     VifId, VifSpec, Word, vifnat,
 };
-use crate::plan;
-use crate::snapshot::{Family, Part, Route, Scope};
+use crate::snapshot::{Family, Part, Scope};
 
 /// A mode, as a script's name says it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,15 +56,15 @@ pub(super) struct Place {
 }
 
 /// A vif, and what is wanted for it.
-struct Asked<'a> {
-    subject: Subject,
+pub(super) struct Asked<'a> {
+    pub(super) subject: Subject,
     id: VifId,
     type_if: TypeIf,
-    vif: &'a VifSpec,
+    pub(super) vif: &'a VifSpec,
 }
 
 impl Asked<'_> {
-    fn refuse(&self, kind: ErrorKind, message: String, hint: String) -> Error {
+    pub(super) fn refuse(&self, kind: ErrorKind, message: String, hint: String) -> Error {
         unchanged(
             Error::new(kind, format!("{}: {message}", self.subject))
                 .with_object(self.subject.to_string())
@@ -151,7 +150,7 @@ impl Asked<'_> {
 }
 
 /// An address without the length that every single one has.
-fn plain(address: &IpNetwork) -> String {
+pub(super) fn plain(address: &IpNetwork) -> String {
     let single = if address.is_ipv6() { 128 } else { 32 };
     if address.prefix() == single { address.ip().to_string() } else { address.to_string() }
 }
@@ -202,20 +201,28 @@ impl Host {
         };
         let Some(started) = network else {
             let attachment = match mode {
-                Mode::Bridge => asked.bridge(self.bridge_for(&asked, notes)?),
+                Mode::Bridge => {
+                    let bridge = self.bridge_for(&asked, notes)?;
+                    self.not_of_bridge(&asked, bridge, notes)?;
+                    asked.bridge(bridge)
+                }
                 Mode::Nat => self.nat(&asked, None, notes)?,
                 Mode::Routed => self.routed(&asked, None, notes)?,
             };
             return Ok(Place { attachment, mtu: vif.mtu, network: None });
         };
         let (attachment, mtu) = match &started.network.mode {
-            NetworkMode::Bridge(b) => (asked.bridge(b.bridge.name), vif.mtu),
+            NetworkMode::Bridge(b) => {
+                self.not_of_bridge(&asked, b.bridge.name, notes)?;
+                (asked.bridge(b.bridge.name), vif.mtu)
+            }
             NetworkMode::Nat(nat) => {
                 let attachment = match &nat.guests {
                     GuestLinks::PerVif => self.nat(&asked, Some((&started, nat)), notes)?,
                     GuestLinks::Bridge(bridge) => {
                         let guest: Vec<IpNetwork> = vif.ip.iter().map(|n| IpNetwork::from(n.ip())).collect();
                         asked.gateways(&started, &guest)?;
+                        self.not_of_bridge(&asked, bridge.name, notes)?;
                         asked.bridge(bridge.name)
                     }
                 };
@@ -284,9 +291,9 @@ impl Host {
             Some(started) => asked.gateways(started, &guest)?,
             None => Vec::new(),
         };
-        self.not_our_own(asked, &guest)?;
+        self.not_of_others(asked, started, &guest)?;
         if gateway.is_empty() && guest.iter().any(IpNetwork::is_ipv4) {
-            let router = vifnat::router(&guest, |candidate| self.is_guest(candidate))?;
+            let router = vifnat::router(&guest, |candidate| self.is_others(candidate))?;
             let Some(router) = router else {
                 let message = "every address that could be its gateway's is another's, or its own".to_owned();
                 let hint = "give the guest a single address first, and networks behind it: ip=".to_owned();
@@ -316,27 +323,6 @@ impl Host {
             egress: egress.filter(|_| !twin),
             metric: asked.metric(RoutedNetwork::METRIC),
         })
-    }
-
-    /// Whether an address is that of another guest, which a route of ours leads to.
-    fn is_guest(&mut self, address: Ipv4Addr) -> Result<bool, Error> {
-        let seen = self.look(&Scope::none().with(Part::Way(address.into())))?;
-        Ok(seen.routes.iter().any(|r| r.protocol == plan::ROUTE_PROTOCOL && r.destination.prefix() == 32))
-    }
-
-    /// Refuses addresses for a guest that are this domain's own: nothing would ever be sent to the guest.
-    fn not_our_own(&mut self, asked: &Asked<'_>, guest: &[IpNetwork]) -> Result<(), Error> {
-        let single = |n: &&IpNetwork| n.prefix() == if n.is_ipv6() { 128 } else { 32 };
-        for address in guest.iter().filter(single).map(IpNetwork::ip) {
-            let seen = self.look(&Scope::none().with(Part::Way(address)))?;
-            if seen.routes.contains(&Route::own(address)) {
-                let message = format!("{address} is an address of this domain's own, perhaps another guest's gateway");
-                let hint =
-                    format!("give the guest another address; `ip address show to {address}` tells where this one is");
-                return Err(asked.refuse(ErrorKind::Conflict, message, hint).with_object(address.to_string()));
-            }
-        }
-        Ok(())
     }
 
     /// The error of a guest's address that another link has a route to.
@@ -379,7 +365,7 @@ impl Host {
                 }
             }
         }
-        self.not_our_own(asked, &guest)?;
+        self.not_of_others(asked, network.map(|(started, _)| started), &guest)?;
         if guest.is_empty() {
             notes.push("no ip= was given: no route leads to the guest".into());
         }

@@ -1,10 +1,15 @@
 //! What there is to see.
 
+use std::collections::BTreeMap;
+
+use ipnetwork::IpNetwork;
+
+use super::place::plain;
 use super::{Host, joined};
 use crate::error::Error;
 use crate::exec::Subject;
 use crate::gather;
-use crate::model::{Attachment, DevId, DomId, IfName, Intent, MacAddr};
+use crate::model::{Attach, Attachment, DevId, DomId, IfName, Intent, MacAddr, VifId};
 use crate::plan::Goal;
 use crate::snapshot::{LinkKind, Part, Route, Scope, Snapshot};
 
@@ -115,6 +120,10 @@ impl Host {
         for ((at, _), obstacles) in attached.iter().zip(obstacles) {
             vifs[*at].obstacles.extend(obstacles);
         }
+        for (at, other, address) in declared_twice(&attached) {
+            let text = format!("{}: {} on the same bridge has {}, too", vifs[at].vif, vifs[other].vif, plain(&address));
+            vifs[at].obstacles.push(text);
+        }
         let bridges = now.links.iter().filter(|(_, l)| l.kind == LinkKind::Bridge).map(|(name, l)| ShownBridge {
             bridge: *name,
             mac: l.mac,
@@ -124,6 +133,26 @@ impl Host {
         });
         Ok(Shown { vifs, bridges: bridges.collect() })
     }
+}
+
+/// The addresses that guests of two vifs on one bridge may send from: either vif, the other one, the address.
+fn declared_twice(attached: &[(usize, Attach)]) -> Vec<(usize, usize, IpNetwork)> {
+    let mut of: BTreeMap<(IfName, IpNetwork), Vec<(usize, VifId)>> = BTreeMap::new();
+    for (at, a) in attached {
+        let Attachment::Bridge { bridge, .. } = a.attachment else { continue };
+        let addresses = a.guard.iter().filter_map(|g| g.addresses.as_ref()).flatten();
+        for n in addresses.filter(|n| n.prefix() == if n.is_ipv6() { 128 } else { 32 }) {
+            of.entry((bridge, *n)).or_default().push((*at, a.id));
+        }
+    }
+    let mut found = Vec::new();
+    for ((_, address), vifs) in of {
+        for (at, id) in &vifs {
+            // The emulated twin has the same ones.
+            found.extend(vifs.iter().find(|(_, other)| other != id).map(|(other, _)| (*at, *other, address)));
+        }
+    }
+    found
 }
 
 /// That addresses of a vif lead to a newer guest, and to which.

@@ -1,0 +1,188 @@
+//! Addresses that a guest cannot have, because something else has them: this domain, its gateways, the gateways of networks.
+//!
+//! None of this lists anything but the addresses of one bridge: the kernel is asked for the way to an address.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnetwork::IpNetwork;
+
+use super::place::{Asked, plain};
+use super::{Host, joined, unchanged};
+use crate::error::{Error, ErrorKind};
+use crate::model::{IfName, Network, Started};
+use crate::plan;
+use crate::snapshot::{Family, Part, Route, RouteKind, Scope};
+
+/// An address far away, to ask the kernel for the default route: a.root-servers.net. Nothing is sent to it. (A look-up of
+/// 0.0.0.0 is answered with loopback, and a listing of the routes grows with the guests.)
+const fn far_away(family: Family) -> IpAddr {
+    match family {
+        Family::Ipv4 => IpAddr::V4(Ipv4Addr::new(198, 41, 0, 4)),
+        Family::Ipv6 => IpAddr::V6(Ipv6Addr::new(0x2001, 0x503, 0xba3e, 0, 0, 0, 2, 0x30)),
+    }
+}
+
+/// The gateways of a route, with the links that they are on.
+fn next_hops(route: &Route) -> impl Iterator<Item = (IpAddr, Option<IfName>)> + '_ {
+    let several = route.next_hops.iter().map(|hop| (hop.gateway, hop.link));
+    [(route.gateway, route.link)].into_iter().chain(several).filter_map(|(gateway, link)| Some((gateway?, link)))
+}
+
+fn is_single(n: &IpNetwork) -> bool {
+    n.prefix() == if n.is_ipv6() { 128 } else { 32 }
+}
+
+impl Host {
+    /// The route that this domain's packets to an address take. One question.
+    fn way_to(&mut self, address: IpAddr) -> Result<Option<Route>, Error> {
+        let seen = self.look(&Scope::none().with(Part::Way(address)))?;
+        // Nothing else was asked for.
+        Ok(seen.routes.into_iter().next())
+    }
+
+    /// Refuses, for a guest that is connected by routes, addresses of this domain's own (nothing would ever be sent to the guest),
+    /// those of this domain's gateways (it would lose them), and those that a started network gives itself on its guests' links.
+    pub(super) fn not_of_others(
+        &mut self,
+        asked: &Asked<'_>,
+        network: Option<&Started>,
+        guest: &[IpNetwork],
+    ) -> Result<(), Error> {
+        for n in guest {
+            let Some(way) = self.way_to(n.network())? else { continue };
+            if way.kind == RouteKind::Local {
+                if !is_single(n) {
+                    continue;
+                }
+                let address = n.ip();
+                let message = format!("{address} is an address of this domain's own, perhaps another guest's gateway");
+                let hint =
+                    format!("give the guest another address; `ip address show to {address}` tells where this one is");
+                return Err(asked.refuse(ErrorKind::Conflict, message, hint).with_object(address.to_string()));
+            }
+            if way.protocol == plan::ROUTE_PROTOCOL {
+                // To this guest, or to another one.
+                continue;
+            }
+            if let Some((gateway, link)) = self.gateway_within(n, &way)? {
+                let on = link.map_or(String::new(), |l| format!(" on {l}"));
+                let what =
+                    if is_single(n) { format!("{gateway} is") } else { format!("{} contains {gateway},", plain(n)) };
+                let message =
+                    format!("{what} the gateway of this domain{on}, which would look for it behind the guest");
+                let hint = format!("give the guest another address; `ip route show` lists the routes via {gateway}");
+                return Err(asked.refuse(ErrorKind::Conflict, message, hint).with_object(gateway.to_string()));
+            }
+        }
+        // In a network with subnets the address is from these, and no two networks have the same.
+        if network.is_some_and(|s| !s.network.subnets().is_empty()) || guest.is_empty() {
+            return Ok(());
+        }
+        for other in self.records.all_started()? {
+            let gateways: Vec<IpAddr> = other.network.subnets().iter().map(|s| s.gateway).collect();
+            if let Some(n) = guest.iter().find(|n| is_single(n) && gateways.contains(&n.ip())) {
+                let message = format!("{} is the gateway of network {}", n.ip(), other.network.name);
+                let hint = "give the guest another address: ip=".to_owned();
+                return Err(asked.refuse(ErrorKind::Conflict, message, hint).with_object(n.ip().to_string()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether an address is that of another guest, which a route of ours leads to, or of this domain's gateway.
+    pub(super) fn is_others(&mut self, address: Ipv4Addr) -> Result<bool, Error> {
+        let Some(way) = self.way_to(address.into())? else { return Ok(false) };
+        if way.kind == RouteKind::Local {
+            return Ok(false);
+        }
+        if way.protocol == plan::ROUTE_PROTOCOL {
+            return Ok(way.destination.prefix() == 32);
+        }
+        Ok(self.gateway_within(&IpAddr::from(address).into(), &way)?.is_some())
+    }
+
+    /// The gateway that this domain would lose to a route to these addresses; `way` is the route that leads there now.
+    fn gateway_within(&mut self, n: &IpNetwork, way: &Route) -> Result<Option<(IpAddr, Option<IfName>)>, Error> {
+        let within = |route: &Route| next_hops(route).find(|(gateway, _)| n.contains(*gateway));
+        let found = match within(way) {
+            Some(found) => Some(found),
+            // A gateway is a neighbour.
+            None if next_hops(way).next().is_none() => {
+                self.way_to(far_away(Family::of(&n.ip())))?.and_then(|default| within(&default))
+            }
+            None => None,
+        };
+        let Some((gateway, link)) = found.filter(|_| !is_single(n)) else { return Ok(found) };
+        // A longer prefix wins.
+        let kept = self.way_to(gateway)?.is_some_and(|way| way.destination.prefix() >= n.prefix());
+        Ok((!kept).then_some((gateway, link)))
+    }
+
+    /// Refuses a network that gives this domain, on its guests' links, the address of this domain's own gateway.
+    pub(super) fn gateways_not_of_others(&mut self, network: &Network) -> Result<(), Error> {
+        for subnet in network.subnets() {
+            let Some(way) = self.way_to(subnet.gateway)? else { continue };
+            if way.kind == RouteKind::Local || way.protocol == plan::ROUTE_PROTOCOL {
+                continue;
+            }
+            if self.gateway_within(&subnet.gateway.into(), &way)?.is_some() {
+                let message = format!(
+                    "network {}: {}, its gateway in {}, is the gateway of this domain",
+                    network.name, subnet.gateway, subnet.network
+                );
+                let hint = "name another address of the subnet, or this domain's own there: gateways = [\"…\"]";
+                let why = Error::new(ErrorKind::Conflict, message).with_object(network.name.as_str()).with_hint(hint);
+                return Err(unchanged(why));
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses, for the port of a bridge, addresses that this domain has on that bridge: two stations would have one address. That
+    /// the guest is to be this domain's gateway there is usual where a guest is the router, and only told.
+    pub(super) fn not_of_bridge(
+        &mut self,
+        asked: &Asked<'_>,
+        bridge: IfName,
+        notes: &mut Vec<String>,
+    ) -> Result<(), Error> {
+        let guest = &asked.vif.ip;
+        if guest.is_empty() {
+            return Ok(());
+        }
+        let seen = self.look(&Scope::none().with(Part::Addresses(bridge)))?;
+        let own: Vec<IpAddr> = seen.addresses_of(&bridge).map(|a| a.address.ip()).collect();
+        for n in guest {
+            let within: Vec<IpAddr> = own.iter().copied().filter(|a| n.contains(*a)).collect();
+            let Some(address) = within.first() else { continue };
+            if !is_single(n) {
+                notes.push(format!(
+                    "{n} contains {}, which this domain has on {bridge}: the guest may send from there, too",
+                    joined(&within)
+                ));
+                continue;
+            }
+            let message = format!("{address} is an address of this domain's own on {bridge}");
+            let hint = format!("give the guest another address; `ip address show dev {bridge}` lists this domain's");
+            return Err(asked.refuse(ErrorKind::Conflict, message, hint).with_object(address.to_string()));
+        }
+        for family in [Family::Ipv4, Family::Ipv6] {
+            let of_family = |a: &IpAddr| Family::of(a) == family;
+            if !own.iter().any(of_family) || !guest.iter().any(|n| of_family(&n.ip())) {
+                continue;
+            }
+            let Some(default) = self.way_to(far_away(family))? else { continue };
+            let is_guest = |(gateway, link): &(IpAddr, Option<IfName>)| {
+                *link == Some(bridge) && guest.iter().any(|n| n.contains(*gateway))
+            };
+            if let Some((gateway, _)) = next_hops(&default).find(is_guest) {
+                notes.push(format!(
+                    "{gateway} is this domain's gateway on {bridge}: right if {} is the router there, else two stations have \
+                     one address",
+                    asked.subject
+                ));
+            }
+        }
+        Ok(())
+    }
+}
