@@ -57,6 +57,12 @@ pub fn wrapper_of(config: &str) -> Result<Option<String>> {
 /// The program by whose name administrators said that xend was to leave the network alone: `(network-script /bin/true)`.
 const NO_SCRIPT: &str = "true";
 
+/// An error in a text, with the file and the line.
+fn in_text(e: Error, path: &str) -> Error {
+    let line = e.diagnostic().map(|d| format!(", line {}", d.position().0)).unwrap_or_default();
+    e.in_place(&format!("{path}{line}"))
+}
+
 /// A path's last part.
 fn base(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
@@ -81,17 +87,17 @@ pub fn import(input: &Input) -> Result<Imported> {
     let mut made = Made { input, networks: Vec::new(), comments: Vec::new(), notes: Vec::new() };
     let mut given = Vec::new();
     if let Some(config) = &input.config {
-        let parsed = parse_xend_config(&config.text).map_err(|e| e.with_object(&config.path))?;
+        let parsed = parse_xend_config(&config.text).map_err(|e| in_text(e, &config.path))?;
         made.told(&config.path, &parsed.notes);
         given = made.network_script(&config.path, &parsed.value)?;
         made.vif_script(&config.path, &parsed.value);
     }
     for wrapper in &input.wrappers {
-        let parsed = parse_wrapper(&wrapper.text).map_err(|e| e.with_object(&wrapper.path))?;
+        let parsed = parse_wrapper(&wrapper.text).map_err(|e| in_text(e, &wrapper.path))?;
         made.told(&wrapper.path, &parsed.notes);
         for call in &parsed.value {
             let place = format!("{}, line {}", wrapper.path, call.line);
-            let read = call.call(&given).map_err(|e| e.with_object(&place))?;
+            let read = call.call(&given).map_err(|e| e.in_place(&place))?;
             made.told(&place, &read.notes);
             made.call(&place, &read.value)?;
         }
@@ -133,7 +139,7 @@ impl Made<'_> {
             argv.split_first().ok_or_else(|| Error::new(ErrorKind::Internal, "an empty argv"))?;
         let unknown = match program.parse::<NetworkScript>() {
             Ok(script) => {
-                let read = LegacyCall::parse(script, arguments).map_err(|e| e.with_object(&place))?;
+                let read = LegacyCall::parse(script, arguments).map_err(|e| e.in_place(&place))?;
                 self.told(&place, &read.notes);
                 self.call(&place, &read.value)?;
                 if let Some(wrapper) = self.input.wrappers.first() {
@@ -155,7 +161,7 @@ impl Made<'_> {
                 }
                 _ => format!("if {name} is a wrapper, name its file: --wrapper {program}"),
             };
-            return Err(unknown.with_object(&place).with_hint(hint));
+            return Err(unknown.in_place(&place).with_hint(hint));
         };
         if !self.input.wrappers.iter().any(|wrapper| base(&wrapper.path) == name) {
             let note = format!("{place}: it names {name}, and the wrapper is {}: xend never ran that one", first.path);
@@ -194,7 +200,7 @@ impl Made<'_> {
     fn call(&mut self, place: &str, call: &LegacyCall) -> Result<()> {
         self.told_defaults(place, call);
         let generation = self.input.generation.unwrap_or_default();
-        let network = call.network(generation, self.input.uplink).map_err(|e| e.with_object(place))?;
+        let network = call.network(generation, self.input.uplink).map_err(|e| e.in_place(place))?;
         let Some(Network { name, mode, .. }) = network else { return Ok(()) };
         let name = if call.script == NetworkScript::Bridge { name } else { self.free(name.as_str()) };
         let network = Network::new(name, mode);
@@ -451,6 +457,15 @@ mod tests {
             assert_eq!(error.kind(), kind, "{}", error.report());
             assert!(error.report().contains(message), "{}", error.report());
             assert!(error.hint().unwrap().contains(hint) && error.object().is_some(), "{}", error.report());
+        }
+        for (text, place) in [
+            ("\nnetwork-bridge $1 netdev=eth0:1\n", "w, line 2: netdev cannot be \"eth0:1\""),
+            ("\n\nnetwork-bridge $1 netdev=$X\n", "w, line 3: an option that only the shell knows"),
+            ("network-bridge $1 brigde=b\n", "w, line 1: network-bridge does not know the option \"brigde\""),
+            ("network-bridge-bonding $1\n", "w, line 1: "),
+        ] {
+            let error = import(&wrapper(text)).map(|i| panic!("{}", i.text)).unwrap_err();
+            assert!(error.message().starts_with(place), "{}", error.report());
         }
         let twice = made(&wrapper("network-bridge $1\nnetwork-bridge start\nnetwork-nat $1\nnetwork-nat $1"));
         assert_eq!(twice.networks.iter().map(|n| n.name.to_string()).collect::<Vec<_>>(), ["xenbr0", "nat", "nat2"]);

@@ -176,11 +176,11 @@ pub struct LegacyCall {
 impl LegacyCall {
     /// Reads the arguments of a script: a verb (the first word without `=`) and options, in any order.
     ///
-    /// Positions count in the arguments joined with blanks. Options that are obsolete, or that did harm, are noted.
+    /// Positions count in the arguments joined with blanks. Options that are obsolete, or that did harm, are noted; so is what the
+    /// scripts ignore: a second word without `=`, and an option that they do not know.
     ///
     /// # Errors
-    /// [`ErrorKind::Invalid`] with position, rule and hint: no verb or two, an option that the script does not know, a value that
-    /// it cannot have.
+    /// [`ErrorKind::Invalid`] with position, rule and hint: no verb, an option that is misspelled, a value that cannot be.
     ///
     /// ```
     /// use xennet_core::config::legacy::{LegacyCall, NetworkScript};
@@ -336,8 +336,13 @@ impl<'a> Reader<'a> {
     fn verb(&mut self, word: &str, place: Range<usize>) -> Result<(), Box<Flaw>> {
         if let Some(first) = self.found.verb {
             let message = format!("{} is a second word without =", quoted(word));
-            let rule = format!("the verb is {} already; all else is NAME=VALUE", first.name());
-            return Err(Flaw::new(place, message, rule).hint("remove it, or write it as NAME=VALUE"));
+            let rule = format!("the verb is {} already, and the script ignores all others", first.name());
+            let flaw = Flaw::new(place, message, rule);
+            self.notes.push(*match self.script.options().contains(&word) {
+                true => flaw.hint(format!("write {word}=VALUE without blanks")),
+                false => flaw.hint("remove it, or write it as NAME=VALUE"),
+            });
+            return Ok(());
         }
         let verb = LegacyVerb::ALL.iter().find(|verb| verb.name() == word).ok_or_else(|| {
             let rule = "the first word without = is the verb: start, stop or status";
@@ -355,7 +360,7 @@ impl<'a> Reader<'a> {
         let place = at..at + name.len() + 1 + value.len();
         let value_place = at + name.len() + 1..place.end;
         if !self.script.options().contains(&name) {
-            return Err(self.unknown(name, at..at + name.len()));
+            return self.unknown(name, at..at + name.len());
         }
         if let Some((_, first)) = self.seen.iter().find(|(seen, _)| *seen == name) {
             let flaw = Flaw::new(place.clone(), format!("{name}= is given twice"), "the last one counts");
@@ -377,25 +382,30 @@ impl<'a> Reader<'a> {
                 })?;
             }
             "vifnum" => found.vifnum = given.read(Given::number)?,
-            "antispoof" => found.antispoof = given.read(Given::yes_or_no)?,
-            _ => found.dhcp = given.read(Given::yes_or_no)?,
+            "antispoof" => found.antispoof = given.yes_or_no(&mut self.notes),
+            _ => found.dhcp = given.yes_or_no(&mut self.notes),
         }
         self.notes.extend(given.remark());
         Ok(())
     }
 
-    fn unknown(&self, name: &str, place: Range<usize>) -> Box<Flaw> {
+    /// An option that the script sets and never looks at. A misspelled one is an error: the script would take its default.
+    fn unknown(&mut self, name: &str, place: Range<usize>) -> Result<(), Box<Flaw>> {
         let (script, known) = (self.script, self.script.options());
         let message = format!("{script} does not know the option {}", quoted(name));
         let options = known.join(", ");
-        let flaw = Flaw::new(place, message, "this option is unknown");
         let nearest = known.iter().map(|k| (distance(&name.to_ascii_lowercase(), k), *k)).min();
         let elsewhere = NetworkScript::ALL.iter().find(|other| other.options().contains(&name));
-        match (elsewhere, nearest) {
-            (Some(other), _) => flaw.hint(format!("it is one of {other}'s; here the options are {options}")),
-            (None, Some((0..=2, k))) => flaw.hint(format!("did you mean {k}? The options are {options}")),
-            _ => flaw.hint(format!("the options are {options}")),
+        if let (None, Some((0..=2, k))) = (elsewhere, nearest) {
+            let flaw = Flaw::new(place, message, "this option is unknown");
+            return Err(flaw.hint(format!("did you mean {k}? The options are {options}")));
         }
+        let flaw = Flaw::new(place, message, "the script ignores it");
+        self.notes.push(*match elsewhere {
+            Some(other) => flaw.hint(format!("it is one of {other}'s; here the options are {options}")),
+            None => flaw.hint(format!("the options are {options}")),
+        });
+        Ok(())
     }
 }
 
@@ -428,12 +438,15 @@ impl Given<'_> {
         number.ok_or_else(|| self.wrong("a number, as in eth0's 0").hint(format!("write {}=0", self.name)))
     }
 
-    fn yes_or_no(&self) -> Result<bool, Box<Flaw>> {
-        match self.value {
-            "yes" => Ok(true),
-            "no" => Ok(false),
-            _ => Err(self.wrong("yes or no").hint(format!("write {}=no, or leave it out", self.name))),
+    /// Whether it is `yes`. The scripts take anything else for no.
+    fn yes_or_no(&self, notes: &mut Vec<Flaw>) -> Option<bool> {
+        if !matches!(self.value, "" | "yes" | "no") {
+            let message = format!("{} has the value {}", self.name, quoted(self.value));
+            let flaw =
+                Flaw::new(self.value_place.clone(), message, "only yes is yes; the script takes all else for no");
+            notes.push(*flaw.hint(format!("write {0}=yes, or {0}=no", self.name)));
         }
+        (!self.value.is_empty()).then_some(self.value == "yes")
     }
 
     /// What the script did with this option that xennet does otherwise.

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::WrapperCall;
 use super::flow::{Before, Block, Reader, Runs};
 use super::shell::{Part, Word};
-use crate::config::legacy::NetworkScript;
+use crate::config::legacy::{LegacyVerb, NetworkScript};
 use crate::model::flaw::{Flaw, quoted};
 
 /// Commands that say, wait or tidy up, and change nothing of a network.
@@ -29,7 +29,7 @@ pub(super) enum Piece {
     Verb,
     /// All arguments, the verb first.
     All,
-    /// All arguments behind the verb.
+    /// All arguments behind the verb, or one of them.
     Options,
     /// What only the shell knows.
     Unknown,
@@ -185,6 +185,12 @@ impl Reader<'_> {
                     ("1", None) if !self.shifted => pieces.push(Piece::Verb),
                     ("@" | "*", None) if !self.shifted => pieces.push(Piece::All),
                     ("@" | "*", None) => pieces.push(Piece::Options),
+                    // Where it is known how far the arguments were shifted.
+                    (number, None)
+                        if number.parse::<u32>().is_ok_and(|n| n > 0) && !self.variables.contains_key("@") =>
+                    {
+                        pieces.push(Piece::Options);
+                    }
                     _ => pieces.push(Piece::Unknown),
                 },
             }
@@ -246,20 +252,24 @@ impl Reader<'_> {
             passes_options: arguments.passes_options,
             line,
         };
-        let mut verb = arguments.verb.then_some("start");
+        let mut verb = None;
         for word in arguments.words {
-            match word.as_str() {
-                "start" | "stop" | "status" if verb.is_none() => {
-                    verb = Some(if word == "start" { "start" } else { "" });
-                    if word != "start" {
-                        let flaw =
-                            Flaw::new(span, format!("{} makes no network", told), format!("it is called with {word}"));
-                        self.notes.push(*flaw.hint("xennet network stop takes back what was started"));
-                        return Ok(());
-                    }
-                }
-                _ => call.options.push(word),
+            // As in the scripts' `findCommand`: the first word without `=`.
+            if verb.is_some() || word.is_empty() || word.contains('=') {
+                call.options.push(word);
+            } else {
+                verb = Some(word);
             }
+        }
+        if let Some(verb) = verb.as_deref().filter(|verb| *verb != "start") {
+            let what = if LegacyVerb::ALL.iter().any(|v| v.name() == verb) {
+                format!("it is called with {verb}")
+            } else {
+                format!("{} is no verb, and the script fails", quoted(verb))
+            };
+            let flaw = Flaw::new(span, format!("{told} makes no network"), what);
+            self.notes.push(*flaw.hint("xennet network stop takes back what was started"));
+            return Ok(());
         }
         if verb.is_none() {
             let flaw = Flaw::new(
@@ -283,8 +293,11 @@ impl Reader<'_> {
             };
             let pieces = self.expand(word);
             match pieces.as_slice() {
-                [Piece::Verb] if !found.verb => found.verb = true,
-                [Piece::All] if !found.verb => (found.verb, found.passes_options) = (true, true),
+                [Piece::Verb] => found.words.push("start".to_owned()),
+                [Piece::All] => {
+                    found.words.push("start".to_owned());
+                    found.passes_options = true;
+                }
                 [Piece::Options] => found.passes_options = true,
                 _ => {
                     let glob = word.parts.iter().any(
@@ -322,8 +335,8 @@ impl Reader<'_> {
 /// What a call is given.
 #[derive(Default)]
 struct Arguments {
-    verb: bool,
     passes_options: bool,
+    /// The wrapper's own verb is among them: `start`.
     words: Vec<String>,
 }
 

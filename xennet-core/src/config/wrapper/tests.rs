@@ -123,11 +123,42 @@ fn other_commands_and_calls_that_never_ran_are_noted() {
         ("exec /bin/other\nnetwork-bridge $1", 0, "\"exec /bin/other\" is not carried over"),
         ("exit 0\nnetwork-bridge $1", 0, "\"network-bridge $1\" never ran"),
         ("network-bridge stop netdev=eth0", 0, "\"network-bridge stop netdev=eth0\" makes no network"),
+        ("network-bridge stop $1 netdev=eth0", 0, "\"network-bridge stop $1 netdev=eth0\" makes no network"),
+        ("network-bridge restart $*", 0, "\"network-bridge restart $*\" makes no network"),
         ("network-bridge netdev=eth0", 1, "\"network-bridge netdev=eth0\" has no verb"),
     ] {
         let parsed = parse_wrapper(text).unwrap_or_else(|e| panic!("{text}\n{}", e.report()));
         assert_eq!(parsed.value.len(), calls, "{text}");
         assert!(parsed.notes.iter().any(|n| n.message == message && n.hint.is_some()), "{text}: {:?}", parsed.notes);
+    }
+}
+
+/// Xen's scripts take the first word without `=` as the verb, set what has one, and look at nothing else.
+#[test]
+fn what_the_scripts_ignore_is_ignored_and_told() {
+    for (text, told) in [
+        ("network-bridge start vifnum=0 bridge=xenbr0 netdev=bond0 $*", &["\"start\" is a second word"][..]),
+        ("network-bridge \"$@\" start vifnum=0 bridge=xenbr0 netdev=bond0", &["\"start\" is a second word"]),
+        ("network-bridge $1 vifnum=0 bridge=xenbr0 netdev=bond0 ${1+\"$@\"}", &["\"start\" is a second word"]),
+        ("network-bridge $1 $1 vifnum=0 bridge=xenbr0 netdev=bond0", &["\"start\" is a second word"]),
+        ("network-bridge start stop vifnum=0 bridge=xenbr0 netdev=bond0", &["\"stop\" is a second word"]),
+        ("network-bridge $1 $2 $3 vifnum=0 bridge=xenbr0 netdev=bond0 ${4}", &[]),
+        ("shift; network-bridge start $1 vifnum=0 bridge=xenbr0 netdev=bond0", &[]),
+        (
+            "network-bridge $1 -x vifnum=0 bridge=xenbr0 mtu=9000 netdev=bond0 dhcp=no",
+            &["\"-x\" is a second word", "does not know the option \"mtu\"", "does not know the option \"dhcp\""],
+        ),
+    ] {
+        let calls = parse_wrapper(text).unwrap_or_else(|e| panic!("{text}\n{}", e.report())).value;
+        let read = calls[0].call(&[]).unwrap_or_else(|e| panic!("{text}\n{}", e.report()));
+        let call = &read.value;
+        assert_eq!((call.verb, call.vifnum, call.netdev.unwrap().as_str()), (LegacyVerb::Start, Some(0), "bond0"));
+        let told_of: Vec<&str> =
+            read.notes.iter().map(|n| n.message.as_str()).filter(|m| !m.starts_with("vifnum=")).collect();
+        assert_eq!(told_of.len(), told.len(), "{text}: {told_of:?}");
+        assert!(told_of.iter().zip(told).all(|(is, wanted)| is.contains(wanted)), "{text}: {told_of:?}");
+        let given = calls[0].call(&["antispoof=yes".to_owned()]).unwrap().value;
+        assert_eq!(given.antispoof == Some(true), calls[0].passes_options, "{text}");
     }
 }
 
@@ -147,7 +178,7 @@ fn what_cannot_be_known_without_running_it_is_refused_with_its_place() {
         ("network-bridge $1 || network-nat $1", (1, 22), "runs on a condition"),
         ("network-bridge $1 netdev=$DEV", (1, 19), "only the shell knows"),
         ("network-bridge $1 netdev=$(get)", (1, 19), "only the shell knows"),
-        ("shift; network-bridge start $1", (1, 29), "only the shell knows"),
+        ("[ -x /x ] && shift; network-bridge start $1", (1, 42), "only the shell knows"),
         ("if x; then n=1; fi\nnetwork-bridge $1 netdev=eth$n", (2, 19), "only the shell knows"),
         ("network-bridge $1 netdev=eth{0,1}", (1, 19), "a pattern"),
         ("netdev=eth0 network-bridge start", (1, 1), "a variable set before a call"),
