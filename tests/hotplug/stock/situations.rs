@@ -4,6 +4,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use xennet_core::step::LinkChange;
+use xennet_tests::slower;
 use xennet_tests::steps::into;
 
 use super::World;
@@ -18,7 +19,8 @@ pub(crate) struct Situation {
     pub(crate) intended: &'static [&'static str],
 }
 
-/// Differences that are meant: a name, what they look like (`*` for anything; each has to occur), and the reason.
+/// Differences that are meant: a name, what they look like (`*` for anything; each has to occur, one about a VLAN only where the
+/// kernel's bridges have VLANs), and the reason.
 pub(crate) const INTENDED: &[(&str, &[&str], &str)] = &[
     ("no-ipv6", &["~ *: addrgenmode usual => none"], "a port of ours makes itself no IPv6 address"),
     (
@@ -112,6 +114,8 @@ pub(crate) const INTENDED: &[(&str, &[&str], &str)] = &[
             "~ web0: state down => up",
             "+ ip link set web0 master xenbr0",
             "+ bridge fdb add fe:ff:ff:ff:ff:ff dev web0 local",
+            "+ bridge fdb add fe:ff:ff:ff:ff:ff dev web0 vlan 1 local",
+            "+ bridge vlan add dev web0 vid 1 pvid untagged",
         ],
         "the link of another domain stays as it is",
     ),
@@ -125,6 +129,8 @@ pub(crate) const INTENDED: &[(&str, &[&str], &str)] = &[
             "~ g5.0: peer abcdefghijkl => vif5.0",
             "- ip link set abcdefghijkl master xenbr0",
             "- bridge fdb add fe:ff:ff:ff:ff:ff dev abcdefghijkl local",
+            "- bridge fdb add fe:ff:ff:ff:ff:ff dev abcdefghijkl vlan 1 local",
+            "- bridge vlan add dev abcdefghijkl vid 1 pvid untagged",
             "- xenstore /local/domain/abcdefghijkl*",
         ],
         "a name that is too long for the tap is refused before the vif is touched",
@@ -138,6 +144,8 @@ pub(crate) const INTENDED: &[(&str, &[&str], &str)] = &[
             "~ vif5.0: state up => down",
             "- ip link set vif5.0 master br-a",
             "- bridge fdb add fe:ff:ff:ff:ff:ff dev vif5.0 local",
+            "- bridge fdb add fe:ff:ff:ff:ff:ff dev vif5.0 vlan 1 local",
+            "- bridge vlan add dev vif5.0 vid 1 pvid untagged",
             "+ xenstore */hotplug-error = \"bridge-not-found (4): *several bridges here: br-a, br-b; *\" (n0)",
             "- xenstore */hotplug-status = \"connected\" (n0)",
             "+ xenstore */hotplug-status = \"error\" (n0)",
@@ -175,11 +183,11 @@ fn carrier(world: &World) {
     }
     let start = Instant::now();
     while look().addresses_of(&name("witness0")).count() == 0 {
-        assert!(start.elapsed() < Duration::from_secs(20), "the kernel gives no IPv6 addresses");
+        assert!(start.elapsed() < Duration::from_secs(20) * slower(), "the kernel gives no IPv6 addresses");
         std::thread::sleep(Duration::from_millis(20));
     }
     // Both links changed within one round of the kernel's, but not in a known order.
-    std::thread::sleep(Duration::from_millis(200));
+    std::thread::sleep(Duration::from_millis(200) * slower());
     for link in ["witness0", "gwitness0", "g5.0"] {
         ip(&["address", "flush", "dev", link]);
     }
@@ -349,7 +357,7 @@ pub(crate) const SITUATIONS: &[Situation] = &[
         calls: |w| {
             w.rig.bridge("xenbr0", 1500);
             // As long as ours waits.
-            w.rig.settings("deadline = 1\n");
+            w.rig.deadline(1);
             w.rig.nodes(VIF, &[("bridge", "xenbr0"), ("type", "vif")]);
             w.call(VIF, "online");
             w.call(VIF, "offline");
