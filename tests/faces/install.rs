@@ -119,6 +119,26 @@ fn a_first_installation_leaves_the_original_alone_and_says_how_to_try_it() {
 }
 
 #[test]
+fn hooks_that_cannot_run_are_named() {
+    let place = Place::with_original();
+    let notes = |place: &Place| {
+        let document = place.ok(&["--json"]).json();
+        document["notes"].as_array().unwrap().iter().map(|n| n.as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    fs::create_dir(place.scripts().join("vif-post.d")).unwrap();
+    place.add("vif-post.d/00-vif-local.hook", "#!/bin/bash\n# Allow for local hooks\n", 0o755);
+    place.add("vif-post.d/10-fine.hook", "log debug \"$dev\"; mac=$(xenstore_read \"$XENBUS_PATH/mac\")\n", 0o755);
+    place.add("vif-post.d/20-off.hook", "handle_iptable\n", 0o644);
+    assert!(notes(&place).iter().all(|n| !n.contains(".hook")), "{:?}", notes(&place));
+    place.add("vif-post.d/30-lacks.hook", "handle_iptable\n", 0o755);
+    let found = notes(&place);
+    assert!(found.iter().any(|n| n.contains("30-lacks.hook calls handle_iptable, which only Xen's")), "{found:?}");
+    place.add("vif-post.d/40-open.hook", "log debug x\n", 0o777);
+    let found = notes(&place);
+    assert!(found.iter().any(|n| n.contains("40-open.hook") && n.contains("every call fails")), "{found:?}");
+}
+
+#[test]
 fn force_keeps_the_original_and_undo_brings_back_exactly_that() {
     for trial_first in [false, true] {
         let place = Place::with_original();

@@ -10,6 +10,7 @@ mod disk;
 mod facts;
 mod firewalls;
 mod flushed;
+mod hooks;
 mod hot_path;
 mod kill;
 mod leftovers;

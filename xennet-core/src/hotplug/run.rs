@@ -23,6 +23,7 @@ use crate::error::{Errno, Error, ErrorKind};
 use crate::exec::{Applied, Subject};
 use crate::host::{Host, MacBinding};
 use crate::model::{IfName, TypeIf, VifSpec};
+use crate::snapshot::Route;
 use crate::xenstore::{Store, StoreError, StoreErrorKind};
 
 /// What a call works with. All of it is opened and asked for when it is needed, and not before.
@@ -133,6 +134,8 @@ struct Work<'a> {
     store: Option<Box<dyn Store>>,
     opened: Option<Host>,
     record: CallRecord,
+    /// This domain's IPv4 address on a vif that is connected by routes.
+    own_address: Option<String>,
     connects: bool,
     closes_slowly: bool,
     /// All of it. The time that the hooks take, which have a deadline of their own, comes on top.
@@ -171,6 +174,7 @@ impl<'a> Work<'a> {
             opened: None,
             record,
             connects: false,
+            own_address: None,
             closes_slowly: false,
             whole: Budget::from(start, deadline),
             reserve: reserve(deadline),
@@ -375,6 +379,8 @@ impl<'a> Work<'a> {
         self.closes_slowly |= applied.closes_slowly;
         let port = applied.after.links.iter().find(|(_, l)| l.bridge.is_none());
         if let Some((name, link)) = port {
+            let source = |r: &Route| r.source.filter(|s| s.is_ipv4() && r.link == Some(*name));
+            self.own_address = applied.after.routes.iter().find_map(source).map(|s| s.to_string());
             self.record.link = Some(name.to_string());
             self.record.bridge = link.master.map(|m| m.to_string());
             self.record.mtu = Some(link.mtu);
@@ -402,15 +408,21 @@ impl<'a> Work<'a> {
             bridge = nodes.vif.bridge.map_or(bridge, |b| b.to_string());
         }
         let netdev = call.netdev.clone().unwrap_or_default();
+        let link = self.record.link.as_deref().unwrap_or(&made);
+        let (domid, devid) = (call.id.domid.to_string(), call.id.devid.to_string());
         let environment = [
             ("command", call.verb.name()),
             ("type_if", call.verb.type_if().name()),
             ("XENBUS_PATH", call.path.as_str()),
             ("vif", made.as_str()),
-            ("dev", self.record.link.as_deref().unwrap_or(&made)),
+            ("dev", link),
+            ("vifname", if *link == made { "" } else { link }),
+            ("domid", domid.as_str()),
+            ("devid", devid.as_str()),
             ("bridge", bridge.as_str()),
             ("ip", ip.as_str()),
             ("netdev", netdev.as_str()),
+            ("main_ip", self.own_address.as_deref().unwrap_or_default()),
         ];
         hooks.environment = &environment;
         let mut ran: Vec<Ran> = Vec::new();

@@ -4,8 +4,10 @@ mod apply;
 mod plan;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde_json::{Value, json};
+use xennet_core::hotplug::hooks::Hooks;
 use xennet_core::{Error, ErrorKind, Result};
 
 use crate::cli::InstallArgs;
@@ -14,6 +16,8 @@ use plan::{Act, Entry, Others, Plan};
 
 /// Where libxl looks for a script that is given without a directory.
 const XEN_DIR: &str = "/etc/xen/scripts";
+/// Where the hooks are below it.
+const HOOKS: &str = "vif-post.d";
 
 /// The error of a command that the sandbox does not keep from the real files.
 pub(super) fn not_in_the_sandbox() -> Error {
@@ -32,6 +36,7 @@ pub(super) fn run(args: &InstallArgs, output: &mut Output) -> Result<()> {
         let others = if args.force { Others::Replace } else { Others::Leave };
         let mut plan = plan::install(&found, &binary, others)?;
         plan.notes.extend(apply::remark(&binary));
+        plan.notes.extend(hooks(&dir));
         (Some(binary), plan)
     };
     apply::perform(&plan.acts)?;
@@ -43,6 +48,30 @@ pub(super) fn run(args: &InstallArgs, output: &mut Output) -> Result<()> {
         || done(&plan) + &if args.undo { String::new() } else { usage(&dir, others_left) },
         || document(&dir, binary.as_ref(), &plan),
     )
+}
+
+/// What is to be known about the hooks that are there, which were written for Xen's scripts perhaps.
+fn hooks(scripts: &Path) -> Vec<String> {
+    let dir = scripts.join(HOOKS);
+    let hooks = Hooks { dir: &dir, verb: "online", environment: &[], deadline: Duration::ZERO };
+    match hooks.lacking() {
+        Ok(lacking) => lacking
+            .iter()
+            .map(|(hook, functions)| {
+                format!(
+                    "the hook {} calls {}, which only Xen's script has: where it is called, the hook fails, and with it the call; \
+                     change it, or chmod a-x {0}",
+                    hook.display(),
+                    functions.join(", ")
+                )
+            })
+            .collect(),
+        Err(e) => vec![format!("{e}: every call fails until that is changed{}", hint(&e))],
+    }
+}
+
+fn hint(e: &Error) -> String {
+    e.hint().map(|hint| format!("; {hint}")).unwrap_or_default()
 }
 
 fn document(dir: &Path, binary: Option<&PathBuf>, plan: &Plan) -> Value {

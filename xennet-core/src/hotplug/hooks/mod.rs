@@ -1,11 +1,14 @@
 //! The administrator's hooks: programs that run behind every call, as Xen's scripts ran them.
 //!
-//! Xen's scripts *source* every executable `*.hook` of `/etc/xen/scripts/vif-post.d`. Here they are programs: what one of them
-//! does to its variables, its directory or its descriptors stays its own, and one that hangs is ended.
+//! Xen's scripts *source* every executable `*.hook` of `/etc/xen/scripts/vif-post.d`. Here they are processes: what one of them
+//! does to its variables, its directory or its descriptors stays its own, and one that hangs is ended. A hook that is a shell script
+//! is sourced by a shell of its own, which has the functions of Xen's scripts (`prelude.sh`), so hooks that were written for these
+//! run.
 //!
 //! Without a directory, or without hooks in it, this costs one open and no child process. A hook that another user can change is
 //! refused, as `sudo` refuses such a file: it would run as root.
 
+mod shell;
 mod trust;
 
 use std::ffi::{OsStr, OsString};
@@ -120,6 +123,15 @@ impl Hooks<'_> {
         Ok(found)
     }
 
+    /// The hooks that call functions of Xen's scripts which they do not find here, each with these functions.
+    ///
+    /// # Errors
+    /// As [`find`](Self::find).
+    pub fn lacking(&self) -> Result<Vec<(PathBuf, Vec<&'static str>)>, Error> {
+        let found = self.find()?.into_iter().map(|hook| (hook.clone(), shell::lacking(&hook)));
+        Ok(found.filter(|(_, functions)| !functions.is_empty()).collect())
+    }
+
     fn run_one(&self, path: &Path, left: Duration, ran: &mut Vec<Ran>) -> Result<(), Error> {
         let start = Instant::now();
         // If this process cannot learn a child's exit status, a shell in between writes it to a file.
@@ -158,18 +170,17 @@ impl Hooks<'_> {
 
     /// Starts a hook; the pipe has what it prints.
     fn start(&self, path: &Path, until: Instant, told: Option<&Told>) -> io::Result<(Child, PipeReader)> {
-        let mut program = if told.is_some() { Path::new("/bin/sh") } else { path };
-        let mut shell = false;
+        let itself = || vec![path.as_os_str().to_owned()];
+        let mut words = shell::words(path).unwrap_or_else(itself);
+        if told.is_some() {
+            let telling = ["/bin/sh", "-c", Told::SCRIPT, "sh"].map(OsString::from);
+            words.splice(0..0, telling);
+        }
+        let mut by_shell = false;
         loop {
             let (reader, writer) = io::pipe()?;
-            let mut command = Command::new(program);
-            if told.is_some() {
-                command.args(["-c", Told::SCRIPT, "sh"]);
-            }
-            if shell || told.is_some() {
-                command.arg(path);
-            }
-            command.arg(self.verb).envs(self.environment.iter().copied()).process_group(0);
+            let mut command = Command::new(&words[0]);
+            command.args(&words[1..]).arg(self.verb).envs(self.environment.iter().copied()).process_group(0);
             let input = told.map(|t| t.0.try_clone().map(Stdio::from)).transpose()?;
             command.stdin(input.unwrap_or_else(Stdio::null)).stdout(writer.try_clone()?).stderr(writer);
             let started = command.spawn();
@@ -177,9 +188,9 @@ impl Hooks<'_> {
             drop(command);
             match started {
                 // No program and no #!: shells take such a file for their own.
-                Err(e) if Errno::from_io(&e) == NOT_EXECUTABLE && !shell && told.is_none() => {
-                    shell = true;
-                    program = Path::new("/bin/sh");
+                Err(e) if Errno::from_io(&e) == NOT_EXECUTABLE && !by_shell => {
+                    by_shell = true;
+                    words.insert(0, "/bin/sh".into());
                 }
                 // Somebody is writing the file at this moment.
                 Err(e) if e.kind() == io::ErrorKind::ExecutableFileBusy && Instant::now() < until => {
@@ -439,25 +450,10 @@ fn has_command(text: &[u8]) -> bool {
         Some(_) => {
             // The program that the first line names may do something by itself; a shell does not.
             let first = lines.next().unwrap_or_default();
-            !is_shell(&first[2..]) || !lines.all(idle)
+            shell::shell(&first[2..]).is_none() || !lines.all(idle)
         }
         None => !lines.all(idle),
     }
-}
-
-/// Whether a first line, behind its `#!`, names a shell that gets its commands from the file.
-fn is_shell(line: &[u8]) -> bool {
-    let words: Vec<&[u8]> = line.split(|b| matches!(b, b' ' | b'\t')).filter(|word| !word.is_empty()).collect();
-    let base = |word: &[u8]| word.rsplit(|b| *b == b'/').next().unwrap_or_default().to_vec();
-    let (shell, options) = match words[..] {
-        [env, shell] if base(env) == b"env" => (base(shell), None),
-        [shell] => (base(shell), None),
-        [shell, options] => (base(shell), Some(options)),
-        _ => return false,
-    };
-    // -e, -eu and their like only say how; -c brings a command along, -l and long options run other files.
-    let harmless = options.is_none_or(|o| o.starts_with(b"-") && o[1..].iter().all(|b| b"efux".contains(b)));
-    harmless && [&b"sh"[..], b"bash", b"dash", b"ash", b"ksh", b"mksh", b"zsh"].contains(&&shell[..])
 }
 
 #[cfg(test)]
