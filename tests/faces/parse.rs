@@ -211,6 +211,20 @@ fn text_comes_from_standard_input_for_a_dash() {
     let broken = run_with_input(&["parse", "vif-list", "-"], b"vif = [ '\xff' ]");
     assert_eq!((broken.code, broken.stdout.as_str()), (2, ""));
     assert!(broken.stderr.contains("not UTF-8 from byte 9 on"), "{broken:?}");
+    // A comment as the last line, ended or not, on standard input and as an argument.
+    for text in ["vif = [ \"bridge=a\" ]\n# the end\n", "vif = [ \"bridge=a\" ]\n# the end", "vif = ['bridge=a'] # end"]
+    {
+        for dialect in DIALECTS {
+            let arguments = ["parse", "vif-list", "--json", "--dialect", dialect.name()];
+            let piped = run_with_input(&[&arguments[..], &["-"]].concat(), text.as_bytes());
+            assert_eq!(piped.json()["nics"][0]["bridge"], "a", "{text:?}: {piped:?}");
+            assert_eq!(through("vif-list", dialect, &[text]).json()["nics"][0]["bridge"], "a", "{text:?}");
+        }
+        let noted = run_with_input(&["parse", "vif-list", "--dialect", "xl", "-"], text.as_bytes());
+        assert_eq!(noted.stderr.contains("a comment without an end of line"), !text.ends_with('\n'), "{noted:?}");
+    }
+    let networks = run_with_input(&["parse", "networks", "--json", "-"], b"[network.a]\nmode = \"nat\"\n# the end");
+    assert_eq!(networks.json()["networks"][0]["name"], "a");
     let endless = run_with_input(&["parse", "vif", "-"], &vec![b'x'; (16 << 20) + 1]);
     assert_eq!((endless.code, endless.stdout.as_str()), (2, ""));
 }

@@ -24,6 +24,11 @@ pub(crate) fn text(argument: &str) -> Result<String> {
     Ok(text)
 }
 
+/// The text itself, or all of standard input if it is `-`: a text of several lines, whose last one ends with a newline.
+pub(crate) fn lines(argument: &str) -> Result<String> {
+    if argument == "-" { stdin() } else { Ok(argument.to_owned()) }
+}
+
 /// The arguments themselves, or the lines of standard input if there is exactly one and it is `-`.
 pub(crate) fn list(arguments: &[String]) -> Result<Vec<String>> {
     match arguments {

@@ -12,7 +12,7 @@ pub(super) fn run(args: &ParseArgs, output: &mut Output) -> Result<()> {
     let dialect: Dialect = args.dialect.name.parse()?;
     let parsed = match &args.what {
         ParseWhat::Vif { text } => document::vif(&input::text(text)?, dialect)?,
-        ParseWhat::VifList { text } => document::vif_list(&input::text(text)?, dialect)?,
+        ParseWhat::VifList { text } => document::vif_list(&input::lines(text)?, dialect)?,
         ParseWhat::Attach { text } => document::attach(&input::list(text)?, dialect)?,
         ParseWhat::Rate { text } => document::rate(&input::text(text)?, dialect)?,
         ParseWhat::Vlan { text } => Parsed { value: document::vlan(&input::text(text)?)?, notes: Vec::new() },

@@ -99,7 +99,8 @@ enum Token {
 ///
 /// # Errors
 /// The first thing that xl's reader stumbles over; and a stray character at the very end of the text, which it does not
-/// see: that one goes to `swallowed`, if there is one.
+/// see: that one goes to `swallowed`, if there is one. A comment at the end that no newline ends, over which xl stumbles, is read as
+/// what it is, and goes there, too.
 pub(super) fn read(source: &str, swallowed: Option<&mut Vec<Flaw>>) -> Result<Vec<Setting>, Box<Flaw>> {
     let mut reader = Reader { source, at: 0, span: 0..0, token: Token::End, swallowed };
     reader.next()?;
@@ -248,8 +249,12 @@ impl Reader<'_> {
                 Some(end) => (Token::Newline, end + 1),
                 None => {
                     let rule = "xl knows a comment only by the end of its line, and stops here";
-                    return Err(Flaw::new(start..bytes.len(), "a comment without an end of line", rule)
-                        .hint("end the last line with a newline"));
+                    if let Some(swallowed) = self.swallowed.as_deref_mut() {
+                        let span = start..bytes.len();
+                        let flaw = Flaw::new(span, "the last line is a comment without an end of line", rule);
+                        swallowed.push(*flaw.hint("end the last line with a newline"));
+                    }
+                    (Token::End, rest.len())
                 }
             },
             [b'\'' | b'"', ..] => (Token::Text, self.text(rest, start)?),
@@ -403,7 +408,6 @@ mod tests {
             ("a = [", 4),
             ("= 1", 0),
             ("a 1", 2),
-            ("# no newline", 0),
             ("a = '\\q'", 5),
             ("a = '\\x41'", 5),
             ("a = '\\1'", 5),
@@ -416,6 +420,14 @@ mod tests {
         let mut swallowed = Vec::new();
         assert_eq!(read("a = 1\n#", Some(&mut swallowed)).unwrap().len(), 1);
         assert_eq!(swallowed[0].span, 6..7);
+        // Many editors leave the last line without an end.
+        for (text, settings) in [("# no newline", 0), ("a = 1\n# end", 1), ("a = [ 'x' ] # end", 1), ("a = 1\n#", 1)] {
+            assert_eq!(read(text, None).unwrap().len(), settings, "{text}");
+            let mut swallowed = Vec::new();
+            assert_eq!(read(text, Some(&mut swallowed)).unwrap().len(), settings, "{text}");
+            assert_eq!(swallowed.len(), 1, "{text}");
+        }
+        assert!(read("a = [ 'x' # end ]", None).is_err(), "the comment has the bracket");
     }
 
     #[test]
