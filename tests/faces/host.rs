@@ -222,9 +222,25 @@ fn a_start_and_a_stop_without_a_step_say_whether_it_was_so_before() {
     let start = ["network", "start", "lan", "--file", &file];
     assert_eq!(fake.ok(&start), "network lan: started, nothing had to be changed\n");
     assert_eq!(fake.ok(&start), "network lan: started already\n");
-    let stop = ["network", "stop", "lan"];
+    let stop = ["network", "stop", "lan", "--file", &file];
     assert_eq!(fake.ok(&stop), "network lan: stopped, nothing had to be put back\n");
     assert_eq!(fake.ok(&stop), "network lan: stopped already\n");
+}
+
+#[test]
+fn the_number_of_a_domain_is_no_bridge() {
+    let got = Fake::new().run(&["undo", "9"]);
+    refused(&got, ErrorKind::NothingToUndo);
+    assert!(got.stderr.contains("bridge 9: nothing is recorded") && got.stderr.contains("as in vif9.0"), "{got:?}");
+}
+
+/// What a variable says was not typed.
+#[test]
+fn a_usage_shows_no_option_that_comes_from_the_environment() {
+    let got = finish(xennet().env("XENNET_STATE_DIR", "/dev/null/state").arg("attach"));
+    assert!(got.code == 2 && got.stderr.contains("\nUsage: xennet attach <DOMID> <SPEC>\n"), "{got:?}");
+    let help = finish(xennet().args(["attach", "--help"]));
+    assert!(help.stdout.contains("[env: XENNET_STATE_DIR]"), "{help:?}");
 }
 
 /// A name that is mistyped is told, with those that there are; what is described and was stopped before is no mistake.
@@ -234,6 +250,14 @@ fn a_stop_of_what_nobody_knows_is_an_error() {
     let file = fake.0.path().join("networks.toml").display().to_string();
     std::fs::write(&file, "[network.lan]\nmode = \"bridge\"\nbridge = \"xenbr0\"\n").unwrap();
     let stop = |name: &'static str| ["network", "stop", name, "--file", file.as_str()];
+    if !std::path::Path::new("/etc/xennet/networks.toml").exists() {
+        let got = fake.run(&["network", "stop", "lna"]);
+        refused(&got, ErrorKind::Invalid);
+        assert!(
+            got.stderr.contains("network lna is not started, and /etc/xennet/networks.toml cannot be read"),
+            "{got:?}"
+        );
+    }
     let got = fake.run(&stop("lna"));
     refused(&got, ErrorKind::Invalid);
     assert!(got.stderr.contains("lna") && got.stderr.contains("lan"), "{got:?}");

@@ -37,7 +37,7 @@ fn the_config_comes_from_a_file_or_from_standard_input() {
         piped.stdout.starts_with("# network-bridge start netdev=eth1 bridge=xenbr0 (standard input, network-script)\n")
     );
     let missing = run(["import", "/nonexistent/xend-config.sxp"]);
-    assert_eq!((missing.code, missing.stdout.as_str()), (21, ""), "{missing:?}");
+    assert_eq!((missing.code, missing.stdout.as_str()), (2, ""), "{missing:?}");
 }
 
 #[test]

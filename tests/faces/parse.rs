@@ -108,6 +108,7 @@ fn every_recorded_xend_config() {
         let expected = document::xend_config(text);
         agrees(&run_with_input(&["parse", "xend-config", "--json", "-"], text.as_bytes()), &expected, text);
         std::fs::write(&file, text).unwrap();
+        let expected = expected.map_err(|e| e.in_file(file.to_str().unwrap()));
         agrees(&run(["parse", "xend-config", "--json", file.to_str().unwrap()]), &expected, text);
     }
     let got = run_with_input(&["parse", "xend-config", "-"], b"(network-script network-nat dhcp=yes)");
@@ -118,7 +119,7 @@ fn every_recorded_xend_config() {
     assert!(got.stderr.ends_with("hint: write (network-script 'network-nat dhcp=yes')\n"), "{got:?}");
     let missing = run(["--json", "parse", "xend-config", "/nonexistent/xend-config.sxp"]);
     let error = &missing.json_lines()[0];
-    assert_eq!((missing.code, error["object"].as_str()), (21, Some("/nonexistent/xend-config.sxp")), "{missing:?}");
+    assert_eq!((missing.code, error["object"].as_str()), (2, Some("/nonexistent/xend-config.sxp")), "{missing:?}");
     assert_eq!(error["hint"], "name the file, or - for standard input");
 }
 
@@ -142,7 +143,22 @@ fn networks_are_the_documents_that_the_library_reads_back() {
     let error = &wrong.json_lines()[0];
     assert_eq!((wrong.code, error["line"].as_u64(), error["column"].as_u64()), (2, Some(3), Some(1)), "{wrong:?}");
     assert!(error["message"].as_str().unwrap().contains("\"upling\" is no key"), "{wrong:?}");
-    assert_eq!(run(["parse", "networks", "/nonexistent/networks.toml"]).code, 21);
+    assert_eq!(run(["parse", "networks", "/nonexistent/networks.toml"]).code, 2);
+}
+
+#[test]
+fn the_settings_of_hotplug_are_shown_with_what_they_lack_and_checked() {
+    let got = run_with_input(&["parse", "hotplug", "--json", "-"], b"deadline = 5\nisolated = [\"br-dmz\"]\n# end");
+    let document = got.json();
+    assert_eq!((&document["deadline"], &document["isolated"]), (&5.into(), &serde_json::json!(["br-dmz"])));
+    assert_eq!((&document["hooks"], &document["syslog"]), (&"/etc/xen/scripts/vif-post.d".into(), &true.into()));
+    let wrong = run_with_input(&["parse", "hotplug", "-"], b"syslog = true\ndeadlin = 5\n");
+    assert!(wrong.code == 2 && wrong.stderr.contains("did you mean deadline?"), "{wrong:?}");
+    let place = xennet_tests::StateDir::new();
+    let file = place.path().join("hotplug.toml");
+    std::fs::write(&file, "deadline = 99\n").unwrap();
+    let wrong = run(["parse", "hotplug", file.to_str().unwrap()]);
+    assert!(wrong.stderr.starts_with(&format!("error: {}: deadline cannot be 99", file.display())), "{wrong:?}");
 }
 
 #[test]

@@ -57,8 +57,18 @@ fn files_are_written_once_and_those_of_others_are_left_alone() {
     let place = StateDir::new();
     let dir = place.path().to_str().unwrap();
     let write = |more: &[&str]| run([&["snippets", "--bridge", "xenbr0", "--dir", dir], more].concat());
+    // Where there is no dhcpcd its file is not made, unless it is named.
+    let without = write(&[]);
+    assert!(without.code == 0 && without.stderr.starts_with("note: dhcpcd is not here: "), "{without:?}");
+    assert!(!place.path().join(FILES[3]).exists());
+    for file in &FILES[..3] {
+        fs::remove_file(place.path().join(file)).unwrap();
+    }
+    fs::create_dir_all(place.path().join("usr/sbin")).unwrap();
+    fs::write(place.path().join("usr/sbin/dhcpcd"), "").unwrap();
     let first = write(&[]);
     assert_eq!((first.code, first.stderr.as_str()), (0, ""));
+    fs::remove_file(place.path().join("usr/sbin/dhcpcd")).unwrap();
     let mut wanted: Vec<PathBuf> = FILES.iter().map(|file| place.path().join(file)).collect();
     wanted.sort();
     assert_eq!(entries(place.path()), wanted);
@@ -168,7 +178,9 @@ fn beside_guests(script: &str) -> Option<String> {
     }
     let place = StateDir::new();
     let dir = place.path().to_str().unwrap();
-    assert_eq!(run(["snippets", "--bridge", "xenbr0", "--dir", dir]).code, 0);
+    for manager in MANAGERS {
+        assert_eq!(run(["snippets", manager, "--bridge", "xenbr0", "--dir", dir]).code, 0);
+    }
     let links = "set -e\nmount -t tmpfs tmpfs /run\nmount -t sysfs sysfs /sys\nip link add vif1.0 type veth peer name tap9\n\
                  ip link add vif1.0-emu type veth peer name eth7\nip link add xenbr0 type bridge\n\
                  for i in vif1.0 tap9 vif1.0-emu eth7 xenbr0; do ip link set $i up; done\n";

@@ -181,3 +181,16 @@ fn of_this_domain_on_a_bridge() {
         assert_eq!(shown[2].obstacles, [""; 0]);
     });
 }
+
+#[test]
+fn of_a_bridge_that_is_down_is_told() {
+    both("others::of_a_bridge_that_is_down_is_told", |host, world| {
+        world(&mut |on| set(on, "xenbr2", LinkChange { up: Some(false), ..LinkChange::default() }));
+        let applied = host.attach(domid(1), &spec("bridge=xenbr2")).unwrap();
+        let told = "bridge xenbr2 is down, and nothing goes through it: ip link set xenbr2 up";
+        assert_eq!(applied.notes, [told]);
+        assert_eq!(host.show().unwrap().vifs[0].obstacles, [format!("vif1.0: {told}")]);
+        world(&mut |on| set(on, "xenbr2", LinkChange { up: Some(true), ..LinkChange::default() }));
+        assert_eq!(host.show().unwrap().vifs[0].obstacles, [""; 0]);
+    });
+}

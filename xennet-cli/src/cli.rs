@@ -34,8 +34,9 @@ pub(crate) struct Global {
     #[arg(long, global = true)]
     pub(crate) json: bool,
 
-    /// Where journals, locks and records are kept [default: /run/xennet]
-    #[arg(long, global = true, value_name = "DIR", env = STATE_DIR)]
+    /// Where journals, locks and records are kept [env: XENNET_STATE_DIR] [default: /run/xennet]
+    // Read by `read`: clap takes what a variable says for an option that was typed, and shows it in every usage.
+    #[arg(long, global = true, value_name = "DIR")]
     pub(crate) state_dir: Option<PathBuf>,
 
     /// Runs the command on a small host of its own, in namespaces: nothing real is touched, and no root is needed
@@ -202,6 +203,12 @@ pub(crate) enum ParseWhat {
     /// The file networks.toml: its networks, each as the document that the C library and the Python package take, too
     Networks {
         /// The file, or - for standard input
+        file: PathBuf,
+    },
+    /// The file hotplug.toml: what every hotplug call goes by, with the defaults of the keys that it lacks
+    Hotplug {
+        /// The file, or - for standard input
+        #[arg(default_value = xennet_core::hotplug::settings::DEFAULT_FILE)]
         file: PathBuf,
     },
 }
@@ -478,12 +485,13 @@ pub(crate) fn definition() -> clap::Command {
 /// Wrong usage; and what is no error, the help and the version.
 pub(crate) fn read() -> Result<Cli, clap::Error> {
     let mut definition = definition();
-    // An empty variable is an unset one, as scripts expect; an empty --state-dir stays an error.
-    if std::env::var_os(STATE_DIR).is_some_and(|value| value.is_empty()) {
-        definition = definition.mut_arg("state_dir", |option| option.env(None));
-    }
     let mut matches = definition.try_get_matches_from_mut(std::env::args_os())?;
-    Cli::from_arg_matches_mut(&mut matches).map_err(|e| e.format(&mut definition))
+    let mut cli = Cli::from_arg_matches_mut(&mut matches).map_err(|e| e.format(&mut definition))?;
+    if cli.global.state_dir.is_none() {
+        // An empty variable is an unset one, as scripts expect; an empty --state-dir is an error.
+        cli.global.state_dir = std::env::var_os(STATE_DIR).filter(|dir| !dir.is_empty()).map(PathBuf::from);
+    }
+    Ok(cli)
 }
 
 /// The table of exit codes, from the same source as the codes.

@@ -44,7 +44,9 @@ pub(crate) fn file(path: &Path) -> Result<String> {
     }
     let name = path.display().to_string();
     let file = File::open(path).map_err(|e| {
-        let error = Error::new(ErrorKind::Io, format!("{name} cannot be read")).with_object(&name);
+        // Nothing is wrong with the system where another file was meant.
+        let kind = if e.kind() == std::io::ErrorKind::NotFound { ErrorKind::Invalid } else { ErrorKind::Io };
+        let error = Error::new(kind, format!("{name} cannot be read")).with_object(&name);
         error.with_errno(Errno::from_io(&e)).with_hint("name the file, or - for standard input")
     })?;
     read(file, &name)

@@ -336,7 +336,7 @@ fn stop(global: &Global, args: &StopArgs, output: &mut Output) -> Result<()> {
     failure.map_or(Ok(()), Err)
 }
 
-/// Refuses a name that is mistyped: one of no network that is started or described. Without the file, only the former are known.
+/// Refuses a name that is mistyped: one of no network that is started or described.
 fn check_names(args: &StopArgs, started: &[IfName]) -> Result<()> {
     let unknown: Vec<&String> = args.names.iter().filter(|n| !started.iter().any(|s| s.as_str() == *n)).collect();
     if unknown.is_empty() {
@@ -345,7 +345,11 @@ fn check_names(args: &StopArgs, started: &[IfName]) -> Result<()> {
     let which = NetworkNames { names: Vec::new(), file: args.file.clone() };
     let is_default = args.file.as_path() == std::path::Path::new(networks::PATH);
     let described = match read(&which) {
-        Err(e) if e.errno() == Some(Errno::ENOENT) && is_default => return Ok(()),
+        Err(e) if e.errno() == Some(Errno::ENOENT) && is_default => {
+            let message = format!("network {} is not started, and {e}", unknown[0]);
+            let why = Error::new(ErrorKind::Invalid, message).with_object(unknown[0].as_str());
+            return Err(why.with_hint("`xennet network status` lists the networks; --file names another description"));
+        }
         described => described?,
     };
     unknown.into_iter().try_for_each(|name| find(&described, name, &which).map(|_| ()))

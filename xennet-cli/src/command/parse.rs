@@ -1,8 +1,11 @@
 //! `parse`: text in, the document that every face of the library gives for it out.
 
+use std::path::Path;
+
 use serde_json::Value;
 use xennet_core::Result;
 use xennet_core::config::{Dialect, Parsed, document};
+use xennet_core::hotplug::settings::DEFAULT_FILE;
 
 use crate::cli::{ParseArgs, ParseWhat};
 use crate::input;
@@ -15,15 +18,30 @@ pub(super) fn run(args: &ParseArgs, output: &mut Output) -> Result<()> {
         ParseWhat::VifList { text } => document::vif_list(&input::lines(text)?, dialect)?,
         ParseWhat::Attach { text } => document::attach(&input::list(text)?, dialect)?,
         ParseWhat::Rate { text } => document::rate(&input::text(text)?, dialect)?,
-        ParseWhat::Vlan { text } => Parsed { value: document::vlan(&input::text(text)?)?, notes: Vec::new() },
+        ParseWhat::Vlan { text } => without_notes(document::vlan(&input::text(text)?)?),
         ParseWhat::Mac { text } => document::mac(&input::text(text)?, dialect)?,
-        ParseWhat::XendConfig { file } => document::xend_config(&input::file(file)?)?,
-        ParseWhat::Networks { file } => Parsed { value: document::networks(&input::file(file)?)?, notes: Vec::new() },
+        ParseWhat::XendConfig { file } => of_file(file, document::xend_config)?,
+        ParseWhat::Networks { file } => of_file(file, |text| document::networks(text).map(without_notes))?,
+        ParseWhat::Hotplug { file } if file == Path::new(DEFAULT_FILE) && !file.exists() => {
+            output.note(&format!("{DEFAULT_FILE} is not there: these are the defaults"));
+            without_notes(document::hotplug("")?)
+        }
+        ParseWhat::Hotplug { file } => of_file(file, |text| document::hotplug(text).map(without_notes))?,
     };
     for note in &parsed.notes {
         output.finding(note);
     }
     output.answer(|| lines(&parsed.value), || parsed.value.clone())
+}
+
+/// What a file means; an error names it.
+fn of_file(file: &Path, read: impl Fn(&str) -> Result<Parsed<Value>>) -> Result<Parsed<Value>> {
+    let text = input::file(file)?;
+    read(&text).map_err(|e| if file == Path::new("-") { e } else { e.in_file(&file.display().to_string()) })
+}
+
+fn without_notes(value: Value) -> Parsed<Value> {
+    Parsed { value, notes: Vec::new() }
 }
 
 /// A document for reading: one field a line; the vifs and networks of a list under headings.

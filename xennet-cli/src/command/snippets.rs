@@ -32,7 +32,12 @@ pub(super) fn run(args: &SnippetsArgs, output: &mut Output) -> Result<()> {
     }
     match (&args.dir, args.check) {
         (dir, true) => check(&snippets, dir.as_deref().unwrap_or(Path::new("/")), output),
-        (Some(dir), false) => write(&snippets, dir, args.force, output),
+        (Some(dir), false) => {
+            if args.manager.is_none() {
+                snippets.retain(|snippet| is_for(snippet, dir, output));
+            }
+            write(&snippets, dir, args.force, output)
+        }
         (None, false) => show(&snippets, args.manager.is_some(), output),
     }
 }
@@ -48,6 +53,22 @@ fn show(snippets: &[Snippet], alone: bool, output: &mut Output) -> Result<()> {
         all => all.iter().map(heading).collect::<Vec<_>>().join("\n"),
     };
     output.answer(text, || json!({ "snippets": snippets }))
+}
+
+/// Whether a snippet has a place here. Directories for parts of a configuration mean nothing to a program that is not here. The one
+/// file of dhcpcd, which its package brings, would be taken for that package's when it comes.
+fn is_for(snippet: &Snippet, dir: &Path, output: &mut Output) -> bool {
+    let programs = ["/usr/sbin/dhcpcd", "/sbin/dhcpcd", "/usr/bin/dhcpcd", "/usr/local/sbin/dhcpcd"];
+    let is_here = || [snippet.path].iter().chain(&programs).any(|path| below(dir, path).exists());
+    if snippet.manager != Manager::Dhcpcd || is_here() {
+        return true;
+    }
+    output.note(&format!(
+        "dhcpcd is not here: {} is not written ({})",
+        below(dir, snippet.path).display(),
+        snippet.command
+    ));
+    false
 }
 
 /// Writes what is not there yet. Nothing is written if a file of others would be lost by it.

@@ -8,6 +8,7 @@
 //! | [`vlan`] | `pvid tagged untagged text` |
 //! | [`mac`] | `mac multicast local xen_oui` |
 //! | [`xend_config`] | `network_argv vif_script` |
+//! | [`hotplug()`] | `deadline hooks hook_deadline log_file syslog state_dir bind_mac isolated`, as in the file |
 //! | [`networks()`] | `{"networks": [...]}`, each with `name`, `mode` and what belongs to the mode; [`read_network`] reads one back |
 
 use serde::Serialize;
@@ -62,6 +63,25 @@ pub fn rate(text: &str, dialect: Dialect) -> Result<Parsed<Value>, Error> {
         _ => parse_rate(text, dialect)
             .map(|p| p.map(|r| document(r.bytes_per_interval(), r.interval_usecs(), r.backend_rate()))),
     }
+}
+
+/// The file `hotplug.toml`: every key of it, those that it lacks with their defaults.
+///
+/// # Errors
+/// As [`hotplug::Settings::parse`](crate::config::hotplug::Settings::parse).
+pub fn hotplug(text: &str) -> Result<Value, Error> {
+    let settings = super::hotplug::Settings::parse(text)?;
+    let path = |path: &Option<std::path::PathBuf>| path.as_ref().map_or(String::new(), |p| p.display().to_string());
+    Ok(json!({
+        "deadline": settings.deadline.as_secs(),
+        "hooks": path(&settings.hooks),
+        "hook_deadline": settings.hook_deadline.as_secs(),
+        "log_file": path(&settings.log_file),
+        "syslog": settings.syslog,
+        "state_dir": settings.state_dir.display().to_string(),
+        "bind_mac": settings.bind_mac,
+        "isolated": settings.isolated,
+    }))
 }
 
 /// The value of `vlan=`. xl stores any text.

@@ -60,7 +60,7 @@ const NO_SCRIPT: &str = "true";
 /// An error in a text, with the file and the line.
 fn in_text(e: Error, path: &str) -> Error {
     let line = e.diagnostic().map(|d| format!(", line {}", d.position().0)).unwrap_or_default();
-    e.in_place(&format!("{path}{line}"))
+    e.in_file(&format!("{path}{line}"))
 }
 
 /// A path's last part.
@@ -97,7 +97,7 @@ pub fn import(input: &Input) -> Result<Imported> {
         made.told(&wrapper.path, &parsed.notes);
         for call in &parsed.value {
             let place = format!("{}, line {}", wrapper.path, call.line);
-            let read = call.call(&given).map_err(|e| e.in_place(&place))?;
+            let read = call.call(&given).map_err(|e| e.in_file(&place))?;
             made.told(&place, &read.notes);
             made.call(&place, &read.value)?;
         }
@@ -139,7 +139,7 @@ impl Made<'_> {
             argv.split_first().ok_or_else(|| Error::new(ErrorKind::Internal, "an empty argv"))?;
         let unknown = match program.parse::<NetworkScript>() {
             Ok(script) => {
-                let read = LegacyCall::parse(script, arguments).map_err(|e| e.in_place(&place))?;
+                let read = LegacyCall::parse(script, arguments).map_err(|e| e.in_file(&place))?;
                 self.told(&place, &read.notes);
                 self.call(&place, &read.value)?;
                 if let Some(wrapper) = self.input.wrappers.first() {
@@ -161,7 +161,7 @@ impl Made<'_> {
                 }
                 _ => format!("if {name} is a wrapper, name its file: --wrapper {program}"),
             };
-            return Err(unknown.in_place(&place).with_hint(hint));
+            return Err(unknown.in_file(&place).with_hint(hint));
         };
         if !self.input.wrappers.iter().any(|wrapper| base(&wrapper.path) == name) {
             let note = format!("{place}: it names {name}, and the wrapper is {}: xend never ran that one", first.path);
@@ -200,7 +200,7 @@ impl Made<'_> {
     fn call(&mut self, place: &str, call: &LegacyCall) -> Result<()> {
         self.told_defaults(place, call);
         let generation = self.input.generation.unwrap_or_default();
-        let network = call.network(generation, self.input.uplink).map_err(|e| e.in_place(place))?;
+        let network = call.network(generation, self.input.uplink).map_err(|e| e.in_file(place))?;
         let Some(Network { name, mode, .. }) = network else { return Ok(()) };
         let name = if call.script == NetworkScript::Bridge { name } else { self.free(name.as_str()) };
         let network = Network::new(name, mode);

@@ -282,12 +282,6 @@ impl Error {
         self
     }
 
-    /// Says first which file, and which place in it, the error is about.
-    pub(crate) fn in_place(mut self, place: &str) -> Self {
-        self.0.message = format!("{place}: {}", self.0.message);
-        self.with_object(place)
-    }
-
     /// Adds the kernel's error number.
     pub fn with_errno(mut self, errno: Errno) -> Self {
         self.0.errno = Some(errno);

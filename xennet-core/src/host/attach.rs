@@ -222,6 +222,7 @@ impl Host {
             Look::Whole => self.plan_whole(intent)?,
         };
         if let Intent::Attach(vif) = intent {
+            notes.extend(super::show::bridge_is_down(vif, plan.before()));
             notes.extend(self.obstacles_of_vif(vif));
             notes.extend(self.vlans_of_vif(vif)?);
         }

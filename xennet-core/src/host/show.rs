@@ -48,7 +48,8 @@ pub struct ShownVif {
     /// The vif line that it was attached with.
     pub spec: Option<String>,
     /// What keeps its guest from being reached by its addresses or from reaching anybody: a newer guest that has addresses of its,
-    /// as in a migration, and other firewalls of this host, unless a rule there accepts its packets.
+    /// as in a migration, another guest on its bridge that has them, too, a bridge that is down, and other firewalls of this host,
+    /// unless a rule there accepts its packets.
     pub obstacles: Vec<String>,
     /// What it needs and has not, one change a line, in the words of a plan: what `recover` would do.
     pub missing: Vec<String>,
@@ -120,6 +121,10 @@ impl Host {
         for ((at, _), obstacles) in attached.iter().zip(obstacles) {
             vifs[*at].obstacles.extend(obstacles);
         }
+        for (at, a) in &attached {
+            let why = bridge_is_down(a, &now).map(|why| format!("{}: {why}", vifs[*at].vif));
+            vifs[*at].obstacles.extend(why);
+        }
         for (at, other, address) in declared_twice(&attached) {
             let text = format!("{}: {} on the same bridge has {}, too", vifs[at].vif, vifs[other].vif, plain(&address));
             vifs[at].obstacles.push(text);
@@ -133,6 +138,13 @@ impl Host {
         });
         Ok(Shown { vifs, bridges: bridges.collect() })
     }
+}
+
+/// That nothing goes through the bridge of a vif.
+pub(super) fn bridge_is_down(a: &Attach, seen: &Snapshot) -> Option<String> {
+    let Attachment::Bridge { bridge, .. } = a.attachment else { return None };
+    let is_down = seen.links.get(&bridge).is_some_and(|link| !link.up);
+    is_down.then(|| format!("bridge {bridge} is down, and nothing goes through it: ip link set {bridge} up"))
 }
 
 /// The addresses that guests of two vifs on one bridge may send from: either vif, the other one, the address.

@@ -139,10 +139,20 @@ impl Host {
         guests: Guests,
     ) -> Result<Plan, Error> {
         let nothing = || {
-            Error::new(ErrorKind::NothingToUndo, format!("{subject}: nothing is recorded that could be undone"))
+            let hint = "`xennet show` lists what is recorded";
+            let (name, hint) = match subject {
+                // A domain's number, perhaps.
+                Subject::Bridge(name) if name.as_str().bytes().all(|b| b.is_ascii_digit()) => {
+                    (format!("bridge {name}"), format!("a vif is named as in vif{name}.0; {hint}"))
+                }
+                Subject::Bridge(name) => (format!("bridge {name}"), hint.to_owned()),
+                Subject::Network(name) => (format!("network {name}"), hint.to_owned()),
+                Subject::Vif(_) | Subject::Tap(_) => (subject.to_string(), hint.to_owned()),
+            };
+            Error::new(ErrorKind::NothingToUndo, format!("{name}: nothing is recorded that could be undone"))
                 .with_object(subject.to_string())
                 .with_state("unchanged, nothing was applied")
-                .with_hint("`xennet show` lists what is recorded")
+                .with_hint(hint)
         };
         let entry = record.ok_or_else(nothing)?;
         let now = self.look(&entry.before.scope)?;
