@@ -194,7 +194,9 @@ fn carrier(world: &World) {
     world.rig.remove("witness0");
 }
 
-pub(crate) const SITUATIONS: &[Situation] = &[
+/// Vifs come, and some go again. The situations are in parts, so that a slow machine does several of them at the same time, and none
+/// of them for too long.
+pub(crate) const COMING_AND_GOING: &[Situation] = &[
     Situation {
         name: "a bridge",
         calls: |w| {
@@ -332,6 +334,10 @@ pub(crate) const SITUATIONS: &[Situation] = &[
         },
         intended: &["no-ipv6", "rules (upstream)"],
     },
+];
+
+/// What cannot be done, and taps.
+pub(crate) const FAILURES_AND_TAPS: &[Situation] = &[
     Situation {
         name: "a missing bridge",
         calls: |w| {
@@ -446,6 +452,10 @@ pub(crate) const SITUATIONS: &[Situation] = &[
         },
         intended: &["early", "reason", "rules (upstream)"],
     },
+];
+
+/// Bridges and links that are not as they usually are.
+pub(crate) const BRIDGES_AND_LINKS: &[Situation] = &[
     Situation {
         name: "a port of another bridge",
         calls: |w| {
@@ -551,3 +561,5 @@ pub(crate) const SITUATIONS: &[Situation] = &[
         intended: &["no-ipv6", "rules (upstream)"],
     },
 ];
+
+pub(crate) const PARTS: [&[Situation]; 3] = [COMING_AND_GOING, FAILURES_AND_TAPS, BRIDGES_AND_LINKS];
