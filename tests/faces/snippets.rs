@@ -128,6 +128,7 @@ fn who_runs_and_would_take_our_links_is_named() {
     let place = StateDir::new();
     let dir = place.path().to_str().unwrap();
     let check = || run(["--json", "snippets", "--check", "--dir", dir, "--bridge", "xenbr0"]);
+    assert_eq!(check().code, 0);
     assert_eq!(check().json(), serde_json::json!({ "running": [], "warnings": [] }));
     // One by its process, one by what it has left in /run, and a directory that is there at every boot.
     for (path, text) in [
@@ -140,6 +141,33 @@ fn who_runs_and_would_take_our_links_is_named() {
         fs::write(place.path().join(path), text).unwrap();
     }
     fs::create_dir_all(place.path().join("run/NetworkManager")).unwrap();
+    // Files of others for other links.
+    let put = |path: &str, text: &str| {
+        let path = place.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    put("run/systemd/network/10-netplan-eth0.network", "[Match]\nName=eth0\n[Network]\nDHCP=yes\n");
+    put("usr/lib/systemd/network/80-container-ve.network", "[Match]\nName=ve-*\nDriver=veth\n");
+    let quiet = check();
+    assert_eq!((quiet.code, quiet.json()["warnings"].as_array().unwrap().len()), (18, 1), "{quiet:?}");
+    let lists = "interface-name:vif*;interface-name:tap*;interface-name:*-emu;interface-name:xen*";
+    put("etc/NetworkManager/NetworkManager.conf", &format!("[keyfile]\nunmanaged-devices={lists}\n"));
+    let quiet = check();
+    assert_eq!((quiet.code, quiet.stderr.as_str()), (0, ""), "{quiet:?}");
+    // What a later file takes back, and one for any link, which a file of the same name in /etc masks.
+    put("etc/NetworkManager/conf.d/50-mine.conf", "[keyfile]\nunmanaged-devices=interface-name:vif*\n");
+    put("usr/lib/systemd/network/90-all.network", "[Match]\nName=*\n[Network]\nDHCP=yes\n");
+    let text = run(["snippets", "--check", "--dir", dir, "--bridge", "xenbr0"]);
+    assert!(text.stdout.contains(": /etc/NetworkManager/conf.d/50-mine.conf does not name tap*\n"), "{text:?}");
+    assert!(text.stdout.contains(": /usr/lib/systemd/network/90-all.network is about vif*\n"), "{text:?}");
+    assert!(text.code == 18 && text.stderr.contains("not safe from NetworkManager, systemd-networkd"), "{text:?}");
+    put("etc/systemd/network/90-all.network", "");
+    assert_eq!(check().json()["warnings"].as_array().unwrap().len(), 1);
+    fs::remove_file(place.path().join("etc/systemd/network/90-all.network")).unwrap();
+    fs::remove_file(place.path().join("etc/NetworkManager/conf.d/50-mine.conf")).unwrap();
+    fs::remove_file(place.path().join("etc/NetworkManager/NetworkManager.conf")).unwrap();
+
     let found = check().json();
     assert_eq!(found["running"], serde_json::json!(["networkmanager", "networkd"]));
     assert_eq!(found["warnings"][0]["command"], "xennet snippets networkmanager --bridge xenbr0");

@@ -465,7 +465,8 @@ pub(crate) struct SnippetsArgs {
     #[arg(long, requires = "dir")]
     pub(crate) force: bool,
 
-    /// Lists the managers that run on this system (or below --dir) and would take these links for theirs
+    /// Lists the managers that run on this system (or below --dir) and would take these links for theirs, by all of their files;
+    /// ends with 18 if there are any, also where it cannot be told
     #[arg(long, conflicts_with_all = ["force", "manager"])]
     pub(crate) check: bool,
 }

@@ -133,7 +133,7 @@ pub(super) fn warnings(links: &[IfName]) -> Vec<String> {
     found.unwrap_or_default().into_iter().map(said).collect()
 }
 
-/// Who runs here, and which of the files are there.
+/// Who runs here, and what their files say.
 fn look(snippets: &[Snippet], dir: &Path) -> Result<BTreeMap<Manager, Found>> {
     let processes = processes(&dir.join("proc"));
     let mut found = BTreeMap::new();
@@ -141,9 +141,49 @@ fn look(snippets: &[Snippet], dir: &Path) -> Result<BTreeMap<Manager, Found>> {
         let manager = snippet.manager;
         let running = processes.iter().any(|name| name == manager.process())
             || manager.traces().iter().any(|trace| below(dir, trace).exists());
-        found.insert(manager, Found { running, file: read(&below(dir, snippet.path))? });
+        let files = if running { files(manager, dir)? } else { Vec::new() };
+        found.insert(manager, Found { running, files });
     }
     Ok(found)
+}
+
+/// The files of a manager below a root in the order in which it reads them, each with its path and its text.
+fn files(manager: Manager, dir: &Path) -> Result<Vec<(String, String)>> {
+    let (places, extension) = manager.files();
+    // By name, or, of those that are read one place after the other, by place and name.
+    let by_place = manager == Manager::NetworkManager;
+    let mut found: BTreeMap<(usize, String), String> = BTreeMap::new();
+    for (at, place) in places.iter().enumerate() {
+        let paths = match place.strip_suffix('/') {
+            Some(place) => {
+                entries(&below(dir, place), extension)?.into_iter().map(|n| format!("{place}/{n}")).collect()
+            }
+            None => vec![(*place).to_owned()],
+        };
+        for path in paths {
+            let name = path.rsplit('/').next().unwrap_or_default().to_owned();
+            if !found.keys().any(|(_, known)| *known == name) {
+                found.insert((if by_place { places.len() - at } else { 0 }, name), path);
+            }
+        }
+    }
+    let mut files = Vec::new();
+    for path in found.into_values() {
+        if let Some(text) = read(&below(dir, &path))? {
+            files.push((path, text));
+        }
+    }
+    Ok(files)
+}
+
+/// The names in a directory that end so; none where there is no such directory.
+fn entries(dir: &Path, extension: &str) -> Result<Vec<String>> {
+    let listing = match fs::read_dir(dir) {
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(Vec::new()),
+        listing => listing.map_err(|e| failed(dir, "cannot be read", &e))?,
+    };
+    let names = listing.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    Ok(names.filter(|name| name.ends_with(&format!(".{extension}")) && !name.starts_with('.')).collect())
 }
 
 /// Who runs here, and would take these links.
@@ -161,7 +201,14 @@ fn check(snippets: &[Snippet], dir: &Path, output: &mut Output) -> Result<()> {
             all => all.iter().map(said).collect(),
         }
     };
-    output.answer(text, || json!({ "running": running, "warnings": warnings }))
+    output.answer(text, || json!({ "running": running, "warnings": warnings }))?;
+    if warnings.is_empty() {
+        return Ok(());
+    }
+    let titles: Vec<&str> = warnings.iter().map(|w| w.manager.title()).collect();
+    let message = format!("guests' links are not safe from {}", titles.join(", "));
+    let hint = "the commands above show what keeps each of them off; --dir / writes all of it";
+    Err(Error::new(ErrorKind::Conflict, message).with_object(warnings[0].manager.name()).with_hint(hint))
 }
 
 /// The names of all processes that can be seen; none where there is no `/proc`.

@@ -3,13 +3,16 @@
 //! NetworkManager, systemd-networkd and dhcpcd take any link that appears for one of theirs unless they are told otherwise: they
 //! ask for addresses on vifs, or take them off their bridge. udev gives new taps and bridges a MAC of its own choice. A
 //! [`Snippet`] for each of them makes them leave alone vifs (`vif*`), taps (`tap*`, `*-emu`) and the links that are named. [`check`]
-//! says which of them would fight us on a host.
+//! says which of them would fight us on a host, by all of their files.
+
+mod files;
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Serialize;
 
+use self::files::Does;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::IfName;
 
@@ -85,6 +88,26 @@ impl Manager {
         }
     }
 
+    /// Where its files are: single ones, and directories (with `/` at their end) of files with this extension. Of files of one name in
+    /// several directories the one in the first directory counts.
+    pub const fn files(self) -> (&'static [&'static str], &'static str) {
+        match self {
+            // Read in this order, of which the last one wins: the distribution's, those of this boot, the main one, the administrator's.
+            Manager::NetworkManager => (
+                &[
+                    "/etc/NetworkManager/conf.d/",
+                    "/etc/NetworkManager/NetworkManager.conf",
+                    "/run/NetworkManager/conf.d/",
+                    "/usr/lib/NetworkManager/conf.d/",
+                ],
+                "conf",
+            ),
+            Manager::Networkd => (NETWORKD, "network"),
+            Manager::Udev => (NETWORKD, "link"),
+            Manager::Dhcpcd => (&["/etc/dhcpcd.conf"], ""),
+        }
+    }
+
     /// The command after which a changed snippet is in force.
     pub const fn reload(self) -> &'static str {
         match self {
@@ -109,6 +132,15 @@ impl Manager {
         }
     }
 }
+
+/// Where systemd-networkd and udev have their files.
+const NETWORKD: &[&str] = &[
+    "/etc/systemd/network/",
+    "/run/systemd/network/",
+    "/usr/local/lib/systemd/network/",
+    "/usr/lib/systemd/network/",
+    "/lib/systemd/network/",
+];
 
 impl fmt::Display for Manager {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -176,27 +208,6 @@ impl Snippet {
             ours if ours == self.text => Put::There,
             _ => Put::Write(format!("{}{}{}", &present[..begin], self.text, &present[end..])),
         }
-    }
-}
-
-impl Snippet {
-    /// The first name that its file, which has this text, does not tell the manager to leave alone.
-    fn untold(&self, present: &str) -> Option<&str> {
-        let (key, needed) = match self.manager {
-            Manager::NetworkManager => ("unmanaged-devices", ""),
-            Manager::Networkd => ("Name=", "Unmanaged=yes"),
-            Manager::Udev => ("OriginalName=", "MACAddressPolicy=none"),
-            Manager::Dhcpcd => ("denyinterfaces", ""),
-        };
-        let counts = if self.manager == Manager::Dhcpcd { before_interfaces(present) } else { present };
-        let lines = || counts.lines().map(str::trim);
-        let told: Vec<&str> = lines()
-            .filter_map(|line| line.strip_prefix(key))
-            .flat_map(|rest| rest.split([' ', '\t', ',', ';', '=']))
-            .map(|name| name.strip_prefix("interface-name:").unwrap_or(name))
-            .collect();
-        let whole = needed.is_empty() || lines().any(|line| line == needed);
-        self.names.iter().map(String::as_str).find(|name| !whole || !told.contains(name))
     }
 }
 
@@ -279,8 +290,8 @@ fn text(manager: Manager, names: &[&str], options: &str) -> String {
 pub struct Found {
     /// Whether it runs: its process, or one of its [`traces`](Manager::traces).
     pub running: bool,
-    /// The text of the file that its snippet belongs into, if there is one.
-    pub file: Option<String>,
+    /// Its files in the order in which it reads them ([`Manager::files`]), each with its path and its text.
+    pub files: Vec<(String, String)>,
 }
 
 /// A manager that would fight us.
@@ -301,17 +312,31 @@ impl fmt::Display for Warning {
     }
 }
 
-/// The managers that run and are not told by their snippet's file to leave all of its links alone, in the order of
-/// [`Manager::ALL`]. Whether an administrator has told one the same by other files is not looked at.
+/// The managers that run and would take some of these links, in the order of [`Manager::ALL`]: by what all of their files say, an
+/// administrator's and a distribution's as well as the snippet's own. Where a file asks for more than a link's name and kind, the
+/// warning says that it cannot be told.
 pub fn check(snippets: &[Snippet], found: &BTreeMap<Manager, Found>) -> Vec<Warning> {
     let warning = |snippet: &Snippet| {
         let manager = snippet.manager;
         let here = found.get(&manager).filter(|found| found.running)?;
-        let why = match &here.file {
-            None => format!("there is no {}", snippet.path),
-            Some(file) => format!("{} does not name {}", snippet.path, snippet.untold(file)?),
+        let of = |name: &String| (name.clone(), files::does(manager, &here.files, &files::Links::of(name)));
+        let all: Vec<(String, Does)> =
+            snippet.names.iter().map(of).filter(|(_, does)| *does != Does::Nothing).collect();
+        // What is sure comes first.
+        let (name, does) = all.iter().find(|(_, d)| matches!(d, Does::Takes(_))).or(all.first())?;
+        let title = manager.title();
+        let message = match (does, manager) {
+            (Does::CannotTell(path), _) => {
+                format!("{title} runs, and whether {path} is about {name} cannot be told: it asks for more than a name")
+            }
+            (Does::Takes(Some(path)), Manager::Networkd | Manager::Udev) => {
+                format!("{title} runs, and {}: {path} is about {name}", manager.harm())
+            }
+            (Does::Takes(Some(path)), _) => {
+                format!("{title} runs, and {}: {path} does not name {name}", manager.harm())
+            }
+            _ => format!("{title} runs, and {}: there is no {}", manager.harm(), snippet.path),
         };
-        let message = format!("{} runs, and {}: {why}", manager.title(), manager.harm());
         Some(Warning { manager, message, command: snippet.command.clone() })
     };
     snippets.iter().filter_map(warning).collect()
@@ -382,43 +407,134 @@ mod tests {
         assert_eq!(snippet.put(Some(&old)), Put::Write(moved.clone()));
         let behind = format!("{theirs}{}hostname\n", snippet.text);
         assert_eq!(snippet.put(Some(&behind)), Put::Write(format!("{}{theirs}hostname\n", snippet.text)));
-        assert_eq!((snippet.untold(&behind), snippet.untold(&moved)), (Some("vif*"), None));
         let cut = old.replace("# End of xennet.\n", "");
         assert_eq!(snippet.put(Some(&cut)), Put::Replace(format!("{}{cut}", snippet.text)));
         let last = moved.trim_end_matches(theirs).trim_end();
         assert_eq!(snippet.put(Some(last)), Put::Write(format!("{last}\n")));
     }
 
+    /// The links of which a manager's files, each as path and text, do not say that it leaves them alone.
+    fn taken(manager: Manager, files: &[(&str, &str)]) -> Vec<String> {
+        let files: Vec<(String, String)> = files.iter().map(|(p, t)| ((*p).to_owned(), (*t).to_owned())).collect();
+        let names = ["vif*", "tap*", "*-emu", "xenbr0"];
+        let told = |name: &&str| match files::does(manager, &files, &files::Links::of(name)) {
+            Does::Nothing => None,
+            Does::Takes(_) => Some((*name).to_owned()),
+            Does::CannotTell(_) => Some(format!("{name}?")),
+        };
+        names.iter().filter_map(told).collect()
+    }
+
+    const ALL: [&str; 4] = ["vif*", "tap*", "*-emu", "xenbr0"];
+
+    #[test]
+    fn what_our_own_snippets_say_is_enough() {
+        for snippet in snippets(&[name("xenbr0")]).unwrap() {
+            let later = [("10", snippet.text.as_str()), ("90", "[Match]\nName=*\n[Network]\nDHCP=yes\n")];
+            assert_eq!(taken(snippet.manager, &later[..1]), [""; 0], "{}", snippet.manager);
+            if matches!(snippet.manager, Manager::Networkd | Manager::Udev) {
+                assert_eq!(taken(snippet.manager, &later), [""; 0], "{}", snippet.manager);
+            }
+        }
+    }
+
+    #[test]
+    fn network_managers_own_lists_count() {
+        let of = |text: &str| taken(Manager::NetworkManager, &[("a", text)]);
+        assert_eq!(taken(Manager::NetworkManager, &[]), ALL);
+        assert_eq!(of("[keyfile]\nunmanaged-devices=interface-name:vif*\n"), ["tap*", "*-emu", "xenbr0"]);
+        for all in [
+            "[keyfile]\nunmanaged-devices=interface-name:vif*;interface-name:tap*;interface-name:*-emu;interface-name:xenbr*\n",
+            "[keyfile]\nunmanaged-devices=*,except:interface-name:eth0\n",
+            "[keyfile]\nunmanaged-devices = except:interface-name:eth*;\n",
+            "[keyfile]\nunmanaged-devices=type:ethernet;type:tun;type:bridge\n",
+            "[device-xen]\nmatch-device=interface-name:vif[0-9]*;interface-name:tap*;interface-name:*-emu;type:bridge\nmanaged=0\n",
+        ] {
+            assert_eq!(of(all), [""; 0], "{all}");
+        }
+        for none in [
+            "unmanaged-devices=*\n",
+            "[keyfile]\n#unmanaged-devices=*\n",
+            "[keyfile]\nunmanaged-devices=mac:00:16:3e:00:00:01\n",
+            "[keyfile]\nunmanaged-devices=interface-name:vif1.0\n",
+            "[device]\nmanaged=1\n",
+        ] {
+            assert_eq!(of(none), ALL, "{none}");
+        }
+        // A later file replaces the list, or goes on with it.
+        let first = ("a", "[keyfile]\nunmanaged-devices=*\n");
+        for (second, left) in [("=interface-name:x", &ALL[..]), ("+=interface-name:x", &[]), ("-=*", &ALL)] {
+            let text = format!("[keyfile]\nunmanaged-devices{second}\n");
+            assert_eq!(taken(Manager::NetworkManager, &[first, ("b", &text)]), left, "{second}");
+        }
+    }
+
+    #[test]
+    fn of_systemds_files_the_first_that_fits_counts() {
+        let of = |files: &[(&str, &str)]| taken(Manager::Networkd, files);
+        // It manages no link without a file.
+        assert_eq!(of(&[]), [""; 0]);
+        for (text, taken) in [
+            ("[Match]\nName=eth0\n[Network]\nDHCP=yes\n", &[][..]),
+            ("[Match]\nName=eth* en*\n[Network]\nDHCP=yes\n", &[]),
+            ("[Match]\nMACAddress=00:11:22:33:44:55\n", &["xenbr0?"]),
+            ("[Match]\nKind=veth\nName=ve-*\n", &[]),
+            ("[Match]\nType=wlan\n", &[]),
+            ("[Match]\nPath=pci-0000:02:00.0\n", &[]),
+            ("[Match]\nName=*\n", &ALL),
+            ("[Network]\nDHCP=yes\n", &ALL),
+            ("[Match]\nType=ether\n", &["vif*", "tap*", "*-emu"]),
+            ("[Match]\nName=!eth0\n", &ALL),
+            ("[Match]\nName=xenbr0\n", &["xenbr0"]),
+            ("[Match]\nName=*\nHost=build1\n", &["vif*?", "tap*?", "*-emu?", "xenbr0?"]),
+            ("[Match]\nName=*\n[Link]\nUnmanaged=true\n", &[]),
+        ] {
+            assert_eq!(of(&[("x", text)]), taken, "{text}");
+        }
+        let all = ("90", "[Match]\nName=*\n");
+        assert_eq!(of(&[("10", "[Match]\nName=vif*\n[Link]\nUnmanaged=yes\n"), all]), ["tap*", "*-emu?", "xenbr0"]);
+        assert_eq!(of(&[("10", ""), all]), ALL);
+        let default = ("99-default.link", "[Match]\nOriginalName=*\n[Link]\nMACAddressPolicy=persistent\n");
+        assert_eq!(taken(Manager::Udev, &[default]), ALL);
+        let none = ("73-xen.link", "[Match]\nOriginalName=vif* tap* *-emu xenbr*\n[Link]\nMACAddressPolicy=none\n");
+        assert_eq!(taken(Manager::Udev, &[none, default]), [""; 0]);
+        assert_eq!(taken(Manager::Udev, &[]), [""; 0]);
+    }
+
+    #[test]
+    fn dhcpcd_is_told_by_either_list() {
+        let of = |text: &str| taken(Manager::Dhcpcd, &[("/etc/dhcpcd.conf", text)]);
+        assert_eq!(taken(Manager::Dhcpcd, &[]), ALL);
+        assert_eq!(of("hostname\n"), ALL);
+        assert_eq!(of("denyinterfaces br*,*-emu,vif*\ndenyinterfaces tap*\n"), ["xenbr0"]);
+        assert_eq!(of("allowinterfaces eth0 wlan*\n"), [""; 0]);
+        assert_eq!(of("interface eth0\ndenyinterfaces *\n"), ALL);
+        assert_eq!(of("#denyinterfaces *\n"), ALL);
+    }
+
     #[test]
     fn a_manager_that_runs_untold_is_named_with_the_command_that_helps() {
         let all = snippets(&[name("xenbr0")]).unwrap();
-        let none = BTreeMap::new();
-        assert_eq!(check(&all, &none), []);
-        let every = |running: bool, file: Option<&str>| -> BTreeMap<Manager, Found> {
-            Manager::ALL.iter().map(|m| (*m, Found { running, file: file.map(str::to_owned) })).collect()
+        assert_eq!(check(&all, &BTreeMap::new()), []);
+        let every = |running: bool, files: &[(&str, &str)]| -> BTreeMap<Manager, Found> {
+            let files: Vec<(String, String)> = files.iter().map(|(p, t)| ((*p).to_owned(), (*t).to_owned())).collect();
+            Manager::ALL.iter().map(|m| (*m, Found { running, files: files.clone() })).collect()
         };
-        assert_eq!(check(&all, &every(false, None)), []);
-        let warnings = check(&all, &every(true, None));
-        assert_eq!(warnings.iter().map(|w| w.manager).collect::<Vec<_>>(), Manager::ALL);
+        assert_eq!(check(&all, &every(false, &[])), []);
+        let warnings = check(&all, &every(true, &[]));
+        // Without a file the others do nothing.
+        assert_eq!(warnings.iter().map(|w| w.manager).collect::<Vec<_>>(), [Manager::NetworkManager, Manager::Dhcpcd]);
         for w in &warnings {
             assert_eq!(w.command, format!("xennet snippets {} --bridge xenbr0", w.manager));
             let start = format!("{} runs, and ", w.manager.title());
             assert!(w.message.starts_with(&start) && w.message.ends_with(w.manager.path()), "{w}");
         }
-        let ends = |file: &str| -> Vec<String> {
-            let warnings = check(&all, &every(true, Some(file)));
-            warnings.iter().map(|w| w.message.rsplit(' ').next().unwrap().to_owned()).collect()
-        };
-        assert_eq!(ends("x\n"), ["vif*"; 4]);
-        assert_eq!(ends("#denyinterfaces vif* tap* *-emu xenbr0"), ["vif*"; 4]);
-        // Others may have worded it their way.
-        assert_eq!(ends("denyinterfaces br*,*-emu,vif*\ndenyinterfaces tap*\n"), ["vif*", "vif*", "vif*", "xenbr0"]);
-        assert_eq!(ends("Name=vif* tap* *-emu xenbr0\n")[1], "vif*");
-        assert_eq!(ends("Name=vif* xenbr0 tap*\nName=*-emu\n Unmanaged=yes\n").len(), 3);
-        let told: BTreeMap<Manager, Found> =
-            all.iter().map(|s| (s.manager, Found { running: true, file: Some(s.text.clone()) })).collect();
-        assert_eq!(check(&all, &told), []);
-        // A file that names more than is asked for is as good.
-        assert_eq!(check(&snippets(&[]).unwrap(), &told), []);
+        let any = [("/x/all", "[Match]\nName=*\nOriginalName=*\n[Link]\nMACAddressPolicy=persistent\n")];
+        let warnings = check(&all, &every(true, &any));
+        assert_eq!(warnings.len(), 4);
+        assert!(warnings[1].message.ends_with(": /x/all is about vif*"), "{}", warnings[1]);
+        let host = [("/x/host", "[Match]\nHost=a\n[Link]\nMACAddressPolicy=persistent\n")];
+        let warnings = check(&all, &every(true, &host));
+        assert!(warnings[1].message.contains("whether /x/host is about vif* cannot be told"), "{}", warnings[1]);
     }
 }
