@@ -53,7 +53,7 @@ fn a_wrapper_is_read_where_the_config_says_or_where_it_is_named() {
     .unwrap();
     fs::write(&config, format!("(network-script {wrapper})\n")).unwrap();
     let found = reads_back(&run(["import", &config]), &run(["--json", "import", &config]));
-    assert_eq!(found.iter().map(|n| n.name.to_string()).collect::<Vec<_>>(), ["xenbr0", "xenbr1"]);
+    assert_eq!(found.iter().map(|n| n.name().to_string()).collect::<Vec<_>>(), ["xenbr0", "xenbr1"]);
     let alone = ["import", "--wrapper", &wrapper];
     // Where this machine has a config of xend's it is read, too.
     if !std::path::Path::new("/etc/xen/xend-config.sxp").exists() {

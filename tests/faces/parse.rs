@@ -132,7 +132,7 @@ fn networks_are_the_documents_that_the_library_reads_back() {
     agrees(&got, &expected, text);
     for network in got.json()["networks"].as_array().unwrap() {
         let read = document::read_network(&network.to_string()).unwrap();
-        assert_eq!(networks::parse(text).unwrap().get(read.name.as_str()), Some(&read));
+        assert_eq!(networks::parse(text).unwrap().get(read.name().as_str()), Some(&read));
     }
     let got = run_with_input(&["parse", "networks", "-"], text.as_bytes());
     assert!(

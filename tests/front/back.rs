@@ -108,9 +108,9 @@ fn a_bridge_that_a_started_network_stands_on_is_not_undone() {
     both("back::a_bridge_that_a_started_network_stands_on_is_not_undone", |host, world| {
         host.ensure_bridge(&BridgeSpec::new(name(BRIDGE))).unwrap();
         let mut nat = NatNetwork::new();
-        nat.subnets = vec![Subnet::new("10.1.0.0/24".parse().unwrap())];
+        nat.subnets = vec![Subnet::new("10.1.0.0/24".parse().unwrap()).unwrap()];
         nat.egress = Egress::Link(name(BRIDGE));
-        host.start_network(&Network::new(name("private"), NetworkMode::Nat(nat))).unwrap();
+        host.start_network(&Network::new(name("private"), NetworkMode::Nat(nat)).unwrap()).unwrap();
         let before = state(world);
         for e in [host.plan_undo(subject()).unwrap_err(), host.undo(subject()).unwrap_err()] {
             assert_eq!(e.kind(), ErrorKind::Conflict, "{}", e.report());

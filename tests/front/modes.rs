@@ -7,14 +7,17 @@ use super::ownership::{World, both};
 use super::{FIRST, domid, look, name, spec};
 
 fn networks() -> [Network; 2] {
-    let subnets = |list: [&str; 2]| list.map(|n| Subnet::new(n.parse().unwrap())).to_vec();
+    let subnets = |list: [&str; 2]| list.map(|n| Subnet::new(n.parse().unwrap()).unwrap()).to_vec();
     let mut nat = NatNetwork::new();
     nat.subnets = subnets(["10.1.0.0/24", "fd00:1::/64"]);
     nat.egress = Egress::Link(name("lan0"));
     let mut routed = RoutedNetwork::new();
     routed.subnets = subnets(["10.2.0.0/24", "fd00:2::/64"]);
     routed.uplink = Egress::Link(name("lan0"));
-    [Network::new(name("hidden"), NetworkMode::Nat(nat)), Network::new(name("seen"), NetworkMode::Routed(routed))]
+    [
+        Network::new(name("hidden"), NetworkMode::Nat(nat)).unwrap(),
+        Network::new(name("seen"), NetworkMode::Routed(routed)).unwrap(),
+    ]
 }
 
 /// What the vif of a domain may be asked to be.
@@ -88,6 +91,6 @@ fn end(host: &mut Host) {
         host.detach(domid(dom), FIRST).unwrap();
     }
     for network in networks() {
-        host.stop_network(&network.name, Guests::MustHaveGone).unwrap_or_else(|e| panic!("{}", e.report()));
+        host.stop_network(&network.name(), Guests::MustHaveGone).unwrap_or_else(|e| panic!("{}", e.report()));
     }
 }

@@ -120,13 +120,13 @@ fn of_a_networks_gateway() {
     both("others::of_a_networks_gateway", |host, world| {
         with_gateways(world);
         let mut nat = NatNetwork::new();
-        nat.subnets = vec![Subnet::new("10.1.0.0/24".parse().unwrap())];
+        nat.subnets = vec![Subnet::new("10.1.0.0/24".parse().unwrap()).unwrap()];
         nat.egress = Egress::Link(name("lan0"));
         let mut routed = RoutedNetwork::new();
         routed.uplink = Egress::Link(name("lan0"));
         routed.proxy_arp = true;
-        let hidden = Network::new(name("hidden"), NetworkMode::Nat(nat));
-        let open = Network::new(name("open"), NetworkMode::Routed(routed.clone()));
+        let hidden = Network::new(name("hidden"), NetworkMode::Nat(nat)).unwrap();
+        let open = Network::new(name("open"), NetworkMode::Routed(routed.clone())).unwrap();
         for network in [&hidden, &open] {
             host.start_network(network).unwrap_or_else(|e| panic!("{}", e.report()));
         }
@@ -137,9 +137,9 @@ fn of_a_networks_gateway() {
         notes(host, 1, "bridge=open,ip=192.0.2.9");
         // A network whose own gateway would be this domain's.
         let mut shared = routed;
-        shared.subnets = vec![Subnet::new("192.0.2.0/24".parse().unwrap())];
-        host.stop_network(&open.name, Guests::MustHaveGone).unwrap();
-        let e = host.start_network(&Network::new(name("shared"), NetworkMode::Routed(shared))).unwrap_err();
+        shared.subnets = vec![Subnet::new("192.0.2.0/24".parse().unwrap()).unwrap()];
+        host.stop_network(&open.name(), Guests::MustHaveGone).unwrap();
+        let e = host.start_network(&Network::new(name("shared"), NetworkMode::Routed(shared)).unwrap()).unwrap_err();
         assert_eq!(e.kind(), ErrorKind::Conflict, "{}", e.report());
         assert!(
             e.to_string().contains("192.0.2.254, its gateway in 192.0.2.0/24, is the gateway of this domain"),

@@ -74,10 +74,10 @@ fn draw(r: &mut Random) -> Op {
             _ => Subject::Vif(VifId::new(domid(vif), FIRST)),
         }),
         18 => {
-            let mut spec = BridgeSpec::new(name(r.pick(&["xenbr0", "xenbr1", "xenbr2"])));
-            spec.forward_delay = std::time::Duration::from_secs(r.below(2) * 2);
-            spec.mtu = r.pick(&[None, Mtu::try_from(1500_u32).ok(), Mtu::try_from(1400_u32).ok()]);
-            Op::Bridge(spec)
+            let spec = BridgeSpec::new(name(r.pick(&["xenbr0", "xenbr1", "xenbr2"])));
+            let delay = std::time::Duration::from_secs(r.below(2) * 2);
+            let mtu = r.pick(&[None, Mtu::try_from(1500_u32).ok(), Mtu::try_from(1400_u32).ok()]);
+            Op::Bridge(spec.with_mtu(mtu).with_forward_delay(delay).unwrap())
         }
         _ => Op::Recover,
     }

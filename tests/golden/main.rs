@@ -20,8 +20,8 @@ pub(crate) fn subject(intent: &Intent) -> Subject {
     match intent {
         Intent::Attach(a) => Subject::Vif(a.id),
         Intent::Detach(d) => Subject::Vif(d.id),
-        Intent::Bridge(b) => Subject::Bridge(b.name),
-        Intent::Start(s) => Subject::Network(s.network.name),
+        Intent::Bridge(b) => Subject::Bridge(b.name()),
+        Intent::Start(s) => Subject::Network(s.network.name()),
         other => panic!("{other:?}"),
     }
 }

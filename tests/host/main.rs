@@ -19,9 +19,7 @@ impl Operation {
             Operation::Attach(vif) => host.attach(domid, &vif.parse()?),
             Operation::Detach => host.detach(domid, DevId::FIRST),
             Operation::Bridge(name, mtu) => {
-                let mut spec = BridgeSpec::new(name.parse()?);
-                spec.mtu = Some(Mtu::new(mtu).unwrap());
-                host.ensure_bridge(&spec)
+                host.ensure_bridge(&BridgeSpec::new(name.parse()?).with_mtu(Mtu::new(mtu).unwrap()))
             }
         }
         .map(|applied| applied.steps)

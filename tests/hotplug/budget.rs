@@ -7,13 +7,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
+use xennet_core::NatNetwork;
 use xennet_core::VifId;
 use xennet_core::exec::Subject;
 use xennet_core::hotplug::log::{CallRecord, Filter, Outcome, read_calls};
-use xennet_core::{NatNetwork, NetworkMode};
 use xennet_tests::in_netns;
 
-use crate::rig::{Rig, link, look, nat_network, outside, program, run};
+use crate::rig::{Rig, link, look, nat, outside, program, run, subnets};
 
 const VIF: &str = "vif5.0";
 
@@ -63,11 +63,10 @@ fn the_lock_of_a_networks_services_is_waited_for_within_the_call() {
     in_netns("budget::the_lock_of_a_networks_services_is_waited_for_within_the_call", || {
         let rig = Rig::bare();
         outside(&rig, "eth0", "192.0.2.1/24");
-        let mut network = nat_network("lan");
-        if let NetworkMode::Nat(NatNetwork { services, .. }) = &mut network.network.mode {
-            services.dhcp = true;
-        }
-        rig.started(&network);
+        let mut served = NatNetwork::new();
+        served.subnets = subnets(&["10.1.0.0/24", "fd00:1::/64"]);
+        served.services.dhcp = true;
+        rig.started(&nat("lan", served));
         rig.vif(VIF, &[("mac", "00:16:3e:01:02:03"), ("ip", "10.1.0.5"), ("bridge", "lan")]);
         for verb in ["online", "offline"] {
             rig.ok_of("vif-nat", VIF, verb);

@@ -4,7 +4,7 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 
 use xennet_core::snapshot::NeighbourKind;
-use xennet_core::{NetworkMode, Started};
+use xennet_core::{Network, NetworkMode, Started};
 use xennet_tests::in_netns;
 
 use crate::rig::{Rig, gated, guarded, link, look, name, nat_network, outside, program, routed_network, routes};
@@ -41,8 +41,10 @@ fn answered() -> Vec<String> {
 
 fn answering_network(which: &str) -> Started {
     let mut started = routed_network(which);
-    if let NetworkMode::Routed(mode) = &mut started.network.mode {
+    if let NetworkMode::Routed(mode) = started.network.mode() {
+        let mut mode = mode.clone();
         mode.proxy_ndp = true;
+        started.network = Network::new(started.network.name(), NetworkMode::Routed(mode)).unwrap();
     }
     started
 }

@@ -162,7 +162,7 @@ fn a_bridge_that_belongs_to_a_network() {
         private.guests = GuestLinks::Bridge(BridgeSpec::new(name("natbr0")));
         rig.started(&nat("lan", private));
         let bridge = BridgeNetwork::new(BridgeSpec::new(name("xenbr0")));
-        rig.started(&Started::new(Network::new(name("office"), NetworkMode::Bridge(bridge))));
+        rig.started(&Started::new(Network::new(name("office"), NetworkMode::Bridge(bridge)).unwrap()));
         rig.vif(VIF, &[("bridge", "lan"), ("ip", "10.1.0.5/24"), MAC]);
         rig.ok(VIF, "online");
         assert_eq!((link(VIF).unwrap().master, guarded().is_empty()), (Some(name("natbr0")), false));

@@ -329,12 +329,12 @@ pub(crate) fn setting(key: &str) -> Option<String> {
 }
 
 pub(crate) fn subnets(list: &[&str]) -> Vec<Subnet> {
-    list.iter().map(|n| Subnet::new(n.parse().unwrap())).collect()
+    list.iter().map(|n| Subnet::new(n.parse().unwrap()).unwrap()).collect()
 }
 
 /// A NAT network that is started, behind `eth0`.
 pub(crate) fn nat(which: &str, mode: NatNetwork) -> Started {
-    let mut started = Started::new(Network::new(name(which), NetworkMode::Nat(mode)));
+    let mut started = Started::new(Network::new(name(which), NetworkMode::Nat(mode)).unwrap());
     started.outside = Some(name("eth0"));
     started
 }
@@ -350,7 +350,7 @@ pub(crate) fn nat_network(which: &str) -> Started {
 pub(crate) fn routed_network(which: &str) -> Started {
     let mut mode = RoutedNetwork::new();
     mode.subnets = subnets(&["10.1.0.0/24", "fd00:1::/64"]);
-    let mut started = Started::new(Network::new(name(which), NetworkMode::Routed(mode)));
+    let mut started = Started::new(Network::new(name(which), NetworkMode::Routed(mode)).unwrap());
     started.outside = Some(name("eth0"));
     started.source = vec!["192.0.2.1".parse().unwrap()];
     started

@@ -31,7 +31,7 @@ fn start(host: &mut Host, network: &Network) -> usize {
 }
 
 fn stop(host: &mut Host, network: &Network) {
-    host.stop_network(&network.name, Guests::MustHaveGone).unwrap_or_else(|e| panic!("{}", e.report()));
+    host.stop_network(&network.name(), Guests::MustHaveGone).unwrap_or_else(|e| panic!("{}", e.report()));
 }
 
 /// Everything, without the uplink's own address, which comes when it comes.
@@ -104,7 +104,7 @@ fn forwards_come_and_go_while_a_network_is_started() {
         assert_eq!((status.changed, status.missing), (vec![], vec![]));
         assert_eq!(start(host, &second), 0, "once is enough");
         // Taken back it is what it was, and can be started as that.
-        host.undo(Subject::Network(first.name)).unwrap_or_else(|e| panic!("{}", e.report()));
+        host.undo(Subject::Network(first.name())).unwrap_or_else(|e| panic!("{}", e.report()));
         assert_eq!(all(on), as_first);
         assert_eq!((start(host, &first), host.started_networks().unwrap()[0].network.clone()), (0, first.clone()));
         // To nothing at all, by way of another one.
@@ -132,7 +132,7 @@ fn subnets_are_added_while_a_network_is_started() {
             for gateway in ["10.1.0.254/24", "fd00:1::1/64"] {
                 assert_eq!(text.contains(&format!("{gateway} dev natbr0")), !bridge.is_empty(), "{text}");
             }
-            host.undo(Subject::Network(first.name)).unwrap_or_else(|e| panic!("{}", e.report()));
+            host.undo(Subject::Network(first.name())).unwrap_or_else(|e| panic!("{}", e.report()));
             assert_eq!(all(on), as_first, "{bridge}");
             start(host, &second);
             stop(host, &second);
@@ -153,7 +153,7 @@ fn a_routed_network_grows_while_it_is_started() {
         assert!(start(host, &second) > 0);
         let told = ["ip route add 10.1.0.0/24 via 192.168.0.3", "ip route add 10.0.0.0/24 via 192.168.0.3"];
         assert_eq!(host.network_status(&second).unwrap().elsewhere, told);
-        host.undo(Subject::Network(first.name)).unwrap_or_else(|e| panic!("{}", e.report()));
+        host.undo(Subject::Network(first.name())).unwrap_or_else(|e| panic!("{}", e.report()));
         assert_eq!(all(on), as_first);
         start(host, &second);
         stop(host, &second);
@@ -173,7 +173,7 @@ fn a_port_that_was_given_up_is_anybodys() {
         assert!(e.kind() == ErrorKind::Conflict && e.to_string().contains("tcp port 8080 is handed on twice"), "{e}");
         start(host, &nat(SUBNET));
         start(host, &b);
-        let e = host.undo(Subject::Network(a.name)).unwrap_err();
+        let e = host.undo(Subject::Network(a.name())).unwrap_err();
         assert!(e.to_string().contains("is handed on to 10.1.0.1 already"), "{e}");
         assert_eq!(host.network_status(&nat(SUBNET)).unwrap().missing, [""; 0]);
         stop(host, &a);
@@ -193,7 +193,7 @@ fn taking_a_change_back_leaves_what_is_not_its_own() {
             start(host, network);
         }
         set(on, "eth0", LinkChange { mtu: Some(1400), ..LinkChange::default() });
-        host.undo(Subject::Network(first.name)).unwrap_or_else(|e| panic!("{}", e.report()));
+        host.undo(Subject::Network(first.name())).unwrap_or_else(|e| panic!("{}", e.report()));
         let text = all(on);
         assert!(text.contains("sysctl net/ipv6/conf/all/forwarding=1"), "the other one needs it\n{text}");
         assert_eq!(host.network_status(&first).unwrap().changed, [""; 0]);
@@ -217,7 +217,7 @@ fn a_change_that_was_taken_back_leaves_no_setting_behind() {
             start(host, &nat(SUBNET));
             start(host, &now);
             stop(host, &other);
-            host.undo(Subject::Network(now.name)).unwrap_or_else(|e| panic!("{}", e.report()));
+            host.undo(Subject::Network(now.name())).unwrap_or_else(|e| panic!("{}", e.report()));
             stop(host, &now);
             assert_eq!(all(on), before, "{theirs}");
         }
@@ -283,7 +283,7 @@ fn what_a_killed_start_leaves_open_is_closed_without_what_is_not_its_own() {
     let there = all(host.backend());
     let plan = host.plan_start(&second).unwrap();
     assert!(plan.steps().len() > 1, "{plan}");
-    let subject = Subject::Network(first.name);
+    let subject = Subject::Network(first.name());
     state.hold(subject, Duration::ZERO).unwrap().journal(None).begin(&plan).unwrap();
     run(host.backend(), plan.steps()[0].step.clone());
     set(host.backend(), "eth0", LinkChange { mtu: Some(1400), ..LinkChange::default() });
@@ -327,10 +327,10 @@ fn what_cannot_change_meanwhile_is_named() {
         for e in [host.plan_start(&is).unwrap_err(), host.start_network(&is).unwrap_err()] {
             let message = format!(
                 "network {} is started, and was described otherwise then: its {keys} cannot change meanwhile",
-                was.name
+                was.name()
             );
             assert_eq!((e.kind(), e.message()), (ErrorKind::Conflict, message.as_str()));
-            assert_eq!(e.hint(), Some(format!("stop it first: xennet network stop {}", was.name).as_str()));
+            assert_eq!(e.hint(), Some(format!("stop it first: xennet network stop {}", was.name()).as_str()));
         }
         let status = host.network_status(&is).unwrap();
         assert_eq!(status.needs_stop.join(", its "), keys);

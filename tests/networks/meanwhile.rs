@@ -207,7 +207,7 @@ fn settings_stay_as_long_as_a_network_needs_them() {
         }
         let again = host.start_network(&b).unwrap();
         assert_eq!(again.steps > 0, lost);
-        host.stop_network(&b.name, Guests::MustHaveGone).unwrap();
+        host.stop_network(&b.name(), Guests::MustHaveGone).unwrap();
         assert_eq!(all(&mut on.clone()), before, "something was lost: {lost}");
     }
     // What was so before stays so.
@@ -237,7 +237,7 @@ fn a_bridge_that_another_network_routes_through_is_whole() {
     // What nobody needs is told of.
     write(&mut on.clone(), key.as_str(), "0");
     assert_eq!(host.network_status(&lan).unwrap().missing, [format!("{} = 1", key.as_str())]);
-    for name in [nat.name, lan.name] {
+    for name in [nat.name(), lan.name()] {
         host.stop_network(&name, Guests::MustHaveGone).unwrap();
     }
     assert_eq!(all(&mut on.clone()), before);
@@ -256,14 +256,14 @@ fn the_link_towards_the_outside_is_no_part_of_a_network() {
         // The bridge that it leads through goes first, by force, and does not come back.
         host.start_network(&lan).unwrap();
         host.start_network(&other).unwrap();
-        host.stop_network(&lan.name, Guests::AreCutOff).unwrap();
-        host.stop_network(&other.name, Guests::MustHaveGone).unwrap();
+        host.stop_network(&lan.name(), Guests::AreCutOff).unwrap();
+        host.stop_network(&other.name(), Guests::MustHaveGone).unwrap();
         assert_eq!(all(&mut on.clone()), before, "{mode}");
         // What becomes of the link meanwhile is its own matter.
         host.start_network(&other).unwrap();
         let mtu = |mtu| LinkChange { mtu: Some(mtu), ..LinkChange::default() };
         set(&mut on.clone(), "eth0", mtu(1400));
-        host.stop_network(&other.name, Guests::MustHaveGone).unwrap();
+        host.stop_network(&other.name(), Guests::MustHaveGone).unwrap();
         assert_eq!(all(&mut on.clone()), before.replace("mtu 1500", "mtu 1400"), "{mode}");
         set(&mut on.clone(), "eth0", mtu(1500));
     }

@@ -105,7 +105,7 @@ fn moved(world: &World, text: &str) -> [Duration; 2] {
                 std::thread::sleep(Duration::from_millis(300));
                 host.start_network(&lan).unwrap_or_else(|e| panic!("{}", e.report()));
                 std::thread::sleep(Duration::from_millis(1500));
-                host.stop_network(&lan.name, Guests::MustHaveGone).unwrap_or_else(|e| panic!("{}", e.report()));
+                host.stop_network(&lan.name(), Guests::MustHaveGone).unwrap_or_else(|e| panic!("{}", e.report()));
                 std::thread::sleep(Duration::from_millis(1500));
             })
             .unwrap();

@@ -193,7 +193,7 @@ fn a_subnet_that_the_outside_has_too_is_told() {
         let network = network(&format!("[network.a]\n{text}\n"));
         let planned = host.plan_start(&network).unwrap().notes().to_vec();
         assert_eq!(host.start_network(&network).unwrap().notes, planned);
-        host.stop_network(&network.name, Guests::MustHaveGone).unwrap();
+        host.stop_network(&network.name(), Guests::MustHaveGone).unwrap();
         planned
     };
     for subnet in ["192.168.0.0/24", "192.168.0.128/25", "192.168.0.0/16"] {

@@ -173,14 +173,14 @@ fn there_and_back(mut look: impl FnMut() -> String, host: &mut Host, text: &str,
     assert_eq!((again.steps, started_text(&look())), (0, started_text(&started)), "{what}: once more changes nothing");
     let status = host.network_status(&lan).unwrap();
     assert!(status.started && status.missing.is_empty(), "{what}: {status:?}");
-    host.stop_network(&lan.name, Guests::MustHaveGone).unwrap_or_else(|e| panic!("{what}: {}", e.report()));
+    host.stop_network(&lan.name(), Guests::MustHaveGone).unwrap_or_else(|e| panic!("{what}: {}", e.report()));
     assert_eq!(look(), before, "{what}: as before\nstarted:\n{started}");
-    let twice = host.stop_network(&lan.name, Guests::MustHaveGone).unwrap();
+    let twice = host.stop_network(&lan.name(), Guests::MustHaveGone).unwrap();
     assert_eq!((twice.steps, &twice.notes[..]), (0, &["network lan is not started".to_owned()][..]));
     // And again, from where it was.
     host.start_network(&lan).unwrap();
     assert_eq!(started_text(&look()), started_text(&started), "{what}: a second time is as the first");
-    host.stop_network(&lan.name, Guests::MustHaveGone).unwrap();
+    host.stop_network(&lan.name(), Guests::MustHaveGone).unwrap();
     assert_eq!(look(), before, "{what}: as before, again");
 }
 

@@ -21,11 +21,11 @@ fn in_both_orders(on: &mut dyn Backend, host: &mut Host, text: &str) {
     let started = all(on);
     for e in [host.plan_start(&lan).unwrap_err(), host.start_network(&lan).unwrap_err()] {
         assert_eq!(e.kind(), ErrorKind::Conflict, "{}", e.report());
-        let way_out = format!("xennet network stop {0}; xennet network start lan {0}", other.name);
+        let way_out = format!("xennet network stop {0}; xennet network start lan {0}", other.name());
         assert!(e.report().contains(&way_out), "{}", e.report());
     }
     assert_eq!(all(on), started);
-    host.stop_network(&other.name, Guests::MustHaveGone).unwrap();
+    host.stop_network(&other.name(), Guests::MustHaveGone).unwrap();
     assert_eq!(all(on), before);
     // The way that was told.
     host.start_network(&lan).unwrap_or_else(|e| panic!("{}", e.report()));
@@ -34,12 +34,12 @@ fn in_both_orders(on: &mut dyn Backend, host: &mut Host, text: &str) {
     assert_eq!((status.outside, &status.missing[..]), (Some(name("xenbr0")), &[][..]));
     assert_eq!(of_sources(&all(on)), of_sources(&before));
     for again in [&lan, &other] {
-        assert_eq!(host.start_network(again).unwrap().steps, 0, "{}", again.name);
+        assert_eq!(host.start_network(again).unwrap().steps, 0, "{}", again.name());
     }
-    let e = host.stop_network(&lan.name, Guests::MustHaveGone).unwrap_err();
+    let e = host.stop_network(&lan.name(), Guests::MustHaveGone).unwrap_err();
     assert_eq!(e.kind(), ErrorKind::Conflict, "{}", e.report());
-    host.stop_network(&other.name, Guests::MustHaveGone).unwrap();
-    host.stop_network(&lan.name, Guests::MustHaveGone).unwrap();
+    host.stop_network(&other.name(), Guests::MustHaveGone).unwrap();
+    host.stop_network(&lan.name(), Guests::MustHaveGone).unwrap();
     assert_eq!(all(on), before);
 }
 

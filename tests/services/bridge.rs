@@ -81,7 +81,7 @@ fn names_are_answered_to_guests_and_not_outside() {
             "the way is there"
         );
 
-        services::no_guest(&lab.dir(), &started.network.name, id(1)).unwrap();
+        services::no_guest(&lab.dir(), &started.network.name(), id(1)).unwrap();
         crate::lab::soon("the name is forgotten", || lab.lookup(1, "web.guests.example", "10.0.0.254").is_none());
     });
 }

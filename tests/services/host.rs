@@ -67,8 +67,8 @@ fn a_guest_that_is_attached_is_served_until_it_is_detached() {
         assert_eq!(fs::read_dir(hosts).unwrap().count(), 0);
         host.detach(domid(2), xennet_core::DevId::FIRST).unwrap();
         for described in networks.iter() {
-            host.stop_network(&described.name, Guests::MustHaveGone).unwrap();
-            assert_eq!(lab.pids(described.name.as_str()), []);
+            host.stop_network(&described.name(), Guests::MustHaveGone).unwrap();
+            assert_eq!(lab.pids(described.name().as_str()), []);
         }
     });
 }

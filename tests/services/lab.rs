@@ -47,7 +47,7 @@ impl Drop for Lab {
     fn drop(&mut self) {
         for started in &self.started {
             // The test that panics has said why.
-            let _ = services::stop(&self.dir(), &started.network.name);
+            let _ = services::stop(&self.dir(), &started.network.name());
         }
     }
 }

@@ -56,13 +56,11 @@ fn families() -> [Family; 2] {
 
 fn network(guests: GuestLinks) -> Network {
     let mut mode = NatNetwork::new();
-    mode.subnets = ["10.1.0.0/24", "fd00:1::/64"].map(|n| Subnet::new(n.parse().unwrap())).into();
+    mode.subnets = ["10.1.0.0/24", "fd00:1::/64"].map(|n| Subnet::new(n.parse().unwrap()).unwrap()).into();
     mode.guests = guests;
-    mode.forwards = families()
-        .iter()
-        .map(|f| PortForward { protocol: Protocol::Tcp, ports: (PORT, PORT), to: f.guests[0], to_port: 80 })
-        .collect();
-    Network::new(name("lan"), NetworkMode::Nat(mode))
+    mode.forwards =
+        families().iter().map(|f| PortForward::new(Protocol::Tcp, (PORT, PORT), f.guests[0], 80).unwrap()).collect();
+    Network::new(name("lan"), NetworkMode::Nat(mode)).unwrap()
 }
 
 fn station(number: u8, addresses: &[&str]) -> Guest {

@@ -88,7 +88,7 @@ fn check(on: &Shared, state: &StateDir, guests: &[Who], history: &[String], coun
     let started = host.started_networks().unwrap();
     for who in guests {
         let Some(vif) = shown.vifs.iter().find(|v| v.domid == who.domid()) else { continue };
-        let Some(network) = started.iter().find(|s| s.network.name == name(who.kind().name)) else { continue };
+        let Some(network) = started.iter().find(|s| s.network.name() == name(who.kind().name)) else { continue };
         let status = host.network_status(&network.network).unwrap();
         if !vif.missing.is_empty() || !status.missing.is_empty() {
             counts.told += 1;
@@ -117,7 +117,11 @@ fn nothing_is_started_and_unsafe() {
         };
         for kind in kinds.iter().filter(|_| !dice.one_in(3)) {
             let network = KINDS[*kind].network(false);
-            history.push(format!("start {}: {:?}", network.name, host_of(&on, &state).start_network(&network).is_ok()));
+            history.push(format!(
+                "start {}: {:?}",
+                network.name(),
+                host_of(&on, &state).start_network(&network).is_ok()
+            ));
         }
         for _ in 0..steps {
             counts.steps += 1;
@@ -130,12 +134,12 @@ fn nothing_is_started_and_unsafe() {
             let mut host = host_of(&on, &state);
             let others = host.started_networks().unwrap().len();
             let (what, done) = match dice.below(12) {
-                0..=3 => (format!("start {}", network.name), host.start_network(&network).map(|a| a.steps)),
+                0..=3 => (format!("start {}", network.name()), host.start_network(&network).map(|a| a.steps)),
                 4 if !(KINDS[kind].is_bridge() && others > 1) => {
                     let guests = if dice.one_in(2) { Guests::AreCutOff } else { Guests::MustHaveGone };
                     (
-                        format!("stop {} {guests:?}", network.name),
-                        host.stop_network(&network.name, guests).map(|a| a.steps),
+                        format!("stop {} {guests:?}", network.name()),
+                        host.stop_network(&network.name(), guests).map(|a| a.steps),
                     )
                 }
                 5..=8 => (format!("attach {who:?}"), host.attach(who.domid(), &who.vif()).map(|a| a.steps)),
@@ -179,7 +183,7 @@ fn nothing_is_started_and_unsafe() {
                 .unwrap_or_else(|e| panic!("{}\n  {}", e.report(), history.join("\n  ")));
         }
         let (bridges, others): (Vec<_>, Vec<_>) =
-            host.started_networks().unwrap().into_iter().map(|s| s.network.name).partition(|n| *n == "lan");
+            host.started_networks().unwrap().into_iter().map(|s| s.network.name()).partition(|n| *n == "lan");
         for network in others.iter().chain(&bridges) {
             let done = host.stop_network(network, Guests::MustHaveGone);
             done.unwrap_or_else(|e| panic!("{}\n  {}", e.report(), history.join("\n  ")));

@@ -172,7 +172,7 @@ impl World {
     fn step(&mut self, dice: &mut Dice, counts: &mut Counts) {
         let kind = *dice.pick(&self.kinds);
         let started = self.host().started_networks().unwrap();
-        let is_started = started.iter().any(|s| s.network.name == name(KINDS[kind].name));
+        let is_started = started.iter().any(|s| s.network.name() == name(KINDS[kind].name));
         let who = dice.pick(&self.guests).0;
         let leaves = |s: &xennet_core::Started| s.outside == Some(name("eth0"));
         let moves = |kind: usize| KINDS[kind].is_bridge() && !is_started && started.iter().any(leaves);
@@ -312,7 +312,7 @@ impl World {
             host.detach(who.domid(), DevId::FIRST).unwrap_or_else(|e| panic!("{}\n  {}", e.report(), self.told()));
         }
         let (bridges, others): (Vec<_>, Vec<_>) =
-            host.started_networks().unwrap().into_iter().map(|s| s.network.name).partition(|n| *n == "lan");
+            host.started_networks().unwrap().into_iter().map(|s| s.network.name()).partition(|n| *n == "lan");
         for network in others.iter().chain(&bridges) {
             host.stop_network(network, Guests::MustHaveGone)
                 .unwrap_or_else(|e| panic!("{}\n  {}", e.report(), self.told()));

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use xennet_core::config::legacy::{Generation, LegacyCall, LegacyVerb, NetworkScript};
 use xennet_core::exec::StateDir;
 use xennet_core::hotplug::settings::{self, Settings};
-use xennet_core::{Guests, Host, IfName, Network, Result};
+use xennet_core::{Error, Guests, Host, IfName, Network, Result};
 
 use crate::output::Output;
 
@@ -48,14 +48,14 @@ fn call(script: NetworkScript, arguments: &[String], output: &mut Output) -> Res
     let outside = host.uplink_of(outside)?;
     // By the first generation's rules the uplink keeps its name.
     let Some(network) = call.network(Generation::Netloop, outside)? else { return Ok(()) };
-    let network = named(network, call.netdev);
+    let network = named(network, call.netdev)?;
     match call.verb {
         LegacyVerb::Start => {
             let applied = host.start_network(&network)?;
             applied.notes.iter().for_each(|note| output.note(note));
         }
         LegacyVerb::Stop => {
-            let applied = host.stop_network(&network.name, Guests::MustHaveGone)?;
+            let applied = host.stop_network(&network.name(), Guests::MustHaveGone)?;
             applied.notes.iter().for_each(|note| output.note(note));
         }
         LegacyVerb::Status => {
@@ -67,11 +67,11 @@ fn call(script: NetworkScript, arguments: &[String], output: &mut Output) -> Res
 }
 
 /// Calls for several links are several networks: `nat-eth1`.
-fn named(network: Network, netdev: Option<IfName>) -> Network {
+fn named(network: Network, netdev: Option<IfName>) -> Result<Network, Error> {
     let kinds = matches!(network.mode_name(), "nat" | "routed");
-    let longer = netdev.filter(|_| kinds).map(|link| format!("{}-{link}", network.name));
+    let longer = netdev.filter(|_| kinds).map(|link| format!("{}-{link}", network.name()));
     match longer.and_then(|name| name.parse().ok()) {
-        Some(name) => Network::new(name, network.mode),
-        None => network,
+        Some(name) => Network::new(name, network.mode().clone()),
+        None => Ok(network),
     }
 }

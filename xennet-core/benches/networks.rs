@@ -178,7 +178,7 @@ fn starting() {
         }));
         stops.push(timed(|| {
             for network in networks.iter() {
-                host.stop_network(&network.name, Guests::MustHaveGone).unwrap_or_else(|e| panic!("{}", e.report()));
+                host.stop_network(&network.name(), Guests::MustHaveGone).unwrap_or_else(|e| panic!("{}", e.report()));
             }
         }));
     }

@@ -55,8 +55,7 @@ pub fn networks(text: &str) {
             for (network, document) in found.iter().zip(documents) {
                 let read = document::read_network(&document.to_string()).map_err(shown).ok();
                 assert_eq!(read.as_ref(), Some(network), "{document}");
-                let keys = to_keys(network).map_err(shown).ok();
-                let made = keys.and_then(|keys| from_keys(network.name.as_str(), &keys).map_err(shown).ok());
+                let made = from_keys(network.name().as_str(), &to_keys(network)).map_err(shown).ok();
                 assert_eq!(made.as_ref(), Some(network), "{document}");
             }
         }
@@ -65,7 +64,7 @@ pub fn networks(text: &str) {
     let _ = document::read_network(text).map_err(shown);
     for mode in ["bridge", "nat", "routed"] {
         let plain = parse(&format!("[network.n]\nmode = \"{mode}\"")).map_err(shown).ok();
-        let keys = plain.and_then(|p| p.iter().next().and_then(|n| to_keys(n).map_err(shown).ok()));
+        let keys = plain.and_then(|p| p.iter().next().map(to_keys));
         for key in ["mode", "mac", "uplink", "egress", "domain", "source", text] {
             let mut keys = keys.clone().unwrap_or_default();
             keys.insert(key.to_owned(), text.into());

@@ -53,23 +53,26 @@ impl BridgeLike<'_> {
 #[pymethods]
 impl BridgeSpec {
     #[new]
-    #[pyo3(signature = (*, name, stp=false, forward_delay=Duration::ZERO, mac=None, mtu=None, vlan_filtering=None))]
+    #[pyo3(signature = (*, name, stp=false, forward_delay=None, mac=None, mtu=None, vlan_filtering=None))]
     fn new(
         name: &str,
         stp: bool,
-        forward_delay: Duration,
+        forward_delay: Option<Duration>,
         mac: Option<&str>,
         mtu: Option<Digits>,
         vlan_filtering: Option<bool>,
     ) -> PyResult<Self> {
-        let mut spec = xennet_core::BridgeSpec::new(name.parse().or_raise()?);
-        spec.stp = stp;
-        spec.forward_delay = forward_delay;
-        spec.mac = mac.map(str::parse).transpose().or_raise()?;
-        spec.mtu = mtu.map(|m| size(&m)).transpose().or_raise()?;
-        spec.vlan_filtering = vlan_filtering;
-        spec.check().or_raise()?;
-        Ok(BridgeSpec(spec))
+        let mac: Option<xennet_core::MacAddr> = mac.map(str::parse).transpose().or_raise()?;
+        let mtu = mtu.map(|m| size(&m)).transpose().or_raise()?;
+        let mut spec = xennet_core::BridgeSpec::new(name.parse().or_raise()?).with_mtu(mtu);
+        spec = spec.with_vlan_filtering(vlan_filtering).with_mac(mac).or_raise()?;
+        if stp {
+            spec = spec.with_stp();
+        }
+        match forward_delay {
+            Some(delay) => spec.with_forward_delay(delay).or_raise().map(BridgeSpec),
+            None => Ok(BridgeSpec(spec)),
+        }
     }
 
     /// The same bridge with other values for these keywords.
@@ -80,38 +83,39 @@ impl BridgeSpec {
 
     /// The bridge's name.
     #[getter]
-    fn name(&self) -> &str {
-        self.0.name.as_str()
+    fn name(&self) -> String {
+        self.0.name().to_string()
     }
 
     /// Spanning tree protocol.
     #[getter]
     fn stp(&self) -> bool {
-        self.0.stp
+        self.0.stp()
     }
 
-    /// How long a new port listens before it forwards: at most 30 seconds, with spanning tree at least 2.
+    /// How long a new port listens before it forwards: at most 30 seconds, with spanning tree at least 2. Unless given it is 0,
+    /// and 15 seconds with spanning tree.
     #[getter]
     fn forward_delay(&self) -> Duration {
-        self.0.forward_delay
+        self.0.forward_delay()
     }
 
     /// The bridge's own address.
     #[getter]
     fn mac(&self) -> Option<String> {
-        self.0.mac.map(|m| m.to_string())
+        self.0.mac().map(|m| m.to_string())
     }
 
     /// The bridge's MTU in bytes; without one it follows its smallest port.
     #[getter]
     fn mtu(&self) -> Option<u32> {
-        self.0.mtu.map(xennet_core::Mtu::get)
+        self.0.mtu().map(xennet_core::Mtu::get)
     }
 
     /// VLAN filtering.
     #[getter]
     fn vlan_filtering(&self) -> Option<bool> {
-        self.0.vlan_filtering
+        self.0.vlan_filtering()
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
@@ -132,11 +136,13 @@ impl BridgeSpec {
     fn fields<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let fields = PyDict::new(py);
         fields.set_item("name", self.name())?;
-        if self.0.stp {
+        if self.0.stp() {
             fields.set_item("stp", true)?;
         }
-        if !self.0.forward_delay.is_zero() {
-            fields.set_item("forward_delay", self.0.forward_delay)?;
+        let usual = xennet_core::BridgeSpec::new(self.0.name());
+        let usual = if self.0.stp() { usual.with_stp() } else { usual };
+        if self.0.forward_delay() != usual.forward_delay() {
+            fields.set_item("forward_delay", self.0.forward_delay())?;
         }
         if let Some(mac) = self.mac() {
             fields.set_item("mac", mac)?;
@@ -144,7 +150,7 @@ impl BridgeSpec {
         if let Some(mtu) = self.mtu() {
             fields.set_item("mtu", mtu)?;
         }
-        if let Some(vlan_filtering) = self.0.vlan_filtering {
+        if let Some(vlan_filtering) = self.0.vlan_filtering() {
             fields.set_item("vlan_filtering", vlan_filtering)?;
         }
         Ok(fields)

@@ -179,8 +179,8 @@ impl Network {
 
     /// Its name, which stands in guests' vif lines: `bridge=NAME`.
     #[getter]
-    fn name(&self) -> &str {
-        self.core.name.as_str()
+    fn name(&self) -> String {
+        self.core.name().to_string()
     }
 
     /// "bridge", "nat" or "routed".
@@ -191,8 +191,8 @@ impl Network {
 
     /// The name of its bridge; in mode "bridge" the network's name unless given; None if guests have a link of their own each.
     #[getter]
-    fn bridge(&self) -> Option<&str> {
-        self.core.bridge().map(|b| b.name.as_str())
+    fn bridge(&self) -> Option<String> {
+        self.core.bridge().map(|b| b.name().to_string())
     }
 
     /// The link towards the outside that becomes a port of the bridge, or through which is routed. None: guests among
@@ -217,7 +217,7 @@ impl Network {
     /// How long a new port of the bridge listens before it forwards; None without a bridge.
     #[getter]
     fn forward_delay(&self) -> Option<Duration> {
-        self.core.bridge().map(|b| b.forward_delay)
+        self.core.bridge().map(|b| b.forward_delay())
     }
 
     /// The bridge's address; None: the uplink's, or this machine's own.
@@ -241,13 +241,13 @@ impl Network {
     /// What guests' addresses are from: "10.0.0.0/24".
     #[getter]
     fn subnets<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
-        PyTuple::new(py, self.core.subnets().iter().map(|s| s.network.to_string()).collect::<Vec<_>>())
+        PyTuple::new(py, self.core.subnets().iter().map(|s| s.network().to_string()).collect::<Vec<_>>())
     }
 
     /// This domain's address in each of the subnets, in their order.
     #[getter]
     fn gateways<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
-        PyTuple::new(py, self.core.subnets().iter().map(|s| s.gateway.to_string()).collect::<Vec<_>>())
+        PyTuple::new(py, self.core.subnets().iter().map(|s| s.gateway().to_string()).collect::<Vec<_>>())
     }
 
     /// The link NAT leaves through; None: where the default route points.
@@ -277,7 +277,7 @@ impl Network {
     /// The metric of guests' routes in mode "routed".
     #[getter]
     fn metric(&self) -> Option<u32> {
-        match &self.core.mode {
+        match &self.core.mode() {
             NetworkMode::Routed(routed) => Some(routed.metric),
             _ => None,
         }
@@ -333,7 +333,7 @@ impl Network {
 
 impl Network {
     fn of(core: xennet_core::Network) -> PyResult<Self> {
-        let keys = networks::to_keys(&core).or_raise()?;
+        let keys = networks::to_keys(&core);
         Ok(Network { core, keys })
     }
 

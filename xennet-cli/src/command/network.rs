@@ -37,7 +37,7 @@ fn chosen(args: &NetworkNames, all: bool) -> Result<Vec<Network>> {
 }
 
 fn is_bridge(network: &Network) -> bool {
-    matches!(network.mode, NetworkMode::Bridge(_))
+    matches!(network.mode(), NetworkMode::Bridge(_))
 }
 
 fn read(args: &NetworkNames) -> Result<Networks> {
@@ -69,7 +69,7 @@ fn start(global: &Global, args: &StartArgs, output: &mut Output) -> Result<()> {
     while !left.is_empty() {
         let mut refused = Vec::new();
         for network in &left {
-            let was = before.iter().find(|b| b.name == network.name);
+            let was = before.iter().find(|b| b.name() == network.name());
             // What only its guests are told is no step.
             let is_new = was.is_none_or(|was| was != *network);
             let started = match args.confirm {
@@ -79,7 +79,7 @@ fn start(global: &Global, args: &StartArgs, output: &mut Output) -> Result<()> {
             match started {
                 Ok(applied) => {
                     said_of_start(network, (was.is_some(), is_new), args.confirm, &applied, output)?;
-                    done.push(document(&network.name, &applied));
+                    done.push(document(&network.name(), &applied));
                 }
                 Err(e) => refused.push((*network, e)),
             }
@@ -96,7 +96,7 @@ fn start(global: &Global, args: &StartArgs, output: &mut Output) -> Result<()> {
         output.line(&json!({ "networks": done }).to_string())?;
     }
     if global.backend == BackendName::Netlink && !global.sandbox {
-        let links: Vec<IfName> = networks.iter().filter_map(|n| n.bridge().map(|b| b.name)).collect();
+        let links: Vec<IfName> = networks.iter().filter_map(|n| n.bridge().map(|b| b.name())).collect();
         for warning in snippets::warnings(&links) {
             output.note(&warning);
         }
@@ -115,7 +115,8 @@ fn said_of_start(
     if let (Some(seconds), true) = (confirm, applied.steps > 0 || is_new) {
         output.note(&format!(
             "network {} is taken back in {seconds} s unless you confirm it: xennet confirm {}",
-            network.name, network.name
+            network.name(),
+            network.name()
         ));
     }
     let (what, nothing) = match (was_there, is_new) {
@@ -123,7 +124,7 @@ fn said_of_start(
         (true, false) => ("started", "started already"),
         (false, _) => ("started", "started, nothing had to be changed"),
     };
-    said(&network.name, what, nothing, applied, output)
+    said(&network.name(), what, nothing, applied, output)
 }
 
 /// The first failure is the answer; the others are told beside it.
@@ -167,13 +168,13 @@ fn confirmed_start(
     seconds: u64,
     output: &mut Output,
 ) -> Result<Applied> {
-    let mut guard = Guard::call(global, &network.name, seconds)?;
+    let mut guard = Guard::call(global, &network.name(), seconds)?;
     let result = host.start_guarded(network);
     match &result {
         Ok(applied) if applied.steps > 0 || is_new => guard.say(MADE, output),
         Ok(_) => guard.say(FAILED, output),
         // What could not be taken back is the guard's to try again.
-        Err(_) if is_interrupted(global, &network.name) => drop(guard.child.stdin.take()),
+        Err(_) if is_interrupted(global, &network.name()) => drop(guard.child.stdin.take()),
         Err(_) => guard.say(FAILED, output),
     }
     result
@@ -308,7 +309,7 @@ fn stop(global: &Global, args: &StopArgs, output: &mut Output) -> Result<()> {
     let mut host = open(global)?;
     // What leaves through a bridge is stopped before it.
     let (bridges, others): (Vec<_>, Vec<_>) = host.started_networks()?.into_iter().partition(|s| is_bridge(&s.network));
-    let before: Vec<IfName> = others.iter().chain(&bridges).map(|s| s.network.name).collect();
+    let before: Vec<IfName> = others.iter().chain(&bridges).map(|s| s.network.name()).collect();
     let names: Vec<IfName> = match args.all {
         true => before.clone(),
         false => args.names.iter().map(|n| n.parse()).collect::<Result<_>>()?,
@@ -389,18 +390,18 @@ fn status(global: &Global, args: &NetworkNames, output: &mut Output) -> Result<(
     };
     let mut all: Vec<Network> = described.iter().cloned().collect();
     for network in started {
-        if !all.iter().any(|n| n.name == network.name) {
-            output.note(&format!("network {} is started, and not described any more", network.name));
+        if !all.iter().any(|n| n.name() == network.name()) {
+            output.note(&format!("network {} is started, and not described any more", network.name()));
             all.push(network);
         }
     }
     if !args.names.is_empty() {
         for name in &args.names {
-            if !all.iter().any(|n| n.name.as_str() == name) {
+            if !all.iter().any(|n| n.name().as_str() == name) {
                 find(&described, name, args)?;
             }
         }
-        all.retain(|n| args.names.iter().any(|name| *name == n.name.as_str()));
+        all.retain(|n| args.names.iter().any(|name| *name == n.name().as_str()));
     }
     let awaited = state_dir(global).awaited()?;
     let mut found = Vec::new();

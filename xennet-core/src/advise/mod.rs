@@ -244,8 +244,8 @@ pub struct Advice {
 pub fn advise(situation: &Situation) -> Result<Advice> {
     let known = Known::of(situation)?;
     let mut advice = match known.addresses {
-        Addresses::Lan if !known.one_mac => bridge(&known),
-        Addresses::Lan => routed_in_the_lan(&known),
+        Addresses::Lan if !known.one_mac => bridge(&known)?,
+        Addresses::Lan => routed_in_the_lan(&known)?,
         Addresses::Own if known.reachable && known.route => routed(&known)?,
         Addresses::Own => nat(&known)?,
     };
@@ -324,7 +324,9 @@ impl<'a> Known<'a> {
     /// The guests' subnets: those given, or one that is not dom0's.
     fn subnets(&self) -> Result<Vec<Subnet>> {
         if !self.situation.subnets.is_empty() {
-            return Ok(self.situation.subnets.iter().map(|network| Subnet::new(*network)).collect());
+            let given =
+                |network: &IpNetwork| Subnet::new(*network).map_err(|e| e.with_object(Question::Subnets.name()));
+            return self.situation.subnets.iter().map(given).collect();
         }
         let candidates = ["10.0.0.0/24", "172.20.0.0/24", "192.168.240.0/24"];
         let mut networks = candidates.iter().filter_map(|text| text.parse::<IpNetwork>().ok());
@@ -335,22 +337,22 @@ impl<'a> Known<'a> {
                 .with_object(Question::Subnets.name())
                 .with_hint("name one: --subnet 10.0.0.0/24")
         })?;
-        Ok(vec![Subnet::new(network)])
+        Ok(vec![Subnet::new(network)?])
     }
 }
 
-fn advice(name: &str, mode: NetworkMode, vif: String) -> Advice {
-    let network = Network::new(IfName::literal(name), mode);
-    Advice { network, reasons: Vec::new(), elsewhere: Vec::new(), vif, text: String::new() }
+fn advice(name: &str, mode: NetworkMode, vif: String) -> Result<Advice> {
+    let network = Network::new(IfName::literal(name), mode)?;
+    Ok(Advice { network, reasons: Vec::new(), elsewhere: Vec::new(), vif, text: String::new() })
 }
 
-fn bridge(known: &Known<'_>) -> Advice {
+fn bridge(known: &Known<'_>) -> Result<Advice> {
     let uplink = known.situation.uplink.unwrap_or(IfName::literal("eth0"));
     // A bridge that was asked for as the uplink is no port.
     let name = if uplink == "xenbr0" { "xenbr1" } else { "xenbr0" };
     let mut network = BridgeNetwork::new(BridgeSpec::new(IfName::literal(name)));
     network.uplink = Some(uplink);
-    let mut advice = advice("lan", NetworkMode::Bridge(network), format!("bridge={name}"));
+    let mut advice = advice("lan", NetworkMode::Bridge(network), format!("bridge={name}"))?;
     advice
         .reasons
         .push("guests have addresses of the network that is there, and are stations of it like any other".to_owned());
@@ -366,16 +368,16 @@ fn bridge(known: &Known<'_>) -> Advice {
     if known.dhcp {
         advice.elsewhere.push("DHCP is answered by the server of the network that is there".to_owned());
     }
-    advice
+    Ok(advice)
 }
 
 /// Guests have addresses of the network that is there, but no MAC of theirs gets into it.
-fn routed_in_the_lan(known: &Known<'_>) -> Advice {
+fn routed_in_the_lan(known: &Known<'_>) -> Result<Advice> {
     let mut network = RoutedNetwork::new();
     network.uplink = known.outside();
     (network.proxy_arp, network.proxy_ndp) = (true, true);
     // Which addresses are free there is not ours to guess.
-    let mut advice = advice("lan", NetworkMode::Routed(network), "bridge=lan".to_owned());
+    let mut advice = advice("lan", NetworkMode::Routed(network), "bridge=lan".to_owned())?;
     advice.reasons.push(
         "the uplink carries frames of dom0's MAC alone, so that guests cannot be stations behind a bridge".to_owned(),
     );
@@ -388,7 +390,7 @@ fn routed_in_the_lan(known: &Known<'_>) -> Advice {
     if known.dhcp {
         advice.elsewhere.push("DHCP of that network does not reach guests: their addresses are set by hand".to_owned());
     }
-    advice
+    Ok(advice)
 }
 
 fn routed(known: &Known<'_>) -> Result<Advice> {
@@ -397,18 +399,18 @@ fn routed(known: &Known<'_>) -> Result<Advice> {
     network.subnets = known.subnets()?;
     network.services = Services { dhcp: known.dhcp, ..Services::default() };
     let subnets = network.subnets.clone();
-    let mut advice = advice("guests", NetworkMode::Routed(network), own_vif("guests", &subnets, known.dhcp));
+    let mut advice = advice("guests", NetworkMode::Routed(network), own_vif("guests", &subnets, known.dhcp))?;
     advice.reasons.push("guests have a subnet of their own, and others reach them by their own addresses".to_owned());
     advice.reasons.push("nothing is translated: what guests send has their own address outside".to_owned());
     for subnet in &subnets {
-        let v4 = subnet.network.is_ipv4();
+        let v4 = subnet.network().is_ipv4();
         let dom0 = known.situation.dom0.map(|dom0| dom0.ip()).filter(|address| address.is_ipv4() == v4);
         let via = dom0.map_or_else(|| "DOM0".to_owned(), |address| address.to_string());
         let whose = if dom0.is_none() { ", where DOM0 is this host's address there" } else { "" };
         let family = if v4 { "" } else { " -6" };
         advice.elsewhere.push(format!(
             "on the router of that network: ip{family} route add {} via {via}{whose}; without it answers do not come back",
-            subnet.network
+            subnet.network()
         ));
     }
     told_gateways(&mut advice, &subnets, known.dhcp);
@@ -421,7 +423,7 @@ fn nat(known: &Known<'_>) -> Result<Advice> {
     network.subnets = known.subnets()?;
     network.services = Services { dhcp: known.dhcp, ..Services::default() };
     let subnets = network.subnets.clone();
-    let mut advice = advice("private", NetworkMode::Nat(network), own_vif("private", &subnets, known.dhcp));
+    let mut advice = advice("private", NetworkMode::Nat(network), own_vif("private", &subnets, known.dhcp))?;
     advice.reasons.push("guests have a subnet of their own, hidden behind dom0's address".to_owned());
     if !known.lan {
         advice.reasons.push(
@@ -454,16 +456,16 @@ fn own_vif(network: &str, subnets: &[Subnet], dhcp: bool) -> String {
 
 fn told_gateways(advice: &mut Advice, subnets: &[Subnet], dhcp: bool) {
     if !dhcp {
-        let gateways: Vec<String> = subnets.iter().map(|subnet| subnet.gateway.to_string()).collect();
+        let gateways: Vec<String> = subnets.iter().map(|subnet| subnet.gateway().to_string()).collect();
         advice.elsewhere.push(format!("in each guest: its address, and the gateway {}", gateways.join(" and ")));
     }
 }
 
 /// The first address of a subnet that a guest can have.
 fn first_address(subnet: &Subnet) -> IpAddr {
-    let usable = |address: &IpAddr| *address != subnet.gateway;
-    let skip = usize::from(subnet.network.prefix() < if subnet.network.is_ipv4() { 31 } else { 127 });
-    subnet.network.iter().skip(skip).find(usable).unwrap_or(subnet.gateway)
+    let usable = |address: &IpAddr| *address != subnet.gateway();
+    let skip = usize::from(subnet.network().prefix() < if subnet.network().is_ipv4() { 31 } else { 127 });
+    subnet.network().iter().skip(skip).find(usable).unwrap_or(subnet.gateway())
 }
 
 /// The file's text: what is advised as comments, then the network.

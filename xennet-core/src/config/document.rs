@@ -15,7 +15,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::model::{DevId, GuestMac, MacAddr, Network, Tagging, VlanSpec};
+use crate::model::{DevId, GuestMac, MacAddr, Network, NetworkDocument, Tagging, VlanSpec};
 
 /// One vif spec; in [`Dialect::Xl`] as xl hands it to libxl. `devid` is 0 unless given: the spec is one string of a list.
 ///
@@ -150,12 +150,12 @@ pub fn network(text: &str, name: &str) -> Result<Value, Error> {
 /// [`ErrorKind::Invalid`] for a text that is no such document, with unknown names in it too, and for a network that the rules of
 /// the file refuse.
 pub fn read_network(text: &str) -> Result<Network, Error> {
-    let network: Network = serde_json::from_str(text).map_err(|e| {
+    let document: NetworkDocument = serde_json::from_str(text).map_err(|e| {
         Error::new(ErrorKind::Invalid, format!("network is not a document that is understood: {e}"))
             .with_object("network")
             .with_hint("what reading a networks.toml gives has the documents of its networks")
     })?;
-    super::networks::check(&network).map(|()| network)
+    document.try_into()
 }
 
 /// Values of this library are made of texts, numbers, lists and maps with text keys.

@@ -190,7 +190,7 @@ impl Made<'_> {
                 "{path}: {name} does not go with a network of mode {}: guests had none of it; here a vif spec names its network, \
                  bridge={}",
                 network.mode_name(),
-                network.name
+                network.name()
             );
             self.notes.push(note);
         }
@@ -201,12 +201,14 @@ impl Made<'_> {
         self.told_defaults(place, call);
         let generation = self.input.generation.unwrap_or_default();
         let network = call.network(generation, self.input.uplink).map_err(|e| e.in_file(place))?;
-        let Some(Network { name, mode, .. }) = network else { return Ok(()) };
-        let name = if call.script == NetworkScript::Bridge { name } else { self.free(name.as_str()) };
-        let network = Network::new(name, mode);
-        if let Some(earlier) = self.networks.iter().find(|earlier| earlier.name == network.name) {
+        let Some(mut network) = network else { return Ok(()) };
+        if call.script != NetworkScript::Bridge {
+            let name = self.free(network.name().as_str());
+            network = Network::new(name, network.mode().clone()).map_err(|e| e.in_file(place))?;
+        }
+        if let Some(earlier) = self.networks.iter().find(|earlier| earlier.name() == network.name()) {
             if *earlier == network {
-                self.notes.push(format!("{place}: network {name} is made a second time, and counts once"));
+                self.notes.push(format!("{place}: network {} is made a second time, and counts once", network.name()));
                 return Ok(());
             }
             return Err(two_uplinks(place, earlier, &network));
@@ -245,7 +247,7 @@ impl Made<'_> {
 
     /// A name that no network has yet.
     fn free(&self, name: &str) -> IfName {
-        let taken = |name: &IfName| self.networks.iter().any(|network| network.name == *name);
+        let taken = |name: &IfName| self.networks.iter().any(|network| network.name() == *name);
         let numbered = (2u32..).map(|n| IfName::literal(&format!("{name}{n}")));
         [IfName::literal(name)].into_iter().chain(numbered).find(|name| !taken(name)).unwrap_or(IfName::literal(name))
     }
@@ -296,11 +298,11 @@ fn told_again(call: &LegacyCall) -> String {
 }
 
 fn two_uplinks(place: &str, earlier: &Network, network: &Network) -> Error {
-    let uplink = |network: &Network| match &network.mode {
+    let uplink = |network: &Network| match network.mode() {
         NetworkMode::Bridge(bridge) => bridge.uplink.map(|name| name.to_string()).unwrap_or_default(),
         _ => String::new(),
     };
-    let message = format!("{} would have two uplinks, {} and {}", network.name, uplink(earlier), uplink(network));
+    let message = format!("{} would have two uplinks, {} and {}", network.name(), uplink(earlier), uplink(network));
     Error::new(ErrorKind::Conflict, message)
         .with_object(place)
         .with_hint("a network has one uplink: give each link a bridge of its own, or make a bond of them")
@@ -468,7 +470,7 @@ mod tests {
             assert!(error.message().starts_with(place), "{}", error.report());
         }
         let twice = made(&wrapper("network-bridge $1\nnetwork-bridge start\nnetwork-nat $1\nnetwork-nat $1"));
-        assert_eq!(twice.networks.iter().map(|n| n.name.to_string()).collect::<Vec<_>>(), ["xenbr0", "nat", "nat2"]);
+        assert_eq!(twice.networks.iter().map(|n| n.name().to_string()).collect::<Vec<_>>(), ["xenbr0", "nat", "nat2"]);
         assert!(twice.notes.iter().any(|n| n == "w, line 2: network xenbr0 is made a second time, and counts once"));
     }
 }

@@ -19,9 +19,9 @@ pub(super) const NETWORKS: &str = "networks";
 
 /// The bridge of a private network: guests may name that one, too, and the network is found by it.
 pub(crate) fn other_name(started: &Started) -> Option<IfName> {
-    match &started.network.mode {
+    match started.network.mode() {
         NetworkMode::Bridge(_) => None,
-        _ => started.network.bridge().map(|b| b.name).filter(|b| *b != started.network.name),
+        _ => started.network.bridge().map(|b| b.name()).filter(|b| *b != started.network.name()),
     }
 }
 
@@ -115,13 +115,13 @@ impl StateDir {
     /// [`ErrorKind::StateFull`], [`ErrorKind::StateUnusable`].
     pub fn set_started(&self, started: &Started) -> Result<(), Error> {
         self.check()?;
-        let path = self.network_file(&started.network.name);
+        let path = self.network_file(&started.network.name());
         self.make_networks()?;
         let text = serde_json::to_vec(started).map_err(|e| {
             Error::new(ErrorKind::Internal, format!("{}: cannot be written as JSON: {e}", path.display()))
         })?;
         private::replace(&path, &text)?;
-        remove(&self.stopping_file(&started.network.name))?;
+        remove(&self.stopping_file(&started.network.name()))?;
         match other_name(started) {
             Some(bridge) => {
                 link(&path, &self.network_file(&bridge)).map_err(|e| unusable(&path, "cannot be written", &e))
@@ -249,11 +249,11 @@ mod tests {
         let dir = StateDir::at(&place);
         let (a, b): (IfName, IfName) = ("a".parse().unwrap(), "b".parse().unwrap());
         assert_eq!((dir.started(&a).unwrap(), dir.all_started().unwrap()), (None, Vec::new()));
-        let network = |name| Started::new(Network::new(name, NetworkMode::Nat(NatNetwork::new())));
+        let network = |name| Started::new(Network::new(name, NetworkMode::Nat(NatNetwork::new())).unwrap());
         let otherwise = Started { outside: Some("eth0".parse().unwrap()), ..network(a) };
         for started in [network(b), network(a), otherwise.clone()] {
             dir.set_started(&started).unwrap();
-            assert_eq!(dir.started(&started.network.name).unwrap(), Some(started));
+            assert_eq!(dir.started(&started.network.name()).unwrap(), Some(started));
         }
         assert_eq!(dir.all_started().unwrap(), [otherwise, network(b)]);
         dir.set_stopped(&a).unwrap();

@@ -170,7 +170,7 @@ impl Host {
             };
             if let Some(started) = network.filter(|_| type_if == TypeIf::Vif) {
                 // Before the link goes up, and the guest asks.
-                *told = Some(started.network.name);
+                *told = Some(started.network.name());
                 self.tell_of_guest(&started, id, vif)?;
             }
             // A vif that is as wanted already, but not by our doing, is ours from now on.
@@ -302,7 +302,7 @@ impl Host {
                 guard,
                 recorded_guard: present.guarded.map(Box::new),
                 recorded_routes: present.behind,
-                network: network.as_ref().map(|s| s.network.name),
+                network: network.as_ref().map(|s| s.network.name()),
                 takes_over: in_place.into_iter().map(|r| r.destination).collect(),
                 superseded: Vec::new(),
                 attachment,

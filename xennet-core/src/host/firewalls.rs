@@ -88,18 +88,18 @@ impl Concerned {
     fn of_network(network: &Network) -> Self {
         let subnets = network.subnets();
         let has =
-            |family: &Family| subnets.is_empty() || subnets.iter().any(|s| Family::of(&s.network.ip()) == *family);
+            |family: &Family| subnets.is_empty() || subnets.iter().any(|s| Family::of(&s.network().ip()) == *family);
         let served = network.services().is_some_and(|s| s.dhcp || s.dns);
-        let place = match &network.mode {
-            NetworkMode::Bridge(b) => Place::Bridge(b.bridge.name),
+        let place = match network.mode() {
+            NetworkMode::Bridge(b) => Place::Bridge(b.bridge.name()),
             NetworkMode::Nat(n) => match &n.guests {
-                GuestLinks::Bridge(bridge) => Place::Routed { links: bridge.name.to_string(), served },
+                GuestLinks::Bridge(bridge) => Place::Routed { links: bridge.name().to_string(), served },
                 GuestLinks::PerVif => Place::Routed { links: "the vifs".into(), served },
             },
             NetworkMode::Routed(_) => Place::Routed { links: "the vifs".into(), served },
         };
         let families = [Family::Ipv4, Family::Ipv6].into_iter().filter(has).collect();
-        Concerned { who: format!("guests of network {}", network.name), is_one: false, families, place }
+        Concerned { who: format!("guests of network {}", network.name()), is_one: false, families, place }
     }
 
     fn of_vif(vif: &Attach) -> Self {

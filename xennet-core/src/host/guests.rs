@@ -40,7 +40,7 @@ impl Host {
         }
         for (subject, entry) in self.records.all()? {
             let Subject::Vif(id) = subject else { continue };
-            if network_of(&entry) != Some(started.network.name) {
+            if network_of(&entry) != Some(started.network.name()) {
                 continue;
             }
             let Some(text) = entry.text.as_deref() else { continue };

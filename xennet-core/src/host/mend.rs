@@ -122,11 +122,11 @@ impl Host {
             Ok(plan) => missing.extend(need::in_words(plan.steps())),
             Err(e) => missing.push(e.to_string()),
         }
-        if self.records.started(&network.name)?.is_none_or(|known| known.network != *network) {
+        if self.records.started(&network.name())?.is_none_or(|known| known.network != *network) {
             missing.push("hotplug calls go by another description of it".into());
         }
         if let Some(dir) = self.served_in(started) {
-            let ended = services::status(dir, &network.name)?;
+            let ended = services::status(dir, &network.name())?;
             let gone = ended.iter().filter(|d| d.pid.is_none());
             missing.extend(gone.map(|d| format!("dnsmasq does not run ({})", d.part.name())));
             if ended.is_empty() {
@@ -170,7 +170,7 @@ impl Host {
 
     /// Puts back what the guests of a network lack that are there.
     pub(super) fn mend_guests(&mut self, network: &Network, applied: &mut Applied) -> Result<(), Error> {
-        let (guests, name) = (self.guests_of(network)?, network.name);
+        let (guests, name) = (self.guests_of(network)?, network.name());
         self.mend_vifs(guests, |subject, mended| {
             match mended {
                 Ok(Recovered::Mended { done }) => {
@@ -210,7 +210,7 @@ impl Host {
 
     /// Puts back what a started network lacks, without its guests. `None` where nothing is missing.
     pub(super) fn mend_network(&mut self, started: &Started) -> Result<Option<Recovered>, Error> {
-        let name = started.network.name;
+        let name = started.network.name();
         let record = self.records.record(Subject::Network(name))?;
         let Some(there) = started_of(record.as_ref()).cloned() else { return Ok(None) };
         let missing = self.network_lacks(&there, record.as_ref())?;

@@ -206,14 +206,14 @@ impl Host {
     /// # Errors
     /// As [`attach`](Self::attach).
     pub fn ensure_bridge(&mut self, bridge: &BridgeSpec) -> Result<Applied, Error> {
-        let subject = Subject::Bridge(bridge.name);
+        let subject = Subject::Bridge(bridge.name());
         let mut session = self.begin(subject)?;
         let spec = self.bridge_with_mac(bridge)?;
         let plan = self.plan(&Intent::Bridge(spec))?;
         if plan.is_empty() {
             return Ok(Applied::nothing(plan));
         }
-        self.carry_out(&mut session, subject, plan, None, &format!("cannot set up bridge {}", bridge.name))
+        self.carry_out(&mut session, subject, plan, None, &format!("cannot set up bridge {}", bridge.name()))
     }
 
     /// Waits until there is a link of this name, for the given time at the most; whether there is one.
@@ -335,10 +335,9 @@ impl Host {
     }
 
     fn bridge_with_mac(&mut self, bridge: &BridgeSpec) -> Result<BridgeSpec, Error> {
-        let mut spec = bridge.clone();
-        if spec.mac.is_none() && !self.look(&Scope::none().with(Part::Link(spec.name)))?.links.contains_key(&spec.name)
-        {
-            spec.mac = Some(mac_of_this_machine(&spec.name));
+        let (spec, name) = (bridge.clone(), bridge.name());
+        if spec.mac().is_none() && !self.look(&Scope::none().with(Part::Link(name)))?.links.contains_key(&name) {
+            return spec.with_mac(mac_of_this_machine(&name));
         }
         Ok(spec)
     }

@@ -17,7 +17,7 @@ impl Host {
     /// # Errors
     /// As [`start_network`](Self::start_network).
     pub fn plan_start(&mut self, network: &Network) -> Result<Plan, Error> {
-        let record = self.records.record(Subject::Network(network.name))?;
+        let record = self.records.record(Subject::Network(network.name()))?;
         let plan = self.start_of(network, record.as_ref())?.1;
         self.plan_with_guests(plan, network)
     }
@@ -36,7 +36,7 @@ impl Host {
         started.former = forwards_given_up(network, record);
         let plan = self.plan_whole(&Intent::Start(Box::new(started.clone())))?;
         self.check_uplink(&started, &plan)?;
-        let taken_over = changed.map(|c| format!("network {}: new is its {}", network.name, c.keys.join(", its ")));
+        let taken_over = changed.map(|c| format!("network {}: new is its {}", network.name(), c.keys.join(", its ")));
         let plan = plan.with_notes(taken_over);
         let plan = plan.with_notes(self.obstacles(network)).with_notes(self.shared_subnets(&started)?);
         let plan = plan.with_notes(self.remarks_on_services(&started)?);
@@ -78,9 +78,9 @@ impl Host {
 
     /// Starts a network, and leaves its guests as they are.
     pub(super) fn start_alone(&mut self, network: &Network, is_guarded: bool) -> Result<Applied, Error> {
-        let subject = Subject::Network(network.name);
+        let subject = Subject::Network(network.name());
         let _networks = self.records.hold_networks(self.patience(), &self.interrupted())?;
-        self.close_others(&network.name)?;
+        self.close_others(&network.name())?;
         let mut session = self.begin(subject)?;
         let result = self.start_held(&mut session, network, is_guarded);
         self.keep(session, subject);
@@ -88,7 +88,7 @@ impl Host {
     }
 
     fn start_held(&mut self, session: &mut Session, network: &Network, is_guarded: bool) -> Result<Applied, Error> {
-        let subject = Subject::Network(network.name);
+        let subject = Subject::Network(network.name());
         let is_known = started_of(session.record()).is_some_and(|s| s.network == *network);
         let (mut started, plan) = self.start_of(network, session.record())?;
         // What guests will need is there before the first one comes.
@@ -100,12 +100,12 @@ impl Host {
             return Ok(Applied::nothing(plan));
         }
         if !is_guarded {
-            self.check_unguarded(&network.name)?;
+            self.check_unguarded(&network.name())?;
         }
-        let what = format!("cannot start network {}", network.name);
+        let what = format!("cannot start network {}", network.name());
         let again = session.record().is_some();
         let mut applied = self.carry_out(session, subject, plan, None, &what)?;
-        if !matches!(network.mode, NetworkMode::Bridge(_))
+        if !matches!(network.mode(), NetworkMode::Bridge(_))
             && let Err(e) = self.backend.track_connections()
         {
             applied.notes.push(format!("tracked connections of guests that leave will remain: {e}"));
@@ -114,7 +114,7 @@ impl Host {
             let taken_back = match (again, is_known) {
                 (true, true) => self.undo_held(session, subject, Taken::IsLeft, Guests::AreCutOff).map(|_| ()),
                 (true, false) => self.undo_start_held(session, subject, Taken::IsLeft, Guests::AreCutOff).map(|_| ()),
-                (false, _) => self.take_back(session, &network.name),
+                (false, _) => self.take_back(session, &network.name()),
             };
             return Err(match taken_back {
                 Ok(()) => e.with_state("restored"),
@@ -129,7 +129,7 @@ impl Host {
         let Some(wanted) = started.network.services().filter(|_| services::wanted(started)) else {
             return Ok(Vec::new());
         };
-        let name = started.network.name;
+        let name = started.network.name();
         let what = match (wanted.dhcp, wanted.dns) {
             (true, true) => "addresses (DHCP) and names (DNS)",
             (true, false) => "addresses (DHCP)",
@@ -152,7 +152,7 @@ impl Host {
     fn serve(&self, started: &Started) -> Result<(), Error> {
         let Records::Dir(dir) = &self.records else { return Ok(()) };
         if !services::wanted(started) {
-            return services::stop(dir, &started.network.name).map(|_| ());
+            return services::stop(dir, &started.network.name()).map(|_| ());
         }
         // Of a rehearsal nobody can be served.
         if !self.backend.capabilities().programs {
@@ -285,7 +285,7 @@ impl Host {
             self.records.set_stopped(name)?;
             self.keep(session, subject);
             let mut nothing = Applied::nothing(self.restore(&Snapshot::default(), &Snapshot::default(), guests)?);
-            let others: Vec<IfName> = self.others_started(name)?.iter().map(|s| s.network.name).collect();
+            let others: Vec<IfName> = self.others_started(name)?.iter().map(|s| s.network.name()).collect();
             let which = if others.is_empty() { String::new() } else { format!("; started are: {}", joined(&others)) };
             nothing.notes.push(format!("network {name} is not started{which}"));
             return Ok(nothing);
@@ -348,7 +348,7 @@ impl Host {
     /// The networks that are started, but this one.
     pub(super) fn others_started(&self, name: &IfName) -> Result<Vec<Started>, Error> {
         let mut others = self.started_networks()?;
-        others.retain(|s| s.network.name != *name);
+        others.retain(|s| s.network.name() != *name);
         Ok(others)
     }
 
@@ -357,15 +357,15 @@ impl Host {
         let mut started = Started { again: started_of(record).is_some(), ..Started::new(network.clone()) };
         // Of one that is started, how it was before: by now settings are as it needs them itself.
         if started_of(record).is_some()
-            && let Some(known) = self.records.started_or_stopping(&network.name)?
+            && let Some(known) = self.records.started_or_stopping(&network.name())?
         {
             started.settings = known.settings;
         }
         if let Some(bridge) = network.bridge() {
             let there = started_of(record).and_then(|s| s.bridge_mac);
-            started.bridge_mac = there.or(self.bridge_with_mac(bridge)?.mac.filter(|_| bridge.mac.is_none()));
+            started.bridge_mac = there.or(self.bridge_with_mac(bridge)?.mac().filter(|_| bridge.mac().is_none()));
         }
-        let outside = match &network.mode {
+        let outside = match network.mode() {
             NetworkMode::Bridge(_) => return Ok(started),
             NetworkMode::Nat(n) => &n.egress,
             NetworkMode::Routed(r) => &r.uplink,
@@ -377,7 +377,7 @@ impl Host {
                     return Err(unchanged(
                         Error::new(
                             ErrorKind::LinkNotFound,
-                            format!("network {}: {link}, towards the outside, is not there", network.name),
+                            format!("network {}: {link}, towards the outside, is not there", network.name()),
                         )
                         .with_object(link.as_str())
                         .with_hint("`ip link` lists the links of this host; is the network that makes it started?"),
@@ -391,7 +391,7 @@ impl Host {
                 None => self.default_route_link()?,
             },
         };
-        if let NetworkMode::Routed(r) = &network.mode {
+        if let NetworkMode::Routed(r) = network.mode() {
             started.source.clone_from(&r.source);
             for family in [Family::Ipv4, Family::Ipv6] {
                 let given = started.source.iter().any(|s| Family::of(s) == family);
@@ -409,7 +409,7 @@ impl Host {
                                 ErrorKind::Invalid,
                                 format!(
                                     "network {}: {outside} has no IPv4 address, which would be this domain's on guests' links",
-                                    network.name
+                                    network.name()
                                 ),
                             )
                             .with_object(outside.as_str())
@@ -427,7 +427,7 @@ impl Host {
 
     /// Notes how the settings were before any network needed them.
     fn keep_originals(&self, started: &mut Started, before: &Snapshot) -> Result<(), Error> {
-        let others = self.others_started(&started.network.name)?;
+        let others = self.others_started(&started.network.name())?;
         for (key, value) in &before.sysctls {
             let key = key.as_str();
             if !is_shared(key, started) || started.settings.contains_key(key) {
@@ -468,8 +468,8 @@ impl Host {
 /// [`ErrorKind::Conflict`] for what it cannot take over.
 fn changed(network: &Network, record: Option<&Entry>) -> Result<Option<networks::Change>, Error> {
     let Some(there) = started_of(record).filter(|there| there.network != *network) else { return Ok(None) };
-    let name = network.name;
-    let change = networks::changed(&there.network, network).map_err(unchanged)?;
+    let name = network.name();
+    let change = networks::changed(&there.network, network);
     if change.needs_stop.is_empty() {
         return Ok(Some(change));
     }
@@ -483,8 +483,8 @@ fn changed(network: &Network, record: Option<&Entry>) -> Result<Option<networks:
 
 /// The port forwards that a network has by its last start, and shall not have any more.
 fn forwards_given_up(network: &Network, record: Option<&Entry>) -> Vec<PortForward> {
-    let NetworkMode::Nat(is) = &network.mode else { return Vec::new() };
-    match started_of(record).map(|s| &s.network.mode) {
+    let NetworkMode::Nat(is) = network.mode() else { return Vec::new() };
+    match started_of(record).map(|s| s.network.mode()) {
         Some(NetworkMode::Nat(was)) => was.forwards.iter().filter(|f| !is.forwards.contains(f)).copied().collect(),
         _ => Vec::new(),
     }
@@ -499,5 +499,5 @@ pub(super) fn started_of(record: Option<&Entry>) -> Option<&Started> {
 
 /// Whether a setting is one that several networks can need, and not of a link that is this network's own.
 fn is_shared(key: &str, started: &Started) -> bool {
-    !matches!(started.network.mode, NetworkMode::Bridge(_)) && key.starts_with("net/")
+    !matches!(started.network.mode(), NetworkMode::Bridge(_)) && key.starts_with("net/")
 }

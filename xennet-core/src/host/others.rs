@@ -79,9 +79,9 @@ impl Host {
             return Ok(());
         }
         for other in self.records.all_started()? {
-            let gateways: Vec<IpAddr> = other.network.subnets().iter().map(|s| s.gateway).collect();
+            let gateways: Vec<IpAddr> = other.network.subnets().iter().map(|s| s.gateway()).collect();
             if let Some(n) = guest.iter().find(|n| is_single(n) && gateways.contains(&n.ip())) {
-                let message = format!("{} is the gateway of network {}", n.ip(), other.network.name);
+                let message = format!("{} is the gateway of network {}", n.ip(), other.network.name());
                 let hint = "give the guest another address: ip=".to_owned();
                 return Err(asked.refuse(ErrorKind::Conflict, message, hint).with_object(n.ip().to_string()));
             }
@@ -121,17 +121,19 @@ impl Host {
     /// Refuses a network that gives this domain, on its guests' links, the address of this domain's own gateway.
     pub(super) fn gateways_not_of_others(&mut self, network: &Network) -> Result<(), Error> {
         for subnet in network.subnets() {
-            let Some(way) = self.way_to(subnet.gateway)? else { continue };
+            let Some(way) = self.way_to(subnet.gateway())? else { continue };
             if way.kind == RouteKind::Local || way.protocol == plan::ROUTE_PROTOCOL {
                 continue;
             }
-            if self.gateway_within(&subnet.gateway.into(), &way)?.is_some() {
+            if self.gateway_within(&subnet.gateway().into(), &way)?.is_some() {
                 let message = format!(
                     "network {}: {}, its gateway in {}, is the gateway of this domain",
-                    network.name, subnet.gateway, subnet.network
+                    network.name(),
+                    subnet.gateway(),
+                    subnet.network()
                 );
                 let hint = "name another address of the subnet, or this domain's own there: gateways = [\"…\"]";
-                let why = Error::new(ErrorKind::Conflict, message).with_object(network.name.as_str()).with_hint(hint);
+                let why = Error::new(ErrorKind::Conflict, message).with_object(network.name().as_str()).with_hint(hint);
                 return Err(unchanged(why));
             }
         }

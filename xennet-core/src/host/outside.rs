@@ -37,8 +37,8 @@ impl Host {
     /// [`ErrorKind::StateUnusable`](crate::ErrorKind::StateUnusable).
     pub fn uplink_of(&mut self, link: Option<IfName>) -> Result<Option<IfName>, Error> {
         let Some(link) = link else { return Ok(None) };
-        let uplink = |s: &Started| match &s.network.mode {
-            NetworkMode::Bridge(b) if b.bridge.name == link => b.uplink,
+        let uplink = |s: &Started| match s.network.mode() {
+            NetworkMode::Bridge(b) if b.bridge.name() == link => b.uplink,
             _ => None,
         };
         Ok(self.records.all_started()?.iter().find_map(uplink).or(Some(link)))
@@ -59,20 +59,20 @@ impl Host {
     /// neighbours then, and asks for them on the wrong link.
     pub(super) fn shared_subnets(&mut self, started: &Started) -> Result<Vec<String>, Error> {
         let Some(outside) = started.outside else { return Ok(Vec::new()) };
-        let answers = |family: Family| match (&started.network.mode, family) {
+        let answers = |family: Family| match (started.network.mode(), family) {
             (NetworkMode::Routed(r), Family::Ipv4) => r.proxy_arp,
             (NetworkMode::Routed(r), Family::Ipv6) => r.proxy_ndp,
             _ => false,
         };
         let seen = self.look(&Scope::none().with(Part::Addresses(outside)))?;
         let mut notes = Vec::new();
-        for subnet in started.network.subnets().iter().map(|s| s.network) {
+        for subnet in started.network.subnets().iter().map(|s| s.network()) {
             let both = |there: &&Address| overlap(there.address, subnet);
             if let Some(there) = seen.addresses_of(&outside).find(both).filter(|_| !answers(Family::of(&subnet.ip()))) {
                 notes.push(format!(
                     "network {}: {subnet} of its guests and {} of {outside} overlap: guests and what is there do not find each other; \
                      give the guests a subnet of their own",
-                    started.network.name, there.address
+                    started.network.name(), there.address
                 ));
             }
         }

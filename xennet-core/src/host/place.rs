@@ -39,7 +39,7 @@ impl Mode {
     }
 
     fn is_of(self, started: &Started) -> bool {
-        match started.network.mode {
+        match started.network.mode() {
             NetworkMode::Bridge(_) => self == Mode::Bridge,
             NetworkMode::Nat(_) => self == Mode::Nat,
             NetworkMode::Routed(_) => self == Mode::Routed,
@@ -103,24 +103,24 @@ impl Asked<'_> {
         if network.subnets().is_empty() {
             return Ok(gateways);
         }
-        let subnets = || network.subnets().iter().map(|s| s.network.to_string()).collect::<Vec<_>>().join(", ");
+        let subnets = || network.subnets().iter().map(|s| s.network().to_string()).collect::<Vec<_>>().join(", ");
         for address in guest {
-            let subnet = network.subnet_of(address.ip()).filter(|s| s.network.prefix() <= address.prefix());
+            let subnet = network.subnet_of(address.ip()).filter(|s| s.network().prefix() <= address.prefix());
             let Some(subnet) = subnet else {
-                let message = format!("{} is in no subnet of network {}", plain(address), network.name);
+                let message = format!("{} is in no subnet of network {}", plain(address), network.name());
                 let hint = format!("give the guest an address of {}: ip=", subnets());
                 return Err(self.refuse(ErrorKind::Invalid, message, hint));
             };
             if let Some(what) = reserved(subnet, address) {
-                let message = format!("{} is {what} of network {}", plain(address), network.name);
-                let hint = format!("give the guest another address of {}", subnet.network);
+                let message = format!("{} is {what} of network {}", plain(address), network.name());
+                let hint = format!("give the guest another address of {}", subnet.network());
                 return Err(self.refuse(ErrorKind::Invalid, message, hint));
             }
             // What serves IPv6 guests goes by the subnet's own prefix length.
-            let gateway = match subnet.gateway {
-                IpAddr::V4(_) => IpNetwork::from(subnet.gateway),
-                IpAddr::V6(_) => IpNetwork::new(subnet.gateway, subnet.network.prefix())
-                    .unwrap_or_else(|_| IpNetwork::from(subnet.gateway)),
+            let gateway = match subnet.gateway() {
+                IpAddr::V4(_) => IpNetwork::from(subnet.gateway()),
+                IpAddr::V6(_) => IpNetwork::new(subnet.gateway(), subnet.network().prefix())
+                    .unwrap_or_else(|_| IpNetwork::from(subnet.gateway())),
             };
             if !gateways.contains(&gateway) {
                 gateways.push(gateway);
@@ -136,8 +136,8 @@ impl Asked<'_> {
             if let Some(network) = started.map(|s| &s.network).filter(|n| !n.subnets().is_empty()) {
                 let fits = usual.as_ref().is_ok_and(|a| network.subnet_of(IpAddr::V4(*a)).is_some());
                 if !fits {
-                    let subnets: Vec<String> = network.subnets().iter().map(|s| s.network.to_string()).collect();
-                    let message = format!("its vif line names no address, and network {} has subnets", network.name);
+                    let subnets: Vec<String> = network.subnets().iter().map(|s| s.network().to_string()).collect();
+                    let message = format!("its vif line names no address, and network {} has subnets", network.name());
                     let hint = format!("give the guest an address of {}: ip=", subnets.join(", "));
                     return Err(self.refuse(ErrorKind::Invalid, message, hint));
                 }
@@ -157,10 +157,10 @@ pub(super) fn plain(address: &IpNetwork) -> String {
 
 /// What an address of a subnet is that no guest can have.
 fn reserved(subnet: &Subnet, address: &IpNetwork) -> Option<&'static str> {
-    if subnet.gateway == address.ip() {
+    if subnet.gateway() == address.ip() {
         return Some("the gateway");
     }
-    let IpNetwork::V4(net) = subnet.network else { return None };
+    let IpNetwork::V4(net) = subnet.network() else { return None };
     let single = address.prefix() == 32 && net.prefix() < 31;
     match address.ip() {
         ip if single && ip == IpAddr::V4(net.network()) => Some("the network's own address"),
@@ -211,10 +211,10 @@ impl Host {
             };
             return Ok(Place { attachment, mtu: vif.mtu, network: None });
         };
-        let (attachment, mtu) = match &started.network.mode {
+        let (attachment, mtu) = match started.network.mode() {
             NetworkMode::Bridge(b) => {
-                self.not_of_bridge(&asked, b.bridge.name, notes)?;
-                (asked.bridge(b.bridge.name), vif.mtu)
+                self.not_of_bridge(&asked, b.bridge.name(), notes)?;
+                (asked.bridge(b.bridge.name()), vif.mtu)
             }
             NetworkMode::Nat(nat) => {
                 let attachment = match &nat.guests {
@@ -222,8 +222,8 @@ impl Host {
                     GuestLinks::Bridge(bridge) => {
                         let guest: Vec<IpNetwork> = vif.ip.iter().map(|n| IpNetwork::from(n.ip())).collect();
                         asked.gateways(&started, &guest)?;
-                        self.not_of_bridge(&asked, bridge.name, notes)?;
-                        asked.bridge(bridge.name)
+                        self.not_of_bridge(&asked, bridge.name(), notes)?;
+                        asked.bridge(bridge.name())
                     }
                 };
                 (attachment, vif.mtu.or(nat.mtu))
@@ -238,9 +238,9 @@ impl Host {
         {
             notes.push(format!(
                 "network {} routes no IPv6: by IPv6 {} reaches this domain only; give the network an IPv6 subnet{}",
-                started.network.name,
+                started.network.name(),
                 asked.subject,
-                if matches!(started.network.mode, NetworkMode::Routed(_)) { ", or proxy_ndp = true" } else { "" }
+                if matches!(started.network.mode(), NetworkMode::Routed(_)) { ", or proxy_ndp = true" } else { "" }
             ));
         }
         Ok(Place { attachment, mtu, network: Some(started) })
@@ -266,7 +266,7 @@ impl Host {
             return Ok(Some(of_mode.swap_remove(at)));
         }
         if of_mode.len() > 1 {
-            let names: Vec<IfName> = of_mode.iter().map(|s| s.network.name).collect();
+            let names: Vec<IfName> = of_mode.iter().map(|s| s.network.name()).collect();
             let message = format!(
                 "several {} networks are started, and the vif line says neither by bridge= nor by ip= to which it belongs",
                 mode.word()
@@ -311,12 +311,12 @@ impl Host {
             ),
             Some(s) if egress.is_none() => notes.push(format!(
                 "network {} had no way outside when it was started: nothing hides the guest until it is started again",
-                s.network.name
+                s.network.name()
             )),
             Some(_) => {}
         }
         Ok(Attachment::Nat {
-            network: started.map(|s| s.network.name),
+            network: started.map(|s| s.network.name()),
             guest,
             gateway,
             // What hides the vif hides its twin.
@@ -376,7 +376,7 @@ impl Host {
             );
         }
         Ok(Attachment::Routed {
-            network: network.map(|(started, _)| started.network.name),
+            network: network.map(|(started, _)| started.network.name()),
             guest,
             source,
             answer_arp: true,

@@ -109,7 +109,7 @@ impl Records {
         match self {
             Records::Dir(dir) => dir.set_started(started),
             Records::Memory(m) => {
-                m.networks.insert(started.network.name, started.clone());
+                m.networks.insert(started.network.name(), started.clone());
                 Ok(())
             }
         }

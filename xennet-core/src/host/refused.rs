@@ -15,22 +15,22 @@ impl Host {
     /// Refuses to make a port of a link that a started network leaves through: what hides its guests, and answers for them, is
     /// there for that link. A bridge that takes the link's name takes its place, too.
     pub(super) fn check_left_through(&self, network: &Network) -> Result<(), Error> {
-        let NetworkMode::Bridge(b) = &network.mode else { return Ok(()) };
-        let Some(uplink) = b.uplink.filter(|uplink| *uplink != b.bridge.name) else { return Ok(()) };
-        let through = self.others_through(&network.name, uplink)?;
+        let NetworkMode::Bridge(b) = network.mode() else { return Ok(()) };
+        let Some(uplink) = b.uplink.filter(|uplink| *uplink != b.bridge.name()) else { return Ok(()) };
+        let through = self.others_through(&network.name(), uplink)?;
         if through.is_empty() {
             return Ok(());
         }
         let message = format!(
             "network {} cannot start: {uplink} would become a port of {}, and started networks leave through it: {}",
-            network.name,
-            b.bridge.name,
+            network.name(),
+            b.bridge.name(),
             joined(&through)
         );
         let names = through.iter().map(IfName::as_str).collect::<Vec<_>>().join(" ");
         let hint = format!(
             "stop them, then start them after this one: xennet network stop {names}; xennet network start {} {names}",
-            network.name
+            network.name()
         );
         Err(unchanged(Error::new(ErrorKind::Conflict, message).with_object(uplink.as_str()).with_hint(hint)))
     }
@@ -51,14 +51,14 @@ impl Host {
 
     /// Refuses what one file could not describe together with the networks that are started, which may be in it no more.
     pub(super) fn check_beside_started(&self, network: &Network) -> Result<(), Error> {
-        let others = self.others_started(&network.name)?;
+        let others = self.others_started(&network.name())?;
         let Some((other, why)) = networks::contradicts(network, others.iter().map(|s| &s.network)) else {
             return Ok(());
         };
-        let other = other.name;
+        let other = other.name();
         let message =
-            format!("network {other} is started, and with it network {} cannot be: {}", network.name, why.message());
-        let e = Error::new(ErrorKind::Conflict, message).with_object(network.name.as_str());
+            format!("network {other} is started, and with it network {} cannot be: {}", network.name(), why.message());
+        let e = Error::new(ErrorKind::Conflict, message).with_object(network.name().as_str());
         let stop = format!("xennet network stop {other}");
         let hint = why.hint().map_or_else(|| format!("stop it first: {stop}"), |hint| format!("{hint}; or {stop}"));
         Err(unchanged(e.with_hint(hint)))
@@ -66,8 +66,8 @@ impl Host {
 
     /// Refuses to make a bridge anew that somebody has removed with all that had moved to it: only stopping puts that back.
     pub(super) fn check_bridge(&mut self, network: &Network, record: Option<&Entry>) -> Result<(), Error> {
-        let (NetworkMode::Bridge(b), Some(entry)) = (&network.mode, record) else { return Ok(()) };
-        let (Some(uplink), bridge) = (b.uplink, b.bridge.name) else { return Ok(()) };
+        let (NetworkMode::Bridge(b), Some(entry)) = (network.mode(), record) else { return Ok(()) };
+        let (Some(uplink), bridge) = (b.uplink, b.bridge.name()) else { return Ok(()) };
         let names: Vec<IfName> = [Some(uplink), b.uplink_name].into_iter().flatten().collect();
         let mut scope = Scope::none().with(Part::Link(bridge));
         for name in &names {
@@ -85,21 +85,21 @@ impl Host {
         }
         let message = format!(
             "network {}: somebody has removed {bridge}, and with it this domain's addresses: {}",
-            network.name,
+            network.name(),
             joined(&lost)
         );
-        let hint = format!("`xennet network stop {}` puts them back on {uplink}; then start it again", network.name);
+        let hint = format!("`xennet network stop {}` puts them back on {uplink}; then start it again", network.name());
         Err(unchanged(Error::new(ErrorKind::Conflict, message).with_object(bridge.as_str()).with_hint(hint)))
     }
 
     /// Refuses what lies beyond an uplink and what it has, and would not be the same: policy rules that name it, and other
     /// links' routes that its own could be taken for when they are replaced.
     pub(super) fn check_uplink(&mut self, started: &Started, plan: &Plan) -> Result<(), Error> {
-        let (NetworkMode::Bridge(b), Goal::Start { carried, .. }) = (&started.network.mode, plan.goal()) else {
+        let (NetworkMode::Bridge(b), Goal::Start { carried, .. }) = (started.network.mode(), plan.goal()) else {
             return Ok(());
         };
         let Some(uplink) = b.uplink else { return Ok(()) };
-        let (network, bridge) = (started.network.name, b.bridge.name);
+        let (network, bridge) = (started.network.name(), b.bridge.name());
         let refuse = |message: String, hint: String| {
             let e = Error::new(ErrorKind::Unsupported, format!("network {network}: {message}"));
             Err(unchanged(e.with_object(uplink.as_str()).with_hint(hint)))

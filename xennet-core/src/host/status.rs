@@ -48,13 +48,13 @@ impl Host {
     /// As [`Backend::observe`](crate::backend::Backend::observe), and
     /// [`ErrorKind::StateUnusable`](crate::ErrorKind::StateUnusable).
     pub fn network_status(&mut self, network: &Network) -> Result<NetworkStatus, Error> {
-        let record = self.records.record(Subject::Network(network.name))?;
+        let record = self.records.record(Subject::Network(network.name()))?;
         let started = started_of(record.as_ref()).cloned();
         let described = network;
         let network = started.as_ref().map_or(described, |s| &s.network);
-        let change = networks::changed(network, described)?;
+        let change = networks::changed(network, described);
         let mut status = NetworkStatus {
-            network: network.name,
+            network: network.name(),
             mode: network.mode_name().to_owned(),
             started: started.is_some(),
             outside: started.as_ref().and_then(|s| s.outside.or_else(|| uplink_of(&s.network))),
@@ -71,14 +71,14 @@ impl Host {
         }
         if let Some(bridge) = network.bridge() {
             let all = self.look(&Scope::none().with(Part::Links))?;
-            status.ports = by_number(all.ports(&bridge.name).map(|(port, _)| *port));
+            status.ports = by_number(all.ports(&bridge.name()).map(|(port, _)| *port));
             if let Some(started) = &started {
                 status.obstacles.extend(self.vlans_of_ports(started, &status.ports)?);
             }
         } else if started.is_some() {
             status.ports = by_number(self.guests_of(network)?.into_iter().map(|(_, a)| a.device));
         }
-        if matches!(network.mode, NetworkMode::Routed(_)) {
+        if matches!(network.mode(), NetworkMode::Routed(_)) {
             // Of one that is not started, as far as it can be told now.
             let found = started.clone().or_else(|| self.resolve(network, None).ok());
             status.elsewhere = found.as_ref().map(routes_outside).unwrap_or_default();
@@ -89,22 +89,22 @@ impl Host {
 
 /// The name that the uplink of a bridge has while its network is started.
 fn uplink_of(network: &Network) -> Option<IfName> {
-    let NetworkMode::Bridge(b) = &network.mode else { return None };
+    let NetworkMode::Bridge(b) = network.mode() else { return None };
     b.uplink.map(|uplink| b.uplink_name.unwrap_or(uplink))
 }
 
 /// The routes that stations and gateways outside need, as commands (the founding document's fifth step).
 fn routes_outside(started: &Started) -> Vec<String> {
-    let NetworkMode::Routed(r) = &started.network.mode else { return Vec::new() };
+    let NetworkMode::Routed(r) = started.network.mode() else { return Vec::new() };
     let answered = |family| match family {
         Family::Ipv4 => r.proxy_arp,
         Family::Ipv6 => r.proxy_ndp,
     };
     let via = |family| started.source.iter().find(|s| Family::of(s) == family);
     let commands = started.network.subnets().iter().filter_map(|s| {
-        let family = Family::of(&s.network.ip());
+        let family = Family::of(&s.network().ip());
         let via = via(family)?;
-        (!answered(family)).then(|| format!("ip route add {} via {via}", s.network))
+        (!answered(family)).then(|| format!("ip route add {} via {via}", s.network()))
     });
     commands.collect()
 }

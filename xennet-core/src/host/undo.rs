@@ -222,9 +222,9 @@ impl Host {
 
     /// Refuses to take a bridge back that a started network stands on.
     fn check_stands_on(&self, bridge: IfName) -> Result<(), Error> {
-        let stands = |s: &Started| s.outside == Some(bridge) || s.network.bridge().is_some_and(|b| b.name == bridge);
+        let stands = |s: &Started| s.outside == Some(bridge) || s.network.bridge().is_some_and(|b| b.name() == bridge);
         let Some(started) = self.started_networks()?.into_iter().find(stands) else { return Ok(()) };
-        let name = started.network.name;
+        let name = started.network.name();
         let message = format!("network {name} is started, and uses {bridge}");
         let hint = format!("stop it first: xennet network stop {name}");
         Err(unchanged(Error::new(ErrorKind::Conflict, message).with_object(bridge.as_str()).with_hint(hint)))
@@ -262,7 +262,7 @@ impl Host {
         let (mut done, mut first_error) = self.close_interrupted()?;
         for started in self.records.all_started()? {
             match self.mend_network(&started) {
-                Ok(mended) => done.extend(mended.map(|m| (Subject::Network(started.network.name), m))),
+                Ok(mended) => done.extend(mended.map(|m| (Subject::Network(started.network.name()), m))),
                 Err(e) => drop(first_error.get_or_insert(e)),
             }
         }
@@ -326,8 +326,8 @@ impl Host {
         let records = self.records.all()?;
         let made = records.values().filter_map(|entry| started_of(Some(entry)));
         let made: Vec<&Network> = made.map(|s| &s.network).collect();
-        let of_made = made.iter().filter(|m| !told.iter().any(|t| t.network == ***m)).map(|m| m.name);
-        let of_told = told.iter().map(|t| t.network.name).filter(|name| !made.iter().any(|m| m.name == *name));
+        let of_made = made.iter().filter(|m| !told.iter().any(|t| t.network == ***m)).map(|m| m.name());
+        let of_told = told.iter().map(|t| t.network.name()).filter(|name| !made.iter().any(|m| m.name() == *name));
         Ok(of_made.chain(of_told).collect())
     }
 

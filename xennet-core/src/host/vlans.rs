@@ -11,8 +11,8 @@ use crate::snapshot::{Part, Scope, Snapshot};
 
 /// The uplink that a started network gave a bridge, by its present name.
 fn uplink_of(started: &Started, bridge: &IfName) -> Option<IfName> {
-    match &started.network.mode {
-        NetworkMode::Bridge(b) if b.bridge.name == *bridge => b.uplink_name.or(b.uplink),
+    match started.network.mode() {
+        NetworkMode::Bridge(b) if b.bridge.name() == *bridge => b.uplink_name.or(b.uplink),
         _ => None,
     }
 }
@@ -30,7 +30,7 @@ impl Host {
 
     /// What of the VLANs of a network's ports does not leave this host.
     pub(super) fn vlans_of_ports(&mut self, started: &Started, ports: &[IfName]) -> Result<Vec<String>, Error> {
-        let Some(bridge) = started.network.bridge().map(|b| b.name) else { return Ok(Vec::new()) };
+        let Some(bridge) = started.network.bridge().map(|b| b.name()) else { return Ok(Vec::new()) };
         let Some(uplink) = uplink_of(started, &bridge) else { return Ok(Vec::new()) };
         let filters = self.look(&Scope::none().with(Part::Link(bridge)))?;
         if filters.links.get(&bridge).and_then(|l| l.bridge.as_ref()).is_none_or(|b| b.vlan_filtering != Some(true)) {

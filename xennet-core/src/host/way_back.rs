@@ -35,8 +35,8 @@ impl Host {
         let known = self.records.started_or_stopping(name)?.unwrap_or_else(|| started.clone());
         let now = self.look(&target.scope)?;
         let mut notes = Vec::new();
-        if let Some(bridge) = started.network.bridge().map(|b| b.name) {
-            let uplinks: BTreeSet<IfName> = match &started.network.mode {
+        if let Some(bridge) = started.network.bridge().map(|b| b.name()) {
+            let uplinks: BTreeSet<IfName> = match started.network.mode() {
                 NetworkMode::Bridge(b) => gather::set(b.uplink.into_iter().chain(b.uplink_name)),
                 _ => BTreeSet::new(),
             };
@@ -60,11 +60,11 @@ impl Host {
                 self.check_others(name, bridge)?;
             }
             if !own {
-                let gateways = started.network.subnets().iter().map(|s| s.gateway);
+                let gateways = started.network.subnets().iter().map(|s| s.gateway());
                 given_since(&mut target, &now, bridge, &uplinks, &gather::set(gateways));
             }
             if own
-                && let NetworkMode::Bridge(b) = &started.network.mode
+                && let NetworkMode::Bridge(b) = started.network.mode()
                 && let Some(uplink) = b.uplink
                 && now.links.contains_key(&bridge)
             {
@@ -72,7 +72,7 @@ impl Host {
             }
         }
         // On links of their own guests keep what is theirs, and only the last network takes the forwarding away: nothing is refused.
-        if !matches!(started.network.mode, NetworkMode::Bridge(_)) {
+        if !matches!(started.network.mode(), NetworkMode::Bridge(_)) {
             notes.extend(self.guests_left(name));
         }
         outside_stays(&mut target, &now, &started);
@@ -106,15 +106,15 @@ impl Host {
         }
         target.forget(&others_by_now);
         outside_stays(&mut target, now, started);
-        if let NetworkMode::Nat(nat) = &started.network.mode
+        if let NetworkMode::Nat(nat) = started.network.mode()
             && let GuestLinks::Bridge(bridge) = &nat.guests
         {
-            let gateways = gather::set(nat.subnets.iter().map(|s| s.gateway));
-            bridge_stays(&mut target, now, bridge.name, &gateways);
+            let gateways = gather::set(nat.subnets.iter().map(|s| s.gateway()));
+            bridge_stays(&mut target, now, bridge.name(), &gateways);
         }
-        let others = self.others_started(&started.network.name)?;
+        let others = self.others_started(&started.network.name())?;
         // What only this start came to need, others may have raised before it, who have gone meanwhile.
-        let originals = match (&entry.previous, self.records.started_or_stopping(&started.network.name)?) {
+        let originals = match (&entry.previous, self.records.started_or_stopping(&started.network.name())?) {
             (Some(earlier), Some(mut known)) => {
                 let had = |key: SysctlKey| earlier.before.scope.contains(&Part::Sysctl(key));
                 let is_new = |key: &str| key.parse().is_ok_and(|key| !had(key));
@@ -140,7 +140,7 @@ impl Host {
     /// The other networks that are started and leave through this link.
     pub(super) fn others_through(&self, name: &IfName, link: IfName) -> Result<Vec<IfName>, Error> {
         let others = self.others_started(name)?;
-        Ok(others.iter().filter(|s| s.outside == Some(link)).map(|s| s.network.name).collect())
+        Ok(others.iter().filter(|s| s.outside == Some(link)).map(|s| s.network.name()).collect())
     }
 
     /// Refuses to take away a bridge, or what this domain has on it, from networks that leave through it.
@@ -157,7 +157,7 @@ impl Host {
 
     /// Settings that others need stay; the last one puts the first value back, unless somebody else has changed it since.
     fn settle_settings(&self, target: &mut Snapshot, now: &Snapshot, known: &Started) -> Result<(), Error> {
-        let others = self.others_started(&known.network.name)?;
+        let others = self.others_started(&known.network.name())?;
         let keys: Vec<SysctlKey> = target.sysctls.keys().cloned().collect();
         for key in keys {
             let Some(original) = known.settings.get(key.as_str()) else { continue };

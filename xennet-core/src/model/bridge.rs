@@ -13,30 +13,56 @@ use crate::error::{Error, ErrorKind};
 ///
 /// As a document it is `{"name": "xenbr0"}`, with the other fields where they matter; `forward_delay` is `forward_delay_ms`
 /// there, a whole number.
+///
+/// ```
+/// use std::time::Duration;
+/// use xennet_core::{BridgeSpec, Mtu};
+/// let bridge = BridgeSpec::new("xenbr0".parse()?).with_mtu(Mtu::new(9000)?).with_stp();
+/// assert_eq!(bridge.forward_delay(), Duration::from_secs(15));
+/// assert!(bridge.with_forward_delay(Duration::ZERO).is_err(), "spanning tree needs some");
+/// # Ok::<(), xennet_core::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[non_exhaustive]
+#[serde(try_from = "BridgeDocument")]
 pub struct BridgeSpec {
-    /// The bridge's name.
-    pub name: IfName,
-    /// Spanning tree protocol; off by default, as the Xen scripts set it.
+    name: IfName,
+    stp: bool,
+    #[serde(rename = "forward_delay_ms", serialize_with = "milliseconds::serialize")]
+    forward_delay: Duration,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mac: Option<MacAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mtu: Option<Mtu>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vlan_filtering: Option<bool>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BridgeDocument {
+    name: IfName,
     #[serde(default)]
-    pub stp: bool,
-    /// How long a new port listens before it forwards; 0 by default, as the Xen scripts set it. At most
-    /// [`LONGEST_DELAY`](Self::LONGEST_DELAY), in hundredths of a second, and with spanning tree at least
-    /// [`SHORTEST_DELAY_WITH_STP`](Self::SHORTEST_DELAY_WITH_STP).
-    #[serde(default, rename = "forward_delay_ms", with = "milliseconds")]
-    pub forward_delay: Duration,
-    /// The bridge's own address. Without one the planner leaves it to the kernel, where it follows the lowest port and
-    /// moves when guests come and go; [`Host`](crate::Host) therefore gives a new bridge an address of this host.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mac: Option<MacAddr>,
-    /// The bridge's MTU; without one it follows its smallest port.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mtu: Option<Mtu>,
-    /// VLAN filtering; `None` leaves it as it is (off on a new bridge).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub vlan_filtering: Option<bool>,
+    stp: bool,
+    #[serde(default, rename = "forward_delay_ms", deserialize_with = "milliseconds::deserialize")]
+    forward_delay: Option<Duration>,
+    #[serde(default)]
+    mac: Option<MacAddr>,
+    #[serde(default)]
+    mtu: Option<Mtu>,
+    #[serde(default)]
+    vlan_filtering: Option<bool>,
+}
+
+impl TryFrom<BridgeDocument> for BridgeSpec {
+    type Error = Error;
+    fn try_from(d: BridgeDocument) -> Result<Self, Error> {
+        let bridge = BridgeSpec::new(d.name).with_mtu(d.mtu).with_vlan_filtering(d.vlan_filtering).with_mac(d.mac)?;
+        let bridge = if d.stp { bridge.with_stp() } else { bridge };
+        match d.forward_delay {
+            Some(delay) => bridge.with_forward_delay(delay),
+            None => Ok(bridge),
+        }
+    }
 }
 
 impl BridgeSpec {
@@ -45,34 +71,121 @@ impl BridgeSpec {
     /// The shortest forward delay with spanning tree (`BR_MIN_FORWARD_DELAY`); the kernel refuses another one, or changes it
     /// silently.
     pub const SHORTEST_DELAY_WITH_STP: Duration = Duration::from_secs(2);
+    /// The forward delay with spanning tree where none is said: that of IEEE 802.1D, and of a new bridge of the kernel's.
+    pub const USUAL_DELAY_WITH_STP: Duration = Duration::from_secs(15);
 
     /// A bridge with the defaults above.
-    pub fn new(name: IfName) -> Self {
+    pub const fn new(name: IfName) -> Self {
         BridgeSpec { name, stp: false, forward_delay: Duration::ZERO, mac: None, mtu: None, vlan_filtering: None }
     }
 
-    /// Checks what no single field can: the rules are those of a network's bridge, too.
+    /// The same bridge with spanning tree, and with the usual forward delay where it had less than spanning tree needs.
+    #[must_use]
+    pub fn with_stp(mut self) -> Self {
+        self.stp = true;
+        if self.forward_delay < Self::SHORTEST_DELAY_WITH_STP {
+            self.forward_delay = Self::USUAL_DELAY_WITH_STP;
+        }
+        self
+    }
+
+    /// The same bridge with this forward delay: how long a new port listens before it forwards.
     ///
     /// # Errors
     /// [`ErrorKind::Invalid`] for a forward delay that is too long, too short for spanning tree, or finer than the kernel counts.
-    pub fn check(&self) -> Result<(), Error> {
-        let delay = self.forward_delay;
+    pub fn with_forward_delay(self, delay: Duration) -> Result<Self, Error> {
+        match Self::check_delay(self.stp, delay) {
+            Ok(()) => Ok(BridgeSpec { forward_delay: delay, ..self }),
+            Err((message, rule)) => Err(self.refused(&message, rule)),
+        }
+    }
+
+    /// Whether a bridge can have this forward delay; what is wrong with it, and the rule.
+    pub(crate) fn check_delay(stp: bool, delay: Duration) -> Result<(), (String, &'static str)> {
         let (how, rule) = if delay > Self::LONGEST_DELAY {
             ("is too long", "it is 0 to 30 seconds, and 0 is usual")
-        } else if self.stp && delay < Self::SHORTEST_DELAY_WITH_STP {
+        } else if stp && delay < Self::SHORTEST_DELAY_WITH_STP {
             ("does not go with spanning tree", "with spanning tree it is 2 to 30 seconds")
         } else if !delay.subsec_nanos().is_multiple_of(10_000_000) {
             ("is no number of hundredths of a second", "the kernel counts in hundredths of a second")
         } else {
             return Ok(());
         };
-        Err(Error::new(
-            ErrorKind::Invalid,
-            format!("{}: a forward delay of {} s {how}", self.name, delay.as_secs_f64()),
-        )
-        .with_object(self.name.as_str())
-        .with_state("unchanged, nothing was applied")
-        .with_hint(rule))
+        Err((format!("a forward delay of {} s {how}", delay.as_secs_f64()), rule))
+    }
+
+    /// The same bridge with this address, or, with `None`, with the one that [`mac`](Self::mac) describes.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] for an address of a group, and for zeros.
+    pub fn with_mac(self, mac: impl Into<Option<MacAddr>>) -> Result<Self, Error> {
+        let mac = mac.into();
+        match mac.filter(|mac| !Self::takes(*mac)) {
+            None => Ok(BridgeSpec { mac, ..self }),
+            Some(mac) => Err(self.refused(&format!("mac cannot be {mac}"), Self::MAC)),
+        }
+    }
+
+    /// What the address of a bridge can be.
+    pub(crate) const MAC: &'static str = "a single station's address";
+
+    /// Whether this can be the address of a bridge.
+    pub(crate) fn takes(mac: MacAddr) -> bool {
+        !mac.is_multicast() && mac != MacAddr::ZERO
+    }
+
+    /// The same bridge with this MTU; `None`: it follows its smallest port.
+    #[must_use]
+    pub fn with_mtu(mut self, mtu: impl Into<Option<Mtu>>) -> Self {
+        self.mtu = mtu.into();
+        self
+    }
+
+    /// The same bridge with VLAN filtering on or off; `None` leaves it as it is (off on a new bridge).
+    #[must_use]
+    pub fn with_vlan_filtering(mut self, on: impl Into<Option<bool>>) -> Self {
+        self.vlan_filtering = on.into();
+        self
+    }
+
+    /// The bridge's name.
+    pub const fn name(&self) -> IfName {
+        self.name
+    }
+
+    /// Spanning tree protocol; off by default, as the Xen scripts set it.
+    pub const fn stp(&self) -> bool {
+        self.stp
+    }
+
+    /// How long a new port listens before it forwards; 0 by default, as the Xen scripts set it. At most
+    /// [`LONGEST_DELAY`](Self::LONGEST_DELAY), in hundredths of a second, and with spanning tree at least
+    /// [`SHORTEST_DELAY_WITH_STP`](Self::SHORTEST_DELAY_WITH_STP).
+    pub const fn forward_delay(&self) -> Duration {
+        self.forward_delay
+    }
+
+    /// The bridge's own address. Without one the planner leaves it to the kernel, where it follows the lowest port and
+    /// moves when guests come and go; [`Host`](crate::Host) therefore gives a new bridge an address of this host.
+    pub const fn mac(&self) -> Option<MacAddr> {
+        self.mac
+    }
+
+    /// The bridge's MTU; without one it follows its smallest port.
+    pub const fn mtu(&self) -> Option<Mtu> {
+        self.mtu
+    }
+
+    /// VLAN filtering; `None` leaves it as it is (off on a new bridge).
+    pub const fn vlan_filtering(&self) -> Option<bool> {
+        self.vlan_filtering
+    }
+
+    fn refused(&self, message: &str, rule: &str) -> Error {
+        Error::new(ErrorKind::Invalid, format!("{}: {message}", self.name))
+            .with_object(self.name.as_str())
+            .with_state("unchanged, nothing was applied")
+            .with_hint(rule)
     }
 }
 
@@ -86,8 +199,8 @@ mod milliseconds {
         serializer.serialize_u64(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-        u64::deserialize(deserializer).map(Duration::from_millis)
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+        u64::deserialize(deserializer).map(|ms| Some(Duration::from_millis(ms)))
     }
 }
 
@@ -99,9 +212,11 @@ mod tests {
     #[test]
     fn a_forward_delay_is_what_a_bridge_can_have() {
         let name: IfName = "xenbr0".parse().unwrap();
-        let check = |stp, ms| {
-            let spec = BridgeSpec { stp, forward_delay: Duration::from_millis(ms), ..BridgeSpec::new(name) };
-            spec.check().map_err(|e| e.message().to_owned())
+        let check = |stp: bool, ms| {
+            let bridge = BridgeSpec::new(name);
+            let bridge = if stp { bridge.with_stp() } else { bridge };
+            let with = bridge.with_forward_delay(Duration::from_millis(ms));
+            with.map(|_| ()).map_err(|e| e.message().to_owned())
         };
         let refused = |what: &str| Err(format!("xenbr0: a forward delay of {what}"));
         for fine in [(false, 0), (false, 10), (false, 30_000), (true, 2000), (true, 15_000), (true, 30_000)] {
@@ -116,8 +231,11 @@ mod tests {
         ] {
             assert_eq!(check(stp, ms), refused(what));
         }
-        let longest = BridgeSpec { forward_delay: Duration::MAX, ..BridgeSpec::new(name) };
-        assert_eq!(longest.check().unwrap_err().kind(), ErrorKind::Invalid);
+        let longest = BridgeSpec::new(name).with_forward_delay(Duration::MAX);
+        assert_eq!(longest.unwrap_err().kind(), ErrorKind::Invalid);
+        for bad in ["00:00:00:00:00:00", "01:00:5e:00:00:01", "ff:ff:ff:ff:ff:ff"] {
+            assert!(BridgeSpec::new(name).with_mac(bad.parse::<MacAddr>().unwrap()).is_err(), "{bad}");
+        }
     }
 
     #[test]
@@ -125,12 +243,20 @@ mod tests {
         let name: IfName = "xenbr0".parse().unwrap();
         let read = |text: &str| serde_json::from_str::<BridgeSpec>(text);
         assert_eq!(read(r#"{"name": "xenbr0"}"#).unwrap(), BridgeSpec::new(name));
-        let slow = BridgeSpec { forward_delay: Duration::from_secs(15), stp: true, ..BridgeSpec::new(name) };
+        let slow = BridgeSpec::new(name).with_stp();
         assert_eq!(read(r#"{"name": "xenbr0", "stp": true, "forward_delay_ms": 15000}"#).unwrap(), slow);
+        assert_eq!(read(r#"{"name": "xenbr0", "stp": true}"#).unwrap(), slow);
         assert_eq!(read(&serde_json::to_string(&slow).unwrap()).unwrap(), slow);
         let intent = Intent::Bridge(slow);
         assert_eq!(serde_json::from_str::<Intent>(&serde_json::to_string(&intent).unwrap()).unwrap(), intent);
-        for bad in ["{}", r#"{"name": "a/b"}"#, r#"{"name": "x", "mtu": 67}"#, r#"{"name": "x", "forward_delay": 1}"#] {
+        for bad in [
+            "{}",
+            r#"{"name": "a/b"}"#,
+            r#"{"name": "x", "mtu": 67}"#,
+            r#"{"name": "x", "forward_delay": 1}"#,
+            r#"{"name": "x", "stp": true, "forward_delay_ms": 0}"#,
+            r#"{"name": "x", "mac": "01:00:5e:00:00:01"}"#,
+        ] {
             assert!(read(bad).is_err(), "{bad}");
         }
     }

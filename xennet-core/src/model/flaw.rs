@@ -2,23 +2,24 @@
 
 use std::ops::Range;
 
-use crate::error::{Diagnostic, Error};
+use crate::error::{Diagnostic, Error, ErrorKind};
 
-/// What is wrong with the text of one value. Offsets count from the start of that text.
+/// What is wrong with a value, and where. In a text the place is a range of it, with offsets from the start of the value; in a
+/// description it is a key.
 ///
 /// Readers of values return it boxed: they are called for every value of every spec, and only a failure may cost.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Flaw {
-    pub(crate) span: Range<usize>,
+pub(crate) struct Flaw<P = Range<usize>> {
+    pub(crate) span: P,
     pub(crate) message: String,
     pub(crate) rule: String,
     pub(crate) hint: Option<String>,
     /// A second place that the finding is about, and what is there.
-    pub(crate) other: Option<(Range<usize>, String)>,
+    pub(crate) other: Option<(P, String)>,
 }
 
-impl Flaw {
-    pub(crate) fn new(span: Range<usize>, message: impl Into<String>, rule: impl Into<String>) -> Box<Self> {
+impl<P> Flaw<P> {
+    pub(crate) fn new(span: P, message: impl Into<String>, rule: impl Into<String>) -> Box<Self> {
         Box::new(Flaw { span, message: message.into(), rule: rule.into(), hint: None, other: None })
     }
 
@@ -27,11 +28,33 @@ impl Flaw {
         self
     }
 
-    pub(crate) fn other(mut self: Box<Self>, span: Range<usize>, what: impl Into<String>) -> Box<Self> {
+    pub(crate) fn other(mut self: Box<Self>, span: P, what: impl Into<String>) -> Box<Self> {
         self.other = Some((span, what.into()));
         self
     }
 
+    /// The same finding with its places told in another way.
+    pub(crate) fn placed<Q>(self, place: impl Fn(P) -> Q) -> Box<Flaw<Q>> {
+        Box::new(Flaw {
+            span: place(self.span),
+            message: self.message,
+            rule: self.rule,
+            hint: self.hint,
+            other: self.other.map(|(at, what)| (place(at), what)),
+        })
+    }
+
+    /// The same finding where there is no text to show: about this object.
+    pub(crate) fn without_place(self, object: &str) -> Error {
+        let e = Error::new(ErrorKind::Invalid, format!("{}: {}", self.message, self.rule)).with_object(object);
+        match self.hint {
+            Some(hint) => e.with_hint(hint),
+            None => e,
+        }
+    }
+}
+
+impl Flaw {
     /// The same finding in a longer text in which the value starts at `base`.
     pub(crate) fn at(mut self: Box<Self>, base: usize) -> Box<Self> {
         let moved = |span: &Range<usize>| span.start.saturating_add(base)..span.end.saturating_add(base);

@@ -26,11 +26,11 @@ pub use ifname::{IfName, IfNameError};
 pub use intent::{Attach, Attachment, Behind, Detach, Egress, Guarded, Intent};
 pub use mac::{GuestMac, MacAddr};
 pub use net::{Mtu, MtuError};
-pub(crate) use network::overlap;
 pub use network::{
-    BridgeNetwork, GuestLinks, Guests, NatNetwork, Network, NetworkMode, PortForward, Protocol, RoutedNetwork,
-    Services, Started, Subnet,
+    AddressRange, BridgeNetwork, DnsDomain, GuestLinks, Guests, NatNetwork, Network, NetworkMode, PortForward,
+    Protocol, RoutedNetwork, Services, Started, Subnet,
 };
+pub(crate) use network::{NetworkDocument, Place, is_label, overlap, together, unusable};
 pub use rate::RateLimit;
 pub use vif::{BackendDomain, VifSpec, VifType};
 pub use vlan::{Tagging, Vid, VlanSpec};

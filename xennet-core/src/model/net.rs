@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::{Error, ErrorKind};
+
 /// The largest packet a link carries, in bytes without the ethernet header: 68 to 65517.
 ///
 /// 68 is the smallest that IPv4 allows and that the kernel takes for ethernet (`include/uapi/linux/if_ether.h`,
@@ -16,6 +18,12 @@ pub struct Mtu(u16);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("an MTU is 68 to 65517 bytes, not {0}")]
 pub struct MtuError(pub u32);
+
+impl From<MtuError> for Error {
+    fn from(e: MtuError) -> Self {
+        Error::new(ErrorKind::Invalid, e.to_string()).with_object(e.0.to_string())
+    }
+}
 
 impl Mtu {
     /// 68 bytes.

@@ -147,7 +147,7 @@ pub(super) fn hidden(egress: IfName, guests: &[IpNetwork]) -> Vec<Item> {
 
 /// The level of the gate that a network and its guests need; `None` where they need none.
 pub(super) fn level(network: &Network) -> Option<usize> {
-    match network.mode {
+    match network.mode() {
         NetworkMode::Bridge(_) => None,
         NetworkMode::Routed(_) => Some(0),
         NetworkMode::Nat(_) => Some(1),
@@ -171,7 +171,7 @@ pub(crate) fn hides(set: &str) -> bool {
 
 /// What a network has to have as a whole, whoever its guests are.
 pub(super) fn of_network(started: &Started) -> Vec<Item> {
-    let NetworkMode::Nat(nat) = &started.network.mode else { return Vec::new() };
+    let NetworkMode::Nat(nat) = started.network.mode() else { return Vec::new() };
     let mut out = of_bridge(started);
     out.extend(nat.forwards.iter().flat_map(handed_on));
     out
@@ -179,17 +179,17 @@ pub(super) fn of_network(started: &Started) -> Vec<Item> {
 
 /// What a network has to have whose guests are on a private bridge, whatever is handed on to them.
 pub(super) fn of_bridge(started: &Started) -> Vec<Item> {
-    let NetworkMode::Nat(nat) = &started.network.mode else { return Vec::new() };
+    let NetworkMode::Nat(nat) = started.network.mode() else { return Vec::new() };
     let mut out = Vec::new();
     if let GuestLinks::Bridge(bridge) = &nat.guests {
         // Guests come and go on the bridge without this table knowing of them.
-        let subnets: Vec<IpNetwork> = nat.subnets.iter().map(|s| s.network).collect();
+        let subnets: Vec<IpNetwork> = nat.subnets.iter().map(|s| s.network()).collect();
         out.extend(started.outside.map(|egress| hidden(egress, &subnets)).unwrap_or_default());
         // Nobody is hidden whose address is none of the network's: it would leave as it is.
-        out.extend(checked(bridge.name, &subnets));
+        out.extend(checked(bridge.name(), &subnets));
         out.extend(apart(subnets).into_iter().map(|n| {
             let set = INSIDE[family_of(&n)];
-            Item::network(set, set, &[NftValue::Name(bridge.name)], n)
+            Item::network(set, set, &[NftValue::Name(bridge.name())], n)
         }));
     }
     out
@@ -220,10 +220,10 @@ pub(crate) fn taken_since(started: &Started, now: &Snapshot) -> Vec<(Part, Error
 
 /// The elements of a forward, two a port.
 fn handed_on(forward: &PortForward) -> impl Iterator<Item = Item> {
-    let PortForward { protocol, ports: (first, last), to, to_port } = *forward;
+    let ((first, last), (to_first, to_last)) = (forward.ports(), forward.to_ports());
+    let (protocol, to) = (forward.protocol(), forward.to());
     let family = at(Family::of(&to));
-    // As many as fit: a description with more is refused when it is read.
-    (first..=last).zip(to_port..=u16::MAX).flat_map(move |(port, to_port)| {
+    (first..=last).zip(to_first..=to_last).flat_map(move |(port, to_port)| {
         let key = [NftValue::U8(protocol.number()), NftValue::U16(port)];
         let leads = |set, data| Item { data: Some(vec![data]), ..Item::exact(set, &key) };
         [leads(FORWARDS[family], address(to)), leads(PORTS[family], NftValue::U16(to_port))]
@@ -423,7 +423,6 @@ fn forward() -> Vec<NftRule> {
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
 
     use super::*;
     use crate::model::{BridgeSpec, NatNetwork, Network, Protocol, Subnet};
@@ -463,20 +462,21 @@ mod tests {
 
     fn started(forwards: &[PortForward]) -> Started {
         let nat = NatNetwork {
-            subnets: networks(&["10.1.0.0/24", "fd00:1::/64"]).into_iter().map(Subnet::new).collect(),
+            subnets: networks(&["10.1.0.0/24", "fd00:1::/64"]).into_iter().map(|n| Subnet::new(n).unwrap()).collect(),
             guests: GuestLinks::Bridge(BridgeSpec::new(name("natbr0"))),
             forwards: forwards.to_vec(),
             ..NatNetwork::new()
         };
-        Started { outside: Some(name("eth0")), ..Started::new(Network::new(name("lan"), NetworkMode::Nat(nat))) }
+        Started {
+            outside: Some(name("eth0")),
+            ..Started::new(Network::new(name("lan"), NetworkMode::Nat(nat)).unwrap())
+        }
     }
 
-    const WEB: PortForward = PortForward {
-        protocol: Protocol::Tcp,
-        ports: (8080, 8081),
-        to: IpAddr::V4(Ipv4Addr::new(10, 1, 0, 5)),
-        to_port: 80,
-    };
+    /// A forward of two ports to this port and the next.
+    fn web(to_port: u16) -> PortForward {
+        PortForward::new(Protocol::Tcp, (8080, 8081), "10.1.0.5".parse().unwrap(), to_port).unwrap()
+    }
 
     #[test]
     fn what_a_guest_has() {
@@ -499,9 +499,9 @@ mod tests {
 
     #[test]
     fn what_a_network_has() {
-        let six = PortForward { to: "fd00:1::5".parse().unwrap(), ports: (53, 53), protocol: Protocol::Udp, ..WEB };
+        let six = PortForward::new(Protocol::Udp, (53, 53), "fd00:1::5".parse().unwrap(), 80).unwrap();
         assert_eq!(
-            elements(of_network(&started(&[WEB, six]))),
+            elements(of_network(&started(&[web(80), six]))),
             [
                 "forward4 { tcp . 8080 : 10.1.0.5 }",
                 "forward4 { tcp . 8081 : 10.1.0.5 }",
@@ -518,7 +518,7 @@ mod tests {
                 "srcnet6 { \"natbr0\" . fd00:1::/64 }",
             ]
         );
-        let many = PortForward { ports: (1, 65535), to_port: 1, ..WEB };
+        let many = PortForward::new(Protocol::Tcp, (1, 65535), "10.1.0.5".parse().unwrap(), 1).unwrap();
         assert_eq!(handed_on(&many).count(), 2 * 65535);
     }
 
@@ -526,7 +526,7 @@ mod tests {
     fn a_port_that_leads_elsewhere_is_not_taken_and_changes_when_it_is_ones_own() {
         let why = || Reason::fixed("");
         let mut world = Snapshot::default();
-        let (old, new) = (of_network(&started(&[WEB])), of_network(&started(&[PortForward { to_port: 90, ..WEB }])));
+        let (old, new) = (of_network(&started(&[web(80)])), of_network(&started(&[web(90)])));
         carry_out(&mut world, TableWish::new(&GATE, old.clone(), Vec::new(), why()));
         let before = world.clone();
         let e = TableWish::new(&GATE, new.clone(), Vec::new(), why()).first(&world).unwrap_err();
@@ -623,7 +623,7 @@ mod tests {
     #[test]
     fn a_gate_that_nobody_is_in_counts_as_none() {
         let mut world = Snapshot::default();
-        let items = of_network(&started(&[WEB]));
+        let items = of_network(&started(&[web(80)]));
         carry_out(&mut world, TableWish::new(&GATE, items.clone(), Vec::new(), Reason::fixed("")));
         assert_ne!(world.changes(&Snapshot::default()), []);
         carry_out(&mut world, TableWish::new(&GATE, Vec::new(), items, Reason::fixed("")));

@@ -7,7 +7,7 @@ use super::checked::Draft;
 use super::table::{self, TableWish};
 use super::{Plan, Planned, Reason, diff, gate, guard, network, routes, want};
 use crate::error::Error;
-use crate::model::{Attach, Attachment, IfName, Intent, MacAddr, Network, Started};
+use crate::model::{Attach, Attachment, BridgeSpec, IfName, Intent, MacAddr, Network, Started};
 use crate::snapshot::{Link, Part, Scope, Snapshot};
 use crate::step::{PortChange, PortStep, Step};
 
@@ -55,10 +55,10 @@ pub(crate) fn of_network(started: &Started) -> Started {
 /// Whether an attached vif is a guest of this network.
 pub(crate) fn is_guest(a: &Attach, network: &Network) -> bool {
     let on = match &a.attachment {
-        Attachment::Bridge { bridge, .. } => Some(bridge),
+        Attachment::Bridge { bridge, .. } => Some(*bridge),
         _ => None,
     };
-    a.network == Some(network.name) || (on.is_some() && on == network.bridge().map(|b| &b.name))
+    a.network == Some(network.name()) || (on.is_some() && on == network.bridge().map(BridgeSpec::name))
 }
 
 /// As [`scope`](super::scope), with all rules of the tables.

@@ -42,10 +42,10 @@ pub(super) fn scope(started: &Started, seen: &Snapshot) -> Scope {
         scope = scope.union(GATE.frame_scope(&items, seen));
     }
     if let Some(bridge) = started.network.bridge() {
-        scope = scope.with(Part::Link(bridge.name)).with(Part::Made(bridge.name));
-        scope.insert(Part::Addresses(bridge.name));
+        scope = scope.with(Part::Link(bridge.name())).with(Part::Made(bridge.name()));
+        scope.insert(Part::Addresses(bridge.name()));
     }
-    match &started.network.mode {
+    match started.network.mode() {
         NetworkMode::Bridge(b) => {
             if b.uplink.is_some() {
                 let defaults = IfName::literal("default");
@@ -57,9 +57,9 @@ pub(super) fn scope(started: &Started, seen: &Snapshot) -> Scope {
                 scope.insert(Part::Sysctl(SysctlKey::conf(Family::Ipv6, &link, "accept_dad")));
             }
             if b.uplink.is_some() {
-                scope = scope.with(Part::Routes(b.bridge.name)).with(Part::Neighbours(b.bridge.name));
+                scope = scope.with(Part::Routes(b.bridge.name())).with(Part::Neighbours(b.bridge.name()));
                 for (family, key) in carried_settings() {
-                    for link in [b.uplink, b.uplink_name, Some(b.bridge.name)].into_iter().flatten() {
+                    for link in [b.uplink, b.uplink_name, Some(b.bridge.name())].into_iter().flatten() {
                         scope.insert(Part::Sysctl(SysctlKey::conf(family, &link, key)));
                     }
                     // What a new bridge has of itself.
@@ -116,18 +116,18 @@ fn uplink<'a>(b: &BridgeNetwork, now: &'a Snapshot) -> Option<(IfName, &'a Link)
     let own = || {
         b.uplink
             .and_then(|n| now.links.get_key_value(&n))
-            .filter(|(n, l)| **n != b.bridge.name || l.kind != LinkKind::Bridge)
+            .filter(|(n, l)| **n != b.bridge.name() || l.kind != LinkKind::Bridge)
     };
     renamed.or_else(own).map(|(name, link)| (*name, link))
 }
 
 /// What the uplink has of its own.
 pub(super) fn carried(started: &Started, now: &Snapshot) -> Carried {
-    let NetworkMode::Bridge(b) = &started.network.mode else {
+    let NetworkMode::Bridge(b) = started.network.mode() else {
         return Carried { listens: listens(started, now), ..Carried::default() };
     };
     let Some((name, link)) = uplink(b, now) else { return Carried::default() };
-    if link.master == Some(b.bridge.name) && now.addresses_of(&name).next().is_none() {
+    if link.master == Some(b.bridge.name()) && now.addresses_of(&name).next().is_none() {
         return Carried::default();
     }
     let mut routes = carried_routes(now, &name).into_iter().map(|(r, _)| r).collect();
@@ -141,20 +141,20 @@ pub(super) fn carried(started: &Started, now: &Snapshot) -> Carried {
 }
 
 pub(super) fn want(started: &Started, carried: &Carried, now: &Snapshot) -> Result<(Wanted, Vec<String>), Error> {
-    let (mut wanted, mut notes) = match &started.network.mode {
+    let (mut wanted, mut notes) = match started.network.mode() {
         NetworkMode::Bridge(b) => bridged(started, b, carried, now)?,
         NetworkMode::Nat(n) => match &n.guests {
-            GuestLinks::Bridge(bridge) => private_bridge(&made(started, bridge), &n.subnets, now)?,
+            GuestLinks::Bridge(bridge) => private_bridge(&made(started, bridge)?, &n.subnets, now)?,
             GuestLinks::PerVif => (Wanted::default(), Vec::new()),
         },
         NetworkMode::Routed(_) => (Wanted::default(), Vec::new()),
     };
-    if matches!(started.network.mode, NetworkMode::Nat(_) | NetworkMode::Routed(_)) {
+    if matches!(started.network.mode(), NetworkMode::Nat(_) | NetworkMode::Routed(_)) {
         if started.outside.is_none() {
             notes.push(format!(
                 "there is no default route, and network {} names no link towards the outside: its guests reach this host only, \
                  until it is started again with one",
-                started.network.name
+                started.network.name()
             ));
         }
         notes.extend(loses_router(&started.network));
@@ -170,15 +170,15 @@ pub(super) fn tables(started: &Started) -> Option<TableWish> {
     if items.is_empty() && former.is_empty() {
         return None;
     }
-    let why = Reason::told(format!("network {} hides its guests, and hands on to them", started.network.name));
+    let why = Reason::told(format!("network {} hides its guests, and hands on to them", started.network.name()));
     Some(TableWish::new(&GATE, items, former, why))
 }
 
 /// dnsmasq repeats its router advertisements on one link of a subnet only (seen of 2.90), and says that it is a router for two
 /// and a half hours, the longest time there is (RFC 4861, 6.2.1).
 fn loses_router(network: &Network) -> Option<String> {
-    let by_dhcp = network.services().is_some_and(|s| s.dhcp) && network.subnets().iter().any(|s| s.network.is_ipv6());
-    let way_out = match &network.mode {
+    let by_dhcp = network.services().is_some_and(|s| s.dhcp) && network.subnets().iter().any(|s| s.network().is_ipv6());
+    let way_out = match network.mode() {
         NetworkMode::Nat(n) if n.guests == GuestLinks::PerVif => "let them share a bridge (bridge = \"natbr0\"), or ",
         NetworkMode::Routed(_) => "",
         _ => return None,
@@ -187,25 +187,25 @@ fn loses_router(network: &Network) -> Option<String> {
         format!(
             "guests of network {} that have IPv6 by DHCP forget their router after 9000 s, unless they ask for one again by \
              themselves: {way_out}write the default route in the guest, by way of fe80::1",
-            network.name
+            network.name()
         )
     })
 }
 
 /// A bridge that is made for a network, with an address of its own, so that it does not follow its ports.
-fn made(started: &Started, bridge: &BridgeSpec) -> BridgeSpec {
-    BridgeSpec { mac: bridge.mac.or(started.bridge_mac), ..bridge.clone() }
+fn made(started: &Started, bridge: &BridgeSpec) -> Result<BridgeSpec, Error> {
+    bridge.clone().with_mac(bridge.mac().or(started.bridge_mac))
 }
 
 /// The bridge of a private network, with the gateways on it.
 fn private_bridge(spec: &BridgeSpec, subnets: &[Subnet], now: &Snapshot) -> Result<(Wanted, Vec<String>), Error> {
     let (mut wanted, notes) = bridge(spec, now)?;
     let gateways = subnets.iter().filter_map(|s| {
-        let address = IpNetwork::new(s.gateway, s.network.prefix()).ok()?;
-        Some(Address { nodad: address.is_ipv6(), ..Address::new(spec.name, address) })
+        let address = IpNetwork::new(s.gateway(), s.network().prefix()).ok()?;
+        Some(Address { nodad: address.is_ipv6(), ..Address::new(spec.name(), address) })
     });
     let why = Reason::fixed("guests use it as their gateway");
-    wanted.addresses.insert(spec.name, Wish { items: gather::set(gateways), exact: false, why });
+    wanted.addresses.insert(spec.name(), Wish { items: gather::set(gateways), exact: false, why });
     Ok((wanted, notes))
 }
 
@@ -216,9 +216,9 @@ fn bridged(
     carried: &Carried,
     now: &Snapshot,
 ) -> Result<(Wanted, Vec<String>), Error> {
-    let Some(uplink_of) = b.uplink else { return bridge(&made(started, &b.bridge), now) };
+    let Some(uplink_of) = b.uplink else { return bridge(&made(started, &b.bridge)?, now) };
     let (name, link) = find_uplink(started, b, uplink_of, now)?;
-    let to = b.bridge.name;
+    let to = b.bridge.name();
     // What it had may be told by either of its names.
     let own = [uplink_of, b.uplink_name.unwrap_or(uplink_of)];
     for route in &carried.routes {
@@ -226,7 +226,7 @@ fn bridged(
     }
     if let Some(a) = carried.addresses.iter().find(|a| a.flags & Address::IS_DUPLICATE != 0) {
         let ip = a.address.ip();
-        let message = format!("network {}: another station has {ip} of {uplink_of}, too", started.network.name);
+        let message = format!("network {}: another station has {ip} of {uplink_of}, too", started.network.name());
         return Err(Error::new(ErrorKind::Conflict, message)
             .with_object(uplink_of.as_str())
             .with_state("unchanged, nothing was applied")
@@ -237,18 +237,15 @@ fn bridged(
     }
     // The name that the bridge is to have may still be the uplink's.
     let without_uplink = Snapshot { links: others(now, &name), ..now.clone() };
-    let spec = BridgeSpec {
-        mac: b.bridge.mac.or(link.mac),
-        mtu: b.bridge.mtu.or_else(|| link.mtu.try_into().ok()),
-        ..b.bridge.clone()
-    };
+    let mtu = b.bridge.mtu().or_else(|| link.mtu.try_into().ok());
+    let spec = b.bridge.clone().with_mtu(mtu).with_mac(b.bridge.mac().or(link.mac))?;
     let (mut wanted, mut notes) = bridge(&spec, &without_uplink)?;
     // Nothing of IPv6 is tested again for duplicates: it was when it was new.
     let addresses: Vec<Address> = carried
         .addresses
         .iter()
         // The kernel has made it of the uplink's MAC.
-        .filter(|a| a.scope != Route::SCOPE_LINK || spec.mac == link.mac)
+        .filter(|a| a.scope != Route::SCOPE_LINK || spec.mac() == link.mac)
         .map(|a| Address { nodad: a.address.is_ipv6(), ..address_on(to, a) })
         .collect();
     let places = carried_routes(now, &name);
@@ -265,7 +262,7 @@ fn bridged(
         name_first: false,
         from: None,
         bridge: Some(to),
-        mac: spec.mac,
+        mac: spec.mac(),
         settings: carried_settings()
             .filter_map(|(family, key)| {
                 let value = now.sysctls.get(&SysctlKey::conf(family, &name, key))?;
@@ -280,11 +277,11 @@ fn bridged(
         addresses: addresses.clone(),
         routes: routes.clone(),
     });
-    let why = Reason::told(format!("{uplink_of} is the uplink of network {}", started.network.name));
+    let why = Reason::told(format!("{uplink_of} is the uplink of network {}", started.network.name()));
     let target = LinkTarget {
         master: Some(Some(to)),
         up: Some(true),
-        mtu: b.bridge.mtu.map(|m| m.get()),
+        mtu: b.bridge.mtu().map(|m| m.get()),
         addr_gen_mode: Some(AddrGenMode::None),
         ..LinkTarget::default()
     };
@@ -310,7 +307,7 @@ fn bridged(
             leased.address.ip()
         ));
     }
-    if b.bridge.vlan_filtering == Some(true) && link.master != Some(to) {
+    if b.bridge.vlan_filtering() == Some(true) && link.master != Some(to) {
         notes.push(format!(
             "{to} filters by VLAN, and {present} is a member of VLAN 1 only, as every new port: for any other VLAN of guests to leave \
              this host, add it after each start: bridge vlan add dev {present} vid 100"
@@ -319,10 +316,10 @@ fn bridged(
     if let Some(silent) = wanted.moves.iter().find_map(|m| m.silenced(now)) {
         notes.push(silence(silent, to));
     }
-    if spec.stp && link.master != Some(to) {
+    if spec.stp() && link.master != Some(to) {
         notes.push(format!(
             "spanning tree is on: {to} carries nothing for {} s after {uplink_of} has joined it",
-            spec.forward_delay.as_secs() * 2
+            spec.forward_delay().as_secs() * 2
         ));
     }
     Ok((wanted, notes))
@@ -340,7 +337,7 @@ pub(super) fn silence(link: IfName, on: IfName) -> String {
 /// Refuses what would not be the same on the bridge.
 fn movable(started: &Started, r: &Route, uplink: &[IfName; 2], all: &[Route]) -> Result<(), Error> {
     let refuse = |message: String, hint: &str| {
-        let message = format!("network {}: the route \"{r}\" cannot be moved: {message}", started.network.name);
+        let message = format!("network {}: the route \"{r}\" cannot be moved: {message}", started.network.name());
         Err(Error::new(ErrorKind::Unsupported, message)
             .with_object(uplink[0].as_str())
             .with_state("unchanged, nothing was applied")
@@ -386,7 +383,7 @@ fn find_uplink<'a>(
     named: IfName,
     now: &'a Snapshot,
 ) -> Result<(IfName, &'a Link), Error> {
-    let network = started.network.name;
+    let network = started.network.name();
     let refuse = |kind, message: String, hint: String| {
         Error::new(kind, message)
             .with_object(named.as_str())
@@ -405,7 +402,7 @@ fn find_uplink<'a>(
         };
         return Err(refuse(ErrorKind::Invalid, message, hint));
     }
-    if let Some(master) = link.master.filter(|m| *m != b.bridge.name) {
+    if let Some(master) = link.master.filter(|m| *m != b.bridge.name()) {
         let message = format!("network {network}: its uplink {name} is a port of {master} already");
         let hint = format!("write bridge = \"{master}\", or take it off first: ip link set {name} nomaster");
         return Err(refuse(ErrorKind::PortOfOther, message, hint));
@@ -443,7 +440,7 @@ fn settings(started: &Started, listens: bool) -> BTreeMap<SysctlKey, (String, Re
             let why = Reason::fixed("a router that goes on listening to router advertisements there");
             wanted.insert(accept_ra, ("2".into(), why));
         }
-        if let NetworkMode::Routed(r) = &started.network.mode {
+        if let NetworkMode::Routed(r) = started.network.mode() {
             let why = || Reason::fixed("this domain answers for its guests on the uplink");
             if r.proxy_arp && v4 {
                 wanted.insert(SysctlKey::conf(Family::Ipv4, &outside, "proxy_arp"), ("1".into(), why()));

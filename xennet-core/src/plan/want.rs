@@ -127,7 +127,7 @@ pub(super) fn scope(intent: &Intent, seen: &Snapshot) -> Scope {
                 None => scope,
             }
         }
-        Intent::Bridge(b) => Scope::none().with(Part::Link(b.name)),
+        Intent::Bridge(b) => Scope::none().with(Part::Link(b.name())),
         Intent::Start(s) => network::scope(s, seen),
     }
 }
@@ -342,38 +342,37 @@ fn detach(d: &Detach, now: &Snapshot) -> Wanted {
 }
 
 pub(super) fn bridge(b: &BridgeSpec, now: &Snapshot) -> Result<(Wanted, Vec<String>), Error> {
-    b.check()?;
-    let hundredths = u32::try_from(b.forward_delay.as_millis() / 10).unwrap_or(u32::MAX);
+    let hundredths = u32::try_from(b.forward_delay().as_millis() / 10).unwrap_or(u32::MAX);
     let target = LinkTarget {
-        mac: b.mac,
-        mtu: b.mtu.map(|m| m.get()),
+        mac: b.mac(),
+        mtu: b.mtu().map(|m| m.get()),
         up: Some(true),
         bridge: BridgeChange {
-            stp: Some(b.stp),
+            stp: Some(b.stp()),
             forward_delay_cs: Some(hundredths),
-            vlan_filtering: b.vlan_filtering,
+            vlan_filtering: b.vlan_filtering(),
             ..BridgeChange::default()
         },
         ..LinkTarget::default()
     };
-    let index = match now.links.get(&b.name) {
+    let index = match now.links.get(&b.name()) {
         None => None,
         Some(link) if link.kind == LinkKind::Bridge => Some(link.index),
         Some(link) => {
             return Err(Error::new(
                 ErrorKind::NotABridge,
-                format!("{}: exists already and is not a bridge but {}", b.name, kind_words(&link.kind)),
+                format!("{}: exists already and is not a bridge but {}", b.name(), kind_words(&link.kind)),
             )
-            .with_object(b.name.as_str())
+            .with_object(b.name().as_str())
             .with_state("unchanged, nothing was applied")
             .with_hint("choose another name for the bridge"));
         }
     };
     let mut wanted = Wanted::default();
     wanted.links.push(WantedLink {
-        link: LinkRef { name: b.name, index },
+        link: LinkRef { name: b.name(), index },
         wish: LinkWish::Exist(NewLink::Bridge, target),
-        why: Reason::told(format!("bridge {} is wanted", b.name)),
+        why: Reason::told(format!("bridge {} is wanted", b.name())),
     });
     Ok((wanted, Vec::new()))
 }

@@ -51,16 +51,16 @@ struct Record {
 /// [`ErrorKind::StateFull`] and [`ErrorKind::StateUnusable`] for the files. After an error what ran as it should still runs;
 /// what was to run otherwise may be ended, and the error says so.
 pub fn start(dir: &StateDir, started: &Started) -> Result<Outcome, Error> {
-    let path = files::absolute(dir_of(dir, &started.network.name))?;
+    let path = files::absolute(dir_of(dir, &started.network.name()))?;
     if !super::wanted(started) {
-        stop(dir, &started.network.name)?;
+        stop(dir, &started.network.name())?;
         return Ok(Outcome::NotWanted);
     }
     let place = place_of(&path, super::Account::Default);
     // What cannot be is refused before anything is made.
     text::config(started, &place)?;
-    let program = find(places(), &started.network.name)?;
-    stop_in(&files::absolute(dir.former_network_dir(&started.network.name))?, &path)?;
+    let program = find(places(), &started.network.name())?;
+    stop_in(&files::absolute(dir.former_network_dir(&started.network.name()))?, &path)?;
     let _lock = files::hold(&path, ALONE)?;
     files::make_all(&place)?;
     // Who can read there is known when it is there.
@@ -180,9 +180,9 @@ pub fn guest_within(
 ) -> Result<(), Error> {
     let (hosts, names) = (text::host_line(started, client), text::names(started, client));
     if hosts.is_none() && names.is_none() {
-        return no_guest_within(dir, &started.network.name, id, budget);
+        return no_guest_within(dir, &started.network.name(), id, budget);
     }
-    let path = files::absolute(dir_of(dir, &started.network.name))?;
+    let path = files::absolute(dir_of(dir, &started.network.name()))?;
     let place = place_of(&path, super::Account::Default);
     let _lock = files::hold(&path, budget)?;
     let (mut changed, mut stale) = (false, false);
@@ -253,7 +253,7 @@ fn forget_leases(place: &Place<'_>, started: &Started, client: &Client, budget: 
     for part in [Part::Bridge, Part::Dhcp] {
         let Some(Record { program, config, bridge, .. }) = record(place, part)? else { continue };
         if budget.left() < RESTART {
-            let name = started.network.name;
+            let name = started.network.name();
             let message = format!(
                 "network {name}: its dnsmasq has leased the address to another guest, and no time is left to restart it"
             );
@@ -327,7 +327,7 @@ fn end(place: &Place<'_>, part: Part, budget: Budget) -> Result<bool, Error> {
 /// The number of the network's private bridge, if it has one and it is there.
 fn index(started: &Started) -> Result<Option<u32>, Error> {
     let Some(bridge) = started.network.bridge() else { return Ok(None) };
-    number_of_link(&bridge.name)
+    number_of_link(&bridge.name())
 }
 
 #[cfg(feature = "netlink")]

@@ -56,7 +56,7 @@ use std::str::FromStr;
 
 use crate::error::{Error, ErrorKind};
 use crate::exec::StateDir;
-use crate::model::{IfName, MacAddr, Started, VifId};
+use crate::model::{IfName, MacAddr, Started, VifId, is_label};
 
 pub use daemon::{guest, guest_within, no_guest, no_guest_within, remark, start, status, stop};
 pub use text::{config, host_line, names};
@@ -92,7 +92,7 @@ impl FromStr for HostName {
         // Digits are a time to dnsmasq, with a unit or without one, and an address to resolvers.
         let number = given.strip_suffix(|c: char| "smhdwSMHDW".contains(c)).unwrap_or(given);
         let is_time = given.contains(|c: char| c.is_ascii_digit()) && number.bytes().all(|b| b.is_ascii_digit());
-        if text::is_label(given) && !is_time && !text::RESERVED.iter().any(|word| given.eq_ignore_ascii_case(word)) {
+        if is_label(given) && !is_time && !text::RESERVED.iter().any(|word| given.eq_ignore_ascii_case(word)) {
             return Ok(HostName(given.to_ascii_lowercase()));
         }
         let rule = "one word of letters, digits and - with a letter or digit at either end, 63 at the most, which is not a time \

@@ -11,7 +11,7 @@ use ipnetwork::IpNetwork;
 
 use super::{Account, Client, Part, Place};
 use crate::error::{Error, ErrorKind};
-use crate::model::{GuestLinks, IfName, Mtu, Network, NetworkMode, Services, Started, Subnet};
+use crate::model::{AddressRange, GuestLinks, IfName, Mtu, Network, NetworkMode, Services, Started, Subnet};
 
 /// Words with a meaning of their own where a guest's name stands.
 pub(super) const RESERVED: [&str; 2] = ["ignore", "infinite"];
@@ -37,9 +37,9 @@ pub fn config(started: &Started, place: &Place<'_>) -> Result<Vec<(Part, String)
         return Ok(Vec::new());
     };
     let writer = Writer { started, services, place };
-    let bridge = match &started.network.mode {
+    let bridge = match started.network.mode() {
         NetworkMode::Nat(nat) => match &nat.guests {
-            GuestLinks::Bridge(bridge) => Some(bridge.name),
+            GuestLinks::Bridge(bridge) => Some(bridge.name()),
             GuestLinks::PerVif => None,
         },
         _ => None,
@@ -70,7 +70,7 @@ pub fn config(started: &Started, place: &Place<'_>) -> Result<Vec<(Part, String)
             if services.dns {
                 let mut text = writer.head(Part::Dns)?;
                 for subnet in started.network.subnets() {
-                    let _ = writeln!(text, "listen-address={}", subnet.gateway);
+                    let _ = writeln!(text, "listen-address={}", subnet.gateway());
                 }
                 text.push_str(&writer.dns()?);
                 all.push((Part::Dns, text));
@@ -104,9 +104,8 @@ pub fn host_line(started: &Started, client: &Client) -> Option<String> {
 pub fn names(started: &Started, client: &Client) -> Option<String> {
     let services = started.network.services().filter(|s| s.dns && super::wanted(started))?;
     let name = client.name.as_ref()?;
-    // The first name of an address is what it is called when somebody asks for the address. A domain that cannot stand here
-    // has no dnsmasq either.
-    let full = services.domain.as_deref().filter(|d| is_domain(d)).map(|domain| format!("{name}.{domain} "));
+    // The first name of an address is what it is called when somebody asks for the address.
+    let full = services.domain.as_ref().map(|domain| format!("{name}.{domain} "));
     let full = full.unwrap_or_default();
     let lines: String =
         addresses(&started.network, client).iter().map(|address| format!("{address} {full}{name}\n")).collect();
@@ -128,7 +127,7 @@ impl Writer<'_> {
     /// What all have.
     fn head(&self, part: Part) -> Result<String, Error> {
         let mut text =
-            format!("# Network {}: written by xennet, and written anew when it starts.\n", self.started.network.name);
+            format!("# Network {}: written by xennet, and written anew when it starts.\n", self.started.network.name());
         let _ = writeln!(text, "pid-file={}", path(&self.place.pid(part))?);
         match self.place.account {
             Account::User(name) => {
@@ -150,19 +149,11 @@ impl Writer<'_> {
         }
         let mut text = String::from("no-hosts\ndomain-needed\n");
         let _ = writeln!(text, "hostsdir={}", path(&self.place.names())?);
-        if let Some(domain) = self.domain()? {
+        if let Some(domain) = &self.services.domain {
             // Nobody outside is asked for guests.
             let _ = writeln!(text, "local=/{domain}/");
         }
         Ok(text)
-    }
-
-    fn domain(&self) -> Result<Option<&str>, Error> {
-        match self.services.domain.as_deref() {
-            None => Ok(None),
-            Some(domain) if is_domain(domain) => Ok(Some(domain)),
-            Some(other) => Err(refused("domain", other, "words of letters, digits and - with dots between them")),
-        }
     }
 
     /// DHCP, with or without a link for each guest.
@@ -178,24 +169,24 @@ impl Writer<'_> {
             // Somebody else's guest, who is answered by somebody else.
             text.push_str("dhcp-ignore=tag:!known\n");
         }
-        if let Some(domain) = self.domain()? {
+        if let Some(domain) = &self.services.domain {
             let _ = writeln!(text, "domain={domain}");
         }
         let subnets = self.started.network.subnets();
         let mtu = mtu(&self.started.network);
         for (number, subnet) in subnets.iter().enumerate() {
-            let ranges = ranges.iter().filter(|(first, _)| subnet.network.contains(*first));
+            let ranges = ranges.iter().filter(|range| subnet.network().contains(range.first()));
             self.subnet(&mut text, number, subnet, ranges, per_vif)?;
-            if let (IpNetwork::V4(_), Some(mtu)) = (subnet.network, mtu) {
+            if let (IpNetwork::V4(_), Some(mtu)) = (subnet.network(), mtu) {
                 let _ = writeln!(text, "dhcp-option=tag:s{number},option:mtu,{}", mtu.get());
             }
         }
-        if subnets.iter().any(|s| s.network.is_ipv6()) {
-            if let Some(domain) = self.domain()? {
+        if subnets.iter().any(|s| s.network().is_ipv6()) {
+            if let Some(domain) = &self.services.domain {
                 let _ = writeln!(text, "dhcp-option=option6:domain-search,{domain}");
             }
             if let Some(small) = mtu.filter(|m| m.get() < IPV6_MIN_MTU) {
-                let name = &self.started.network.name;
+                let name = &self.started.network.name();
                 let rule = format!("links with IPv6 have {IPV6_MIN_MTU} bytes at least");
                 return Err(Error::new(
                     ErrorKind::Invalid,
@@ -220,18 +211,18 @@ impl Writer<'_> {
         text: &mut String,
         number: usize,
         subnet: &Subnet,
-        ranges: impl Iterator<Item = &'r (IpAddr, IpAddr)>,
+        ranges: impl Iterator<Item = &'r AddressRange>,
         per_vif: bool,
     ) -> Result<(), Error> {
-        let network = subnet.network.network();
-        let (option, gateway) = match subnet.network {
-            IpNetwork::V4(_) => ("option", subnet.gateway.to_string()),
-            IpNetwork::V6(_) => ("option6", format!("[{}]", subnet.gateway)),
+        let network = subnet.network().network();
+        let (option, gateway) = match subnet.network() {
+            IpNetwork::V4(_) => ("option", subnet.gateway().to_string()),
+            IpNetwork::V6(_) => ("option6", format!("[{}]", subnet.gateway())),
         };
-        let length = match subnet.network {
+        let length = match subnet.network() {
             IpNetwork::V4(n) => n.mask().to_string(),
             IpNetwork::V6(n) if n.prefix() < 64 => {
-                let message = format!("network {}: no DHCP for {n}", self.started.network.name);
+                let message = format!("network {}: no DHCP for {n}", self.started.network.name());
                 return Err(Error::new(
                     ErrorKind::Unsupported,
                     format!("{message}: dnsmasq knows IPv6 subnets of /64 and smaller ones"),
@@ -242,22 +233,23 @@ impl Writer<'_> {
             IpNetwork::V6(n) => n.prefix().to_string(),
         };
         // With a link for each guest, all that is sent goes through dom0: no other guest is on the link.
-        let off_link = if per_vif && subnet.network.is_ipv6() { ",off-link" } else { "" };
+        let off_link = if per_vif && subnet.network().is_ipv6() { ",off-link" } else { "" };
         let mut dynamic = false;
-        for (first, last) in ranges {
+        for range in ranges {
             dynamic = true;
+            let (first, last) = (range.first(), range.last());
             let _ = writeln!(text, "dhcp-range=set:s{number},{first},{last},{length},{LEASE}");
         }
         if !dynamic {
             let _ = writeln!(text, "dhcp-range=set:s{number},{network},static{off_link},{length},{LEASE}");
         }
-        if per_vif && subnet.network.is_ipv4() {
+        if per_vif && subnet.network().is_ipv4() {
             // Xen's form of a routed guest: dom0 has the uplink's address on the vif, and maybe none of the subnet.
-            for source in self.started.source.iter().filter(|a| a.is_ipv4() && !subnet.network.contains(**a)) {
+            for source in self.started.source.iter().filter(|a| a.is_ipv4() && !subnet.network().contains(**a)) {
                 let _ = writeln!(text, "shared-network={source},{network}");
             }
         }
-        if subnet.network.is_ipv4() {
+        if subnet.network().is_ipv4() {
             let _ = writeln!(text, "dhcp-option=tag:s{number},option:router,{gateway}");
         }
         // An empty option keeps dnsmasq from naming itself.
@@ -268,21 +260,11 @@ impl Writer<'_> {
 }
 
 fn mtu(network: &Network) -> Option<Mtu> {
-    match &network.mode {
+    match network.mode() {
         NetworkMode::Bridge(_) => None,
         NetworkMode::Nat(nat) => nat.mtu,
         NetworkMode::Routed(routed) => routed.mtu,
     }
-}
-
-/// Whether a text is one word of a domain's name.
-pub(super) fn is_label(text: &str) -> bool {
-    let word = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
-    (1..=63).contains(&text.len()) && text.bytes().all(word) && !text.starts_with('-') && !text.ends_with('-')
-}
-
-fn is_domain(text: &str) -> bool {
-    text.len() <= 253 && text.split('.').all(is_label)
 }
 
 /// A link's name, if it means itself in a configuration: commas, stars and number signs do not.

@@ -85,7 +85,7 @@ class BridgeSpec:
         *,
         name: str,
         stp: bool = False,
-        forward_delay: datetime.timedelta = ...,
+        forward_delay: datetime.timedelta | None = None,
         mac: str | None = None,
         mtu: SupportsIndex | None = None,
         vlan_filtering: bool | None = None,

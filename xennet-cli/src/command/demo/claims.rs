@@ -111,7 +111,7 @@ impl<'a> Demo<'a> {
         self.say(file, json!({ "file": file }))?;
         let read = networks::parse(file)?;
         let network = read.iter().next().cloned().ok_or_else(|| Error::new(ErrorKind::Internal, "no network"))?;
-        self.command(&format!("network start {}", network.name))?;
+        self.command(&format!("network start {}", network.name()))?;
         let plan = host.plan_start(&network)?;
         self.plan(&plan)?;
         let start = Instant::now();
@@ -163,10 +163,10 @@ impl<'a> Demo<'a> {
     }
 
     pub(super) fn stop(&mut self, host: &mut Host, network: &Network, guests: Guests) -> Result<()> {
-        self.command(&format!("network stop {}", network.name))?;
-        let planned = host.plan_stop(&network.name, guests)?.map_or(0, |plan| plan.steps().len());
+        self.command(&format!("network stop {}", network.name()))?;
+        let planned = host.plan_stop(&network.name(), guests)?.map_or(0, |plan| plan.steps().len());
         let start = Instant::now();
-        let applied = host.stop_network(&network.name, guests)?;
+        let applied = host.stop_network(&network.name(), guests)?;
         self.applied(applied.steps, planned, start.elapsed())
     }
 
@@ -177,7 +177,7 @@ impl<'a> Demo<'a> {
     }
 
     pub(super) fn status(&mut self, host: &mut Host, network: &Network) -> Result<()> {
-        self.command(&format!("network status {}", network.name))?;
+        self.command(&format!("network status {}", network.name()))?;
         let status = host.network_status(network)?;
         let text = crate::command::network::table(std::slice::from_ref(&status), &[]);
         self.say(&text, json!({ "status": status }))

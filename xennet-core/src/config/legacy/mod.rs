@@ -227,10 +227,10 @@ impl LegacyCall {
     ///
     /// # Errors
     /// [`ErrorKind::Invalid`] where the bridge takes the uplink's name, and that is too long with the `p` before it that the uplink
-    /// has to have then.
+    /// has to have then, or where a network cannot be called so.
     pub fn network(&self, generation: Generation, default_route: Option<IfName>) -> Result<Option<Network>, Error> {
         let outside = self.netdev.map_or(Egress::DefaultRoute, Egress::Link);
-        Ok(Some(match self.script {
+        Some(match self.script {
             NetworkScript::Bridge => {
                 let Some(bridge) = self.bridge(generation, default_route) else { return Ok(None) };
                 let uplink = self.netdev(generation, default_route);
@@ -248,7 +248,7 @@ impl LegacyCall {
                     network.services.dhcp = true;
                     // What the script wrote into the server's file.
                     let subnet = Ipv4Network::new(Ipv4Addr::new(10, 0, 0, 0), 16);
-                    network.subnets.extend(subnet.map(|n| Subnet::new(n.into())));
+                    network.subnets.extend(subnet.ok().and_then(|n| Subnet::new(n.into()).ok()));
                 }
                 Network::new(IfName::literal("nat"), NetworkMode::Nat(network))
             }
@@ -258,7 +258,8 @@ impl LegacyCall {
                 network.proxy_arp = true;
                 Network::new(IfName::literal("routed"), NetworkMode::Routed(network))
             }
-        }))
+        })
+        .transpose()
     }
 }
 

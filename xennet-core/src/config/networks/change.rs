@@ -2,8 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::to_keys;
-use crate::error::Error;
+use super::render::{Item, keys};
 use crate::model::Network;
 
 /// How a network's description has changed, in the keys of the file.
@@ -23,24 +22,25 @@ pub struct Change {
 /// that it has. Guests keep their links, addresses and routes all the while; whom nobody tells addresses and names any more has to
 /// know them by himself.
 ///
-/// # Errors
-/// [`ErrorKind::Internal`](crate::ErrorKind::Internal) as [`to_keys`].
-///
 /// ```
 /// use xennet_core::config::networks::{changed, parse};
 /// let nat = |more: &str| parse(&format!("[network.a]\nmode = \"nat\"\nsubnets = [\"10.0.0.0/24\"]\n{more}\n"));
 /// let (was, is) = (nat("")?, nat("dns = true\negress = \"eth1\"")?);
-/// let change = changed(was.get("a").unwrap(), is.get("a").unwrap())?;
+/// let change = changed(was.get("a").unwrap(), is.get("a").unwrap());
 /// assert_eq!((change.keys, change.needs_stop), (vec!["dns".into(), "egress".into()], vec!["egress".into()]));
 /// # Ok::<(), xennet_core::Error>(())
 /// ```
-pub fn changed(was: &Network, is: &Network) -> Result<Change, Error> {
+pub fn changed(was: &Network, is: &Network) -> Change {
     if was == is {
-        return Ok(Change::default());
+        return Change::default();
     }
-    let (old, new) = (to_keys(was)?, to_keys(is)?);
-    let both: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
-    let keys: Vec<String> = both.into_iter().filter(|key| old.get(*key) != new.get(*key)).cloned().collect();
+    let (old, new) = (keys(was), keys(is));
+    let differs = |key: &&str| {
+        let of = |keys: &[(&str, Item)]| keys.iter().find(|(k, _)| k == key).map(|(_, item)| item.clone());
+        of(&old) != of(&new)
+    };
+    let both: BTreeSet<&str> = old.iter().chain(&new).map(|(key, _)| *key).collect();
+    let keys: Vec<String> = both.into_iter().filter(differs).map(str::to_owned).collect();
     let takes_over = |key: &str| match key {
         "forward" | "dhcp" | "dns" | "range" | "domain" => true,
         // Without any every address is the network's, and the router another one.
@@ -48,5 +48,5 @@ pub fn changed(was: &Network, is: &Network) -> Result<Change, Error> {
         _ => false,
     };
     let needs_stop = keys.iter().filter(|key| !takes_over(key)).cloned().collect();
-    Ok(Change { keys, needs_stop })
+    Change { keys, needs_stop }
 }

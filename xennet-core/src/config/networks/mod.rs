@@ -35,16 +35,15 @@
 //! ```
 
 mod change;
-mod check;
 mod keys;
 mod read;
 mod render;
 
 use crate::error::{Error, ErrorKind};
-use crate::model::{IfName, Network};
+use crate::model::{IfName, Network, together};
 
 pub use change::{Change, changed};
-pub use keys::{check, contradicts, from_keys, to_keys};
+pub use keys::{contradicts, from_keys, to_keys};
 pub use render::render;
 
 /// Where the file is.
@@ -62,7 +61,7 @@ impl Networks {
 
     /// The network of this name.
     pub fn get(&self, name: &str) -> Option<&Network> {
-        self.0.iter().find(|n| n.name.as_str() == name)
+        self.0.iter().find(|n| n.name().as_str() == name)
     }
 
     /// The network of this name, or which ones there are.
@@ -71,7 +70,7 @@ impl Networks {
     /// [`ErrorKind::Invalid`] if there is none of this name.
     pub fn named(&self, name: &str) -> Result<&Network, Error> {
         self.get(name).ok_or_else(|| {
-            let there: Vec<&str> = self.0.iter().map(|n| n.name.as_str()).collect();
+            let there: Vec<String> = self.0.iter().map(|n| n.name().to_string()).collect();
             let hint = match &there[..] {
                 [] => "there are no networks in it".to_owned(),
                 _ => format!("networks there: {}", there.join(", ")),
@@ -82,7 +81,7 @@ impl Networks {
 
     /// The names in their order.
     pub fn names(&self) -> Vec<IfName> {
-        self.0.iter().map(|n| n.name).collect()
+        self.0.iter().map(|n| n.name()).collect()
     }
 
     /// Whether there is none.
@@ -101,7 +100,7 @@ impl Networks {
 /// ```
 /// use xennet_core::config::networks;
 /// let found = networks::parse("[network.lan]\nmode = \"bridge\"\nuplink = \"eth0\"\nbridge = \"xenbr0\"\n")?;
-/// assert_eq!(found.get("lan").unwrap().bridge().unwrap().name.as_str(), "xenbr0");
+/// assert_eq!(found.get("lan").unwrap().bridge().unwrap().name().as_str(), "xenbr0");
 ///
 /// let twice = "[network.a]\nmode = \"nat\"\nsubnets = [\"10.0.0.0/16\"]\n\n\
 ///              [network.b]\nmode = \"nat\"\nsubnets = [\"10.0.7.0/24\"]\n";
@@ -111,7 +110,13 @@ impl Networks {
 /// # Ok::<(), xennet_core::Error>(())
 /// ```
 pub fn parse(text: &str) -> Result<Networks, Error> {
-    let read = read::networks(text).and_then(|found| check::together(&found).map(|()| found));
+    let read = read::networks(text).and_then(|found| {
+        let networks: Vec<&Network> = found.iter().map(|f| &f.network).collect();
+        match together(&networks) {
+            Ok(()) => Ok(found),
+            Err(flaw) => Err(flaw.placed(|(network, place)| found[network].at(place))),
+        }
+    });
     match read {
         Ok(found) => Ok(Networks(found.into_iter().map(|f| f.network).collect())),
         Err(flaw) => Err(flaw.error(text)),

@@ -1,102 +1,152 @@
-//! Networks as the text of the file.
+//! Networks as the keys of the file, and as its text.
 
-use std::fmt::Write as _;
+use std::fmt;
 
-use crate::model::{BridgeSpec, Egress, GuestLinks, Mtu, Network, NetworkMode, RoutedNetwork, Services, Subnet};
+use serde_json::Value;
+
+use crate::model::{
+    BridgeSpec, Egress, GuestLinks, Mtu, Network, NetworkMode, PortForward, RoutedNetwork, Services, Subnet,
+};
 
 /// The text that [`parse`](super::parse) reads as these networks: only what differs from what is taken where a key is left
 /// out. They must not contradict each other, which is not checked here.
 pub fn render<'a>(networks: impl IntoIterator<Item = &'a Network>) -> String {
-    let mut out = String::new();
-    for network in networks {
-        if !out.is_empty() {
-            out.push('\n');
-        }
-        one(&mut out, network);
-    }
-    out
+    let tables: Vec<String> = networks.into_iter().map(table).collect();
+    tables.join("\n")
 }
 
-struct Keys<'a>(&'a mut String);
+fn table(network: &Network) -> String {
+    let name = network.name().to_string();
+    let bare = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+    let name = if bare { name } else { quote(&name) };
+    let lines: Vec<String> = keys(network).iter().map(|(key, item)| format!("{key} = {item}\n")).collect();
+    format!("[network.{name}]\n{}", lines.concat())
+}
 
-impl Keys<'_> {
-    fn text(&mut self, key: &str, value: impl std::fmt::Display) {
-        let _ = writeln!(self.0, "{key} = {}", quote(&value.to_string()));
+/// What a key of the file has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Item {
+    Text(String),
+    Number(u64),
+    Flag(bool),
+    Texts(Vec<String>),
+    Tables(Vec<Vec<(&'static str, Item)>>),
+}
+
+impl Item {
+    /// The same in a document.
+    pub(super) fn json(self) -> Value {
+        match self {
+            Item::Text(text) => text.into(),
+            Item::Number(number) => number.into(),
+            Item::Flag(on) => on.into(),
+            Item::Texts(texts) => texts.into(),
+            Item::Tables(tables) => {
+                let one = |table: Vec<(&str, Item)>| -> Value {
+                    table.into_iter().map(|(key, item)| (key.to_owned(), item.json())).collect()
+                };
+                tables.into_iter().map(one).collect()
+            }
+        }
+    }
+}
+
+impl fmt::Display for Item {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Item::Text(text) => f.write_str(&quote(text)),
+            Item::Number(number) => number.fmt(f),
+            Item::Flag(on) => on.fmt(f),
+            Item::Texts(texts) => {
+                let quoted: Vec<_> = texts.iter().map(|t| quote(t)).collect();
+                write!(f, "[{}]", quoted.join(", "))
+            }
+            Item::Tables(tables) => {
+                let one = |table: &Vec<(&str, Item)>| {
+                    let members: Vec<_> = table.iter().map(|(key, item)| format!("{key} = {item}")).collect();
+                    format!("  {{ {} }},\n", members.join(", "))
+                };
+                write!(f, "[\n{}]", tables.iter().map(one).collect::<String>())
+            }
+        }
+    }
+}
+
+struct Keys(Vec<(&'static str, Item)>);
+
+impl Keys {
+    fn put(&mut self, key: &'static str, item: Item) {
+        self.0.push((key, item));
     }
 
-    fn plain(&mut self, key: &str, value: impl std::fmt::Display) {
-        let _ = writeln!(self.0, "{key} = {value}");
+    fn text(&mut self, key: &'static str, value: impl fmt::Display) {
+        self.put(key, Item::Text(value.to_string()));
     }
 
-    fn flag(&mut self, key: &str, on: bool) {
+    fn flag(&mut self, key: &'static str, on: bool) {
         if on {
-            self.plain(key, true);
+            self.put(key, Item::Flag(true));
         }
     }
 
-    fn list(&mut self, key: &str, values: &[String]) {
-        if !values.is_empty() {
-            let quoted: Vec<_> = values.iter().map(|v| quote(v)).collect();
-            self.plain(key, format_args!("[{}]", quoted.join(", ")));
+    fn list<T: ToString>(&mut self, key: &'static str, values: impl IntoIterator<Item = T>) {
+        let texts: Vec<String> = values.into_iter().map(|v| v.to_string()).collect();
+        if !texts.is_empty() {
+            self.put(key, Item::Texts(texts));
         }
     }
 
     fn mtu(&mut self, mtu: Option<Mtu>) {
         if let Some(mtu) = mtu {
-            self.plain("mtu", mtu);
+            self.put("mtu", Item::Number(mtu.get().into()));
         }
     }
 
-    fn outside(&mut self, key: &str, outside: &Egress) {
+    fn outside(&mut self, key: &'static str, outside: &Egress) {
         if let Egress::Link(link) = outside {
             self.text(key, link);
         }
     }
 
     fn subnets(&mut self, subnets: &[Subnet]) {
-        self.list("subnets", &subnets.iter().map(|s| s.network.to_string()).collect::<Vec<_>>());
-        let chosen = subnets.iter().filter(|s| s.gateway != Subnet::default_gateway(s.network));
-        self.list("gateways", &chosen.map(|s| s.gateway.to_string()).collect::<Vec<_>>());
+        self.list("subnets", subnets.iter().map(Subnet::network));
+        self.list("gateways", subnets.iter().filter(|s| !s.has_default_gateway()).map(Subnet::gateway));
     }
 
     fn services(&mut self, services: &Services) {
         self.flag("dhcp", services.dhcp);
         self.flag("dns", services.dns);
-        self.list("range", &services.range.iter().map(|(a, b)| format!("{a}-{b}")).collect::<Vec<_>>());
+        self.list("range", &services.range);
         if let Some(domain) = &services.domain {
             self.text("domain", domain);
         }
     }
 
     fn bridge(&mut self, bridge: &BridgeSpec) {
-        self.flag("stp", bridge.stp);
-        let delay = bridge.forward_delay.as_secs();
-        if delay != if bridge.stp { 15 } else { 0 } {
-            self.plain("forward_delay", delay);
+        self.flag("stp", bridge.stp());
+        let usual = BridgeSpec::new(bridge.name());
+        let usual = if bridge.stp() { usual.with_stp() } else { usual };
+        if bridge.forward_delay() != usual.forward_delay() {
+            self.put("forward_delay", Item::Number(bridge.forward_delay().as_secs()));
         }
-        if let Some(mac) = bridge.mac {
+        if let Some(mac) = bridge.mac() {
             self.text("mac", mac);
         }
-        self.mtu(bridge.mtu);
-        if let Some(on) = bridge.vlan_filtering {
-            self.plain("vlan_filtering", on);
+        self.mtu(bridge.mtu());
+        if let Some(on) = bridge.vlan_filtering() {
+            self.put("vlan_filtering", Item::Flag(on));
         }
     }
 }
 
-fn one(out: &mut String, network: &Network) {
-    let name = network.name.as_str();
-    let bare = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
-    let _ = match bare {
-        true => writeln!(out, "[network.{name}]"),
-        false => writeln!(out, "[network.{}]", quote(name)),
-    };
-    let mut keys = Keys(out);
+/// The keys of a network in the order in which the file usually has them.
+pub(super) fn keys(network: &Network) -> Vec<(&'static str, Item)> {
+    let mut keys = Keys(Vec::new());
     keys.text("mode", network.mode_name());
-    match &network.mode {
+    match network.mode() {
         NetworkMode::Bridge(b) => {
-            if b.bridge.name != network.name {
-                keys.text("bridge", b.bridge.name);
+            if b.bridge.name() != network.name() {
+                keys.text("bridge", b.bridge.name());
             }
             if let Some(uplink) = b.uplink {
                 keys.text("uplink", uplink);
@@ -110,44 +160,38 @@ fn one(out: &mut String, network: &Network) {
             keys.subnets(&n.subnets);
             keys.outside("egress", &n.egress);
             if let GuestLinks::Bridge(bridge) = &n.guests {
-                keys.text("bridge", bridge.name);
+                keys.text("bridge", bridge.name());
             }
             keys.services(&n.services);
             keys.mtu(n.mtu);
+            let one = |f: &PortForward| {
+                let (first, last) = f.ports();
+                let ports = if first == last { first.to_string() } else { format!("{first}-{last}") };
+                vec![
+                    ("protocol", Item::Text(f.protocol().name().into())),
+                    ("ports", Item::Text(ports)),
+                    ("to", Item::Text(f.to().to_string())),
+                    ("to_port", Item::Number(f.to_ports().0.into())),
+                ]
+            };
             if !n.forwards.is_empty() {
-                let list: Vec<_> = n
-                    .forwards
-                    .iter()
-                    .map(|f| {
-                        let ports = if f.ports.0 == f.ports.1 {
-                            f.ports.0.to_string()
-                        } else {
-                            format!("{}-{}", f.ports.0, f.ports.1)
-                        };
-                        format!(
-                            "  {{ protocol = \"{}\", ports = \"{ports}\", to = \"{}\", to_port = {} }},\n",
-                            f.protocol.name(),
-                            f.to,
-                            f.to_port
-                        )
-                    })
-                    .collect();
-                keys.plain("forward", format_args!("[\n{}]", list.concat()));
+                keys.put("forward", Item::Tables(n.forwards.iter().map(one).collect()));
             }
         }
         NetworkMode::Routed(r) => {
             keys.subnets(&r.subnets);
             keys.outside("uplink", &r.uplink);
-            keys.list("source", &r.source.iter().map(ToString::to_string).collect::<Vec<_>>());
+            keys.list("source", &r.source);
             keys.flag("proxy_arp", r.proxy_arp);
             keys.flag("proxy_ndp", r.proxy_ndp);
             if r.metric != RoutedNetwork::METRIC {
-                keys.plain("metric", r.metric);
+                keys.put("metric", Item::Number(r.metric.into()));
             }
             keys.services(&r.services);
             keys.mtu(r.mtu);
         }
     }
+    keys.0
 }
 
 /// A basic TOML string.

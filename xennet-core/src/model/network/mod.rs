@@ -1,30 +1,103 @@
 //! The networks that an administrator describes: any number on one host, each in one of the three modes.
 
-use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv6Addr};
+//!
+//! [`NatNetwork`] and its siblings are descriptions: plain fields to fill in. [`Network::new`] checks a description as a whole, and
+//! nothing else makes a [`Network`], so whoever has one need not check it again.
 
-use ipnetwork::IpNetwork;
+mod domain;
+mod forward;
+mod rules;
+mod started;
+mod subnet;
+mod together;
+
+use std::fmt;
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 
-use super::{BridgeSpec, Egress, IfName, MacAddr, Mtu};
+use super::{BridgeSpec, Egress, IfName, Mtu};
+use crate::error::{Error, ErrorKind};
+
+pub use domain::DnsDomain;
+pub(crate) use domain::is_label;
+pub use forward::{PortForward, Protocol};
+pub(crate) use rules::Place;
+pub use started::{Guests, Started};
+pub use subnet::{AddressRange, Subnet};
+pub(crate) use subnet::{overlap, unusable};
+pub(crate) use together::together;
+
+/// The refusal of one value: what it cannot be, and the rule.
+fn invalid(value: &dyn fmt::Display, what: &str, rule: &str) -> Error {
+    Error::new(ErrorKind::Invalid, format!("{value} cannot be {what}: {rule}")).with_object(value.to_string())
+}
 
 /// One network of `/etc/xennet/networks.toml`.
 ///
 /// Guests are connected to it by its name in their vif line (`bridge=NAME`), or, where it is a bridge, by the bridge's name.
+///
+/// A value of this type keeps all rules of the file, whether it comes from the file, from a document, or from Rust.
+///
+/// ```
+/// use xennet_core::{NatNetwork, Network, NetworkMode, Subnet};
+/// let mut nat = NatNetwork::new();
+/// nat.services.dhcp = true;
+/// let without = Network::new("private".parse()?, NetworkMode::Nat(nat.clone())).unwrap_err();
+/// assert_eq!(without.message(), "dhcp cannot be true without subnets: guests are served in a subnet");
+///
+/// nat.subnets = vec![Subnet::new("10.0.0.0/24".parse().unwrap())?];
+/// let network = Network::new("private".parse()?, NetworkMode::Nat(nat))?;
+/// assert_eq!(network.subnets()[0].gateway().to_string(), "10.0.0.254");
+/// # Ok::<(), xennet_core::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
+#[serde(try_from = "NetworkDocument")]
 pub struct Network {
-    /// Its name: what a link's name may be, so that it fits where a bridge's name is expected.
-    pub name: IfName,
-    /// How guests are connected.
+    name: IfName,
     #[serde(flatten)]
-    pub mode: NetworkMode,
+    mode: NetworkMode,
+}
+
+/// What a document of a network says, before it is checked.
+#[derive(Deserialize)]
+pub(crate) struct NetworkDocument {
+    name: IfName,
+    #[serde(flatten)]
+    mode: NetworkMode,
+}
+
+impl TryFrom<NetworkDocument> for Network {
+    type Error = Error;
+    fn try_from(d: NetworkDocument) -> Result<Self, Error> {
+        Network::new(d.name, d.mode)
+    }
 }
 
 impl Network {
     /// A network of this name and mode.
-    pub fn new(name: IfName, mode: NetworkMode) -> Self {
-        Network { name, mode }
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] for what the file would be refused for: links that are no way out, subnets that overlap, a service
+    /// without a subnet, a range or a forward that leads elsewhere.
+    pub fn new(name: IfName, mode: NetworkMode) -> Result<Self, Error> {
+        rules::check(&name, &mode).map_err(|flaw| flaw.without_place(name.as_str()))?;
+        Ok(Network { name, mode })
+    }
+
+    /// The same for a reader, who says where in his text the flaw is.
+    pub(crate) fn checked(name: IfName, mode: NetworkMode) -> Result<Self, Box<super::flaw::Flaw<Place>>> {
+        rules::check(&name, &mode).map(|()| Network { name, mode })
+    }
+
+    /// Its name: what a link's name may be, so that it fits where a bridge's name is expected.
+    pub const fn name(&self) -> IfName {
+        self.name
+    }
+
+    /// How guests are connected.
+    pub const fn mode(&self) -> &NetworkMode {
+        &self.mode
     }
 
     /// The word for its mode: `bridge`, `nat`, `routed`.
@@ -53,7 +126,7 @@ impl Network {
             NetworkMode::Bridge(_) => false,
             NetworkMode::Routed(r) if subnets.is_empty() => !ipv6 || r.proxy_ndp,
             NetworkMode::Nat(_) if subnets.is_empty() => !ipv6,
-            _ => subnets.iter().any(|s| s.network.is_ipv6() == ipv6),
+            _ => subnets.iter().any(|s| s.network().is_ipv6() == ipv6),
         }
     }
 
@@ -80,7 +153,7 @@ impl Network {
 
     /// The subnet that an address lies in.
     pub fn subnet_of(&self, address: IpAddr) -> Option<&Subnet> {
-        self.subnets().iter().find(|s| s.network.contains(address))
+        self.subnets().iter().find(|s| s.network().contains(address))
     }
 }
 
@@ -169,7 +242,7 @@ impl Default for NatNetwork {
 pub enum GuestLinks {
     /// Xen's form: dom0 has an address on each vif, and a route to each guest.
     PerVif,
-    /// A private bridge, on which dom0 has the gateways' addresses.
+    /// A private bridge, on which dom0 has the gateways' addresses. Its MTU is the network's, and nothing else is set.
     Bridge(BridgeSpec),
 }
 
@@ -228,39 +301,6 @@ impl Default for RoutedNetwork {
     }
 }
 
-/// A subnet of guests, and dom0's address in it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Subnet {
-    /// The subnet, by its network address.
-    pub network: IpNetwork,
-    /// dom0's address in it: what guests use as their gateway.
-    pub gateway: IpAddr,
-}
-
-impl Subnet {
-    /// The gateway where none is given: the last usable address of an IPv4 subnet (10.0.0.254 of 10.0.0.0/24), and the first
-    /// of an IPv6 subnet (`…::1`).
-    pub fn default_gateway(network: IpNetwork) -> IpAddr {
-        match network {
-            IpNetwork::V4(n) if n.prefix() >= 31 => IpAddr::V4(n.ip()),
-            IpNetwork::V4(n) => IpAddr::V4((u32::from(n.broadcast()) - 1).into()),
-            IpNetwork::V6(n) if n.prefix() == 128 => IpAddr::V6(n.ip()),
-            IpNetwork::V6(n) => IpAddr::V6(Ipv6Addr::from(u128::from(n.network()) + 1)),
-        }
-    }
-
-    /// The subnet of this network, with the default gateway.
-    pub fn new(network: IpNetwork) -> Self {
-        Subnet { network, gateway: Subnet::default_gateway(network) }
-    }
-}
-
-/// Whether two networks, or the networks of two addresses, have an address in common.
-pub(crate) fn overlap(a: IpNetwork, b: IpNetwork) -> bool {
-    a.contains(b.ip()) || b.contains(a.ip())
-}
-
 /// What guests of a network are told by dnsmasq.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -270,107 +310,11 @@ pub struct Services {
     pub dhcp: bool,
     /// Names: guests may ask dom0, which asks who it asks itself.
     pub dns: bool,
-    /// The addresses that are given to guests which nobody named an address for, first and last; where a family is missing,
-    /// only guests with an address in their vif line get one of it.
+    /// The addresses that are given to guests which nobody named an address for, at most one range a family; where a family is
+    /// missing, only guests with an address in their vif line get one of it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub range: Vec<(IpAddr, IpAddr)>,
+    pub range: Vec<AddressRange>,
     /// The domain that guests are told, and under which dom0 knows them.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub domain: Option<String>,
-}
-
-/// Connections to dom0 that are handed on to a guest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PortForward {
-    /// Of which protocol.
-    pub protocol: Protocol,
-    /// Which ports of dom0's, first and last.
-    pub ports: (u16, u16),
-    /// The guest's address.
-    pub to: IpAddr,
-    /// Which port of the guest's the first one goes to; the others follow.
-    pub to_port: u16,
-}
-
-/// A protocol that has ports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Protocol {
-    /// TCP.
-    Tcp,
-    /// UDP.
-    Udp,
-}
-
-impl Protocol {
-    /// `tcp` or `udp`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Protocol::Tcp => "tcp",
-            Protocol::Udp => "udp",
-        }
-    }
-
-    /// The number in an IP header (IANA): 6 or 17.
-    pub const fn number(self) -> u8 {
-        match self {
-            Protocol::Tcp => 6,
-            Protocol::Udp => 17,
-        }
-    }
-}
-
-/// What becomes of guests that are still connected to a network that is stopped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Guests {
-    /// They must have gone: while one is a port of the network's own bridge, or another network leaves through its bridge, the network
-    /// is not stopped.
-    MustHaveGone,
-    /// They are cut off.
-    AreCutOff,
-}
-
-/// A network that is started, with what was found when it was: what a hotplug call needs to know of it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct Started {
-    /// The network as it was described.
-    pub network: Network,
-    /// The link towards the outside, as resolved: the NAT's egress, the routed network's uplink. `None` where there was no
-    /// default route, and for bridges.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub outside: Option<IfName>,
-    /// dom0's addresses on guests' vifs in a routed network, at most one a family.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub source: Vec<IpAddr>,
-    /// The address of its bridge, where the bridge is made for it and neither the description nor an uplink says one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub bridge_mac: Option<MacAddr>,
-    /// The kernel settings that it shares with other networks (as `net/ipv4/ip_forward`), with the values that they had before
-    /// any network needed them.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub settings: BTreeMap<String, String>,
-    /// The port forwards that it had until its description was changed, and which are taken away.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub former: Vec<PortForward>,
-    /// Whether it is being started once more. What settings its bridge has by then are the bridge's own: another network may need
-    /// them so.
-    #[serde(skip)]
-    pub again: bool,
-}
-
-impl Started {
-    /// A started network of which nothing had to be found out.
-    pub fn new(network: Network) -> Self {
-        Started {
-            network,
-            outside: None,
-            source: Vec::new(),
-            bridge_mac: None,
-            settings: BTreeMap::new(),
-            former: Vec::new(),
-            again: false,
-        }
-    }
+    pub domain: Option<DnsDomain>,
 }

@@ -1,0 +1,246 @@
+//! What one network's description must be as a whole: the rules of the file, for whatever door it comes through.
+
+use std::net::IpAddr;
+
+use super::{NetworkMode, PortForward, Services, Subnet, overlap, unusable};
+use crate::model::flaw::{Flaw, quoted};
+use crate::model::{BridgeSpec, Egress, GuestLinks, IfName, VifId};
+
+/// Where in a description something is: the key of the file, the item where it is a list, and the key of the item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// The key; empty for the network's name.
+    pub(crate) key: &'static str,
+    pub(crate) item: Option<usize>,
+    pub(crate) part: &'static str,
+}
+
+impl Place {
+    pub(super) const NAME: Place = Place::key("");
+
+    pub(super) const fn key(key: &'static str) -> Self {
+        Place { key, item: None, part: "" }
+    }
+
+    pub(super) const fn item(key: &'static str, item: usize) -> Self {
+        Place { key, item: Some(item), part: "" }
+    }
+
+    const fn part(self, part: &'static str) -> Self {
+        Place { part, ..self }
+    }
+}
+
+type Flawed = Result<(), Box<Flaw<Place>>>;
+
+pub(super) fn check(name: &IfName, mode: &NetworkMode) -> Flawed {
+    match mode {
+        NetworkMode::Bridge(n) => {
+            link("bridge", &n.bridge.name())?;
+            whole_seconds(&n.bridge)?;
+            for (key, given) in [("uplink", n.uplink), ("uplink_name", n.uplink_name)] {
+                given.map_or(Ok(()), |given| link(key, &given))?;
+            }
+            uplink(&n.bridge.name(), n.uplink, n.uplink_name)
+        }
+        NetworkMode::Nat(n) => {
+            outside("egress", &n.egress)?;
+            subnets(&n.subnets)?;
+            if let GuestLinks::Bridge(bridge) = &n.guests {
+                link("bridge", &bridge.name())?;
+                private(bridge, n)?;
+            }
+            services(&n.services, &n.subnets)?;
+            forwards(&n.forwards, &n.subnets)
+        }
+        NetworkMode::Routed(n) => {
+            outside("uplink", &n.uplink)?;
+            subnets(&n.subnets)?;
+            source(&n.source)?;
+            if n.metric == 0 {
+                let message = "metric cannot be 0";
+                return Err(Flaw::new(Place::key("metric"), message, "at least 1: the emulated twin's is one less")
+                    .hint("leave it out for 2, which Xen's scripts use"));
+            }
+            services(&n.services, &n.subnets)
+        }
+    }
+    .and_then(|()| named(name))
+}
+
+/// A network's name stands where a bridge's does, also where it has no bridge.
+fn named(name: &IfName) -> Flawed {
+    match not_a_link(name) {
+        Some(rule) => {
+            Err(Flaw::new(Place::NAME, format!("a network cannot be called {}", quoted(name.as_str())), rule)
+                .hint("its name stands in vif lines, where a bridge's does"))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Why this name cannot be a bridge's, or that of a link towards others.
+fn not_a_link(name: &IfName) -> Option<&'static str> {
+    if name.as_str() == "lo" {
+        Some("a link towards others, and lo leads to this host alone")
+    } else if VifId::from_vif_name(name.as_str()).is_some() || name.as_str().ends_with("-emu") {
+        Some("no link of this form: such names are those of guests' links")
+    } else {
+        None
+    }
+}
+
+fn link(key: &'static str, name: &IfName) -> Flawed {
+    match not_a_link(name) {
+        Some(rule) => Err(Flaw::new(Place::key(key), format!("{key} cannot be {}", quoted(name.as_str())), rule)),
+        None => Ok(()),
+    }
+}
+
+fn outside(key: &'static str, given: &Egress) -> Flawed {
+    match given {
+        Egress::DefaultRoute => Ok(()),
+        Egress::Link(name) => link(key, name),
+    }
+}
+
+fn whole_seconds(bridge: &BridgeSpec) -> Flawed {
+    match bridge.forward_delay().subsec_nanos() {
+        0 => Ok(()),
+        _ => {
+            let message = format!("forward_delay cannot be {} s", bridge.forward_delay().as_secs_f64());
+            Err(Flaw::new(Place::key("forward_delay"), message, "a network's is a whole number of seconds"))
+        }
+    }
+}
+
+fn uplink(bridge: &IfName, uplink: Option<IfName>, uplink_name: Option<IfName>) -> Flawed {
+    match (uplink, uplink_name) {
+        (None, Some(_)) => {
+            let message = "uplink_name without an uplink";
+            Err(Flaw::new(Place::key("uplink_name"), message, "a new name for the uplink")
+                .hint("name the uplink: uplink = \"eth0\""))
+        }
+        (_, Some(name)) if name == *bridge => {
+            let message = format!("the uplink and the bridge would both be called {name}");
+            Err(Flaw::new(Place::key("uplink_name"), message, "another name than the bridge's"))
+        }
+        (Some(uplink), None) if uplink == *bridge => {
+            let rule = "an uplink is a port of the bridge, and not the bridge";
+            Err(Flaw::new(Place::key("uplink"), format!("{uplink} is the bridge's own name"), rule).hint(format!(
+                "give the bridge another name, bridge = \"xenbr0\", or the uplink, uplink_name = \"p{uplink}\""
+            )))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A private bridge of a NAT network.
+fn private(bridge: &BridgeSpec, network: &super::NatNetwork) -> Flawed {
+    let place = Place::key("bridge");
+    let name = bridge.name();
+    if network.subnets.is_empty() {
+        let message = format!("{name} has no addresses for its guests");
+        return Err(Flaw::new(place, message, "a private bridge needs subnets").hint("add subnets = [\"10.0.0.0/24\"]"));
+    }
+    if *bridge != BridgeSpec::new(name).with_mtu(network.mtu) {
+        let message = format!("{name} has settings of its own");
+        return Err(Flaw::new(place, message, "a private bridge has the network's MTU, and nothing else is set"));
+    }
+    Ok(())
+}
+
+fn subnets(subnets: &[Subnet]) -> Flawed {
+    for (at, subnet) in subnets.iter().enumerate() {
+        let overlaps = |other: &Subnet| overlap(other.network(), subnet.network());
+        if let Some(first) = subnets[..at].iter().position(overlaps) {
+            let (given, other) = (subnet.network(), subnets[first].network());
+            let message = format!("{given} and {other} overlap");
+            return Err(Flaw::new(Place::item("subnets", at), message, "every address is in one subnet")
+                .other(Place::item("subnets", first), format!("{other} is here")));
+        }
+    }
+    Ok(())
+}
+
+fn source(addresses: &[IpAddr]) -> Flawed {
+    for (at, address) in addresses.iter().enumerate() {
+        let place = Place::item("source", at);
+        if unusable(*address) {
+            return Err(Flaw::new(place, format!("source cannot be {address}"), "the address of a single host"));
+        }
+        if let Some(first) = addresses[..at].iter().find(|other| other.is_ipv4() == address.is_ipv4()) {
+            let message = format!("{address} and {first} are of one family");
+            return Err(Flaw::new(place, message, "one address a family"));
+        }
+    }
+    Ok(())
+}
+
+fn services(services: &Services, subnets: &[Subnet]) -> Flawed {
+    for (key, on) in [("dhcp", services.dhcp), ("dns", services.dns)] {
+        if on && subnets.is_empty() {
+            let message = format!("{key} cannot be true without subnets");
+            return Err(Flaw::new(Place::key(key), message, "guests are served in a subnet")
+                .hint("add subnets = [\"10.0.0.0/24\"]"));
+        }
+    }
+    for (at, range) in services.range.iter().enumerate() {
+        let wrong = |rule: String| Flaw::new(Place::item("range", at), format!("{range} cannot be given out"), rule);
+        if !services.dhcp {
+            return Err(wrong("a range is for dhcp = true".into()));
+        }
+        let (first, last) = (range.first(), range.last());
+        let Some(subnet) = subnets.iter().find(|s| s.network().contains(first)) else {
+            return Err(wrong("addresses of one of the subnets".into()));
+        };
+        if !subnet.network().contains(last) {
+            return Err(wrong(format!("both ends in one subnet, and {last} is not in {}", subnet.network())));
+        }
+        if range.contains(subnet.gateway()) {
+            return Err(wrong(format!("the gateway, {}, is not a guest's", subnet.gateway())));
+        }
+        if let Some(what) = subnet.reserved(first).or_else(|| subnet.reserved(last)) {
+            return Err(wrong(what.into()));
+        }
+        if services.range[..at].iter().any(|other| other.first().is_ipv4() == first.is_ipv4()) {
+            return Err(wrong("one range a family".into()));
+        }
+    }
+    Ok(())
+}
+
+fn forwards(forwards: &[PortForward], subnets: &[Subnet]) -> Flawed {
+    for (at, forward) in forwards.iter().enumerate() {
+        let place = Place::item("forward", at);
+        let to = forward.to();
+        match subnets.iter().find(|s| s.network().contains(to)) {
+            _ if subnets.is_empty() => {}
+            None => {
+                let list: Vec<_> = subnets.iter().map(|s| s.network().to_string()).collect();
+                let rule = format!("a guest's address, of {}", list.join(" or "));
+                return Err(Flaw::new(place.part("to"), format!("{to} is no guest of this network"), rule));
+            }
+            Some(subnet) if subnet.gateway() == to => {
+                let message = format!("{to} is this host's own address");
+                return Err(Flaw::new(place.part("to"), message, "a guest's address"));
+            }
+            Some(subnet) => {
+                if let Some(what) = subnet.reserved(to) {
+                    return Err(Flaw::new(place.part("to"), format!("{to} is no guest's address"), what));
+                }
+            }
+        }
+        if let Some(first) = forwards[..at].iter().position(|other| other.clashes(forward)) {
+            return Err(handed_on_twice(forward, place, &forwards[first], Place::item("forward", first)));
+        }
+    }
+    Ok(())
+}
+
+/// The finding that two forwards are about one port.
+pub(super) fn handed_on_twice<P>(forward: &PortForward, at: P, other: &PortForward, first: P) -> Box<Flaw<P>> {
+    let port = forward.ports().0.max(other.ports().0);
+    let message = format!("{} port {port} is handed on twice", forward.protocol().name());
+    Flaw::new(at, message, "a port goes to one guest").other(first, format!("here it goes to {}", other.to()))
+}

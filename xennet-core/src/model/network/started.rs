@@ -1,0 +1,63 @@
+//! A network that is started: what was found when it was.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Network, PortForward};
+use crate::model::{IfName, MacAddr};
+
+/// What becomes of guests that are still connected to a network that is stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Guests {
+    /// They must have gone: while one is a port of the network's own bridge, or another network leaves through its bridge, the network
+    /// is not stopped.
+    MustHaveGone,
+    /// They are cut off.
+    AreCutOff,
+}
+
+/// A network that is started, with what was found when it was: what a hotplug call needs to know of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Started {
+    /// The network as it was described.
+    pub network: Network,
+    /// The link towards the outside, as resolved: the NAT's egress, the routed network's uplink. `None` where there was no
+    /// default route, and for bridges.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outside: Option<IfName>,
+    /// dom0's addresses on guests' vifs in a routed network, at most one a family.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub source: Vec<IpAddr>,
+    /// The address of its bridge, where the bridge is made for it and neither the description nor an uplink says one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bridge_mac: Option<MacAddr>,
+    /// The kernel settings that it shares with other networks (as `net/ipv4/ip_forward`), with the values that they had before
+    /// any network needed them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub settings: BTreeMap<String, String>,
+    /// The port forwards that it had until its description was changed, and which are taken away.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub former: Vec<PortForward>,
+    /// Whether it is being started once more. What settings its bridge has by then are the bridge's own: another network may need
+    /// them so.
+    #[serde(skip)]
+    pub again: bool,
+}
+
+impl Started {
+    /// A started network of which nothing had to be found out.
+    pub fn new(network: Network) -> Self {
+        Started {
+            network,
+            outside: None,
+            source: Vec::new(),
+            bridge_mac: None,
+            settings: BTreeMap::new(),
+            former: Vec::new(),
+            again: false,
+        }
+    }
+}
