@@ -25,7 +25,7 @@ fn life_of_a_vif() -> Result<()> {
     println!("{}", host.plan_attach(domid, &vif)?); // nothing happens
     let applied = host.attach(domid, &vif)?; // verified, or the earlier state is back and the error says so
     println!("attached, {} steps", applied.steps);
-    host.detach(domid, vif.devid.unwrap_or(DevId::FIRST))?;
+    host.detach(domid, vif.devid().unwrap_or(DevId::FIRST))?;
     println!("detached");
     Ok(())
 }

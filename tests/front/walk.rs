@@ -165,8 +165,8 @@ impl Model {
         match op {
             Op::Attach(vif, text) => {
                 let spec: VifSpec = text.parse().unwrap();
-                let bridge = spec.bridge.unwrap();
-                let wanted = spec.vifname.unwrap_or(name(&format!("vif{vif}.0")));
+                let bridge = spec.bridge().unwrap();
+                let wanted = spec.vifname().unwrap_or(name(&format!("vif{vif}.0")));
                 let taken = before.links.contains_key(&wanted) && self.0[vif].state.name != wanted;
                 let allowed: &[ErrorKind] = match (bridge.as_str(), taken) {
                     (_, true) => &[ErrorKind::NameTaken],
@@ -178,13 +178,13 @@ impl Model {
                     Err(kind) => assert!(allowed.contains(kind), "{op:?}: {kind:?}"),
                     Ok(steps) => {
                         assert_eq!(allowed, [], "{op:?} must be refused");
-                        let mtu = spec.mtu.map_or(before.links[&bridge].mtu, |m| m.get());
+                        let mtu = spec.mtu().map_or(before.links[&bridge].mtu, |m| m.get());
                         let state = State {
                             name: wanted,
                             mtu,
                             up: true,
                             bridge: Some(bridge),
-                            isolated: spec.isolated,
+                            isolated: spec.isolated(),
                             sources: declared(&spec),
                         };
                         let known = self.0.get_mut(vif).unwrap();

@@ -23,8 +23,8 @@ const NAMED: &[(&str, &str, &str)] = &[
 /// The guest's address and this domain's on the vif, or what is refused.
 fn ours(domid: u64, handle: u64, ip: Option<&str>) -> Result<(String, String), String> {
     let text = format!("script=vif-nat{}", ip.map_or_else(String::new, |ip| format!(",ip={ip}")));
-    let mut vif: VifSpec = text.parse().map_err(|e: xennet_core::Error| e.to_string())?;
-    vif.devid = Some(DevId::new(u32::try_from(handle).unwrap()).unwrap());
+    let vif: VifSpec = text.parse().map_err(|e: xennet_core::Error| e.to_string())?;
+    let vif = vif.with_devid(DevId::new(u32::try_from(handle).unwrap()).unwrap());
     let domid = DomId::new(u32::try_from(domid).unwrap()).unwrap();
     let plan = Host::fake().plan_attach(domid, &vif).map_err(|e| e.to_string())?;
     let (mut guest, mut router) = (String::new(), String::new());

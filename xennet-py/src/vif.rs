@@ -116,7 +116,7 @@ impl VifSpec {
         forwarddev: Option<&str>,
         colo: Option<BTreeMap<String, String>>,
     ) -> PyResult<Self> {
-        let mut spec = xennet_core::VifSpec::new();
+        let mut spec = xennet_core::VifParts::default();
         spec.devid = devid.map(|d| d.0.parse::<DevId>()).transpose().or_raise()?;
         spec.mac = parsed(mac)?;
         spec.bridge = parsed(bridge)?;
@@ -139,8 +139,7 @@ impl VifSpec {
         for (key, value) in colo.unwrap_or_default() {
             spec.colo.insert(ColoKey::try_from(key).or_raise()?, value.parse().or_raise()?);
         }
-        spec.check().or_raise()?;
-        Ok(VifSpec(spec, Vec::new()))
+        Ok(VifSpec(spec.try_into().or_raise()?, Vec::new()))
     }
 
     /// Reads a vif line: one string of `vif = [ ... ]`.
@@ -182,25 +181,25 @@ impl VifSpec {
     /// The index in the domain.
     #[getter]
     fn devid(&self) -> Option<u16> {
-        self.0.devid.map(DevId::get)
+        self.0.devid().map(DevId::get)
     }
 
     /// The guest's address, in lower case with colons.
     #[getter]
     fn mac(&self) -> Option<String> {
-        shown(&self.0.mac)
+        shown(&self.0.mac())
     }
 
     /// The bridge in the backend domain.
     #[getter]
     fn bridge(&self) -> Option<String> {
-        shown(&self.0.bridge)
+        shown(&self.0.bridge())
     }
 
     /// The link whose address a routed vif borrows.
     #[getter]
     fn gatewaydev(&self) -> Option<String> {
-        shown(&self.0.gatewaydev)
+        shown(&self.0.gatewaydev())
     }
 
     /// The guest's addresses or networks.
@@ -213,73 +212,73 @@ impl VifSpec {
     /// The hotplug script.
     #[getter]
     fn script(&self) -> Option<String> {
-        shown(&self.0.script)
+        shown(&self.0.script())
     }
 
     /// The name of the link in the backend domain.
     #[getter]
     fn vifname(&self) -> Option<String> {
-        shown(&self.0.vifname)
+        shown(&self.0.vifname())
     }
 
     /// "vif" or "ioemu".
     #[getter]
     fn r#type(&self) -> Option<String> {
-        shown(&self.0.vif_type)
+        shown(&self.0.vif_type())
     }
 
     /// What the device model emulates.
     #[getter]
     fn model(&self) -> Option<String> {
-        shown(&self.0.model)
+        shown(&self.0.model())
     }
 
     /// The domain that holds the backend: its name, or the digits of its number.
     #[getter]
     fn backend(&self) -> Option<String> {
-        shown(&self.0.backend)
+        shown(&self.0.backend())
     }
 
     /// How fast the guest may send, as a vif line has it: "10Mb/s@50ms".
     #[getter]
     fn rate(&self) -> Option<String> {
-        shown(&self.0.rate)
+        shown(&self.0.rate())
     }
 
     /// The largest packet in bytes.
     #[getter]
     fn mtu(&self) -> Option<u32> {
-        self.0.mtu.map(Mtu::get)
+        self.0.mtu().map(Mtu::get)
     }
 
     /// VLAN membership, as a vif line has it: "10p/20".
     #[getter]
     fn vlan(&self) -> Option<String> {
-        shown(&self.0.vlan)
+        shown(&self.0.vlan())
     }
 
     /// Whether the frontend may trust the backend.
     #[getter]
     fn trusted(&self) -> Option<bool> {
-        self.0.trusted
+        self.0.trusted()
     }
 
     /// Whether the port may talk to ports that are not isolated only.
     #[getter]
     fn isolated(&self) -> bool {
-        self.0.isolated
+        self.0.isolated()
     }
 
     /// COLO's forwarding link.
     #[getter]
     fn forwarddev(&self) -> Option<String> {
-        shown(&self.0.forwarddev)
+        shown(&self.0.forwarddev())
     }
 
     /// The `colo_*` keys.
     #[getter]
     fn colo(&self) -> BTreeMap<&'static str, String> {
-        self.0.colo.iter().map(|(key, value)| (key.name(), value.to_string())).collect()
+        self.0.colo().iter().map(|(key, value)| (key.name(), value.to_string())).collect()
     }
 
     /// The vif line.
@@ -310,7 +309,7 @@ impl VifSpec {
         put("mac", text(self.mac()))?;
         put("bridge", text(self.bridge()))?;
         put("gatewaydev", text(self.gatewaydev()))?;
-        put("ip", (!self.0.ip.is_empty()).then(|| self.ip(py)).transpose()?.map(Bound::into_any))?;
+        put("ip", (!self.0.ip().is_empty()).then(|| self.ip(py)).transpose()?.map(Bound::into_any))?;
         put("script", text(self.script()))?;
         put("vifname", text(self.vifname()))?;
         put("type", text(self.r#type()))?;
@@ -319,12 +318,15 @@ impl VifSpec {
         put("rate", text(self.rate()))?;
         put("mtu", self.mtu().map(|n| n.into_pyobject(py)).transpose()?.map(Bound::into_any))?;
         put("vlan", text(self.vlan()))?;
-        put("trusted", self.0.trusted.map(|t| t.into_pyobject(py).map(|t| t.to_owned().into_any())).transpose()?)?;
-        put("isolated", self.0.isolated.then(|| true.into_pyobject(py).map(|t| t.to_owned().into_any())).transpose()?)?;
+        put("trusted", self.0.trusted().map(|t| t.into_pyobject(py).map(|t| t.to_owned().into_any())).transpose()?)?;
+        put(
+            "isolated",
+            self.0.isolated().then(|| true.into_pyobject(py).map(|t| t.to_owned().into_any())).transpose()?,
+        )?;
         put("forwarddev", text(self.forwarddev()))?;
         put(
             "colo",
-            (!self.0.colo.is_empty()).then(|| self.colo().into_pyobject(py)).transpose()?.map(Bound::into_any),
+            (!self.0.colo().is_empty()).then(|| self.colo().into_pyobject(py)).transpose()?.map(Bound::into_any),
         )?;
         Ok(fields)
     }

@@ -275,7 +275,7 @@ def test_values_are_frozen_and_keyword_only():
         {"script": "a b,c"},
         {"ip": ["192.0.2.6,bridge=x"]},
         {"ip": ["192.0.2"]},
-        {"ip": ["192.0.2.6", "192.0.2.6"]},
+        {"ip": ["192.0.2.6", "255.255.255.0"]},
         {"type": "netfront"},
         {"backend": "99999"},
         {"rate": "fast"},

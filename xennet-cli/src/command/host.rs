@@ -85,7 +85,7 @@ pub(super) fn show_plan(plan: &Plan, output: &mut Output) -> Result<()> {
 
 pub(super) fn attach(global: &Global, args: &AttachArgs, output: &mut Output) -> Result<()> {
     let (domid, vif) = vif(args, output)?;
-    let id = VifId::new(domid, vif.devid.unwrap_or(DevId::FIRST));
+    let id = VifId::new(domid, vif.devid().unwrap_or(DevId::FIRST));
     let applied = open(global)?.attach(domid, &vif)?;
     done(&Subject::Vif(id), "attached", &applied, output)
 }

@@ -17,9 +17,9 @@ fn advised(answers: &[(Question, &str)]) -> Advice {
     assert_eq!(read, std::slice::from_ref(&advice.network), "{}", advice.text);
     // The vif spec is one, and fits the network.
     let vif: VifSpec = advice.vif.parse().unwrap();
-    let name = vif.bridge.unwrap();
+    let name = vif.bridge().unwrap();
     assert!(name == advice.network.name() || advice.network.bridge().is_some_and(|b| b.name() == name));
-    for address in &vif.ip {
+    for address in vif.ip() {
         assert!(advice.network.subnets().is_empty() || advice.network.subnet_of(address.ip()).is_some());
     }
     advice

@@ -5,7 +5,8 @@ use super::{Parsed, findings};
 use crate::model::flaw::{Flaw, decimal, quoted};
 use crate::model::vif::read_networks;
 use crate::model::{
-    BackendDomain, ColoKey, DevId, GuestMac, IfName, IfNameError, Mtu, RateLimit, VifSpec, VifType, VlanSpec, Word,
+    BackendDomain, ColoKey, DevId, GuestMac, IfName, IfNameError, Mtu, RateLimit, VifParts, VifSpec, VifType, VlanSpec,
+    Word,
 };
 
 /// Reads a whole spec.
@@ -63,7 +64,7 @@ enum Key {
 
 /// Collects the items of one spec.
 pub(super) struct Builder {
-    spec: VifSpec,
+    spec: VifParts,
     seen: u32,
     vifname_at: usize,
     pub(super) notes: Vec<Flaw>,
@@ -71,7 +72,7 @@ pub(super) struct Builder {
 
 impl Builder {
     pub(super) fn new() -> Self {
-        Builder { spec: VifSpec::default(), seen: 0, vifname_at: 0, notes: Vec::new() }
+        Builder { spec: VifParts::default(), seen: 0, vifname_at: 0, notes: Vec::new() }
     }
 
     fn once(&mut self, key: Key, item: &str, at: usize) -> Result<(), Box<Flaw>> {
@@ -204,7 +205,8 @@ impl Builder {
         if let (Some(VifType::Ioemu), Some(name)) = (self.spec.vif_type, &self.spec.vifname) {
             name.tap().map_err(|_| tap_flaw(name).at(self.vifname_at))?;
         }
-        Ok(self.spec)
+        // Every value was read by its own rule, so this finds nothing.
+        VifSpec::try_from(self.spec).map_err(|e| Flaw::new(0..0, e.message(), "values that go together"))
     }
 }
 

@@ -158,12 +158,12 @@ fn unique(items: &[Atom], specs: &[VifSpec]) -> Result<(), Box<Flaw>> {
     let mut seen: BTreeMap<(&str, String), usize> = BTreeMap::new();
     for (i, (atom, spec)) in items.iter().zip(specs).enumerate() {
         let mut claims = Vec::new();
-        claims.extend(spec.mac.map(|mac| ("mac", mac.to_string())));
-        claims.extend(spec.vifname.map(|name| ("vifname", name.to_string())));
-        claims.extend(spec.devid.map(|devid| ("devid", devid.to_string())));
+        claims.extend(spec.mac().map(|mac| ("mac", mac.to_string())));
+        claims.extend(spec.vifname().map(|name| ("vifname", name.to_string())));
+        claims.extend(spec.devid().map(|devid| ("devid", devid.to_string())));
         // The same network may stand behind two vifs; a single address cannot.
         let host = |ip: &&ipnetwork::IpNetwork| ip.prefix() == if ip.is_ipv4() { 32 } else { 128 };
-        claims.extend(spec.ip.iter().filter(host).map(|ip| ("ip", ip.ip().to_string())));
+        claims.extend(spec.sources().iter().filter(host).map(|ip| ("ip", ip.ip().to_string())));
         for (key, value) in claims {
             if let Some(earlier) = seen.insert((key, value.clone()), i) {
                 let rule = format!("item {} of the list has it already", earlier + 1);

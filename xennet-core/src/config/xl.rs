@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::model::flaw::{Flaw, quoted};
 use crate::model::vif::{Trust, read_networks};
 use crate::model::{
-    BackendDomain, ColoKey, DevId, GuestMac, MacAddr, Mtu, RateLimit, VifSpec, VifType, VlanSpec, Word,
+    BackendDomain, ColoKey, DevId, GuestMac, MacAddr, Mtu, RateLimit, VifParts, VifSpec, VifType, VlanSpec, Word,
 };
 
 /// What xl hands to libxl for one vif: every text as it was typed, numbers as C's conversions leave them, nothing checked.
@@ -102,7 +102,7 @@ impl XlNic {
             text.as_deref().map(reader).transpose().map_err(|flaw| (key, flaw))
         }
         let unsigned = |n: i32| u32::try_from(n).ok();
-        let mut spec = VifSpec::new();
+        let mut spec = VifParts::default();
         if let Some(n) = self.devid {
             let devid = unsigned(n).and_then(|n| DevId::new(n).ok());
             spec.devid = Some(devid.ok_or_else(|| {
@@ -139,7 +139,8 @@ impl XlNic {
         if let (Some(VifType::Ioemu), Some(name)) = (spec.vif_type, &spec.vifname) {
             name.tap().map_err(|_| ("vifname", spec::tap_flaw(name)))?;
         }
-        Ok(spec)
+        // Every value was read by its own rule, so this finds nothing.
+        VifSpec::try_from(spec).map_err(|e| ("vif", Flaw::new(0..0, e.message(), "values that go together")))
     }
 }
 

@@ -60,7 +60,7 @@ impl Host {
     /// [`ErrorKind::Invalid`] in bridge mode for `ip=` without `mac=`: the guard lets declared addresses pass from the guest's own
     /// MAC only; in the other modes for addresses that a network does not have, and where it is not clear which network is meant.
     pub fn plan_attach(&mut self, domid: DomId, vif: &VifSpec) -> Result<Plan, Error> {
-        let id = VifId::new(domid, vif.devid.unwrap_or(DevId::FIRST));
+        let id = VifId::new(domid, vif.devid().unwrap_or(DevId::FIRST));
         let record = self.records.record(Subject::Vif(id))?;
         let Asked { intent, notes, .. } = self.attach_intent(id, TypeIf::Vif, vif, record.as_ref())?;
         self.plan_of_vif(&intent, notes, Look::Whole)
@@ -77,7 +77,7 @@ impl Host {
     /// [`ErrorKind::StateUnusable`] before anything is touched; [`ErrorKind::Denied`], [`ErrorKind::Kernel`],
     /// [`ErrorKind::NotVerified`] with the state the system was left in.
     pub fn attach(&mut self, domid: DomId, vif: &VifSpec) -> Result<Applied, Error> {
-        self.attach_link(VifId::new(domid, vif.devid.unwrap_or(DevId::FIRST)), TypeIf::Vif, vif)
+        self.attach_link(VifId::new(domid, vif.devid().unwrap_or(DevId::FIRST)), TypeIf::Vif, vif)
     }
 
     /// Attaches the emulated twin of a vif in the same way, under the vif's `vifname` with `-emu` behind it.
@@ -85,7 +85,7 @@ impl Host {
     /// # Errors
     /// As [`attach`](Self::attach), and [`ErrorKind::Invalid`] where the tap's name would be too long.
     pub fn attach_tap(&mut self, domid: DomId, vif: &VifSpec) -> Result<Applied, Error> {
-        self.attach_link(VifId::new(domid, vif.devid.unwrap_or(DevId::FIRST)), TypeIf::Tap, vif)
+        self.attach_link(VifId::new(domid, vif.devid().unwrap_or(DevId::FIRST)), TypeIf::Tap, vif)
     }
 
     /// Attaches one of the two links of a vif.
@@ -128,7 +128,7 @@ impl Host {
         let subject = Subject::of(id, type_if);
         let mut tries = FRAME_TRIES;
         let inherited = match session.record() {
-            None => self.disinherit(id, type_if, vif.vifname)?,
+            None => self.disinherit(id, type_if, vif.vifname())?,
             Some(_) => Vec::new(),
         };
         let mut in_place: Vec<Route> = Vec::new();
@@ -252,18 +252,18 @@ impl Host {
         let subject = Subject::of(id, type_if);
         let mut notes = Vec::new();
         let place::Place { attachment, mtu, network } = self.place(id, type_if, vif, &mut notes)?;
-        if let Some(backend) = &vif.backend {
+        if let Some(backend) = &vif.backend() {
             notes.push(format!(
                 "backend={backend} is not looked at: the vif is attached in the domain that this runs in"
             ));
         }
         // Only what comes in by a bridge has a MAC that somebody else could have, too.
         let is_port = matches!(attachment, Attachment::Bridge { .. });
-        let guard = match (vif.mac, self.binding) {
+        let guard = match (vif.mac(), self.binding) {
             _ if !is_port => None,
-            (Some(mac), _) if !vif.ip.is_empty() => Some(Guard::declared(mac, vif.ip.iter().copied())),
+            (Some(mac), _) if !vif.ip().is_empty() => Some(Guard::declared(mac, vif.sources())),
             (Some(mac), MacBinding::Always) => Some(Guard::mac_only(mac)),
-            (None, MacBinding::WhereDeclared) if vif.ip.is_empty() => None,
+            (None, MacBinding::WhereDeclared) if vif.ip().is_empty() => None,
             (Some(_), MacBinding::WhereDeclared) => None,
             (None, _) => {
                 return Err(Error::new(
@@ -275,9 +275,9 @@ impl Host {
                 .with_hint("give mac= beside ip=: declared addresses pass from the guest's own MAC only"));
             }
         };
-        let name = match (vif.vifname, type_if) {
+        let name = match (vif.vifname(), type_if) {
             (Some(name), TypeIf::Vif) => {
-                if vif.vif_type == Some(VifType::Ioemu) {
+                if vif.vif_type() == Some(VifType::Ioemu) {
                     // The twin comes later, when the vif is up: then it would be too late to refuse the name.
                     name.tap().map_err(unchanged)?;
                 }

@@ -19,8 +19,8 @@ impl Host {
 
     /// A guest comes, or is otherwise than it was. Without a MAC nobody can be told of it.
     pub(super) fn tell_of_guest(&self, started: &Started, id: VifId, vif: &VifSpec) -> Result<(), Error> {
-        let (Some(dir), Some(mac)) = (self.served_in(started), vif.mac) else { return Ok(()) };
-        let addresses = vif.ip.iter().map(|n| n.ip()).collect();
+        let (Some(dir), Some(mac)) = (self.served_in(started), vif.mac()) else { return Ok(()) };
+        let addresses = vif.ip().iter().map(|n| n.ip()).collect();
         let client = Client { mac: mac.into(), addresses, name: None };
         services::guest_within(dir, started, id, &client, self.budget)
     }

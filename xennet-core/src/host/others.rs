@@ -148,7 +148,7 @@ impl Host {
         bridge: IfName,
         notes: &mut Vec<String>,
     ) -> Result<(), Error> {
-        let guest = &asked.vif.ip;
+        let guest = asked.vif.ip();
         if guest.is_empty() {
             return Ok(());
         }

@@ -82,7 +82,7 @@ impl Asked<'_> {
 
     /// What only a bridge's port can be.
     fn no_port(&self, mode: Mode) -> Result<(), Error> {
-        let given = match (&self.vif.vlan, self.vif.isolated) {
+        let given = match (&self.vif.vlan(), self.vif.isolated()) {
             (Some(vlan), _) => format!("vlan={vlan}"),
             (None, true) => "isolated".to_owned(),
             (None, false) => return Ok(()),
@@ -92,7 +92,7 @@ impl Asked<'_> {
     }
 
     fn bridge(&self, bridge: IfName) -> Attachment {
-        Attachment::Bridge { bridge, vlan: self.vif.vlan.clone(), isolated: self.vif.isolated }
+        Attachment::Bridge { bridge, vlan: self.vif.vlan().cloned(), isolated: self.vif.isolated() }
     }
 
     /// What the subnets of a network say about the guest's addresses: whether they are from these, and what this domain's
@@ -129,9 +129,9 @@ impl Asked<'_> {
         Ok(gateways)
     }
 
-    /// The guest's addresses in NAT mode. The length behind a single address says nothing, as with Xen's script.
+    /// The guest's addresses in NAT mode.
     fn hidden_guest(&self, started: Option<&Started>) -> Result<Vec<IpNetwork>, Error> {
-        if self.vif.ip.is_empty() {
+        if self.vif.ip().is_empty() {
             let usual = vifnat::guest_address(self.id);
             if let Some(network) = started.map(|s| &s.network).filter(|n| !n.subnets().is_empty()) {
                 let fits = usual.as_ref().is_ok_and(|a| network.subnet_of(IpAddr::V4(*a)).is_some());
@@ -144,8 +144,7 @@ impl Asked<'_> {
             }
             return Ok(vec![IpNetwork::from(IpAddr::V4(usual?))]);
         }
-        let single = |n: &IpNetwork| if n.ip() == n.network() { *n } else { IpNetwork::from(n.ip()) };
-        Ok(self.vif.ip.iter().map(single).collect())
+        Ok(self.vif.sources())
     }
 }
 
@@ -183,8 +182,8 @@ impl Host {
         notes: &mut Vec<String>,
     ) -> Result<Place, Error> {
         let asked = Asked { subject: Subject::of(id, type_if), id, type_if, vif };
-        let mode = mode(&asked, vif.script.as_ref())?;
-        let named = match vif.bridge {
+        let mode = mode(&asked, vif.script())?;
+        let named = match vif.bridge() {
             Some(name) => self.records.started(&name)?,
             None => None,
         };
@@ -193,7 +192,7 @@ impl Host {
             None if mode == Mode::Bridge => None,
             None => {
                 // xl names this one where nobody has named any.
-                if let Some(bridge) = vif.bridge.filter(|b| *b != "xenbr0") {
+                if let Some(bridge) = vif.bridge().filter(|b| *b != "xenbr0") {
                     notes.push(format!("bridge={bridge} is not looked at: no network of this name is started"));
                 }
                 self.network_for(&asked, mode)?
@@ -209,27 +208,27 @@ impl Host {
                 Mode::Nat => self.nat(&asked, None, notes)?,
                 Mode::Routed => self.routed(&asked, None, notes)?,
             };
-            return Ok(Place { attachment, mtu: vif.mtu, network: None });
+            return Ok(Place { attachment, mtu: vif.mtu(), network: None });
         };
         let (attachment, mtu) = match started.network.mode() {
             NetworkMode::Bridge(b) => {
                 self.not_of_bridge(&asked, b.bridge.name(), notes)?;
-                (asked.bridge(b.bridge.name()), vif.mtu)
+                (asked.bridge(b.bridge.name()), vif.mtu())
             }
             NetworkMode::Nat(nat) => {
                 let attachment = match &nat.guests {
                     GuestLinks::PerVif => self.nat(&asked, Some((&started, nat)), notes)?,
                     GuestLinks::Bridge(bridge) => {
-                        let guest: Vec<IpNetwork> = vif.ip.iter().map(|n| IpNetwork::from(n.ip())).collect();
+                        let guest: Vec<IpNetwork> = vif.ip().iter().map(|n| IpNetwork::from(n.ip())).collect();
                         asked.gateways(&started, &guest)?;
                         self.not_of_bridge(&asked, bridge.name(), notes)?;
                         asked.bridge(bridge.name())
                     }
                 };
-                (attachment, vif.mtu.or(nat.mtu))
+                (attachment, vif.mtu().or(nat.mtu))
             }
             NetworkMode::Routed(routed) => {
-                (self.routed(&asked, Some((&started, routed)), notes)?, vif.mtu.or(routed.mtu))
+                (self.routed(&asked, Some((&started, routed)), notes)?, vif.mtu().or(routed.mtu))
             }
         };
         if attachment.guest().iter().any(IpNetwork::is_ipv6)
@@ -248,7 +247,7 @@ impl Host {
 
     /// The bridge of a vif that belongs to no network.
     fn bridge_for(&mut self, asked: &Asked<'_>, notes: &mut Vec<String>) -> Result<IfName, Error> {
-        match asked.vif.bridge {
+        match asked.vif.bridge() {
             Some(bridge) => Ok(bridge),
             None => {
                 let only = self.only_bridge(asked.subject)?;
@@ -261,7 +260,7 @@ impl Host {
     /// The started network of a mode that a vif belongs to that names none.
     fn network_for(&self, asked: &Asked<'_>, mode: Mode) -> Result<Option<Started>, Error> {
         let mut of_mode: Vec<Started> = self.records.all_started()?.into_iter().filter(|s| mode.is_of(s)).collect();
-        let has = |s: &Started| asked.vif.ip.iter().any(|n| s.network.subnet_of(n.ip()).is_some());
+        let has = |s: &Started| asked.vif.ip().iter().any(|n| s.network.subnet_of(n.ip()).is_some());
         if let Some(at) = of_mode.iter().position(has) {
             return Ok(Some(of_mode.swap_remove(at)));
         }
@@ -349,7 +348,7 @@ impl Host {
         notes: &mut Vec<String>,
     ) -> Result<Attachment, Error> {
         asked.no_port(Mode::Routed)?;
-        let guest = asked.vif.ip.clone();
+        let guest = asked.vif.sources();
         let mut source: Vec<IpNetwork> = Vec::new();
         for family in [Family::Ipv4, Family::Ipv6] {
             let of_guest = guest.iter().any(|n| Family::of(&n.ip()) == family);
@@ -396,7 +395,7 @@ impl Host {
         if let Some(given) = network.and_then(|(_, routed)| of_family(&routed.source)) {
             return Ok(Some(given));
         }
-        let (link, why) = match asked.vif.gatewaydev {
+        let (link, why) = match asked.vif.gatewaydev() {
             Some(link) => (link, "gatewaydev= names it"),
             None => {
                 if let Some(found) = network.and_then(|(started, _)| of_family(&started.source)) {

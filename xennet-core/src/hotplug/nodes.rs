@@ -9,7 +9,7 @@ use std::str;
 
 use super::call::{Call, shown};
 use crate::error::{Error, ErrorKind};
-use crate::model::{GuestMac, IfName, Mtu, TypeIf, VifSpec, VifType};
+use crate::model::{GuestMac, IfName, Mtu, TypeIf, VifParts, VifSpec, VifType};
 
 /// The nodes that are read, below the vif's directory.
 pub(super) const NAMES: [&str; 9] =
@@ -44,7 +44,7 @@ pub(super) fn read(script: &str, call: &Call, values: &[Option<Vec<u8>>]) -> Res
         })
     };
     let mut notes = Vec::new();
-    let mut vif = VifSpec { devid: Some(call.id.devid), ..VifSpec::new() };
+    let mut vif = VifParts { devid: Some(call.id.devid), ..VifParts::default() };
     // The mode is the script's, and that of most goes without saying.
     if !script.ends_with(BRIDGE) {
         vif.script = Some(script.parse().map_err(|e| refused_by(call, "script", script, &e))?);
@@ -67,8 +67,8 @@ pub(super) fn read(script: &str, call: &Call, values: &[Option<Vec<u8>>]) -> Res
     if let Some(name) = text("vifname")? {
         vif.vifname = Some(link_name(call, "vifname", name)?);
     }
-    if let Some(ip) = node_or("ip", call.ip.as_ref())?.filter(|ip| !ip.trim_matches(' ').is_empty()) {
-        vif.ip = VifSpec::parse_ip(ip.trim_matches(' ')).map_err(|e| refused_by(call, "ip", &ip, &e))?;
+    if let Some(ip) = node_or("ip", call.ip.as_ref())?.filter(|ip| !ip.trim_ascii().is_empty()) {
+        vif.ip = VifSpec::parse_ip(ip.trim_ascii()).map_err(|e| refused_by(call, "ip", &ip, &e))?;
     }
     if let Some(mac) = text("mac")? {
         match mac.parse::<GuestMac>() {
@@ -105,6 +105,11 @@ pub(super) fn read(script: &str, call: &Call, values: &[Option<Vec<u8>>]) -> Res
     if call.verb.type_if() == TypeIf::Tap {
         vif.vif_type = Some(VifType::Ioemu);
     }
+    let vif = VifSpec::try_from(vif).map_err(|e| {
+        let node = if e.message().starts_with("bridge=") { "bridge" } else { "vifname" };
+        let value = text(node).ok().flatten().unwrap_or_default();
+        refused_by(call, node, value, &e)
+    })?;
     Ok(Nodes { vif, old_error: value("hotplug-error").is_some(), notes })
 }
 

@@ -250,8 +250,8 @@ impl<'a> Work<'a> {
         let values = self.store().and_then(|store| store.read_many(&paths)).map_err(untouched)?;
         let mut nodes = nodes::read(&self.record.script, call, &values)?;
         self.record.notes.append(&mut nodes.notes);
-        if nodes.vif.bridge.is_some_and(|bridge| self.settings.isolated.contains(&bridge)) {
-            nodes.vif.isolated = true;
+        if nodes.vif.bridge().is_some_and(|bridge| self.settings.isolated.contains(&bridge)) {
+            nodes.vif = nodes.vif.with_isolated();
         }
         Ok(nodes)
     }
@@ -288,7 +288,7 @@ impl<'a> Work<'a> {
     /// Whether attaching is to be tried again: when the link has come that was not there, or with another bridge.
     fn another_way(&mut self, call: &Call, host: &mut Host, e: &Error, vif: &mut VifSpec) -> Result<bool, Error> {
         let link = call.link()?;
-        match (e.kind(), vif.bridge) {
+        match (e.kind(), vif.bridge()) {
             // Whoever makes the link may be slower than its word in xenstore.
             (ErrorKind::LinkNotFound, _) if e.object() == Some(link.as_str()) && self.waits < WAITS => {
                 self.waits += 1;
@@ -317,7 +317,7 @@ impl<'a> Work<'a> {
                 let found = host.is_bridge(&old)?;
                 if found {
                     self.note(format!("there is no bridge {bridge}; {old} is one, and is taken instead"));
-                    vif.bridge = Some(old);
+                    *vif = vif.clone().with_bridge(old)?;
                 }
                 Ok(found)
             }
@@ -405,7 +405,7 @@ impl<'a> Work<'a> {
             && let Ok(nodes) = self.nodes(call)
         {
             ip = nodes.vif.ip_text();
-            bridge = nodes.vif.bridge.map_or(bridge, |b| b.to_string());
+            bridge = nodes.vif.bridge().map_or(bridge, |b| b.to_string());
         }
         let netdev = call.netdev.clone().unwrap_or_default();
         let link = self.record.link.as_deref().unwrap_or(&made);

@@ -32,6 +32,6 @@ pub use network::{
 };
 pub(crate) use network::{NetworkDocument, Place, is_label, overlap, together, unusable};
 pub use rate::RateLimit;
-pub use vif::{BackendDomain, VifSpec, VifType};
+pub use vif::{BackendDomain, VifParts, VifSpec, VifType};
 pub use vlan::{Tagging, Vid, VlanSpec};
 pub use word::Word;

@@ -1,6 +1,6 @@
 //! What a vif shall be: every key of `xl-network-configuration(5)` as a typed value.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
@@ -17,23 +17,38 @@ use crate::error::{Error, ErrorKind};
 /// [`config`](crate::config): `mac=00:16:3e:01:02:03,bridge=xenbr0`; as a document it has the field names of libxl's
 /// `device_nic`, with `isolated` as the one addition.
 ///
+/// A value of this type reads back from its text: what a text cannot say, or a vif cannot be, is refused where it is made.
+///
 /// ```
-/// use xennet_core::{DomId, VifSpec};
+/// use xennet_core::{VifParts, VifSpec};
 /// let vif: VifSpec = "mac=00:16:3e:01:02:03,bridge=xenbr0,ip=192.0.2.6".parse()?;
-/// assert_eq!(vif.bridge.unwrap(), "xenbr0");
+/// assert_eq!(vif.bridge().unwrap(), "xenbr0");
 /// assert_eq!(vif.to_string(), "mac=00:16:3e:01:02:03,bridge=xenbr0,ip=192.0.2.6");
 ///
 /// let same = VifSpec::new()
 ///     .with_mac("00:16:3e:01:02:03".parse()?)
-///     .with_bridge("xenbr0".parse()?)
-///     .with_ip("192.0.2.6".parse().unwrap());
+///     .with_bridge("xenbr0".parse()?)?
+///     .with_ip("192.0.2.6".parse().unwrap())?;
 /// assert_eq!(same, vif);
+///
+/// // All keys at once.
+/// let mut parts = VifParts::default();
+/// parts.bridge = Some("xenbr0".parse()?);
+/// parts.isolated = true;
+/// assert_eq!(VifSpec::try_from(parts)?.to_string(), "bridge=xenbr0,isolated");
+/// assert!(VifSpec::new().with_ip("224.0.0.1".parse().unwrap()).is_err());
 /// # Ok::<(), xennet_core::Error>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "VifDocument", into = "VifDocument")]
+pub struct VifSpec(VifParts);
+
+/// What a vif shall be, key by key, before it is checked: [`VifSpec::try_from`] makes a spec of it.
+///
+/// `None`, an empty list and `false` mean that the key was not given.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct VifSpec {
+pub struct VifParts {
     /// `devid=`: the index in the domain. In a list it is the place in the list unless given.
     pub devid: Option<DevId>,
     /// `mac=`: the guest's address; generated if not given.
@@ -42,7 +57,8 @@ pub struct VifSpec {
     pub bridge: Option<IfName>,
     /// `gatewaydev=` (older: `netdev=`): the link whose address a routed vif borrows.
     pub gatewaydev: Option<IfName>,
-    /// `ip=`: the guest's addresses or networks, in the given order.
+    /// `ip=`: the guest's addresses or networks, in the given order, each once. What they stand for is in
+    /// [`sources`](VifSpec::sources).
     pub ip: Vec<IpNetwork>,
     /// `script=`: the hotplug script, a name in Xen's script directory or a path.
     pub script: Option<Word>,
@@ -70,55 +86,26 @@ pub struct VifSpec {
     pub colo: BTreeMap<ColoKey, Word>,
 }
 
-impl VifSpec {
-    /// A vif of which nothing is said: libxl makes up an address and puts it on the default bridge.
-    pub fn new() -> Self {
-        VifSpec::default()
-    }
+impl TryFrom<VifParts> for VifSpec {
+    type Error = Error;
 
-    /// The same vif with this address.
-    pub fn with_mac(mut self, mac: GuestMac) -> Self {
-        self.mac = Some(mac);
-        self
-    }
-
-    /// The same vif on this bridge.
-    pub fn with_bridge(mut self, bridge: IfName) -> Self {
-        self.bridge = Some(bridge);
-        self
-    }
-
-    /// The same vif with one more guest address or network.
-    pub fn with_ip(mut self, ip: IpNetwork) -> Self {
-        self.ip.push(ip);
-        self
-    }
-
-    /// The same vif with this index in its domain.
-    pub fn with_devid(mut self, devid: DevId) -> Self {
-        self.devid = Some(devid);
-        self
-    }
-
-    /// The same vif with this index unless it has one: what a place in a list means.
-    pub fn numbered(mut self, devid: DevId) -> Self {
-        self.devid.get_or_insert(devid);
-        self
-    }
-
-    /// The same vif with this name in the backend domain.
-    pub fn with_vifname(mut self, vifname: IfName) -> Self {
-        self.vifname = Some(vifname);
-        self
-    }
-
-    /// Checks what the types of the single fields cannot say. Texts and documents are checked when they are read; a value
-    /// built by hand is not, and this finds what would not read back.
+    /// Checks what the types of the single keys cannot say. An address that is listed again counts once.
     ///
     /// # Errors
-    /// [`ErrorKind::Invalid`] if an emulated vif's tap name would be too long, if an address is listed twice or is none
-    /// that a guest can have, or if a link's name has a character that a spec cannot carry.
-    pub fn check(&self) -> Result<(), Error> {
+    /// [`ErrorKind::Invalid`] if an emulated vif's tap name would be too long, if an address is none that a guest can have, or if
+    /// a link's name has a character that a spec cannot carry.
+    fn try_from(mut parts: VifParts) -> Result<Self, Error> {
+        parts.check()?;
+        if parts.ip.len() > 1 {
+            let mut told = BTreeSet::new();
+            parts.ip.retain(|ip| told.insert((ip.ip(), ip.prefix())));
+        }
+        Ok(VifSpec(parts))
+    }
+}
+
+impl VifParts {
+    fn check(&self) -> Result<(), Error> {
         let invalid = |key: &str, value: &dyn fmt::Display, rule: &str| {
             Err(Error::new(ErrorKind::Invalid, format!("{key}={value}: {rule}")).with_object(value.to_string()))
         };
@@ -135,15 +122,170 @@ impl VifSpec {
         if let (Some(name), Some(VifType::Ioemu)) = (&self.vifname, self.vif_type) {
             name.tap()?;
         }
-        for (i, ip) in self.ip.iter().enumerate() {
-            if let Some(rule) = refusal(ip) {
-                return invalid("ip", ip, rule);
-            }
-            if self.ip[..i].iter().any(|earlier| same_network(earlier, ip)) {
-                return invalid("ip", ip, "each address is listed once");
-            }
+        match self.ip.iter().find_map(|ip| refusal(ip).map(|rule| (ip, rule))) {
+            Some((ip, rule)) => invalid("ip", ip, rule),
+            None => Ok(()),
         }
-        Ok(())
+    }
+}
+
+impl VifSpec {
+    /// A vif of which nothing is said: libxl makes up an address and puts it on the default bridge.
+    pub fn new() -> Self {
+        VifSpec::default()
+    }
+
+    /// What it says, key by key, to change some of it.
+    pub fn into_parts(self) -> VifParts {
+        self.0
+    }
+
+    /// The same vif with this address.
+    #[must_use]
+    pub fn with_mac(mut self, mac: GuestMac) -> Self {
+        self.0.mac = Some(mac);
+        self
+    }
+
+    /// The same vif on this bridge.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] if the name has a character that a spec cannot carry.
+    pub fn with_bridge(mut self, bridge: IfName) -> Result<Self, Error> {
+        self.0.bridge = Some(bridge);
+        self.0.try_into()
+    }
+
+    /// The same vif with one more guest address or network; one that it has already counts once.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] if this is none that a guest can have.
+    pub fn with_ip(mut self, ip: IpNetwork) -> Result<Self, Error> {
+        self.0.ip.push(ip);
+        self.0.try_into()
+    }
+
+    /// The same vif with this index in its domain.
+    #[must_use]
+    pub fn with_devid(mut self, devid: DevId) -> Self {
+        self.0.devid = Some(devid);
+        self
+    }
+
+    /// The same vif with this index unless it has one: what a place in a list means.
+    #[must_use]
+    pub fn numbered(mut self, devid: DevId) -> Self {
+        self.0.devid.get_or_insert(devid);
+        self
+    }
+
+    /// The same vif with this name in the backend domain.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] if the name has a character that a spec cannot carry, or is too long for the name of an emulated twin.
+    pub fn with_vifname(mut self, vifname: IfName) -> Result<Self, Error> {
+        self.0.vifname = Some(vifname);
+        self.0.try_into()
+    }
+
+    /// The same vif, whose port may talk to ports that are not isolated only.
+    #[must_use]
+    pub fn with_isolated(mut self) -> Self {
+        self.0.isolated = true;
+        self
+    }
+
+    /// `devid=`: the index in the domain. In a list it is the place in the list unless given.
+    pub const fn devid(&self) -> Option<DevId> {
+        self.0.devid
+    }
+
+    /// `mac=`: the guest's address; generated if not given.
+    pub const fn mac(&self) -> Option<GuestMac> {
+        self.0.mac
+    }
+
+    /// `bridge=`: the bridge in the backend domain.
+    pub const fn bridge(&self) -> Option<IfName> {
+        self.0.bridge
+    }
+
+    /// `gatewaydev=` (older: `netdev=`): the link whose address a routed vif borrows.
+    pub const fn gatewaydev(&self) -> Option<IfName> {
+        self.0.gatewaydev
+    }
+
+    /// `ip=`: the guest's addresses or networks, in the given order, each once. What they stand for is in
+    /// [`sources`](VifSpec::sources).
+    pub fn ip(&self) -> &[IpNetwork] {
+        &self.0.ip
+    }
+
+    /// `script=`: the hotplug script, a name in Xen's script directory or a path.
+    pub const fn script(&self) -> Option<&Word> {
+        self.0.script.as_ref()
+    }
+
+    /// `vifname=`: the name of the link in the backend domain; the tap's gets `-emu` behind it.
+    pub const fn vifname(&self) -> Option<IfName> {
+        self.0.vifname
+    }
+
+    /// `type=`: with or without an emulated twin.
+    pub const fn vif_type(&self) -> Option<VifType> {
+        self.0.vif_type
+    }
+
+    /// `model=`: what the device model emulates, for example `e1000`.
+    pub const fn model(&self) -> Option<&Word> {
+        self.0.model.as_ref()
+    }
+
+    /// `backend=`: the domain that holds the backend.
+    pub const fn backend(&self) -> Option<&BackendDomain> {
+        self.0.backend.as_ref()
+    }
+
+    /// `rate=`: how fast the guest may send.
+    pub const fn rate(&self) -> Option<RateLimit> {
+        self.0.rate
+    }
+
+    /// `mtu=`: the largest packet.
+    pub const fn mtu(&self) -> Option<Mtu> {
+        self.0.mtu
+    }
+
+    /// `vlan=`: VLAN membership on a VLAN-aware bridge.
+    pub const fn vlan(&self) -> Option<&VlanSpec> {
+        self.0.vlan.as_ref()
+    }
+
+    /// `trusted` or `untrusted`: whether the frontend may trust the backend.
+    pub const fn trusted(&self) -> Option<bool> {
+        self.0.trusted
+    }
+
+    /// `isolated`: the port may talk to ports that are not isolated only. An addition of xennet; xl does not know it.
+    pub const fn isolated(&self) -> bool {
+        self.0.isolated
+    }
+
+    /// `forwarddev=`: COLO's forwarding link.
+    pub const fn forwarddev(&self) -> Option<IfName> {
+        self.0.forwarddev
+    }
+
+    /// `colo_*=`: carried as they are.
+    pub const fn colo(&self) -> &BTreeMap<ColoKey, Word> {
+        &self.0.colo
+    }
+
+    /// What the guest may send from: its addresses, and whole networks. An address with a length behind it that is no network's own
+    /// (192.0.2.5/24) is that one address, as it is on a link; a network's own address with a length (192.0.2.0/24) is the network.
+    pub fn sources(&self) -> Vec<IpNetwork> {
+        let single = |n: &IpNetwork| if n.ip() == n.network() { *n } else { IpNetwork::from(n.ip()) };
+        self.0.ip.iter().map(single).collect()
     }
 
     /// Reads addresses and networks as `ip=` has them: with blanks between them, at least one.
@@ -162,7 +304,7 @@ impl VifSpec {
 
     /// The addresses as the text of `ip=`: with blanks between them, a single host without its prefix length.
     pub fn ip_text(&self) -> String {
-        let words: Vec<String> = self.ip.iter().map(|ip| Bare(ip).to_string()).collect();
+        let words: Vec<String> = self.0.ip.iter().map(|ip| Bare(ip).to_string()).collect();
         words.join(" ")
     }
 }
@@ -196,8 +338,20 @@ pub(crate) fn refusal(network: &IpNetwork) -> Option<&'static str> {
         Some("the unspecified address is no guest's")
     } else if ip == std::net::IpAddr::V4(std::net::Ipv4Addr::BROADCAST) {
         Some("the broadcast address is no guest's")
+    } else if is_mask(ip) {
+        Some("a mask is no guest's address: write the length behind the address, as in 192.0.2.5/24, and no gateway")
     } else {
         None
+    }
+}
+
+/// Whether an address is a mask of a network, as in "192.0.2.5 255.255.255.0 192.0.2.1".
+fn is_mask(ip: std::net::IpAddr) -> bool {
+    match ip {
+        std::net::IpAddr::V4(ip) => {
+            ip.octets()[0] == 255 && u32::from(ip).leading_ones() + u32::from(ip).trailing_zeros() >= 32
+        }
+        std::net::IpAddr::V6(_) => false,
     }
 }
 
@@ -269,14 +423,10 @@ pub(crate) fn read_networks(text: &str) -> Result<Vec<IpNetwork>, Box<Flaw>> {
             continue;
         }
         let network = read_network(word).map_err(|flaw| flaw.at(start))?;
-        if networks.iter().any(|earlier| same_network(earlier, &network)) {
-            return Err(Flaw::new(
-                start..start + word.len(),
-                format!("{word} is listed twice"),
-                "each address is listed once",
-            ));
+        // Some who write the node repeat an address.
+        if !networks.iter().any(|earlier| same_network(earlier, &network)) {
+            networks.push(network);
         }
-        networks.push(network);
     }
     Ok(networks)
 }
@@ -391,26 +541,26 @@ impl fmt::Display for VifSpec {
         };
         macro_rules! keys {
             ($($key:literal = $field:ident;)*) => {
-                $(if let Some(value) = &self.$field { item($key, Some(value))?; })*
+                $(if let Some(value) = &self.0.$field { item($key, Some(value))?; })*
             };
         }
         keys! { "devid" = devid; "mac" = mac; "bridge" = bridge; "gatewaydev" = gatewaydev; }
-        if !self.ip.is_empty() {
+        if !self.0.ip.is_empty() {
             item("ip", Some(&self.ip_text()))?;
         }
         keys! {
             "script" = script; "vifname" = vifname; "type" = vif_type; "model" = model; "backend" = backend;
             "rate" = rate; "mtu" = mtu; "vlan" = vlan; "forwarddev" = forwarddev;
         }
-        match self.trusted {
+        match self.0.trusted {
             Some(true) => item("trusted", None)?,
             Some(false) => item("untrusted", None)?,
             None => {}
         }
-        if self.isolated {
+        if self.0.isolated {
             item("isolated", None)?;
         }
-        for (key, value) in &self.colo {
+        for (key, value) in &self.0.colo {
             item(key.name(), Some(value))?;
         }
         Ok(())
@@ -467,9 +617,11 @@ pub(crate) enum Trust {
 }
 
 impl From<VifSpec> for VifDocument {
-    fn from(v: VifSpec) -> Self {
+    fn from(spec: VifSpec) -> Self {
+        let ip = (!spec.0.ip.is_empty()).then(|| spec.ip_text());
+        let v = spec.0;
         VifDocument {
-            ip: (!v.ip.is_empty()).then(|| v.ip_text()),
+            ip,
             devid: v.devid,
             mac: v.mac,
             bridge: v.bridge,
@@ -508,7 +660,7 @@ impl TryFrom<VifDocument> for VifSpec {
             Some(text) => VifSpec::parse_ip(text)?,
             None => Vec::new(),
         };
-        let spec = VifSpec {
+        VifSpec::try_from(VifParts {
             devid: d.devid,
             mac: d.mac,
             bridge: d.bridge,
@@ -526,9 +678,7 @@ impl TryFrom<VifDocument> for VifSpec {
             isolated: d.isolated,
             forwarddev: d.coloft_forwarddev,
             colo: d.colo,
-        };
-        spec.check()?;
-        Ok(spec)
+        })
     }
 }
 

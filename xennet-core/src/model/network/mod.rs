@@ -81,13 +81,18 @@ impl Network {
     /// [`ErrorKind::Invalid`] for what the file would be refused for: links that are no way out, subnets that overlap, a service
     /// without a subnet, a range or a forward that leads elsewhere.
     pub fn new(name: IfName, mode: NetworkMode) -> Result<Self, Error> {
-        rules::check(&name, &mode).map_err(|flaw| flaw.without_place(name.as_str()))?;
-        Ok(Network { name, mode })
+        Network::checked(name, mode).map_err(|flaw| flaw.without_place(name.as_str()))
     }
 
     /// The same for a reader, who says where in his text the flaw is.
     pub(crate) fn checked(name: IfName, mode: NetworkMode) -> Result<Self, Box<super::flaw::Flaw<Place>>> {
-        rules::check(&name, &mode).map(|()| Network { name, mode })
+        rules::check(&name, &mode)?;
+        let network = Network { name, mode };
+        // What several cannot be together, one cannot be with itself.
+        match together(&[&network]) {
+            Ok(()) => Ok(network),
+            Err(flaw) => Err(flaw.placed(|(_, place)| place)),
+        }
     }
 
     /// Its name: what a link's name may be, so that it fits where a bridge's name is expected.
