@@ -200,7 +200,15 @@ fn inside_read_only_settings() {
     let (id, device) = (VifId::new(domid(1), FIRST), name("vif1.0"));
     let guest = vec!["198.51.100.5/32".parse().unwrap()];
     let source = vec!["192.0.2.2".parse().unwrap()];
-    let attachment = Attachment::Routed { network: None, guest, source, answer_arp: true, answer_ndp: None, metric: 2 };
+    let attachment = Attachment::Routed {
+        network: None,
+        guest,
+        elsewhere: Box::default(),
+        source,
+        answer_arp: true,
+        answer_ndp: None,
+        metric: 2,
+    };
     let intent = Intent::Attach(Attach { attachment, ..Attach::to_bridge(id, device) });
     let mut backend = Netlink::open().unwrap();
     let now = observe_for(&intent, &mut backend).unwrap();

@@ -6,7 +6,7 @@ use std::process::Command;
 use xennet_core::backend::Backend as _;
 use xennet_core::backend::netlink::Netlink;
 use xennet_core::snapshot::{NftTableId, Part, Scope};
-use xennet_core::{BridgeNetwork, BridgeSpec, GuestLinks, NatNetwork, Network, NetworkMode, Started};
+use xennet_core::{BridgeNetwork, BridgeSpec, GuestLinks, NatNetwork, Network, NetworkMode, RoutedNetwork, Started};
 use xennet_tests::in_netns;
 
 use crate::rig::{
@@ -149,6 +149,74 @@ fn by_its_address_or_because_it_is_the_only_one() {
         rig.ok_of("vif-route", "vif7.0", "offline");
         rig.ok_of("vif-nat", VIF, "offline");
         assert_eq!(gated(), [""; 0]);
+    });
+}
+
+/// A provider routes eight addresses here, and guests use all of them.
+#[test]
+fn guests_have_every_address_of_whole_subnets() {
+    in_netns("networks::guests_have_every_address_of_whole_subnets", || {
+        let rig = host();
+        let network = |whole: bool| {
+            let mut mode = RoutedNetwork::new();
+            mode.subnets = subnets(&["198.51.100.160/29", "fd00:1::/64"]);
+            mode.whole_subnets = whole;
+            let mut started = Started::new(Network::new(name("dmz"), NetworkMode::Routed(mode)).unwrap());
+            started.outside = Some(name("eth0"));
+            started.source = vec!["192.0.2.1".parse().unwrap()];
+            started
+        };
+        rig.started(&network(false));
+        for (last, what) in [(160, "the network's own address"), (166, "the gateway"), (167, "the broadcast address")] {
+            let vif = format!("vif{}.0", last - 100);
+            rig.vif(&vif, &[("ip", &format!("198.51.100.{last}"))]);
+            let got = rig.fails_of("vif-route", &vif, "online");
+            assert!(got.stderr.contains(what) && got.stderr.contains("whole_subnets = true"), "{}", got.stderr);
+        }
+        rig.started(&network(true));
+        for last in 160..=167 {
+            let vif = format!("vif{last}.0");
+            let ip = format!("198.51.100.{last} fd00:1::{last}");
+            rig.vif(&vif, &[("ip", &ip)]);
+            rig.ok_of("vif-route", &vif, "online");
+            assert_eq!(addresses(&vif), ["192.0.2.1/32", "fd00:1::1/64", "fe80::1/64"], "{vif}");
+            assert!(routes(&vif)[0].starts_with(&format!("198.51.100.{last}/32 dev {vif} ")), "{:?}", routes(&vif));
+        }
+        rig.vif("vif9.0", &[("ip", "fd00:1::1")]);
+        let got = rig.fails_of("vif-route", "vif9.0", "online");
+        assert!(got.stderr.contains("fd00:1::1 is the gateway"), "an IPv6 subnet keeps it: {}", got.stderr);
+    });
+}
+
+/// A guest with two vifs in one network, whose routes all lead through the first one.
+#[test]
+fn a_guest_answers_by_another_vif_where_the_network_says_so() {
+    in_netns("networks::a_guest_answers_by_another_vif_where_the_network_says_so", || {
+        let rig = host();
+        for any in [false, true] {
+            let mut mode = RoutedNetwork::new();
+            mode.subnets = subnets(&["203.0.113.0/24", "fd00:1::/64"]);
+            mode.any_vif = any;
+            let mut started = Started::new(Network::new(name("dmz"), NetworkMode::Routed(mode)).unwrap());
+            started.outside = Some(name("eth0"));
+            started.source = vec!["192.0.2.1".parse().unwrap()];
+            rig.started(&started);
+            for (vif, ip) in [("vif1.0", "203.0.113.21"), ("vif1.1", "203.0.113.22")] {
+                rig.vif(vif, &[("ip", ip), ("bridge", "dmz")]);
+                rig.ok_of("vif-route", vif, "online");
+                let rp_filter = setting(&format!("net/ipv4/conf/{vif}/rp_filter"));
+                assert_eq!(rp_filter.as_deref(), Some(if any { "2" } else { "1" }), "{vif}");
+            }
+            let elements = gated().join("\n");
+            let all = ["srcnet4 { \"vif1.0\" . 203.0.113.0", "srcnet4 { \"vif1.1\" . 203.0.113.0"];
+            assert_eq!(all.iter().all(|one| elements.contains(one)), any, "{elements}");
+            assert_eq!(elements.contains("\"vif1.0\" . 203.0.113.21"), !any, "{elements}");
+            for vif in ["vif1.0", "vif1.1"] {
+                rig.ok_of("vif-route", vif, "offline");
+                rig.remove(vif);
+            }
+            assert_eq!(gated(), [""; 0]);
+        }
     });
 }
 

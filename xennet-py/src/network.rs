@@ -57,7 +57,7 @@ impl<'py> FromPyObject<'_, 'py> for Word {
 }
 
 /// The keywords in their order.
-const KEYWORDS: [&str; 21] = [
+const KEYWORDS: [&str; 23] = [
     "mode",
     "bridge",
     "uplink",
@@ -73,6 +73,8 @@ const KEYWORDS: [&str; 21] = [
     "source",
     "proxy_arp",
     "proxy_ndp",
+    "whole_subnets",
+    "any_vif",
     "metric",
     "dhcp",
     "dns",
@@ -86,7 +88,7 @@ impl Network {
     #[new]
     #[pyo3(signature = (*, name, mode, bridge=None, uplink=None, uplink_name=None, stp=false, forward_delay=None, mac=None,
         mtu=None, vlan_filtering=None, subnets=None, gateways=None, egress=None, source=None, proxy_arp=false,
-        proxy_ndp=false, metric=None, dhcp=false, dns=false, range=None, domain=None, forward=None))]
+        proxy_ndp=false, whole_subnets=false, any_vif=false, metric=None, dhcp=false, dns=false, range=None, domain=None, forward=None))]
     #[expect(
         clippy::too_many_arguments,
         clippy::fn_params_excessive_bools,
@@ -109,6 +111,8 @@ impl Network {
         source: Option<Bound<'_, PyAny>>,
         proxy_arp: bool,
         proxy_ndp: bool,
+        whole_subnets: bool,
+        any_vif: bool,
         metric: Option<Digits>,
         dhcp: bool,
         dns: bool,
@@ -129,9 +133,15 @@ impl Network {
         ] {
             put(key, text.into());
         }
-        for (key, on) in
-            [("stp", stp), ("proxy_arp", proxy_arp), ("proxy_ndp", proxy_ndp), ("dhcp", dhcp), ("dns", dns)]
-        {
+        for (key, on) in [
+            ("stp", stp),
+            ("proxy_arp", proxy_arp),
+            ("proxy_ndp", proxy_ndp),
+            ("whole_subnets", whole_subnets),
+            ("any_vif", any_vif),
+            ("dhcp", dhcp),
+            ("dns", dns),
+        ] {
             put(key, on.then_some(true).into());
         }
         put("vlan_filtering", vlan_filtering.into());
@@ -272,6 +282,18 @@ impl Network {
     #[getter]
     fn proxy_ndp(&self) -> bool {
         self.flag("proxy_ndp")
+    }
+
+    /// Whether guests may have every address of the IPv4 subnets; this domain has none of them then, whatever `gateways` says.
+    #[getter]
+    fn whole_subnets(&self) -> bool {
+        self.flag("whole_subnets")
+    }
+
+    /// Whether a guest may send by each of its vifs from any address of the subnets.
+    #[getter]
+    fn any_vif(&self) -> bool {
+        self.flag("any_vif")
     }
 
     /// The metric of guests' routes in mode "routed".

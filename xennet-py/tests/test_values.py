@@ -77,6 +77,8 @@ DMZ = Network(
     source=["192.168.0.3"],
     proxy_arp=True,
     proxy_ndp=True,
+    whole_subnets=True,
+    any_vif=True,
     metric=7,
 )
 
@@ -174,6 +176,7 @@ def test_every_key_of_a_network_comes_back_as_it_is():
         {"protocol": "udp", "ports": "53", "to": "10.0.0.8", "to_port": 53},
     )
     assert (DMZ.mode, DMZ.uplink, DMZ.source, DMZ.metric) == ("routed", "xenbr0", ("192.168.0.3",), 7)
+    assert DMZ.whole_subnets and DMZ.any_vif and not PRIVATE.any_vif
     assert DMZ.proxy_arp and DMZ.proxy_ndp and DMZ.bridge is None and DMZ.forward_delay is None
     plain = Network(name="br-lan", mode="bridge")
     assert (plain.bridge, plain.forward_delay, plain.stp) == ("br-lan", datetime.timedelta(), False)

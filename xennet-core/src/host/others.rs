@@ -9,7 +9,7 @@ use ipnetwork::IpNetwork;
 use super::place::{Asked, plain};
 use super::{Host, joined, unchanged};
 use crate::error::{Error, ErrorKind};
-use crate::model::{IfName, Network, Started};
+use crate::model::{IfName, Network, NetworkMode, Started, Subnet};
 use crate::plan;
 use crate::snapshot::{Family, Part, Route, RouteKind, Scope};
 
@@ -26,6 +26,12 @@ const fn far_away(family: Family) -> IpAddr {
 fn next_hops(route: &Route) -> impl Iterator<Item = (IpAddr, Option<IfName>)> + '_ {
     let several = route.next_hops.iter().map(|hop| (hop.gateway, hop.link));
     [(route.gateway, route.link)].into_iter().chain(several).filter_map(|(gateway, link)| Some((gateway?, link)))
+}
+
+/// The subnets of which this domain has an address on guests' links.
+fn gateways(network: &Network) -> impl Iterator<Item = &Subnet> {
+    let has_none = |s: &&Subnet| matches!(network.mode(), NetworkMode::Routed(r) if !r.gateways().any(|g| g == *s));
+    network.subnets().iter().filter(move |s| !has_none(s))
 }
 
 fn is_single(n: &IpNetwork) -> bool {
@@ -79,7 +85,7 @@ impl Host {
             return Ok(());
         }
         for other in self.records.all_started()? {
-            let gateways: Vec<IpAddr> = other.network.subnets().iter().map(|s| s.gateway()).collect();
+            let gateways: Vec<IpAddr> = gateways(&other.network).map(|s| s.gateway()).collect();
             if let Some(n) = guest.iter().find(|n| is_single(n) && gateways.contains(&n.ip())) {
                 let message = format!("{} is the gateway of network {}", n.ip(), other.network.name());
                 let hint = "give the guest another address: ip=".to_owned();
@@ -120,7 +126,7 @@ impl Host {
 
     /// Refuses a network that gives this domain, on its guests' links, the address of this domain's own gateway.
     pub(super) fn gateways_not_of_others(&mut self, network: &Network) -> Result<(), Error> {
-        for subnet in network.subnets() {
+        for subnet in gateways(network) {
             let Some(way) = self.way_to(subnet.gateway())? else { continue };
             if way.kind == RouteKind::Local || way.protocol == plan::ROUTE_PROTOCOL {
                 continue;

@@ -111,9 +111,18 @@ impl Asked<'_> {
                 let hint = format!("give the guest an address of {}: ip=", subnets());
                 return Err(self.refuse(ErrorKind::Invalid, message, hint));
             };
+            let is_whole = matches!(network.mode(), NetworkMode::Routed(r) if !r.gateways().any(|s| s == subnet));
+            if is_whole {
+                continue;
+            }
             if let Some(what) = reserved(subnet, address) {
                 let message = format!("{} is {what} of network {}", plain(address), network.name());
-                let hint = format!("give the guest another address of {}", subnet.network());
+                let mut hint = format!("give the guest another address of {}", subnet.network());
+                if matches!(network.mode(), NetworkMode::Routed(_)) && address.is_ipv4() {
+                    hint.push_str(
+                        "; where guests are to have every address of it: whole_subnets = true in networks.toml",
+                    );
+                }
                 return Err(self.refuse(ErrorKind::Invalid, message, hint));
             }
             // What serves IPv6 guests goes by the subnet's own prefix length.
@@ -374,9 +383,17 @@ impl Host {
                     .into(),
             );
         }
+        let elsewhere = match network {
+            Some((_, routed)) if routed.any_vif && !guest.is_empty() => {
+                let has = |n: &IpNetwork| guest.iter().any(|g| g.is_ipv4() == n.is_ipv4());
+                routed.subnets.iter().map(Subnet::network).filter(has).collect()
+            }
+            _ => Box::default(),
+        };
         Ok(Attachment::Routed {
             network: network.map(|(started, _)| started.network.name()),
             guest,
+            elsewhere,
             source,
             answer_arp: true,
             answer_ndp: network.and_then(|(started, r)| started.outside.filter(|_| r.proxy_ndp)),

@@ -164,6 +164,9 @@ pub enum Attachment {
         network: Option<IfName>,
         /// The guest's addresses or networks. It may send from these only; without any, from everywhere.
         guest: Vec<IpNetwork>,
+        /// Networks whose addresses it may send from, too: it may have them at other vifs.
+        #[serde(default, skip_serializing_if = "<[IpNetwork]>::is_empty")]
+        elsewhere: Box<[IpNetwork]>,
         /// dom0's addresses, put on the vif with these prefix lengths; no connected route comes of them. The first one of a
         /// family is what dom0 speaks to the guest from.
         source: Vec<IpNetwork>,
@@ -186,6 +189,15 @@ impl Attachment {
             Attachment::Bridge { .. } => &[],
             Attachment::Nat { guest, .. } | Attachment::Routed { guest, .. } => guest,
         }
+    }
+
+    /// What the guest may send from, where dom0 has routes to it.
+    pub(crate) fn sources(&self) -> Vec<IpNetwork> {
+        let elsewhere = match self {
+            Attachment::Routed { elsewhere, .. } => &elsewhere[..],
+            Attachment::Bridge { .. } | Attachment::Nat { .. } => &[],
+        };
+        self.guest().iter().chain(elsewhere).copied().collect()
     }
 
     /// The word for the mode: `bridge`, `nat`, `routed`.

@@ -38,7 +38,7 @@ fn items(behind: &Behind) -> Vec<Item> {
     if guest.is_empty() {
         return Vec::new();
     }
-    let mut items = gate::checked(behind.link, guest);
+    let mut items = gate::checked(behind.link, &behind.attachment.sources());
     if let Attachment::Nat { egress: Some(egress), .. } = &behind.attachment {
         items.extend(gate::hidden(*egress, &still_own(behind)));
     }
@@ -117,8 +117,12 @@ fn settings(link: &IfName, attachment: &Attachment) -> Vec<(SysctlKey, &'static 
         Reason::fixed("guests are no routers of this domain's"),
     )];
     if has(attachment, Family::Ipv4) {
-        let why = Reason::fixed("what comes from the guest is what goes to the guest");
-        all.push((SysctlKey::conf(Family::Ipv4, link, "rp_filter"), "1", why));
+        let is_elsewhere = matches!(attachment, Attachment::Routed { elsewhere, .. } if !elsewhere.is_empty());
+        let (value, why) = match is_elsewhere {
+            true => ("2", "what comes from the guest may go to another vif of its"),
+            false => ("1", "what comes from the guest is what goes to the guest"),
+        };
+        all.push((SysctlKey::conf(Family::Ipv4, link, "rp_filter"), value, Reason::fixed(why)));
     }
     let why = Reason::fixed("this domain answers for the addresses that lie behind it");
     all.extend(proxy_arp(link, attachment).map(|key| (key, "1", why)));

@@ -129,6 +129,8 @@ class Network:
         source: Iterable[str] | None = None,
         proxy_arp: bool = False,
         proxy_ndp: bool = False,
+        whole_subnets: bool = False,
+        any_vif: bool = False,
         metric: SupportsIndex | None = None,
         dhcp: bool = False,
         dns: bool = False,
@@ -173,6 +175,10 @@ class Network:
     def proxy_arp(self) -> bool: ...
     @property
     def proxy_ndp(self) -> bool: ...
+    @property
+    def whole_subnets(self) -> bool: ...
+    @property
+    def any_vif(self) -> bool: ...
     @property
     def metric(self) -> int | None: ...
     @property

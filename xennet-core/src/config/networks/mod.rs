@@ -32,6 +32,9 @@
 //! proxy_arp = true                # dom0 answers for guests on the uplink: no route is needed outside
 //! proxy_ndp = true
 //! metric = 2
+//! whole_subnets = false           # guests may have every IPv4 address of the subnets: the first, the last, and the gateway's;
+//!                                 # their gateway is dom0's source then
+//! any_vif = false                 # a guest with several vifs here may answer by any of them; others may use its addresses then
 //! ```
 
 mod change;

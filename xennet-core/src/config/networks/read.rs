@@ -80,8 +80,9 @@ const BRIDGE_KEYS: [&str; 9] =
     ["mode", "bridge", "forward_delay", "mac", "mtu", "stp", "uplink", "uplink_name", "vlan_filtering"];
 const NAT_KEYS: [&str; 11] =
     ["mode", "bridge", "dhcp", "dns", "domain", "egress", "forward", "gateways", "mtu", "range", "subnets"];
-const ROUTED_KEYS: [&str; 13] = [
+const ROUTED_KEYS: [&str; 15] = [
     "mode",
+    "any_vif",
     "dhcp",
     "dns",
     "domain",
@@ -94,6 +95,7 @@ const ROUTED_KEYS: [&str; 13] = [
     "source",
     "subnets",
     "uplink",
+    "whole_subnets",
 ];
 
 fn network(text: &str, name: &Key, table: Value<'_>) -> Flawed<Found> {
@@ -329,6 +331,8 @@ fn routed(r: &mut Reader<'_>) -> Flawed<NetworkMode> {
     network.proxy_ndp = r.flag("proxy_ndp")?;
     network.metric = r.number("metric", u32::MAX)?.unwrap_or(RoutedNetwork::METRIC);
     network.services = r.services()?;
+    network.any_vif = r.flag("any_vif")?;
+    network.whole_subnets = r.flag("whole_subnets")?;
     Ok(NetworkMode::Routed(network))
 }
 

@@ -180,6 +180,8 @@ pub(super) fn keys(network: &Network) -> Vec<(&'static str, Item)> {
         }
         NetworkMode::Routed(r) => {
             keys.subnets(&r.subnets);
+            keys.flag("whole_subnets", r.whole_subnets);
+            keys.flag("any_vif", r.any_vif);
             keys.outside("uplink", &r.uplink);
             keys.list("source", &r.source);
             keys.flag("proxy_arp", r.proxy_arp);

@@ -37,6 +37,19 @@ fn the_documented_example_is_read_whole_and_written_back() {
 }
 
 #[test]
+fn whole_subnets_and_any_vif_are_read_and_written_back() {
+    let text = "[network.r]\nmode = \"routed\"\nsubnets = [\"192.0.2.0/29\", \"fd00:1::/64\"]\nwhole_subnets = true\nany_vif = true\n";
+    let found = parse(text).unwrap_or_else(|e| panic!("{}", e.report()));
+    let NetworkMode::Routed(r) = found.get("r").unwrap().mode() else { panic!() };
+    assert!(r.whole_subnets && r.any_vif);
+    // IPv6 guests keep a gateway in their subnet.
+    assert_eq!(r.gateways().map(|s| s.gateway().to_string()).collect::<Vec<_>>(), ["fd00:1::1"]);
+    assert_eq!(render(found.iter()), text);
+    let document = serde_json::to_value(found.get("r").unwrap()).unwrap();
+    assert_eq!(serde_json::from_value::<Network>(document).unwrap(), *found.get("r").unwrap());
+}
+
+#[test]
 fn the_least_that_each_mode_needs_is_its_mode() {
     let found = parse("[network.a]\nmode='bridge'\n[network.b]\nmode='nat'\n[network.c]\nmode='routed'\n").unwrap();
     assert_eq!(found.get("a").unwrap().bridge().unwrap().name().as_str(), "a");
@@ -57,6 +70,20 @@ fn every_mistake_is_told_with_its_place_and_the_other_one() {
         ("networks = 1", (1, 1), "no part of this file", None),
         ("network = 1", (1, 11), "a table for each network", None),
         ("[network]\nx = 1", (2, 1), "x is no table", None),
+        ("[network.r]\nmode = \"routed\"\nany_vif = true", (3, 11), "any_vif cannot be true without subnets", None),
+        ("[network.r]\nmode = \"nat\"\nany_vif = true", (3, 1), "any_vif means nothing in mode nat", Some(2)),
+        (
+            "[network.r]\nmode = \"routed\"\nsubnets = [\"192.0.2.0/29\"]\nwhole_subnets = true\ndns = true",
+            (5, 7),
+            "dns means nothing where guests have every address",
+            Some(4),
+        ),
+        (
+            "[network.r]\nmode = \"routed\"\nsubnets = [\"192.0.2.0/29\"]\ngateways = [\"192.0.2.1\"]\nwhole_subnets = true",
+            (4, 12),
+            "gateways means nothing where guests have every address",
+            Some(5),
+        ),
         ("[network.a-name-that-is-long]\n", (1, 10), "at most 15 bytes", None),
         ("[network.x]\n", (1, 10), "network x has no mode", None),
         ("[network.x]\nmode = \"brigde\"", (2, 8), "bridge, nat or routed", None),

@@ -260,6 +260,13 @@ pub struct RoutedNetwork {
     /// line says.
     #[serde(default)]
     pub subnets: Vec<Subnet>,
+    /// Whether guests may have every address of the IPv4 subnets: their own one, the broadcast address and the gateway's. dom0 has
+    /// none of them then, and the guests' gateway is [`source`](Self::source).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub whole_subnets: bool,
+    /// Whether a guest may send by each of its vifs from any address of the subnets, and not from the vif's own only.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub any_vif: bool,
     /// The link towards the outside, whose first address is dom0's on every vif.
     pub uplink: Egress,
     /// dom0's addresses on every vif, at most one a family; where one is missing, the uplink's first is taken.
@@ -285,10 +292,17 @@ impl RoutedNetwork {
     /// The metric that Xen's scripts give to a vif's routes.
     pub const METRIC: u32 = 2;
 
+    /// dom0's addresses on guests' links that are in these subnets.
+    pub fn gateways(&self) -> impl Iterator<Item = &Subnet> {
+        self.subnets.iter().filter(|s| !(self.whole_subnets && s.network().is_ipv4()))
+    }
+
     /// Routed through the default route's link, without subnets.
     pub fn new() -> Self {
         RoutedNetwork {
             subnets: Vec::new(),
+            whole_subnets: false,
+            any_vif: false,
             uplink: Egress::DefaultRoute,
             source: Vec::new(),
             proxy_arp: false,

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{NetworkMode, PortForward, Services, Subnet, overlap, unusable};
+use super::{NetworkMode, PortForward, RoutedNetwork, Services, Subnet, overlap, unusable};
 use crate::model::flaw::{Flaw, quoted};
 use crate::model::{BridgeSpec, Egress, GuestLinks, IfName, VifId};
 
@@ -62,7 +62,8 @@ pub(super) fn check(name: &IfName, mode: &NetworkMode) -> Flawed {
                 return Err(Flaw::new(Place::key("metric"), message, "at least 1: the emulated twin's is one less")
                     .hint("leave it out for 2, which Xen's scripts use"));
             }
-            services(&n.services, &n.subnets)
+            services(&n.services, &n.subnets)?;
+            about_subnets(n)
         }
     }
     .and_then(|()| named(name))
@@ -208,6 +209,30 @@ fn services(services: &Services, subnets: &[Subnet]) -> Flawed {
         }
     }
     Ok(())
+}
+
+/// What a routed network says about all addresses of its subnets.
+fn about_subnets(network: &RoutedNetwork) -> Flawed {
+    for (key, on) in [("any_vif", network.any_vif), ("whole_subnets", network.whole_subnets)] {
+        if on && network.subnets.is_empty() {
+            let message = format!("{key} cannot be true without subnets");
+            return Err(Flaw::new(Place::key(key), message, "it is about the addresses of the subnets")
+                .hint("add subnets = [\"198.51.100.160/29\"]"));
+        }
+    }
+    let is_chosen = |s: &Subnet| s.network().is_ipv4() && !s.has_default_gateway();
+    let services = &network.services;
+    let excluded =
+        [("dhcp", services.dhcp), ("dns", services.dns), ("gateways", network.subnets.iter().any(is_chosen))];
+    match excluded.into_iter().find(|(_, on)| *on && network.whole_subnets) {
+        None => Ok(()),
+        Some((key, _)) => {
+            let message = format!("{key} means nothing where guests have every address of the subnets");
+            Err(Flaw::new(Place::key(key), message, "this domain has no address there then")
+                .other(Place::key("whole_subnets"), "which is said here")
+                .hint(format!("leave {key} or whole_subnets out")))
+        }
+    }
 }
 
 fn forwards(forwards: &[PortForward], subnets: &[Subnet]) -> Flawed {
