@@ -227,6 +227,16 @@ fn a_start_and_a_stop_without_a_step_say_whether_it_was_so_before() {
     assert_eq!(fake.ok(&stop), "network lan: stopped already\n");
 }
 
+/// Others read the count otherwise.
+#[test]
+fn a_series_of_vlans_is_told_with_its_ids() {
+    let fake = Fake::new();
+    let got = fake.run(&["plan", "attach", "5", "bridge=xenbr0,vlan=10p/100+10x4"]);
+    assert!(got.stderr.starts_with("note: vlan=10p/100+10x4 is VLANs 10, 100, 110, 120, 130, 140: ID+STEP"), "{got:?}");
+    let plain = fake.run(&["plan", "attach", "5", "bridge=xenbr0,vlan=10p/100-104"]);
+    assert!(!plain.stderr.contains("others read COUNT otherwise"), "{plain:?}");
+}
+
 #[test]
 fn the_number_of_a_domain_is_no_bridge() {
     let got = Fake::new().run(&["undo", "9"]);

@@ -167,9 +167,14 @@ fn done(subject: &Subject, what: &str, applied: &Applied, output: &mut Output) -
 /// The vif that the command line names. Remarks on its text go to standard error.
 fn vif(args: &AttachArgs, output: &mut Output) -> Result<(DomId, VifSpec)> {
     let domid = args.domid.parse()?;
-    let parsed = parse_vif(&input::text(&args.spec)?, args.dialect.name.parse()?)?;
+    let text = input::text(&args.spec)?;
+    let parsed = parse_vif(&text, args.dialect.name.parse()?)?;
     for note in &parsed.notes {
         output.finding(note);
+    }
+    let given = text.split(',').find_map(|item| item.trim().strip_prefix("vlan="));
+    if let Some(remark) = given.and_then(|given| parsed.value.vlan()?.remark_on(given)) {
+        output.note(&remark);
     }
     Ok((domid, parsed.value))
 }

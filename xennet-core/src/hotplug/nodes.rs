@@ -9,7 +9,7 @@ use std::str;
 
 use super::call::{Call, shown};
 use crate::error::{Error, ErrorKind};
-use crate::model::{GuestMac, IfName, Mtu, TypeIf, VifParts, VifSpec, VifType};
+use crate::model::{GuestMac, IfName, Mtu, TypeIf, VifParts, VifSpec, VifType, VlanSpec};
 
 /// The nodes that are read, below the vif's directory.
 pub(super) const NAMES: [&str; 9] =
@@ -89,7 +89,9 @@ pub(super) fn read(script: &str, call: &Call, values: &[Option<Vec<u8>>]) -> Res
         }
     }
     if let Some(vlan) = text("vlan")? {
-        vif.vlan = Some(vlan.parse().map_err(|e| refused_by(call, "vlan", vlan, &e))?);
+        let spec: VlanSpec = vlan.parse().map_err(|e| refused_by(call, "vlan", vlan, &e))?;
+        notes.extend(spec.remark_on(vlan));
+        vif.vlan = Some(spec);
     }
     match node_or("isolated", call.isolated.as_ref())?.as_deref() {
         None | Some("0") => {}

@@ -67,7 +67,10 @@ pub enum Tagging {
 /// As text it is terms with `/` between them: `ID`, `IDp` (the PVID), `IDu` (untagged), `A-B[u]` (every id from A to B),
 /// `ID+STEPxCOUNT[u]` (ID and COUNT further ids, STEP apart). A single plain id is the PVID.
 ///
-/// Source: `xl-network-configuration(5)`, key `vlan`, since Xen 4.19. (Its example for `100+10x4` lists one id too many.)
+/// Source: `xl-network-configuration(5)`, key `vlan`, since Xen 4.19, which says "starting at vlan with count additional entries".
+/// Others read COUNT otherwise. The example there lists one id more for `100+10x4` (up to 150). The shell script that was proposed
+/// together with the key, and is no part of Xen, makes COUNT ids in all (up to 130), while its own description counts as here. Single
+/// ids and ranges are read alike by all, so a call and `xennet attach` [remark on](Self::remark_on) a series.
 ///
 /// ```
 /// use xennet_core::VlanSpec;
@@ -116,6 +119,31 @@ impl VlanSpec {
     /// Whether two ports share a VLAN, so that frames can pass between them.
     pub fn intersects(&self, other: &VlanSpec) -> bool {
         self.vids.keys().any(|vid| other.contains(*vid))
+    }
+
+    /// A remark on a text that was read as this, if it has a term `ID+STEPxCOUNT`, of which others read COUNT otherwise.
+    ///
+    /// ```
+    /// use xennet_core::VlanSpec;
+    /// let text = "10p/100+10x4";
+    /// let told = text.parse::<VlanSpec>()?.remark_on(text).unwrap();
+    /// assert!(told.starts_with("vlan=10p/100+10x4 is VLANs 10, 100, 110, 120, 130, 140: "));
+    /// assert_eq!("10p/100-140".parse::<VlanSpec>()?.remark_on("10p/100-140"), None);
+    /// # Ok::<(), xennet_core::Error>(())
+    /// ```
+    pub fn remark_on(&self, text: &str) -> Option<String> {
+        if !text.contains('+') {
+            return None;
+        }
+        let ids: Vec<String> = self.vids().map(|(vid, _)| vid.to_string()).collect();
+        let all = match ids.as_slice() {
+            [.., last] if ids.len() > 12 => format!("{} VLANs up to {last}", ids.len()),
+            _ => format!("VLANs {}", ids.join(", ")),
+        };
+        Some(format!(
+            "vlan={text} is {all}: ID+STEPxCOUNT is ID and COUNT further ids, by the text of xl-network-configuration(5); others read \
+             COUNT otherwise, so better write the ids with / between them"
+        ))
     }
 
     /// Reads the text: what parsers of larger texts call.
