@@ -2,11 +2,14 @@
 
 use xennet_core::backend::Backend;
 use xennet_core::exec::{self, Subject};
-use xennet_core::snapshot::{NftExpr, NftKey, NftRule, NftTable, NftTableId, NftValue, NftVerdict, Part, Route, Scope};
+use xennet_core::snapshot::{
+    NftExpr, NftKey, NftRule, NftSet, NftTable, NftTableId, NftValue, NftVerdict, Part, Route, Scope,
+};
 use xennet_core::step::{
     LinkChange, LinkRef, NewMaster, NftOp, NftTransaction, PortChange, PortStep, RouteStep, Step, SysctlStep,
 };
 use xennet_core::{ErrorKind, Host, Recovered, VifId};
+use xennet_tests::steps::of_another_version;
 use xennet_tests::{Shared, StateDir};
 
 use super::ownership::{World, both};
@@ -14,7 +17,7 @@ use super::{FIRST, domid, name, run, set, spec, whole};
 
 const GUESTS: [(u32, &str); 3] = [
     (1, "mac=00:16:3e:00:00:01,bridge=xenbr0,ip=10.0.0.2 2001:db8::2,isolated"),
-    (2, "mac=00:16:3e:00:00:02,bridge=xenbr0,ip=10.0.0.9/24,vifname=web0"),
+    (2, "mac=00:16:3e:00:00:02,bridge=xenbr0,ip=10.0.0.0/24,vifname=web0"),
     (3, "mac=00:16:3e:00:00:03,script=vif-nat,ip=10.9.0.3"),
 ];
 
@@ -264,5 +267,60 @@ fn without_a_guard_ports_are_closed_to_reserved_addresses() {
         host.recover().unwrap();
         assert_eq!(missing(host), [""; 0]);
         assert!(open(world).iter().all(|mask| *mask != 0));
+    });
+}
+
+/// An upgrade while guests run.
+#[test]
+fn tables_of_another_version_are_replaced_with_all_that_is_in_them() {
+    both("lost::tables_of_another_version_are_replaced_with_all_that_is_in_them", |host, world| {
+        let tables = [NftTableId::guard(), NftTableId::gate()];
+        let elements = |world: World<'_>| {
+            let mut there = Vec::new();
+            world(&mut |on| {
+                let scope: Scope = tables.iter().cloned().map(Part::Nft).collect();
+                for (id, table) in on.observe(&scope).unwrap().nft {
+                    assert!(!table.sets.contains_key("former") && !table.chains.contains_key("former"), "{id}");
+                    let set = |(name, set): (String, NftSet)| {
+                        set.elements.into_keys().map(move |key| format!("{name} {key:?}")).collect::<Vec<_>>()
+                    };
+                    there.extend(table.sets.into_iter().flat_map(set).map(|key| format!("{id} {key}")));
+                }
+            });
+            there
+        };
+        let age = |world: World<'_>| {
+            world(&mut |on| tables.iter().for_each(|table| of_another_version(on, table.clone())));
+        };
+        for (number, text) in GUESTS {
+            host.attach(domid(number), &spec(text)).unwrap();
+        }
+        let all = elements(world);
+        // A call of one guest's, and a look at what is there.
+        for again in ["attach", "recover", "detach"] {
+            age(world);
+            assert!(host.show().unwrap().vifs.iter().all(|vif| !vif.missing.is_empty()), "{again}");
+            match again {
+                "recover" => drop(host.recover().unwrap()),
+                "detach" => drop(host.detach(domid(1), FIRST).unwrap()),
+                _ => {
+                    host.detach(domid(1), FIRST).unwrap();
+                    host.attach(domid(1), &spec(GUESTS[0].1)).unwrap();
+                }
+            }
+            if again == "detach" {
+                host.attach(domid(1), &spec(GUESTS[0].1)).unwrap();
+            }
+            host.recover().unwrap();
+            assert_eq!(elements(world), all, "{again}");
+            assert!(host.show().unwrap().vifs.iter().all(|vif| vif.missing.is_empty()), "{again}");
+        }
+        // Nobody's table is taken for ours.
+        world(&mut |on| {
+            nft(on, NftTableId::guard(), vec![NftOp::DelTable, NftOp::AddTable]);
+        });
+        let e = host.attach(domid(1), &spec("mac=00:16:3e:00:00:01,bridge=xenbr0,ip=10.0.0.77")).unwrap_err();
+        assert_eq!(e.kind(), ErrorKind::Conflict, "{}", e.report());
+        whole(&e);
     });
 }

@@ -9,7 +9,7 @@ use xennet_core::step::{
     RouteStep, Step,
 };
 use xennet_core::{Attach, Detach, Guard, IfName, Intent, MacAddr, Tagging, Vid, VifId};
-use xennet_tests::steps::card;
+use xennet_tests::steps::{card, of_another_version};
 
 pub(crate) fn name(text: &str) -> IfName {
     text.parse().unwrap()
@@ -93,9 +93,14 @@ pub(crate) fn world(which: &str) -> Fake {
             fake.add_vif(vif5());
             fake
         }
-        "guard-of-another-version" => {
+        "guard-of-somebody-else" => {
             let mut fake = host();
             run(&mut fake, Step::Nft(NftTransaction::new(NftTableId::guard(), vec![NftOp::AddTable])));
+            fake
+        }
+        "guard-of-another-version" => {
+            let mut fake = world("guarded-other");
+            of_another_version(&mut fake, NftTableId::guard());
             fake
         }
         "attached-small" => {

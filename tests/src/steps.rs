@@ -1,8 +1,8 @@
 //! Words that tests write their steps with.
 
 use xennet_core::backend::Backend;
-use xennet_core::snapshot::{Link, LinkKind};
-use xennet_core::step::{LinkChange, LinkRef, LinkStep, NewMaster, Step};
+use xennet_core::snapshot::{Link, LinkKind, NftElement, NftKey, NftSet, NftTableId, NftType, NftValue, Part, Scope};
+use xennet_core::step::{LinkChange, LinkRef, LinkStep, NewMaster, NftOp, NftTransaction, Step};
 use xennet_core::{IfName, MacAddr};
 
 /// A name.
@@ -16,6 +16,26 @@ pub fn run(on: &mut dyn Backend, step: Step) {
     if let Err(e) = on.apply(&step) {
         panic!("{step:?}: {e}");
     }
+}
+
+/// Makes a table of xennet's as if another version had made it, with what is in it: it has another number, a set and a chain that this
+/// version does not have, and a chain without its rules.
+#[track_caller]
+pub fn of_another_version(on: &mut dyn Backend, table: NftTableId) {
+    let version = "version".to_owned();
+    let seen = on.observe(&Scope::none().with(Part::Nft(table.clone()))).unwrap();
+    let found = &seen.nft[&table];
+    let another = NftKey::exact([NftValue::U32(0xdead_beef)]);
+    let def = NftSet { key: vec![NftType::IfName], ..NftSet::default() };
+    let some = found.chains.iter().find(|(_, chain)| chain.base.is_none()).or(found.chains.first_key_value());
+    let ops = vec![
+        NftOp::DelElements { set: version.clone(), keys: found.sets[&version].elements.keys().cloned().collect() },
+        NftOp::AddElements { set: version, elements: vec![(another, NftElement::default())] },
+        NftOp::AddSet { set: "former".into(), def },
+        NftOp::AddChain { chain: "former".into(), base: None },
+        NftOp::FlushChain { chain: some.unwrap().0.clone() },
+    ];
+    run(on, Step::Nft(NftTransaction::new(table, ops)));
 }
 
 /// Changes a link.

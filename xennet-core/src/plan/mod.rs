@@ -19,6 +19,7 @@ mod routes;
 mod rules;
 mod table;
 mod uplink;
+mod versions;
 mod want;
 
 use std::borrow::Cow;

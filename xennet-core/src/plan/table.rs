@@ -83,13 +83,13 @@ impl SetDef {
         SetDef { name, key, data: &[], interval: true }
     }
 
-    fn made(&self) -> NftSet {
+    pub(super) fn made(&self) -> NftSet {
         let data = (!self.data.is_empty()).then(|| crate::snapshot::NftDataType::Value(self.data.to_vec()));
         NftSet { key: self.key.to_vec(), data, interval: self.interval, ..NftSet::default() }
     }
 }
 
-const VERSION: SetDef = SetDef::of(NftTableId::VERSION, &[NftType::Mark]);
+pub(super) const VERSION: SetDef = SetDef::of(NftTableId::VERSION, &[NftType::Mark]);
 
 /// All of them.
 fn all() -> [&'static Table; 2] {
@@ -189,7 +189,7 @@ impl Item {
 }
 
 impl Table {
-    fn sets(&self) -> impl Iterator<Item = &'static SetDef> {
+    pub(super) fn sets(&self) -> impl Iterator<Item = &'static SetDef> {
         self.levels.iter().flat_map(|level| level.sets)
     }
 
@@ -235,6 +235,12 @@ impl Table {
         scope.insert(Part::NftElement(id.clone(), NftTableId::VERSION.into(), self.levels[level].version()));
         if scope.parts().all(|part| seen.scope.contains(part)) && !self.looks_whole(level, seen) {
             scope.extend(self.whole_scope());
+        }
+        // What is in a table of another version has to be known, to be put into the one that takes its place.
+        if seen.scope.contains(&Part::NftFrame(id.clone()))
+            && seen.nft.get(&id).is_some_and(|found| !self.fits(found) && self.is_versioned(found))
+        {
+            scope.insert(Part::Nft(id));
         }
         scope
     }
@@ -348,20 +354,16 @@ impl Table {
     }
 
     /// The operations that make the table what it must be: all of it, what a level has more, or its rules anew.
-    fn framing(&self, level: usize, now: &Snapshot) -> Result<Vec<NftOp>, Error> {
+    pub(super) fn framing(&self, level: usize, now: &Snapshot) -> Result<Vec<NftOp>, Error> {
         let Some(found) = now.nft.get(&(self.id)()) else { return Ok(self.making(level).ops) };
         if self.is_framed(level, now) {
             return Ok(Vec::new());
         }
+        if !self.fits(found) {
+            return self.replacing(level, found, now);
+        }
         let begun = self.level_begun(found);
         let as_made = self.frame_at(begun);
-        let same_base = |(name, c): (&String, &NftChain)| found.chains.get(name).is_some_and(|f| f.base == c.base);
-        if found.flags & !NftTable::DORMANT != 0
-            || found.frame().sets != as_made.sets
-            || !as_made.chains.iter().all(same_base)
-        {
-            return Err(self.is_another());
-        }
         let mut ops = Vec::new();
         if found.flags & NftTable::DORMANT != 0 {
             ops.push(NftOp::SetFlags { flags: 0 });
@@ -374,11 +376,20 @@ impl Table {
         Ok(ops)
     }
 
-    /// The error of a table of this name that is not ours, or that of another version of xennet.
-    fn is_another(&self) -> Error {
+    /// Whether it is a table of this version, but for its rules.
+    pub(super) fn fits(&self, found: &NftTable) -> bool {
+        let as_made = self.frame_at(self.level_begun(found));
+        let same_base = |(name, c): (&String, &NftChain)| found.chains.get(name).is_some_and(|f| f.base == c.base);
+        found.flags & !NftTable::DORMANT == 0
+            && found.frame().sets == as_made.sets
+            && as_made.chains.iter().all(same_base)
+            && found.chains.keys().all(|name| as_made.chains.contains_key(name))
+    }
+
+    /// The error of a table of this name that is not ours.
+    pub(super) fn is_another(&self) -> Error {
         let (id, [before, behind]) = ((self.id)(), self.ways_out);
-        let message =
-            format!("the nft table {id} is not as this version of xennet makes it, and vifs may depend on it");
+        let message = format!("the nft table {id} is none that xennet makes, and vifs may depend on it");
         Error::new(ErrorKind::Conflict, message)
             .with_object(format!("nft table {id}"))
             .with_state("unchanged, nothing was applied")
@@ -454,7 +465,7 @@ impl TableWish {
     }
 
     /// What is missing in a world, and what is too much.
-    fn difference(&self, now: &Snapshot) -> (Vec<&Item>, Vec<&Item>) {
+    pub(super) fn difference(&self, now: &Snapshot) -> (Vec<&Item>, Vec<&Item>) {
         let add = self.present.iter().filter(|i| !self.table.has(now, i)).collect();
         let present = if self.absent.is_empty() { BTreeMap::new() } else { by_key(&self.present) };
         let stays = |i: &Item| present.get(&(i.set, &i.key)).is_some_and(|p| self.table.has(now, p));
@@ -474,9 +485,12 @@ impl TableWish {
     /// The changes that come before any link is touched: what is missing, and what has to make way for it.
     ///
     /// # Errors
-    /// [`ErrorKind::Conflict`] if there is a table of this name whose sets are not ours, or if somebody else has an element that
+    /// [`ErrorKind::Conflict`] if there is a table of this name that no version of xennet has made, or if somebody else has an element that
     /// leads elsewhere.
     pub(super) fn first(&self, now: &Snapshot) -> Result<Option<NftTransaction>, Error> {
+        if self.table.is_replaced(now) && !self.present.is_empty() {
+            return self.instead(now).map(Some);
+        }
         let (add, del) = self.difference(now);
         let level = self.table.level_of(&self.present);
         if add.is_empty() && (self.present.is_empty() || self.table.is_framed(level, now)) {
@@ -494,10 +508,7 @@ impl TableWish {
             }
         }
         ops.extend(deletions(way));
-        ops.extend(by_set(add).into_iter().map(|(set, items)| NftOp::AddElements {
-            set: set.into(),
-            elements: items.into_iter().map(|i| (i.key.clone(), i.element())).collect(),
-        }));
+        ops.extend(additions(add));
         Ok(Some(NftTransaction::new((self.table.id)(), ops)))
     }
 
@@ -526,7 +537,14 @@ fn by_set<'a>(items: impl IntoIterator<Item = &'a Item>) -> BTreeMap<&'static st
     sets
 }
 
-fn deletions<'a>(items: impl IntoIterator<Item = &'a Item>) -> Vec<NftOp> {
+pub(super) fn additions<'a>(items: impl IntoIterator<Item = &'a Item>) -> impl Iterator<Item = NftOp> {
+    by_set(items).into_iter().map(|(set, items)| NftOp::AddElements {
+        set: set.into(),
+        elements: items.into_iter().map(|i| (i.key.clone(), i.element())).collect(),
+    })
+}
+
+pub(super) fn deletions<'a>(items: impl IntoIterator<Item = &'a Item>) -> Vec<NftOp> {
     let sets = by_set(items).into_iter();
     sets.map(|(set, items)| NftOp::DelElements {
         set: set.into(),

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Hidden, NftTableId, Snapshot};
+use super::{Hidden, NftKey, NftTableId, Snapshot};
 use crate::gather;
 
 /// One difference between two snapshots, as facts in the words of an administrator. Printed with its sign.
@@ -67,7 +67,7 @@ impl Snapshot {
 
     /// What has to change for this snapshot to become `other`, in the order of the objects. Empty if their
     /// [`normalised`](Self::normalised) forms are the same. A chain, or a set without elements, of the guard or the gate counts only if
-    /// both snapshots have it: a level that was added to the gate stays.
+    /// both snapshots have it: a level that was added to the gate stays. The rules of two versions of xennet are not compared.
     pub fn changes(&self, other: &Snapshot) -> Vec<Change> {
         let (mut old, mut new) = (self.normalised(), other.normalised());
         // What is temporary in one of them may have gone in the other, or be there as an ordinary address.
@@ -78,6 +78,7 @@ impl Snapshot {
             snapshot.addresses.retain(|a| !temporary.contains(&(a.link, a.address)));
         }
         without_frames_of_one(&mut old, &mut new);
+        without_rules_of_versions(self, other, [&mut old, &mut new]);
         if old == new {
             return Vec::new();
         }
@@ -99,6 +100,25 @@ impl Snapshot {
     /// Every fact, under the object that it is about.
     fn facts(&self) -> BTreeMap<super::render::Object, String> {
         gather::map(self.lines())
+    }
+}
+
+/// Removes the chains of a guard or a gate that another version has made in the other snapshot: the way back keeps this version's.
+fn without_rules_of_versions(one: &Snapshot, other: &Snapshot, normalised: [&mut Snapshot; 2]) {
+    let versions = |of: &Snapshot, id: &NftTableId| -> BTreeSet<NftKey> {
+        let set = of.nft.get(id).and_then(|table| table.sets.get(NftTableId::VERSION));
+        set.into_iter().flat_map(|set| set.elements.keys().cloned()).collect()
+    };
+    let differ = |id: &NftTableId| {
+        let (a, b) = (versions(one, id), versions(other, id));
+        !a.is_subset(&b) && !b.is_subset(&a)
+    };
+    for snapshot in normalised {
+        for (id, table) in &mut snapshot.nft {
+            if id.is_kept() && differ(id) {
+                table.chains.clear();
+            }
+        }
     }
 }
 
