@@ -256,7 +256,7 @@ static void closing_is_not_waited_for(void)
     CHECK((child = fork()) >= 0);
     if (child == 0) {
         host = opened();
-        accepted(xennet_host_attach(host, 1, TEXT("bridge=xenbr0,mac=00:16:3e:00:00:01,ip=192.0.2.1"), NULL));
+        accepted(xennet_host_attach(host, 1, TEXT("bridge=xenbr0,mac=00:16:3e:00:00:01,ip=192.0.2.9"), NULL));
         accepted(xennet_host_detach(host, 1, 0, NULL));
         xennet_host_free(host);
         exit(0);
@@ -265,7 +265,7 @@ static void closing_is_not_waited_for(void)
     files = entries("/proc/self/fd");
     for (round = 0; round < 100; round++) {
         host = opened();
-        accepted(xennet_host_attach(host, 1, TEXT("bridge=xenbr0,mac=00:16:3e:00:00:01,ip=192.0.2.1"), NULL));
+        accepted(xennet_host_attach(host, 1, TEXT("bridge=xenbr0,mac=00:16:3e:00:00:01,ip=192.0.2.9"), NULL));
         accepted(xennet_host_detach(host, 1, 0, NULL));
         xennet_host_free(host);
         CHECK(entries("/proc/self/task") <= threads + 1);
