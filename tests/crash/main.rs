@@ -298,6 +298,11 @@ impl Networks {
     fn start<'a>(&'a self, network: &'a str) -> [&'a str; 5] {
         ["network", "start", network, "--file", self.0.to_str().unwrap()]
     }
+
+    /// A network that is described, and may not be started.
+    fn stop<'a>(&'a self, network: &'a str) -> [&'a str; 5] {
+        ["network", "stop", network, "--file", self.0.to_str().unwrap()]
+    }
 }
 
 impl Drop for Networks {
@@ -315,7 +320,7 @@ fn network_start() {
 #[test]
 fn network_stop() {
     let networks = Networks::new("stop");
-    in_netns("network_stop", || sweep(&[&networks.start("lan")], &["network", "stop", "lan"]));
+    in_netns("network_stop", || sweep(&[&networks.start("lan")], &networks.stop("lan")));
 }
 
 #[test]
@@ -384,9 +389,9 @@ fn two(test: &str) -> Networks {
 fn a_stop_that_was_killed_is_forgotten_by_a_start_and_a_stop() {
     let networks = two("forgotten");
     in_netns("a_stop_that_was_killed_is_forgotten_by_a_start_and_a_stop", || {
-        each_kill(&[&networks.start("nat")], &["network", "stop", "nat"], |state, _, _| {
+        each_kill(&[&networks.start("nat")], &networks.stop("nat"), |state, _, _| {
             succeed(xennet(state).args(networks.start("nat")));
-            succeed(xennet(state).args(["network", "stop", "nat"]));
+            succeed(xennet(state).args(networks.stop("nat")));
         });
     });
 }
@@ -396,13 +401,13 @@ fn a_start_that_was_killed_does_not_outlive_the_network_that_it_was_begun_beside
     let networks = two("outlive");
     in_netns("a_start_that_was_killed_does_not_outlive_the_network_that_it_was_begun_beside", || {
         each_kill(&[&networks.start("nat")], &networks.start("private"), |state, number, _| {
-            succeed(xennet(state).args(["network", "stop", "nat"]));
+            succeed(xennet(state).args(networks.stop("nat")));
             if number % 2 == 0 {
                 succeed(xennet(state).arg("recover"));
             } else {
                 succeed(xennet(state).args(networks.start("private")));
             }
-            succeed(xennet(state).args(["network", "stop", "private"]));
+            succeed(xennet(state).args(networks.stop("private")));
         });
     });
 }
