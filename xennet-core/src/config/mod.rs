@@ -145,7 +145,7 @@ fn findings(flaws: Vec<Flaw>, text: &str) -> Vec<Diagnostic> {
 /// ```
 /// use xennet_core::config::{Dialect, parse_vif};
 /// let parsed = parse_vif("bridge=xenbr0,netdev=eth1", Dialect::Strict)?;
-/// assert_eq!(parsed.value.gatewaydev.unwrap(), "eth1");
+/// assert_eq!(parsed.value.gatewaydev().unwrap(), "eth1");
 /// assert_eq!(parsed.notes[0].hint.as_deref(), Some("write gatewaydev="));
 ///
 /// let error = parse_vif("mac=00:16:3e:01:02,bridge=xenbr0", Dialect::Strict).unwrap_err();
