@@ -97,8 +97,8 @@ fn bridge() -> impl Strategy<Value = BridgeSpec> {
     (name(), any::<bool>(), option::of(delay), option::weighted(0.2, mac), option::of(select(vec![1400u32, 1500])))
         .prop_filter_map("no bridge", |(name, stp, delay, mac, mtu)| {
             let mac = mac.map(|text| text.parse::<MacAddr>().unwrap());
-            let bridge = BridgeSpec::new(name).with_mtu(mtu.map(|n| Mtu::new(n).unwrap())).with_mac(mac).ok()?;
-            let bridge = if stp { bridge.with_stp() } else { bridge };
+            let mtu = mtu.map(|n| Mtu::new(n).unwrap());
+            let bridge = BridgeSpec::new(name).with_stp(stp).with_mtu(mtu).with_mac(mac).ok()?;
             delay.map_or(Some(bridge.clone()), |ms| bridge.with_forward_delay(Duration::from_millis(ms)).ok())
         })
 }

@@ -64,11 +64,8 @@ impl BridgeSpec {
     ) -> PyResult<Self> {
         let mac: Option<xennet_core::MacAddr> = mac.map(str::parse).transpose().or_raise()?;
         let mtu = mtu.map(|m| size(&m)).transpose().or_raise()?;
-        let mut spec = xennet_core::BridgeSpec::new(name.parse().or_raise()?).with_mtu(mtu);
-        spec = spec.with_vlan_filtering(vlan_filtering).with_mac(mac).or_raise()?;
-        if stp {
-            spec = spec.with_stp();
-        }
+        let spec = xennet_core::BridgeSpec::new(name.parse().or_raise()?).with_stp(stp).with_mtu(mtu);
+        let spec = spec.with_vlan_filtering(vlan_filtering).with_mac(mac).or_raise()?;
         match forward_delay {
             Some(delay) => spec.with_forward_delay(delay).or_raise().map(BridgeSpec),
             None => Ok(BridgeSpec(spec)),
@@ -139,9 +136,7 @@ impl BridgeSpec {
         if self.0.stp() {
             fields.set_item("stp", true)?;
         }
-        let usual = xennet_core::BridgeSpec::new(self.0.name());
-        let usual = if self.0.stp() { usual.with_stp() } else { usual };
-        if self.0.forward_delay() != usual.forward_delay() {
+        if !self.0.has_usual_delay() {
             fields.set_item("forward_delay", self.0.forward_delay())?;
         }
         if let Some(mac) = self.mac() {

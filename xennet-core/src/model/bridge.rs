@@ -17,7 +17,7 @@ use crate::error::{Error, ErrorKind};
 /// ```
 /// use std::time::Duration;
 /// use xennet_core::{BridgeSpec, Mtu};
-/// let bridge = BridgeSpec::new("xenbr0".parse()?).with_mtu(Mtu::new(9000)?).with_stp();
+/// let bridge = BridgeSpec::new("xenbr0".parse()?).with_mtu(Mtu::new(9000)?).with_stp(true);
 /// assert_eq!(bridge.forward_delay(), Duration::from_secs(15));
 /// assert!(bridge.with_forward_delay(Duration::ZERO).is_err(), "spanning tree needs some");
 /// # Ok::<(), xennet_core::Error>(())
@@ -56,8 +56,8 @@ struct BridgeDocument {
 impl TryFrom<BridgeDocument> for BridgeSpec {
     type Error = Error;
     fn try_from(d: BridgeDocument) -> Result<Self, Error> {
-        let bridge = BridgeSpec::new(d.name).with_mtu(d.mtu).with_vlan_filtering(d.vlan_filtering).with_mac(d.mac)?;
-        let bridge = if d.stp { bridge.with_stp() } else { bridge };
+        let bridge = BridgeSpec::new(d.name).with_stp(d.stp).with_mtu(d.mtu).with_vlan_filtering(d.vlan_filtering);
+        let bridge = bridge.with_mac(d.mac)?;
         match d.forward_delay {
             Some(delay) => bridge.with_forward_delay(delay),
             None => Ok(bridge),
@@ -71,7 +71,7 @@ impl BridgeSpec {
     /// The shortest forward delay with spanning tree (`BR_MIN_FORWARD_DELAY`); the kernel refuses another one, or changes it
     /// silently.
     pub const SHORTEST_DELAY_WITH_STP: Duration = Duration::from_secs(2);
-    /// The forward delay with spanning tree where none is said: that of IEEE 802.1D, and of a new bridge of the kernel's.
+    /// The default forward delay with spanning tree: that of IEEE 802.1D and of the kernel.
     pub const USUAL_DELAY_WITH_STP: Duration = Duration::from_secs(15);
 
     /// A bridge with the defaults above.
@@ -79,69 +79,71 @@ impl BridgeSpec {
         BridgeSpec { name, stp: false, forward_delay: Duration::ZERO, mac: None, mtu: None, vlan_filtering: None }
     }
 
-    /// The same bridge with spanning tree, and with the usual forward delay where it had less than spanning tree needs.
+    /// Turns spanning tree on or off. Turned on, it raises a forward delay that is too short for it to the
+    /// [usual one](Self::USUAL_DELAY_WITH_STP).
     #[must_use]
-    pub fn with_stp(mut self) -> Self {
-        self.stp = true;
-        if self.forward_delay < Self::SHORTEST_DELAY_WITH_STP {
+    pub fn with_stp(mut self, on: bool) -> Self {
+        self.stp = on;
+        if on && self.forward_delay < Self::SHORTEST_DELAY_WITH_STP {
             self.forward_delay = Self::USUAL_DELAY_WITH_STP;
         }
         self
     }
 
-    /// The same bridge with this forward delay: how long a new port listens before it forwards.
+    /// Whether the forward delay is the default: 0, or [15 seconds](Self::USUAL_DELAY_WITH_STP) with spanning tree.
+    pub fn has_usual_delay(&self) -> bool {
+        self.forward_delay == BridgeSpec::new(self.name).with_stp(self.stp).forward_delay
+    }
+
+    /// Sets the forward delay: how long a new port listens before it forwards.
     ///
     /// # Errors
     /// [`ErrorKind::Invalid`] for a forward delay that is too long, too short for spanning tree, or finer than the kernel counts.
     pub fn with_forward_delay(self, delay: Duration) -> Result<Self, Error> {
-        match Self::check_delay(self.stp, delay) {
-            Ok(()) => Ok(BridgeSpec { forward_delay: delay, ..self }),
-            Err((message, rule)) => Err(self.refused(&message, rule)),
-        }
+        let name = self.name;
+        self.delayed(delay).map_err(|(message, rule)| refused(name, &message, rule))
     }
 
-    /// Whether a bridge can have this forward delay; what is wrong with it, and the rule.
-    pub(crate) fn check_delay(stp: bool, delay: Duration) -> Result<(), (String, &'static str)> {
+    /// The same for a reader, who names the key: the error is a message and the rule.
+    pub(crate) fn delayed(self, delay: Duration) -> Result<Self, (String, &'static str)> {
         let (how, rule) = if delay > Self::LONGEST_DELAY {
             ("is too long", "it is 0 to 30 seconds, and 0 is usual")
-        } else if stp && delay < Self::SHORTEST_DELAY_WITH_STP {
+        } else if self.stp && delay < Self::SHORTEST_DELAY_WITH_STP {
             ("does not go with spanning tree", "with spanning tree it is 2 to 30 seconds")
         } else if !delay.subsec_nanos().is_multiple_of(10_000_000) {
             ("is no number of hundredths of a second", "the kernel counts in hundredths of a second")
         } else {
-            return Ok(());
+            return Ok(BridgeSpec { forward_delay: delay, ..self });
         };
         Err((format!("a forward delay of {} s {how}", delay.as_secs_f64()), rule))
     }
 
-    /// The same bridge with this address, or, with `None`, with the one that [`mac`](Self::mac) describes.
+    /// Sets the bridge's address. `None` leaves it to the kernel or to [`Host`](crate::Host), as [`mac`](Self::mac) says.
     ///
     /// # Errors
-    /// [`ErrorKind::Invalid`] for an address of a group, and for zeros.
+    /// [`ErrorKind::Invalid`] for a multicast address and for 00:00:00:00:00:00.
     pub fn with_mac(self, mac: impl Into<Option<MacAddr>>) -> Result<Self, Error> {
-        let mac = mac.into();
-        match mac.filter(|mac| !Self::takes(*mac)) {
-            None => Ok(BridgeSpec { mac, ..self }),
-            Some(mac) => Err(self.refused(&format!("mac cannot be {mac}"), Self::MAC)),
+        let (name, mac) = (self.name, mac.into());
+        let given = mac.unwrap_or(MacAddr::ZERO);
+        self.addressed(mac).map_err(|rule| refused(name, &format!("mac cannot be {given}"), rule))
+    }
+
+    /// The same for a reader, who names the key: the error is the rule.
+    pub(crate) fn addressed(self, mac: Option<MacAddr>) -> Result<Self, &'static str> {
+        match mac {
+            Some(mac) if mac.is_multicast() || mac == MacAddr::ZERO => Err("a single station's address"),
+            _ => Ok(BridgeSpec { mac, ..self }),
         }
     }
 
-    /// What the address of a bridge can be.
-    pub(crate) const MAC: &'static str = "a single station's address";
-
-    /// Whether this can be the address of a bridge.
-    pub(crate) fn takes(mac: MacAddr) -> bool {
-        !mac.is_multicast() && mac != MacAddr::ZERO
-    }
-
-    /// The same bridge with this MTU; `None`: it follows its smallest port.
+    /// Sets the bridge's MTU. `None`: it follows its smallest port.
     #[must_use]
     pub fn with_mtu(mut self, mtu: impl Into<Option<Mtu>>) -> Self {
         self.mtu = mtu.into();
         self
     }
 
-    /// The same bridge with VLAN filtering on or off; `None` leaves it as it is (off on a new bridge).
+    /// Turns VLAN filtering on or off. `None` leaves it as it is (off on a new bridge).
     #[must_use]
     pub fn with_vlan_filtering(mut self, on: impl Into<Option<bool>>) -> Self {
         self.vlan_filtering = on.into();
@@ -180,13 +182,13 @@ impl BridgeSpec {
     pub const fn vlan_filtering(&self) -> Option<bool> {
         self.vlan_filtering
     }
+}
 
-    fn refused(&self, message: &str, rule: &str) -> Error {
-        Error::new(ErrorKind::Invalid, format!("{}: {message}", self.name))
-            .with_object(self.name.as_str())
-            .with_state("unchanged, nothing was applied")
-            .with_hint(rule)
-    }
+fn refused(bridge: IfName, message: &str, rule: &str) -> Error {
+    Error::new(ErrorKind::Invalid, format!("{bridge}: {message}"))
+        .with_object(bridge.as_str())
+        .with_state("unchanged, nothing was applied")
+        .with_hint(rule)
 }
 
 /// A time as a whole number of milliseconds; the kernel counts in hundredths of a second.
@@ -213,9 +215,7 @@ mod tests {
     fn a_forward_delay_is_what_a_bridge_can_have() {
         let name: IfName = "xenbr0".parse().unwrap();
         let check = |stp: bool, ms| {
-            let bridge = BridgeSpec::new(name);
-            let bridge = if stp { bridge.with_stp() } else { bridge };
-            let with = bridge.with_forward_delay(Duration::from_millis(ms));
+            let with = BridgeSpec::new(name).with_stp(stp).with_forward_delay(Duration::from_millis(ms));
             with.map(|_| ()).map_err(|e| e.message().to_owned())
         };
         let refused = |what: &str| Err(format!("xenbr0: a forward delay of {what}"));
@@ -243,7 +243,7 @@ mod tests {
         let name: IfName = "xenbr0".parse().unwrap();
         let read = |text: &str| serde_json::from_str::<BridgeSpec>(text);
         assert_eq!(read(r#"{"name": "xenbr0"}"#).unwrap(), BridgeSpec::new(name));
-        let slow = BridgeSpec::new(name).with_stp();
+        let slow = BridgeSpec::new(name).with_stp(true);
         assert_eq!(read(r#"{"name": "xenbr0", "stp": true, "forward_delay_ms": 15000}"#).unwrap(), slow);
         assert_eq!(read(r#"{"name": "xenbr0", "stp": true}"#).unwrap(), slow);
         assert_eq!(read(&serde_json::to_string(&slow).unwrap()).unwrap(), slow);

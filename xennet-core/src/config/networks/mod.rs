@@ -117,7 +117,7 @@ pub fn parse(text: &str) -> Result<Networks, Error> {
         let networks: Vec<&Network> = found.iter().map(|f| &f.network).collect();
         match together(&networks) {
             Ok(()) => Ok(found),
-            Err(flaw) => Err(flaw.placed(|(network, place)| found[network].at(place))),
+            Err(flaw) => Err(flaw.placed(|(network, place)| found[network].places.at(place))),
         }
     });
     match read {

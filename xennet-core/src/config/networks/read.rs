@@ -25,18 +25,11 @@ type ReadMode = fn(&mut Reader<'_>) -> Flawed<NetworkMode>;
 /// A network, and where it says what.
 pub(super) struct Found {
     pub(super) network: Network,
-    places: Places,
-}
-
-impl Found {
-    /// Where this is in the text.
-    pub(super) fn at(&self, place: Place) -> Range<usize> {
-        self.places.at(place)
-    }
+    pub(super) places: Places,
 }
 
 /// Where the text says what of a network.
-struct Places {
+pub(super) struct Places {
     /// Where the network's name stands.
     name: Range<usize>,
     /// Where the value of a key stands.
@@ -48,8 +41,9 @@ struct Places {
 type Item = (Range<usize>, BTreeMap<String, Range<usize>>);
 
 impl Places {
-    /// What is left out stands where the name does; an item's key, where the item does.
-    fn at(&self, place: Place) -> Range<usize> {
+    /// The place of a key, an item, or an item's key. A key that is left out has the place of the network's name, and an item's key
+    /// that of the item.
+    pub(super) fn at(&self, place: Place) -> Range<usize> {
         let value = || self.values.get(place.key).unwrap_or(&self.name);
         let item = || self.items.get(place.key)?.get(place.item?);
         let at = item().map(|(whole, parts)| parts.get(place.part).unwrap_or(whole));
@@ -211,7 +205,7 @@ impl<'a> Reader<'a> {
         list.iter().map(|item| Ok((self.made(&key, item, &make)?, item.span()))).collect()
     }
 
-    /// The same, where the list's items can be found again.
+    /// As [`words`](Self::words), and remembers the place of each item.
     fn list<T>(&mut self, key: &'static str, make: impl Fn(&str) -> Result<T, String>) -> Flawed<Vec<T>> {
         let words = self.words(key, make)?;
         self.lists.insert(key, words.iter().map(|(_, place)| (place.clone(), BTreeMap::new())).collect());
@@ -279,23 +273,17 @@ fn address(given: &str) -> Result<IpAddr, String> {
 
 /// The bridge that these keys describe.
 fn bridge_spec(r: &mut Reader<'_>, name: IfName) -> Flawed<BridgeSpec> {
-    let mut bridge = BridgeSpec::new(name);
-    if r.flag("stp")? {
-        bridge = bridge.with_stp();
-    }
+    let mut bridge = BridgeSpec::new(name).with_stp(r.flag("stp")?);
     if let Some(seconds) = r.number("forward_delay", BridgeSpec::LONGEST_DELAY.as_secs() as u32)? {
-        let delay = Duration::from_secs(seconds.into());
-        if let Err((message, rule)) = BridgeSpec::check_delay(bridge.stp(), delay) {
-            let flaw = Flaw::new(r.values["forward_delay"].clone(), message, rule);
-            return Err(flaw.other(r.values["stp"].clone(), "spanning tree is switched on here"));
-        }
-        bridge = bridge.with_forward_delay(delay).unwrap_or_else(|_| unreachable!("it was checked"));
+        bridge = bridge.delayed(Duration::from_secs(seconds.into())).map_err(|(message, rule)| {
+            Flaw::new(r.at("forward_delay"), message, rule).other(r.at("stp"), "spanning tree is switched on here")
+        })?;
     }
-    let mac = r.word("mac", |given| {
+    let addressed = r.word("mac", |given| {
         let mac: MacAddr = given.parse().map_err(|_| "six groups of two hex digits with : between them".to_owned())?;
-        if BridgeSpec::takes(mac) { Ok(mac) } else { Err(BridgeSpec::MAC.into()) }
+        Ok(bridge.clone().addressed(Some(mac))?)
     })?;
-    bridge = bridge.with_mac(mac).unwrap_or_else(|_| unreachable!("it was checked"));
+    bridge = addressed.unwrap_or(bridge);
     let on = r.values.contains_key("vlan_filtering").then(|| r.flag("vlan_filtering")).transpose()?;
     Ok(bridge.with_mtu(r.mtu()?).with_vlan_filtering(on))
 }

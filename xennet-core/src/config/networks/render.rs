@@ -124,9 +124,7 @@ impl Keys {
 
     fn bridge(&mut self, bridge: &BridgeSpec) {
         self.flag("stp", bridge.stp());
-        let usual = BridgeSpec::new(bridge.name());
-        let usual = if bridge.stp() { usual.with_stp() } else { usual };
-        if bridge.forward_delay() != usual.forward_delay() {
+        if !bridge.has_usual_delay() {
             self.put("forward_delay", Item::Number(bridge.forward_delay().as_secs()));
         }
         if let Some(mac) = bridge.mac() {
