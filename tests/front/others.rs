@@ -154,7 +154,7 @@ fn of_this_domain_on_a_bridge() {
     both("others::of_this_domain_on_a_bridge", |host, world| {
         with_gateways(world);
         let on = |bridge: &str, ip: &str| format!("mac=00:16:3e:00:00:01,bridge={bridge},ip={ip}");
-        for ip in ["192.0.2.1", "192.0.2.9 192.0.2.2", "2001:db8::1"] {
+        for ip in ["192.0.2.1", "192.0.2.1/24", "192.0.2.9 192.0.2.2", "2001:db8::1"] {
             refused(host, &on("lan0", ip), "of this domain's own on lan0");
             // On another bridge nobody meets.
             assert_eq!(notes(host, 1, &on("xenbr0", ip)), "");

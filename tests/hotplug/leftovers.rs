@@ -4,10 +4,10 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 
 use xennet_core::snapshot::NeighbourKind;
-use xennet_core::{Network, NetworkMode, Started};
+use xennet_core::{RoutedNetwork, Started};
 use xennet_tests::in_netns;
 
-use crate::rig::{Rig, gated, guarded, link, look, name, nat_network, outside, program, routed_network, routes};
+use crate::rig::{Rig, gated, guarded, link, look, name, nat_network, outside, program, routed, routes, subnets};
 
 const MAC: (&str, &str) = ("mac", "00:16:3e:01:02:03");
 const BOTH: (&str, &str) = ("ip", "10.1.0.5 fd00:1::5");
@@ -40,13 +40,10 @@ fn answered() -> Vec<String> {
 }
 
 fn answering_network(which: &str) -> Started {
-    let mut started = routed_network(which);
-    if let NetworkMode::Routed(mode) = started.network.mode() {
-        let mut mode = mode.clone();
-        mode.proxy_ndp = true;
-        started.network = Network::new(started.network.name(), NetworkMode::Routed(mode)).unwrap();
-    }
-    started
+    let mut mode = RoutedNetwork::new();
+    mode.subnets = subnets(&["10.1.0.0/24", "fd00:1::/64"]);
+    mode.proxy_ndp = true;
+    routed(which, mode)
 }
 
 #[test]

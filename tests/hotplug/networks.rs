@@ -10,8 +10,8 @@ use xennet_core::{BridgeNetwork, BridgeSpec, GuestLinks, NatNetwork, Network, Ne
 use xennet_tests::in_netns;
 
 use crate::rig::{
-    Rig, addresses, gated, guarded, link, look, name, nat, nat_network, outside, program, routed_network, routes, run,
-    setting, subnets,
+    Rig, addresses, gated, guarded, link, look, name, nat, nat_network, outside, program, routed, routed_network,
+    routes, run, setting, subnets,
 };
 
 const VIF: &str = "vif5.0";
@@ -161,10 +161,7 @@ fn guests_have_every_address_of_whole_subnets() {
             let mut mode = RoutedNetwork::new();
             mode.subnets = subnets(&["198.51.100.160/29", "fd00:1::/64"]);
             mode.whole_subnets = whole;
-            let mut started = Started::new(Network::new(name("dmz"), NetworkMode::Routed(mode)).unwrap());
-            started.outside = Some(name("eth0"));
-            started.source = vec!["192.0.2.1".parse().unwrap()];
-            started
+            routed("dmz", mode)
         };
         rig.started(&network(false));
         for (last, what) in [(160, "the network's own address"), (166, "the gateway"), (167, "the broadcast address")] {
@@ -197,10 +194,7 @@ fn a_guest_answers_by_another_vif_where_the_network_says_so() {
             let mut mode = RoutedNetwork::new();
             mode.subnets = subnets(&["203.0.113.0/24", "fd00:1::/64"]);
             mode.any_vif = any;
-            let mut started = Started::new(Network::new(name("dmz"), NetworkMode::Routed(mode)).unwrap());
-            started.outside = Some(name("eth0"));
-            started.source = vec!["192.0.2.1".parse().unwrap()];
-            rig.started(&started);
+            rig.started(&routed("dmz", mode));
             for (vif, ip) in [("vif1.0", "203.0.113.21"), ("vif1.1", "203.0.113.22")] {
                 rig.vif(vif, &[("ip", ip), ("bridge", "dmz")]);
                 rig.ok_of("vif-route", vif, "online");

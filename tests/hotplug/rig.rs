@@ -346,10 +346,15 @@ pub(crate) fn nat_network(which: &str) -> Started {
     nat(which, mode)
 }
 
-/// The same subnets, routed, with dom0's address 192.0.2.1.
+/// The same subnets, routed.
 pub(crate) fn routed_network(which: &str) -> Started {
     let mut mode = RoutedNetwork::new();
     mode.subnets = subnets(&["10.1.0.0/24", "fd00:1::/64"]);
+    routed(which, mode)
+}
+
+/// A routed network that is started, behind `eth0`, with dom0's address 192.0.2.1.
+pub(crate) fn routed(which: &str, mode: RoutedNetwork) -> Started {
     let mut started = Started::new(Network::new(name(which), NetworkMode::Routed(mode)).unwrap());
     started.outside = Some(name("eth0"));
     started.source = vec!["192.0.2.1".parse().unwrap()];

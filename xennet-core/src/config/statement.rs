@@ -7,6 +7,7 @@ use super::xl::{self, XlNic};
 use super::{Dialect, Parsed, findings, parse_vif, python};
 use crate::error::{Diagnostic, Error};
 use crate::model::flaw::{Flaw, quoted};
+use crate::model::vif::is_single;
 use crate::model::{DevId, VifSpec};
 
 /// Reads the vifs of a domain's config file: its `vif` statements; every other statement is read over.
@@ -162,8 +163,7 @@ fn unique(items: &[Atom], specs: &[VifSpec]) -> Result<(), Box<Flaw>> {
         claims.extend(spec.vifname().map(|name| ("vifname", name.to_string())));
         claims.extend(spec.devid().map(|devid| ("devid", devid.to_string())));
         // The same network may stand behind two vifs; a single address cannot.
-        let host = |ip: &&ipnetwork::IpNetwork| ip.prefix() == if ip.is_ipv4() { 32 } else { 128 };
-        claims.extend(spec.sources().iter().filter(host).map(|ip| ("ip", ip.ip().to_string())));
+        claims.extend(spec.sources().iter().filter(|ip| is_single(ip)).map(|ip| ("ip", ip.ip().to_string())));
         for (key, value) in claims {
             if let Some(earlier) = seen.insert((key, value.clone()), i) {
                 let rule = format!("item {} of the list has it already", earlier + 1);

@@ -11,6 +11,7 @@ use crate::backend::BackendError;
 use crate::error::{Errno, Error};
 use crate::exec::{Applied, Entry, Subject};
 use crate::gather;
+use crate::model::vif::is_single;
 use crate::model::{Attach, Attachment, Behind, Guests, IfName, Intent, TypeIf, VifId};
 use crate::plan::{self, Goal};
 use crate::snapshot::{Part, Route, Scope, Snapshot};
@@ -156,8 +157,7 @@ impl Host {
     /// is a note, not an error.
     pub(super) fn forget_connections(&mut self, guest: &[IpNetwork], elsewhere: &[Route]) -> Option<String> {
         let is_elsewhere = |n: &IpNetwork| elsewhere.iter().any(|r| r.destination.contains(n.ip()));
-        let single = |n: &&IpNetwork| n.prefix() == if n.is_ipv6() { 128 } else { 32 };
-        let gone = guest.iter().filter(single).filter(|n| !is_elsewhere(n)).map(IpNetwork::ip);
+        let gone = guest.iter().filter(|n| is_single(n)).filter(|n| !is_elsewhere(n)).map(IpNetwork::ip);
         let gone: Vec<IpAddr> = gone.collect();
         let forgotten = self.backend.forget_connections(&gone);
         forgotten.err().map(|e| format!("tracked connections of {} may remain: {e}", joined(&gone)))

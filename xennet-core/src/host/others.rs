@@ -1,14 +1,15 @@
-//! Addresses that a guest cannot have, because something else has them: this domain, its gateways, the gateways of networks.
+//! Addresses that a guest cannot have because they are in use: by this domain, by its gateways, by networks as their gateways.
 //!
-//! None of this lists anything but the addresses of one bridge: the kernel is asked for the way to an address.
+//! Nothing is listed but the addresses of one bridge. All else is a route look-up for one address.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnetwork::IpNetwork;
 
-use super::place::{Asked, plain};
+use super::place::Asked;
 use super::{Host, joined, unchanged};
 use crate::error::{Error, ErrorKind};
+use crate::model::vif::{Bare, is_single};
 use crate::model::{IfName, Network, NetworkMode, Started, Subnet};
 use crate::plan;
 use crate::snapshot::{Family, Part, Route, RouteKind, Scope};
@@ -28,14 +29,10 @@ fn next_hops(route: &Route) -> impl Iterator<Item = (IpAddr, Option<IfName>)> + 
     [(route.gateway, route.link)].into_iter().chain(several).filter_map(|(gateway, link)| Some((gateway?, link)))
 }
 
-/// The subnets of which this domain has an address on guests' links.
+/// The subnets in which this domain has a gateway address.
 fn gateways(network: &Network) -> impl Iterator<Item = &Subnet> {
     let has_none = |s: &&Subnet| matches!(network.mode(), NetworkMode::Routed(r) if !r.gateways().any(|g| g == *s));
     network.subnets().iter().filter(move |s| !has_none(s))
-}
-
-fn is_single(n: &IpNetwork) -> bool {
-    n.prefix() == if n.is_ipv6() { 128 } else { 32 }
 }
 
 impl Host {
@@ -73,7 +70,7 @@ impl Host {
             if let Some((gateway, link)) = self.gateway_within(n, &way)? {
                 let on = link.map_or(String::new(), |l| format!(" on {l}"));
                 let what =
-                    if is_single(n) { format!("{gateway} is") } else { format!("{} contains {gateway},", plain(n)) };
+                    if is_single(n) { format!("{gateway} is") } else { format!("{} contains {gateway},", Bare(n)) };
                 let message =
                     format!("{what} the gateway of this domain{on}, which would look for it behind the guest");
                 let hint = format!("give the guest another address; `ip route show` lists the routes via {gateway}");
@@ -146,21 +143,21 @@ impl Host {
         Ok(())
     }
 
-    /// Refuses, for the port of a bridge, addresses that this domain has on that bridge: two stations would have one address. That
-    /// the guest is to be this domain's gateway there is usual where a guest is the router, and only told.
+    /// For a port of a bridge: refuses the addresses that this domain has on that bridge, since two stations would have one address. If
+    /// the guest has the address of this domain's gateway, that is a note only: the guest may be the router.
     pub(super) fn not_of_bridge(
         &mut self,
         asked: &Asked<'_>,
         bridge: IfName,
         notes: &mut Vec<String>,
     ) -> Result<(), Error> {
-        let guest = asked.vif.ip();
+        let guest = asked.vif.sources();
         if guest.is_empty() {
             return Ok(());
         }
         let seen = self.look(&Scope::none().with(Part::Addresses(bridge)))?;
         let own: Vec<IpAddr> = seen.addresses_of(&bridge).map(|a| a.address.ip()).collect();
-        for n in guest {
+        for n in &guest {
             let within: Vec<IpAddr> = own.iter().copied().filter(|a| n.contains(*a)).collect();
             let Some(address) = within.first() else { continue };
             if !is_single(n) {

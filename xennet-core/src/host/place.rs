@@ -7,6 +7,7 @@ use ipnetwork::{IpNetwork, Ipv4Network};
 use super::{Host, joined, unchanged};
 use crate::error::{Errno, Error, ErrorKind};
 use crate::exec::Subject;
+use crate::model::vif::Bare;
 use crate::model::{
     Attachment, GuestLinks, IfName, Intent, Mtu, NatNetwork, NetworkMode, RoutedNetwork, Started, Subnet, TypeIf,
     VifId, VifSpec, Word, vifnat,
@@ -107,7 +108,7 @@ impl Asked<'_> {
         for address in guest {
             let subnet = network.subnet_of(address.ip()).filter(|s| s.network().prefix() <= address.prefix());
             let Some(subnet) = subnet else {
-                let message = format!("{} is in no subnet of network {}", plain(address), network.name());
+                let message = format!("{} is in no subnet of network {}", Bare(address), network.name());
                 let hint = format!("give the guest an address of {}: ip=", subnets());
                 return Err(self.refuse(ErrorKind::Invalid, message, hint));
             };
@@ -116,7 +117,7 @@ impl Asked<'_> {
                 continue;
             }
             if let Some(what) = reserved(subnet, address) {
-                let message = format!("{} is {what} of network {}", plain(address), network.name());
+                let message = format!("{} is {what} of network {}", Bare(address), network.name());
                 let mut hint = format!("give the guest another address of {}", subnet.network());
                 if matches!(network.mode(), NetworkMode::Routed(_)) && address.is_ipv4() {
                     hint.push_str(
@@ -155,12 +156,6 @@ impl Asked<'_> {
         }
         Ok(self.vif.sources())
     }
-}
-
-/// An address without the length that every single one has.
-pub(super) fn plain(address: &IpNetwork) -> String {
-    let single = if address.is_ipv6() { 128 } else { 32 };
-    if address.prefix() == single { address.ip().to_string() } else { address.to_string() }
 }
 
 /// What an address of a subnet is that no guest can have.

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use ipnetwork::IpNetwork;
 
-use super::place::plain;
 use super::{Host, joined};
 use crate::error::Error;
 use crate::exec::Subject;
 use crate::gather;
+use crate::model::vif::{Bare, is_single};
 use crate::model::{Attach, Attachment, DevId, DomId, IfName, Intent, MacAddr, VifId};
 use crate::plan::Goal;
 use crate::snapshot::{LinkKind, Part, Route, Scope, Snapshot};
@@ -126,7 +126,7 @@ impl Host {
             vifs[*at].obstacles.extend(why);
         }
         for (at, other, address) in declared_twice(&attached) {
-            let text = format!("{}: {} on the same bridge has {}, too", vifs[at].vif, vifs[other].vif, plain(&address));
+            let text = format!("{}: {} on the same bridge has {}, too", vifs[at].vif, vifs[other].vif, Bare(&address));
             vifs[at].obstacles.push(text);
         }
         let bridges = now.links.iter().filter(|(_, l)| l.kind == LinkKind::Bridge).map(|(name, l)| ShownBridge {
@@ -153,7 +153,7 @@ fn declared_twice(attached: &[(usize, Attach)]) -> Vec<(usize, usize, IpNetwork)
     for (at, a) in attached {
         let Attachment::Bridge { bridge, .. } = a.attachment else { continue };
         let addresses = a.guard.iter().filter_map(|g| g.addresses.as_ref()).flatten();
-        for n in addresses.filter(|n| n.prefix() == if n.is_ipv6() { 128 } else { 32 }) {
+        for n in addresses.filter(|n| is_single(n)) {
             of.entry((bridge, *n)).or_default().push((*at, a.id));
         }
     }

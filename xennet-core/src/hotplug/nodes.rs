@@ -50,9 +50,9 @@ pub(super) fn read(script: &str, call: &Call, values: &[Option<Vec<u8>>]) -> Res
         vif.script = Some(script.parse().map_err(|e| refused_by(call, "script", script, &e))?);
     }
     if let Some(netdev) = &call.netdev {
-        match netdev.parse() {
+        match link_name(call, "gatewaydev", netdev) {
             Ok(link) => vif.gatewaydev = Some(link),
-            Err(e) if vif.script.is_some() => return Err(refused_by(call, "gatewaydev", netdev, &e)),
+            Err(e) if vif.script.is_some() => return Err(e),
             // A bridge has no use for it.
             Err(_) => {}
         }
@@ -107,16 +107,15 @@ pub(super) fn read(script: &str, call: &Call, values: &[Option<Vec<u8>>]) -> Res
     if call.verb.type_if() == TypeIf::Tap {
         vif.vif_type = Some(VifType::Ioemu);
     }
-    let vif = VifSpec::try_from(vif).map_err(|e| {
-        let node = if e.message().starts_with("bridge=") { "bridge" } else { "vifname" };
-        let value = text(node).ok().flatten().unwrap_or_default();
-        refused_by(call, node, value, &e)
-    })?;
+    // All else was checked above: a name can still be too long for the tap.
+    let name = vif.vifname.map_or_else(String::new, |name| name.to_string());
+    let vif = VifSpec::try_from(vif).map_err(|e| refused_by(call, "vifname", &name, &e))?;
     Ok(Nodes { vif, old_error: value("hotplug-error").is_some(), notes })
 }
 
 fn link_name(call: &Call, node: &str, text: &str) -> Result<IfName, Error> {
-    text.parse().map_err(|e: Error| refused_by(call, node, text, &e))
+    let name: Result<IfName, Error> = text.parse();
+    name.and_then(|name| VifParts::check_name(node, &name).map(|()| name)).map_err(|e| refused_by(call, node, text, &e))
 }
 
 fn refused_by(call: &Call, node: &str, value: &str, why: &Error) -> Error {

@@ -2,7 +2,7 @@
 
 use super::Manager;
 
-/// Links that are asked about: a pattern or a name, and names that stand for it.
+/// The links in question: a pattern or a name, and examples of names that match it.
 pub(super) struct Links<'a> {
     pub(super) name: &'a str,
     examples: Vec<String>,
@@ -53,7 +53,7 @@ pub(super) enum Does {
     CannotTell(String),
 }
 
-/// By the files in the order in which the manager reads them, each with its path.
+/// What the manager does with the links. `files` are in its reading order, each with its path.
 pub(super) fn does(manager: Manager, files: &[(String, String)], links: &Links<'_>) -> Does {
     match manager {
         Manager::NetworkManager => by_network_manager(files, links),
@@ -120,7 +120,7 @@ fn matches(pattern: &[u8], name: &[u8]) -> bool {
 }
 
 fn is_like(pattern: &str, name: &str) -> bool {
-    // Each `*` tries all lengths: of somebody's text that would take for ever.
+    // Each `*` tries all lengths, so the number of `*` is limited.
     pattern.bytes().filter(|b| *b == b'*').count() <= 4 && matches(pattern.as_bytes(), name.as_bytes())
 }
 
@@ -157,37 +157,20 @@ fn fits(file: &[Line<'_>], links: &Links<'_>) -> Fits {
         let (not, list) = value.strip_prefix('!').map_or((false, value), |list| (true, list));
         list.split_whitespace().any(|pattern| is_like(pattern, name)) != not
     };
+    let one_of = |value: &str, name: &str| if listed(value, name) { Fits::Yes } else { Fits::No };
     let mut fit = Fits::Yes;
     for line in file.iter().filter(|l| l.section == "Match") {
-        // Such a key may stand there several times.
+        // The key may be given several times.
         let one = match line.key {
             "Name" | "OriginalName" => {
                 let all = file.iter().filter(|l| l.is("Match", line.key));
                 let values: Vec<&str> = all.map(|l| l.value).collect();
                 links.fits(|name| listed(&values.join(" "), name))
             }
-            "Type" => {
-                if listed(line.value, of_type) {
-                    Fits::Yes
-                } else {
-                    Fits::No
-                }
-            }
-            "Kind" => {
-                if listed(line.value, kind) {
-                    Fits::Yes
-                } else {
-                    Fits::No
-                }
-            }
-            "Driver" => {
-                if listed(line.value, driver) {
-                    Fits::Yes
-                } else {
-                    Fits::No
-                }
-            }
-            // A card's, and of a wireless one.
+            "Type" => one_of(line.value, of_type),
+            "Kind" => one_of(line.value, kind),
+            "Driver" => one_of(line.value, driver),
+            // Such links are hardware.
             "Path" | "PermanentMACAddress" | "WLANInterfaceType" | "SSID" | "BSSID" => Fits::No,
             "MACAddress"
                 if links.name.contains('*') && !line.value.to_ascii_lowercase().contains("fe:ff:ff:ff:ff:ff") =>

@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use crate::error::{Diagnostic, Error, ErrorKind};
 
-/// What is wrong with a value, and where. In a text the place is a range of it, with offsets from the start of the value; in a
-/// description it is a key.
+/// What is wrong with a value, and where. In a text the place is a byte range, counted from the start of the value. In a description
+/// it is a key.
 ///
 /// Readers of values return it boxed: they are called for every value of every spec, and only a failure may cost.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,7 +33,7 @@ impl<P> Flaw<P> {
         self
     }
 
-    /// The same finding with its places told in another way.
+    /// Translates the places.
     pub(crate) fn placed<Q>(self, place: impl Fn(P) -> Q) -> Box<Flaw<Q>> {
         Box::new(Flaw {
             span: place(self.span),
@@ -44,7 +44,7 @@ impl<P> Flaw<P> {
         })
     }
 
-    /// The same finding where there is no text to show: about this object.
+    /// The finding as an error about this object, without a snippet of text.
     pub(crate) fn without_place(self, object: &str) -> Error {
         let e = Error::new(ErrorKind::Invalid, format!("{}: {}", self.message, self.rule)).with_object(object);
         match self.hint {

@@ -10,6 +10,7 @@ use super::table::{Item, TableWish};
 use super::want::{Wanted, Wish};
 use super::{ROUTE_PROTOCOL, Reason, gate};
 use crate::gather;
+use crate::model::vif::is_single;
 use crate::model::{Attach, Attachment, Behind, IfName};
 use crate::snapshot::{Address, Family, Neighbour, NeighbourKind, Part, Route, Scope, Snapshot, SysctlKey};
 
@@ -55,11 +56,7 @@ fn addresses(a: &Attach) -> BTreeSet<Address> {
     let mut addresses: BTreeSet<Address> = ours(&a.attachment)
         .iter()
         // What is reached through the vif is what has a route there, not all of the subnet.
-        .map(|n| Address {
-            nodad: n.is_ipv6(),
-            no_prefix_route: n.prefix() < if n.is_ipv6() { 128 } else { 32 },
-            ..Address::new(a.name, *n)
-        })
+        .map(|n| Address { nodad: n.is_ipv6(), no_prefix_route: !is_single(n), ..Address::new(a.name, *n) })
         .collect();
     if a.attachment.guest().iter().any(IpNetwork::is_ipv6) {
         addresses.insert(Address { nodad: true, scope: Route::SCOPE_LINK, ..Address::new(a.name, LINK_LOCAL_GATEWAY) });

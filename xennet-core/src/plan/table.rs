@@ -236,7 +236,7 @@ impl Table {
         if scope.parts().all(|part| seen.scope.contains(part)) && !self.looks_whole(level, seen) {
             scope.extend(self.whole_scope());
         }
-        // What is in a table of another version has to be known, to be put into the one that takes its place.
+        // A table that replaces one of another version gets its elements.
         if seen.scope.contains(&Part::NftFrame(id.clone()))
             && seen.nft.get(&id).is_some_and(|found| !self.fits(found) && self.is_versioned(found))
         {
@@ -386,10 +386,10 @@ impl Table {
             && found.chains.keys().all(|name| as_made.chains.contains_key(name))
     }
 
-    /// The error of a table of this name that is not ours.
+    /// The error for a table of this name that xennet did not make.
     pub(super) fn is_another(&self) -> Error {
         let (id, [before, behind]) = ((self.id)(), self.ways_out);
-        let message = format!("the nft table {id} is none that xennet makes, and vifs may depend on it");
+        let message = format!("there is an nft table {id} that xennet did not make");
         Error::new(ErrorKind::Conflict, message)
             .with_object(format!("nft table {id}"))
             .with_state("unchanged, nothing was applied")

@@ -1,7 +1,7 @@
-//! A guard or gate that another version of xennet has made: after an upgrade, while guests run.
+//! A guard or gate that another version of xennet made, as after an upgrade while guests run.
 //!
-//! This version's table takes its place in one transaction, with the elements that are in it, so no packet meets neither and no guest
-//! is let go of. A table of the same name without a version is somebody else's, and is left alone.
+//! One transaction replaces it by this version's table with the same elements. So every packet meets one of the two tables, and no guest
+//! loses its elements. A table of the same name without a version element is not xennet's and is left alone.
 
 use std::collections::BTreeMap;
 
@@ -16,12 +16,12 @@ fn emptied(set: &NftSet) -> NftSet {
 }
 
 impl Table {
-    /// Whether a version of xennet has made it. Nobody else has such a set.
+    /// Whether some version of xennet made it: no other program makes such a set.
     pub(super) fn is_versioned(&self, found: &NftTable) -> bool {
         found.sets.get(NftTableId::VERSION).is_some_and(|set| emptied(set) == VERSION.made())
     }
 
-    /// The sets of a table of another version whose elements mean the same in this one.
+    /// The sets of another version's table that have the same definition in this one, with their elements.
     fn carried<'a>(&self, found: &'a NftTable) -> impl Iterator<Item = (&'static SetDef, &'a NftSet)> {
         self.sets().filter_map(|def| {
             let set = found.sets.get(def.name)?;
@@ -29,17 +29,17 @@ impl Table {
         })
     }
 
-    /// Whether a table of another version is there, which one of this version takes the place of.
+    /// Whether there is a table of another version that can be replaced.
     pub(super) fn is_replaced(&self, now: &Snapshot) -> bool {
         let id = (self.id)();
         let replaced = |found: &NftTable| !self.fits(found) && self.is_versioned(found);
         now.scope.contains(&Part::Nft(id.clone())) && now.nft.get(&id).is_some_and(replaced)
     }
 
-    /// The operations that put this version's table into the place of another version's, with the elements that are in it, in one
-    /// transaction: no packet meets neither.
+    /// The operations that replace another version's table by this version's with the same elements.
     ///
-    /// If another call has done it in the meantime, the versions are no more, and the transaction is refused as a whole.
+    /// They remove the version element first. If another call has replaced the table meanwhile, that element is gone and the kernel
+    /// refuses the whole transaction.
     pub(super) fn replacing(&self, level: usize, found: &NftTable, now: &Snapshot) -> Result<Vec<NftOp>, Error> {
         let versions = found.sets.get(NftTableId::VERSION).map(|set| set.elements.keys().cloned().collect::<Vec<_>>());
         let Some(versions) = versions.filter(|keys| !keys.is_empty() && self.is_replaced(now)) else {
@@ -59,7 +59,7 @@ impl Table {
 }
 
 impl TableWish {
-    /// The same where another version's table makes way: what was in it, and what is missing of this wish.
+    /// As [`first`](Self::first), if another version's table is replaced: its elements, and those that this wish lacks.
     pub(super) fn instead(&self, now: &Snapshot) -> Result<NftTransaction, Error> {
         let id = (self.table.id)();
         let mut after = now.clone();

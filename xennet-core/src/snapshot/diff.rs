@@ -103,7 +103,7 @@ impl Snapshot {
     }
 }
 
-/// Removes the chains of a guard or a gate that another version has made in the other snapshot: the way back keeps this version's.
+/// Leaves out the rules of a guard or gate that two versions of xennet made: an undo keeps the newer rules.
 fn without_rules_of_versions(one: &Snapshot, other: &Snapshot, normalised: [&mut Snapshot; 2]) {
     let versions = |of: &Snapshot, id: &NftTableId| -> BTreeSet<NftKey> {
         let set = of.nft.get(id).and_then(|table| table.sets.get(NftTableId::VERSION));

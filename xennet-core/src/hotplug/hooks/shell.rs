@@ -10,10 +10,10 @@ use std::path::Path;
 const PRELUDE: &str = include_str!("prelude.sh");
 /// How much of a hook is searched for functions: far more than any hook has.
 const MOST: u64 = 1 << 20;
-/// Functions of Xen's scripts that a hook could call there, and cannot here: they come with the work of a script.
+/// Functions of Xen's scripts that a hook cannot call here: they belong to work that the script does itself.
 const ABSENT: &[&str] =
     &["call_hooks", "evalVariables", "findCommand", "frob_iptable", "handle_iptable", "iptables_w", "rename_vif"];
-/// Where Xen's scripts are written for, and the one that is always there.
+/// Xen's scripts are written for bash. `/bin/sh` is always there.
 const SHELLS: [&str; 2] = ["/bin/bash", "/bin/sh"];
 
 /// The words of a first line, behind its `#!`, if it names a shell that gets its commands from the file.
@@ -39,11 +39,11 @@ pub(super) fn words(hook: &Path) -> Option<Vec<OsString>> {
     let mut words: Vec<OsString> = match text.strip_prefix(b"#!") {
         Some(rest) => {
             let line = rest.split(|b| *b == b'\n').next().unwrap_or_default();
-            // Its functions and variables are other ones.
+            // Functions and variables work differently in zsh.
             let words = shell(line).filter(|words| !words.iter().any(|w| w.ends_with(b"zsh")))?;
             words.into_iter().map(|word| OsString::from_vec(word.to_vec())).collect()
         }
-        // A program for this machine has such bytes at its beginning, and a text has none.
+        // A compiled program has NUL bytes, a script has none.
         None if text.contains(&0) => return None,
         None => vec![SHELLS.iter().find(|shell| Path::new(shell).exists())?.into()],
     };

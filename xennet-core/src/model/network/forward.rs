@@ -42,18 +42,18 @@ impl TryFrom<ForwardDocument> for PortForward {
 }
 
 impl PortForward {
-    /// What dom0's ports of a protocol can be.
+    /// The rule for dom0's ports.
     pub(crate) const PORTS: &'static str = "a port, 1 to 65535, or two with a - between them, first and last";
-    /// What the guest's address can be.
+    /// The rule for the guest's address.
     pub(crate) const TO: &'static str = "the address of a single host";
-    /// What the guest's first port can be.
+    /// The rule for the guest's first port.
     pub(crate) const TO_PORT: &'static str = "ports 1 to 65535, as many as ports";
 
-    /// Hands dom0's ports, from the first to the last, on to as many ports of this address from `to_port` on.
+    /// Forwards dom0's ports, first to last, to as many ports of this address, starting with `to_port`.
     ///
     /// # Errors
-    /// [`Invalid`](crate::ErrorKind::Invalid) for a port 0, a last port before the first, more ports than there are behind
-    /// `to_port`, and an address that no single host has.
+    /// [`Invalid`](crate::ErrorKind::Invalid) for port 0, a last port below the first, a range that would end above port 65535, and an
+    /// address that no single host can have.
     pub fn new(protocol: Protocol, ports: (u16, u16), to: IpAddr, to_port: u16) -> Result<Self, Error> {
         if !PortForward::are_ports(ports) {
             let given = format!("{}-{}", ports.0, ports.1);
@@ -96,7 +96,7 @@ impl PortForward {
         (self.to_port, self.to_port + (self.ports.1 - self.ports.0))
     }
 
-    /// Whether both hand on a connection to one address and port.
+    /// Whether both forward one port of the same protocol and family.
     pub(crate) fn clashes(&self, other: &PortForward) -> bool {
         self.protocol == other.protocol
             && self.to.is_ipv4() == other.to.is_ipv4()

@@ -1,8 +1,8 @@
 //! The networks that an administrator describes: any number on one host, each in one of the three modes.
 
 //!
-//! [`NatNetwork`] and its siblings are descriptions: plain fields to fill in. [`Network::new`] checks a description as a whole, and
-//! nothing else makes a [`Network`], so whoever has one need not check it again.
+//! [`NatNetwork`] and its siblings are descriptions: plain fields to fill in. [`Network::new`] checks a description as a whole.
+//! Nothing else makes a [`Network`], so a `Network` need not be checked again.
 
 mod domain;
 mod forward;
@@ -28,7 +28,7 @@ pub use subnet::{AddressRange, Subnet};
 pub(crate) use subnet::{overlap, unusable};
 pub(crate) use together::together;
 
-/// The refusal of one value: what it cannot be, and the rule.
+/// The error of one value that breaks a rule.
 fn invalid(value: &dyn fmt::Display, what: &str, rule: &str) -> Error {
     Error::new(ErrorKind::Invalid, format!("{value} cannot be {what}: {rule}")).with_object(value.to_string())
 }
@@ -37,7 +37,7 @@ fn invalid(value: &dyn fmt::Display, what: &str, rule: &str) -> Error {
 ///
 /// Guests are connected to it by its name in their vif line (`bridge=NAME`), or, where it is a bridge, by the bridge's name.
 ///
-/// A value of this type keeps all rules of the file, whether it comes from the file, from a document, or from Rust.
+/// A `Network` keeps all rules of networks.toml, whether it is read from that file, from a document, or made in Rust.
 ///
 /// ```
 /// use xennet_core::{NatNetwork, Network, NetworkMode, Subnet};
@@ -78,17 +78,17 @@ impl Network {
     /// A network of this name and mode.
     ///
     /// # Errors
-    /// [`ErrorKind::Invalid`] for what the file would be refused for: links that are no way out, subnets that overlap, a service
-    /// without a subnet, a range or a forward that leads elsewhere.
+    /// [`ErrorKind::Invalid`] if the description breaks a rule of the file: a link name that cannot be used, subnets that overlap, a
+    /// service without a subnet, a range or a forward outside of the subnets.
     pub fn new(name: IfName, mode: NetworkMode) -> Result<Self, Error> {
         Network::checked(name, mode).map_err(|flaw| flaw.without_place(name.as_str()))
     }
 
-    /// The same for a reader, who says where in his text the flaw is.
+    /// As [`new`](Self::new), with the place of the flaw, for a reader of text.
     pub(crate) fn checked(name: IfName, mode: NetworkMode) -> Result<Self, Box<super::flaw::Flaw<Place>>> {
         rules::check(&name, &mode)?;
         let network = Network { name, mode };
-        // What several cannot be together, one cannot be with itself.
+        // The rules between networks also hold within one, for example for the names of its links.
         match together(&[&network]) {
             Ok(()) => Ok(network),
             Err(flaw) => Err(flaw.placed(|(_, place)| place)),
@@ -247,7 +247,7 @@ impl Default for NatNetwork {
 pub enum GuestLinks {
     /// Xen's form: dom0 has an address on each vif, and a route to each guest.
     PerVif,
-    /// A private bridge, on which dom0 has the gateways' addresses. Its MTU is the network's, and nothing else is set.
+    /// A private bridge, on which dom0 has the gateways' addresses. It has the network's MTU and no other settings.
     Bridge(BridgeSpec),
 }
 
@@ -260,11 +260,11 @@ pub struct RoutedNetwork {
     /// line says.
     #[serde(default)]
     pub subnets: Vec<Subnet>,
-    /// Whether guests may have every address of the IPv4 subnets: their own one, the broadcast address and the gateway's. dom0 has
-    /// none of them then, and the guests' gateway is [`source`](Self::source).
+    /// Whether guests may have every address of the IPv4 subnets, including the network, broadcast and gateway addresses. dom0 then
+    /// has no address in them, and guests use [`source`](Self::source) as their gateway.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub whole_subnets: bool,
-    /// Whether a guest may send by each of its vifs from any address of the subnets, and not from the vif's own only.
+    /// Whether a guest may send from any address of the subnets through each of its vifs, and not only from that vif's own.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub any_vif: bool,
     /// The link towards the outside, whose first address is dom0's on every vif.
@@ -292,7 +292,7 @@ impl RoutedNetwork {
     /// The metric that Xen's scripts give to a vif's routes.
     pub const METRIC: u32 = 2;
 
-    /// dom0's addresses on guests' links that are in these subnets.
+    /// The subnets in which dom0 has a gateway address.
     pub fn gateways(&self) -> impl Iterator<Item = &Subnet> {
         self.subnets.iter().filter(|s| !(self.whole_subnets && s.network().is_ipv4()))
     }

@@ -1,4 +1,4 @@
-//! What one network's description must be as a whole: the rules of the file, for whatever door it comes through.
+//! The rules for one network as a whole. They are those of networks.toml, wherever the description comes from.
 
 use std::net::IpAddr;
 
@@ -6,7 +6,7 @@ use super::{NetworkMode, PortForward, RoutedNetwork, Services, Subnet, overlap, 
 use crate::model::flaw::{Flaw, quoted};
 use crate::model::{BridgeSpec, Egress, GuestLinks, IfName, VifId};
 
-/// Where in a description something is: the key of the file, the item where it is a list, and the key of the item.
+/// A place in a description: a key of the file, an item if the key is a list, and a key of that item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
     /// The key; empty for the network's name.
@@ -69,7 +69,7 @@ pub(super) fn check(name: &IfName, mode: &NetworkMode) -> Flawed {
     .and_then(|()| named(name))
 }
 
-/// A network's name stands where a bridge's does, also where it has no bridge.
+/// A network's name is used in `bridge=`, even if the network has no bridge.
 fn named(name: &IfName) -> Flawed {
     match not_a_link(name) {
         Some(rule) => {
@@ -80,7 +80,7 @@ fn named(name: &IfName) -> Flawed {
     }
 }
 
-/// Why this name cannot be a bridge's, or that of a link towards others.
+/// Why a bridge, an uplink or an egress cannot have this name.
 fn not_a_link(name: &IfName) -> Option<&'static str> {
     if name.as_str() == "lo" {
         Some("a link towards others, and lo leads to this host alone")
@@ -180,11 +180,7 @@ fn source(addresses: &[IpAddr]) -> Flawed {
 
 fn services(services: &Services, subnets: &[Subnet]) -> Flawed {
     for (key, on) in [("dhcp", services.dhcp), ("dns", services.dns)] {
-        if on && subnets.is_empty() {
-            let message = format!("{key} cannot be true without subnets");
-            return Err(Flaw::new(Place::key(key), message, "guests are served in a subnet")
-                .hint("add subnets = [\"10.0.0.0/24\"]"));
-        }
+        need_subnets(key, on, subnets, "guests are served in a subnet", "10.0.0.0/24")?;
     }
     for (at, range) in services.range.iter().enumerate() {
         let wrong = |rule: String| Flaw::new(Place::item("range", at), format!("{range} cannot be given out"), rule);
@@ -211,14 +207,19 @@ fn services(services: &Services, subnets: &[Subnet]) -> Flawed {
     Ok(())
 }
 
-/// What a routed network says about all addresses of its subnets.
+/// A key that is true needs subnets.
+fn need_subnets(key: &'static str, on: bool, subnets: &[Subnet], rule: &str, example: &str) -> Flawed {
+    if !on || !subnets.is_empty() {
+        return Ok(());
+    }
+    let message = format!("{key} cannot be true without subnets");
+    Err(Flaw::new(Place::key(key), message, rule).hint(format!("add subnets = [\"{example}\"]")))
+}
+
+/// The keys of a routed network that are about all addresses of its subnets.
 fn about_subnets(network: &RoutedNetwork) -> Flawed {
     for (key, on) in [("any_vif", network.any_vif), ("whole_subnets", network.whole_subnets)] {
-        if on && network.subnets.is_empty() {
-            let message = format!("{key} cannot be true without subnets");
-            return Err(Flaw::new(Place::key(key), message, "it is about the addresses of the subnets")
-                .hint("add subnets = [\"198.51.100.160/29\"]"));
-        }
+        need_subnets(key, on, &network.subnets, "it is about the addresses of the subnets", "198.51.100.160/29")?;
     }
     let is_chosen = |s: &Subnet| s.network().is_ipv4() && !s.has_default_gateway();
     let services = &network.services;
@@ -228,8 +229,8 @@ fn about_subnets(network: &RoutedNetwork) -> Flawed {
         None => Ok(()),
         Some((key, _)) => {
             let message = format!("{key} means nothing where guests have every address of the subnets");
-            Err(Flaw::new(Place::key(key), message, "this domain has no address there then")
-                .other(Place::key("whole_subnets"), "which is said here")
+            Err(Flaw::new(Place::key(key), message, "with whole_subnets = true this domain has no address in them")
+                .other(Place::key("whole_subnets"), "whole_subnets is set here")
                 .hint(format!("leave {key} or whole_subnets out")))
         }
     }
@@ -263,7 +264,7 @@ fn forwards(forwards: &[PortForward], subnets: &[Subnet]) -> Flawed {
     Ok(())
 }
 
-/// The finding that two forwards are about one port.
+/// Two forwards use one port.
 pub(super) fn handed_on_twice<P>(forward: &PortForward, at: P, other: &PortForward, first: P) -> Box<Flaw<P>> {
     let port = forward.ports().0.max(other.ports().0);
     let message = format!("{} port {port} is handed on twice", forward.protocol().name());

@@ -39,11 +39,11 @@ impl TryFrom<SubnetDocument> for Subnet {
 }
 
 impl Subnet {
-    /// The subnet of this network, with the gateway where none is given: the last usable address of an IPv4 subnet (10.0.0.254 of
-    /// 10.0.0.0/24), and the first of an IPv6 subnet (`…::1`).
+    /// A subnet with its default gateway: the last usable address of an IPv4 subnet (10.0.0.254 of 10.0.0.0/24), the first of an IPv6
+    /// subnet (`…::1`).
     ///
     /// # Errors
-    /// [`Invalid`](crate::ErrorKind::Invalid) if bits behind the network's own are set, or if guests cannot have addresses of it.
+    /// [`Invalid`](crate::ErrorKind::Invalid) if host bits are set, or if guests cannot have addresses in it.
     pub fn new(network: IpNetwork) -> Result<Self, Error> {
         Subnet::check(network).map_err(|rule| invalid(&network, "a subnet", &rule))
     }
@@ -62,13 +62,16 @@ impl Subnet {
             IpNetwork::V6(n) if n.prefix() == 128 => IpAddr::V6(n.ip()),
             IpNetwork::V6(n) => IpAddr::V6(Ipv6Addr::from(u128::from(n.network()) + 1)),
         };
+        if unusable(gateway) {
+            return Err(format!("a network whose gateway a host can have, and {gateway} is none"));
+        }
         Ok(Subnet { network, gateway })
     }
 
-    /// The same subnet with this address of dom0's.
+    /// Sets dom0's address in the subnet.
     ///
     /// # Errors
-    /// [`Invalid`](crate::ErrorKind::Invalid) if it is no address of the subnet, or one that no host can have.
+    /// [`Invalid`](crate::ErrorKind::Invalid) if the address is not in the subnet, or is reserved there.
     pub fn with_gateway(self, gateway: IpAddr) -> Result<Self, Error> {
         self.check_gateway(gateway).map_err(|rule| invalid(&gateway, "a gateway", &rule))
     }
@@ -76,6 +79,9 @@ impl Subnet {
     pub(crate) fn check_gateway(self, gateway: IpAddr) -> Result<Self, String> {
         if !self.network.contains(gateway) {
             return Err(format!("a gateway is an address of its subnet, {}", self.network));
+        }
+        if unusable(gateway) {
+            return Err("the address of a single host".into());
         }
         match self.reserved(gateway) {
             Some(what) => Err(what.into()),
@@ -93,7 +99,7 @@ impl Subnet {
         self.gateway
     }
 
-    /// Whether its gateway is the one that is taken where none is given.
+    /// Whether it has the default gateway.
     pub(crate) fn has_default_gateway(&self) -> bool {
         Subnet::check(self.network).is_ok_and(|usual| usual == *self)
     }
@@ -115,7 +121,7 @@ impl Subnet {
     }
 }
 
-/// Addresses that are given to guests: the first, the last, and all between them.
+/// A range of addresses to give to guests, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "(IpAddr, IpAddr)", into = "(IpAddr, IpAddr)")]
 pub struct AddressRange {
@@ -126,7 +132,7 @@ pub struct AddressRange {
 impl AddressRange {
     pub(crate) const RULE: &'static str = "a range goes from a lower to a higher address of one family";
 
-    /// The range from the first to the last address, both included.
+    /// The range from the first to the last address.
     ///
     /// # Errors
     /// [`Invalid`](crate::ErrorKind::Invalid) if they are of two families, or the last comes before the first.
@@ -179,7 +185,7 @@ pub(crate) fn overlap(a: IpNetwork, b: IpNetwork) -> bool {
     a.contains(b.ip()) || b.contains(a.ip())
 }
 
-/// Whether this is no address of a single host.
+/// Whether no single host can have this address.
 pub(crate) fn unusable(address: IpAddr) -> bool {
     address.is_multicast()
         || address.is_loopback()
@@ -206,7 +212,7 @@ mod tests {
         }
         let own = "the network's own address comes before the slash: 10.0.0.0/24";
         assert_eq!(subnet("10.0.0.1/24").unwrap_err(), format!("10.0.0.1/24 cannot be a subnet: {own}"));
-        for bad in ["224.0.0.0/8", "127.0.0.0/8", "0.0.0.0/0", "::/0", "ff00::/64"] {
+        for bad in ["224.0.0.0/8", "127.0.0.0/8", "126.0.0.0/7", "0.0.0.0/0", "::/0", "ff00::/64"] {
             assert!(subnet(bad).is_err(), "{bad}");
         }
         let with = |gateway: &str| subnet("10.0.0.0/24").unwrap().with_gateway(gateway.parse().unwrap());
@@ -215,6 +221,7 @@ mod tests {
         for bad in ["192.168.9.9", "10.0.0.0", "10.0.0.255", "fd00::1"] {
             assert!(with(bad).is_err(), "{bad}");
         }
+        assert!(subnet("f000::/4").unwrap().with_gateway("ff02::1".parse().unwrap()).is_err(), "multicast");
         let read = |text: &str| serde_json::from_str::<Subnet>(text);
         let whole = subnet("10.0.0.0/24").unwrap();
         assert_eq!(read(&serde_json::to_string(&whole).unwrap()).unwrap(), whole);

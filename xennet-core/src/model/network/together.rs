@@ -1,4 +1,4 @@
-//! What several networks cannot be together. Both places are told.
+//! Contradictions between networks. A finding names both places.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use super::{Network, NetworkMode, Place, PortForward, Subnet, overlap};
 use crate::model::flaw::Flaw;
 use crate::model::{Egress, IfName};
 
-/// Where something is: in which of the networks, and where in its description.
+/// A place: the index of the network, and the place in its description.
 pub(crate) type In = (usize, Place);
 type Flawed = Result<(), Box<Flaw<In>>>;
 
@@ -37,7 +37,7 @@ fn subnets(networks: &[&Network]) -> Flawed {
     Ok(())
 }
 
-/// What a name that a network gives, or takes, is there.
+/// A link name has one meaning on a host: a bridge, an uplink, or the uplink's new name.
 fn names(networks: &[&Network]) -> Flawed {
     let mut taken: BTreeMap<IfName, (In, String)> = BTreeMap::new();
     let mut take = |name: IfName, place: In, what: String| match taken.get(&name) {
@@ -79,7 +79,7 @@ fn names(networks: &[&Network]) -> Flawed {
     Ok(())
 }
 
-/// Links towards the outside must not be about to become ports.
+/// An egress or uplink that is routed through must not become the port of a bridge.
 fn outsides(networks: &[&Network]) -> Flawed {
     for (at, network) in networks.iter().enumerate() {
         let (outside, key) = match network.mode() {

@@ -1,5 +1,8 @@
 //! What a vif shall be: every key of `xl-network-configuration(5)` as a typed value.
 
+mod document;
+mod ip;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
@@ -7,9 +10,13 @@ use std::str::FromStr;
 use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 
-use super::flaw::{Flaw, decimal, quoted};
+use super::flaw::{Flaw, quoted};
 use super::{ColoKey, DevId, DomId, GuestMac, IfName, Mtu, RateLimit, VlanSpec, Word};
 use crate::error::{Error, ErrorKind};
+
+pub(crate) use document::Trust;
+use ip::refusal;
+pub(crate) use ip::{Bare, is_single, read_networks};
 
 /// One vif of a domain: what one string of `vif = [ ... ]` says.
 ///
@@ -17,7 +24,8 @@ use crate::error::{Error, ErrorKind};
 /// [`config`](crate::config): `mac=00:16:3e:01:02:03,bridge=xenbr0`; as a document it has the field names of libxl's
 /// `device_nic`, with `isolated` as the one addition.
 ///
-/// A value of this type reads back from its text: what a text cannot say, or a vif cannot be, is refused where it is made.
+/// Every value of this type can be written as text and read back: what a text cannot say, or no vif can be, is refused when the value
+/// is made.
 ///
 /// ```
 /// use xennet_core::{VifParts, VifSpec};
@@ -40,10 +48,10 @@ use crate::error::{Error, ErrorKind};
 /// # Ok::<(), xennet_core::Error>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "VifDocument", into = "VifDocument")]
+#[serde(try_from = "document::VifDocument", into = "document::VifDocument")]
 pub struct VifSpec(VifParts);
 
-/// What a vif shall be, key by key, before it is checked: [`VifSpec::try_from`] makes a spec of it.
+/// The keys and values of a vif, unchecked. [`VifSpec::try_from`] checks them.
 ///
 /// `None`, an empty list and `false` mean that the key was not given.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -96,9 +104,10 @@ impl TryFrom<VifParts> for VifSpec {
     /// a link's name has a character that a spec cannot carry.
     fn try_from(mut parts: VifParts) -> Result<Self, Error> {
         parts.check()?;
+        // Some toolstacks write an address twice.
         if parts.ip.len() > 1 {
-            let mut told = BTreeSet::new();
-            parts.ip.retain(|ip| told.insert((ip.ip(), ip.prefix())));
+            let mut seen = BTreeSet::new();
+            parts.ip.retain(|ip| seen.insert(*ip));
         }
         Ok(VifSpec(parts))
     }
@@ -106,27 +115,34 @@ impl TryFrom<VifParts> for VifSpec {
 
 impl VifParts {
     fn check(&self) -> Result<(), Error> {
-        let invalid = |key: &str, value: &dyn fmt::Display, rule: &str| {
-            Err(Error::new(ErrorKind::Invalid, format!("{key}={value}: {rule}")).with_object(value.to_string()))
-        };
         for (key, name) in [
-            ("bridge", &self.bridge),
-            ("gatewaydev", &self.gatewaydev),
-            ("vifname", &self.vifname),
-            ("forwarddev", &self.forwarddev),
+            ("bridge", self.bridge),
+            ("gatewaydev", self.gatewaydev),
+            ("vifname", self.vifname),
+            ("forwarddev", self.forwarddev),
         ] {
-            if let Some(name) = name.filter(|n| !n.as_str().chars().all(Word::takes)) {
-                return invalid(key, &name, "a name in a vif spec has no comma, quote or backslash");
-            }
+            name.map_or(Ok(()), |name| VifParts::check_name(key, &name))?;
         }
         if let (Some(name), Some(VifType::Ioemu)) = (&self.vifname, self.vif_type) {
             name.tap()?;
         }
         match self.ip.iter().find_map(|ip| refusal(ip).map(|rule| (ip, rule))) {
-            Some((ip, rule)) => invalid("ip", ip, rule),
+            Some((ip, rule)) => Err(invalid("ip", ip, rule)),
             None => Ok(()),
         }
     }
+
+    /// Whether this key can have this name of a link.
+    pub(crate) fn check_name(key: &str, name: &IfName) -> Result<(), Error> {
+        if name.as_str().chars().all(Word::takes) {
+            return Ok(());
+        }
+        Err(invalid(key, name, "a name in a vif spec has no comma, quote or backslash"))
+    }
+}
+
+fn invalid(key: &str, value: &dyn fmt::Display, rule: &str) -> Error {
+    Error::new(ErrorKind::Invalid, format!("{key}={value}: {rule}")).with_object(value.to_string())
 }
 
 impl VifSpec {
@@ -135,7 +151,7 @@ impl VifSpec {
         VifSpec::default()
     }
 
-    /// What it says, key by key, to change some of it.
+    /// Its keys and values, to change some of them.
     pub fn into_parts(self) -> VifParts {
         self.0
     }
@@ -281,8 +297,8 @@ impl VifSpec {
         &self.0.colo
     }
 
-    /// What the guest may send from: its addresses, and whole networks. An address with a length behind it that is no network's own
-    /// (192.0.2.5/24) is that one address, as it is on a link; a network's own address with a length (192.0.2.0/24) is the network.
+    /// The addresses and networks that the guest may send from. An address with host bits and a prefix length (192.0.2.5/24) stands
+    /// for that one address; without host bits (192.0.2.0/24) it stands for the network.
     pub fn sources(&self) -> Vec<IpNetwork> {
         let single = |n: &IpNetwork| if n.ip() == n.network() { *n } else { IpNetwork::from(n.ip()) };
         self.0.ip.iter().map(single).collect()
@@ -307,128 +323,6 @@ impl VifSpec {
         let words: Vec<String> = self.0.ip.iter().map(|ip| Bare(ip).to_string()).collect();
         words.join(" ")
     }
-}
-
-/// An address or network as it is written in a spec: `/32` and `/128` left out.
-struct Bare<'a>(&'a IpNetwork);
-
-impl fmt::Display for Bare<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let host = if self.0.is_ipv4() { 32 } else { 128 };
-        match self.0.prefix() {
-            prefix if prefix == host => write!(f, "{}", self.0.ip()),
-            prefix => write!(f, "{}/{prefix}", self.0.ip()),
-        }
-    }
-}
-
-fn same_network(a: &IpNetwork, b: &IpNetwork) -> bool {
-    a.ip() == b.ip() && a.prefix() == b.prefix()
-}
-
-/// Why this cannot be a guest's address or network.
-pub(crate) fn refusal(network: &IpNetwork) -> Option<&'static str> {
-    let host = if network.is_ipv4() { 32 } else { 128 };
-    let ip = network.ip();
-    if ip.is_multicast() {
-        Some("a multicast address is no guest's")
-    } else if ip.is_loopback() {
-        Some("a loopback address is no guest's")
-    } else if network.prefix() == host && ip.is_unspecified() {
-        Some("the unspecified address is no guest's")
-    } else if ip == std::net::IpAddr::V4(std::net::Ipv4Addr::BROADCAST) {
-        Some("the broadcast address is no guest's")
-    } else if is_mask(ip) {
-        Some("a mask is no guest's address: write the length behind the address, as in 192.0.2.5/24, and no gateway")
-    } else {
-        None
-    }
-}
-
-/// Whether an address is a mask of a network, as in "192.0.2.5 255.255.255.0 192.0.2.1".
-fn is_mask(ip: std::net::IpAddr) -> bool {
-    match ip {
-        std::net::IpAddr::V4(ip) => {
-            ip.octets()[0] == 255 && u32::from(ip).leading_ones() + u32::from(ip).trailing_zeros() >= 32
-        }
-        std::net::IpAddr::V6(_) => false,
-    }
-}
-
-/// Reads one address or network: `ADDRESS` or `ADDRESS/BITS`.
-pub(crate) fn read_network(text: &str) -> Result<IpNetwork, Box<Flaw>> {
-    let (address, prefix) = match text.split_once('/') {
-        Some((address, prefix)) => (address, Some(prefix)),
-        None => (text, None),
-    };
-    let fail = |span, rule: &str| Err(Flaw::new(span, format!("{} is not an address", quoted(text)), rule));
-    let Ok(ip) = address.parse::<std::net::IpAddr>() else {
-        let hint = if text.is_empty() {
-            "leave ip= out for none"
-        } else if address.contains('%') {
-            "leave the zone out"
-        } else if address.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
-            "four numbers from 0 to 255 with dots between them, without leading zeros"
-        } else if address.contains(':') {
-            "eight groups of hexadecimal digits, '::' for zeros"
-        } else {
-            "a host name is not looked up: write its address"
-        };
-        return fail(0..address.len(), "an IPv4 or IPv6 address, with /BITS for a network").map_err(|f| f.hint(hint));
-    };
-    let bits = if ip.is_ipv4() { 32 } else { 128 };
-    let prefix = match prefix {
-        None => bits,
-        Some(prefix) => match decimal(prefix.as_bytes()) {
-            Some(n @ 0..=128) if n <= u64::from(bits) => n as u8,
-            _ => {
-                let rule = format!("the number of bits is 0 to {bits}");
-                return match prefix.contains('.') {
-                    true => fail(address.len() + 1..text.len(), &rule).map_err(|f| f.hint("write bits, not a mask")),
-                    false => fail(address.len() + 1..text.len(), &rule),
-                };
-            }
-        },
-    };
-    let Ok(network) = IpNetwork::new(ip, prefix) else {
-        return fail(0..text.len(), "the number of bits is 0 to 32 (IPv4) or 128 (IPv6)");
-    };
-    match refusal(&network) {
-        None => Ok(network),
-        Some(rule) => fail(0..text.len(), rule),
-    }
-}
-
-/// Reads the value of `ip=`: addresses and networks with blanks between them.
-pub(crate) fn read_networks(text: &str) -> Result<Vec<IpNetwork>, Box<Flaw>> {
-    // One address is the usual case and must not pay for the others.
-    if !text.contains(' ') {
-        return Ok(vec![read_network(text)?]);
-    }
-    let mut networks: Vec<IpNetwork> = Vec::new();
-    let mut at = 0;
-    for word in text.split(' ') {
-        let start = at;
-        at += word.len() + 1;
-        if word.is_empty() {
-            // Blanks between words are as good as one; at the ends they are somebody's mistake.
-            if start == 0 || start >= text.len() {
-                return Err(Flaw::new(
-                    start.min(text.len() - 1)..start + 1,
-                    "a blank at the end of ip=",
-                    "one blank between addresses",
-                )
-                .hint("remove the blank"));
-            }
-            continue;
-        }
-        let network = read_network(word).map_err(|flaw| flaw.at(start))?;
-        // Some who write the node repeat an address.
-        if !networks.iter().any(|earlier| same_network(earlier, &network)) {
-            networks.push(network);
-        }
-    }
-    Ok(networks)
 }
 
 /// Whether a vif has an emulated twin. HVM guests only; others are always `vif`.
@@ -564,121 +458,6 @@ impl fmt::Display for VifSpec {
             item(key.name(), Some(value))?;
         }
         Ok(())
-    }
-}
-
-/// The document of a vif: libxl's field names, texts where libxl has texts.
-#[derive(Clone, Default, Serialize, Deserialize)]
-#[serde(default)]
-struct VifDocument {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    devid: Option<DevId>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    mac: Option<GuestMac>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    bridge: Option<IfName>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ip: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    model: Option<Word>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    nictype: Option<VifType>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ifname: Option<IfName>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    script: Option<Word>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    gatewaydev: Option<IfName>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    backend_domname: Option<BackendDomain>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    mtu: Option<Mtu>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    rate_bytes_per_interval: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    rate_interval_usecs: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    trusted: Option<Trust>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    vlan: Option<VlanSpec>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    coloft_forwarddev: Option<IfName>,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    isolated: bool,
-    #[serde(flatten)]
-    colo: BTreeMap<ColoKey, Word>,
-}
-
-/// libxl's spelling of a `defbool`.
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Trust {
-    True,
-    False,
-}
-
-impl From<VifSpec> for VifDocument {
-    fn from(spec: VifSpec) -> Self {
-        let ip = (!spec.0.ip.is_empty()).then(|| spec.ip_text());
-        let v = spec.0;
-        VifDocument {
-            ip,
-            devid: v.devid,
-            mac: v.mac,
-            bridge: v.bridge,
-            model: v.model,
-            nictype: v.vif_type,
-            ifname: v.vifname,
-            script: v.script,
-            gatewaydev: v.gatewaydev,
-            backend_domname: v.backend,
-            mtu: v.mtu,
-            rate_bytes_per_interval: v.rate.map(RateLimit::bytes_per_interval),
-            rate_interval_usecs: v.rate.map(RateLimit::interval_usecs),
-            trusted: v.trusted.map(|t| if t { Trust::True } else { Trust::False }),
-            vlan: v.vlan,
-            coloft_forwarddev: v.forwarddev,
-            isolated: v.isolated,
-            colo: v.colo,
-        }
-    }
-}
-
-impl TryFrom<VifDocument> for VifSpec {
-    type Error = Error;
-    fn try_from(d: VifDocument) -> Result<Self, Error> {
-        let rate = match (d.rate_bytes_per_interval, d.rate_interval_usecs) {
-            (None, None) => None,
-            (Some(bytes), usecs) => Some(RateLimit::new(bytes, usecs.unwrap_or(RateLimit::DEFAULT_INTERVAL_USECS))?),
-            (None, Some(_)) => {
-                return Err(Error::new(
-                    ErrorKind::Invalid,
-                    "rate_interval_usecs stands without rate_bytes_per_interval",
-                ));
-            }
-        };
-        let ip = match &d.ip {
-            Some(text) => VifSpec::parse_ip(text)?,
-            None => Vec::new(),
-        };
-        VifSpec::try_from(VifParts {
-            devid: d.devid,
-            mac: d.mac,
-            bridge: d.bridge,
-            gatewaydev: d.gatewaydev,
-            ip,
-            script: d.script,
-            vifname: d.ifname,
-            vif_type: d.nictype,
-            model: d.model,
-            backend: d.backend_domname,
-            rate,
-            mtu: d.mtu,
-            vlan: d.vlan,
-            trusted: d.trusted.map(|t| t == Trust::True),
-            isolated: d.isolated,
-            forwarddev: d.coloft_forwarddev,
-            colo: d.colo,
-        })
     }
 }
 

@@ -1,0 +1,124 @@
+//! A vif as a document.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{BackendDomain, VifParts, VifSpec, VifType};
+use crate::error::{Error, ErrorKind};
+use crate::model::{ColoKey, DevId, GuestMac, IfName, Mtu, RateLimit, VlanSpec, Word};
+
+/// The document of a vif: libxl's field names, texts where libxl has texts.
+#[derive(Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct VifDocument {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    devid: Option<DevId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mac: Option<GuestMac>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bridge: Option<IfName>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ip: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model: Option<Word>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    nictype: Option<VifType>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ifname: Option<IfName>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    script: Option<Word>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gatewaydev: Option<IfName>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    backend_domname: Option<BackendDomain>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mtu: Option<Mtu>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rate_bytes_per_interval: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rate_interval_usecs: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trusted: Option<Trust>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vlan: Option<VlanSpec>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    coloft_forwarddev: Option<IfName>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    isolated: bool,
+    #[serde(flatten)]
+    colo: BTreeMap<ColoKey, Word>,
+}
+
+/// libxl's spelling of a `defbool`.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Trust {
+    True,
+    False,
+}
+
+impl From<VifSpec> for VifDocument {
+    fn from(spec: VifSpec) -> Self {
+        let ip = (!spec.0.ip.is_empty()).then(|| spec.ip_text());
+        let v = spec.0;
+        VifDocument {
+            ip,
+            devid: v.devid,
+            mac: v.mac,
+            bridge: v.bridge,
+            model: v.model,
+            nictype: v.vif_type,
+            ifname: v.vifname,
+            script: v.script,
+            gatewaydev: v.gatewaydev,
+            backend_domname: v.backend,
+            mtu: v.mtu,
+            rate_bytes_per_interval: v.rate.map(RateLimit::bytes_per_interval),
+            rate_interval_usecs: v.rate.map(RateLimit::interval_usecs),
+            trusted: v.trusted.map(|t| if t { Trust::True } else { Trust::False }),
+            vlan: v.vlan,
+            coloft_forwarddev: v.forwarddev,
+            isolated: v.isolated,
+            colo: v.colo,
+        }
+    }
+}
+
+impl TryFrom<VifDocument> for VifSpec {
+    type Error = Error;
+    fn try_from(d: VifDocument) -> Result<Self, Error> {
+        let rate = match (d.rate_bytes_per_interval, d.rate_interval_usecs) {
+            (None, None) => None,
+            (Some(bytes), usecs) => Some(RateLimit::new(bytes, usecs.unwrap_or(RateLimit::DEFAULT_INTERVAL_USECS))?),
+            (None, Some(_)) => {
+                return Err(Error::new(
+                    ErrorKind::Invalid,
+                    "rate_interval_usecs stands without rate_bytes_per_interval",
+                ));
+            }
+        };
+        let ip = match &d.ip {
+            Some(text) => VifSpec::parse_ip(text)?,
+            None => Vec::new(),
+        };
+        VifSpec::try_from(VifParts {
+            devid: d.devid,
+            mac: d.mac,
+            bridge: d.bridge,
+            gatewaydev: d.gatewaydev,
+            ip,
+            script: d.script,
+            vifname: d.ifname,
+            vif_type: d.nictype,
+            model: d.model,
+            backend: d.backend_domname,
+            rate,
+            mtu: d.mtu,
+            vlan: d.vlan,
+            trusted: d.trusted.map(|t| t == Trust::True),
+            isolated: d.isolated,
+            forwarddev: d.coloft_forwarddev,
+            colo: d.colo,
+        })
+    }
+}
