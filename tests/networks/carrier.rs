@@ -49,6 +49,10 @@ impl Backend for Late {
         self.on.capabilities()
     }
 
+    fn machine_id(&self) -> Result<Vec<u8>, BackendError> {
+        self.on.machine_id()
+    }
+
     fn observe(&mut self, scope: &Scope) -> Result<Snapshot, BackendError> {
         self.call();
         self.on.observe(scope)

@@ -24,6 +24,10 @@ impl Backend for Old {
         capabilities
     }
 
+    fn machine_id(&self) -> Result<Vec<u8>, BackendError> {
+        self.0.machine_id()
+    }
+
     fn observe(&mut self, scope: &Scope) -> Result<Snapshot, BackendError> {
         let mut seen = self.0.observe(scope)?;
         seen.hidden.names_held_while_up = true;

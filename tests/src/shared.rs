@@ -55,6 +55,10 @@ impl Backend for Shared {
         self.inside().fake.capabilities()
     }
 
+    fn machine_id(&self) -> Result<Vec<u8>, BackendError> {
+        self.inside().fake.machine_id()
+    }
+
     fn observe(&mut self, scope: &Scope) -> Result<Snapshot, BackendError> {
         self.inside().fake.observe(scope)
     }

@@ -21,6 +21,10 @@ impl Backend for Watched {
         self.0.capabilities()
     }
 
+    fn machine_id(&self) -> Result<Vec<u8>, BackendError> {
+        self.0.machine_id()
+    }
+
     fn observe(&mut self, scope: &Scope) -> Result<Snapshot, BackendError> {
         self.0.observe(scope)
     }

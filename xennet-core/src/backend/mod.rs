@@ -60,6 +60,14 @@ pub trait Backend {
         Ok(())
     }
 
+    /// What tells this system from others, and stays the same: the MACs of bridges that are given none are made of it.
+    ///
+    /// # Errors
+    /// Where there is nothing of the kind, as of a backend that does not say.
+    fn machine_id(&self) -> Result<Vec<u8>, BackendError> {
+        Err(BackendError::new(Errno::EOPNOTSUPP, "the machine's id").with_message("this backend knows none"))
+    }
+
     /// Makes ready for [`forget_connections`](Self::forget_connections), which loads no module: this may.
     ///
     /// # Errors

@@ -22,15 +22,13 @@ mod way_back;
 use std::fmt;
 use std::time::Duration;
 
-use sha2::{Digest, Sha256};
-
 use self::records::{Records, Session};
 use crate::backend::Backend;
 use crate::backend::fake::{Fake, Kept};
 use crate::budget::Budget;
 use crate::error::{Error, ErrorKind, unchanged};
 use crate::exec::{self, Applied, Freshness, Journal, MemoryJournal, StateDir, Subject, observe_for};
-use crate::model::{BridgeSpec, IfName, Intent, MacAddr};
+use crate::model::{BridgeSpec, IfName, Intent, macgen};
 use crate::plan::{self, Plan};
 use crate::snapshot::{LinkKind, Part, Scope, Snapshot};
 
@@ -337,7 +335,11 @@ impl Host {
     fn bridge_with_mac(&mut self, bridge: &BridgeSpec) -> Result<BridgeSpec, Error> {
         let (spec, name) = (bridge.clone(), bridge.name());
         if spec.mac().is_none() && !self.look(&Scope::none().with(Part::Link(name)))?.links.contains_key(&name) {
-            return spec.with_mac(mac_of_this_machine(&name));
+            let machine = self.backend.machine_id().map_err(|e| {
+                let e = e.into_observe_error();
+                e.with_hint(format!("give bridge {name} a MAC (mac=): otherwise one is made of the machine's id"))
+            })?;
+            return spec.with_mac(macgen::of_machine(&machine, &name));
         }
         Ok(spec)
     }
@@ -360,22 +362,4 @@ fn carry_out_in(plan: Plan, on: &mut dyn Backend, journal: &mut dyn Journal, wha
         return Ok(Applied::nothing(plan));
     }
     exec::apply(&plan, on, journal, Freshness::JustObserved).map_err(|e| e.into_error(what))
-}
-
-/// A locally administered address that is the same after every boot and differs between machines: the first octets of
-/// SHA-256 over the machine's id (`machine-id(5)`) and the link's name. Where there is no machine id the address is random.
-fn mac_of_this_machine(name: &IfName) -> MacAddr {
-    let mut hash = Sha256::new();
-    match std::fs::read("/etc/machine-id") {
-        Ok(id) if !id.is_empty() => hash.update(&id),
-        _ => {
-            let mut entropy = [0_u8; 16];
-            // Without entropy the name alone decides, which is still better than a bridge without an address.
-            let _ = rustix::rand::getrandom(&mut entropy, rustix::rand::GetRandomFlags::empty());
-            hash.update(entropy);
-        }
-    }
-    hash.update(name.as_str().as_bytes());
-    let digest = hash.finalize();
-    MacAddr::new([digest[0] & 0xfc | 0x02, digest[1], digest[2], digest[3], digest[4], digest[5]])
 }

@@ -7,7 +7,7 @@ use md5::{Digest as _, Md5};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
-use super::{DevId, GuestMac, MacAddr};
+use super::{DevId, GuestMac, IfName, MacAddr};
 use crate::error::{Error, ErrorKind};
 
 /// A way to make a guest's address.
@@ -108,6 +108,16 @@ impl FromStr for Scheme {
 pub fn from_libxl_draw(entropy: [u8; 3]) -> GuestMac {
     let [a, b, c] = entropy;
     xen([a & 0x7f, b, c])
+}
+
+/// The address of a link that this domain makes, always the same for the same machine and name: the first six octets of
+/// SHA-256(machine's id ‖ name), made locally administered. This rule never changes: a new one would give bridges other addresses.
+pub fn of_machine(machine: &[u8], name: &IfName) -> MacAddr {
+    let mut hash = Sha256::new();
+    hash.update(machine);
+    hash.update(name.as_str().as_bytes());
+    let digest = hash.finalize();
+    MacAddr::new([digest[0] & 0xfc | 0x02, digest[1], digest[2], digest[3], digest[4], digest[5]])
 }
 
 /// `00:16:3e` and 24 random bits.

@@ -108,6 +108,10 @@ impl Backend for Shared {
         locked(&self.0).capabilities()
     }
 
+    fn machine_id(&self) -> Result<Vec<u8>, BackendError> {
+        locked(&self.0).machine_id()
+    }
+
     fn observe(&mut self, scope: &Scope) -> Result<Snapshot, BackendError> {
         locked(&self.0).observe(scope)
     }

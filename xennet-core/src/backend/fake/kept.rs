@@ -102,6 +102,10 @@ impl Backend for Kept {
         Capabilities::full("fake")
     }
 
+    fn machine_id(&self) -> Result<Vec<u8>, BackendError> {
+        Fake::empty().machine_id()
+    }
+
     fn observe(&mut self, scope: &Scope) -> Result<Snapshot, BackendError> {
         let mut fake = self.load()?;
         let before = fake.world().clone();

@@ -35,6 +35,9 @@ const VIF_MAX_MTU: u32 = 65517;
 /// What an unanswered call is answered with after [`Fault::CrashAfter`].
 const CRASHED: &str = "the process was killed by a fault";
 
+/// The same for every rehearsal, whatever machine it is on.
+const MACHINE_ID: &[u8] = b"a rehearsal of xennet";
+
 /// A backend whose kernel is a value in memory.
 #[derive(Clone, Debug)]
 pub struct Fake {
@@ -44,6 +47,7 @@ pub struct Fake {
     steps: usize,
     observations: usize,
     crashed: bool,
+    machine_id: Vec<u8>,
 }
 
 /// Whether vifs come into being when they are asked for.
@@ -107,7 +111,15 @@ impl Fake {
             bridge.mac_fixed = bridge.mac_fixed.or(Some(false));
             bridge.mtu_fixed = bridge.mtu_fixed.or(Some(false));
         }
-        Fake { world, netback: Netback::Absent, faults: Vec::new(), steps: 0, observations: 0, crashed: false }
+        Fake {
+            world,
+            netback: Netback::Absent,
+            faults: Vec::new(),
+            steps: 0,
+            observations: 0,
+            crashed: false,
+            machine_id: MACHINE_ID.to_vec(),
+        }
     }
 
     /// A small dom0: loopback, the uplink `eth0` and the bridge `xenbr0` with `192.0.2.2/24`, the default route via
@@ -153,6 +165,13 @@ impl Fake {
             step::step(&mut fake.world, s).expect("the example is built of steps that succeed");
         }
         fake
+    }
+
+    /// What tells this system from others.
+    #[must_use]
+    pub fn with_machine_id(mut self, id: impl Into<Vec<u8>>) -> Self {
+        self.machine_id = id.into();
+        self
     }
 
     /// Whether vifs spring into being when they are named.
@@ -309,6 +328,10 @@ fn vif() -> Link {
 impl Backend for Fake {
     fn capabilities(&self) -> Capabilities {
         Capabilities::full("fake")
+    }
+
+    fn machine_id(&self) -> Result<Vec<u8>, BackendError> {
+        Ok(self.machine_id.clone())
     }
 
     fn observe(&mut self, scope: &Scope) -> Result<Snapshot, BackendError> {

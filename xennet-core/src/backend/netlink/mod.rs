@@ -15,6 +15,7 @@ mod apply;
 mod conntrack;
 mod extack;
 mod linger;
+mod machine;
 mod needs;
 mod nfnetlink;
 mod nft;
@@ -25,6 +26,7 @@ mod watch;
 mod wire;
 
 use std::net::IpAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use crate::backend::{Backend, BackendError, Capabilities};
@@ -129,6 +131,10 @@ impl Backend for Netlink {
         let nft = self.nft.as_ref().is_some_and(Nft::has_answered) || answers();
         let names_held_while_up = needs::names_held_while_up(&needs::release());
         Capabilities { name: "netlink", bridge_vlan: None, names_held_while_up, nft, xenstore: false, programs: true }
+    }
+
+    fn machine_id(&self) -> Result<Vec<u8>, BackendError> {
+        machine::id(Path::new("/etc/machine-id"), Path::new("/proc/sys/kernel/random/boot_id"))
     }
 
     fn observe(&mut self, scope: &Scope) -> Result<Snapshot, BackendError> {
