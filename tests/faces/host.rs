@@ -3,7 +3,7 @@
 use xennet_core::ErrorKind;
 use xennet_tests::StateDir;
 
-use crate::command::{Run, finish, run, xennet};
+use crate::command::{Run, finish, run, run_with_input, xennet};
 
 const SPEC: &str = "mac=00:16:3e:01:02:03,bridge=xenbr0";
 
@@ -356,4 +356,33 @@ fn what_is_new_in_a_file_is_taken_over_whatever_its_order() {
     refused(&got, ErrorKind::Conflict);
     assert_eq!(got.stderr.matches("tcp port 80 is handed on twice").count(), 1, "{got:?}");
     assert_eq!(got.stderr.matches("tcp port 81 is handed on twice").count(), 1, "{got:?}");
+}
+
+#[test]
+fn a_plan_that_was_kept_is_carried_out_as_it_was_shown_or_not_at_all() {
+    let fake = Fake::new();
+    let dir = StateDir::new();
+    let file = dir.path().join("plan.json");
+    std::fs::write(&file, fake.ok(&["plan", "attach", "5", SPEC, "--json"])).unwrap();
+    let file = file.to_str().unwrap();
+    assert!(fake.ok(&["apply", file]).starts_with("vif5.0: as planned, "));
+    let late = fake.run(&["apply", file]);
+    refused(&late, ErrorKind::Stale);
+    assert!(
+        late.stderr.contains("nothing of it is left to do") && late.stderr.contains("state: unchanged"),
+        "{late:?}"
+    );
+    // Several, one after the other, from standard input.
+    let plans = fake.ok(&["plan", "undo", "vif5.0", "--json"]) + &fake.ok(&["plan", "detach", "7", "--json"]);
+    let on_input = ["--backend", "fake", "--state-dir", fake.0.path().to_str().unwrap(), "apply", "-"];
+    let piped = run_with_input(&on_input, plans.as_bytes());
+    assert_eq!(piped.code, 0, "{piped:?}");
+    assert_eq!(piped.stdout.lines().count(), 2, "{piped:?}");
+    assert!(!fake.ok(&["show"]).contains("vif5.0"));
+    for (text, words) in [("", "no plan in it"), ("{}", "cannot be read"), ("plan", "cannot be read")] {
+        let got = run_with_input(&on_input, text.as_bytes());
+        refused(&got, ErrorKind::Invalid);
+        assert!(got.stderr.contains(words), "{got:?}");
+    }
+    assert_eq!(fake.ok(&["plan", "recover"]), "nothing was interrupted, and nothing is missing\n");
 }

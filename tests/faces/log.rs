@@ -38,7 +38,7 @@ fn failed(vif: &str, at: u64) -> CallRecord {
     let error = Error::new(ErrorKind::NotABridge, "cannot attach vif2.0 to bridge eth0")
         .with_step("step 1 of 2: vif2.0 becomes a port of eth0")
         .with_errno(Errno::EOPNOTSUPP)
-        .with_state("restored, 1 step undone")
+        .restored("restored, 1 step undone")
         .with_hint("bridges here: xenbr0");
     call.fail(&error);
     call

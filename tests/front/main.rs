@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "all of this is tests")]
 
+mod apply;
 mod back;
 mod guard;
 mod lost;
@@ -19,7 +20,7 @@ use xennet_core::backend::fake::Fake;
 use xennet_core::backend::netlink::Netlink;
 use xennet_core::snapshot::{AddrGenMode, Address, Scope, Snapshot};
 use xennet_core::step::{AddrStep, BridgeChange, LinkChange, LinkStep, NewLink, Step};
-use xennet_core::{DevId, DomId, Error, Host, MacAddr, VifSpec, exec};
+use xennet_core::{DevId, DomId, Error, Host, MacAddr, Outcome, VifSpec, exec};
 use xennet_tests::StateDir;
 use xennet_tests::steps::{into, name, run, set, up};
 
@@ -95,7 +96,11 @@ fn fake(knows_vlans: bool) -> Fake {
 #[track_caller]
 fn whole(e: &Error) {
     assert!(e.hint().is_some(), "a way out: {}", e.report());
-    assert!(e.state().is_some_and(|s| s.starts_with("unchanged") || s.starts_with("restored")), "{}", e.report());
+    assert!(
+        matches!(e.outcome(), Some(Outcome::Unchanged | Outcome::Restored)) && e.state().is_some(),
+        "{}",
+        e.report()
+    );
     assert!(e.object().is_some(), "an object: {}", e.report());
     assert!(!e.to_string().contains('\n'), "{e}");
 }

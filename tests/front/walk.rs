@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 
 use xennet_core::backend::Backend;
 use xennet_core::backend::netlink::Netlink;
-use xennet_core::exec::Subject;
+use xennet_core::exec::{Applied, Subject};
+use xennet_core::plan::ShownPlan;
 use xennet_core::snapshot::{NftKey, NftTableId, Snapshot};
 use xennet_core::step::{Step, SysctlStep};
-use xennet_core::{BridgeSpec, ErrorKind, Host, IfName, Mtu, VifId, VifSpec, exec};
+use xennet_core::{BridgeSpec, Error, ErrorKind, Host, IfName, Mtu, VifId, VifSpec, exec};
 use xennet_tests::{NetNs, Shared, StateDir, in_netns};
 
 use super::{FIRST, build, domid, fake, look, name, on_kernel};
@@ -86,20 +87,42 @@ fn draw(r: &mut Random) -> Op {
 /// What came of an operation: the number of steps, or the kind of error.
 type Outcome = Result<usize, ErrorKind>;
 
-fn carry_out(host: &mut Host, op: &Op) -> Outcome {
+/// An operation as it would be carried out after somebody has looked at its plan, which was kept as a document meanwhile.
+fn by_plan(host: &mut Host, op: &Op) -> Result<Applied, Error> {
+    let plan = match op {
+        Op::Attach(vif, text) => host.plan_attach(domid(*vif), &text.parse().unwrap()),
+        Op::Detach(vif) => host.plan_detach(domid(*vif), FIRST),
+        Op::Undo(subject) => host.plan_undo(*subject),
+        Op::Bridge(spec) => host.plan_bridge(spec),
+        Op::Recover => panic!("it has a plan for each"),
+    }?;
+    let shown = ShownPlan::from_json(&plan.to_json().to_string()).unwrap();
+    assert_eq!(shown, ShownPlan::try_from(&plan).unwrap());
+    let applied = host.apply_shown(&shown)?;
+    assert_eq!(applied.steps, plan.steps().len(), "what was shown is what was done\n{plan}");
+    Ok(applied)
+}
+
+fn carry_out(host: &mut Host, op: &Op, planned: bool) -> Outcome {
     let done = match op {
+        op if planned && !matches!(op, Op::Recover) => by_plan(host, op),
         Op::Attach(vif, text) => host.attach(domid(*vif), &text.parse().unwrap()),
         Op::Detach(vif) => host.detach(domid(*vif), FIRST),
         Op::Undo(subject) => host.undo(*subject),
         Op::Bridge(spec) => host.ensure_bridge(spec),
         Op::Recover => {
+            let plans = host.plan_recover().unwrap();
+            assert!(plans.is_empty(), "nothing is left open: {plans:#?}");
             assert_eq!(host.recover().unwrap(), [], "nothing is left open");
             return Ok(0);
         }
     };
     done.map(|applied| applied.steps).map_err(|e| {
         let told = e.report();
-        assert!(e.state().is_none_or(|s| s.starts_with("unchanged")), "refused before anything was done: {told}");
+        assert!(
+            e.state().is_none_or(|s| s.starts_with("unchanged")),
+            "refused before anything was done: {op:?}: {told}"
+        );
         let unforeseen = [ErrorKind::Internal, ErrorKind::Kernel, ErrorKind::Stale];
         assert!(!unforeseen.contains(&e.kind()), "foreseen: {told}");
         e.kind()
@@ -312,8 +335,9 @@ fn walk(seed: u64, ops: usize, mut sides: Vec<Side>) -> [usize; 3] {
     assert_eq!(seen[0].changes(seen.last().unwrap()), [], "the sides start alike");
     for at in 0..ops {
         let op = draw(&mut r);
-        let what = format!("seed {seed}, operation {at}: {op:?}");
-        let outcomes: Vec<Outcome> = sides.iter_mut().map(|s| carry_out(&mut s.host, &op)).collect();
+        let planned = r.below(2) == 0;
+        let what = format!("seed {seed}, operation {at}: {op:?}{}", if planned { " by its plan" } else { "" });
+        let outcomes: Vec<Outcome> = sides.iter_mut().map(|s| carry_out(&mut s.host, &op, planned)).collect();
         assert_eq!(outcomes.first(), outcomes.last(), "{what}: the same on every side");
         let outcome = &outcomes[0];
         model.expect(&op, outcome, &seen[0]);
@@ -378,5 +402,20 @@ fn any_state_from_any_other_on_the_kernel() {
             "on the kernel: {changed} operations changed something, {refused} were refused, {nothing} had nothing to do"
         );
         assert!(total.iter().all(|t| *t > 40));
+    });
+}
+
+/// IPv6 leaves a link with a small MTU, and comes back with what the system's default says, not with what the link had.
+#[test]
+fn ipv6_comes_back_as_it_was_before_a_small_mtu() {
+    super::ownership::both("walk::ipv6_comes_back_as_it_was_before_a_small_mtu", |host, world| {
+        world(&mut |on| quiet(on));
+        let mode = |on: &mut dyn Backend| look(on).links[&name("vif1.0")].addr_gen_mode;
+        let mut before = None;
+        world(&mut |on| before = mode(on));
+        host.attach(domid(1), &"bridge=xenbr0,mtu=1000".parse().unwrap()).unwrap();
+        world(&mut |on| assert_eq!(mode(on), None));
+        host.undo(Subject::Vif(VifId::new(domid(1), FIRST))).unwrap_or_else(|e| panic!("{}", e.report()));
+        world(&mut |on| assert_eq!(mode(on), before));
     });
 }

@@ -1,6 +1,6 @@
 //! A network with a private bridge.
 
-use xennet_core::services;
+use xennet_core::{Budget, services};
 
 use crate::lab::{Lab, client, id, on_a_host, sh};
 
@@ -26,7 +26,8 @@ fn a_guest_gets_its_own_address_and_all_that_belongs_to_it() {
         let started = lab.start("lan", NETWORK);
         lab.guest_on(1, "natbr0");
         lab.guest_on(2, "natbr0");
-        services::guest(&lab.dir(), &started, id(1), &client(1, &["10.0.0.5"], Some("web"))).unwrap();
+        services::guest(&lab.dir(), &started, id(1), &client(1, &["10.0.0.5"], Some("web")), Budget::unlimited())
+            .unwrap();
         let given = lab.dhcp(1, 5).unwrap();
         let get = |key: &str| given.get(key).map(String::as_str);
         assert_eq!((get("ip"), get("mask"), get("router")), (Some("10.0.0.5"), Some("24"), Some("10.0.0.254")));
@@ -45,8 +46,8 @@ fn a_range_is_for_those_without_an_address_and_not_for_others() {
         for domid in 1..=4 {
             lab.guest_on(domid, "natbr0");
         }
-        services::guest(&lab.dir(), &started, id(1), &client(1, &["10.0.0.5"], None)).unwrap();
-        services::guest(&lab.dir(), &started, id(2), &client(2, &["10.0.0.100"], None)).unwrap();
+        services::guest(&lab.dir(), &started, id(1), &client(1, &["10.0.0.5"], None), Budget::unlimited()).unwrap();
+        services::guest(&lab.dir(), &started, id(2), &client(2, &["10.0.0.100"], None), Budget::unlimited()).unwrap();
         assert_eq!(lab.address(3).as_deref(), Some("10.0.0.101"), "the other one is the second guest's");
         assert_eq!(lab.address(1).as_deref(), Some("10.0.0.5"), "outside of the range");
         assert_eq!(lab.address(2).as_deref(), Some("10.0.0.100"));
@@ -61,7 +62,8 @@ fn names_are_answered_to_guests_and_not_outside() {
         let started = lab.start("lan", NETWORK);
         lab.guest_on(1, "natbr0");
         lab.shell(1, "ip address add 10.0.0.5/24 dev eth0; ip route add default via 10.0.0.254");
-        services::guest(&lab.dir(), &started, id(1), &client(1, &["10.0.0.5"], Some("web"))).unwrap();
+        services::guest(&lab.dir(), &started, id(1), &client(1, &["10.0.0.5"], Some("web")), Budget::unlimited())
+            .unwrap();
         for name in ["web", "web.guests.example"] {
             let mut said = None;
             crate::lab::soon("the name is known", || {
@@ -81,7 +83,7 @@ fn names_are_answered_to_guests_and_not_outside() {
             "the way is there"
         );
 
-        services::no_guest(&lab.dir(), &started.network.name(), id(1)).unwrap();
+        services::no_guest(&lab.dir(), &started.network.name(), id(1), Budget::unlimited()).unwrap();
         crate::lab::soon("the name is forgotten", || lab.lookup(1, "web.guests.example", "10.0.0.254").is_none());
     });
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use xennet_core::config::networks;
 use xennet_core::services::{self, Client, Outcome, Part};
-use xennet_core::{DevId, DomId, IfName, MacAddr, Started, VifId, exec};
+use xennet_core::{Budget, DevId, DomId, IfName, MacAddr, Started, VifId, exec};
 use xennet_tests::lease::{self, command};
 pub(crate) use xennet_tests::lease::{patience, soon};
 use xennet_tests::{Guest, GuestSpec, StateDir, in_netns};
@@ -47,7 +47,7 @@ impl Drop for Lab {
     fn drop(&mut self) {
         for started in &self.started {
             // The test that panics has said why.
-            let _ = services::stop(&self.dir(), &started.network.name());
+            let _ = services::stop(&self.dir(), &started.network.name(), Budget::unlimited());
         }
     }
 }
@@ -66,7 +66,7 @@ impl Lab {
     #[track_caller]
     pub(crate) fn start(&mut self, name: &str, text: &str) -> Started {
         let started = self.describe(name, text);
-        assert_eq!(services::start(&self.dir(), &started).unwrap(), Outcome::Started);
+        assert_eq!(services::start(&self.dir(), &started, Budget::unlimited()).unwrap(), Outcome::Started);
         started
     }
 

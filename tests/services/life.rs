@@ -4,14 +4,14 @@ use std::fs;
 use std::process::{Child, Command, Stdio};
 
 use xennet_core::services::{self, Outcome, Part};
-use xennet_core::{ErrorKind, Started};
+use xennet_core::{Budget, ErrorKind, Started};
 
 use crate::lab::{Lab, client, id, network, on_a_host, sh, soon};
 
 const NAT: &str = "mode = \"nat\"\nsubnets = [\"10.0.0.0/24\"]\ndhcp = true\n";
 
 fn start(lab: &Lab, started: &Started) -> Outcome {
-    services::start(&lab.dir(), started).unwrap()
+    services::start(&lab.dir(), started, Budget::unlimited()).unwrap()
 }
 
 /// A program that does nothing, and ends with this value.
@@ -73,7 +73,7 @@ fn it_is_started_once_and_otherwise_when_the_network_is() {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
         assert_eq!(status.contains("\nUid:\t0\t0\t0\t0\n"), alone, "{status}");
         lab.guest_beside(1, &["10.0.0.254/32"], &["10.0.0.5"]);
-        services::guest(&lab.dir(), &started, id(1), &client(1, &["10.0.0.5"], None)).unwrap();
+        services::guest(&lab.dir(), &started, id(1), &client(1, &["10.0.0.5"], None), Budget::unlimited()).unwrap();
         // Names as well: one part is as it was, one is new, and the guest is known to both.
         let more = lab.describe("a", &format!("{NAT}dns = true\n"));
         assert_eq!(start(lab, &more), Outcome::Restarted);
@@ -94,14 +94,14 @@ fn one_that_was_killed_is_started_again_and_knows_its_guests() {
         let started = lab.start("a", NAT);
         lab.guest_beside(1, &["10.0.0.254/32"], &["10.0.0.5"]);
         lab.guest_beside(2, &["10.0.0.254/32"], &["10.0.0.6"]);
-        services::guest(&lab.dir(), &started, id(1), &client(1, &["10.0.0.5"], None)).unwrap();
+        services::guest(&lab.dir(), &started, id(1), &client(1, &["10.0.0.5"], None), Budget::unlimited()).unwrap();
         kill(lab.pids("a")[0].1);
         let status = services::status(&lab.dir(), &network("a")).unwrap();
         assert_eq!((status.len(), status[0].pid), (1, None));
         // Guests come and go all the same.
-        services::guest(&lab.dir(), &started, id(2), &client(2, &["10.0.0.6"], None)).unwrap();
-        services::no_guest(&lab.dir(), &network("a"), id(2)).unwrap();
-        services::guest(&lab.dir(), &started, id(2), &client(2, &["10.0.0.6"], None)).unwrap();
+        services::guest(&lab.dir(), &started, id(2), &client(2, &["10.0.0.6"], None), Budget::unlimited()).unwrap();
+        services::no_guest(&lab.dir(), &network("a"), id(2), Budget::unlimited()).unwrap();
+        services::guest(&lab.dir(), &started, id(2), &client(2, &["10.0.0.6"], None), Budget::unlimited()).unwrap();
         assert_eq!(lab.pids("a"), []);
         assert_eq!(start(lab, &started), Outcome::Started);
         assert_eq!(lab.address(1).as_deref(), Some("10.0.0.5"));
@@ -118,13 +118,14 @@ fn one_that_was_killed_is_started_again_and_knows_its_guests() {
 fn stop_leaves_nothing_behind() {
     on_a_host("life::stop_leaves_nothing_behind", |lab| {
         let started = lab.start("a", &format!("{NAT}dns = true\n"));
-        services::guest(&lab.dir(), &started, id(1), &client(1, &["10.0.0.5"], Some("web"))).unwrap();
+        services::guest(&lab.dir(), &started, id(1), &client(1, &["10.0.0.5"], Some("web")), Budget::unlimited())
+            .unwrap();
         let pids = lab.pids("a");
-        assert!(services::stop(&lab.dir(), &network("a")).unwrap());
+        assert!(services::stop(&lab.dir(), &network("a"), Budget::unlimited()).unwrap());
         assert!(pids.len() == 2 && pids.iter().all(|(_, pid)| gone(*pid)));
         assert!(!lab.files("a").parent().unwrap().exists());
-        assert!(!services::stop(&lab.dir(), &network("a")).unwrap(), "again is nothing");
-        services::no_guest(&lab.dir(), &network("a"), id(1)).unwrap();
+        assert!(!services::stop(&lab.dir(), &network("a"), Budget::unlimited()).unwrap(), "again is nothing");
+        services::no_guest(&lab.dir(), &network("a"), id(1), Budget::unlimited()).unwrap();
         assert!(services::status(&lab.dir(), &network("a")).unwrap().is_empty());
         assert!(!lab.files("a").parent().unwrap().exists());
     });
@@ -152,9 +153,9 @@ fn another_process_with_the_number_is_left_alone() {
             fs::write(lab.files("a").join("dhcp.pid"), other.0.id().to_string()).unwrap();
             assert_eq!(lab.pids("a"), []);
             // Neither told nor ended.
-            services::guest(&lab.dir(), &started, id(1), &client(1, &["10.0.0.5"], None)).unwrap();
-            services::no_guest(&lab.dir(), &network("a"), id(1)).unwrap();
-            services::stop(&lab.dir(), &network("a")).unwrap();
+            services::guest(&lab.dir(), &started, id(1), &client(1, &["10.0.0.5"], None), Budget::unlimited()).unwrap();
+            services::no_guest(&lab.dir(), &network("a"), id(1), Budget::unlimited()).unwrap();
+            services::stop(&lab.dir(), &network("a"), Budget::unlimited()).unwrap();
             assert!(other.runs());
         }
         fs::create_dir_all(lab.files("a")).unwrap();
@@ -170,7 +171,7 @@ fn what_dnsmasq_says_is_told() {
         sh("ip address add 10.0.0.254/32 dev eth0");
         let _taken = std::net::TcpListener::bind("10.0.0.254:53").unwrap();
         let started = lab.describe("a", &NAT.replace("dhcp", "dns"));
-        let error = services::start(&lab.dir(), &started).unwrap_err();
+        let error = services::start(&lab.dir(), &started, Budget::unlimited()).unwrap_err();
         assert_eq!((error.kind(), error.object()), (ErrorKind::Conflict, Some("a")), "{}", error.report());
         assert!(error.message().contains("Address already in use"), "{error}");
         assert_eq!(lab.pids("a"), []);
@@ -183,7 +184,7 @@ fn two_at_once_start_one() {
         let started = lab.describe("a", NAT);
         let (dir, started) = (lab.dir(), &started);
         let mut outcomes: Vec<Outcome> = std::thread::scope(|scope| {
-            let both = [(); 2].map(|()| scope.spawn(|| services::start(&dir, started).unwrap()));
+            let both = [(); 2].map(|()| scope.spawn(|| services::start(&dir, started, Budget::unlimited()).unwrap()));
             both.map(|thread| thread.join().unwrap()).to_vec()
         });
         outcomes.sort_by_key(|outcome| *outcome == Outcome::Started);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use xennet_core::services;
+use xennet_core::{Budget, services};
 
 use crate::lab::{Lab, client, id, network, on_a_host, patience, sh, soon};
 
@@ -37,7 +37,14 @@ fn guests_on_a_private_bridge_get_a_router_and_their_address() {
         );
         lab.guest_on(1, "natbr0");
         lab.guest_on(2, "natbr0");
-        services::guest(&lab.dir(), &started, id(1), &client(1, &["10.0.0.5", "fd00:1::5"], Some("web"))).unwrap();
+        services::guest(
+            &lab.dir(),
+            &started,
+            id(1),
+            &client(1, &["10.0.0.5", "fd00:1::5"], Some("web")),
+            Budget::unlimited(),
+        )
+        .unwrap();
         assert!(router(lab, 1).contains("via fe80::"));
         soon("the MTU", || lab.shell(1, "cat /proc/sys/net/ipv6/conf/eth0/mtu").trim() == "1400");
         assert!(!lab.shell(1, "ip -6 -o address show dev eth0").contains("fd00:1:"), "no address of its own making");
@@ -65,7 +72,14 @@ fn guests_on_links_of_their_own_get_a_router_and_their_address() {
         ] {
             lab.guest_beside(domid, &[gateway], &[address]);
             let name = format!("guest{domid}");
-            services::guest(&lab.dir(), started, id(domid), &client(domid, &[address], Some(&name))).unwrap();
+            services::guest(
+                &lab.dir(),
+                started,
+                id(domid),
+                &client(domid, &[address], Some(&name)),
+                Budget::unlimited(),
+            )
+            .unwrap();
         }
         lab.guest_beside(4, &["fd00:a::1/64"], &[]);
         for (domid, address) in [(1, "fd00:a::5"), (2, "fd00:a::6"), (3, "fd00:b::5")] {
@@ -90,7 +104,8 @@ fn another_system_on_the_same_mac_gets_the_address_after_a_reboot() {
         let started = lab.start("a", "mode = \"nat\"\nsubnets = [\"fd00:a::/64\"]\ndhcp = true\n");
         lab.guest_beside(1, &["fd00:a::1/64"], &["fd00:a::5"]);
         let comes = |lab: &Lab| {
-            services::guest(&lab.dir(), &started, id(1), &client(1, &["fd00:a::5"], None)).unwrap();
+            services::guest(&lab.dir(), &started, id(1), &client(1, &["fd00:a::5"], None), Budget::unlimited())
+                .unwrap();
         };
         comes(lab);
         assert_eq!(lab.dhcp6(1, patience()).unwrap()["new_ip6_address"], "fd00:a::5");
@@ -99,7 +114,7 @@ fn another_system_on_the_same_mac_gets_the_address_after_a_reboot() {
         assert_eq!(lab.pids("a"), before, "the same again is nothing");
         // An identifier that is made of the time is another one a second later.
         std::thread::sleep(Duration::from_millis(1100));
-        services::no_guest(&lab.dir(), &network("a"), id(1)).unwrap();
+        services::no_guest(&lab.dir(), &network("a"), id(1), Budget::unlimited()).unwrap();
         comes(lab);
         assert_eq!(lab.dhcp6(1, patience()).unwrap()["new_ip6_address"], "fd00:a::5");
     });

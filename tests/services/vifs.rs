@@ -18,7 +18,7 @@ fn two_networks_side_by_side_answer_their_own_guests() {
         let mut routed = lab.describe("b", ROUTED);
         routed.source = vec!["192.0.2.1".parse().unwrap()];
         let nat = lab.start("a", NAT);
-        services::start(&lab.dir(), &routed).unwrap();
+        services::start(&lab.dir(), &routed, Budget::unlimited()).unwrap();
         // A third one has a private bridge, and a range for whoever is there.
         sh("ip link add natbr0 type bridge; ip address add 10.3.0.254/24 dev natbr0; ip link set natbr0 up");
         lab.start("c", BRIDGE);
@@ -38,7 +38,14 @@ fn two_networks_side_by_side_answer_their_own_guests() {
             (&routed, 3, "198.51.100.3", "three"),
             (&routed, 4, "198.51.100.4", "four"),
         ] {
-            services::guest(&lab.dir(), started, id(domid), &client(domid, &[address], Some(name))).unwrap();
+            services::guest(
+                &lab.dir(),
+                started,
+                id(domid),
+                &client(domid, &[address], Some(name)),
+                Budget::unlimited(),
+            )
+            .unwrap();
         }
         for (domid, address, router) in [
             (1, "10.0.0.1", "10.0.0.254"),
@@ -63,7 +70,7 @@ fn two_networks_side_by_side_answer_their_own_guests() {
         // Not at the host's address outside, although a guest's link has it, too.
         assert!(!sh("cat /proc/net/udp /proc/net/tcp").contains("010200C0:0035"), "192.0.2.1:53");
         // One goes, the other stays.
-        services::stop(&lab.dir(), &network("b")).unwrap();
+        services::stop(&lab.dir(), &network("b"), Budget::unlimited()).unwrap();
         assert_eq!((lab.pids("a").len(), lab.pids("b").len()), (2, 0));
         assert_eq!(lab.address(1).as_deref(), Some("10.0.0.1"));
         assert_eq!(lab.dhcp(3, 2), None);
@@ -73,7 +80,7 @@ fn two_networks_side_by_side_answer_their_own_guests() {
 /// A guest with this address comes.
 fn comes(lab: &mut Lab, started: &xennet_core::Started, domid: u32) {
     lab.guest_beside(domid, &["10.0.0.254/32"], &["10.0.0.7"]);
-    services::guest(&lab.dir(), started, id(domid), &client(domid, &["10.0.0.7"], None)).unwrap();
+    services::guest(&lab.dir(), started, id(domid), &client(domid, &["10.0.0.7"], None), Budget::unlimited()).unwrap();
 }
 
 #[test]
@@ -83,13 +90,13 @@ fn an_address_goes_from_one_guest_to_the_next() {
         let before = lab.pids("a");
         comes(lab, &started, 1);
         // One that never asked is forgotten without a new process.
-        services::no_guest(&lab.dir(), &network("a"), id(1)).unwrap();
+        services::no_guest(&lab.dir(), &network("a"), id(1), Budget::unlimited()).unwrap();
         lab.destroy(1);
         comes(lab, &started, 2);
         assert_eq!(lab.address(2).as_deref(), Some("10.0.0.7"));
         assert_eq!(lab.pids("a"), before);
         // One that did, and is destroyed with its lease, is forgotten with a new one, and names are not touched.
-        services::no_guest(&lab.dir(), &network("a"), id(2)).unwrap();
+        services::no_guest(&lab.dir(), &network("a"), id(2), Budget::unlimited()).unwrap();
         assert_eq!(lab.dhcp(2, 2), None, "it is unknown at once");
         lab.destroy(2);
         comes(lab, &started, 3);
@@ -98,13 +105,13 @@ fn an_address_goes_from_one_guest_to_the_next() {
         assert_ne!(after[0], before[0]);
         assert_eq!(after[1], before[1]);
         // The same guest again, after a reboot: the same MAC, and its lease is its own.
-        services::no_guest(&lab.dir(), &network("a"), id(3)).unwrap();
-        services::guest(&lab.dir(), &started, id(9), &client(3, &["10.0.0.7"], None)).unwrap();
+        services::no_guest(&lab.dir(), &network("a"), id(3), Budget::unlimited()).unwrap();
+        services::guest(&lab.dir(), &started, id(9), &client(3, &["10.0.0.7"], None), Budget::unlimited()).unwrap();
         assert_eq!(lab.address(3).as_deref(), Some("10.0.0.7"));
         assert_eq!(lab.pids("a"), after);
         // The same vif with another address.
         lab.shell(3, "ip address flush dev eth0");
-        services::guest(&lab.dir(), &started, id(9), &client(3, &["10.0.0.8"], None)).unwrap();
+        services::guest(&lab.dir(), &started, id(9), &client(3, &["10.0.0.8"], None), Budget::unlimited()).unwrap();
         soon("the new address", || lab.address(3).as_deref() == Some("10.0.0.8"));
         assert_eq!(lab.pids("a"), after);
     });
@@ -119,17 +126,17 @@ fn a_dnsmasq_is_started_anew_within_the_budget_or_not_ended() {
         let before = lab.pids("a");
         comes(lab, &started, 1);
         assert_eq!(lab.address(1).as_deref(), Some("10.0.0.7"));
-        services::no_guest(&lab.dir(), &network("a"), id(1)).unwrap();
+        services::no_guest(&lab.dir(), &network("a"), id(1), Budget::unlimited()).unwrap();
         lab.destroy(1);
         lab.guest_beside(2, &["10.0.0.254/32"], &["10.0.0.7"]);
         let comes_within = |lab: &Lab, time| {
             let other = client(2, &["10.0.0.7"], None);
-            services::guest_within(&lab.dir(), &started, id(2), &other, Budget::of(time))
+            services::guest(&lab.dir(), &started, id(2), &other, Budget::of(time))
         };
         let e = comes_within(lab, Duration::ZERO).unwrap_err();
         assert_eq!((e.kind(), e.state()), (ErrorKind::Busy, Some("dnsmasq runs as before")), "{e}");
         assert_eq!(lab.pids("a"), before);
-        services::no_guest(&lab.dir(), &network("a"), id(2)).unwrap();
+        services::no_guest(&lab.dir(), &network("a"), id(2), Budget::unlimited()).unwrap();
         // It does nothing any more, not even end.
         sh(&format!("kill -STOP {}", before[0].1));
         let start = Instant::now();
@@ -147,7 +154,7 @@ fn guests_come_before_dnsmasq() {
         let started = lab.describe("a", NAT);
         comes(lab, &started, 1);
         assert_eq!(lab.pids("a"), []);
-        services::start(&lab.dir(), &started).unwrap();
+        services::start(&lab.dir(), &started, Budget::unlimited()).unwrap();
         assert_eq!(lab.address(1).as_deref(), Some("10.0.0.7"));
         assert!(lab.renews(1));
     });
@@ -161,7 +168,8 @@ fn many_guests_at_once_get_each_its_own() {
         for domid in domids.clone() {
             let address = format!("10.0.0.{domid}");
             lab.guest_beside(domid, &["10.0.0.254/32"], &[&address]);
-            services::guest(&lab.dir(), &started, id(domid), &client(domid, &[&address], None)).unwrap();
+            services::guest(&lab.dir(), &started, id(domid), &client(domid, &[&address], None), Budget::unlimited())
+                .unwrap();
         }
         let lab = &*lab;
         std::thread::scope(|scope| {
@@ -181,12 +189,19 @@ fn a_storm_of_comings_and_goings_ends_well() {
         for round in 0..20 {
             // All want the same address, one after the other, faster than dnsmasq looks; then it is the real guest's.
             for domid in 100..110 {
-                services::guest(&lab.dir(), &started, id(domid), &client(domid, &["10.0.0.7"], None)).unwrap();
-                services::no_guest(&lab.dir(), &network("a"), id(domid)).unwrap();
+                services::guest(
+                    &lab.dir(),
+                    &started,
+                    id(domid),
+                    &client(domid, &["10.0.0.7"], None),
+                    Budget::unlimited(),
+                )
+                .unwrap();
+                services::no_guest(&lab.dir(), &network("a"), id(domid), Budget::unlimited()).unwrap();
             }
-            services::guest(&lab.dir(), &started, id(1), &client(1, &["10.0.0.7"], None)).unwrap();
+            services::guest(&lab.dir(), &started, id(1), &client(1, &["10.0.0.7"], None), Budget::unlimited()).unwrap();
             assert_eq!(lab.address(1).as_deref(), Some("10.0.0.7"), "round {round}");
-            services::no_guest(&lab.dir(), &network("a"), id(1)).unwrap();
+            services::no_guest(&lab.dir(), &network("a"), id(1), Budget::unlimited()).unwrap();
         }
         assert_eq!(lab.pids("a").len(), 2);
     });

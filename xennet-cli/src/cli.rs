@@ -66,6 +66,15 @@ pub(crate) enum Command {
     /// Shows what a command would do, one line a step with its reason, and does nothing
     #[command(subcommand)]
     Plan(PlanWhat),
+    /// Carries out plans that were shown and kept, or says what has changed since
+    ///
+    /// xennet --json plan ... makes them. Each is planned anew, and carried out if the same steps come out; if not, nothing is done. Of
+    /// several plans the first that cannot be carried out ends the command.
+    Apply {
+        /// A file with the plans as JSON, one after the other; - for standard input
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
     /// Connects a vif to its bridge; the earlier state comes back if that fails
     Attach(AttachArgs),
     /// Disconnects a vif
@@ -257,6 +266,8 @@ pub(crate) enum PlanWhat {
         #[arg(value_name = "VIF|BRIDGE|NETWORK")]
         what: Option<String>,
     },
+    /// Shows what recover would do
+    Recover,
 }
 
 #[derive(Debug, Subcommand)]

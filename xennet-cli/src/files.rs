@@ -11,7 +11,7 @@ pub(crate) fn failed(path: &Path, what: &str, e: &io::Error) -> Error {
     let error = Error::new(ErrorKind::Io, format!("{}: {what}", path.display()))
         .with_object(path.display().to_string())
         .with_errno(errno)
-        .with_state("unchanged");
+        .as_before("unchanged");
     match errno {
         Errno::EACCES | Errno::EPERM => error.with_hint("run it as root"),
         Errno::EROFS => error.with_hint("the file system is read-only: name another directory with --dir"),

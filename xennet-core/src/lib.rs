@@ -80,7 +80,7 @@ pub mod step;
 pub mod xenstore;
 
 pub use budget::Budget;
-pub use error::{Diagnostic, Errno, Error, ErrorKind, Result};
+pub use error::{Diagnostic, Errno, Error, ErrorKind, Outcome, Result};
 pub use host::{Host, MacBinding, NetworkStatus, OpenedBy, Recovered, Shown, ShownBridge, ShownVif};
 pub use ipnetwork;
 pub use macaddr;

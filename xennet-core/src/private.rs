@@ -291,7 +291,7 @@ fn no_file(path: &Path, e: &io::Error) -> Error {
 fn refused(path: &Path, why: &str, hint: &str) -> Error {
     Error::new(ErrorKind::StateUnusable, format!("{}: {why}", path.display()))
         .with_object(path.display().to_string())
-        .with_state("unchanged, nothing was applied")
+        .unchanged()
         .with_hint(hint)
 }
 
@@ -316,6 +316,6 @@ pub(crate) fn unusable(path: &Path, what: &str, e: &io::Error) -> Error {
     Error::new(kind, format!("{}: {what}", path.display()))
         .with_object(path.display().to_string())
         .with_errno(errno)
-        .with_state("unchanged, nothing was applied")
+        .unchanged()
         .with_hint(hint)
 }

@@ -91,6 +91,20 @@ enum xennet_kind {
   XENNET_KIND_HOOK_FAILED = 23
 };
 
+/**
+ * What a failed call has made of the system. The numbers never change.
+ */
+enum xennet_outcome {
+  /** Not known, or the error is about no call that changes something. */
+  XENNET_OUTCOME_NONE = 0,
+  /** Nothing was changed. */
+  XENNET_OUTCOME_UNCHANGED = 1,
+  /** What had been changed was put back, and is as before. */
+  XENNET_OUTCOME_RESTORED = 2,
+  /** It is neither as before nor as wanted, or that is not known. */
+  XENNET_OUTCOME_INCOMPLETE = 3
+};
+
 
 /**
  * The longest text that a function takes, in bytes.
@@ -215,6 +229,14 @@ const char *xennet_error_kernel_message(const xennet_error *error);
 const char *xennet_error_step(const xennet_error *error);
 
 /**
+ * What the failed call has made of the system: one of `XENNET_OUTCOME_*`. A newer library may know others.
+ *
+ * \return 0 (`XENNET_OUTCOME_NONE`) if `error` is NULL, and of an error that is about a value or a text, and about no call that changes
+ *   something.
+ */
+uint32_t xennet_error_outcome(const xennet_error *error);
+
+/**
  * The state that the system was left in, for example "restored, 2 steps undone".
  */
 const char *xennet_error_state(const xennet_error *error);
@@ -232,7 +254,7 @@ const char *xennet_error_report(const xennet_error *error);
 
 /**
  * The whole error as a JSON document: `kind`, `code`, `message` and, where known, `object`, `errno`, `errno_name`,
- * `kernel_message`, `step`, `state`, `hint`, `line`, `column`, `span`, `rule`.
+ * `kernel_message`, `step`, `outcome`, `state`, `hint`, `line`, `column`, `span`, `rule`.
  */
 const char *xennet_error_json(const xennet_error *error);
 
@@ -287,8 +309,8 @@ size_t xennet_plan_len(const xennet_plan *plan);
 const char *xennet_plan_text(const xennet_plan *plan);
 
 /**
- * The plan as a JSON document: `{"steps": [{"sign", "text", "why", "effects", "step"}], "notes": []}`. It lives until
- * `xennet_plan_free`.
+ * The plan as a JSON document: `{"request": {}, "steps": [{"sign", "text", "why", "effects", "step"}], "notes": []}`, which
+ * `xennet_host_apply_json` carries out. It lives until `xennet_plan_free`.
  *
  * \return NULL if `plan` is NULL.
  */
@@ -435,6 +457,34 @@ xennet_error *xennet_host_ensure_bridge(const xennet_host *host,
  */
 xennet_error *xennet_host_show(const xennet_host *host,
                                xennet_text **document);
+
+/**
+ * Carries out a plan as it was shown, or says what has changed since. The host plans anew; where the same steps come out they are
+ * carried out, as by the function that the plan is of. Any host may do it, on which the same is to be done.
+ *
+ * \param host The host.
+ * \param plan The plan.
+ * \param done Gets a JSON document, `{"steps": 3, "notes": []}`. May be NULL.
+ * \return NULL on success; else `XENNET_KIND_STALE` with what is otherwise by now, and nothing was done; or an error as of the
+ *   function that the plan is of.
+ */
+xennet_error *xennet_host_apply(const xennet_host *host,
+                                const xennet_plan *plan,
+                                xennet_text **done);
+
+/**
+ * The same of a plan that was kept as a JSON document (`xennet_plan_json`), perhaps by another process.
+ *
+ * \param host The host.
+ * \param json The document.
+ * \param json_len Its length in bytes.
+ * \param done Gets a JSON document, `{"steps": 3, "notes": []}`. May be NULL.
+ * \return NULL on success; else an error as of `xennet_host_apply`, or `XENNET_KIND_INVALID` if it is no document of a plan.
+ */
+xennet_error *xennet_host_apply_json(const xennet_host *host,
+                                     const char *json,
+                                     size_t json_len,
+                                     xennet_text **done);
 
 /**
  * Puts back what was there before the last operation on a vif, a bridge or a network.

@@ -94,7 +94,7 @@ fn panicked(entry: &str, panic: &(dyn Any + Send)) -> Error {
         format!("{entry}: xennet has a defect: {}", text.unwrap_or("a panic without words")),
     )
     .with_object(entry)
-    .with_state("unknown; a host handle that was used in the call refuses further work")
+    .incomplete("unknown; a host handle that was used in the call refuses further work")
     .with_hint("free the handle and open another; please report this")
 }
 

@@ -21,6 +21,7 @@ const WORDS: &[(&str, &str)] = &[
 pub struct Failure {
     kind: u32,
     errno: i32,
+    outcome: u32,
     line: u32,
     column: u32,
     message: CString,
@@ -41,6 +42,7 @@ impl Failure {
         Failure {
             kind: error.kind().number().into(),
             errno: error.errno().map_or(0, |e| e.0),
+            outcome: error.outcome().map_or(0, |outcome| outcome.number().into()),
             line: count(line),
             column: count(column),
             message: c_string(error.message()),
@@ -115,6 +117,15 @@ pub extern "C" fn xennet_error_step(error: Option<&Failure>) -> *const c_char {
     read(error, |e| or_null(&e.step))
 }
 
+/// What the failed call has made of the system: one of `XENNET_OUTCOME_*`. A newer library may know others.
+///
+/// \return 0 (`XENNET_OUTCOME_NONE`) if `error` is NULL, and of an error that is about a value or a text, and about no call that changes
+///   something.
+#[unsafe(no_mangle)]
+pub extern "C" fn xennet_error_outcome(error: Option<&Failure>) -> u32 {
+    read(error, |e| e.outcome)
+}
+
 /// The state that the system was left in, for example "restored, 2 steps undone".
 #[unsafe(no_mangle)]
 pub extern "C" fn xennet_error_state(error: Option<&Failure>) -> *const c_char {
@@ -135,7 +146,7 @@ pub extern "C" fn xennet_error_report(error: Option<&Failure>) -> *const c_char 
 }
 
 /// The whole error as a JSON document: `kind`, `code`, `message` and, where known, `object`, `errno`, `errno_name`,
-/// `kernel_message`, `step`, `state`, `hint`, `line`, `column`, `span`, `rule`.
+/// `kernel_message`, `step`, `outcome`, `state`, `hint`, `line`, `column`, `span`, `rule`.
 #[unsafe(no_mangle)]
 pub extern "C" fn xennet_error_json(error: Option<&Failure>) -> *const c_char {
     read(error, |e| e.json.as_ptr())

@@ -9,6 +9,7 @@ use std::sync::Mutex;
 
 use serde_json::json;
 use xennet_core::exec::{StateDir, Subject};
+use xennet_core::plan::ShownPlan;
 use xennet_core::{BridgeSpec, DevId, DomId, Error, ErrorKind, OpenedBy};
 
 use crate::boundary::{Out, fallible, free, given};
@@ -41,7 +42,7 @@ impl Host {
             Err(_) => {
                 Err(Error::new(ErrorKind::Internal, "host refuses work: a defect was met in an earlier call on it")
                     .with_object("host")
-                    .with_state("unchanged, nothing was applied")
+                    .unchanged()
                     .with_hint("free the handle and open another; the new one recovers what was left open"))
             }
         }
@@ -266,6 +267,52 @@ pub extern "C" fn xennet_host_show(
         let (host, document) = (given(host, "host")?, given(document, "document")?);
         let shown = host.work(|core| core.show())?;
         document.write(Some(Box::new(Text::json(&json!(shown)))));
+        Ok(())
+    })
+}
+
+/// Carries out a plan as it was shown, or says what has changed since. The host plans anew; where the same steps come out they are
+/// carried out, as by the function that the plan is of. Any host may do it, on which the same is to be done.
+///
+/// \param host The host.
+/// \param plan The plan.
+/// \param done Gets a JSON document, `{"steps": 3, "notes": []}`. May be NULL.
+/// \return NULL on success; else `XENNET_KIND_STALE` with what is otherwise by now, and nothing was done; or an error as of the
+///   function that the plan is of.
+#[unsafe(no_mangle)]
+pub extern "C" fn xennet_host_apply(
+    host: Option<&Host>,
+    plan: Option<&Plan>,
+    done: Option<&mut MaybeUninit<Option<Box<Text>>>>,
+) -> Option<Box<Failure>> {
+    fallible("xennet_host_apply", || {
+        let (host, plan) = (given(host, "host")?, given(plan, "plan")?);
+        let shown = plan.shown()?;
+        let applied = host.work(|core| core.apply_shown(shown))?;
+        tell(done, &applied.to_json());
+        Ok(())
+    })
+}
+
+/// The same of a plan that was kept as a JSON document (`xennet_plan_json`), perhaps by another process.
+///
+/// \param host The host.
+/// \param json The document.
+/// \param json_len Its length in bytes.
+/// \param done Gets a JSON document, `{"steps": 3, "notes": []}`. May be NULL.
+/// \return NULL on success; else an error as of `xennet_host_apply`, or `XENNET_KIND_INVALID` if it is no document of a plan.
+#[unsafe(no_mangle)]
+pub extern "C" fn xennet_host_apply_json(
+    host: Option<&Host>,
+    json: Chars,
+    json_len: usize,
+    done: Option<&mut MaybeUninit<Option<Box<Text>>>>,
+) -> Option<Box<Failure>> {
+    fallible("xennet_host_apply_json", || {
+        let host = given(host, "host")?;
+        let shown = ShownPlan::from_json(cast::text(&json, json_len, "json")?)?;
+        let applied = host.work(|core| core.apply_shown(&shown))?;
+        tell(done, &applied.to_json());
         Ok(())
     })
 }

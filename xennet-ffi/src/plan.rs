@@ -4,6 +4,9 @@
 
 use std::ffi::{CString, c_char};
 
+use xennet_core::Error;
+use xennet_core::plan::ShownPlan;
+
 use crate::boundary::{free, read};
 use crate::cast::c_string;
 
@@ -12,11 +15,24 @@ pub struct Plan {
     len: usize,
     text: CString,
     json: CString,
+    shown: Result<ShownPlan, Error>,
 }
 
 impl Plan {
     pub(crate) fn new(plan: &xennet_core::plan::Plan) -> Self {
-        Plan { len: plan.steps().len(), text: c_string(&plan.to_string()), json: c_string(&plan.to_json().to_string()) }
+        Plan {
+            shown: ShownPlan::try_from(plan),
+            len: plan.steps().len(),
+            text: c_string(&plan.to_string()),
+            json: c_string(&plan.to_json().to_string()),
+        }
+    }
+}
+
+impl Plan {
+    /// What it promised.
+    pub(crate) fn shown(&self) -> Result<&ShownPlan, Error> {
+        self.shown.as_ref().map_err(Clone::clone)
     }
 }
 
@@ -35,8 +51,8 @@ pub extern "C" fn xennet_plan_text(plan: Option<&Plan>) -> *const c_char {
     read(plan, |plan| plan.text.as_ptr())
 }
 
-/// The plan as a JSON document: `{"steps": [{"sign", "text", "why", "effects", "step"}], "notes": []}`. It lives until
-/// `xennet_plan_free`.
+/// The plan as a JSON document: `{"request": {}, "steps": [{"sign", "text", "why", "effects", "step"}], "notes": []}`, which
+/// `xennet_host_apply_json` carries out. It lives until `xennet_plan_free`.
 ///
 /// \return NULL if `plan` is NULL.
 #[unsafe(no_mangle)]

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use cbindgen::{Builder, Config, DocumentationLength, DocumentationStyle, Language, Style};
-use xennet_core::ErrorKind;
+use xennet_core::{ErrorKind, Outcome};
 
 const PREFACE: &str = "\
 /**
@@ -90,6 +90,25 @@ fn kinds() -> String {
     text
 }
 
+/// The outcomes as an enumeration, from the one list in the core.
+fn outcomes() -> String {
+    let mut text = String::from(
+        "/**\n * What a failed call has made of the system. The numbers never change.\n */\nenum xennet_outcome {\n  /** Not known, or the \
+         error is about no call that changes something. */\n  XENNET_OUTCOME_NONE = 0,\n",
+    );
+    for outcome in Outcome::ALL {
+        let name = outcome.slug().to_uppercase();
+        text.push_str(&format!(
+            "  /** {}. */\n  XENNET_OUTCOME_{name} = {},\n",
+            sentence(outcome.meaning()),
+            outcome.number()
+        ));
+    }
+    text.truncate(text.len() - 2);
+    text.push_str("\n};\n");
+    text
+}
+
 fn sentence(fragment: &str) -> String {
     let mut letters = fragment.chars();
     letters.next().map_or(String::new(), |first| first.to_uppercase().chain(letters).collect())
@@ -114,7 +133,7 @@ fn generate() -> String {
         header: Some(format!("/* SPDX-License-Identifier: MIT OR Apache-2.0 */\n\n{PREFACE}")),
         no_includes: true,
         sys_includes: vec!["stddef.h".to_owned(), "stdint.h".to_owned()],
-        after_includes: Some(format!("{}\n{}", versions(), kinds())),
+        after_includes: Some(format!("{}\n{}\n{}", versions(), kinds(), outcomes())),
         documentation: true,
         documentation_style: DocumentationStyle::Doxy,
         documentation_length: DocumentationLength::Full,

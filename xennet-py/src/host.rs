@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use pyo3::prelude::*;
-use pyo3::types::PyType;
+use pyo3::types::{PyDict, PyType};
 use xennet_core::exec::{StateDir, Subject};
 use xennet_core::{DevId, DomId, Error, ErrorKind, Guests, OpenedBy};
 
@@ -13,7 +13,7 @@ use crate::bridge::BridgeLike;
 use crate::convert::{Digits, to_python};
 use crate::error::{OrRaise, raised};
 use crate::network::{Network, named};
-use crate::plan::{Applied, Plan};
+use crate::plan::{Applied, Plan, PlanLike};
 use crate::vif::VifLike;
 
 /// A Xen host, or a rehearsal of one in memory.
@@ -66,7 +66,7 @@ impl Host {
                 _ => {
                     Err(Error::new(ErrorKind::Internal, "host refuses work: a defect was met in an earlier call on it")
                         .with_object("host")
-                        .with_state("unchanged, nothing was applied")
+                        .unchanged()
                         .with_hint("open another one; it recovers what was left open"))
                 }
             }
@@ -123,9 +123,7 @@ impl Turn {
                 drop(taken);
                 if interrupted() {
                     let message = "host is at work for another thread; it is not waited for any longer";
-                    return Err(Error::new(ErrorKind::Busy, message)
-                        .with_object("host")
-                        .with_state("unchanged, nothing was applied"));
+                    return Err(Error::new(ErrorKind::Busy, message).with_object("host").unchanged());
                 }
                 taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
             }
@@ -260,6 +258,31 @@ impl Host {
     fn show<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let shown = self.work(py, |core| core.show())?;
         to_python(py, &serde_json::json!(shown))
+    }
+
+    /// Carries out a plan as it was shown, or raises `Stale` with what has changed since. The plan is a `Plan`, or the JSON of one
+    /// (`Plan.to_json()`) that was kept.
+    fn apply(&self, py: Python<'_>, plan: PlanLike<'_>) -> PyResult<Applied> {
+        let shown = plan.shown()?;
+        let applied = self.work(py, |core| core.apply_shown(&shown))?;
+        Ok(Applied::from(&applied))
+    }
+
+    /// What `undo` would do. Nothing happens.
+    fn plan_undo(&self, py: Python<'_>, subject: &str) -> PyResult<Plan> {
+        let subject = subject.parse::<Subject>().or_raise()?;
+        self.work(py, |core| core.plan_undo(subject)).map(Plan)
+    }
+
+    /// What `recover` would do: a plan for each vif, bridge or network, by its name. Nothing happens. Raises what stands in the way of
+    /// the first that cannot be recovered.
+    fn plan_recover<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let plans = self.work(py, |core| core.plan_recover())?;
+        let document = PyDict::new(py);
+        for (subject, plan) in plans {
+            document.set_item(subject.to_string(), Plan(plan.or_raise()?))?;
+        }
+        Ok(document)
     }
 
     /// Puts back what was there before the last operation on a vif ("vif5.0") or bridge ("xenbr0"); None for

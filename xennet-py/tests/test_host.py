@@ -191,3 +191,20 @@ def test_threads_share_a_host(host):
         thread.join()
     assert not failures
     assert [v["domid"] for v in host.show()["vifs"]] == list(range(1, 21))
+
+
+def test_a_plan_that_was_shown_is_applied_as_it_was_shown_or_not_at_all(host):
+    plan = host.plan_attach(5, "bridge=xenbr0")
+    assert plan.to_dict()["request"] == {"attach": {"domid": 5, "vif": {"bridge": "xenbr0"}}}
+    assert host.apply(plan).steps == len(plan)
+    for kept in (plan, plan.to_json()):
+        with pytest.raises(xennet.Stale) as caught:
+            host.apply(kept)
+        assert caught.value.outcome == "unchanged" and "nothing of it is left to do" in str(caught.value)
+    undo = host.plan_undo("vif5.0")
+    assert host.apply(undo.to_json()).steps == len(undo) > 0
+    assert host.plan_recover() == {}
+    with pytest.raises(xennet.Invalid):
+        host.apply("{}")
+    with pytest.raises(TypeError, match="a Plan or the JSON of one"):
+        host.apply(5)

@@ -8,7 +8,7 @@ use xennet_core::config::networks;
 use xennet_core::config::networks::Networks;
 use xennet_core::snapshot::{NftTableId, Part, Route, Scope};
 use xennet_core::step::{LinkChange, LinkStep, NewLink, NftOp, NftTransaction, RouteStep, Step};
-use xennet_core::{DevId, DomId, Guests, Host, IfName, MacAddr, VifId, exec, services};
+use xennet_core::{Budget, DevId, DomId, Guests, Host, IfName, MacAddr, VifId, exec, services};
 use xennet_tests::steps::{into, name, run, set, up};
 use xennet_tests::{Guest, GuestSpec, NetNs, StateDir};
 
@@ -302,7 +302,7 @@ impl Drop for Dom0 {
     fn drop(&mut self) {
         for name in self.networks.names() {
             // Of a test that has failed, whose programs would stay. It has said why.
-            let _ = services::stop(&exec::StateDir::at(self.state.path()), &name);
+            let _ = services::stop(&exec::StateDir::at(self.state.path()), &name, Budget::unlimited());
         }
     }
 }

@@ -1,12 +1,13 @@
 //! `plan`, `attach`, `detach`, `show`, `undo`, `recover`: the front door of the library, one command a method.
 
 use std::ffi::OsString;
+use std::path::Path;
 
 use serde_json::{Value, json};
 use xennet_core::backend::fake::Kept;
 use xennet_core::config::parse_vif;
 use xennet_core::exec::{Applied, StateDir, Subject};
-use xennet_core::plan::Plan;
+use xennet_core::plan::{Plan, ShownPlan};
 use xennet_core::{DevId, DomId, Error, ErrorKind, Host, IfName, Recovered, Result, Shown, VifId, VifSpec};
 
 use super::network;
@@ -69,6 +70,7 @@ pub(super) fn plan(global: &Global, what: &PlanWhat, output: &mut Output) -> Res
             let subject = undone(&host, what.as_deref())?;
             host.plan_undo(subject)?
         }
+        PlanWhat::Recover => return plan_recover(global, output),
     };
     show_plan(&plan, output)
 }
@@ -81,6 +83,34 @@ pub(super) fn show_plan(plan: &Plan, output: &mut Output) -> Result<()> {
         }
     }
     output.answer(|| plan.to_string(), || plan.to_json())
+}
+
+/// What recovering would do: a plan for each that something is to be done for, and the first error.
+fn plan_recover(global: &Global, output: &mut Output) -> Result<()> {
+    let plans = open(global)?.plan_recover()?;
+    if plans.is_empty() && !output.is_json() {
+        return output.answer(|| "nothing was interrupted, and nothing is missing".to_owned(), || Value::Null);
+    }
+    let mut first_error = None;
+    for (_, plan) in plans {
+        match plan {
+            Ok(plan) => show_plan(&plan, output)?,
+            Err(e) => drop(first_error.get_or_insert(e)),
+        }
+    }
+    first_error.map_or(Ok(()), Err)
+}
+
+/// Carries out plans that were kept.
+pub(super) fn apply(global: &Global, file: &Path, output: &mut Output) -> Result<()> {
+    let text = input::file(file)?;
+    let plans = ShownPlan::all_from_json(&text).map_err(|e| e.in_file(&file.display().to_string()))?;
+    let mut host = open(global)?;
+    for plan in plans {
+        let applied = host.apply_shown(&plan)?;
+        done(&plan.subject(), "as planned", &applied, output)?;
+    }
+    Ok(())
 }
 
 pub(super) fn attach(global: &Global, args: &AttachArgs, output: &mut Output) -> Result<()> {

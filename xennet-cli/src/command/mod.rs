@@ -35,6 +35,7 @@ pub(crate) fn run(cli: &Cli, output: &mut Output) -> Result<()> {
         Command::Parse(args) => parse::run(args, output),
         Command::Mac(MacCommand::Generate(args)) => mac::generate(args, output),
         Command::Plan(what) => host::plan(global, what, output),
+        Command::Apply { file } => host::apply(global, file, output),
         Command::Attach(args) => host::attach(global, args, output),
         Command::Detach(args) => host::detach(global, args, output),
         Command::Show => host::show(global, output),

@@ -204,7 +204,7 @@ impl Guard {
             Error::new(ErrorKind::Io, "the guard process that would take the network back cannot be started")
                 .with_object(name.as_str())
                 .with_errno(Errno::from_io(e))
-                .with_state("unchanged, nothing was applied")
+                .unchanged()
         };
         let program = std::env::current_exe().map_err(|e| trouble(&e))?;
         let backend = if global.backend == BackendName::Fake { "fake" } else { "netlink" };
@@ -228,7 +228,7 @@ impl Guard {
                 let e =
                     Error::new(kind.and_then(ErrorKind::from_number).unwrap_or(ErrorKind::Internal), text("message"))
                         .with_object(name.as_str())
-                        .with_state("unchanged, nothing was applied");
+                        .unchanged();
                 Err(e.with_hint(text("hint")))
             }
             _ => Err(trouble(&std::io::Error::other("it said nothing"))),

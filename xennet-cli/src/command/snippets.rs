@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use xennet_core::managers::{self, Found, Manager, Put, Snippet};
-use xennet_core::{Error, ErrorKind, IfName, Result};
+use xennet_core::{Error, ErrorKind, IfName, Outcome, Result};
 
 use crate::cli::SnippetsArgs;
 use crate::files::failed;
@@ -85,7 +85,7 @@ fn write(snippets: &[Snippet], dir: &Path, force: bool, output: &mut Output) -> 
                 let shown = path.display().to_string();
                 return Err(Error::new(ErrorKind::Conflict, format!("{shown} is there, and says something else"))
                     .with_object(&shown)
-                    .with_state("unchanged")
+                    .as_before("unchanged")
                     .with_hint(format!("compare it: {} | diff {shown} -; --force replaces it", snippet.command)));
             }
         });
@@ -94,11 +94,14 @@ fn write(snippets: &[Snippet], dir: &Path, force: bool, output: &mut Output) -> 
         if let Some(text) = text {
             put(path, text).map_err(|e| {
                 let written = acts[..done].iter().filter(|(_, text)| text.is_some()).count();
-                failed(path, "cannot be written", &e).with_state(match written {
-                    0 => "unchanged".to_owned(),
-                    1 => "the file before it is written".to_owned(),
-                    n => format!("the {n} files before it are written"),
-                })
+                failed(path, "cannot be written", &e).with_outcome(
+                    if written == 0 { Outcome::Unchanged } else { Outcome::Incomplete },
+                    match written {
+                        0 => "unchanged".to_owned(),
+                        1 => "the file before it is written".to_owned(),
+                        n => format!("the {n} files before it are written"),
+                    },
+                )
             })?;
         }
     }
@@ -233,7 +236,7 @@ fn read(path: &Path) -> Result<Option<String>> {
             Ok(text) => Ok(Some(text)),
             Err(_) => Err(Error::new(ErrorKind::Invalid, format!("{} is not UTF-8", path.display()))
                 .with_object(path.display().to_string())
-                .with_state("unchanged")
+                .as_before("unchanged")
                 .with_hint("look at it, and move it away if it is not needed")),
         },
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),

@@ -227,6 +227,56 @@ impl fmt::Display for ErrorKind {
     }
 }
 
+/// What a failed call has made of the system: what a caller can branch on. [`Error::state`] says the same in words, with details.
+///
+/// The numbers are fixed for ever, as those of [`ErrorKind`] are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+#[repr(u8)]
+pub enum Outcome {
+    /// nothing was changed
+    Unchanged = 1,
+    /// what had been changed was put back, and is as before
+    Restored = 2,
+    /// it is neither as before nor as wanted, or that is not known
+    Incomplete = 3,
+}
+
+impl Outcome {
+    /// All of them, in the order of the numbers.
+    pub const ALL: &'static [Outcome] = &[Outcome::Unchanged, Outcome::Restored, Outcome::Incomplete];
+
+    /// The fixed number. Never 0.
+    pub const fn number(self) -> u8 {
+        self as u8
+    }
+
+    /// The name in JSON documents, for example `"restored"`.
+    pub const fn slug(self) -> &'static str {
+        match self {
+            Outcome::Unchanged => "unchanged",
+            Outcome::Restored => "restored",
+            Outcome::Incomplete => "incomplete",
+        }
+    }
+
+    /// One sentence that says what it means.
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Outcome::Unchanged => "nothing was changed",
+            Outcome::Restored => "what had been changed was put back, and is as before",
+            Outcome::Incomplete => "it is neither as before nor as wanted, or that is not known",
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.slug())
+    }
+}
+
 /// Everything that can go wrong in xennet, with what a reader needs to act.
 ///
 /// `Display` is one line; [`report`](Self::report) is the long form of up to five parts: the sentence, the step, the
@@ -242,7 +292,7 @@ struct Parts {
     errno: Option<Errno>,
     kernel_message: Option<String>,
     at: Option<String>,
-    state: Option<String>,
+    left: Option<(Outcome, String)>,
     hint: Option<String>,
     diagnostic: Option<Diagnostic>,
 }
@@ -270,7 +320,7 @@ impl Error {
             errno: None,
             kernel_message: None,
             at: None,
-            state: None,
+            left: None,
             hint: None,
             diagnostic: None,
         }))
@@ -300,9 +350,35 @@ impl Error {
         self
     }
 
-    /// Says in what state the system was left, for example `"restored, 2 steps undone"`.
-    pub fn with_state(mut self, state: impl Into<String>) -> Self {
-        self.0.state = Some(state.into());
+    /// Says in what state the system was left, in a word and in words, for example `"restored, 2 steps undone"`.
+    pub fn with_outcome(mut self, outcome: Outcome, state: impl Into<String>) -> Self {
+        self.0.left = Some((outcome, state.into()));
+        self
+    }
+
+    /// Says that nothing was changed.
+    pub fn unchanged(self) -> Self {
+        self.as_before("unchanged, nothing was applied")
+    }
+
+    /// Says that nothing was changed, in these words.
+    pub fn as_before(self, state: impl Into<String>) -> Self {
+        self.with_outcome(Outcome::Unchanged, state)
+    }
+
+    /// Says that what had been changed was put back, in these words.
+    pub fn restored(self, state: impl Into<String>) -> Self {
+        self.with_outcome(Outcome::Restored, state)
+    }
+
+    /// Says what is left, where it is not as before.
+    pub fn incomplete(self, state: impl Into<String>) -> Self {
+        self.with_outcome(Outcome::Incomplete, state)
+    }
+
+    /// The state that another error told of.
+    pub(crate) fn with_state_of(mut self, other: &Error) -> Self {
+        self.0.left = other.0.left.clone().or(self.0.left);
         self
     }
 
@@ -362,9 +438,24 @@ impl Error {
         self.0.at.as_deref()
     }
 
-    /// The state that the system was left in.
+    /// What the failed call has made of the system. `None` of an error that is about a value or a text, and about no call that
+    /// changes something.
+    ///
+    /// ```
+    /// use xennet_core::{DomId, Host, Outcome};
+    ///
+    /// let mut host = Host::fake();
+    /// let e = host.attach(DomId::new(5)?, &"bridge=br-dzm".parse()?).unwrap_err();
+    /// assert_eq!(e.outcome(), Some(Outcome::Unchanged));
+    /// # Ok::<(), xennet_core::Error>(())
+    /// ```
+    pub fn outcome(&self) -> Option<Outcome> {
+        self.0.left.as_ref().map(|(outcome, _)| *outcome)
+    }
+
+    /// The state that the system was left in, in words.
     pub fn state(&self) -> Option<&str> {
-        self.0.state.as_deref()
+        self.0.left.as_ref().map(|(_, state)| state.as_str())
     }
 
     /// The way out, if one is known.
@@ -409,7 +500,7 @@ impl Error {
             (None, Some(m)) => out.push_str(&format!("\n  {who}: {m}")),
             (None, None) => {}
         }
-        if let Some(state) = &p.state {
+        if let Some(state) = self.state() {
             out.push_str(&format!("\n  state: {state}"));
         }
         if let Some(hint) = &p.hint {
@@ -419,7 +510,7 @@ impl Error {
     }
 
     /// The error as a JSON document: `kind`, `code`, `message` and, where known, `object`, `errno`, `errno_name`,
-    /// `kernel_message`, `step`, `state`, `hint`, `line`, `column`, `span`, `rule`, and `other` (a
+    /// `kernel_message`, `step`, `outcome`, `state`, `hint`, `line`, `column`, `span`, `rule`, and `other` (a
     /// second place: `line`, `column`, `span`, `what`).
     pub fn to_json(&self) -> serde_json::Value {
         let p = &*self.0;
@@ -435,8 +526,11 @@ impl Error {
         put("object", p.object.as_ref());
         put("kernel_message", p.kernel_message.as_ref());
         put("step", p.at.as_ref());
-        put("state", p.state.as_ref());
+        put("state", p.left.as_ref().map(|(_, state)| state));
         put("hint", p.hint.as_ref());
+        if let Some(outcome) = self.outcome() {
+            doc.insert("outcome".into(), outcome.slug().into());
+        }
         if let Some(errno) = p.errno {
             doc.insert("errno".into(), errno.0.into());
             doc.insert("errno_name".into(), errno.to_string().into());
@@ -481,7 +575,7 @@ impl fmt::Display for Error {
             (None, Some(m)) => write!(f, ": {m}")?,
             (None, None) => {}
         }
-        if let Some(state) = &p.state {
+        if let Some(state) = self.state() {
             write!(f, "; state: {state}")?;
         }
         Ok(())
@@ -501,7 +595,7 @@ impl std::error::Error for Error {}
 
 /// An error before anything was done.
 pub(crate) fn unchanged(e: Error) -> Error {
-    e.with_state("unchanged, nothing was applied")
+    e.unchanged()
 }
 
 #[cfg(test)]
@@ -555,7 +649,7 @@ mod tests {
             .with_object("xenbr0")
             .with_step("step 3 of 5: vif5.0 becomes a port of xenbr0")
             .with_errno(Errno::EOPNOTSUPP)
-            .with_state("restored, 2 steps undone")
+            .with_outcome(Outcome::Restored, "restored, 2 steps undone")
             .with_hint("bridges here: br-lan");
         assert_eq!(
             e.report(),
@@ -563,13 +657,14 @@ mod tests {
              kernel: EOPNOTSUPP (operation not supported)\n  state: restored, 2 steps undone\nhint: bridges here: br-lan"
         );
         assert_eq!(e.to_json()["errno_name"], "EOPNOTSUPP");
+        assert_eq!((e.outcome(), &e.to_json()["outcome"]), (Some(Outcome::Restored), &"restored".into()));
         assert!(!e.to_string().contains('\n'));
     }
 
     #[test]
     fn what_main_prints_of_an_error_is_for_people() {
         let e = Error::new(ErrorKind::Conflict, "network lan cannot be stopped")
-            .with_state("unchanged, nothing was applied")
+            .unchanged()
             .with_hint("shut the guests down, or cut them off by force");
         let text = "[conflict] network lan cannot be stopped\n  state: unchanged, nothing was applied\nhint: shut the guests down, or \
                     cut them off by force";

@@ -73,7 +73,7 @@ impl StateDir {
                 let message = format!("network {name}: its last start waits for a confirmation already");
                 return Err(Error::new(ErrorKind::Conflict, message)
                     .with_object(name.as_str())
-                    .with_state("unchanged, nothing was applied")
+                    .unchanged()
                     .with_hint(format!("confirm it: xennet confirm {name}")));
             };
             // A guard that ended meanwhile has removed this file, and its name is free for another guard's.
@@ -102,7 +102,7 @@ impl StateDir {
         let nobody = || {
             Error::new(ErrorKind::NothingToUndo, format!("network {name}: nobody waits for a confirmation"))
                 .with_object(name.as_str())
-                .with_state("unchanged, nothing was applied")
+                .unchanged()
                 .with_hint("was it confirmed before, or taken back because nobody did? `xennet network status` tells")
         };
         let mut stream = match UnixStream::connect(&path) {

@@ -87,7 +87,7 @@ pub(crate) fn take_unless(
                 format!("{}: another process has held this lock for {} ms{end}", path.display(), so_far.as_millis()),
             )
             .with_object(path.display().to_string())
-            .with_state("unchanged, nothing was applied")
+            .unchanged()
             .with_hint(format!("see who holds it: fuser {}", path.display())));
         }
         std::thread::sleep(pause.min(deadline - waited));

@@ -15,14 +15,15 @@ mod state;
 use std::fmt;
 
 use crate::backend::{Backend, BackendError, Capabilities};
-use crate::error::{Errno, Error, ErrorKind};
+use crate::error::{Errno, Error, ErrorKind, Outcome};
 use crate::model::{Attachment, Guests, Intent};
 use crate::plan::{self, Goal, Plan};
 use crate::snapshot::{Change, Snapshot, SysctlKey};
 use crate::step::{LinkStep, NftOp, Step};
 
+pub use crate::model::Subject;
 pub(crate) use journal::Unwritten;
-pub use journal::{Entry, Journal, MemoryJournal, Subject};
+pub use journal::{Entry, Journal, MemoryJournal};
 pub use look::observe_for;
 use look::verify_amid_own_doing;
 pub(crate) use look::{Unverified, look_around, observe_whole, verify};
@@ -150,6 +151,17 @@ pub enum Recovery {
     },
     /// Not restored: the way back would remove what others have added since.
     Refused(Box<Error>),
+}
+
+impl Recovery {
+    /// The same for who only asks which of the three it is.
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            Recovery::Restored { steps_undone: 0 } => Outcome::Unchanged,
+            Recovery::Restored { .. } => Outcome::Restored,
+            Recovery::Incomplete { .. } | Recovery::Refused(_) => Outcome::Incomplete,
+        }
+    }
 }
 
 impl fmt::Display for Recovery {
@@ -324,10 +336,8 @@ pub(crate) fn go_back(before: &Snapshot, on: &mut dyn Backend) -> Recovery {
                 continue;
             }
         };
-        // Bridges are other vifs' as well: what has become of them meanwhile is not ours to put back, nor to make again.
-        let target = before.without_lost_bridges(&now).of_vifs().without_torn();
-        let seen = target.without_own_doing(now.seen(&target.scope));
-        left = target.changes(&target.without_strangers(seen));
+        let target = way_back_from(before, &now);
+        left = left_of(&target, &now);
         if left.is_empty() {
             return Recovery::Restored { steps_undone: undone };
         }
@@ -365,6 +375,29 @@ pub(crate) fn go_back(before: &Snapshot, on: &mut dyn Backend) -> Recovery {
         }
     }
     Recovery::Incomplete { left, errors }
+}
+
+/// The plan of the way back to an observed state, as it would be taken now.
+pub(crate) fn plan_back(before: &Snapshot, on: &mut dyn Backend) -> Result<Plan, Error> {
+    let now = on.observe(&before.scope).map_err(BackendError::into_observe_error)?;
+    let target = way_back_from(before, &now);
+    if left_of(&target, &now).is_empty() {
+        return Ok(Plan::nothing());
+    }
+    let around = look_around(&target, &now, on).map_err(BackendError::into_observe_error)?;
+    plan::restore(&target, &now, &around, Guests::MustHaveGone)
+}
+
+/// What is to be put back. Bridges are other vifs' as well: what has become of them meanwhile is not ours to put back, nor to make
+/// again.
+fn way_back_from(before: &Snapshot, now: &Snapshot) -> Snapshot {
+    before.without_lost_bridges(now).of_vifs().without_torn()
+}
+
+/// What differs from what is to be put back, but for what the kernel does by itself and what others have added.
+fn left_of(target: &Snapshot, now: &Snapshot) -> Vec<Change> {
+    let seen = target.without_own_doing(now.seen(&target.scope));
+    target.changes(&target.without_strangers(seen))
 }
 
 /// What a refusal means to the caller.
@@ -434,7 +467,7 @@ impl BackendError {
         let mut e = Error::new(kind, format!("{}: the kernel's state cannot be read", self.object))
             .with_object(self.object.clone())
             .with_errno(self.errno)
-            .with_state("unchanged, nothing was applied");
+            .unchanged();
         if let Some(hint) = hint_for(kind, &self) {
             e = e.with_hint(hint);
         }
@@ -449,7 +482,6 @@ impl ApplyError {
     /// The error in the words of the whole library: `what` says what was tried, for example
     /// `"cannot attach vif5.0 to bridge xenbr0"`.
     pub fn into_error(self, what: &str) -> Error {
-        const UNTOUCHED: &str = "unchanged, nothing was applied";
         match self {
             ApplyError::Stale(changes) => {
                 let list: Vec<String> = changes.iter().map(ToString::to_string).collect();
@@ -457,12 +489,12 @@ impl ApplyError {
                     ErrorKind::Stale,
                     format!("{what}: the system has changed since the plan was made: {}", list.join(", ")),
                 )
-                .with_state(UNTOUCHED)
+                .unchanged()
                 .with_hint("make a new plan")
             }
             ApplyError::Unsupported { step, what: words } => {
                 Error::new(ErrorKind::Unsupported, format!("{what}: this system cannot do step {}: {words}", step + 1))
-                    .with_state(UNTOUCHED)
+                    .unchanged()
                     .with_hint("filtering needs the kernel's nftables and the right to use them (CAP_NET_ADMIN)")
             }
             ApplyError::Journal(e) => e,
@@ -473,7 +505,7 @@ impl ApplyError {
                     .with_object(cause.object.clone())
                     .with_step(format!("step {} of {of}: {words}", step + 1))
                     .with_errno(cause.errno)
-                    .with_state(recovery.to_string());
+                    .with_outcome(recovery.outcome(), recovery.to_string());
                 if let Some(hint) = hint_for(kind, &cause) {
                     e = e.with_hint(hint);
                 }
@@ -484,8 +516,8 @@ impl ApplyError {
             }
             // The system has become one on which the wish cannot be fulfilled.
             ApplyError::NotVerified { cause: Some(cause), recovery, .. } => {
-                let mut e =
-                    Error::new(cause.kind(), format!("{what}: {}", cause.message())).with_state(recovery.to_string());
+                let mut e = Error::new(cause.kind(), format!("{what}: {}", cause.message()))
+                    .with_outcome(recovery.outcome(), recovery.to_string());
                 if let Some(object) = cause.object() {
                     e = e.with_object(object);
                 }
@@ -498,7 +530,7 @@ impl ApplyError {
                 ErrorKind::NotVerified,
                 format!("{what}: every step was accepted, but what was read back still needs: {}", missing.join("; ")),
             )
-            .with_state(recovery.to_string())
+            .with_outcome(recovery.outcome(), recovery.to_string())
             .with_hint("somebody else changes the same link (NetworkManager, systemd-networkd?): keep them off vifs"),
         }
     }

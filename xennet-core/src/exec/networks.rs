@@ -8,8 +8,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
+use super::Entry;
 use super::lock::{self, Locked};
-use super::state::{StateDir, foreign};
+use super::state::{StateDir, check_format, read};
 use crate::error::{Error, ErrorKind};
 use crate::model::{IfName, NetworkMode, Started};
 use crate::private::{self, Holds, Use, unusable};
@@ -47,6 +50,21 @@ fn network_of(file: &str) -> Option<IfName> {
     IfName::check(file.strip_suffix(".json")?).ok()
 }
 
+/// A network's file.
+#[derive(Deserialize)]
+struct File {
+    #[serde(default)]
+    xennet: u32,
+    started: Option<Started>,
+}
+
+/// The same to be written.
+#[derive(Serialize)]
+struct FileOf<'a> {
+    xennet: u32,
+    started: &'a Started,
+}
+
 /// The lock of all networks ([`StateDir::hold_networks`]).
 #[derive(Debug)]
 pub struct HeldNetworks(#[expect(dead_code, reason = "its end gives the lock back")] Locked);
@@ -76,7 +94,11 @@ impl StateDir {
             path = self.network_file(&network);
         }
         let Some(text) = private::read(&path)? else { return Ok(None) };
-        serde_json::from_slice(&text).map(Some).map_err(|e| foreign(&path, &e.to_string()))
+        let file: File = read(&path, &text)?;
+        // In the first format the file was the network itself.
+        let Some(started) = file.started else { return read(&path, &text).map(Some) };
+        check_format(&path, file.xennet)?;
+        Ok(Some(started))
     }
 
     /// All networks that are started, by their names. Lists the networks' directory, and no vif's.
@@ -117,7 +139,7 @@ impl StateDir {
         self.check()?;
         let path = self.network_file(&started.network.name());
         self.make_networks()?;
-        let text = serde_json::to_vec(started).map_err(|e| {
+        let text = serde_json::to_vec(&FileOf { xennet: Entry::FORMAT, started }).map_err(|e| {
             Error::new(ErrorKind::Internal, format!("{}: cannot be written as JSON: {e}", path.display()))
         })?;
         private::replace(&path, &text)?;

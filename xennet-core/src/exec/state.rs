@@ -19,8 +19,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::fs::Stat;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
-use super::journal::{Entry, Journal, Subject};
+use super::Subject;
+use super::journal::{Entry, Journal};
 use super::lock::{self, Locked};
 use crate::error::{Error, ErrorKind};
 use crate::gather;
@@ -69,7 +72,7 @@ impl StateDir {
         };
         Err(Error::new(ErrorKind::Invalid, message)
             .with_object("state_dir")
-            .with_state("unchanged, nothing was applied")
+            .unchanged()
             .with_hint(format!("leave it out for {}, or give the path of another state directory", StateDir::DEFAULT)))
     }
 
@@ -133,6 +136,11 @@ impl StateDir {
             Some(open) if open.owned_link().is_some() => Some(open),
             _ => record,
         })
+    }
+
+    /// The operation on a subject that was interrupted, or is under way. Takes no lock.
+    pub(crate) fn open(&self, subject: Subject) -> Result<Option<Entry>, Error> {
+        Ok(self.read(subject)?.open)
     }
 
     fn read(&self, subject: Subject) -> Result<Written, Error> {
@@ -240,11 +248,8 @@ fn parse(path: &Path, text: &[u8]) -> Result<Written, Error> {
         } else {
             (above, None, last)
         };
-        let entry: Entry = serde_json::from_slice(line).map_err(|e| foreign(path, &e.to_string()))?;
-        if entry.xennet != Entry::FORMAT {
-            let why = format!("its format is {}, and this version writes {}", entry.xennet, Entry::FORMAT);
-            return Err(foreign(path, &why));
-        }
+        let entry: Entry = read(path, line)?;
+        check_format(path, entry.xennet)?;
         match closing {
             Some(DONE) => return Ok(Written { record: entry.carried_out(), open: newest, complete }),
             Some(_) => {}
@@ -253,6 +258,39 @@ fn parse(path: &Path, text: &[u8]) -> Result<Written, Error> {
         }
         rest = above;
     }
+}
+
+/// Reads a document. One that a newer version has written may be otherwise: then its number is the reason.
+pub(super) fn read<T: DeserializeOwned>(path: &Path, text: &[u8]) -> Result<T, Error> {
+    #[derive(Deserialize)]
+    struct Numbered {
+        xennet: u32,
+    }
+    serde_json::from_slice(text).map_err(|e| match serde_json::from_slice(text) {
+        Ok(Numbered { xennet }) if xennet > Entry::FORMAT => newer(path, xennet),
+        _ => foreign(path, &e.to_string()),
+    })
+}
+
+/// Refuses what a newer version has written: it may mean what this one does not know.
+pub(super) fn check_format(path: &Path, number: u32) -> Result<(), Error> {
+    match number {
+        0 => Err(foreign(path, "its format is 0, which there never was")),
+        1..=Entry::FORMAT => Ok(()),
+        _ => Err(newer(path, number)),
+    }
+}
+
+fn newer(path: &Path, number: u32) -> Error {
+    let message = format!(
+        "{}: a newer version of xennet has written this: its format is {number}, and this version reads formats up to {}",
+        path.display(),
+        Entry::FORMAT
+    );
+    Error::new(ErrorKind::StateUnusable, message)
+        .with_object(path.display().to_string())
+        .unchanged()
+        .with_hint("install the newer version again; to go back to this one, detach the guests and stop the networks with the newer one first")
 }
 
 /// The last line with its newline, and what is above it.
@@ -393,10 +431,10 @@ impl Journal for HeldJournal<'_> {
 }
 
 pub(super) fn foreign(path: &Path, why: &str) -> Error {
-    Error::new(ErrorKind::StateUnusable, format!("{}: not a journal of this version of xennet: {why}", path.display()))
+    Error::new(ErrorKind::StateUnusable, format!("{}: not a record of xennet's: {why}", path.display()))
         .with_object(path.display().to_string())
-        .with_state("unchanged, nothing was applied")
-        .with_hint("if it is from another version, finish with that one; else move the file away")
+        .unchanged()
+        .with_hint("move the file away; what it was about is attached, detached, started or stopped anew then")
 }
 
 #[cfg(test)]

@@ -1,11 +1,13 @@
 //! Attaching: what a vif line asks for, where the vif's link is now, and the retry when another program changes our tables meanwhile.
 
 use super::records::Session;
-use super::{Host, MacBinding, gone, guests, joined, mend, place, unchanged, undo};
+use super::recover::Recovered;
+use super::{Host, MacBinding, gone, guests, joined, mend, place, unchanged};
 use crate::error::{Errno, Error, ErrorKind};
 use crate::exec::{Applied, Entry, Subject};
 use crate::model::{
-    Attach, Attachment, Behind, DevId, DomId, Guard, Guarded, IfName, Intent, Started, TypeIf, VifId, VifSpec, VifType,
+    Attach, Attachment, Behind, DevId, DomId, Guard, Guarded, IfName, Intent, Request, Started, TypeIf, VifId, VifSpec,
+    VifType,
 };
 use crate::plan::{self, Goal, Plan};
 use crate::snapshot::{Part, Route, Scope};
@@ -63,7 +65,8 @@ impl Host {
         let id = VifId::new(domid, vif.devid().unwrap_or(DevId::FIRST));
         let record = self.records.record(Subject::Vif(id))?;
         let Asked { intent, notes, .. } = self.attach_intent(id, TypeIf::Vif, vif, record.as_ref())?;
-        self.plan_of_vif(&intent, notes, Look::Whole)
+        let plan = self.plan_of_vif(&intent, notes, Look::Whole)?;
+        Ok(plan.asked(Request::Attach { domid, vif: Box::new(vif.clone()) }))
     }
 
     /// Attaches a vif: in bridge mode as a port of its bridge, up, with the backend's MAC and no addresses of its own. With `ip=`
@@ -108,8 +111,8 @@ impl Host {
                 held.interrupted().is_some().then(|| self.recover_held(held, subject).ok()).flatten()
             {
                 result = Err(match recovered {
-                    Some(undo::Recovered::Gone) => e.clone().with_state("the vif has gone, and nothing of it is left"),
-                    _ => e.clone().with_state("restored"),
+                    Some(Recovered::Gone) => e.clone().restored("the vif has gone, and nothing of it is left"),
+                    _ => e.clone().restored("restored"),
                 });
             }
         }
@@ -126,6 +129,11 @@ impl Host {
         told: &mut Option<IfName>,
     ) -> Result<Applied, Error> {
         let subject = Subject::of(id, type_if);
+        if self.is_shown() {
+            let Asked { intent, notes, .. } = self.attach_intent(id, type_if, vif, session.record())?;
+            let plan = self.plan_of_vif(&intent, notes, Look::Whole)?;
+            self.check_shown(&plan)?;
+        }
         let mut tries = FRAME_TRIES;
         let inherited = match session.record() {
             None => self.disinherit(id, type_if, vif.vifname())?,
@@ -238,7 +246,7 @@ impl Host {
             _ => None,
         };
         let Some(why) = why else { return e };
-        let why = if let Some(state) = e.state() { why.with_state(state) } else { why };
+        let why = why.with_state_of(&e);
         if let Some(step) = e.step() { why.with_step(step) } else { why }
     }
 
@@ -271,7 +279,7 @@ impl Host {
                     format!("{subject}: what the guest sends is to be filtered, and its MAC is not given"),
                 )
                 .with_object(subject.to_string())
-                .with_state("unchanged, nothing was applied")
+                .unchanged()
                 .with_hint("give mac= beside ip=: declared addresses pass from the guest's own MAC only"));
             }
         };

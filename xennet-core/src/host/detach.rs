@@ -1,12 +1,13 @@
 //! Detaching: by what is remembered, and where nothing can be.
 
-use super::Host;
+use super::attach::FRAME_TRIES;
 use super::gone::{own_links, taken_by};
 use super::guests::network_of;
 use super::records::Session;
+use super::{Host, mend};
 use crate::error::{Error, ErrorKind};
 use crate::exec::{self, Applied, Entry, Journal as _, Subject};
-use crate::model::{Detach, DevId, DomId, IfName, Intent, TypeIf, VifId};
+use crate::model::{Detach, DevId, DomId, IfName, Intent, Request, TypeIf, VifId};
 use crate::plan::{self, Goal, Plan};
 use crate::snapshot::{NftKey, NftSet, NftTableId, NftValue, Part, Scope};
 use crate::step::{NftOp, NftTransaction, Step};
@@ -20,7 +21,7 @@ impl Host {
         let id = VifId::new(domid, devid);
         let record = self.records.record(Subject::Vif(id))?;
         let intent = self.detach_intent(id, TypeIf::Vif, record.as_ref())?;
-        self.plan(&intent)
+        Ok(self.plan(&intent)?.asked(Request::Detach { domid, devid }))
     }
 
     /// Detaches a vif: a port of nothing, down, without addresses and routes, unknown to the guard and the gate. A vif that is gone
@@ -46,15 +47,19 @@ impl Host {
         let mut session = self.begin_detach(subject)?;
         let network = session.record().and_then(network_of).filter(|_| type_if == TypeIf::Vif);
         let taken = taken_by(session.record());
-        let result = match self.detach_held(&mut session, id, type_if) {
-            // Netback has taken it away meanwhile. What else there was of it goes all the same.
-            Err(e) if e.kind() == ErrorKind::LinkNotFound => {
-                if let Session::Held(held) = &mut session {
-                    self.recover_held(held, subject)?;
+        let mut tries = FRAME_TRIES;
+        let result = loop {
+            match self.detach_held(&mut session, id, type_if) {
+                // Netback has taken it away meanwhile, and what else there was of it goes all the same. Or another call has put back
+                // what our tables had of it, since its record said that it was attached.
+                Err(e) if tries > 0 && (e.kind() == ErrorKind::LinkNotFound || mend::is_of_tables(&e)) => {
+                    tries -= 1;
+                    if let Session::Held(held) = &mut session {
+                        self.recover_held(held, subject)?;
+                    }
                 }
-                self.detach_held(&mut session, id, type_if)
+                result => break result,
             }
-            result => result,
         };
         let result = match (result, network) {
             (Ok(done), Some(network)) => self.forget_guest(&network, id).map(|()| done),
@@ -126,13 +131,19 @@ impl Host {
             let step = Step::Nft(NftTransaction::new(table.clone(), ops));
             self.backend.apply(&step).map_err(|e| {
                 exec::refused(&e, &format!("cannot take {link} out of the nft table {table}"), &step)
-                    .with_state("the link is detached")
+                    .incomplete("the link is detached")
             })?;
             applied.steps += 1;
             applied.done.push(step.to_string());
             applied.closes_slowly = true;
         }
         Ok(())
+    }
+
+    /// What is left to detach of a vif that this record is about.
+    pub(super) fn plan_detach_of(&mut self, id: VifId, type_if: TypeIf, record: &Entry) -> Result<Plan, Error> {
+        let intent = self.detach_intent(id, type_if, Some(record))?;
+        self.plan(&intent)
     }
 
     fn detach_intent(&mut self, id: VifId, type_if: TypeIf, record: Option<&Entry>) -> Result<Intent, Error> {
@@ -152,6 +163,7 @@ impl Host {
         let behind = session.record().and_then(Entry::behind);
         let intent = self.detach_intent(id, type_if, session.record())?;
         let plan = self.plan(&intent)?;
+        self.check_shown(&plan)?;
         let gone = plan.before().links.is_empty();
         let attached = session.record().is_some_and(|r| r.owned_link().is_some());
         if plan.is_empty() && (gone || !attached) {

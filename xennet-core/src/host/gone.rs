@@ -5,32 +5,24 @@ use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
 
-use super::undo::{Outcomes, Recovered};
+use super::recover::{Outcomes, Recovered};
 use super::{Host, joined};
 use crate::backend::BackendError;
 use crate::error::{Errno, Error};
 use crate::exec::{Applied, Entry, Subject};
 use crate::gather;
 use crate::model::vif::is_single;
-use crate::model::{Attach, Attachment, Behind, Guests, IfName, Intent, TypeIf, VifId};
-use crate::plan::{self, Goal};
+use crate::model::{Attach, Attachment, Behind, IfName, Intent, TypeIf, VifId};
+use crate::plan::{self, Goal, Plan};
 use crate::snapshot::{Part, Route, Scope, Snapshot};
 
 impl Host {
     /// Clears away what is left of vifs whose links have gone without a call: libxl gives up after 10 s, and an agent that is
     /// started anew may miss the end of a domain. A listing.
     pub(super) fn clear_gone(&mut self) -> Result<Outcomes, Error> {
-        let records = self.records.all()?;
-        if records.is_empty() {
-            return Ok((Vec::new(), None));
-        }
-        let there = self.look(&Scope::none().with(Part::Links))?;
         let (mut done, mut first_error) = (Vec::new(), None);
-        for (subject, entry) in records {
+        for subject in self.gone()? {
             let Some((id, type_if)) = subject.vif() else { continue };
-            if !has_gone(&entry, &there) || id.link_name(type_if).is_ok_and(|made| there.links.contains_key(&made)) {
-                continue;
-            }
             match self.detach_link(id, type_if) {
                 Ok(applied) => done.push((subject, Recovered::Cleared { steps: applied.steps })),
                 Err(e) => {
@@ -39,6 +31,21 @@ impl Host {
             }
         }
         Ok((done, first_error))
+    }
+
+    /// The vifs whose links have gone without a call. A listing.
+    pub(super) fn gone(&mut self) -> Result<Vec<Subject>, Error> {
+        let records = self.records.all()?;
+        if records.is_empty() {
+            return Ok(Vec::new());
+        }
+        let there = self.look(&Scope::none().with(Part::Links))?;
+        let as_made =
+            |(id, type_if): (VifId, TypeIf)| id.link_name(type_if).is_ok_and(|made| there.links.contains_key(&made));
+        let gone = |subject: &Subject, entry: &Entry| {
+            subject.vif().is_some_and(|vif| has_gone(entry, &there) && !as_made(vif))
+        };
+        Ok(records.into_iter().filter(|(subject, entry)| gone(subject, entry)).map(|(subject, _)| subject).collect())
     }
 
     /// Takes out of our tables what they have of a vif that no record is about: the state was lost, and its new guest would inherit
@@ -67,8 +74,7 @@ impl Host {
             if link != made && self.look(&Scope::none().with(Part::Link(link)))?.links.contains_key(&link) {
                 continue;
             }
-            let none = Snapshot::default();
-            let mut applied = Applied::nothing(plan::restore(&none, &none, &none, Guests::MustHaveGone)?);
+            let mut applied = Applied::nothing(Plan::nothing());
             self.forget_in_tables(&link, type_if == TypeIf::Vif, &mut applied)?;
             notes.push(format!("what an earlier guest of {link} was allowed is removed: its record was lost"));
         }

@@ -22,13 +22,13 @@ impl Host {
         let (Some(dir), Some(mac)) = (self.served_in(started), vif.mac()) else { return Ok(()) };
         let addresses = vif.ip().iter().map(|n| n.ip()).collect();
         let client = Client { mac: mac.into(), addresses, name: None };
-        services::guest_within(dir, started, id, &client, self.budget)
+        services::guest(dir, started, id, &client, self.budget)
     }
 
     /// A guest goes.
     pub(super) fn forget_guest(&self, network: &IfName, id: VifId) -> Result<(), Error> {
         match &self.records {
-            Records::Dir(dir) => services::no_guest_within(dir, network, id, self.budget),
+            Records::Dir(dir) => services::no_guest(dir, network, id, self.budget),
             Records::Memory(_) => Ok(()),
         }
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::attach::FRAME_TRIES;
 use super::network::started_of;
 use super::records::Session;
-use super::undo::Recovered;
+use super::recover::Recovered;
 use super::{Host, Records};
 use crate::backend::BackendError;
 use crate::error::{Errno, Error, ErrorKind};
@@ -82,7 +82,7 @@ impl Host {
 
     /// What a vif needs now: the guests of a NAT network are hidden where the network leaves, which may be elsewhere since it was
     /// stopped and started. What hides the vif hides its twin.
-    fn follow(&self, subject: Subject, mut a: Attach) -> Result<Attach, Error> {
+    pub(super) fn follow(&self, subject: Subject, mut a: Attach) -> Result<Attach, Error> {
         if let (Subject::Vif(_), Some(network)) = (subject, a.network)
             && let Attachment::Nat { egress, .. } = &mut a.attachment
             && let Some(started) = self.records.started(&network)?
@@ -181,7 +181,7 @@ impl Host {
                 Ok(Recovered::Left { why }) => applied.notes.push(format!("{subject} is left as it is: {why}")),
                 Ok(_) => {}
                 Err(e) => {
-                    return Err(e.with_state(format!("network {name} is started, and {subject} lacks what it needs")));
+                    return Err(e.incomplete(format!("network {name} is started, and {subject} lacks what it needs")));
                 }
             }
             Ok(())
@@ -365,7 +365,9 @@ impl Host {
         if let Records::Dir(dir) = &self.records {
             // A call that removes a guest may have looked before its elements were put back.
             let mut waited = Duration::ZERO;
-            while waited < UNDER_WAY && dir.interrupted()?.iter().any(|s| *s != own && subjects.contains(s)) {
+            while waited < UNDER_WAY.min(self.budget.left())
+                && dir.interrupted()?.iter().any(|s| *s != own && subjects.contains(s))
+            {
                 std::thread::sleep(PAUSE);
                 waited += PAUSE;
             }

@@ -1,5 +1,6 @@
 //! The front door: one value that plans, applies, verifies and undoes, for people who want one line.
 
+mod apply;
 mod attach;
 mod detach;
 mod firewalls;
@@ -12,6 +13,7 @@ mod others;
 mod outside;
 mod place;
 mod records;
+mod recover;
 mod refused;
 mod show;
 mod status;
@@ -28,14 +30,14 @@ use crate::backend::fake::{Fake, Kept};
 use crate::budget::Budget;
 use crate::error::{Error, ErrorKind, unchanged};
 use crate::exec::{self, Applied, Freshness, Journal, MemoryJournal, StateDir, Subject, observe_for};
-use crate::model::{BridgeSpec, IfName, Intent, macgen};
-use crate::plan::{self, Plan};
+use crate::model::{BridgeSpec, IfName, Intent, Request, macgen};
+use crate::plan::{self, Plan, ShownPlan};
 use crate::snapshot::{LinkKind, Part, Scope, Snapshot};
 
 pub use opened::OpenedBy;
+pub use recover::Recovered;
 pub use show::{Shown, ShownBridge, ShownVif};
 pub use status::NetworkStatus;
-pub use undo::Recovered;
 
 /// A Xen host, or a rehearsal of one.
 ///
@@ -62,6 +64,8 @@ pub struct Host {
     /// Whether a lock is kept behind an operation, and the one that is.
     keeps: bool,
     kept: Option<(Subject, Session)>,
+    /// The plan that is to be carried out as it was shown.
+    shown: Option<ShownPlan>,
 }
 
 /// Says whether to give up waiting.
@@ -117,6 +121,7 @@ impl Host {
             binding: MacBinding::default(),
             keeps: false,
             kept: None,
+            shown: None,
         }
     }
 
@@ -195,7 +200,7 @@ impl Host {
     /// As [`plan::plan`].
     pub fn plan_bridge(&mut self, bridge: &BridgeSpec) -> Result<Plan, Error> {
         let spec = self.bridge_with_mac(bridge)?;
-        self.plan(&Intent::Bridge(spec))
+        Ok(self.plan(&Intent::Bridge(spec))?.asked(Request::Bridge(Box::new(bridge.clone()))))
     }
 
     /// Makes sure that a bridge exists with these settings. A new bridge without a MAC in the spec gets one that is derived
@@ -208,6 +213,7 @@ impl Host {
         let mut session = self.begin(subject)?;
         let spec = self.bridge_with_mac(bridge)?;
         let plan = self.plan(&Intent::Bridge(spec))?;
+        self.check_shown(&plan)?;
         if plan.is_empty() {
             return Ok(Applied::nothing(plan));
         }

@@ -6,7 +6,7 @@ use super::{Host, joined, unchanged};
 use crate::config::networks;
 use crate::error::{Error, ErrorKind};
 use crate::exec::{Applied, Entry, Subject};
-use crate::model::{Egress, Guests, IfName, Intent, Network, NetworkMode, PortForward, Started};
+use crate::model::{Egress, Guests, IfName, Intent, Network, NetworkMode, PortForward, Request, Started};
 use crate::plan::{self, Goal, Plan};
 use crate::services;
 use crate::snapshot::{Family, Part, Scope, Snapshot};
@@ -19,11 +19,12 @@ impl Host {
     pub fn plan_start(&mut self, network: &Network) -> Result<Plan, Error> {
         let record = self.records.record(Subject::Network(network.name()))?;
         let plan = self.start_of(network, record.as_ref())?.1;
-        self.plan_with_guests(plan, network)
+        let plan = self.plan_with_guests(plan, network)?;
+        Ok(plan.asked(Request::Start(Box::new(network.clone()))))
     }
 
     /// What starting a network means on this host now, and the plan for it.
-    fn start_of(&mut self, network: &Network, record: Option<&Entry>) -> Result<(Started, Plan), Error> {
+    pub(super) fn start_of(&mut self, network: &Network, record: Option<&Entry>) -> Result<(Started, Plan), Error> {
         let changed = changed(network, record)?;
         if changed.is_some() || started_of(record).is_none() {
             self.check_beside_started(network)?;
@@ -91,11 +92,15 @@ impl Host {
         let subject = Subject::Network(network.name());
         let is_known = started_of(session.record()).is_some_and(|s| s.network == *network);
         let (mut started, plan) = self.start_of(network, session.record())?;
+        if self.is_shown() {
+            let whole = self.plan_with_guests(plan.clone(), network)?;
+            self.check_shown(&whole)?;
+        }
         // What guests will need is there before the first one comes.
         self.backend.prepare(&plan::tables_of_network(network));
         self.keep_originals(&mut started, plan.before())?;
         if plan.is_empty() && is_known {
-            self.serve(&started).map_err(|e| e.with_state("the network is started as before, its services are not"))?;
+            self.serve(&started).map_err(|e| e.incomplete("the network is started as before, its services are not"))?;
             self.records.set_started(&started)?;
             return Ok(Applied::nothing(plan));
         }
@@ -117,8 +122,8 @@ impl Host {
                 (false, _) => self.take_back(session, &network.name()),
             };
             return Err(match taken_back {
-                Ok(()) => e.with_state("restored"),
-                Err(left) => e.with_state(format!("not restored: {left}")),
+                Ok(()) => e.restored("restored"),
+                Err(left) => e.incomplete(format!("not restored: {left}")),
             });
         }
         Ok(applied)
@@ -152,20 +157,20 @@ impl Host {
     fn serve(&self, started: &Started) -> Result<(), Error> {
         let Records::Dir(dir) = &self.records else { return Ok(()) };
         if !services::wanted(started) {
-            return services::stop(dir, &started.network.name()).map(|_| ());
+            return services::stop(dir, &started.network.name(), self.budget).map(|_| ());
         }
         // Of a rehearsal nobody can be served.
         if !self.backend.capabilities().programs {
             return Ok(());
         }
-        services::start(dir, started)?;
+        services::start(dir, started, self.budget)?;
         self.tell_of_all_guests(started)
     }
 
     /// Ends what the network's guests were served by.
     fn end_service(&self, name: &IfName) -> Result<(), Error> {
         match &self.records {
-            Records::Dir(dir) => services::stop(dir, name).map(|_| ()),
+            Records::Dir(dir) => services::stop(dir, name, self.budget).map(|_| ()),
             Records::Memory(_) => Ok(()),
         }
     }
@@ -244,7 +249,10 @@ impl Host {
     /// As [`stop_network`](Self::stop_network).
     pub fn plan_stop(&mut self, name: &IfName, guests: Guests) -> Result<Option<Plan>, Error> {
         match self.records.record(Subject::Network(*name))? {
-            Some(entry) => self.way_back(name, &entry, guests).map(Some),
+            Some(entry) => {
+                let plan = self.way_back(name, &entry, guests)?;
+                Ok(Some(plan.asked(Request::Stop { network: *name, guests })))
+            }
             None => Ok(None),
         }
     }
@@ -281,16 +289,18 @@ impl Host {
         let subject = Subject::Network(*name);
         let mut session = self.begin(subject)?;
         let Some(entry) = session.record().cloned() else {
+            self.check_shown(&Plan::nothing())?;
             self.end_service(name)?;
             self.records.set_stopped(name)?;
             self.keep(session, subject);
-            let mut nothing = Applied::nothing(self.restore(&Snapshot::default(), &Snapshot::default(), guests)?);
+            let mut nothing = Applied::nothing(Plan::nothing());
             let others: Vec<IfName> = self.others_started(name)?.iter().map(|s| s.network.name()).collect();
             let which = if others.is_empty() { String::new() } else { format!("; started are: {}", joined(&others)) };
             nothing.notes.push(format!("network {name} is not started{which}"));
             return Ok(nothing);
         };
         let plan = self.way_back(name, &entry, guests)?;
+        self.check_shown(&plan)?;
         // Nobody new shall find it.
         let known = self.records.started_or_stopping(name)?;
         self.end_service(name)?;

@@ -32,7 +32,7 @@ impl OpenedBy {
             format!("host belongs to process {}, and this is process {here}, a copy of it (fork)", self.process);
         Err(Error::new(ErrorKind::Invalid, message)
             .with_object("host")
-            .with_state("unchanged, nothing was applied")
+            .unchanged()
             .with_hint("open a host of its own in the copy, after the fork"))
     }
 }

@@ -1,89 +1,15 @@
-//! The way back: undoing the last operation, and closing what a crash left open.
-
-use std::fmt;
+//! The way back: undoing the last operation.
 
 use super::gone::taken_by;
 use super::network::started_of;
 use super::records::Session;
 use super::way_back::Taken;
-use super::{Host, Records, unchanged};
+use super::{Host, unchanged};
 use crate::error::{Error, ErrorKind};
-use crate::exec::{self, Applied, Entry, Held, Journal, Subject, go_back, verify};
-use crate::model::{Guests, IfName, Network, Started};
+use crate::exec::{Applied, Entry, Subject};
+use crate::model::{Guests, IfName, Request, Started};
 use crate::plan::Plan;
-use crate::snapshot::{Link, LinkKind, Part, Scope};
-
-/// What recovery did with one interrupted operation, or with a vif or network that had lost something.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Recovered {
-    /// The wanted state had been reached: the operation now counts as carried out.
-    Finished,
-    /// The state before the operation was put back.
-    Restored {
-        /// How many steps it took.
-        steps: usize,
-    },
-    /// The vif has gone meanwhile (its domain ended), and the operation with it.
-    Gone,
-    /// Another program had removed something that it needs, and it was put back.
-    Mended {
-        /// What was put back, a step each, in words.
-        done: Vec<String>,
-    },
-    /// It lacks something that is not put back, since another program uses it in another way.
-    Left {
-        /// What stands in the way.
-        why: String,
-    },
-    /// The vif had gone without a call, and what was left of it is removed.
-    Cleared {
-        /// How many steps it took.
-        steps: usize,
-    },
-}
-
-/// What was done with each subject, and the first error: one that fails does not keep the others.
-pub(super) type Outcomes = (Vec<(Subject, Recovered)>, Option<Error>);
-
-impl Recovered {
-    /// The document for what became of a subject: `{"subject": "vif5.0", "outcome": "restored", "steps": 2}`; `outcome` is
-    /// "finished", "restored", "gone", "cleared", "mended" or "left", `steps` how many it took now. With "mended" stands `done`, what was put
-    /// back, and with "left" `why`.
-    pub fn to_json(&self, subject: Subject) -> serde_json::Value {
-        let (outcome, steps) = match self {
-            Recovered::Finished => ("finished", 0),
-            Recovered::Restored { steps } => ("restored", *steps),
-            Recovered::Gone => ("gone", 0),
-            Recovered::Mended { done } => ("mended", done.len()),
-            Recovered::Left { .. } => ("left", 0),
-            Recovered::Cleared { steps } => ("cleared", *steps),
-        };
-        let mut document = serde_json::json!({ "subject": subject.to_string(), "outcome": outcome, "steps": steps });
-        match self {
-            Recovered::Mended { done } => document["done"] = serde_json::json!(done),
-            Recovered::Left { why } => document["why"] = serde_json::json!(why),
-            _ => {}
-        }
-        document
-    }
-}
-
-impl fmt::Display for Recovered {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Recovered::Finished => f.write_str("finished: the wanted state had been reached"),
-            Recovered::Restored { steps: 0 } => f.write_str("nothing had been changed yet"),
-            Recovered::Restored { steps } => write!(f, "restored: {steps} steps undone"),
-            Recovered::Gone => f.write_str("nothing to restore: the vif has gone"),
-            Recovered::Mended { done } => {
-                write!(f, "lacked something that it needs; put back: {}", done.join("; "))
-            }
-            Recovered::Left { why } => write!(f, "lacks something that it needs, and is left as it is: {why}"),
-            Recovered::Cleared { .. } => f.write_str("cleared away: the vif had gone without a call to disconnect it"),
-        }
-    }
-}
+use crate::snapshot::{Link, LinkKind};
 
 impl Host {
     /// What undoing the last operation on this vif, bridge or network would do. Changes nothing.
@@ -92,12 +18,13 @@ impl Host {
     /// As [`undo`](Self::undo).
     pub fn plan_undo(&mut self, subject: Subject) -> Result<Plan, Error> {
         let record = self.records.record(subject)?;
-        match (subject, &record) {
+        let plan = match (subject, &record) {
             (Subject::Network(name), Some(entry)) if entry.previous.is_none() => {
                 self.way_back(&name, entry, Guests::MustHaveGone)
             }
             _ => self.undo_of(subject, record.as_ref(), Taken::IsRefused, Guests::MustHaveGone),
-        }
+        };
+        Ok(plan?.asked(Request::Undo(subject)))
     }
 
     /// Puts back what was there before the last operation on this vif, bridge or network.
@@ -127,6 +54,7 @@ impl Host {
         guests: Guests,
     ) -> Result<Applied, Error> {
         let plan = self.undo_of(subject, session.record(), taken, guests)?;
+        self.check_shown(&plan)?;
         self.carry_out(session, subject, plan, None, &format!("cannot undo the last operation on {subject}"))
     }
 
@@ -151,7 +79,7 @@ impl Host {
             };
             Error::new(ErrorKind::NothingToUndo, format!("{name}: nothing is recorded that could be undone"))
                 .with_object(subject.to_string())
-                .with_state("unchanged, nothing was applied")
+                .unchanged()
                 .with_hint(hint)
         };
         let entry = record.ok_or_else(nothing)?;
@@ -171,7 +99,7 @@ impl Host {
                 ),
             )
             .with_object(name.as_str())
-            .with_state("unchanged, nothing was applied")
+            .unchanged()
             .with_hint(format!("rename or detach what is called {name} now, then undo again")));
         }
         let homeless: Vec<String> = target
@@ -200,7 +128,7 @@ impl Host {
                 format!("cannot undo the last operation on {subject}: this cannot be put back: {}", left.join(", ")),
             )
             .with_object(subject.to_string())
-            .with_state("unchanged, nothing was applied")
+            .unchanged()
             .with_hint(match (subject, entry.link()) {
                 (Subject::Vif(id) | Subject::Tap(id), Some((index, _))) if now.link_by_index(index).is_none() => format!(
                     "the vif has gone, and only netback can make it again, when its domain is built; what is left of it goes with \
@@ -249,135 +177,5 @@ impl Host {
     /// [`ErrorKind::StateUnusable`] if the state directory cannot be read.
     pub fn last(&self) -> Result<Option<Subject>, Error> {
         self.records.last()
-    }
-
-    /// Closes every operation that a crash left open: finished if its goal had been reached, else undone. Then clears away what is
-    /// left of vifs that have gone without a call, and puts back what somebody has taken away of what the started networks and the
-    /// attached vifs need, as far as their links are there.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Interrupted`] if a state cannot be put back, with what is left; the other operations are recovered
-    /// all the same, and the first error is returned.
-    pub fn recover(&mut self) -> Result<Vec<(Subject, Recovered)>, Error> {
-        let (mut done, mut first_error) = self.close_interrupted()?;
-        for started in self.records.all_started()? {
-            match self.mend_network(&started) {
-                Ok(mended) => done.extend(mended.map(|m| (Subject::Network(started.network.name()), m))),
-                Err(e) => drop(first_error.get_or_insert(e)),
-            }
-        }
-        let vifs = self.attached()?;
-        self.mend_vifs(vifs, |subject, mended| {
-            match mended {
-                Ok(mended) => done.push((subject, mended)),
-                Err(e) => drop(first_error.get_or_insert(e)),
-            }
-            Ok(())
-        })?;
-        first_error.map_or(Ok(done), Err)
-    }
-
-    /// Closes every operation that a crash left open; what was done, and the first error.
-    fn close_interrupted(&mut self) -> Result<Outcomes, Error> {
-        let Records::Dir(dir) = &self.records else { return Ok((Vec::new(), None)) };
-        let mut done = Vec::new();
-        let mut first_error = None;
-        for subject in dir.interrupted()? {
-            match self.with_lock(subject, |host, held| host.recover_held(held, subject)) {
-                Ok(recovered) => done.extend(recovered.map(|r| (subject, r))),
-                Err(e) => {
-                    first_error.get_or_insert(e);
-                }
-            }
-        }
-        for name in self.mistaken()? {
-            let subject = Subject::Network(name);
-            // The lock holder will finish it.
-            match self.with_lock(subject, |host, _| host.note_recovered(subject)) {
-                Ok(()) => done.push((subject, Recovered::Finished)),
-                Err(e) => {
-                    first_error.get_or_insert(e);
-                }
-            }
-        }
-        let (cleared, error) = self.clear_gone()?;
-        done.extend(cleared);
-        Ok((done, first_error.or(error)))
-    }
-
-    /// Works on what is written down of a subject, under its lock, which may be kept from the operation before.
-    fn with_lock<T>(
-        &mut self,
-        subject: Subject,
-        work: impl FnOnce(&mut Host, &mut Held) -> Result<T, Error>,
-    ) -> Result<T, Error> {
-        let mut session = self.hold(subject)?;
-        let Session::Held(held) = &mut session else {
-            return Err(Error::new(ErrorKind::Internal, format!("{subject}: there is no state directory")));
-        };
-        let result = work(self, held);
-        self.keep(session, subject);
-        result
-    }
-
-    /// The networks whose start or stop was carried out, and of which hotplug calls were not told any more.
-    fn mistaken(&self) -> Result<Vec<IfName>, Error> {
-        let told: Vec<Started> = self.started_networks()?;
-        let records = self.records.all()?;
-        let made = records.values().filter_map(|entry| started_of(Some(entry)));
-        let made: Vec<&Network> = made.map(|s| &s.network).collect();
-        let of_made = made.iter().filter(|m| !told.iter().any(|t| t.network == ***m)).map(|m| m.name());
-        let of_told = told.iter().map(|t| t.network.name()).filter(|name| !made.iter().any(|m| m.name() == *name));
-        Ok(of_made.chain(of_told).collect())
-    }
-
-    /// Closes an interrupted operation: finished if its goal is reached, else undone.
-    pub(super) fn recover_held(&mut self, held: &mut Held, subject: Subject) -> Result<Option<Recovered>, Error> {
-        let Some(entry) = held.interrupted().cloned() else { return Ok(None) };
-        if verify(&entry.goal, &mut *self.backend).is_ok() {
-            held.journal(None).commit()?;
-            self.note_recovered(subject)?;
-            return Ok(Some(Recovered::Finished));
-        }
-        let before = match started_of(Some(&entry)) {
-            Some(started) => {
-                let now = self.look(&entry.before.scope)?;
-                self.before_last_start(started, &entry, &now, Taken::IsLeft)?
-            }
-            None => entry.before.clone(),
-        };
-        match go_back(&before, &mut *self.backend) {
-            exec::Recovery::Restored { steps_undone } => {
-                held.journal(None).abandon()?;
-                self.note_recovered(subject)?;
-                Ok(Some(Recovered::Restored { steps: steps_undone }))
-            }
-            _ if self.vif_has_gone(subject, &entry)? => {
-                held.journal(None).abandon()?;
-                Ok(Some(Recovered::Gone))
-            }
-            exec::Recovery::Refused(e) => {
-                let what = format!("{subject}: an interrupted operation can be neither finished nor undone");
-                Err(e.about(&what))
-            }
-            incomplete => Err(Error::new(
-                ErrorKind::Interrupted,
-                format!("{subject}: an interrupted operation can be neither finished nor undone"),
-            )
-            .with_object(subject.to_string())
-            .with_state(incomplete.to_string())
-            .with_hint(format!("put it right by hand, then remove the file {subject}.journal of the state directory"))),
-        }
-    }
-
-    /// Whether the link that an operation was about is no more. Only its maker can make it again, so there is nothing left
-    /// to finish or to undo, and the next domain's operations must not wait for it.
-    fn vif_has_gone(&mut self, subject: Subject, entry: &Entry) -> Result<bool, Error> {
-        let (Subject::Vif(_) | Subject::Tap(_)) = subject else { return Ok(false) };
-        let Some((_, link)) = entry.before.links.iter().find(|(_, l)| l.kind != LinkKind::Bridge) else {
-            return Ok(true);
-        };
-        let seen = self.look(&Scope::none().with(Part::LinkIndex(link.index)))?;
-        Ok(seen.link_by_index(link.index).is_none())
     }
 }

@@ -256,7 +256,7 @@ fn usage() -> String {
 }
 
 fn invalid(message: impl Into<String>, object: &str) -> Error {
-    Error::new(ErrorKind::Invalid, message).with_object(shown(object)).with_state("unchanged, nothing was applied")
+    Error::new(ErrorKind::Invalid, message).with_object(shown(object)).unchanged()
 }
 
 /// Text from outside for a message: no control characters, and not all of a megabyte.

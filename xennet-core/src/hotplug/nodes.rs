@@ -133,6 +133,6 @@ fn refused(call: &Call, node: &str, value: &str, rule: &str, hint: Option<&str>)
     };
     Error::new(ErrorKind::Invalid, format!("{}: {node}={} cannot be used: {rule}", call.id, shown(value)))
         .with_object(format!("{}/{node}", call.path))
-        .with_state("unchanged, nothing was applied")
+        .unchanged()
         .with_hint(hint)
 }

@@ -19,7 +19,7 @@ use super::log::{CallRecord, Outcome, milliseconds, printable};
 use super::nodes::{self, Nodes};
 use super::settings::Settings;
 use crate::budget::Budget;
-use crate::error::{Errno, Error, ErrorKind};
+use crate::error::{self, Errno, Error, ErrorKind};
 use crate::exec::{Applied, Subject};
 use crate::host::{Host, MacBinding};
 use crate::model::{IfName, TypeIf, VifSpec};
@@ -280,7 +280,7 @@ impl<'a> Work<'a> {
         let rest = self.report(call, &vif.ip_text(), &applied, old_error);
         rest.map_err(|e| match applied.steps {
             // It was so before this call.
-            0 => e.with_state("the vif is connected as before"),
+            0 => e.as_before("the vif is connected as before"),
             _ => self.take_back(call, host, e),
         })
     }
@@ -302,9 +302,7 @@ impl<'a> Work<'a> {
                 }
                 let waited = show(self.settings.deadline.saturating_sub(self.reserve));
                 let message = format!("{link}: there is no such link, and none has come within {waited}");
-                let late = Error::new(ErrorKind::LinkNotFound, message)
-                    .with_object(link.as_str())
-                    .with_state("unchanged, nothing was applied");
+                let late = Error::new(ErrorKind::LinkNotFound, message).with_object(link.as_str()).unchanged();
                 Err(match e.hint() {
                     Some(hint) => late.with_hint(hint),
                     None => late,
@@ -369,7 +367,7 @@ impl<'a> Work<'a> {
         self.opened = Some(host);
         self.did(&detached?);
         self.lap("detach");
-        self.hooks(call, "").map_err(|e| e.with_state("the vif is detached"))
+        self.hooks(call, "").map_err(|e| e.incomplete("the vif is detached"))
     }
 
     /// Notes for the log what was done, and to what.
@@ -447,24 +445,27 @@ impl<'a> Work<'a> {
         self.phase = Phase::WayBack;
         host.set_budget(self.budget());
         let subject = Subject::of(call.id, call.verb.type_if());
-        let state = match host.undo(subject) {
+        let (outcome, state) = match host.undo(subject) {
             Ok(undone) => {
                 self.closes_slowly |= undone.closes_slowly;
-                format!("restored, {} undone", steps(undone.steps))
+                (error::Outcome::Restored, format!("restored, {} undone", steps(undone.steps)))
             }
             Err(undo) => {
                 // The link has gone, perhaps; then this takes away what is left of it.
                 match host.detach_link(call.id, call.verb.type_if()) {
                     Ok(applied) => {
                         self.closes_slowly |= applied.closes_slowly;
-                        format!("detached; as it was before it could not be put back: {undo}")
+                        (
+                            error::Outcome::Incomplete,
+                            format!("detached; as it was before it could not be put back: {undo}"),
+                        )
                     }
-                    Err(other) => format!("not restored: {undo}; {other}"),
+                    Err(other) => (error::Outcome::Incomplete, format!("not restored: {undo}; {other}")),
                 }
             }
         };
         self.lap("restore");
-        e.with_state(state)
+        e.with_outcome(outcome, state)
     }
 
     /// Tells the toolstack why the call failed, if it is one that somebody waits for.
@@ -547,7 +548,7 @@ fn microseconds(duration: Duration) -> u64 {
 
 /// Before anything was touched.
 fn untouched(e: StoreError) -> Error {
-    Error::from(e).with_state("unchanged, nothing was applied")
+    Error::from(e).unchanged()
 }
 
 fn steps(n: usize) -> String {

@@ -187,7 +187,7 @@ impl BridgeSpec {
 fn refused(bridge: IfName, message: &str, rule: &str) -> Error {
     Error::new(ErrorKind::Invalid, format!("{bridge}: {message}"))
         .with_object(bridge.as_str())
-        .with_state("unchanged, nothing was applied")
+        .unchanged()
         .with_hint(rule)
 }
 

@@ -12,6 +12,8 @@ pub mod macgen;
 mod net;
 mod network;
 mod rate;
+mod request;
+mod subject;
 pub(crate) mod vif;
 pub mod vifnat;
 mod vlan;
@@ -32,6 +34,8 @@ pub use network::{
 };
 pub(crate) use network::{NetworkDocument, Place, is_label, overlap, together, unusable};
 pub use rate::RateLimit;
+pub use request::Request;
+pub use subject::Subject;
 pub use vif::{BackendDomain, VifParts, VifSpec, VifType};
 pub use vlan::{Tagging, Vid, VlanSpec};
 pub use word::Word;

@@ -36,7 +36,7 @@ pub fn guest_address(id: VifId) -> Result<Ipv4Addr, Error> {
             ),
         )
         .with_object(id.to_string())
-        .with_state("unchanged, nothing was applied")
+        .unchanged()
         .with_hint("name the guest's address: ip=10.0.0.1"));
     };
     Ok(Ipv4Addr::new(10, third, fourth, last))

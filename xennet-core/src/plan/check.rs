@@ -81,7 +81,7 @@ fn cut_off(steps: &[Planned], at: usize, route: &Route) -> Error {
     Error::new(ErrorKind::WouldCutOff, format!("a step would cost this domain its route \"{route}\": {step}"))
         .with_object(step.object())
         .with_step(format!("step {} of {}", at + 1, steps.len()))
-        .with_state("unchanged, nothing was applied")
+        .unchanged()
         .with_hint(match route.link {
             Some(link) => format!("move the default route off {link} first"),
             None => "keep the default route".to_owned(),

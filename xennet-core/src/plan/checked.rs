@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{Goal, Planned, check};
 use crate::error::Error;
-use crate::model::Guests;
+use crate::model::{Guests, Request};
 use crate::snapshot::{Scope, Snapshot};
 
 /// What is to become a plan.
@@ -14,6 +14,7 @@ pub(super) struct Draft {
     pub(super) notes: Vec<String>,
     pub(super) before: Snapshot,
     pub(super) after: Snapshot,
+    pub(super) request: Option<Request>,
 }
 
 impl Draft {
@@ -34,8 +35,8 @@ impl Draft {
     }
 
     fn checked(self) -> Plan {
-        let Draft { goal, steps, notes, before, after } = self;
-        Plan { goal, steps, notes, before, after }
+        let Draft { goal, steps, notes, before, after, request } = self;
+        Plan { goal, steps, notes, before, after, request }
     }
 }
 
@@ -52,12 +53,32 @@ pub struct Plan {
     before: Snapshot,
     #[serde(skip)]
     after: Snapshot,
+    request: Option<Request>,
 }
 
 impl Plan {
+    /// A plan of no steps, for what is done without any.
+    pub(crate) fn nothing() -> Self {
+        let (before, after) = (Snapshot::default(), Snapshot::default());
+        let goal = Goal::Restore(Box::default());
+        Plan { goal, steps: Vec::new(), notes: Vec::new(), before, after, request: None }
+    }
+
     /// What it is for.
     pub fn goal(&self) -> &Goal {
         &self.goal
+    }
+
+    /// What the host was asked for that made it; `None` of a plan that was made without a host.
+    pub fn request(&self) -> Option<&Request> {
+        self.request.as_ref()
+    }
+
+    /// The same plan, as the answer to a request.
+    #[must_use]
+    pub(crate) fn asked(mut self, request: Request) -> Self {
+        self.request = Some(request);
+        self
     }
 
     /// The steps in their order.
@@ -77,8 +98,8 @@ impl Plan {
 
     /// The plan as a draft, to which something is added.
     pub(super) fn reopened(self) -> Draft {
-        let Plan { goal, steps, notes, before, after } = self;
-        Draft { goal, steps, notes, before, after }
+        let Plan { goal, steps, notes, before, after, request } = self;
+        Draft { goal, steps, notes, before, after, request }
     }
 
     /// The same way back, as the end of a network.
@@ -116,7 +137,8 @@ impl Plan {
         &self.before.scope
     }
 
-    /// The plan as a JSON document: `steps` (each `sign`, `text`, `why`, `effects`, `step`), `notes`.
+    /// The plan as a JSON document: `request`, `steps` (each `sign`, `text`, `why`, `effects`, `step`), `notes`. Where a host made it,
+    /// [`ShownPlan::from_json`](super::ShownPlan::from_json) reads it.
     pub fn to_json(&self) -> serde_json::Value {
         let steps: Vec<serde_json::Value> = self
             .steps
@@ -131,6 +153,6 @@ impl Plan {
                 })
             })
             .collect();
-        serde_json::json!({ "steps": steps, "notes": self.notes })
+        serde_json::json!({ "request": self.request, "steps": steps, "notes": self.notes })
     }
 }

@@ -48,7 +48,7 @@ pub(super) fn steps_towards<'a>(
         ErrorKind::Internal,
         format!("the planner does not come to an end: {} steps and still not there", path.steps.len()),
     )
-    .with_state("unchanged, nothing was applied"))
+    .unchanged())
 }
 
 /// The steps so far and the world that they lead to, which is copied at the first step.
@@ -233,6 +233,7 @@ impl Path<'_> {
     /// Everything of a link but its port settings and going up.
     fn settings(&mut self, wanted: &WantedLink, target: &LinkTarget) -> Result<(), Error> {
         let (mut at, link) = self.find(wanted, target)?;
+        let had_no_ipv6 = link.addr_gen_mode.is_none();
         let moves = target.master.is_some_and(|m| m != link.master);
         // An address change on a link that is up is refused by drivers that cannot do it live, netback among them
         // (eth_mac_addr, IFF_LIVE_ADDR_CHANGE); and a link that is up must not carry frames of its old place to its new one.
@@ -268,9 +269,14 @@ impl Path<'_> {
             at.index = wanted.link.index;
             self.push(Step::Link(LinkStep::Set { link: at, change }), &wanted.why)?;
         }
-        // With a larger MTU IPv6 has come back.
+        // With a larger MTU IPv6 has come back, with what the default says. Where that was not looked at, the mode is set in any case.
+        let key = "net/ipv6/conf/default/addr_gen_mode".parse().ok();
+        let is_known = key.is_some_and(|key| self.world.sysctls.contains_key(&key));
         let (at, link) = self.find(wanted, target)?;
-        if let Some(mode) = gen_mode_difference(target, link) {
+        let came_back = had_no_ipv6 && link.addr_gen_mode.is_some();
+        if let Some(mode) =
+            gen_mode_difference(target, link).or(target.addr_gen_mode.filter(|_| came_back && !is_known))
+        {
             let change = LinkChange { addr_gen_mode: Some(mode), ..LinkChange::default() };
             self.push(Step::Link(LinkStep::Set { link: at, change }), &wanted.why)?;
         }

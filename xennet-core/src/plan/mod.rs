@@ -17,6 +17,7 @@ mod network;
 mod restore;
 mod routes;
 mod rules;
+mod shown;
 mod table;
 mod uplink;
 mod versions;
@@ -40,6 +41,7 @@ pub(crate) use network::ANOTHER_METRIC;
 pub use network::Carried;
 pub(crate) use restore::missing as missing_to_restore;
 pub use restore::restore;
+pub use shown::ShownPlan;
 #[cfg(feature = "netlink")]
 pub(crate) use table::set_of;
 pub(crate) use table::{is_of_frame, lacks_rules, makes_table, mends_table};
@@ -139,7 +141,7 @@ pub(crate) fn plan_from(intent: &Intent, now: Snapshot) -> Result<Plan, Error> {
         Intent::Start(started) => Goal::Start { started: started.clone(), carried: network::carried(started, &now) },
         intent => Goal::Intent(intent.clone()),
     };
-    Draft { goal, steps, notes, before: now, after }.there()
+    Draft { goal, steps, notes, before: now, after, request: None }.there()
 }
 
 /// What has to be looked at to see whether tables of ours know a link: an element each.
@@ -180,5 +182,5 @@ fn refused(step: &Step, errno: crate::error::Errno) -> Error {
     Error::new(ErrorKind::Kernel, format!("{}: the kernel would refuse this step: {step}", step.object()))
         .with_object(step.object())
         .with_errno(errno)
-        .with_state("unchanged, nothing was applied")
+        .unchanged()
 }

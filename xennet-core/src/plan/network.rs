@@ -227,13 +227,9 @@ fn bridged(
     if let Some(a) = carried.addresses.iter().find(|a| a.flags & Address::IS_DUPLICATE != 0) {
         let ip = a.address.ip();
         let message = format!("network {}: another station has {ip} of {uplink_of}, too", started.network.name());
-        return Err(Error::new(ErrorKind::Conflict, message)
-            .with_object(uplink_of.as_str())
-            .with_state("unchanged, nothing was applied")
-            .with_hint(format!(
-                "give it another address, or remove it: ip address del {} dev {uplink_of}",
-                a.address
-            )));
+        return Err(Error::new(ErrorKind::Conflict, message).with_object(uplink_of.as_str()).unchanged().with_hint(
+            format!("give it another address, or remove it: ip address del {} dev {uplink_of}", a.address),
+        ));
     }
     // The name that the bridge is to have may still be the uplink's.
     let without_uplink = Snapshot { links: others(now, &name), ..now.clone() };
@@ -338,10 +334,7 @@ pub(super) fn silence(link: IfName, on: IfName) -> String {
 fn movable(started: &Started, r: &Route, uplink: &[IfName; 2], all: &[Route]) -> Result<(), Error> {
     let refuse = |message: String, hint: &str| {
         let message = format!("network {}: the route \"{r}\" cannot be moved: {message}", started.network.name());
-        Err(Error::new(ErrorKind::Unsupported, message)
-            .with_object(uplink[0].as_str())
-            .with_state("unchanged, nothing was applied")
-            .with_hint(hint))
+        Err(Error::new(ErrorKind::Unsupported, message).with_object(uplink[0].as_str()).unchanged().with_hint(hint))
     };
     const AGAIN: &str = "remove it, and add it again when the network is started";
     if let Some(more) = &r.beyond {
@@ -385,10 +378,7 @@ fn find_uplink<'a>(
 ) -> Result<(IfName, &'a Link), Error> {
     let network = started.network.name();
     let refuse = |kind, message: String, hint: String| {
-        Error::new(kind, message)
-            .with_object(named.as_str())
-            .with_state("unchanged, nothing was applied")
-            .with_hint(hint)
+        Error::new(kind, message).with_object(named.as_str()).unchanged().with_hint(hint)
     };
     let Some((name, link)) = uplink(b, now) else {
         let message = format!("network {network}: its uplink {named} is not there");

@@ -33,7 +33,7 @@ pub fn restore(target: &Snapshot, now: &Snapshot, around: &Snapshot, guests: Gue
     let (goal, after) = (Goal::Restore(Box::new(target.clone())), after.into_owned());
     let silenced = wanted.moves.iter().find_map(|m| Some((m.silenced(now)?, m.to)));
     let notes = silenced.map(|(link, on)| silence(link, on)).into_iter().collect();
-    Draft { goal, steps, notes, before: now.clone(), after }.back(target, around, guests)
+    Draft { goal, steps, notes, before: now.clone(), after, request: None }.back(target, around, guests)
 }
 
 /// The steps that the way back would have, for who only asks whether there are any.

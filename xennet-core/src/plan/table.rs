@@ -318,7 +318,7 @@ impl Table {
             format!("{key} cannot be handed on to {wanted}: it is handed on to {there} already"),
         )
         .with_object(format!("nft set {id} {}", item.set))
-        .with_state("unchanged, nothing was applied")
+        .unchanged()
         .with_hint(format!("stop the network that it belongs to, or look at `nft list map {id} {}`", item.set))
     }
 
@@ -392,7 +392,7 @@ impl Table {
         let message = format!("there is an nft table {id} that xennet did not make");
         Error::new(ErrorKind::Conflict, message)
             .with_object(format!("nft table {id}"))
-            .with_state("unchanged, nothing was applied")
+            .unchanged()
             .with_hint(format!("{before}, remove it (nft delete table {id}), and {behind}"))
     }
 }

@@ -169,7 +169,7 @@ fn attach(a: &Attach, now: &Snapshot) -> Result<(Wanted, Vec<String>), Error> {
     let device = now.links.get(&a.device).ok_or_else(|| {
         Error::new(ErrorKind::LinkNotFound, format!("{}: there is no such link", a.device))
             .with_object(a.device.as_str())
-            .with_state("unchanged, nothing was applied")
+            .unchanged()
             .with_hint(format!(
                 "netback makes {} when domain {} is built; is the domain running (`xl list`), and is its backend this domain?",
                 a.id, a.id.domid
@@ -184,7 +184,7 @@ fn attach(a: &Attach, now: &Snapshot) -> Result<(Wanted, Vec<String>), Error> {
             format!("{}: cannot be renamed to {}, another link has this name", a.device, a.name),
         )
         .with_object(a.name.as_str())
-        .with_state("unchanged, nothing was applied")
+        .unchanged()
         .with_hint(format!(
             "choose another vifname, or remove the link {} (index {}) if nobody uses it",
             a.name, other.index
@@ -260,7 +260,7 @@ fn bridge_of<'a>(a: &Attach, device: &Link, bridge: &IfName, now: &'a Snapshot) 
             format!("cannot attach {} to bridge {bridge}: there is no such link", a.device),
         )
         .with_object(bridge.as_str())
-        .with_state("unchanged, nothing was applied")
+        .unchanged()
     })?;
     if found.kind != LinkKind::Bridge {
         return Err(Error::new(
@@ -268,7 +268,7 @@ fn bridge_of<'a>(a: &Attach, device: &Link, bridge: &IfName, now: &'a Snapshot) 
             format!("cannot attach {} to {bridge}: it is not a bridge but {}", a.device, kind_words(&found.kind)),
         )
         .with_object(bridge.as_str())
-        .with_state("unchanged, nothing was applied"));
+        .unchanged());
     }
     match device.master {
         Some(master) if master != *bridge && Some(master) != a.recorded_bridge => Err(port_of_other(a, master)),
@@ -279,7 +279,7 @@ fn bridge_of<'a>(a: &Attach, device: &Link, bridge: &IfName, now: &'a Snapshot) 
 fn port_of_other(a: &Attach, master: IfName) -> Error {
     Error::new(ErrorKind::PortOfOther, format!("{} is a port of {master} already, and not by our doing", a.device))
         .with_object(a.device.as_str())
-        .with_state("unchanged, nothing was applied")
+        .unchanged()
         .with_hint(format!("take it off first if that is a mistake: ip link set {} nomaster", a.device))
 }
 
@@ -301,7 +301,7 @@ fn vlan_wish(a: &Attach, bridge: &IfName, found: &Link, vlan: &VlanSpec) -> Resu
     let refuse = |rule: &str, hint: String| {
         Err(Error::new(ErrorKind::Unsupported, format!("cannot put {} into VLANs: {bridge} {rule}", a.device))
             .with_object(bridge.as_str())
-            .with_state("unchanged, nothing was applied")
+            .unchanged()
             .with_hint(hint))
     };
     match found.bridge.as_ref().and_then(|b| b.vlan_filtering) {
@@ -364,7 +364,7 @@ pub(super) fn bridge(b: &BridgeSpec, now: &Snapshot) -> Result<(Wanted, Vec<Stri
                 format!("{}: exists already and is not a bridge but {}", b.name(), kind_words(&link.kind)),
             )
             .with_object(b.name().as_str())
-            .with_state("unchanged, nothing was applied")
+            .unchanged()
             .with_hint("choose another name for the bridge"));
         }
     };

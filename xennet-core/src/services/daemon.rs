@@ -20,8 +20,6 @@ use crate::model::{IfName, Started, VifId};
 pub(super) const START: Duration = if cfg!(test) { Duration::from_millis(500) } else { Duration::from_secs(10) };
 /// How long it may take to end.
 const END: Duration = Duration::from_secs(5);
-/// Starting and stopping a network has no deadline of its own: each wait has its own limit.
-const ALONE: Budget = Budget::unlimited();
 /// With less time than this a dnsmasq that runs is not ended to be started anew.
 const RESTART: Duration = Duration::from_millis(300);
 /// How long one is waited for that was told to start and did not in time.
@@ -41,7 +39,7 @@ struct Record {
 }
 
 /// Starts the dnsmasqs that a network needs, or makes those that run do what it needs now; guests that were told before stay
-/// known. When this returns, their sockets are open.
+/// known. When this returns, their sockets are open. All that is waited for ends within the budget, as in the other functions here.
 ///
 /// # Errors
 /// [`ErrorKind::Unsupported`] without dnsmasq on this machine (the hint names the package), with one that does not know what
@@ -50,18 +48,18 @@ struct Record {
 /// [`ErrorKind::Internal`] if it does not start for another reason, with its own words; [`ErrorKind::Busy`],
 /// [`ErrorKind::StateFull`] and [`ErrorKind::StateUnusable`] for the files. After an error what ran as it should still runs;
 /// what was to run otherwise may be ended, and the error says so.
-pub fn start(dir: &StateDir, started: &Started) -> Result<Outcome, Error> {
+pub fn start(dir: &StateDir, started: &Started, budget: Budget) -> Result<Outcome, Error> {
     let path = files::absolute(dir_of(dir, &started.network.name()))?;
     if !super::wanted(started) {
-        stop(dir, &started.network.name())?;
+        stop(dir, &started.network.name(), budget)?;
         return Ok(Outcome::NotWanted);
     }
     let place = place_of(&path, super::Account::Default);
     // What cannot be is refused before anything is made.
     text::config(started, &place)?;
     let program = find(places(), &started.network.name())?;
-    stop_in(&files::absolute(dir.former_network_dir(&started.network.name()))?, &path)?;
-    let _lock = files::hold(&path, ALONE)?;
+    stop_in(&files::absolute(dir.former_network_dir(&started.network.name()))?, &path, budget)?;
+    let _lock = files::hold(&path, budget)?;
     files::make_all(&place)?;
     // Who can read there is known when it is there.
     let place = place_of(&path, files::account(&path).0);
@@ -73,13 +71,13 @@ pub fn start(dir: &StateDir, started: &Started) -> Result<Outcome, Error> {
         let before = record(&place, part)?;
         if before.is_none_or(|b| b.config != config || b.bridge != bridge || !is_running(&place, part, &b)) {
             // All of them, before one that runs is ended.
-            check(&place, part, &config, &program, ALONE)?;
+            check(&place, part, &config, &program, budget)?;
             fresh.push((part, config));
         }
     }
     let mut ran = false;
     for part in unwanted.into_iter().chain(fresh.iter().map(|(part, _)| *part)) {
-        ran |= end(&place, part, ALONE)?;
+        ran |= end(&place, part, budget)?;
     }
     let outcome = match (ran, fresh.is_empty()) {
         (true, _) => Outcome::Restarted,
@@ -87,7 +85,7 @@ pub fn start(dir: &StateDir, started: &Started) -> Result<Outcome, Error> {
         (false, false) => Outcome::Started,
     };
     for (part, config) in fresh {
-        launch(&place, part, config, &program, bridge, ALONE)?;
+        launch(&place, part, config, &program, bridge, budget)?;
     }
     Ok(outcome)
 }
@@ -98,22 +96,22 @@ pub fn start(dir: &StateDir, started: &Started) -> Result<Outcome, Error> {
 /// # Errors
 /// [`ErrorKind::Denied`] if a process may not be ended, [`ErrorKind::Busy`] if it does not end although it was killed;
 /// [`ErrorKind::StateUnusable`] for the files.
-pub fn stop(dir: &StateDir, network: &IfName) -> Result<bool, Error> {
+pub fn stop(dir: &StateDir, network: &IfName, budget: Budget) -> Result<bool, Error> {
     let path = files::absolute(dir_of(dir, network))?;
-    let former = stop_in(&files::absolute(dir.former_network_dir(network))?, &path)?;
-    Ok(stop_all_in(&path)? || former)
+    let former = stop_in(&files::absolute(dir.former_network_dir(network))?, &path, budget)?;
+    Ok(stop_all_in(&path, budget)? || former)
 }
 
 /// Ends what an earlier version has started, whose files were elsewhere.
-fn stop_in(former: &Path, now: &Path) -> Result<bool, Error> {
-    if former == now { Ok(false) } else { stop_all_in(former) }
+fn stop_in(former: &Path, now: &Path, budget: Budget) -> Result<bool, Error> {
+    if former == now { Ok(false) } else { stop_all_in(former, budget) }
 }
 
-fn stop_all_in(path: &Path) -> Result<bool, Error> {
-    let Some(_lock) = files::hold_existing(path, ALONE)? else { return Ok(false) };
+fn stop_all_in(path: &Path, budget: Budget) -> Result<bool, Error> {
+    let Some(_lock) = files::hold_existing(path, budget)? else { return Ok(false) };
     let place = place_of(path, super::Account::Default);
     for part in Part::ALL {
-        end(&place, part, ALONE)?;
+        end(&place, part, budget)?;
     }
     files::remove_dir(path)?;
     Ok(true)
@@ -158,29 +156,15 @@ pub fn status(dir: &StateDir, network: &IfName) -> Result<Vec<Daemon>, Error> {
 /// No process is started, with one exception: where dnsmasq has given one of the addresses to somebody who has not given it
 /// back (a guest that was destroyed; with IPv6 also the system that this guest ran before a reboot), it would not give it to
 /// this one for up to half a day. It knows no other way to forget a lease than to end, so it is started anew without that one,
-/// which takes some hundredths of a second.
+/// which takes some hundredths of a second, and is done only where there is time to start it anew.
 ///
 /// # Errors
-/// As [`start`] where that has to be done; [`ErrorKind::Busy`], [`ErrorKind::StateFull`], [`ErrorKind::StateUnusable`] for the
-/// files.
-pub fn guest(dir: &StateDir, started: &Started, id: VifId, client: &Client) -> Result<(), Error> {
-    guest_within(dir, started, id, client, ALONE)
-}
-
-/// As [`guest`], and all that is waited for ends within the budget. A dnsmasq is only ended where there is time to start it anew.
-///
-/// # Errors
-/// As [`guest`]; [`ErrorKind::Busy`] where there is no time.
-pub fn guest_within(
-    dir: &StateDir,
-    started: &Started,
-    id: VifId,
-    client: &Client,
-    budget: Budget,
-) -> Result<(), Error> {
+/// As [`start`] where that has to be done; [`ErrorKind::Busy`] where there is no time, and with
+/// [`ErrorKind::StateFull`], [`ErrorKind::StateUnusable`] for the files.
+pub fn guest(dir: &StateDir, started: &Started, id: VifId, client: &Client, budget: Budget) -> Result<(), Error> {
     let (hosts, names) = (text::host_line(started, client), text::names(started, client));
     if hosts.is_none() && names.is_none() {
-        return no_guest_within(dir, &started.network.name(), id, budget);
+        return no_guest(dir, &started.network.name(), id, budget);
     }
     let path = files::absolute(dir_of(dir, &started.network.name()))?;
     let place = place_of(&path, super::Account::Default);
@@ -214,15 +198,7 @@ pub fn guest_within(
 ///
 /// # Errors
 /// [`ErrorKind::Busy`], [`ErrorKind::StateUnusable`] for the files; [`ErrorKind::Denied`] if dnsmasq may not be told.
-pub fn no_guest(dir: &StateDir, network: &IfName, id: VifId) -> Result<(), Error> {
-    no_guest_within(dir, network, id, ALONE)
-}
-
-/// As [`no_guest`], and all that is waited for ends within the budget.
-///
-/// # Errors
-/// As [`no_guest`].
-pub fn no_guest_within(dir: &StateDir, network: &IfName, id: VifId, budget: Budget) -> Result<(), Error> {
+pub fn no_guest(dir: &StateDir, network: &IfName, id: VifId, budget: Budget) -> Result<(), Error> {
     let path = files::absolute(dir_of(dir, network))?;
     let Some(_lock) = files::hold_existing(&path, budget)? else { return Ok(()) };
     let place = place_of(&path, super::Account::Default);
@@ -259,7 +235,7 @@ fn forget_leases(place: &Place<'_>, started: &Started, client: &Client, budget: 
             );
             return Err(Error::new(ErrorKind::Busy, message)
                 .with_object(name.as_str())
-                .with_state("dnsmasq runs as before")
+                .as_before("dnsmasq runs as before")
                 .with_hint("try again"));
         }
         let ran = end(place, part, budget)?;
@@ -282,7 +258,7 @@ fn record(place: &Place<'_>, part: Part) -> Result<Option<Record>, Error> {
     serde_json::from_str(&text).map(Some).map_err(|e| {
         Error::new(ErrorKind::StateUnusable, format!("{}: not written by this version of xennet: {e}", path.display()))
             .with_object(path.display().to_string())
-            .with_state("unchanged, nothing was applied")
+            .unchanged()
             .with_hint("if it is from another version, stop the network with that one; else move the file away")
     })
 }
@@ -314,7 +290,7 @@ fn end(place: &Place<'_>, part: Part, budget: Budget) -> Result<bool, Error> {
     };
     let ran = match known {
         Some((process, program)) => process::end(&process, |pid| ours(pid, &program), END, budget).map_err(|e| {
-            e.with_object(place.config(part).display().to_string()).with_state("the files are unchanged")
+            e.with_object(place.config(part).display().to_string()).as_before("the files are unchanged")
         })?,
         None => false,
     };
@@ -409,7 +385,7 @@ fn launch(
             end(place, part, Budget::of(LATE))?;
             // To be looked at by whoever reads the hint.
             files::put(&file, &config)?;
-            Err(failed(place, "did not start", ended, &said, program, time).with_state(format!(
+            Err(failed(place, "did not start", ended, &said, program, time).incomplete(format!(
                 "{} does not run; what it was told is in {}",
                 program.display(),
                 file.display()
@@ -480,12 +456,12 @@ mod tests {
         }
 
         fn check(&self) -> Result<(), Error> {
-            check(&place_of(&self.0, Account::Default), Part::Dhcp, "port=0\n", &self.program(), ALONE)
+            check(&place_of(&self.0, Account::Default), Part::Dhcp, "port=0\n", &self.program(), Budget::unlimited())
         }
 
         fn launch(&self) -> Result<(), Error> {
             let place = place_of(&self.0, Account::Default);
-            launch(&place, Part::Dhcp, "port=0\n".into(), &self.program(), None, ALONE)
+            launch(&place, Part::Dhcp, "port=0\n".into(), &self.program(), None, Budget::unlimited())
         }
 
         fn files(&self) -> Vec<String> {

@@ -58,7 +58,7 @@ use crate::error::{Error, ErrorKind};
 use crate::exec::StateDir;
 use crate::model::{IfName, MacAddr, Started, VifId, is_label};
 
-pub use daemon::{guest, guest_within, no_guest, no_guest_within, remark, start, status, stop};
+pub use daemon::{guest, no_guest, remark, start, status, stop};
 pub use text::{config, host_line, names};
 
 /// A name of one word that a computer can have: letters, digits and `-`, 63 at the most, in lower case.

@@ -122,7 +122,7 @@ pub(super) fn find(places: Vec<PathBuf>, network: &IfName) -> Result<PathBuf, Er
     }
     Err(Error::new(ErrorKind::Unsupported, format!("network {network} has dhcp or dns, and dnsmasq is not installed"))
         .with_object("dnsmasq")
-        .with_state("unchanged, nothing was started")
+        .as_before("unchanged, nothing was started")
         .with_hint(format!(
             "apt-get install dnsmasq-base (not dnsmasq, which starts one of its own), or take dhcp and dns out of \
              [network.{network}] in {}",

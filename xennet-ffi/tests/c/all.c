@@ -76,6 +76,7 @@ static void test_null_reads_as_nothing(void)
 {
     CHECK(xennet_error_kind(NULL) == XENNET_KIND_NONE);
     CHECK(xennet_error_errno(NULL) == 0);
+    CHECK(xennet_error_outcome(NULL) == XENNET_OUTCOME_NONE);
     CHECK(xennet_error_line(NULL) == 0 && xennet_error_column(NULL) == 0);
     CHECK(xennet_error_message(NULL) == NULL && xennet_error_object(NULL) == NULL);
     CHECK(xennet_error_kernel_message(NULL) == NULL && xennet_error_step(NULL) == NULL);
@@ -188,6 +189,22 @@ static void test_a_vif_from_plan_to_undo(void)
     accepted(xennet_host_undo(host, NULL, 0, &text));
     CHECK(!has(xennet_text_data(text), "\"steps\":0"));
     xennet_text_free(text);
+
+    /* A plan that was shown is carried out as it was shown, here by its document, or not at all. */
+    accepted(xennet_host_plan_attach(host, 5, TEXT("bridge=xenbr0"), &plan));
+    accepted(xennet_host_apply_json(host, xennet_plan_json(plan), strlen(xennet_plan_json(plan)), &text));
+    CHECK(!has(xennet_text_data(text), "\"steps\":0"));
+    xennet_text_free(text);
+    error = xennet_host_apply(host, plan, NULL);
+    CHECK(xennet_error_outcome(error) == (uint32_t)(enum xennet_outcome)XENNET_OUTCOME_UNCHANGED);
+    refused(error, XENNET_KIND_STALE, "nothing of it is left to do");
+    xennet_plan_free(plan);
+    accepted(xennet_host_undo(host, TEXT("vif5.0"), NULL));
+    accepted(xennet_host_plan_attach(host, 5, TEXT("bridge=xenbr0"), &plan));
+    accepted(xennet_host_apply(host, plan, NULL));
+    xennet_plan_free(plan);
+    accepted(xennet_host_undo(host, TEXT("vif5.0"), NULL));
+
     error = xennet_host_undo(host, NULL, 0, NULL);
     CHECK(xennet_error_hint(error) != NULL);
     refused(error, XENNET_KIND_NOTHING_TO_UNDO, "");
@@ -363,6 +380,10 @@ static void test_null_is_named(void)
     refused(xennet_host_ensure_bridge(host, NULL, 2, &text), XENNET_KIND_INVALID, "bridge is NULL");
     refused(xennet_host_show(NULL, &text), XENNET_KIND_INVALID, "host is NULL");
     refused(xennet_host_show(host, NULL), XENNET_KIND_INVALID, "document is NULL");
+    refused(xennet_host_apply(NULL, NULL, &text), XENNET_KIND_INVALID, "host is NULL");
+    refused(xennet_host_apply(host, NULL, &text), XENNET_KIND_INVALID, "plan is NULL");
+    refused(xennet_host_apply_json(NULL, TEXT("{}"), &text), XENNET_KIND_INVALID, "host is NULL");
+    refused(xennet_host_apply_json(host, TEXT("{}"), &text), XENNET_KIND_INVALID, "plan");
     refused(xennet_host_undo(NULL, NULL, 0, &text), XENNET_KIND_INVALID, "host is NULL");
     refused(xennet_host_undo(host, NULL, 4, &text), XENNET_KIND_INVALID, "subject is NULL");
     refused(xennet_host_recover(NULL, &text), XENNET_KIND_INVALID, "host is NULL");

@@ -49,6 +49,9 @@ class XennetError(Exception):
     kernel_message = None
     #: The step that failed, for example "step 3 of 5: vif5.0 becomes a port of xenbr0".
     step = None
+    #: What the failed call has made of the system: "unchanged", "restored" or "incomplete"; None where the error is about a value or a
+    #: text, and about no call that changes something.
+    outcome = None
     #: The state that the system was left in, for example "restored, 2 steps undone".
     state = None
     #: The way out.

@@ -1,4 +1,4 @@
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 __all__ = [
     "XennetError",
@@ -38,6 +38,7 @@ class XennetError(Exception):
     errno_name: str | None
     kernel_message: str | None
     step: str | None
+    outcome: Literal["unchanged", "restored", "incomplete"] | None
     state: str | None
     hint: str | None
     line: int | None

@@ -94,7 +94,7 @@ pub(super) fn binary(given: Option<&Path>) -> Result<PathBuf> {
     let refused = |why: &str, hint: String| {
         Error::new(ErrorKind::Invalid, format!("{} cannot be installed: {why}", path.display()))
             .with_object(path.display().to_string())
-            .with_state("unchanged")
+            .as_before("unchanged")
             .with_hint(hint)
     };
     let shown = path.display();
@@ -159,9 +159,9 @@ pub(super) fn perform(acts: &[Act]) -> Result<()> {
         let Err(error) = carry_out(act) else { continue };
         let undone: Result<Vec<()>> = acts[..done].iter().rev().map(|act| carry_out(&act.inverse())).collect();
         return Err(match undone {
-            Ok(undone) if undone.is_empty() => error.with_state("unchanged"),
-            Ok(undone) => error.with_state(format!("restored, {} undone", undone.len())),
-            Err(e) => error.with_state(format!("not restored: {e}")),
+            Ok(undone) if undone.is_empty() => error.as_before("unchanged"),
+            Ok(undone) => error.restored(format!("restored, {} undone", undone.len())),
+            Err(e) => error.incomplete(format!("not restored: {e}")),
         });
     }
     Ok(())

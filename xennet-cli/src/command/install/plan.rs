@@ -243,7 +243,7 @@ impl Plan {
 fn unknown(path: &Path, why: &str) -> Error {
     Error::new(ErrorKind::Conflict, format!("{} is in the way: {why}", path.display()))
         .with_object(path.display().to_string())
-        .with_state("unchanged")
+        .as_before("unchanged")
         .with_hint("look at it, and move it away or put it back by hand")
 }
 

@@ -66,7 +66,7 @@ impl Netlink {
             let mut e = Error::new(kind, "the kernel's routing socket cannot be opened")
                 .with_object("netlink")
                 .with_errno(refusal.errno)
-                .with_state("unchanged, nothing was applied");
+                .unchanged();
             if refusal.too_old {
                 e = e.with_hint("boot a newer kernel; README.md, \"Which kernel\", says what needs which version");
             }

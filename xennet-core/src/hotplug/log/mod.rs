@@ -344,7 +344,7 @@ pub(super) mod tests {
             .with_step("step 1 of 2: vif1.0 becomes a port of eth0")
             .with_errno(Errno::EOPNOTSUPP)
             .with_kernel_message("Device does not allow enslaving to a bridge.")
-            .with_state("restored, 1 step undone")
+            .restored("restored, 1 step undone")
             .with_hint("bridges here: xenbr0");
         call.fail(&error);
         call

@@ -9,7 +9,8 @@ use super::{Network, PortForward};
 use crate::model::{IfName, MacAddr};
 
 /// What becomes of guests that are still connected to a network that is stopped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Guests {
     /// They must have gone: while one is a port of the network's own bridge, or another network leaves through its bridge, the network
     /// is not stopped.

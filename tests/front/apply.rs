@@ -1,0 +1,196 @@
+//! Plans that were shown, kept, and carried out as they were shown, or not at all.
+
+use xennet_core::backend::Backend;
+use xennet_core::backend::fake::Fault;
+use xennet_core::exec::{Applied, Subject};
+use xennet_core::plan::{Plan, ShownPlan, plan};
+use xennet_core::snapshot::NftTableId;
+use xennet_core::step::{LinkChange, LinkRef, LinkStep, NftOp, NftTransaction, Step};
+use xennet_core::{
+    BridgeSpec, Egress, Error, ErrorKind, Guests, Host, Intent, NatNetwork, Network, NetworkMode, Outcome, Request,
+    Subnet, VifId, exec,
+};
+use xennet_tests::{Shared, StateDir};
+
+use super::ownership::{World, both};
+use super::{FIRST, domid, look, name, set, spec, whole};
+
+fn nat() -> Network {
+    let mut nat = NatNetwork::new();
+    nat.subnets = vec![Subnet::new("10.1.0.0/24".parse().unwrap()).unwrap()];
+    nat.egress = Egress::Link(name("lan0"));
+    Network::new(name("private"), NetworkMode::Nat(nat)).unwrap()
+}
+
+/// By the document, as another process does it.
+fn kept(host: &mut Host, plan: &Plan) -> Result<Applied, Error> {
+    let shown = ShownPlan::from_json(&plan.to_json().to_string())?;
+    assert_eq!((shown.request(), shown.steps().len()), (plan.request().unwrap(), plan.steps().len()));
+    host.apply_shown(&shown)
+}
+
+#[test]
+fn every_request_is_carried_out_as_it_was_shown() {
+    both("apply::every_request_is_carried_out_as_it_was_shown", |host, _| {
+        let vif = spec("mac=00:16:3e:00:00:01,ip=10.1.0.2,bridge=private");
+        let subject = Subject::Vif(VifId::new(domid(1), FIRST));
+        let network = nat();
+        type Asked<'a> = Box<dyn Fn(&mut Host) -> Plan + 'a>;
+        let asked: [Asked<'_>; 9] = [
+            Box::new(|h| h.plan_bridge(&BridgeSpec::new(name("br-new"))).unwrap()),
+            Box::new(|h| h.plan_undo(Subject::Bridge(name("br-new"))).unwrap()),
+            Box::new(|h| h.plan_start(&network).unwrap()),
+            Box::new(|h| h.plan_attach(domid(1), &vif).unwrap()),
+            Box::new(|h| h.plan_undo(subject).unwrap()),
+            Box::new(|h| h.plan_attach(domid(1), &vif).unwrap()),
+            Box::new(|h| h.plan_detach(domid(1), FIRST).unwrap()),
+            Box::new(|h| h.plan_stop(&network.name(), Guests::MustHaveGone).unwrap().unwrap()),
+            Box::new(|h| h.plan_attach(domid(1), &spec("bridge=xenbr0")).unwrap()),
+        ];
+        for (number, asked) in asked.iter().enumerate() {
+            let plan = asked(host);
+            let applied = if number % 2 == 0 { host.apply(&plan) } else { kept(host, &plan) };
+            let applied = applied.unwrap_or_else(|e| panic!("{plan}\n{}", e.report()));
+            assert_eq!(applied.steps, plan.steps().len(), "{plan}");
+            assert!(!plan.is_empty() && asked_for(&plan), "{plan}");
+            // It was done once.
+            let e = kept(host, &plan).unwrap_err();
+            assert!([ErrorKind::Stale, ErrorKind::NothingToUndo].contains(&e.kind()), "{plan}\n{}", e.report());
+            whole(&e);
+        }
+    });
+}
+
+fn asked_for(plan: &Plan) -> bool {
+    let document = plan.to_json();
+    let request: Request = serde_json::from_value(document["request"].clone()).unwrap();
+    Some(&request) == plan.request()
+}
+
+/// What changes between the look and the word makes the plan stale, and nothing is done.
+#[track_caller]
+fn stale(host: &mut Host, world: World<'_>, plan: &Plan, words: &[&str]) {
+    let mut before = None;
+    world(&mut |on| before = Some(look(on)));
+    for e in [host.apply(plan).unwrap_err(), kept(host, plan).unwrap_err()] {
+        assert_eq!((e.kind(), e.outcome()), (ErrorKind::Stale, Some(Outcome::Unchanged)), "{}", e.report());
+        whole(&e);
+        for word in words {
+            assert!(e.report().contains(word), "{word}: {}", e.report());
+        }
+    }
+    world(&mut |on| assert_eq!(before.take().unwrap().changes(&look(on)), []));
+}
+
+#[test]
+fn what_changed_meanwhile_is_said_and_nothing_is_done() {
+    both("apply::what_changed_meanwhile_is_said_and_nothing_is_done", |host, world| {
+        let plan = host.plan_attach(domid(1), &spec("bridge=xenbr0,mtu=1400")).unwrap();
+        // Somebody does a part of it.
+        let mtu = |mtu| LinkChange { mtu: Some(mtu), ..LinkChange::default() };
+        world(&mut |on| set(on, "vif1.0", mtu(1400)));
+        stale(host, world, &plan, &["vif1.0: the system has changed since the plan was shown", "needed now"]);
+        world(&mut |on| set(on, "vif1.0", mtu(1500)));
+        // As it was: then it goes.
+        assert_eq!(host.apply(&plan).unwrap().steps, plan.steps().len());
+
+        // Of a network, what its guests lack belongs to the plan.
+        let network = nat();
+        host.start_network(&network).unwrap();
+        host.attach(domid(2), &spec("mac=00:16:3e:00:00:02,ip=10.1.0.2,bridge=private")).unwrap();
+        let drop_gate = |on: &mut dyn Backend| {
+            on.apply(&Step::Nft(NftTransaction::new(NftTableId::gate(), vec![NftOp::DelTable]))).unwrap();
+        };
+        world(&mut |on| drop_gate(on));
+        let plan = host.plan_start(&network).unwrap();
+        host.start_network(&network).unwrap();
+        stale(host, world, &plan, &["nothing of it is left to do"]);
+        world(&mut |on| drop_gate(on));
+        let again = host.plan_start(&network).unwrap();
+        assert_eq!(again, plan);
+        host.apply(&again).unwrap_or_else(|e| panic!("{again}\n{}", e.report()));
+        assert!(host.plan_recover().unwrap().is_empty());
+        // Stopping with a guest there was another plan.
+        let stop = host.plan_stop(&network.name(), Guests::MustHaveGone).unwrap().unwrap();
+        host.detach(domid(2), FIRST).unwrap();
+        host.stop_network(&network.name(), Guests::MustHaveGone).unwrap();
+        stale(host, world, &stop, &["nothing of it is left to do"]);
+    });
+}
+
+/// Both plans of one vif: the second goes by what the first has left.
+#[test]
+fn of_two_plans_the_second_one_is_stale() {
+    both("apply::of_two_plans_the_second_one_is_stale", |host, world| {
+        let plans = ["bridge=xenbr0", "bridge=xenbr1"].map(|text| host.plan_attach(domid(1), &spec(text)).unwrap());
+        host.apply(&plans[1]).unwrap();
+        stale(host, world, &plans[0], &["no longer needed"]);
+        let undo = host.plan_undo(Subject::Vif(VifId::new(domid(1), FIRST))).unwrap();
+        host.detach(domid(1), FIRST).unwrap();
+        stale(host, world, &undo, &["no longer needed", "needed now"]);
+    });
+}
+
+#[test]
+fn a_plan_of_no_host_and_what_is_none_are_refused() {
+    let shared = Shared::new(super::fake(true));
+    let mut host = Host::with_backend(Box::new(shared.clone()));
+    let intent = Intent::Bridge(BridgeSpec::new(name("br-new")));
+    let bare = plan(&intent, &exec::observe_for(&intent, &mut shared.clone()).unwrap()).unwrap();
+    for e in [host.apply(&bare).unwrap_err(), kept(&mut host, &bare).unwrap_err()] {
+        assert_eq!(e.kind(), ErrorKind::Invalid);
+        whole(&e);
+        assert!(e.message().contains("made without a host"), "{}", e.report());
+    }
+    let plan = host.plan_bridge(&BridgeSpec::new(name("br-new"))).unwrap().to_json();
+    let mut other = plan.clone();
+    other["request"] = serde_json::json!({ "abolish": {} });
+    for bad in ["", "{}", "[]", "null", "x", &other.to_string(), &plan.to_string()[1..]] {
+        let e = ShownPlan::from_json(bad).unwrap_err();
+        assert_eq!(e.kind(), ErrorKind::Invalid, "{bad}");
+        whole(&e);
+    }
+    // A file that somebody has written in: the steps are not what comes of the request.
+    let mut forged = plan;
+    forged["steps"][0]["step"] =
+        serde_json::to_value(Step::Link(LinkStep::Delete { link: LinkRef::named(name("lan0")) })).unwrap();
+    let e = host.apply_shown(&ShownPlan::from_json(&forged.to_string()).unwrap()).unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::Stale);
+    assert!(look(&mut shared.clone()).links.contains_key(&name("lan0")));
+}
+
+/// What recovering would do is shown for each, and each can be carried out by itself.
+#[test]
+fn recovering_is_planned_for_each_and_carried_out_as_it_was_shown() {
+    let state = StateDir::new();
+    let shared = Shared::new(super::fake(true));
+    let open = || Host::with_backend(Box::new(shared.clone())).with_state_dir(exec::StateDir::at(state.path()));
+    let mut host = open();
+    let network = nat();
+    host.start_network(&network).unwrap();
+    host.attach(domid(2), &spec("mac=00:16:3e:00:00:02,ip=10.1.0.2,bridge=private")).unwrap();
+    host.attach(domid(3), &spec("bridge=xenbr0")).unwrap();
+    assert!(host.plan_recover().unwrap().is_empty());
+    // One is interrupted, one has gone without a call, and one lacks what it needs.
+    shared.change(|fake| fake.set_faults([Fault::CrashAfter { step: 0 }]));
+    host.attach(domid(1), &spec("bridge=xenbr0,mtu=1400")).unwrap_err();
+    shared.change(|fake| fake.set_faults([]));
+    let on = &mut shared.clone();
+    on.apply(&Step::Link(LinkStep::Delete { link: LinkRef::named(name("vif3.0")) })).unwrap();
+    on.apply(&Step::Nft(NftTransaction::new(NftTableId::gate(), vec![NftOp::DelTable]))).unwrap();
+    let mut host = open();
+    let before = look(on);
+    let plans = host.plan_recover().unwrap();
+    assert_eq!(before.changes(&look(on)), [], "it is only a look");
+    let subjects: Vec<String> = plans.iter().map(|(subject, _)| subject.to_string()).collect();
+    assert_eq!(subjects, ["vif1.0", "vif2.0", "vif3.0"]);
+    let plans: Vec<Plan> = plans.into_iter().map(|(_, plan)| plan.unwrap()).collect();
+    assert!(!plans[0].is_empty() && !plans[1].is_empty(), "{}\n{}", plans[0], plans[1]);
+    assert!(plans[2].notes()[0].contains("gone without a call"), "{:?}", plans[2].notes());
+    for plan in &plans {
+        let applied = kept(&mut host, plan).unwrap_or_else(|e| panic!("{plan}\n{}", e.report()));
+        assert_eq!((applied.steps, applied.notes.len()), (plan.steps().len(), 1), "{plan}\n{applied:?}");
+    }
+    assert!(host.plan_recover().unwrap().is_empty());
+    assert_eq!(host.recover().unwrap(), []);
+}

@@ -1,0 +1,75 @@
+//! Carrying out a plan that was shown.
+
+use super::Host;
+use crate::error::Error;
+use crate::exec::Applied;
+use crate::model::{Request, Subject};
+use crate::plan::{Plan, ShownPlan};
+
+impl Host {
+    /// Carries out a plan of a host's as it was shown, or says what has changed since.
+    ///
+    /// The host plans anew, under the lock. Where the same steps come out they are carried out, as by the method that the plan was
+    /// asked of ([`Request`]); otherwise nothing is done. What comes up while they are carried out is handled as by that method.
+    ///
+    /// ```
+    /// use xennet_core::{DomId, Host};
+    ///
+    /// let mut host = Host::fake();
+    /// let plan = host.plan_attach(DomId::new(5)?, &"bridge=xenbr0".parse()?)?;
+    /// println!("{plan}"); // somebody looks at it, and agrees
+    /// assert_eq!(host.apply(&plan)?.steps, plan.steps().len());
+    /// # Ok::<(), xennet_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`ErrorKind::Stale`](crate::ErrorKind::Stale) with what is otherwise by now; [`ErrorKind::Invalid`](crate::ErrorKind::Invalid)
+    /// for a plan that no host has made; and as the method.
+    pub fn apply(&mut self, plan: &Plan) -> Result<Applied, Error> {
+        self.apply_shown(&ShownPlan::try_from(plan)?)
+    }
+
+    /// The same of a plan that was kept as a document.
+    ///
+    /// # Errors
+    /// As [`apply`](Self::apply).
+    pub fn apply_shown(&mut self, shown: &ShownPlan) -> Result<Applied, Error> {
+        self.shown = Some(shown.clone());
+        let result = match shown.request() {
+            Request::Attach { domid, vif } => self.attach(*domid, vif),
+            Request::Detach { domid, devid } => self.detach(*domid, *devid),
+            Request::Bridge(bridge) => self.ensure_bridge(bridge),
+            Request::Start(network) => self.start_network(network),
+            Request::Stop { network, guests } => self.stop_network(network, *guests),
+            Request::Undo(subject) => self.undo(*subject),
+            Request::Recover(subject) => self.recover_one(*subject),
+        };
+        self.shown = None;
+        result
+    }
+
+    /// Whether a plan that was shown is to be carried out, and was not compared yet.
+    pub(super) fn is_shown(&self) -> bool {
+        self.shown.is_some()
+    }
+
+    /// Compares what is about to be done with the plan that was shown, if there is one.
+    pub(super) fn check_shown(&mut self, now: &Plan) -> Result<(), Error> {
+        match self.shown.take() {
+            Some(shown) => shown.check(now.steps().iter().map(|planned| &planned.step)),
+            None => Ok(()),
+        }
+    }
+
+    /// What stands for a vif, bridge or network in the answer to a request to recover.
+    fn recover_one(&mut self, subject: Subject) -> Result<Applied, Error> {
+        let plan = self.plan_recover_of(subject)?;
+        self.check_shown(&plan)?;
+        let mut applied = Applied::nothing(plan);
+        if let Some(recovered) = self.recover_subject(subject)? {
+            (applied.steps, applied.done) = recovered.carried_out();
+            applied.notes = vec![format!("{subject}: {recovered}")];
+        }
+        Ok(applied)
+    }
+}

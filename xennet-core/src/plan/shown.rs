@@ -1,0 +1,140 @@
+//! A plan that somebody was shown, to be carried out as it was shown.
+
+use serde::Deserialize;
+
+use super::Plan;
+use crate::error::{Error, ErrorKind};
+use crate::model::{Request, Subject};
+use crate::step::Step;
+
+/// What a plan promised: what was asked for, and the steps. It is made from a [`Plan`] of a [`Host`](crate::Host), or read from the
+/// JSON document of one, and [`Host::apply_shown`](crate::Host::apply_shown) carries it out.
+///
+/// The steps are not carried out from here: the host plans anew, and goes on only if the same steps come out.
+///
+/// ```
+/// use xennet_core::plan::ShownPlan;
+/// use xennet_core::{DomId, ErrorKind, Host};
+///
+/// let mut host = Host::fake();
+/// let plan = host.plan_attach(DomId::new(5)?, &"bridge=xenbr0".parse()?)?;
+/// let kept = plan.to_json().to_string(); // shown to somebody, stored, sent
+///
+/// host.apply_shown(&ShownPlan::from_json(&kept)?)?;
+/// let e = host.apply(&plan).unwrap_err(); // by now there is nothing left to do
+/// assert_eq!(e.kind(), ErrorKind::Stale);
+/// # Ok::<(), xennet_core::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShownPlan {
+    request: Request,
+    steps: Vec<Step>,
+}
+
+/// The document of a plan, as far as it matters here.
+#[derive(Deserialize)]
+struct Document {
+    request: Option<Request>,
+    steps: Vec<StepDocument>,
+}
+
+#[derive(Deserialize)]
+struct StepDocument {
+    step: Step,
+}
+
+impl ShownPlan {
+    /// Reads the JSON document of a plan: [`Plan::to_json`].
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] if it is not the document of a plan, or of one that was made without a host.
+    pub fn from_json(text: &str) -> Result<Self, Error> {
+        ShownPlan::of(serde_json::from_str(text).map_err(|e| unreadable(&e))?)
+    }
+
+    /// Reads documents that stand one after the other, as a command prints them that plans for several.
+    ///
+    /// # Errors
+    /// As [`from_json`](Self::from_json), and if there is none.
+    pub fn all_from_json(text: &str) -> Result<Vec<Self>, Error> {
+        let documents = serde_json::Deserializer::from_str(text).into_iter::<Document>();
+        let plans: Vec<Self> =
+            documents.map(|d| ShownPlan::of(d.map_err(|e| unreadable(&e))?)).collect::<Result<_, _>>()?;
+        match plans.is_empty() {
+            true => Err(Error::new(ErrorKind::Invalid, "there is no plan in it").with_object("plan").unchanged()),
+            false => Ok(plans),
+        }
+    }
+
+    fn of(document: Document) -> Result<Self, Error> {
+        let steps = document.steps.into_iter().map(|s| s.step).collect();
+        Ok(ShownPlan { request: document.request.ok_or_else(without_host)?, steps })
+    }
+
+    /// What was asked for.
+    pub fn request(&self) -> &Request {
+        &self.request
+    }
+
+    /// The steps that were shown.
+    pub fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
+    /// The vif, bridge or network that it is about.
+    pub fn subject(&self) -> Subject {
+        self.request.subject()
+    }
+
+    /// Whether these steps, which would be carried out now, are the ones that were shown.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Stale`] with what is otherwise.
+    pub(crate) fn check<'a>(&self, now: impl Iterator<Item = &'a Step>) -> Result<(), Error> {
+        let now: Vec<&Step> = now.collect();
+        let shown: Vec<&Step> = self.steps.iter().collect();
+        if now == shown {
+            return Ok(());
+        }
+        let without = |these: &[&Step], those: &[&Step]| -> Vec<String> {
+            these.iter().filter(|step| !those.contains(step)).map(|step| format!("{} {step}", step.sign())).collect()
+        };
+        let (more, less) = (without(&now, &shown), without(&shown, &now));
+        let part = |what: &str, steps: &[String]| (!steps.is_empty()).then(|| format!("{what}: {}", steps.join("; ")));
+        let parts = match now.is_empty() {
+            true => vec!["nothing of it is left to do".to_owned()],
+            false => [part("no longer needed", &less), part("needed now", &more)].into_iter().flatten().collect(),
+        };
+        let told = if parts.is_empty() { "the order of its steps".to_owned() } else { parts.join("; ") };
+        let subject = self.subject();
+        Err(Error::new(ErrorKind::Stale, format!("{subject}: the system has changed since the plan was shown: {told}"))
+            .with_object(subject.to_string())
+            .with_hint("make a new plan, and look at it")
+            .unchanged())
+    }
+}
+
+impl TryFrom<&Plan> for ShownPlan {
+    type Error = Error;
+
+    /// # Errors
+    /// [`ErrorKind::Invalid`] of a plan that was made without a host.
+    fn try_from(plan: &Plan) -> Result<Self, Error> {
+        let request = plan.request().cloned().ok_or_else(without_host)?;
+        Ok(ShownPlan { request, steps: plan.steps().iter().map(|p| p.step.clone()).collect() })
+    }
+}
+
+fn unreadable(e: &serde_json::Error) -> Error {
+    Error::new(ErrorKind::Invalid, format!("a plan cannot be read: {e}"))
+        .with_object("plan")
+        .with_hint("give the JSON document of a plan as this version of xennet makes it")
+        .unchanged()
+}
+
+fn without_host() -> Error {
+    Error::new(ErrorKind::Invalid, "the plan does not say what was asked for: it was made without a host")
+        .with_object("plan")
+        .with_hint("use a plan that a host has made; xennet_core::exec::apply carries out any other")
+        .unchanged()
+}
