@@ -30,6 +30,7 @@ pub struct Attach {
     /// The name it shall have.
     pub name: IfName,
     /// The MTU it shall have; without one it takes the bridge's (bridge mode) or keeps its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mtu: Option<Mtu>,
     /// The bridge that a record of ours says it is on. A port of this bridge may be moved to another one; a port of any
     /// other bridge belongs to somebody else and is refused.
@@ -232,6 +233,7 @@ pub struct Detach {
     /// The link's present name. A link that is gone already is a success.
     pub device: IfName,
     /// Its index, if it was recorded: a link of the same name with another index is not ours and is left alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub index: Option<u32>,
     /// What a record of ours says that the guard has of it; it goes with the vif.
     #[serde(default, skip_serializing_if = "Option::is_none")]

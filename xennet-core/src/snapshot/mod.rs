@@ -37,27 +37,34 @@ pub struct Snapshot {
     /// What was looked at.
     pub scope: Scope,
     /// Links by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub links: BTreeMap<IfName, Link>,
     /// Addresses of links.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub addresses: BTreeSet<Address>,
     /// Routes of every table but `local`.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub routes: BTreeSet<Route>,
     /// Policy routing rules.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub rules: BTreeSet<Rule>,
     /// Permanent and proxy neighbours; learned ones come and go by themselves and are not state.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub neighbours: BTreeSet<Neighbour>,
     /// Static forwarding entries of bridges; learned ones are not state.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub fdb: BTreeSet<FdbEntry>,
     /// The VLANs of bridge ports, on VLAN-aware bridges.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub port_vlans: BTreeMap<IfName, BTreeSet<PortVlan>>,
     /// Kernel settings, without the trailing newline.
-    #[serde(with = "pairs")]
+    #[serde(with = "pairs", skip_serializing_if = "BTreeMap::is_empty")]
     pub sysctls: BTreeMap<SysctlKey, String>,
     /// nftables tables with all that is in them.
-    #[serde(with = "pairs")]
+    #[serde(with = "pairs", skip_serializing_if = "BTreeMap::is_empty")]
     pub nft: BTreeMap<NftTableId, NftTable>,
     /// xenstore nodes.
-    #[serde(with = "pairs")]
+    #[serde(with = "pairs", skip_serializing_if = "BTreeMap::is_empty")]
     pub store: BTreeMap<StorePath, StoreNode>,
     /// What the kernel keeps to itself. Left out of comparisons.
     #[serde(skip_serializing_if = "Hidden::is_empty")]

@@ -85,6 +85,7 @@ pub struct Link {
     /// What it is made of.
     pub kind: LinkKind,
     /// The hardware address; `None` for links without one (or with one that is not six octets long).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mac: Option<MacAddr>,
     /// The MTU in bytes. A plain number: loopback has more than [`crate::model::Mtu`] allows.
     pub mtu: u32,
@@ -97,18 +98,24 @@ pub struct Link {
     /// Whether multicast is used on it (`IFF_MULTICAST`).
     pub multicast: bool,
     /// The link it is a port of, usually a bridge.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub master: Option<IfName>,
     /// How IPv6 makes its own address; `None` where the link has no IPv6 (switched off in the kernel, or MTU below 1280).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub addr_gen_mode: Option<AddrGenMode>,
     /// The note that an administrator may put on a link (`ip link set … alias`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alias: Option<String>,
     /// Transmit queue length.
     pub txqueuelen: u32,
     /// The settings of a bridge.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bridge: Option<BridgeState>,
     /// The settings of a bridge port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<PortState>,
     /// The other end of a veth.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peer: Option<VethPeer>,
 }
 
@@ -128,55 +135,72 @@ pub enum VethPeer {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BridgeState {
     /// Spanning tree protocol of the kernel.
+    #[serde(default, skip_serializing_if = "is_false")]
     pub stp: bool,
     /// Forward delay in hundredths of a second.
     pub forward_delay_cs: u32,
     /// How long a learned address is kept, in hundredths of a second.
     pub ageing_time_cs: u32,
     /// Whether frames are filtered by VLAN. `None`: this kernel's bridge knows no VLANs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vlan_filtering: Option<bool>,
     /// The VLAN a new port gets. `None`: this kernel's bridge knows no VLANs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default_pvid: Option<u16>,
     /// Whether multicast groups are tracked.
+    #[serde(default, skip_serializing_if = "is_false")]
     pub multicast_snooping: bool,
     /// Whether its IPv4 frames go through the chains of routed packets whatever `net.bridge.bridge-nf-call-iptables` says.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_false")]
     pub filters_ipv4: bool,
     /// The same of IPv6 frames and `net.bridge.bridge-nf-call-ip6tables`.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_false")]
     pub filters_ipv6: bool,
     /// Whether the MAC was set by hand, so that it no longer follows the ports. `None`: the kernel does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mac_fixed: Option<bool>,
     /// Whether the MTU was set by hand, so that it no longer follows the ports. `None`: the kernel does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mtu_fixed: Option<bool>,
 }
 
 /// The settings of a bridge port (`IFLA_INFO_SLAVE_DATA` of kind bridge).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct PortState {
     /// May talk to non-isolated ports only.
+    #[serde(skip_serializing_if = "is_false")]
     pub isolated: bool,
     /// Addresses are learned from its frames.
+    #[serde(skip_serializing_if = "is_true")]
     pub learning: bool,
     /// Frames may leave through the port they came in by.
+    #[serde(skip_serializing_if = "is_false")]
     pub hairpin: bool,
     /// Frames for unknown stations are sent to it.
+    #[serde(skip_serializing_if = "is_true")]
     pub unicast_flood: bool,
     /// Multicast frames without known receivers are sent to it.
+    #[serde(skip_serializing_if = "is_true")]
     pub multicast_flood: bool,
     /// Broadcast frames are sent to it.
+    #[serde(skip_serializing_if = "is_true")]
     pub broadcast_flood: bool,
     /// ARP and neighbour solicitations are answered by the bridge.
+    #[serde(skip_serializing_if = "is_false")]
     pub neigh_suppress: bool,
     /// Only stations of the forwarding table may send.
+    #[serde(skip_serializing_if = "is_false")]
     pub locked: bool,
     /// Spanning tree packets from it are dropped and the port is blocked (BPDU guard).
+    #[serde(skip_serializing_if = "is_false")]
     pub bpdu_guard: bool,
     /// It can never become the way to the root bridge.
+    #[serde(skip_serializing_if = "is_false")]
     pub root_block: bool,
     /// Which of the addresses that bridges keep to themselves are forwarded (and filtered) like any other when they come in
     /// here: a bit for each from 01:80:c2:00:00:00 on. The kernel refuses bit 1.
-    #[serde(default)]
+    #[serde(skip_serializing_if = "is_zero")]
     pub group_forward: u16,
 }
 
@@ -209,19 +233,25 @@ pub struct Address {
     /// The address with its prefix length; host bits are kept.
     pub address: IpNetwork,
     /// The other end of a point-to-point link, when it differs from the address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peer: Option<IpAddr>,
     /// The broadcast address (IPv4).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub broadcast: Option<Ipv4Addr>,
     /// `rt_scope`: 0 global, 253 link, 254 host.
     pub scope: u8,
     /// The label (IPv4), when it differs from the link's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
     /// IPv4: not the first of its subnet; goes when the first goes, unless `promote_secondaries` is set. IPv6: a temporary
     /// one, which goes with the address that it was made for. Set by the kernel; ignored when an address is added.
+    #[serde(default, skip_serializing_if = "is_false")]
     pub secondary: bool,
     /// No connected route is made for it.
+    #[serde(default, skip_serializing_if = "is_false")]
     pub no_prefix_route: bool,
     /// No duplicate address detection (IPv6).
+    #[serde(default, skip_serializing_if = "is_false")]
     pub nodad: bool,
     /// The metric of its connected route (`IFA_RT_PRIORITY`); 0 where none was given.
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -230,11 +260,22 @@ pub struct Address {
     #[serde(default, skip_serializing_if = "is_zero")]
     pub flags: u32,
     /// Remaining lifetimes in seconds, valid and preferred; `None` for ever. Left out of comparisons.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lifetime: Option<(u32, u32)>,
 }
 
 pub(super) fn is_zero<T: Default + PartialEq>(number: &T) -> bool {
     *number == T::default()
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it so")]
+pub(super) const fn is_true(flag: &bool) -> bool {
+    *flag
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it so")]
+pub(super) const fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 impl Address {

@@ -8,7 +8,7 @@ use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 
 use super::Family;
-use super::object::is_zero;
+use super::object::{is_false, is_zero};
 use crate::model::IfName;
 
 /// What a route does with a packet (`rtm_type`).
@@ -63,20 +63,26 @@ pub struct Route {
     /// What it does with a packet.
     pub kind: RouteKind,
     /// The link it leaves through. `None` for routes without one, and for routes with several ways.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link: Option<IfName>,
     /// The gateway.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gateway: Option<IpAddr>,
     /// The gateway is reachable although no route says so.
+    #[serde(default, skip_serializing_if = "is_false")]
     pub onlink: bool,
     /// The source address that dom0's own packets take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<IpAddr>,
     /// Who made it (`rtm_protocol`): 2 kernel, 3 boot, 4 static.
     pub protocol: u8,
     /// `rt_scope`: 0 global, 253 link, 254 host. Always 0 for IPv6.
     pub scope: u8,
     /// The MTU on this path, if one was set on the route.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mtu: Option<u32>,
     /// The ways of a route with several; empty for others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub next_hops: Vec<NextHop>,
     /// Its other numbers (`RTAX_*`) by what they are, as the hop limit of a router advertisement's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -14,6 +14,8 @@ use std::fmt;
 use crate::gather;
 use serde::{Deserialize, Serialize};
 
+use super::object::{is_false, is_zero};
+
 pub(crate) use render::key_text;
 pub use render::nft_facts;
 pub use rule::*;
@@ -143,8 +145,10 @@ pub struct NftTable {
     #[serde(skip_serializing_if = "is_zero")]
     pub flags: u32,
     /// Chains by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub chains: BTreeMap<String, NftChain>,
     /// Sets and maps by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub sets: BTreeMap<String, NftSet>,
     /// How often chains are used, of which no more was looked at ([`Part::NftUse`](super::Part::NftUse)): the number of
     /// their rules, and of the rules and elements that lead to them.
@@ -200,11 +204,6 @@ impl NftTable {
             None => drop(self.sets.insert(name, set)),
         }
     }
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it so")]
-const fn is_zero(flags: &u32) -> bool {
-    *flags == 0
 }
 
 /// A chain: a list of rules.
@@ -336,17 +335,20 @@ pub struct NftSet {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<NftDataType>,
     /// Whether keys may be ranges. Single keys of such a set are ranges of one.
+    #[serde(skip_serializing_if = "is_false")]
     pub interval: bool,
     /// Whether each element counts the packets that met it.
+    #[serde(skip_serializing_if = "is_false")]
     pub counter: bool,
     /// The most elements it may hold; `None` for no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<u32>,
     /// Flags of the kernel's that this library has no word for (`NFT_SET_ANONYMOUS` 0x1, `NFT_SET_CONSTANT` 0x2,
     /// `NFT_SET_TIMEOUT` 0x10, `NFT_SET_EVAL` 0x20, `NFT_SET_OBJECT` 0x40); 0 in every set of xennet's own.
+    #[serde(skip_serializing_if = "is_zero")]
     pub other_flags: u32,
     /// The elements by their keys.
-    #[serde(with = "crate::snapshot::pairs")]
+    #[serde(with = "crate::snapshot::pairs", skip_serializing_if = "BTreeMap::is_empty")]
     pub elements: BTreeMap<NftKey, NftElement>,
 }
 
