@@ -7,6 +7,8 @@
                                                                             --stock some ten minutes
     xennet-core/benches/hotplug/run.py modes   [--rounds 15]                vif-nat and vif-route, with their networks started;
                                                                             Xen's vif-route needs net-tools
+    xennet-core/benches/hotplug/run.py instructions                         instructions of each call that are run outside of
+                                                                            the kernel, of xennet and floor.c; needs valgrind
     xennet-core/benches/hotplug/run.py order                                measures nothing: writes xennet-cli/hotplug.ld
                                                                             anew, by which the linker puts what a call runs
                                                                             side by side; needs valgrind, and a build with
@@ -16,7 +18,8 @@ Contestants: a static program that does nothing; `floor.c`, a static C program w
 the messages to the kernel that change something, and once more with all messages that xennet sends; xennet as `vif-bridge`;
 and, with `--stock DIR`, Xen's own script (a directory with the scripts of Debian's xen-utils-common; without Debian's early
 `return 0` in handle_iptable it is upstream's). All are run in turn in every round, in the same namespaces, on the same
-xenstored; the first round does not count; medians are shown.
+xenstored; the first round does not count. Times are medians, with the least and the quartiles in brackets. Which C library the
+contestants are linked with stands at the top.
 
 Needs root, iproute2, gcc with a static libc; for the script bridge-utils, iptables and xenstore-utils. Build before:
 `cargo static && cargo build --release -p xennet-examples`. Nothing outside of the namespaces is touched.
@@ -173,6 +176,12 @@ def median(values):
     return statistics.median(values)
 
 
+def spread(values):
+    """The median, and in brackets the least and the quartiles."""
+    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
+    return f"{middle:.2f} ({min(values):.2f}; {low:.2f}-{high:.2f})"
+
+
 def table(rows):
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     for row in rows:
@@ -249,16 +258,15 @@ def one(args):
         cells = [name]
         for verb in ("online", "offline"):
             walls, cpus = zip(*times[name, verb])
-            cells += [f"{median(walls):.2f} ({min(walls):.2f}-{max(walls):.2f})", f"{median(cpus):.2f}"]
+            cells += [spread(walls), spread(cpus)]
         rows.append(cells)
     for name, samples in gone.items():
         walls, cpus = zip(*samples)
-        figures = [f"{median(walls):.2f} ({min(walls):.2f}-{max(walls):.2f})", f"{median(cpus):.2f}"]
-        rows.append([f"{name}, the link gone", "", "", *figures])
+        rows.append([f"{name}, the link gone", "", "", spread(walls), spread(cpus)])
     for name, samples in versions.items():
         if name != "static no-op":
             walls, cpus = zip(*samples)
-            rows.append([name, f"{median(walls):.2f} ({min(walls):.2f}-{max(walls):.2f})", f"{median(cpus):.2f}", "", ""])
+            rows.append([name, spread(walls), spread(cpus), "", ""])
     table(rows)
 
     def ratio(a, b, verb, which):
@@ -277,6 +285,46 @@ def one(args):
             print(f"{verb}: xennet takes {wall:.2f} times as long as {floor}, and {cpu:.2f} times the CPU time")
     version = median([a[0] / b[0] for a, b in zip(versions["xennet --version"], versions["static no-op"])])
     print(f"--version takes {version:.2f} times as long as a static program that does nothing")
+    lab.close()
+
+
+def instructions(args):
+    """What each call runs outside of the kernel, counted by valgrind, without the copy of the process that closes its sockets."""
+    lab = Lab(args, args.ports)
+    guard(lab)
+    lab.vif(5)
+    environment = lab.environment(5)
+    # Each kind of call comes once before it is counted: verb, whether the link goes before it, whether it is counted.
+    calls = [("online", False, False), ("offline", False, False), ("online", False, True), ("offline", False, True),
+             ("online", False, False), ("offline", True, True)]
+    rows = [["instructions", "online", "offline", "offline, the link gone"]]
+    for name, command in contestants(args, lab).items():
+        if "no-op" in name or "Xen" in name:
+            continue
+        cells = [name]
+        for verb, goes, counts in calls:
+            if goes and "floor" in name:
+                cells.append("")
+            elif goes:
+                sh("ip link del vif5.0")
+            if counts and len(cells) < 4 and not (goes and "floor" in name):
+                call = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={lab.dir}/%p", *command(verb)]
+                with subprocess.Popen(call, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+                    told = process.stderr.read().decode()
+                if process.returncode != 0:
+                    sys.exit(f"{call}: status {process.returncode}: {told}")
+                with open(f"{lab.dir}/{process.pid}") as lines:
+                    cells.append(f"{next(int(line.split()[1]) for line in lines if line.startswith(('summary:', 'totals:'))):,}")
+            else:
+                timed(command(verb), environment)
+            if verb == "offline":
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink("/run/xennet/vif5.0.journal")
+                time.sleep(0.03)
+            if goes and "floor" not in name:
+                lab.vif(5)
+        rows.append(cells)
+    table(rows)
     lab.close()
 
 
@@ -332,7 +380,7 @@ def modes(args):
             cells = [f"{script}, {name}"]
             for verb in ("online", "offline"):
                 walls, cpus = zip(*times[name, verb])
-                cells += [f"{median(walls):.2f} ({min(walls):.2f}-{max(walls):.2f})", f"{median(cpus):.2f}"]
+                cells += [spread(walls), spread(cpus)]
             for verb in ("online", "offline"):
                 pairs = zip(times.get(("Xen's script", verb), []), times["xennet", verb])
                 quotients = [(x[0] / y[0], x[1] / y[1]) for x, y in pairs] if name != "xennet" else []
@@ -500,9 +548,16 @@ def section(symbol):
     return re.sub(r"[^A-Za-z0-9_.*]", "?", symbol) + "*"
 
 
+def library(compiler):
+    """The C library that a compiler links with."""
+    if "musl" in compiler:
+        return "musl"
+    return subprocess.run(["getconf", "GNU_LIBC_VERSION"], capture_output=True, text=True).stdout.strip() or "unknown"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("what", choices=["one", "growth", "many", "modes", "order"])
+    parser.add_argument("what", choices=["one", "growth", "many", "modes", "instructions", "order"])
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--ports", type=int, default=10)
     parser.add_argument("--vifs", type=int, default=1000)
@@ -520,8 +575,12 @@ def main():
     subprocess.run([compiler, "-O2", "-static", "-o", args.floor, HERE + "/floor.c"], check=True)
     subprocess.run([compiler, "-O2", "-static", "-x", "c", "-o", args.nothing, "-"], input=b"int main(void){return 0;}", check=True)
     cpu = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "?")
-    print(f"{os.cpu_count()} x {cpu}, Linux {os.uname().release}, load {os.getloadavg()[0]:.1f}\n")
-    {"one": one, "growth": growth, "many": many, "modes": modes, "order": order}[args.what](args)
+    print(f"{os.cpu_count()} x {cpu}, Linux {os.uname().release}, load {os.getloadavg()[0]:.1f}")
+    mine = "musl" if "musl" in args.xennet else library("cc")
+    print(f"C library, static: floor.c and no-op {library(compiler)}, xennet {mine}\n")
+    whats = {"one": one, "growth": growth, "many": many, "modes": modes, "instructions": instructions, "order": order}
+    whats[args.what](args)
+
 
 
 main()
