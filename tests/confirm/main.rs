@@ -360,7 +360,8 @@ fn a_confirmation_that_was_given_up_does_not_count() {
         let state = xennet_core::exec::StateDir::at(place.state.path());
         let mut host = xennet_core::Host::netlink().unwrap().with_state_dir(state);
         host.start_guarded(networks.get("lan").unwrap()).unwrap_or_else(|e| panic!("{}", e.report()));
-        std::io::Write::write_all(guard.stdin.as_mut().unwrap(), xennet_core::exec::confirm::MADE).unwrap();
+        std::io::Write::write_all(guard.stdin.as_mut().unwrap(), xennet_core::exec::confirm::Told::Made.bytes())
+            .unwrap();
         place.is_again(&before, "given up");
         assert!(guard.wait().unwrap().success());
     });

@@ -60,7 +60,7 @@ fn call(script: NetworkScript, arguments: &[String], output: &mut Output) -> Res
         }
         LegacyVerb::Status => {
             let found = host.network_status(&network)?;
-            output.line(&crate::command::network_table(&[found], &[]))?;
+            output.line(&crate::command::network_table(&[found]))?;
         }
     }
     Ok(())

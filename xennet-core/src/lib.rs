@@ -81,7 +81,7 @@ pub mod xenstore;
 
 pub use budget::Budget;
 pub use error::{Diagnostic, Errno, Error, ErrorKind, Outcome, Result};
-pub use host::{Host, MacBinding, NetworkStatus, OpenedBy, Recovered, Shown, ShownBridge, ShownVif};
+pub use host::{Host, MacBinding, NetworkState, NetworkStatus, OpenedBy, Recovered, Shown, ShownBridge, ShownVif};
 pub use ipnetwork;
 pub use macaddr;
 pub use model::*;

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use xennet_core::config::networks::{self, Networks};
-use xennet_core::exec::confirm::{FAILED, MADE, Verdict};
+use xennet_core::exec::confirm::{Told, Verdict};
 use xennet_core::exec::{Applied, StateDir, Subject};
-use xennet_core::{Errno, Error, ErrorKind, Guests, Host, IfName, Network, NetworkMode, NetworkStatus, Result};
+use xennet_core::{Errno, Error, ErrorKind, Guests, Host, IfName, Network, NetworkStatus, Result};
 
 use super::host::{columns, open, show_plan, state_dir};
 use super::snippets;
@@ -26,18 +26,13 @@ pub(super) fn run(global: &Global, what: &NetworkCommand, output: &mut Output) -
     }
 }
 
-/// The networks that are named, or all: those that are bridges first, since others may leave through them.
+/// The networks that are named, or all.
 fn chosen(args: &NetworkNames, all: bool) -> Result<Vec<Network>> {
     let networks = read(args)?;
     if all {
-        let (bridges, others): (Vec<_>, Vec<_>) = networks.iter().cloned().partition(is_bridge);
-        return Ok([bridges, others].concat());
+        return Ok(networks.iter().cloned().collect());
     }
     args.names.iter().map(|name| find(&networks, name, args)).collect()
-}
-
-fn is_bridge(network: &Network) -> bool {
-    matches!(network.mode(), NetworkMode::Bridge(_))
 }
 
 fn read(args: &NetworkNames) -> Result<Networks> {
@@ -64,34 +59,17 @@ fn start(global: &Global, args: &StartArgs, output: &mut Output) -> Result<()> {
     let mut host = open(global)?;
     let before: Vec<Network> = host.started_networks()?.into_iter().map(|s| s.network).collect();
     let mut done = Vec::new();
-    let mut failure = None;
-    let mut left: Vec<&Network> = networks.iter().collect();
-    while !left.is_empty() {
-        let mut refused = Vec::new();
-        for network in &left {
-            let was = before.iter().find(|b| b.name() == network.name());
-            // What only its guests are told is no step.
-            let is_new = was.is_none_or(|was| was != *network);
-            let started = match args.confirm {
-                Some(seconds) => confirmed_start(global, &mut host, network, is_new, seconds, output),
-                None => host.start_network(network),
-            };
-            match started {
-                Ok(applied) => {
-                    said_of_start(network, (was.is_some(), is_new), args.confirm, &applied, output)?;
-                    done.push(document(&network.name(), &applied));
-                }
-                Err(e) => refused.push((*network, e)),
-            }
-        }
-        // What one gives up another one can have then, as a port or a subnet.
-        let is_same = refused.len() == left.len();
-        let (again, lost): (Vec<_>, Vec<_>) =
-            refused.into_iter().partition(|(_, e)| e.kind() == ErrorKind::Conflict && !is_same);
-        // Each network stands for itself: the others are started all the same.
-        failure = lost.into_iter().fold(failure, |before, (_, e)| Some(first(before, e, output)));
-        left = again.into_iter().map(|(network, _)| network).collect();
-    }
+    let failures = host.start_networks(&networks, |host, network| {
+        let was = before.iter().find(|b| b.name() == network.name());
+        let is_new = was.is_none_or(|was| was != network);
+        let applied = match args.confirm {
+            Some(seconds) => confirmed_start(global, host, network, seconds, output),
+            None => host.start_network(network),
+        }?;
+        done.push(document(&network.name(), &applied));
+        said_of_start(network, (was.is_some(), is_new), args.confirm, &applied, output)
+    });
+    let failure = failures.into_iter().fold(None, |before, (_, e)| Some(first(before, e, output)));
     if output.is_json() {
         output.line(&json!({ "networks": done }).to_string())?;
     }
@@ -159,30 +137,16 @@ fn document(name: &IfName, applied: &Applied) -> Value {
     document
 }
 
-/// Starts a network with a guard that takes it back, if anything comes of it: steps, or what `is_new` about it without any.
+/// Starts a network with a guard that takes it back, if anything comes of it.
 fn confirmed_start(
     global: &Global,
     host: &mut Host,
     network: &Network,
-    is_new: bool,
     seconds: u64,
     output: &mut Output,
 ) -> Result<Applied> {
     let mut guard = Guard::call(global, &network.name(), seconds)?;
-    let result = host.start_guarded(network);
-    match &result {
-        Ok(applied) if applied.steps > 0 || is_new => guard.say(MADE, output),
-        Ok(_) => guard.say(FAILED, output),
-        // What could not be taken back is the guard's to try again.
-        Err(_) if is_interrupted(global, &network.name()) => drop(guard.child.stdin.take()),
-        Err(_) => guard.say(FAILED, output),
-    }
-    result
-}
-
-/// Whether an operation on a network is neither finished nor undone. Where that cannot be told, it may be.
-fn is_interrupted(global: &Global, name: &IfName) -> bool {
-    state_dir(global).interrupted().map_or(true, |open| open.contains(&Subject::Network(*name)))
+    host.start_confirmed(network, |told| guard.say(told, output))
 }
 
 /// The guard, a process of its own.
@@ -236,8 +200,8 @@ impl Guard {
     }
 
     /// What became of the change. A guard that does not hear it takes the change back.
-    fn say(&mut self, what: &[u8], output: &mut Output) {
-        let heard = self.child.stdin.take().map(|mut stdin| stdin.write_all(what));
+    fn say(&mut self, told: Told, output: &mut Output) {
+        let heard = self.child.stdin.take().map(|mut stdin| stdin.write_all(told.bytes()));
         if !matches!(heard, Some(Ok(()))) {
             output.note("the guard process has gone: nothing will take the network back by itself");
         }
@@ -267,26 +231,10 @@ fn guard(global: &Global, name: &str, seconds: u64) -> Result<()> {
         Ok(Verdict::Kept | Verdict::Failed) => return Ok(()),
         Ok(Verdict::Late | Verdict::Died) | Err(_) => {}
     }
-    let mut pause = Duration::from_millis(100);
-    // Whoever holds the lock, or whatever else is in the way, may have gone a little later.
-    for tries_left in (0..TRIES).rev() {
-        match open(global).and_then(|mut host| host.take_back_start(&name, known.as_ref())) {
-            Ok(()) => {
-                let _ = writeln!(std::io::stderr(), "xennet: network {name} was not confirmed, and is taken back");
-                return Ok(());
-            }
-            Err(e) if tries_left == 0 => return Err(e),
-            Err(_) => {
-                std::thread::sleep(pause);
-                pause = (pause * 2).min(Duration::from_secs(5));
-            }
-        }
-    }
+    Host::take_back_unconfirmed(&name, known.as_ref(), || open(global))?;
+    let _ = writeln!(std::io::stderr(), "xennet: network {name} was not confirmed, and is taken back");
     Ok(())
 }
-
-/// With the pauses in between about a minute and a half.
-const TRIES: usize = 24;
 
 pub(super) fn confirm(global: &Global, names: &[String], output: &mut Output) -> Result<()> {
     let dir: StateDir = state_dir(global);
@@ -307,13 +255,12 @@ pub(super) fn confirm(global: &Global, names: &[String], output: &mut Output) ->
 
 fn stop(global: &Global, args: &StopArgs, output: &mut Output) -> Result<()> {
     let mut host = open(global)?;
-    // What leaves through a bridge is stopped before it.
-    let (bridges, others): (Vec<_>, Vec<_>) = host.started_networks()?.into_iter().partition(|s| is_bridge(&s.network));
-    let before: Vec<IfName> = others.iter().chain(&bridges).map(|s| s.network.name()).collect();
-    let names: Vec<IfName> = match args.all {
+    let before = host.in_order_of_stop()?;
+    let mut names: Vec<IfName> = match args.all {
         true => before.clone(),
         false => args.names.iter().map(|n| n.parse()).collect::<Result<_>>()?,
     };
+    names.sort_by_key(|name| before.iter().position(|b| b == name));
     check_names(args, &before)?;
     let guests = if args.force { Guests::AreCutOff } else { Guests::MustHaveGone };
     let mut done = Vec::new();
@@ -403,33 +350,22 @@ fn status(global: &Global, args: &NetworkNames, output: &mut Output) -> Result<(
         }
         all.retain(|n| args.names.iter().any(|name| *name == n.name().as_str()));
     }
-    let awaited = state_dir(global).awaited()?;
     let mut found = Vec::new();
     for network in &all {
         found.push(host.network_status(network)?);
     }
-    let text = || table(&found, &awaited);
-    let document = || {
-        let one = |s: &NetworkStatus| {
-            let mut doc = json!(s);
-            doc["state"] = state_of(s, awaited.contains(&s.network)).into();
-            doc
-        };
-        json!({ "networks": found.iter().map(one).collect::<Vec<_>>() })
-    };
-    output.answer(text, document)
+    output.answer(|| table(&found), || json!({ "networks": found }))
 }
 
 /// Networks for reading: in columns, and below them what is new in the file, what is missing, what is to be done elsewhere, and what
 /// is in the way.
-pub(crate) fn table(found: &[NetworkStatus], awaited: &[IfName]) -> String {
+pub(crate) fn table(found: &[NetworkStatus]) -> String {
     let rows = found.iter().map(|s| {
         // A column before these stands the uplink.
         let ports = s.ports.iter().filter(|port| Some(**port) != s.outside);
         let ports: Vec<&str> = ports.map(IfName::as_str).collect();
-        let state = state_of(s, awaited.contains(&s.network));
         let outside = s.outside.map_or_else(|| "-".to_owned(), |l| l.to_string());
-        [s.network.to_string(), s.mode.clone(), state.to_owned(), outside, ports.join(" ")]
+        [s.network.to_string(), s.mode.clone(), s.state.to_string(), outside, ports.join(" ")]
     });
     let mut text = columns(["NETWORK", "MODE", "STATE", "OUTSIDE", "PORTS"], rows);
     for s in found {
@@ -451,13 +387,4 @@ pub(crate) fn table(found: &[NetworkStatus], awaited: &[IfName]) -> String {
         }
     }
     text
-}
-
-fn state_of(s: &NetworkStatus, awaited: bool) -> &'static str {
-    match (s.started, awaited, s.missing.is_empty()) {
-        (true, true, _) => "unconfirmed",
-        (true, false, true) => "started",
-        (true, false, false) => "damaged",
-        (false, ..) => "stopped",
-    }
 }

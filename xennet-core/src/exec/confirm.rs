@@ -47,10 +47,30 @@ pub enum Verdict {
     Failed,
 }
 
-/// What whoever makes the change says to the guard: that it is made, and the time runs.
-pub const MADE: &[u8] = b"made\n";
-/// The same: that it failed, and is taken back already.
-pub const FAILED: &[u8] = b"failed\n";
+/// What whoever makes the change tells the guard about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// It is made, and the time runs.
+    Made,
+    /// There is nothing to take back: it failed and is taken back already, or nothing came of it.
+    Failed,
+    /// It is not known: as if whoever makes the change had ended without a word.
+    Nothing,
+}
+
+impl Told {
+    /// What is written into the pipe to the guard, before it is closed.
+    pub const fn bytes(self) -> &'static [u8] {
+        match self {
+            Told::Made => MADE,
+            Told::Failed => FAILED,
+            Told::Nothing => b"",
+        }
+    }
+}
+
+const MADE: &[u8] = b"made\n";
+const FAILED: &[u8] = b"failed\n";
 
 impl StateDir {
     fn confirm_file(&self, name: &IfName) -> PathBuf {

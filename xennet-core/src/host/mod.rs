@@ -2,6 +2,7 @@
 
 mod apply;
 mod attach;
+mod confirm;
 mod detach;
 mod firewalls;
 mod gone;
@@ -15,6 +16,7 @@ mod place;
 mod records;
 mod recover;
 mod refused;
+mod several;
 mod show;
 mod status;
 mod undo;
@@ -37,7 +39,7 @@ use crate::snapshot::{LinkKind, Part, Scope, Snapshot};
 pub use opened::OpenedBy;
 pub use recover::Recovered;
 pub use show::{Shown, ShownBridge, ShownVif};
-pub use status::NetworkStatus;
+pub use status::{NetworkState, NetworkStatus};
 
 /// A Xen host, or a rehearsal of one.
 ///

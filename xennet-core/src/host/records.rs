@@ -52,6 +52,14 @@ impl Records {
         }
     }
 
+    /// Whether the last start of a network waits for a confirmation; a memory has no guards.
+    pub(super) fn is_awaited(&self, name: &IfName) -> bool {
+        match self {
+            Records::Dir(dir) => dir.is_awaited(name),
+            Records::Memory(_) => false,
+        }
+    }
+
     /// Of a memory only: a directory's records change through its journals.
     pub(super) fn replace(&mut self, subject: Subject, entry: Option<Entry>) {
         if let Records::Memory(m) = self {

@@ -132,7 +132,7 @@ impl Host {
         Ok(plan.asked(Request::Recover(subject)))
     }
 
-    fn operation_left_open(&self, subject: Subject) -> Result<Option<Entry>, Error> {
+    pub(super) fn operation_left_open(&self, subject: Subject) -> Result<Option<Entry>, Error> {
         match &self.records {
             Records::Dir(dir) => dir.open(subject),
             Records::Memory(_) => Ok(None),

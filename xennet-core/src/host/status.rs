@@ -1,5 +1,7 @@
 //! How networks are.
 
+use std::fmt;
+
 use super::Host;
 use super::network::started_of;
 use super::show::by_number;
@@ -9,6 +11,39 @@ use crate::exec::Subject;
 use crate::model::{IfName, Network, NetworkMode, Started};
 use crate::snapshot::{Family, Part, Scope};
 
+/// How a network is, in a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum NetworkState {
+    /// It is not started.
+    Stopped,
+    /// It is started, and as it was made.
+    Started,
+    /// It is started, and something that it or its guests need is missing ([`NetworkStatus::missing`]).
+    Damaged,
+    /// Its last start waits for a confirmation, without which it is taken back.
+    Unconfirmed,
+}
+
+impl NetworkState {
+    /// The word in documents and tables.
+    pub const fn slug(self) -> &'static str {
+        match self {
+            NetworkState::Stopped => "stopped",
+            NetworkState::Started => "started",
+            NetworkState::Damaged => "damaged",
+            NetworkState::Unconfirmed => "unconfirmed",
+        }
+    }
+}
+
+impl fmt::Display for NetworkState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.slug())
+    }
+}
+
 /// How a network is, compared with how it was described.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 #[non_exhaustive]
@@ -17,6 +52,8 @@ pub struct NetworkStatus {
     pub network: IfName,
     /// Its mode: `bridge`, `nat`, `routed`.
     pub mode: String,
+    /// How it is, in a word.
+    pub state: NetworkState,
     /// Whether it is started.
     pub started: bool,
     /// The link towards the outside, as it was found at start; of a bridge its uplink.
@@ -56,6 +93,7 @@ impl Host {
         let mut status = NetworkStatus {
             network: network.name(),
             mode: network.mode_name().to_owned(),
+            state: NetworkState::Stopped,
             started: started.is_some(),
             outside: started.as_ref().and_then(|s| s.outside.or_else(|| uplink_of(&s.network))),
             changed: change.keys,
@@ -68,6 +106,13 @@ impl Host {
         if let Some(started) = &started {
             status.missing = self.network_lacks(started, record.as_ref())?;
             status.missing.extend(self.guests_lack(network)?);
+        }
+        if status.started {
+            status.state = match (self.records.is_awaited(&status.network), status.missing.is_empty()) {
+                (true, _) => NetworkState::Unconfirmed,
+                (false, true) => NetworkState::Started,
+                (false, false) => NetworkState::Damaged,
+            };
         }
         if let Some(bridge) = network.bridge() {
             let all = self.look(&Scope::none().with(Part::Links))?;

@@ -58,6 +58,8 @@ class NetworkStatus(TypedDict):
     network: str
     #: "bridge", "nat" or "routed".
     mode: str
+    #: "stopped", "started", "damaged" (something is missing) or "unconfirmed" (its last start waits for a confirmation).
+    state: str
     started: bool
     #: The link towards the outside, as it was found at start; of a bridge its uplink.
     outside: str | None

@@ -179,7 +179,7 @@ impl<'a> Demo<'a> {
     pub(super) fn status(&mut self, host: &mut Host, network: &Network) -> Result<()> {
         self.command(&format!("network status {}", network.name()))?;
         let status = host.network_status(network)?;
-        let text = crate::command::network::table(std::slice::from_ref(&status), &[]);
+        let text = crate::command::network::table(std::slice::from_ref(&status));
         self.say(&text, json!({ "status": status }))
     }
 

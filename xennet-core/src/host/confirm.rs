@@ -1,0 +1,62 @@
+//! Commit-confirm: a start under a guard that takes it back, and how the guard does that.
+
+use std::time::Duration;
+
+use super::Host;
+use crate::error::Error;
+use crate::exec::confirm::Told;
+use crate::exec::{Applied, Entry, Subject};
+use crate::model::{IfName, Network};
+
+/// How often a guard tries to take a start back; with the pauses in between about a minute and a half.
+const TRIES: usize = 24;
+/// The first pause and the longest one. Each is twice as long as the one before.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+
+impl Host {
+    /// Starts a network under a guard that was called before ([`exec::confirm`](crate::exec::confirm)), and tells the guard once what has
+    /// become of it.
+    ///
+    /// # Errors
+    /// As [`start_network`](Self::start_network).
+    pub fn start_confirmed(&mut self, network: &Network, tell: impl FnOnce(Told)) -> Result<Applied, Error> {
+        let name = network.name();
+        let was = self.records.started(&name)?;
+        // What only its guests are told is no step.
+        let is_new = was.is_none_or(|was| was.network != *network);
+        let result = self.start_guarded(network);
+        tell(match &result {
+            Ok(applied) if applied.steps > 0 || is_new => Told::Made,
+            Ok(_) => Told::Failed,
+            // What could not be taken back is the guard's to try again. Where that cannot be told, it may be so.
+            Err(_) if self.operation_left_open(Subject::Network(name)).map_or(true, |open| open.is_some()) => {
+                Told::Nothing
+            }
+            Err(_) => Told::Failed,
+        });
+        result
+    }
+
+    /// What a guard does that nobody has confirmed to: takes the start back. Whatever is in the way, as somebody who holds the lock, may
+    /// have gone a little later, so this tries for about a minute and a half, each time with a host that is opened anew.
+    ///
+    /// `known` is what was recorded of the network before the start.
+    ///
+    /// # Errors
+    /// As [`take_back_start`](Self::take_back_start), of the last try.
+    pub fn take_back_unconfirmed(
+        name: &IfName,
+        known: Option<&Entry>,
+        mut open: impl FnMut() -> Result<Host, Error>,
+    ) -> Result<(), Error> {
+        let (mut pause, longest) = PAUSES;
+        for _ in 1..TRIES {
+            if open().and_then(|mut host| host.take_back_start(name, known)).is_ok() {
+                return Ok(());
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(longest);
+        }
+        open().and_then(|mut host| host.take_back_start(name, known))
+    }
+}
