@@ -182,9 +182,9 @@ fn recovering_is_planned_for_each_and_carried_out_as_it_was_shown() {
     let before = look(on);
     let plans = host.plan_recover().unwrap();
     assert_eq!(before.changes(&look(on)), [], "it is only a look");
-    let subjects: Vec<String> = plans.iter().map(|(subject, _)| subject.to_string()).collect();
+    let subjects: Vec<String> = plans.keys().map(Subject::to_string).collect();
     assert_eq!(subjects, ["vif1.0", "vif2.0", "vif3.0"]);
-    let plans: Vec<Plan> = plans.into_iter().map(|(_, plan)| plan.unwrap()).collect();
+    let plans: Vec<Plan> = plans.into_values().map(Result::unwrap).collect();
     assert!(!plans[0].is_empty() && !plans[1].is_empty(), "{}\n{}", plans[0], plans[1]);
     assert!(plans[2].notes()[0].contains("gone without a call"), "{:?}", plans[2].notes());
     for plan in &plans {

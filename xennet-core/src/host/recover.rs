@@ -1,6 +1,6 @@
 //! Closing what a crash left open, and putting back what others have removed since.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::network::started_of;
@@ -104,7 +104,7 @@ impl Host {
     ///
     /// # Errors
     /// [`ErrorKind::StateUnusable`]. What stands in the way of one is in its place.
-    pub fn plan_recover(&mut self) -> Result<Vec<(Subject, Result<Plan, Error>)>, Error> {
+    pub fn plan_recover(&mut self) -> Result<BTreeMap<Subject, Result<Plan, Error>>, Error> {
         let mut subjects = BTreeSet::new();
         if let Records::Dir(dir) = &self.records {
             subjects.extend(dir.interrupted()?);
@@ -113,11 +113,11 @@ impl Host {
         }
         subjects.extend(self.started_networks()?.iter().map(|s| Subject::Network(s.network.name())));
         subjects.extend(self.attached()?.into_iter().map(|(subject, _)| subject));
-        let mut plans = Vec::new();
+        let mut plans = BTreeMap::new();
         for subject in subjects {
             match self.plan_recover_of(subject) {
                 Ok(plan) if plan.is_empty() && plan.notes().is_empty() => {}
-                plan => plans.push((subject, plan)),
+                plan => drop(plans.insert(subject, plan)),
             }
         }
         Ok(plans)
