@@ -88,12 +88,13 @@ fn a_journal_that_cannot_be_read() {
         let file = dir.file(Subject::Vif(VifId::new(domid(1), FIRST)));
         let whole_text = fs::read_to_string(&file).unwrap();
         on_kernel(&state).detach(domid(1), FIRST).unwrap();
-        let garbage: [Vec<u8>; 6] = [
+        let garbage: [Vec<u8>; 7] = [
             b"garbage\n".to_vec(),
             b"\x00\xff\xfe\n".to_vec(),
             b"{}\n".to_vec(),
             b"ok\n".to_vec(),
-            whole_text.replacen("\"xennet\":1", "\"xennet\":2", 1).into_bytes(),
+            whole_text.replacen("\"xennet\":2", "\"xennet\":3", 1).into_bytes(),
+            whole_text.replacen("\"xennet\":2", "\"xennet\":0", 1).into_bytes(),
             [whole_text.as_bytes(), b"back\nback\n"].concat(),
         ];
         for text in garbage {
