@@ -77,6 +77,7 @@ mod private;
 pub mod services;
 pub mod snapshot;
 pub mod step;
+mod tables;
 pub mod xenstore;
 
 pub use budget::Budget;

@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 
 /// Top-level modules from the bottom up. Each may use itself, those before it, and `error`.
 const ORDER: &[&str] = &[
-    "gather", "budget", "model", "config", "advise", "managers", "snapshot", "step", "plan", "private", "xenstore",
-    "backend", "exec", "services", "host", "hotplug",
+    "gather", "budget", "model", "config", "advise", "managers", "snapshot", "step", "tables", "plan", "private",
+    "xenstore", "backend", "exec", "services", "host", "hotplug",
 ];
-const PURE: &[&str] = &["error", "gather", "model", "config", "advise", "managers", "snapshot", "step", "plan"];
+const PURE: &[&str] =
+    &["error", "gather", "model", "config", "advise", "managers", "snapshot", "step", "tables", "plan"];
 /// What a pure module must not touch: time, entropy and environment come in as arguments.
 const IMPURE: &[&str] = &[
     "std::fs",

@@ -254,7 +254,7 @@ static void read_rules(int s)
 {
 	static const char *const chains[] = { "advertised", "bound", "claims", "datagrams", "declared", "messages", "prerouting",
 					      "probing", "to-all", "to-one" };
-	uint32_t version = 218575353; /* that in plan/guard.rs; another one costs the same */
+	uint32_t version = 218575353; /* that in tables/guard.rs; another one costs the same */
 
 	read_table(s);
 	for (int i = 0; i < 10; i++)

@@ -7,6 +7,7 @@ use crate::model::Intent;
 use crate::plan::{self, Goal, Planned};
 use crate::snapshot::{NeighbourKind, Scope, Snapshot};
 use crate::step::{AddrStep, NeighStep, RouteStep, Step};
+use crate::tables;
 
 /// Looks at everything that planning this intent needs, in as few looks as possible (one on the usual way).
 ///
@@ -38,7 +39,7 @@ fn observe(intent: &Intent, on: &mut dyn Backend, frames: Frames, known: Snapsho
         Frames::Look | Frames::Leave => plan::scope(intent, seen),
     };
     while let Some(mut scope) = next(&seen) {
-        scope.retain(|part| frames != Frames::Leave || !plan::is_of_frame(part));
+        scope.retain(|part| frames != Frames::Leave || !tables::is_of_frame(part));
         if scope == Scope::none() {
             break;
         }
@@ -47,7 +48,7 @@ fn observe(intent: &Intent, on: &mut dyn Backend, frames: Frames, known: Snapsho
     // The kernel lists rules bit by bit, and amid others' changes a listing may have one twice without saying so. Making the
     // table's anew for that would make the next one's listing wrong, too: they are so only when they are seen so twice.
     for _ in 0..TRIES {
-        if !plan::lacks_rules(&seen) {
+        if !tables::lacks_rules(&seen) {
             break;
         }
         let again = on.observe(&seen.scope)?;

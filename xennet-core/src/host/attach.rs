@@ -11,6 +11,7 @@ use crate::model::{
 };
 use crate::plan::{self, Goal, Plan};
 use crate::snapshot::{Part, Route, Scope};
+use crate::tables;
 
 /// What attaching a vif asks for.
 struct Asked {
@@ -164,7 +165,7 @@ impl Host {
                 }
                 plan => plan?,
             };
-            if put_back.is_empty() && plan.steps().iter().any(|p| plan::mends_table(&p.step)) {
+            if put_back.is_empty() && plan.steps().iter().any(|p| tables::mends_table(&p.step)) {
                 put_back = self.mend_tables(subject)?;
                 if !put_back.is_empty() {
                     continue;
@@ -185,7 +186,7 @@ impl Host {
             if plan.is_empty() && session.record().is_some() {
                 return Ok(Applied::nothing(plan).with_put_back(put_back));
             }
-            let makes_table = plan.steps().iter().any(|p| plan::makes_table(&p.step));
+            let makes_table = plan.steps().iter().any(|p| tables::makes_table(&p.step));
             let is_new = session.record().and_then(Entry::owned_link).map(|(index, _)| index);
             if let Intent::Attach(a) = &intent
                 && type_if == TypeIf::Vif

@@ -8,9 +8,10 @@ use super::{Host, mend};
 use crate::error::{Error, ErrorKind};
 use crate::exec::{self, Applied, Entry, Journal as _, Subject};
 use crate::model::{Detach, DevId, DomId, IfName, Intent, Request, TypeIf, VifId};
-use crate::plan::{self, Goal, Plan};
-use crate::snapshot::{NftKey, NftSet, NftTableId, NftValue, Part, Scope};
+use crate::plan::{Goal, Plan};
+use crate::snapshot::{NftKey, NftSet, NftValue, Part, Scope};
 use crate::step::{NftOp, NftTransaction, Step};
+use crate::tables;
 
 impl Host {
     /// What detaching this vif would do. Changes nothing.
@@ -110,7 +111,7 @@ impl Host {
     /// Takes away what our tables have of a link, whatever it is. A listing.
     pub(super) fn forget_in_tables(&mut self, link: &IfName, hides: bool, applied: &mut Applied) -> Result<(), Error> {
         let name = NftValue::Name(*link);
-        for table in [NftTableId::guard(), NftTableId::gate()] {
+        for table in tables::all().map(|table| (table.id)()) {
             let seen = self.look(&Scope::none().with(Part::Nft(table.clone())))?;
             let sets: Vec<(&String, &NftSet)> =
                 seen.nft.get(&table).into_iter().flat_map(|table| &table.sets).collect();
@@ -120,7 +121,7 @@ impl Host {
             let addresses: Vec<(&[NftValue], Option<&[NftValue]>)> =
                 all.filter(of_link).filter_map(behind_link).collect();
             let hidden = |key: &NftKey| behind_link(key).is_some_and(|rest| addresses.contains(&rest));
-            let goes = |set: &str, key: &&NftKey| of_link(key) || (hides && plan::hides(set) && hidden(key));
+            let goes = |set: &str, key: &&NftKey| of_link(key) || (hides && tables::gate::hides(set) && hidden(key));
             let keys = |set: &str, s: &NftSet| s.elements.keys().filter(|key| goes(set, key)).cloned().collect();
             let found = sets.iter().map(|(set, s)| ((*set).clone(), keys(set, s)));
             let ops = found.filter(|(_, keys): &(String, Vec<NftKey>)| !keys.is_empty());

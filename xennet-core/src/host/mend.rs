@@ -20,6 +20,7 @@ use crate::plan::{self, Goal, Plan, need};
 use crate::services;
 use crate::snapshot::{Link, Part, Scope, Snapshot};
 use crate::step::Step;
+use crate::tables;
 
 /// How long another call is waited for that may be about to remove elements from our tables.
 const UNDER_WAY: Duration = Duration::from_millis(500);
@@ -103,7 +104,7 @@ impl Host {
         let intent = Intent::Attach(self.follow(subject, a.clone())?);
         let now =
             exec::observe_whole(&intent, &mut *self.backend, known.clone()).map_err(|e| e.into_observe_error())?;
-        let frames: Scope = now.scope.parts().filter(|part| plan::is_of_frame(part)).cloned().collect();
+        let frames: Scope = now.scope.parts().filter(|part| tables::is_of_frame(part)).cloned().collect();
         known.merge(now.seen(&frames));
         match plan::missing(&intent, &now) {
             Ok(steps) => Ok(need::in_words(&steps)),
@@ -256,7 +257,7 @@ impl Host {
             if plan.is_empty() {
                 break;
             }
-            if plan.steps().iter().any(|p| plan::mends_table(&p.step)) {
+            if plan.steps().iter().any(|p| tables::mends_table(&p.step)) {
                 let others = self.mend_tables(subject)?;
                 if !others.is_empty() {
                     done.extend(others);
@@ -337,7 +338,7 @@ impl Host {
         let scope = need::tables_scope(all);
         let mut steps = need::tables_lack(all, &self.look(&scope)?)?;
         for _ in 0..FRAME_TRIES {
-            if !steps.iter().any(plan::mends_table) {
+            if !steps.iter().any(tables::mends_table) {
                 break;
             }
             let again = need::tables_lack(all, &self.look(&scope)?)?;

@@ -7,9 +7,10 @@ use crate::config::networks;
 use crate::error::{Error, ErrorKind};
 use crate::exec::{Applied, Entry, Subject};
 use crate::model::{Egress, Guests, IfName, Intent, Network, NetworkMode, PortForward, Request, Started};
-use crate::plan::{self, Goal, Plan};
+use crate::plan::{Goal, Plan};
 use crate::services;
 use crate::snapshot::{Family, Part, Scope, Snapshot};
+use crate::tables;
 
 impl Host {
     /// What starting this network would do. Changes nothing.
@@ -97,7 +98,7 @@ impl Host {
             self.check_shown(&whole)?;
         }
         // What guests will need is there before the first one comes.
-        self.backend.prepare(&plan::tables_of_network(network));
+        self.backend.prepare(&tables::of_network(network));
         self.keep_originals(&mut started, plan.before())?;
         if plan.is_empty() && is_known {
             self.serve(&started).map_err(|e| e.incomplete("the network is started as before, its services are not"))?;

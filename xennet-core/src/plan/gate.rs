@@ -1,112 +1,16 @@
-//! The gate: what guests in NAT and routed modes may send, whom NAT hides, and what is handed on to them, as one nft table.
-//!
-//! * What comes in by a guest's link must come from one of its addresses, and what comes in by a private bridge from one of its
-//!   network's, besides what a station needs to get an address and to find its neighbours. This stands before connection tracking, so what is forged leaves nothing behind there.
-//! * A hidden guest's connections leave by the egress with this domain's address. From that link nobody reaches it but over a
-//!   connection of its own, or one that is handed on: a route outside that leads here is no way around NAT.
-//! * Connections to any address of this domain can be handed on to guests, from outside, from this domain and from other guests.
-//!   Where both ends are behind the same link the source is translated, too, so that answers come back here.
-//!
-//! Accepting in a table of ours cannot undo what an administrator's own table drops, nor the other way round.
+//! The gate's elements: what a guest and a network have in it.
 
-use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv6Addr};
-use std::sync::LazyLock;
+use std::net::IpAddr;
 
-use ipnetwork::{IpNetwork, Ipv6Network};
+use ipnetwork::IpNetwork;
 
-use super::rules::{ICMPV6, UDP, accept, back, dhcp_client, drop, goto, jump, lookup, over, ports, rule};
-use super::table::{Item, Level, SetDef, Table};
+use super::table::Item;
 use crate::error::Error;
-use crate::gather;
-use crate::model::{Attach, Attachment, GuestLinks, IfName, Network, NetworkMode, PortForward, Started, apart};
-use crate::snapshot::{
-    Family, NftBase, NftChain, NftChainKind, NftCmp, NftExpr, NftField, NftHeader, NftHook, NftNat, NftNatTo,
-    NftPolicy, NftRule, NftTableId, NftType, NftValue, Part, Scope, Snapshot,
+use crate::model::{Attach, Attachment, GuestLinks, IfName, NetworkMode, PortForward, Started, apart};
+use crate::snapshot::{Family, NftValue, Part, Scope, Snapshot};
+use crate::tables::gate::{
+    FORWARDS, GATE, HIDDEN, HIDDEN_NETWORKS, INSIDE, LINKS, PORTS, SOURCE_NETWORKS, SOURCES, at,
 };
-
-/// Links whose guests may send from declared addresses only.
-const LINKS: &str = "links";
-/// Link and address of a guest.
-const SOURCES: [&str; 2] = ["src4", "src6"];
-const SOURCE_NETWORKS: [&str; 2] = ["srcnet4", "srcnet6"];
-/// Egress and address of a hidden guest.
-const HIDDEN: [&str; 2] = ["masq4", "masq6"];
-const HIDDEN_NETWORKS: [&str; 2] = ["masqnet4", "masqnet6"];
-/// Private bridge and network of its guests.
-const INSIDE: [&str; 2] = ["inside4", "inside6"];
-/// From protocol and port of this domain to the address of a guest, and to its port. Two maps: of data with two fields the nft
-/// tool prints JSON that it does not read.
-const FORWARDS: [&str; 2] = ["forward4", "forward6"];
-const PORTS: [&str; 2] = ["port4", "port6"];
-
-/// A chain: what a link with declared addresses may send.
-const FROM_GUEST: &str = "from-guest";
-/// A chain: what no guest may say, in whatever name.
-const MESSAGES: &str = "messages";
-/// A chain: what a station says that looks for its neighbours.
-const DISCOVERY: &str = "discovery";
-
-/// The table.
-pub(super) static GATE: Table = Table {
-    id: NftTableId::gate,
-    levels: &LEVELS,
-    chains,
-    ways_out: ["stop the networks with NAT and routes and detach their guests", "start and attach them again"],
-};
-
-/// What the gate is for all guests, and what it has more where NAT hides some or hands on to them.
-static LEVELS: [Level; 2] = [
-    Level {
-        version: 0xc528_5f2e,
-        uses: &[("prerouting", 1), (FROM_GUEST, 11), (MESSAGES, 7), (DISCOVERY, 10)],
-        sets: &CHECKING,
-        frame: LazyLock::new(|| GATE.frame(0)),
-    },
-    Level {
-        version: 0x76f4_bc29,
-        uses: &[("handing-on", 2), ("handing-on-own", 2), ("hiding", 10), ("forward", 10)],
-        sets: &TRANSLATING,
-        frame: LazyLock::new(|| GATE.frame(1)),
-    },
-];
-
-const V4: &[NftType] = &[NftType::IfName, NftType::Ipv4Addr];
-const V6: &[NftType] = &[NftType::IfName, NftType::Ipv6Addr];
-
-const CHECKING: [SetDef; 5] = [
-    SetDef::of(LINKS, &[NftType::IfName]),
-    SetDef::of(SOURCES[0], V4),
-    SetDef::of(SOURCES[1], V6),
-    SetDef::ranges(SOURCE_NETWORKS[0], V4),
-    SetDef::ranges(SOURCE_NETWORKS[1], V6),
-];
-
-const TRANSLATING: [SetDef; 10] = {
-    const PORT: &[NftType] = &[NftType::InetProto, NftType::InetService];
-    const fn map(name: &'static str, data: &'static [NftType]) -> SetDef {
-        SetDef { data, ..SetDef::of(name, PORT) }
-    }
-    [
-        SetDef::of(HIDDEN[0], V4),
-        SetDef::of(HIDDEN[1], V6),
-        SetDef::ranges(HIDDEN_NETWORKS[0], V4),
-        SetDef::ranges(HIDDEN_NETWORKS[1], V6),
-        SetDef::ranges(INSIDE[0], V4),
-        SetDef::ranges(INSIDE[1], V6),
-        map(FORWARDS[0], &[NftType::Ipv4Addr]),
-        map(FORWARDS[1], &[NftType::Ipv6Addr]),
-        map(PORTS[0], &[NftType::InetService]),
-        map(PORTS[1], &[NftType::InetService]),
-    ]
-};
-
-fn at(family: Family) -> usize {
-    match family {
-        Family::Ipv4 => 0,
-        Family::Ipv6 => 1,
-    }
-}
 
 fn family_of(network: &IpNetwork) -> usize {
     at(Family::of(&network.ip()))
@@ -145,15 +49,6 @@ pub(super) fn hidden(egress: IfName, guests: &[IpNetwork]) -> Vec<Item> {
     apart(guests.iter().copied()).into_iter().map(item).collect()
 }
 
-/// The level of the gate that a network and its guests need; `None` where they need none.
-pub(super) fn level(network: &Network) -> Option<usize> {
-    match network.mode() {
-        NetworkMode::Bridge(_) => None,
-        NetworkMode::Routed(_) => Some(0),
-        NetworkMode::Nat(_) => Some(1),
-    }
-}
-
 /// Whether NAT hides an address of this guest already, whoever had it before.
 pub(crate) fn is_hidden(a: &Attach, now: &Snapshot) -> bool {
     match &a.attachment {
@@ -162,11 +57,6 @@ pub(crate) fn is_hidden(a: &Attach, now: &Snapshot) -> bool {
         }
         _ => false,
     }
-}
-
-/// Whether it is one of the gate's sets that say whom NAT hides.
-pub(crate) fn hides(set: &str) -> bool {
-    HIDDEN.into_iter().chain(HIDDEN_NETWORKS).any(|name| name == set)
 }
 
 /// What a network has to have as a whole, whoever its guests are.
@@ -230,197 +120,6 @@ fn handed_on(forward: &PortForward) -> impl Iterator<Item = Item> {
     })
 }
 
-/// `NFPROTO_IPV4`, `NFPROTO_IPV6`.
-fn is(family: Family) -> NftExpr {
-    let number = match family {
-        Family::Ipv4 => 2,
-        Family::Ipv6 => 10,
-    };
-    NftExpr::eq(NftField::NfProto, NftValue::U8(number))
-}
-
-const FAMILIES: [Family; 2] = [Family::Ipv4, Family::Ipv6];
-
-/// `RTN_LOCAL`: an address of this domain.
-const LOCAL: u32 = 2;
-/// `NF_CT_STATE_BIT`s of invalid, and of established and related.
-const INVALID: u32 = 1;
-const GOING_ON: u32 = 2 | 4;
-/// `IPS_DST_NAT`.
-const HANDED_ON: u32 = 32;
-
-fn source(family: Family) -> NftField {
-    match family {
-        Family::Ipv4 => NftField::IpSaddr,
-        Family::Ipv6 => NftField::Ip6Saddr,
-    }
-}
-
-fn destination(family: Family) -> NftField {
-    match family {
-        Family::Ipv4 => NftField::IpDaddr,
-        Family::Ipv6 => NftField::Ip6Daddr,
-    }
-}
-
-fn chains() -> BTreeMap<String, NftChain> {
-    use NftChainKind::{Filter, Nat};
-    let base = |kind, hook, priority, rules| {
-        let base = NftBase { kind, hook, priority, policy: NftPolicy::Accept };
-        NftChain { base: Some(base), rules }
-    };
-    let entry = vec![rule([lookup(&[NftField::IifName], LINKS), goto(FROM_GUEST)], None)];
-    gather::map([
-        // Where `raw` is, before connection tracking. Fragments are reassembled before it only where somebody tracks connections.
-        ("prerouting".into(), base(Filter, NftHook::Prerouting, -300, entry)),
-        (FROM_GUEST.into(), NftChain { base: None, rules: from_guest() }),
-        (MESSAGES.into(), NftChain { base: None, rules: messages() }),
-        (DISCOVERY.into(), NftChain { base: None, rules: discovery() }),
-        ("handing-on".into(), base(Nat, NftHook::Prerouting, -100, handing_on())),
-        ("handing-on-own".into(), base(Nat, NftHook::Output, -100, handing_on())),
-        ("hiding".into(), base(Nat, NftHook::Postrouting, 100, hiding())),
-        ("forward".into(), base(Filter, NftHook::Forward, 0, forward())),
-    ])
-}
-
-/// What a link with declared addresses may send.
-fn from_guest() -> Vec<NftRule> {
-    use NftField::{IifName, Ip6Daddr, Ip6Saddr, IpSaddr};
-    // What nearly all packets are.
-    let mut rules: Vec<NftRule> = [SOURCES, SOURCE_NETWORKS]
-        .map(|sets| {
-            let own = lookup(&[IifName, IpSaddr], sets[at(Family::Ipv4)]);
-            rule([is(Family::Ipv4), own, accept()], None)
-        })
-        .into();
-    let v6 = |more: Vec<NftExpr>, comment| rule([is(Family::Ipv6)].into_iter().chain(more), comment);
-    rules.push(v6(vec![jump(MESSAGES)], None));
-    rules.extend(
-        [SOURCES, SOURCE_NETWORKS]
-            .map(|sets| v6(vec![lookup(&[IifName, Ip6Saddr], sets[at(Family::Ipv6)]), accept()], None)),
-    );
-    rules.push(dhcp_client(is(Family::Ipv4)));
-    // Nobody forwards these, so they end here.
-    let (from, to) = (NftExpr::within(Ip6Saddr, LINK_LOCAL), NftExpr::within(Ip6Daddr, LINK_LOCAL));
-    rules.push(v6(vec![from.clone(), to, accept()], Some("to this domain's own link-local address")));
-    rules.push(v6(vec![from, goto(DISCOVERY)], None));
-    rules.push(v6(vec![NftExpr::eq(Ip6Saddr, NftValue::Ipv6(Ipv6Addr::UNSPECIFIED)), goto(DISCOVERY)], None));
-    rules.push(rule([drop()], None));
-    rules
-}
-
-/// ICMPv6 that no guest may send: router advertisements and redirects. A fragmented message is judged by its first fragment, which must
-/// contain the type: without connection tracking the kernel has not reassembled it here.
-fn messages() -> Vec<NftRule> {
-    use NftField::{IcmpType, Ip6NextHeader, L4Proto};
-    // The two bytes behind the two of a fragment header that begins where the IPv6 header ends; three bits are no part of the offset.
-    let offset = NftField::Payload { header: NftHeader::Network, offset: 42, bytes: 2 };
-    let later = NftExpr::Match {
-        field: offset,
-        mask: Some(NftValue::Bytes(vec![0xff, 0xf8])),
-        op: NftCmp::Ne,
-        value: NftValue::Bytes(vec![0, 0]),
-    };
-    let fragment = NftExpr::eq(Ip6NextHeader, NftValue::U8(FRAGMENT));
-    let kind = |test: NftExpr, verdict, comment| rule([is(Family::Ipv6), over(ICMPV6), test, verdict], comment);
-    let said = |kind_of| NftExpr::eq(IcmpType, NftValue::U8(kind_of));
-    vec![
-        rule([NftExpr::ne(L4Proto, NftValue::U8(ICMPV6)), back()], None),
-        rule([is(Family::Ipv6), fragment, later, back()], Some("a later fragment")),
-        kind(said(ROUTER_ADVERTISEMENT), drop(), Some("no routers among guests")),
-        kind(said(REDIRECT), drop(), Some("no routers among guests")),
-        // Any other that is there to be read.
-        kind(NftExpr::ne(IcmpType, NftValue::U8(ROUTER_ADVERTISEMENT)), back(), None),
-        rule([drop()], Some("what it is comes in another fragment")),
-    ]
-}
-
-/// `IPPROTO_FRAGMENT`.
-const FRAGMENT: u8 = 44;
-/// Messages of ICMPv6 (RFC 4861).
-const ROUTER_ADVERTISEMENT: u8 = 134;
-const REDIRECT: u8 = 137;
-
-/// What a station says that has no address yet, or looks for its neighbours.
-fn discovery() -> Vec<NftRule> {
-    use NftField::IcmpType;
-    let said = |kind| rule([is(Family::Ipv6), over(ICMPV6), NftExpr::eq(IcmpType, NftValue::U8(kind)), accept()], None);
-    // Router and neighbour solicitation, neighbour advertisement; reports of multicast listeners, which go with them.
-    let mut rules: Vec<NftRule> = [133, 135, 136, 131, 132, 143].map(said).into();
-    rules.push(rule([over(UDP), ports(546, 547), accept()], Some("DHCPv6 client")));
-    rules.push(rule([drop()], None));
-    rules
-}
-
-const LINK_LOCAL: IpNetwork = match Ipv6Network::new_checked(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10) {
-    Some(network) => IpNetwork::V6(network),
-    None => panic!("a prefix of IPv6 has 128 bits"),
-};
-
-/// Connections to an address of this domain that others can reach, too.
-fn handing_on() -> Vec<NftRule> {
-    let rules = FAMILIES.map(|family| {
-        let to_us = NftExpr::eq(NftField::FibDaddrType, NftValue::U32(LOCAL));
-        // What this domain says to itself stays so.
-        let outer = match family {
-            // 127.0.0.0/8 by its first byte.
-            Family::Ipv4 => {
-                let first = NftField::Payload { header: NftHeader::Network, offset: 16, bytes: 1 };
-                NftExpr::ne(first, NftValue::Bytes(vec![127]))
-            }
-            Family::Ipv6 => NftExpr::ne(NftField::Ip6Daddr, NftValue::Ipv6(Ipv6Addr::LOCALHOST)),
-        };
-        let to = NftNatTo::Maps {
-            key: vec![NftField::L4Proto, NftField::ThDport],
-            address: FORWARDS[at(family)].into(),
-            port: PORTS[at(family)].into(),
-        };
-        rule([to_us, is(family), outer, NftExpr::Nat { side: NftNat::Destination, family, to }], None)
-    });
-    rules.into()
-}
-
-/// What leaves with an address of this domain.
-fn hiding() -> Vec<NftRule> {
-    let mut rules = Vec::new();
-    for family in FAMILIES {
-        for sets in [HIDDEN, HIDDEN_NETWORKS] {
-            let leaves = lookup(&[NftField::OifName, source(family)], sets[at(family)]);
-            rules.push(rule([is(family), leaves, NftExpr::Masquerade], None));
-        }
-        let both = [source(family), destination(family)].map(|f| lookup(&[NftField::OifName, f], INSIDE[at(family)]));
-        let handed_on = [NftExpr::ct_status(HANDED_ON), is(family)];
-        let inside = handed_on.clone().into_iter().chain(both).chain([NftExpr::Masquerade]);
-        rules.push(rule(inside, Some("handed on to a neighbour on the same bridge")));
-        // Else the guest would see a packet from itself.
-        for sets in [SOURCES, SOURCE_NETWORKS] {
-            let itself = lookup(&[NftField::OifName, source(family)], sets[at(family)]);
-            let exprs = handed_on.clone().into_iter().chain([itself, NftExpr::Masquerade]);
-            rules.push(rule(exprs, Some("handed on to where it came from")));
-        }
-    }
-    rules
-}
-
-/// What passes through.
-fn forward() -> Vec<NftRule> {
-    let hidden = |link: NftField, end: fn(Family) -> NftField, more: Option<NftExpr>, comment: &'static str| {
-        FAMILIES.into_iter().flat_map(move |family| {
-            let more = more.clone();
-            [HIDDEN, HIDDEN_NETWORKS].map(move |sets| {
-                let of_hidden = [is(family), lookup(&[link, end(family)], sets[at(family)])];
-                rule(more.clone().into_iter().chain(of_hidden).chain([drop()]), Some(comment))
-            })
-        })
-    };
-    let mut rules = vec![rule([NftExpr::ct_state(GOING_ON), accept()], None)];
-    // Address translation leaves alone what belongs to no connection.
-    rules.extend(hidden(NftField::OifName, source, Some(NftExpr::ct_state(INVALID)), "would leave untranslated"));
-    rules.push(rule([NftExpr::ct_status(HANDED_ON), accept()], None));
-    rules.extend(hidden(NftField::IifName, destination, None, "hidden from outside"));
-    rules
-}
-
 #[cfg(test)]
 mod tests {
 
@@ -428,8 +127,9 @@ mod tests {
     use crate::model::{BridgeSpec, NatNetwork, Network, Protocol, Subnet};
     use crate::plan::Reason;
     use crate::plan::table::TableWish;
-    use crate::snapshot::{NftTable, nft_facts};
+    use crate::snapshot::{NftTable, NftTableId, nft_facts};
     use crate::step::{NftOp, Step, step};
+    use crate::tables::gate::FROM_GUEST;
 
     fn elements(items: Vec<Item>) -> Vec<String> {
         let mut world = Snapshot::default();

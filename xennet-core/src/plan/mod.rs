@@ -16,7 +16,6 @@ pub(crate) mod need;
 mod network;
 mod restore;
 mod routes;
-mod rules;
 mod shown;
 mod table;
 mod uplink;
@@ -36,15 +35,12 @@ use checked::Draft;
 
 pub(crate) use check::around as scope_around;
 pub use checked::Plan;
-pub(crate) use gate::{given_up, hides, is_hidden, taken_since};
+pub(crate) use gate::{given_up, is_hidden, taken_since};
 pub(crate) use network::ANOTHER_METRIC;
 pub use network::Carried;
 pub(crate) use restore::missing as missing_to_restore;
 pub use restore::restore;
 pub use shown::ShownPlan;
-#[cfg(feature = "netlink")]
-pub(crate) use table::set_of;
-pub(crate) use table::{is_of_frame, lacks_rules, makes_table, mends_table};
 pub(crate) use uplink::{is_carried, neighbour_on, route_through};
 
 /// The protocol number that marks our routes (`rtm_protocol`), so that they are told from an administrator's.
@@ -161,20 +157,6 @@ pub(crate) fn missing(intent: &Intent, now: &Snapshot) -> Result<Vec<Planned>, E
 pub(crate) fn missing_to_start(started: &Started, carried: &Carried, now: &Snapshot) -> Result<Vec<Planned>, Error> {
     let (wanted, _) = network::want(started, carried, now)?;
     Ok(diff::steps_towards(&wanted, now)?.0)
-}
-
-/// How the tables are made that a network's guests will need.
-pub(crate) fn tables_of_network(network: &crate::model::Network) -> Vec<crate::step::NftTransaction> {
-    let gate = gate::level(network).map(|level| gate::GATE.making(level));
-    // On a private bridge as well the addresses of a guest can be declared.
-    let guard = network.bridge().map(|_| guard::GUARD.making(0));
-    gate.into_iter().chain(guard).collect()
-}
-
-/// The gate without any guest, for the tests of those who carry it to the kernel.
-#[cfg(test)]
-pub(crate) fn gate_frame() -> (crate::snapshot::NftTableId, crate::snapshot::NftTable) {
-    (crate::snapshot::NftTableId::gate(), gate::GATE.frame(1))
 }
 
 /// The error of a step that the model of the kernel refuses.

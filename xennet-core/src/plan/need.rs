@@ -4,12 +4,14 @@
 //! rules of the tables are read for it, so a rule that was replaced by another one is seen as well.
 
 use super::checked::Draft;
-use super::table::{self, TableWish};
+use super::table::TableWish;
 use super::{Plan, Planned, Reason, diff, gate, guard, network, routes, want};
 use crate::error::Error;
 use crate::model::{Attach, Attachment, BridgeSpec, IfName, Intent, MacAddr, Network, Started};
 use crate::snapshot::{Link, Part, Scope, Snapshot};
 use crate::step::{PortChange, PortStep, Step};
+use crate::tables;
+use crate::tables::gate::GATE;
 
 /// The wish that an attached vif stands for, where its link is now.
 pub(crate) fn of_vif(a: &Attach, present: IfName, link: &Link) -> Attach {
@@ -63,7 +65,7 @@ pub(crate) fn is_guest(a: &Attach, network: &Network) -> bool {
 
 /// As [`scope`](super::scope), with all rules of the tables.
 pub(crate) fn whole_scope(intent: &Intent, seen: &Snapshot) -> Option<Scope> {
-    let mut missing = table::whole(want::scope(intent, seen));
+    let mut missing = tables::whole(want::scope(intent, seen));
     missing.retain(|part| !seen.scope.contains(part));
     (missing != Scope::none()).then_some(missing)
 }
@@ -140,14 +142,14 @@ pub(crate) fn bridge_scope(started: &Started, seen: &Snapshot) -> Option<Scope> 
     if items.is_empty() {
         return None;
     }
-    let mut scope = gate::GATE.scope(&items).union(gate::GATE.frame_scope(&items, seen));
+    let mut scope = GATE.scope(&items).union(GATE.frame_scope(&items, seen));
     scope.retain(|part| !seen.scope.contains(part));
     (scope != Scope::none()).then_some(scope)
 }
 
 /// Whether what hides the guests on a private bridge is not there.
 pub(crate) fn bridge_lacks(started: &Started, now: &Snapshot) -> Result<bool, Error> {
-    let wish = TableWish::new(&gate::GATE, gate::of_bridge(started), Vec::new(), LOST);
+    let wish = TableWish::new(&GATE, gate::of_bridge(started), Vec::new(), LOST);
     Ok(!wish.present.is_empty() && wish.first(now)?.is_some())
 }
 

@@ -6,7 +6,7 @@ use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 
 use super::Reason;
-use super::gate::{self, GATE};
+use super::gate;
 use super::table::TableWish;
 use super::uplink::{Among, Move, address_on, carried_routes, learned_anew, neighbour_on, route_through};
 use super::want::{LinkTarget, LinkWish, Wanted, WantedLink, Wish, bridge, kind_words};
@@ -17,6 +17,7 @@ use crate::snapshot::{
     AddrGenMode, Address, Family, Link, LinkKind, Neighbour, Part, Route, Scope, Snapshot, SysctlKey,
 };
 use crate::step::LinkRef;
+use crate::tables::gate::GATE;
 
 /// What is to stay when a network is started: what an uplink had of its own before its bridge took it over (nothing, where it
 /// has been taken over), and whether the outside's routers are listened to.

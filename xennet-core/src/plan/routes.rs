@@ -13,6 +13,7 @@ use crate::gather;
 use crate::model::vif::is_single;
 use crate::model::{Attach, Attachment, Behind, IfName};
 use crate::snapshot::{Address, Family, Neighbour, NeighbourKind, Part, Route, Scope, Snapshot, SysctlKey};
+use crate::tables::gate::GATE;
 
 /// This domain's link-local address on every vif whose guest has IPv6: a gateway that is the same everywhere.
 const LINK_LOCAL_GATEWAY: IpNetwork = match Ipv6Network::new_checked(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1), 64) {
@@ -129,9 +130,9 @@ fn settings(link: &IfName, attachment: &Attachment) -> Vec<(SysctlKey, &'static 
 /// What has to be looked at of the gate.
 fn gate_scope(present: &[Item], absent: &[Item], seen: &Snapshot) -> Scope {
     let all = || present.iter().chain(absent);
-    let scope = gate::GATE.scope(all());
+    let scope = GATE.scope(all());
     // The way back may need what is absent.
-    if present.is_empty() { scope } else { scope.union(gate::GATE.frame_scope(all(), seen)) }
+    if present.is_empty() { scope } else { scope.union(GATE.frame_scope(all(), seen)) }
 }
 
 /// What has to be looked at, besides the vif itself, to connect it by routes, or not by routes any more.
@@ -171,7 +172,7 @@ pub(super) fn tables(a: &Attach) -> Option<TableWish> {
         _ if present.is_empty() => "what the gate has of a vif goes with it",
         _ => "the guest may send from its own addresses only",
     };
-    Some(TableWish::new(&gate::GATE, present, absent, Reason::fixed(why)))
+    Some(TableWish::new(&GATE, present, absent, Reason::fixed(why)))
 }
 
 /// Adds what belongs to a vif that is connected by routes, and takes away what is left of another wish.
@@ -224,7 +225,7 @@ pub(super) fn want(wanted: &mut Wanted, a: &Attach, now: &Snapshot) {
 /// Takes away what belongs to a vif that was connected by routes. Its routes go with its going down.
 pub(super) fn want_gone(wanted: &mut Wanted, device: &IfName, behind: &Behind, now: &Snapshot) {
     let why = Reason::fixed("what the gate has of a vif goes with it");
-    wanted.tables.push(TableWish::new(&gate::GATE, Vec::new(), items(behind), why));
+    wanted.tables.push(TableWish::new(&GATE, Vec::new(), items(behind), why));
     no_proxy(wanted, device, device, behind, now);
     no_proxies(wanted, behind);
 }

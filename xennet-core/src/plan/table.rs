@@ -1,158 +1,16 @@
-//! nft tables of xennet's own: how one is looked at, made, kept whole, and how elements come and go.
-//!
-//! Each has a constant number of rules, and sets whose elements are what vifs and networks have in it, so neither a packet nor a
-//! call costs more with every guest. Whether a table is whole is seen by one element, which carries a number made of all its
-//! rules and sets, and by how often the kernel counts its chains as used; only where these do not fit are the rules read.
-//!
-//! A table stays when the last element has gone, since others may need it next.
-//!
-//! A table can have levels. The lowest has what every element needs. A higher level is made when its first element is added, so that
-//! a host that only routes does not load address translation.
-//!
-//! Administrators save rulesets with `nft list ruleset` and load them again. So tables are made of what nft 1.0 has words for, as
-//! text and as JSON, and each rule of the very expressions that nft makes of its own words for it: then a table that was saved
-//! and loaded is the same table. `tests/rulesets` holds all of them against the nft that is there.
+//! What vifs and networks have in the [tables](crate::tables): how elements come and go, and how a table is made or kept whole for them.
 
 use std::collections::BTreeMap;
-use std::sync::LazyLock;
 
 use ipnetwork::IpNetwork;
 
-use super::{Reason, gate, guard};
+use super::Reason;
 use crate::error::{Error, ErrorKind};
 use crate::gather;
 use crate::model::IfName;
-use crate::snapshot::{
-    NftChain, NftData, NftElement, NftKey, NftSet, NftTable, NftTableId, NftType, NftValue, Part, Scope, Snapshot,
-};
-use crate::step::{NftOp, NftTransaction, Step};
-
-/// A table of xennet's own.
-pub(super) struct Table {
-    pub(super) id: fn() -> NftTableId,
-    /// From what is always needed to all of it.
-    pub(super) levels: &'static [Level],
-    /// All chains, of all levels.
-    pub(super) chains: fn() -> BTreeMap<String, NftChain>,
-    /// What has to be done before a table of this name that is not ours can be removed, and what behind that.
-    pub(super) ways_out: [&'static str; 2],
-}
-
-/// What a table has more than at the level below.
-pub(super) struct Level {
-    /// A number made from all rules and sets of this level and those below. A test says which it must be.
-    pub(super) version: u32,
-    /// The chains, and how often the kernel counts each as used: by its own rules, and by those that lead to it. A test counts, too.
-    pub(super) uses: &'static [(&'static str, u32)],
-    /// The sets that elements of vifs and networks are in.
-    pub(super) sets: &'static [SetDef],
-    /// The table at this level, without any elements; made only where it is needed.
-    pub(super) frame: LazyLock<NftTable>,
-}
-
-impl Level {
-    fn version(&self) -> NftKey {
-        NftKey::exact([NftValue::U32(self.version)])
-    }
-
-    fn has_version(&self, table: &NftTable) -> bool {
-        table.sets.get(NftTableId::VERSION).is_some_and(|set| set.elements.contains_key(&self.version()))
-    }
-
-    /// Whether a table has something of this level.
-    fn is_begun(&self, table: &NftTable) -> bool {
-        self.uses.iter().any(|(chain, _)| table.chains.contains_key(*chain))
-            || self.sets.iter().any(|set| table.sets.contains_key(set.name))
-    }
-}
-
-/// A set or map of a table.
-pub(super) struct SetDef {
-    pub(super) name: &'static str,
-    pub(super) key: &'static [NftType],
-    pub(super) data: &'static [NftType],
-    pub(super) interval: bool,
-}
-
-impl SetDef {
-    pub(super) const fn of(name: &'static str, key: &'static [NftType]) -> Self {
-        SetDef { name, key, data: &[], interval: false }
-    }
-
-    pub(super) const fn ranges(name: &'static str, key: &'static [NftType]) -> Self {
-        SetDef { name, key, data: &[], interval: true }
-    }
-
-    pub(super) fn made(&self) -> NftSet {
-        let data = (!self.data.is_empty()).then(|| crate::snapshot::NftDataType::Value(self.data.to_vec()));
-        NftSet { key: self.key.to_vec(), data, interval: self.interval, ..NftSet::default() }
-    }
-}
-
-pub(super) const VERSION: SetDef = SetDef::of(NftTableId::VERSION, &[NftType::Mark]);
-
-/// All of them.
-fn all() -> [&'static Table; 2] {
-    [&guard::GUARD, &gate::GATE]
-}
-
-#[cfg(feature = "netlink")]
-fn of_id(id: &NftTableId) -> Option<&'static Table> {
-    if !id.is_kept() {
-        return None;
-    }
-    all().into_iter().find(|table| (table.id)() == *id)
-}
-
-#[cfg(feature = "netlink")]
-/// What a set of one of the tables is like, without its elements.
-pub(crate) fn set_of(id: &NftTableId, name: &str) -> Option<NftSet> {
-    let table = of_id(id)?;
-    table.sets().chain([&VERSION]).find(|set| set.name == name).map(SetDef::made)
-}
-
-/// Whether a part is about one of the tables as such, and no vif's or network's.
-pub(crate) fn is_of_frame(part: &Part) -> bool {
-    match part {
-        Part::NftFrame(id) | Part::NftFlags(id) | Part::NftUse(id, _) => id.is_kept(),
-        Part::NftElement(id, set, _) => id.is_kept() && set == NftTableId::VERSION,
-        _ => false,
-    }
-}
-
-/// Whether one of the tables is there, and by this observation its rules have to be made anew.
-pub(crate) fn lacks_rules(now: &Snapshot) -> bool {
-    all().into_iter().any(|table| now.nft.contains_key(&(table.id)()) && !table.is_framed(table.level_seen(now), now))
-}
-
-/// The same look, but at all rules of the tables: what is seen of a table otherwise tells whether one is missing, not whether one
-/// was replaced by another.
-pub(super) fn whole(mut scope: Scope) -> Scope {
-    let mut ids = Vec::new();
-    scope.retain(|part| match part {
-        Part::NftUse(id, _) | Part::NftFlags(id) if id.is_kept() => {
-            ids.push(id.clone());
-            false
-        }
-        _ => true,
-    });
-    let looked = all().into_iter().filter(|table| ids.contains(&(table.id)()));
-    scope.extend(looked.flat_map(Table::whole_scope));
-    scope
-}
-
-/// Whether a step makes one of the tables, a level of it, or its rules anew: somebody may have taken something away.
-pub(crate) fn mends_table(step: &Step) -> bool {
-    let Step::Nft(transaction) = step else { return false };
-    let again = |op: &NftOp| matches!(op, NftOp::FlushChain { .. } | NftOp::SetFlags { .. });
-    transaction.table.is_kept() && (transaction.makes() || transaction.ops.iter().any(again))
-}
-
-/// Whether a step makes one of the tables, or a level of it: then another call may have made it in the meantime.
-pub(crate) fn makes_table(step: &Step) -> bool {
-    let Step::Nft(transaction) = step else { return false };
-    transaction.table.is_kept() && transaction.makes()
-}
+use crate::snapshot::{NftData, NftElement, NftKey, NftTable, NftTableId, NftValue, Part, Scope, Snapshot};
+use crate::step::{NftOp, NftTransaction};
+use crate::tables::{self, Level, Table, rules};
 
 /// An element of one of a table's sets.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -189,41 +47,11 @@ impl Item {
 }
 
 impl Table {
-    pub(super) fn sets(&self) -> impl Iterator<Item = &'static SetDef> {
-        self.levels.iter().flat_map(|level| level.sets)
-    }
-
-    /// The chains of a level and those below, and how often each is used.
-    fn uses(&self, level: usize) -> impl Iterator<Item = &'static (&'static str, u32)> {
-        self.levels.iter().take(level + 1).flat_map(|level| level.uses)
-    }
-
-    fn frame_at(&self, level: usize) -> &'static NftTable {
-        &self.levels[level].frame
-    }
-
     /// The level that the table must have for these elements.
     pub(super) fn level_of<'a>(&self, items: impl IntoIterator<Item = &'a Item>) -> usize {
         let has = |level: &Level, item: &Item| level.sets.iter().any(|set| set.name == item.set);
         let level = |item: &Item| self.levels.iter().position(|level| has(level, item)).unwrap_or_default();
         items.into_iter().map(level).max().unwrap_or_default()
-    }
-
-    /// The level that was looked at.
-    fn level_seen(&self, now: &Snapshot) -> usize {
-        let id = (self.id)();
-        if now.scope.contains(&Part::NftFrame(id.clone())) {
-            return now.nft.get(&id).map_or(0, |table| self.level_begun(table));
-        }
-        let asked = |level: &Level| {
-            level.uses.iter().any(|(chain, _)| now.scope.contains(&Part::NftUse(id.clone(), (*chain).into())))
-        };
-        self.levels.iter().rposition(asked).unwrap_or_default()
-    }
-
-    /// The highest level that a table has something of.
-    fn level_begun(&self, table: &NftTable) -> usize {
-        self.levels.iter().rposition(|level| level.is_begun(table)).unwrap_or_default()
     }
 
     /// What has to be looked at to see that the table is there and whole for these elements: its version, and how much its chains
@@ -245,14 +73,6 @@ impl Table {
         scope
     }
 
-    /// What has to be looked at to see all rules and sets of the table, and which levels it has.
-    fn whole_scope(&self) -> impl Iterator<Item = Part> {
-        let id = (self.id)();
-        let frame = Part::NftFrame(id.clone());
-        let version = move |level: &Level| Part::NftElement(id.clone(), NftTableId::VERSION.into(), level.version());
-        self.levels.iter().map(version).chain([frame])
-    }
-
     /// What has to be looked at to add or remove elements.
     pub(super) fn scope<'a>(&self, items: impl IntoIterator<Item = &'a Item>) -> Scope {
         items.into_iter().map(|i| self.part(i)).collect()
@@ -260,27 +80,6 @@ impl Table {
 
     pub(super) fn part(&self, item: &Item) -> Part {
         Part::NftElement((self.id)(), item.set.into(), item.key.clone())
-    }
-
-    /// Whether version, flags and uses are what they must be. An administrator who replaces one rule by another is not seen by this.
-    fn looks_whole(&self, level: usize, seen: &Snapshot) -> bool {
-        let Some(table) = seen.nft.get(&(self.id)()) else { return false };
-        table.flags == 0
-            && self.levels[level].has_version(table)
-            && self.uses(level).all(|(chain, uses)| table.uses.get(*chain) == Some(uses))
-    }
-
-    /// Whether chains and sets are as they must be for this level, as far as they were looked at.
-    fn is_framed(&self, level: usize, now: &Snapshot) -> bool {
-        let id = (self.id)();
-        let level = level.max(self.level_seen(now));
-        if now.scope.contains(&Part::NftFrame(id.clone())) {
-            let table = now.nft.get(&id);
-            return table.is_some_and(|t| t.frame() == *self.frame_at(level) && self.levels[level].has_version(t));
-        }
-        let looked =
-            |(chain, _): &'static (&'static str, u32)| now.scope.contains(&Part::NftUse(id.clone(), (*chain).into()));
-        !self.uses(level).all(looked) || self.looks_whole(level, now)
     }
 
     /// What a key leads to in this world, if the element is there.
@@ -322,37 +121,6 @@ impl Table {
         .with_hint(format!("stop the network that it belongs to, or look at `nft list map {id} {}`", item.set))
     }
 
-    /// The table at a level, without any elements.
-    pub(super) fn frame(&self, level: usize) -> NftTable {
-        let sets = self.levels.iter().take(level + 1).flat_map(|level| level.sets).chain([&VERSION]);
-        let mut chains = (self.chains)();
-        chains.retain(|name, _| self.uses(level).any(|(chain, _)| chain == name));
-        NftTable { chains, sets: gather::map(sets.map(|set| (set.name.to_owned(), set.made()))), ..NftTable::default() }
-    }
-
-    /// How the table is made where there is none.
-    pub(super) fn making(&self, level: usize) -> NftTransaction {
-        let mut ops = vec![NftOp::AddTable];
-        ops.extend(self.adding(&NftTable::default(), level));
-        NftTransaction::new((self.id)(), ops)
-    }
-
-    /// The operations that add what a table lacks to a level: chains with their rules, sets, versions.
-    fn adding<'a>(&self, found: &'a NftTable, level: usize) -> impl Iterator<Item = NftOp> + use<'a> {
-        let wanted = self.frame_at(level);
-        let chains = || wanted.chains.iter().filter(|(name, _)| !found.chains.contains_key(*name));
-        let sets = wanted.sets.iter().filter(|(name, _)| !found.sets.contains_key(*name));
-        let versions = self.levels.iter().take(level + 1).filter(|level| !level.has_version(found)).map(|level| {
-            let elements = vec![(level.version(), NftElement::default())];
-            NftOp::AddElements { set: NftTableId::VERSION.into(), elements }
-        });
-        chains()
-            .map(|(name, c)| NftOp::AddChain { chain: name.clone(), base: c.base })
-            .chain(sets.map(|(name, def)| NftOp::AddSet { set: name.clone(), def: def.clone() }))
-            .chain(chains().flat_map(rules))
-            .chain(versions.collect::<Vec<_>>())
-    }
-
     /// The operations that make the table what it must be: all of it, what a level has more, or its rules anew.
     pub(super) fn framing(&self, level: usize, now: &Snapshot) -> Result<Vec<NftOp>, Error> {
         let Some(found) = now.nft.get(&(self.id)()) else { return Ok(self.making(level).ops) };
@@ -376,16 +144,6 @@ impl Table {
         Ok(ops)
     }
 
-    /// Whether it is a table of this version, but for its rules.
-    pub(super) fn fits(&self, found: &NftTable) -> bool {
-        let as_made = self.frame_at(self.level_begun(found));
-        let same_base = |(name, c): (&String, &NftChain)| found.chains.get(name).is_some_and(|f| f.base == c.base);
-        found.flags & !NftTable::DORMANT == 0
-            && found.frame().sets == as_made.sets
-            && as_made.chains.iter().all(same_base)
-            && found.chains.keys().all(|name| as_made.chains.contains_key(name))
-    }
-
     /// The error for a table of this name that xennet did not make.
     pub(super) fn is_another(&self) -> Error {
         let (id, [before, behind]) = ((self.id)(), self.ways_out);
@@ -395,11 +153,6 @@ impl Table {
             .unchanged()
             .with_hint(format!("{before}, remove it (nft delete table {id}), and {behind}"))
     }
-}
-
-/// The operations that add the rules of a chain.
-fn rules((name, chain): (&String, &NftChain)) -> impl Iterator<Item = NftOp> {
-    chain.rules.iter().map(|rule| NftOp::AddRule { chain: name.clone(), rule: rule.clone() })
 }
 
 /// What one of the tables is to have, and which elements shall go.
@@ -420,7 +173,7 @@ impl TableWish {
     /// Of several wishes one for each table.
     pub(super) fn together(wishes: impl IntoIterator<Item = TableWish>, why: &Reason) -> Vec<TableWish> {
         let mut all: Vec<TableWish> =
-            all().into_iter().map(|table| TableWish::new(table, Vec::new(), Vec::new(), why.clone())).collect();
+            tables::all().into_iter().map(|table| TableWish::new(table, Vec::new(), Vec::new(), why.clone())).collect();
         for wish in wishes {
             if let Some(of_table) = all.iter_mut().find(|w| std::ptr::eq(w.table, wish.table)) {
                 of_table.present.extend(wish.present);
@@ -461,7 +214,7 @@ impl TableWish {
             }
             wish
         };
-        all().into_iter().map(of_table).filter(|w| !w.present.is_empty() || !w.absent.is_empty()).collect()
+        tables::all().into_iter().map(of_table).filter(|w| !w.present.is_empty() || !w.absent.is_empty()).collect()
     }
 
     /// What is missing in a world, and what is too much.
@@ -551,33 +304,4 @@ pub(super) fn deletions<'a>(items: impl IntoIterator<Item = &'a Item>) -> Vec<Nf
         keys: items.into_iter().map(|i| i.key.clone()).collect(),
     })
     .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use sha2::{Digest as _, Sha256};
-
-    use super::*;
-    use crate::snapshot::nft_facts;
-
-    #[test]
-    fn versions_and_uses_are_those_of_the_rules() {
-        for table in all() {
-            let id = (table.id)();
-            let all = (table.chains)();
-            assert_eq!(*table.frame_at(table.levels.len() - 1), table.frame(table.levels.len() - 1));
-            assert_eq!(all.len(), table.uses(usize::MAX - 1).count(), "{id}: every chain is counted");
-            for (at, level) in table.levels.iter().enumerate() {
-                let facts = nft_facts(&BTreeMap::from([(id.clone(), level.frame.clone())])).join("\n");
-                let digest = Sha256::digest(facts.as_bytes());
-                let version = u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]);
-                let used: Vec<(&str, Option<u32>)> =
-                    table.uses(at).map(|(chain, _)| (*chain, level.frame.use_of(chain))).collect();
-                // Also of the levels below: nothing above leads to them.
-                let wanted: Vec<(&str, Option<u32>)> = table.uses(at).map(|(chain, n)| (*chain, Some(*n))).collect();
-                assert_eq!(used, wanted, "{id}, level {at}: the rules have changed: put these numbers into its uses");
-                assert_eq!(version, level.version, "{id}, level {at}: the rules have changed: it is {version:#010x}");
-            }
-        }
-    }
 }

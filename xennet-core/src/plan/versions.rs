@@ -3,24 +3,13 @@
 //! One transaction replaces it by this version's table with the same elements. So every packet meets one of the two tables, and no guest
 //! loses its elements. A table of the same name without a version element is not xennet's and is left alone.
 
-use std::collections::BTreeMap;
-
-use super::table::{Level, SetDef, Table, TableWish, VERSION, additions, deletions};
+use super::table::{TableWish, additions, deletions};
 use crate::error::Error;
 use crate::snapshot::{NftSet, NftTable, NftTableId, Part, Snapshot};
 use crate::step::{NftOp, NftTransaction};
-
-/// A set without its elements.
-fn emptied(set: &NftSet) -> NftSet {
-    NftSet { elements: BTreeMap::new(), ..set.clone() }
-}
+use crate::tables::{Level, SetDef, Table, emptied};
 
 impl Table {
-    /// Whether some version of xennet made it: no other program makes such a set.
-    pub(super) fn is_versioned(&self, found: &NftTable) -> bool {
-        found.sets.get(NftTableId::VERSION).is_some_and(|set| emptied(set) == VERSION.made())
-    }
-
     /// The sets of another version's table that have the same definition in this one, with their elements.
     fn carried<'a>(&self, found: &'a NftTable) -> impl Iterator<Item = (&'static SetDef, &'a NftSet)> {
         self.sets().filter_map(|def| {

@@ -14,6 +14,7 @@ use crate::snapshot::{
     AddrGenMode, Address, FdbEntry, Link, LinkKind, Neighbour, Part, PortVlan, Route, Rule, Scope, Snapshot, SysctlKey,
 };
 use crate::step::{BridgeChange, LinkRef, NewLink, PortChange};
+use crate::tables::guard::{GUARD, RESERVED};
 
 /// The smallest MTU that IPv6 lives on (`IPV6_MIN_MTU`).
 pub(super) const IPV6_MIN_MTU: u32 = 1280;
@@ -116,7 +117,7 @@ pub(super) fn scope(intent: &Intent, seen: &Snapshot) -> Scope {
             scope = scope.union(routes::scope(a, seen));
             let guarded = a.guarded();
             if guarded.is_some() {
-                scope = scope.union(guard::GUARD.frame_scope([], seen));
+                scope = scope.union(GUARD.frame_scope([], seen));
             }
             scope.union(guard::scope(guarded.iter().chain(a.recorded_guard.as_deref())))
         }
@@ -210,7 +211,7 @@ fn attach(a: &Attach, now: &Snapshot) -> Result<(Wanted, Vec<String>), Error> {
             target.port.isolated = Some(*isolated);
             target.port.learning = Some(true);
             target.port.group_forward = match (&a.guard, &a.recorded_guard) {
-                (Some(_), _) => Some(guard::RESERVED),
+                (Some(_), _) => Some(RESERVED),
                 // As it was made. Where it was never ours it may be as somebody has set it.
                 (None, Some(_)) => Some(0),
                 (None, None) => None,

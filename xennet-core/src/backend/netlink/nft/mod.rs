@@ -23,11 +23,12 @@ use super::wire::Message;
 use crate::backend::BackendError;
 use crate::error::Errno;
 use crate::gather;
-use crate::plan::set_of;
+
 use crate::snapshot::{
     NftBase, NftChain, NftElement, NftFamily, NftHook, NftKey, NftRule, NftSet, NftTable, NftTableId,
 };
 use crate::step::{NftOp, NftTransaction};
+use crate::tables::set_of;
 use encode::{Known, Needs, Ranges, RuleName, message};
 
 /// How often a transaction or a reading is begun anew when others change the ruleset meanwhile.

@@ -8,8 +8,9 @@ use super::super::load::asking;
 use super::in_netns;
 use super::kernel::here;
 use crate::config::networks;
-use crate::plan::tables_of_network;
+
 use crate::step::{NftOp, NftTransaction};
+use crate::tables;
 
 /// The kinds of chains, and the expressions that are not basic, in the order in which they are asked for.
 fn asked(transaction: &NftTransaction) -> Vec<String> {
@@ -37,7 +38,7 @@ fn asked(transaction: &NftTransaction) -> Vec<String> {
 fn made(mode: &str) -> Vec<NftTransaction> {
     let text = format!("[network.a]\n{mode}\n");
     let networks = networks::parse(&text).unwrap_or_else(|e| panic!("{}", e.report()));
-    tables_of_network(networks.iter().next().unwrap())
+    tables::of_network(networks.iter().next().unwrap())
 }
 
 #[test]

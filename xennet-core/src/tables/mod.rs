@@ -1,0 +1,320 @@
+//! nft tables of xennet's own, the guard and the gate: names, sets, rules, versions.
+//!
+//! This is the one description of them. The planner makes the tables by it, the backend and the listings know sets by it, and a look
+//! at the kernel is compared with it. What a vif or a network has in them is planned in [`plan`](crate::plan).
+//!
+//! Each has a constant number of rules, and sets whose elements are what vifs and networks have in it. So neither a packet nor a
+//! call costs more with every guest. Whether a table is whole is seen by one element, which carries a number made of all its
+//! rules and sets, and by how often the kernel counts its chains as used. Only where these do not fit are the rules read.
+//!
+//! A table stays when the last element has gone, since others may need it next.
+//!
+//! A table can have levels. The lowest has what every element needs. A higher level is made when its first element is added, so
+//! a host that only routes does not load address translation.
+//!
+//! Administrators save rulesets with `nft list ruleset` and load them again. So tables are made of what nft 1.0 has words for, as
+//! text and as JSON, and each rule of the very expressions that nft makes of its own words for it: then a table that was saved
+//! and loaded is the same table. `tests/rulesets` holds all of them against the nft that is there.
+
+pub(crate) mod gate;
+pub(crate) mod guard;
+mod rules;
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use crate::gather;
+use crate::model::Network;
+use crate::snapshot::{
+    NftChain, NftDataType, NftElement, NftKey, NftSet, NftTable, NftTableId, NftType, NftValue, Part, Scope, Snapshot,
+};
+use crate::step::{NftOp, NftTransaction, Step};
+
+/// A table of xennet's own.
+pub(crate) struct Table {
+    /// Family and name.
+    pub(crate) id: fn() -> NftTableId,
+    /// From what is always needed to all of it.
+    pub(crate) levels: &'static [Level],
+    /// All chains, of all levels.
+    pub(crate) chains: fn() -> BTreeMap<String, NftChain>,
+    /// What an administrator does before and after the removal of a foreign table of this name.
+    pub(crate) ways_out: [&'static str; 2],
+}
+
+/// What a table has more than at the level below.
+pub(crate) struct Level {
+    /// A number made from all rules and sets of this level and those below. A test says which it must be.
+    pub(crate) version: u32,
+    /// The chains, and how often the kernel counts each as used: by its own rules, and by those that lead to it. A test counts, too.
+    pub(crate) uses: &'static [(&'static str, u32)],
+    /// The sets that elements of vifs and networks are in.
+    pub(crate) sets: &'static [SetDef],
+    /// The table at this level, without any elements; made only where it is needed.
+    pub(crate) frame: LazyLock<NftTable>,
+}
+
+impl Level {
+    /// The element of the version set that stands for this level.
+    pub(crate) fn version(&self) -> NftKey {
+        NftKey::exact([NftValue::U32(self.version)])
+    }
+
+    /// Whether a table has that element.
+    pub(crate) fn has_version(&self, table: &NftTable) -> bool {
+        table.sets.get(NftTableId::VERSION).is_some_and(|set| set.elements.contains_key(&self.version()))
+    }
+
+    /// Whether a table has something of this level.
+    fn is_begun(&self, table: &NftTable) -> bool {
+        self.uses.iter().any(|(chain, _)| table.chains.contains_key(*chain))
+            || self.sets.iter().any(|set| table.sets.contains_key(set.name))
+    }
+}
+
+/// A set or map of a table.
+pub(crate) struct SetDef {
+    /// The name.
+    pub(crate) name: &'static str,
+    /// The types of a key's fields.
+    pub(crate) key: &'static [NftType],
+    /// The types of what a key leads to; none in a set.
+    pub(crate) data: &'static [NftType],
+    /// Whether the keys are ranges.
+    pub(crate) interval: bool,
+}
+
+impl SetDef {
+    /// A set of single keys.
+    const fn of(name: &'static str, key: &'static [NftType]) -> Self {
+        SetDef { name, key, data: &[], interval: false }
+    }
+
+    /// A set of ranges.
+    const fn ranges(name: &'static str, key: &'static [NftType]) -> Self {
+        SetDef { name, key, data: &[], interval: true }
+    }
+
+    /// The set without elements.
+    pub(crate) fn made(&self) -> NftSet {
+        let data = (!self.data.is_empty()).then(|| NftDataType::Value(self.data.to_vec()));
+        NftSet { key: self.key.to_vec(), data, interval: self.interval, ..NftSet::default() }
+    }
+}
+
+/// The set of each table whose elements say which version and level it is.
+const VERSION: SetDef = SetDef::of(NftTableId::VERSION, &[NftType::Mark]);
+
+/// All of them.
+pub(crate) fn all() -> [&'static Table; 2] {
+    [&guard::GUARD, &gate::GATE]
+}
+
+/// What a set of one of the tables is like, without its elements.
+#[cfg(feature = "netlink")]
+pub(crate) fn set_of(id: &NftTableId, name: &str) -> Option<NftSet> {
+    if !id.is_kept() {
+        return None;
+    }
+    let table = all().into_iter().find(|table| (table.id)() == *id)?;
+    table.sets().chain([&VERSION]).find(|set| set.name == name).map(SetDef::made)
+}
+
+/// Whether a part is about one of the tables as such, and no vif's or network's.
+pub(crate) fn is_of_frame(part: &Part) -> bool {
+    match part {
+        Part::NftFrame(id) | Part::NftFlags(id) | Part::NftUse(id, _) => id.is_kept(),
+        Part::NftElement(id, set, _) => id.is_kept() && set == NftTableId::VERSION,
+        _ => false,
+    }
+}
+
+/// Whether one of the tables is there, and by this observation its rules have to be made anew.
+pub(crate) fn lacks_rules(now: &Snapshot) -> bool {
+    all().into_iter().any(|table| now.nft.contains_key(&(table.id)()) && !table.is_framed(table.level_seen(now), now))
+}
+
+/// The same look, but at all rules of the tables: what is seen of a table otherwise tells whether one is missing, not whether one
+/// was replaced by another.
+pub(crate) fn whole(mut scope: Scope) -> Scope {
+    let mut ids = Vec::new();
+    scope.retain(|part| match part {
+        Part::NftUse(id, _) | Part::NftFlags(id) if id.is_kept() => {
+            ids.push(id.clone());
+            false
+        }
+        _ => true,
+    });
+    let looked = all().into_iter().filter(|table| ids.contains(&(table.id)()));
+    scope.extend(looked.flat_map(Table::whole_scope));
+    scope
+}
+
+/// Whether a step makes one of the tables, a level of it, or its rules anew: somebody may have taken something away.
+pub(crate) fn mends_table(step: &Step) -> bool {
+    let Step::Nft(transaction) = step else { return false };
+    let again = |op: &NftOp| matches!(op, NftOp::FlushChain { .. } | NftOp::SetFlags { .. });
+    transaction.table.is_kept() && (transaction.makes() || transaction.ops.iter().any(again))
+}
+
+/// Whether a step makes one of the tables, or a level of it: then another call may have made it in the meantime.
+pub(crate) fn makes_table(step: &Step) -> bool {
+    let Step::Nft(transaction) = step else { return false };
+    transaction.table.is_kept() && transaction.makes()
+}
+
+/// How the tables are made that a network's guests will need.
+pub(crate) fn of_network(network: &Network) -> Vec<NftTransaction> {
+    let gate = gate::level(network).map(|level| gate::GATE.making(level));
+    // On a private bridge as well the addresses of a guest can be declared.
+    let guard = network.bridge().map(|_| guard::GUARD.making(0));
+    gate.into_iter().chain(guard).collect()
+}
+
+impl Table {
+    /// The sets of all levels, without that of the versions.
+    pub(crate) fn sets(&self) -> impl Iterator<Item = &'static SetDef> {
+        self.levels.iter().flat_map(|level| level.sets)
+    }
+
+    /// The chains of a level and those below, and how often each is used.
+    pub(crate) fn uses(&self, level: usize) -> impl Iterator<Item = &'static (&'static str, u32)> {
+        self.levels.iter().take(level + 1).flat_map(|level| level.uses)
+    }
+
+    /// As [`frame`](Self::frame), made once.
+    pub(crate) fn frame_at(&self, level: usize) -> &'static NftTable {
+        &self.levels[level].frame
+    }
+
+    /// The level that was looked at.
+    fn level_seen(&self, now: &Snapshot) -> usize {
+        let id = (self.id)();
+        if now.scope.contains(&Part::NftFrame(id.clone())) {
+            return now.nft.get(&id).map_or(0, |table| self.level_begun(table));
+        }
+        let asked = |level: &Level| {
+            level.uses.iter().any(|(chain, _)| now.scope.contains(&Part::NftUse(id.clone(), (*chain).into())))
+        };
+        self.levels.iter().rposition(asked).unwrap_or_default()
+    }
+
+    /// The highest level that a table has something of.
+    pub(crate) fn level_begun(&self, table: &NftTable) -> usize {
+        self.levels.iter().rposition(|level| level.is_begun(table)).unwrap_or_default()
+    }
+
+    /// What has to be looked at to see all rules and sets of the table, and which levels it has.
+    pub(crate) fn whole_scope(&self) -> impl Iterator<Item = Part> {
+        let id = (self.id)();
+        let frame = Part::NftFrame(id.clone());
+        let version = move |level: &Level| Part::NftElement(id.clone(), NftTableId::VERSION.into(), level.version());
+        self.levels.iter().map(version).chain([frame])
+    }
+
+    /// Whether version, flags and uses are what they must be. An administrator who replaces one rule by another is not seen by this.
+    pub(crate) fn looks_whole(&self, level: usize, seen: &Snapshot) -> bool {
+        let Some(table) = seen.nft.get(&(self.id)()) else { return false };
+        table.flags == 0
+            && self.levels[level].has_version(table)
+            && self.uses(level).all(|(chain, uses)| table.uses.get(*chain) == Some(uses))
+    }
+
+    /// Whether chains and sets are as they must be for this level, as far as they were looked at.
+    pub(crate) fn is_framed(&self, level: usize, now: &Snapshot) -> bool {
+        let id = (self.id)();
+        let level = level.max(self.level_seen(now));
+        if now.scope.contains(&Part::NftFrame(id.clone())) {
+            let table = now.nft.get(&id);
+            return table.is_some_and(|t| t.frame() == *self.frame_at(level) && self.levels[level].has_version(t));
+        }
+        let looked =
+            |(chain, _): &'static (&'static str, u32)| now.scope.contains(&Part::NftUse(id.clone(), (*chain).into()));
+        !self.uses(level).all(looked) || self.looks_whole(level, now)
+    }
+
+    /// The table at a level, without any elements.
+    pub(crate) fn frame(&self, level: usize) -> NftTable {
+        let sets = self.levels.iter().take(level + 1).flat_map(|level| level.sets).chain([&VERSION]);
+        let mut chains = (self.chains)();
+        chains.retain(|name, _| self.uses(level).any(|(chain, _)| chain == name));
+        NftTable { chains, sets: gather::map(sets.map(|set| (set.name.to_owned(), set.made()))), ..NftTable::default() }
+    }
+
+    /// How the table is made where there is none.
+    pub(crate) fn making(&self, level: usize) -> NftTransaction {
+        let mut ops = vec![NftOp::AddTable];
+        ops.extend(self.adding(&NftTable::default(), level));
+        NftTransaction::new((self.id)(), ops)
+    }
+
+    /// The operations that add what a table lacks to a level: chains with their rules, sets, versions.
+    pub(crate) fn adding<'a>(&self, found: &'a NftTable, level: usize) -> impl Iterator<Item = NftOp> + use<'a> {
+        let wanted = self.frame_at(level);
+        let chains = || wanted.chains.iter().filter(|(name, _)| !found.chains.contains_key(*name));
+        let sets = wanted.sets.iter().filter(|(name, _)| !found.sets.contains_key(*name));
+        let versions = self.levels.iter().take(level + 1).filter(|level| !level.has_version(found)).map(|level| {
+            let elements = vec![(level.version(), NftElement::default())];
+            NftOp::AddElements { set: NftTableId::VERSION.into(), elements }
+        });
+        chains()
+            .map(|(name, c)| NftOp::AddChain { chain: name.clone(), base: c.base })
+            .chain(sets.map(|(name, def)| NftOp::AddSet { set: name.clone(), def: def.clone() }))
+            .chain(chains().flat_map(rules))
+            .chain(versions.collect::<Vec<_>>())
+    }
+
+    /// Whether it is a table of this version, but for its rules.
+    pub(crate) fn fits(&self, found: &NftTable) -> bool {
+        let as_made = self.frame_at(self.level_begun(found));
+        let same_base = |(name, c): (&String, &NftChain)| found.chains.get(name).is_some_and(|f| f.base == c.base);
+        found.flags & !NftTable::DORMANT == 0
+            && found.frame().sets == as_made.sets
+            && as_made.chains.iter().all(same_base)
+            && found.chains.keys().all(|name| as_made.chains.contains_key(name))
+    }
+
+    /// Whether some version of xennet made it: no other program makes such a set.
+    pub(crate) fn is_versioned(&self, found: &NftTable) -> bool {
+        found.sets.get(NftTableId::VERSION).is_some_and(|set| emptied(set) == VERSION.made())
+    }
+}
+
+/// The operations that add the rules of a chain.
+pub(crate) fn rules((name, chain): (&String, &NftChain)) -> impl Iterator<Item = NftOp> {
+    chain.rules.iter().map(|rule| NftOp::AddRule { chain: name.clone(), rule: rule.clone() })
+}
+
+/// A set without its elements.
+pub(crate) fn emptied(set: &NftSet) -> NftSet {
+    NftSet { elements: BTreeMap::new(), ..set.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use sha2::{Digest as _, Sha256};
+
+    use super::*;
+    use crate::snapshot::nft_facts;
+
+    #[test]
+    fn versions_and_uses_are_those_of_the_rules() {
+        for table in all() {
+            let id = (table.id)();
+            let all = (table.chains)();
+            assert_eq!(*table.frame_at(table.levels.len() - 1), table.frame(table.levels.len() - 1));
+            assert_eq!(all.len(), table.uses(usize::MAX - 1).count(), "{id}: every chain is counted");
+            for (at, level) in table.levels.iter().enumerate() {
+                let facts = nft_facts(&BTreeMap::from([(id.clone(), level.frame.clone())])).join("\n");
+                let digest = Sha256::digest(facts.as_bytes());
+                let version = u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]);
+                let used: Vec<(&str, Option<u32>)> =
+                    table.uses(at).map(|(chain, _)| (*chain, level.frame.use_of(chain))).collect();
+                // Also of the levels below: nothing above leads to them.
+                let wanted: Vec<(&str, Option<u32>)> = table.uses(at).map(|(chain, n)| (*chain, Some(*n))).collect();
+                assert_eq!(used, wanted, "{id}, level {at}: the rules have changed: put these numbers into its uses");
+                assert_eq!(version, level.version, "{id}, level {at}: the rules have changed: it is {version:#010x}");
+            }
+        }
+    }
+}
