@@ -1,0 +1,193 @@
+//! The layering rule of DESIGN.md: pure modules do no I/O, and a module imports only from above it.
+
+#![allow(clippy::unwrap_used, reason = "all of this is tests")]
+
+mod scan;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+
+use scan::{Module, Names, Source};
+
+/// Top-level modules from the bottom up. Each may use itself and those before it.
+const ORDER: &[&str] = &[
+    "error", "gather", "budget", "model", "config", "advise", "managers", "snapshot", "step", "tables", "plan",
+    "private", "xenstore", "backend", "exec", "services", "host", "hotplug",
+];
+/// Modules that touch nothing outside the process, and use only each other.
+const PURE: &[&str] =
+    &["error", "gather", "model", "config", "advise", "managers", "snapshot", "step", "tables", "plan"];
+/// The crates that a pure module may use.
+const PURE_CRATES: &[&str] =
+    &["alloc", "core", "std", "ipnetwork", "macaddr", "md5", "serde", "serde_json", "sha2", "thiserror", "toml"];
+/// What of the standard library a pure module must not touch: time, entropy and environment come in as arguments.
+const IMPURE: &[&str] = &[
+    "std::*",
+    "std::fs",
+    "std::process",
+    "std::env",
+    "std::os",
+    "std::io",
+    "std::thread",
+    "std::time::*",
+    "std::time::Instant",
+    "std::time::SystemTime",
+    "std::time::UNIX_EPOCH",
+    "std::net::*",
+    "std::net::TcpListener",
+    "std::net::TcpStream",
+    "std::net::UdpSocket",
+    "std::net::ToSocketAddrs",
+    // Their order is random.
+    "std::collections::*",
+    "std::collections::HashMap",
+    "std::collections::HashSet",
+    "std::collections::hash_map",
+    "std::collections::hash_set",
+    "std::hash::RandomState",
+    "std::print",
+    "std::println",
+    "std::eprint",
+    "std::eprintln",
+    "std::dbg",
+];
+
+/// Exceptions: the file, what it names, and why.
+const ALLOWED: &[(&str, &str, &str)] = &[
+    ("error/mod.rs", "std::io::Error", "an error becomes a value"),
+    ("error/mod.rs", "rustix::io::Errno", "an error becomes a value"),
+];
+
+static SRC: LazyLock<PathBuf> = LazyLock::new(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
+static SOURCES: LazyLock<Vec<Source>> = LazyLock::new(|| scan::sources(&SRC));
+
+/// Every path that code names, besides what only tests have: the file, its module, and the path with what the crate exports at its root
+/// under its real place.
+fn named() -> Vec<(&'static str, &'static Module, Names)> {
+    let root = SOURCES.iter().find(|s| s.file == Path::new("lib.rs")).and_then(|s| s.module.as_ref()).unwrap();
+    let at_root = |mut path: Names| {
+        if path.first().is_some_and(|first| first == "crate")
+            && let Some(name) = path.get(1)
+            && !ORDER.contains(&name.as_str())
+            && name != "*"
+        {
+            match root.names.get(name) {
+                Some(_) => path = root.resolved(&path[1..]),
+                None => path.insert(1, "model".to_owned()),
+            }
+        }
+        path
+    };
+    let of = |source: &'static Source| {
+        let module = source.module.as_ref()?;
+        let file = source.file.to_str().unwrap();
+        Some(module.paths().into_iter().map(move |path| (file, module, at_root(path))))
+    };
+    SOURCES.iter().filter_map(of).flatten().collect()
+}
+
+fn is_allowed(file: &str, path: &str) -> bool {
+    ALLOWED.iter().any(|(f, p, _)| (*f, *p) == (file, path))
+}
+
+#[test]
+fn every_file_is_scanned() {
+    fn all(dir: &Path, found: &mut BTreeSet<PathBuf>) {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                all(&path, found);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                found.insert(path.strip_prefix(&*SRC).unwrap().to_owned());
+            }
+        }
+    }
+    let mut there = BTreeSet::new();
+    all(&SRC, &mut there);
+    assert_eq!(there, SOURCES.iter().map(|source| source.file.clone()).collect());
+    assert!(there.len() > 200, "these are not all: {}", there.len());
+    let root = SOURCES.iter().find(|s| s.file == Path::new("lib.rs")).and_then(|s| s.module.as_ref()).unwrap();
+    let globs: Vec<Names> = root.paths().into_iter().filter(|path| path.last().is_some_and(|l| l == "*")).collect();
+    assert_eq!(globs, [["crate", "model", "*"]], "names at the root are looked for in these");
+}
+
+#[test]
+fn modules_import_only_from_below() {
+    let mut wrong = BTreeSet::new();
+    for (file, module, path) in named() {
+        let Some(layer) = module.layer() else { continue };
+        let rank = ORDER.iter().position(|m| *m == layer);
+        let rank = rank.unwrap_or_else(|| panic!("{layer} has no place in the order of layers"));
+        if path.first().is_none_or(|first| first != "crate") {
+            continue;
+        }
+        let Some(used) = path.get(1) else { continue };
+        let above = used == "*" || ORDER.iter().position(|m| m == used).is_some_and(|of| of > rank);
+        if above && !is_allowed(file, &path.join("::")) {
+            wrong.insert(format!("{file} uses {}, which is above {layer}", path.join("::")));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.into_iter().collect::<Vec<_>>().join("\n"));
+}
+
+#[test]
+fn pure_modules_do_no_io() {
+    let externs = externs();
+    let mut wrong = BTreeSet::new();
+    for (file, module, path) in named() {
+        if !module.layer().is_some_and(|layer| PURE.contains(&layer)) {
+            continue;
+        }
+        let impure = match path[0].as_str() {
+            "crate" => path.get(1).is_some_and(|used| !PURE.contains(&used.as_str())),
+            "std" | "core" | "alloc" => {
+                let in_std: Names = ["std".to_owned()].into_iter().chain(path[1..].iter().cloned()).collect();
+                IMPURE
+                    .iter()
+                    .any(|impure| in_std.starts_with(&impure.split("::").map(str::to_owned).collect::<Vec<_>>()))
+            }
+            name => externs.contains(name) && !PURE_CRATES.contains(&name),
+        };
+        let path = path.join("::");
+        if impure && !is_allowed(file, &path) {
+            wrong.insert(format!("{file} touches {path}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.into_iter().collect::<Vec<_>>().join("\n"));
+}
+
+/// The crates that the library depends on.
+fn externs() -> BTreeSet<String> {
+    let manifest = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml")).unwrap();
+    let list = manifest.split("\n[").find_map(|section| section.strip_prefix("dependencies]\n")).unwrap();
+    let names = list.lines().filter_map(|line| line.split(['.', ' ', '=']).next().filter(|name| !name.is_empty()));
+    // The package is called after the algorithm, its library is not.
+    names.map(|name| if name == "md-5" { "md5".to_owned() } else { name.replace('-', "_") }).collect()
+}
+
+#[test]
+fn backends_do_not_know_each_other() {
+    let mut wrong = BTreeSet::new();
+    for (file, module, path) in named() {
+        let knows = |name: &str| path.iter().take(3).map(String::as_str).eq(["crate", "backend", name]);
+        let is_in =
+            |layer: &str, part: &str| module.layer() == Some(layer) && module.at.get(2).is_some_and(|m| m == part);
+        let fault = (is_in("backend", "netlink") && knows("fake"))
+            || (is_in("backend", "fake") && knows("netlink"))
+            || (module.layer() == Some("exec") && (knows("netlink") || knows("fake")));
+        if fault {
+            wrong.insert(format!("{file} knows {}", path.join("::")));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.into_iter().collect::<Vec<_>>().join("\n"));
+}
+
+#[test]
+fn exceptions_are_needed() {
+    let named: BTreeSet<(&str, String)> = named().into_iter().map(|(file, _, path)| (file, path.join("::"))).collect();
+    for (file, path, why) in ALLOWED {
+        assert!(named.contains(&(*file, (*path).to_owned())), "{file} does not name {path} any more ({why})");
+    }
+}
