@@ -9,6 +9,8 @@ use xennet_core::config::Dialect;
 use xennet_core::macgen::Scheme;
 use xennet_core::managers::Manager;
 
+use crate::names::{SCRIPTS, STATE_DIR};
+
 /// The networking of a Xen host: planned as data, applied to the kernel, verified, undone
 #[derive(Debug, Parser)]
 #[command(name = "xennet", version, after_long_help = exit_codes(), subcommand_required = true)]
@@ -19,9 +21,6 @@ pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
 }
-
-/// The variable of the environment that stands for `--state-dir`.
-pub(crate) const STATE_DIR: &str = "XENNET_STATE_DIR";
 
 /// Options that every command takes, before or behind its name.
 #[derive(Args, Debug)]
@@ -130,7 +129,7 @@ pub(crate) enum Command {
     /// and the reason for a failure is in xenstore.
     Hotplug {
         /// The script
-        #[arg(value_parser = PossibleValuesParser::new(crate::hotplug::SCRIPTS))]
+        #[arg(value_parser = PossibleValuesParser::new(SCRIPTS))]
         script: String,
         /// The verb (online, offline, add, remove) and NAME=VALUE, for example: online type_if=vif
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]

@@ -15,10 +15,7 @@ use xennet_core::hotplug::{self, World, call};
 use xennet_core::xenstore::{Client, Options, Store};
 use xennet_core::{Error, Host, Result};
 
-use crate::cli::STATE_DIR;
-
-/// The scripts that this program stands in for.
-pub(crate) const SCRIPTS: [&str; 3] = ["vif-bridge", "vif-nat", "vif-route"];
+use crate::names::{SCRIPTS, STATE_DIR};
 
 /// The name of a program, if it is one of a script: `vif-bridge`, or `xennet-vif-bridge` beside the original.
 fn script(program: &OsString) -> Option<&str> {

@@ -17,6 +17,7 @@ mod files;
 mod hotplug;
 mod input;
 mod legacy;
+mod names;
 mod output;
 pub mod sandbox;
 

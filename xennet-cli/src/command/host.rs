@@ -4,12 +4,12 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use xennet_core::backend::fake::Kept;
 use xennet_core::config::parse_vif;
-use xennet_core::exec::{Applied, StateDir, Subject};
-use xennet_core::plan::{Plan, ShownPlan};
+use xennet_core::exec::{Applied, Subject};
+use xennet_core::plan::ShownPlan;
 use xennet_core::{DevId, DomId, Error, ErrorKind, Host, IfName, Recovered, Result, Shown, VifId, VifSpec};
 
+use super::common::{columns, open, show_plan};
 use super::network;
 use crate::cli::{AttachArgs, BackendName, DetachArgs, Global, PlanWhat};
 use crate::input;
@@ -36,23 +36,6 @@ pub(super) fn enter_sandbox(global: &Global, output: &mut Output) -> Result<Worl
     Ok(world)
 }
 
-/// Where journals, locks and records are kept.
-pub(super) fn state_dir(global: &Global) -> StateDir {
-    match &global.state_dir {
-        Some(dir) if !global.sandbox => StateDir::at(dir),
-        _ => StateDir::at(StateDir::DEFAULT),
-    }
-}
-
-/// Opens what `--backend` names.
-pub(super) fn open(global: &Global) -> Result<Host> {
-    let dir = state_dir(global);
-    match global.backend {
-        BackendName::Netlink => Ok(Host::netlink()?.with_state_dir(dir)),
-        BackendName::Fake => Ok(Host::with_backend(Box::new(Kept::at(dir.path())?)).with_state_dir(dir)),
-    }
-}
-
 pub(super) fn plan(global: &Global, what: &PlanWhat, output: &mut Output) -> Result<()> {
     let plan = match what {
         PlanWhat::Start(args) => return network::plan_start(global, args, output),
@@ -73,16 +56,6 @@ pub(super) fn plan(global: &Global, what: &PlanWhat, output: &mut Output) -> Res
         PlanWhat::Recover => return plan_recover(global, output),
     };
     show_plan(&plan, output)
-}
-
-/// A plan, one line a step; its remarks beside it.
-pub(super) fn show_plan(plan: &Plan, output: &mut Output) -> Result<()> {
-    if !output.is_json() {
-        for note in plan.notes() {
-            output.note(note);
-        }
-    }
-    output.answer(|| plan.to_string(), || plan.to_json())
 }
 
 /// What recovering would do: a plan for each that something is to be done for, and the first error.
@@ -239,20 +212,4 @@ pub(super) fn table(shown: &Shown) -> String {
     let missing = shown.vifs.iter().flat_map(|v| v.missing.iter().map(|what| (&v.vif, what)));
     let missing: String = missing.map(|(vif, what)| format!("\n{vif}: not as it was made: {what}")).collect();
     format!("{vifs}\n{bridges}{missing}")
-}
-
-/// Rows under headings, as wide as they need to be.
-pub(super) fn columns<const N: usize>(headings: [&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
-    let rows: Vec<[String; N]> = std::iter::once(headings.map(str::to_owned)).chain(rows).collect();
-    let mut widths = [0; N];
-    for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = cell.chars().count().max(*width);
-        }
-    }
-    let line = |row: &[String; N]| {
-        let cells: Vec<String> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
-        cells.join("  ").trim_end().to_owned() + "\n"
-    };
-    rows.iter().map(line).collect()
 }

@@ -1,6 +1,7 @@
 //! What the commands do, a file each.
 
 mod advise;
+mod common;
 mod demo;
 mod describe;
 mod host;

@@ -11,7 +11,7 @@ use xennet_core::exec::confirm::{Told, Verdict};
 use xennet_core::exec::{Applied, StateDir, Subject};
 use xennet_core::{Errno, Error, ErrorKind, Guests, Host, IfName, Network, NetworkStatus, Result};
 
-use super::host::{columns, open, show_plan, state_dir};
+use super::common::{columns, open, show_plan, state_dir};
 use super::snippets;
 use crate::cli::{BackendName, Global, NetworkCommand, NetworkNames, StartArgs, StopArgs};
 use crate::input;

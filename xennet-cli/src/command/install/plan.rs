@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use xennet_core::{Error, ErrorKind, Result};
 
 /// The scripts that this program can stand in for.
-pub(super) const SCRIPTS: &[&str] = &crate::hotplug::SCRIPTS;
+pub(super) const SCRIPTS: &[&str] = &crate::names::SCRIPTS;
 /// Every program of ours is called by a name that begins with this, and so a link to one is known as ours.
 pub(super) const PROGRAM: &str = "xennet";
 /// What `dpkg-divert` calls what it diverts.
