@@ -10,7 +10,8 @@ use std::net::IpAddr;
 use super::nfnetlink::{NFGEN, Writer, question};
 use super::nft;
 use super::observe::ip::{AF_INET, AF_INET6};
-use super::socket::{Protocol, Refusal, Socket};
+use super::refusal::Refusal;
+use super::socket::{Protocol, Socket};
 use super::wire::{Attributes, Message};
 use crate::error::Errno;
 

@@ -2,7 +2,7 @@
 //!
 //! Source: `Documentation/userspace-api/netlink/intro.rst`, "Ext ACK"; `net/netlink/af_netlink.c`, `netlink_ack`.
 
-use super::socket::Refusal;
+use super::refusal::Refusal;
 use super::wire::{self, ACK_TLVS, Attributes, CAPPED, ERROR, HEADER, Message};
 use crate::error::Errno;
 

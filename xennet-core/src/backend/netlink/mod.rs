@@ -20,6 +20,7 @@ mod needs;
 mod nfnetlink;
 mod nft;
 mod observe;
+mod refusal;
 mod socket;
 mod sysctl;
 mod watch;

@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use super::socket::Refusal;
+use super::refusal::Refusal;
 use crate::error::Errno;
 use crate::snapshot::{NftChainKind, NftFamily};
 use crate::step::{NftOp, NftTransaction};

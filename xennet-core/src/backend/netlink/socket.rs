@@ -15,8 +15,8 @@ use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 use super::extack;
 use super::needs::{self, Feature};
+use super::refusal::Refusal;
 use super::wire::{ACK, DONE, DUMP, DUMP_INTR, ERROR, HEADER, MULTI, Message, Messages, REQUEST};
-use crate::backend::BackendError;
 use crate::error::Errno;
 
 /// How long an answer is waited for. The kernel answers within `send`; only a lost answer takes this long.
@@ -44,44 +44,6 @@ impl Protocol {
             Protocol::Route => sys::protocols::NETLINK_ROUTE,
             Protocol::Netfilter => sys::protocols::NETLINK_NETFILTER,
         }
-    }
-}
-
-/// A refusal before it is known what it is about: [`about`](Refusal::about) makes an error of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Refusal {
-    /// The error number.
-    pub(crate) errno: Errno,
-    /// The kernel's own sentence, or ours where the kernel was not reached.
-    pub(crate) message: Option<String>,
-    /// The running kernel is older than what this needs, says the message.
-    pub(crate) too_old: bool,
-}
-
-impl Refusal {
-    pub(crate) fn new(errno: Errno) -> Self {
-        Refusal { errno, message: None, too_old: false }
-    }
-
-    pub(crate) fn with_message(mut self, message: impl Into<String>) -> Self {
-        self.message = Some(message.into());
-        self
-    }
-
-    /// The error about this object.
-    pub(crate) fn about(self, object: impl Into<String>) -> BackendError {
-        let mut error = BackendError::new(self.errno, object);
-        error.too_old = self.too_old;
-        match self.message {
-            Some(message) => error.with_message(message),
-            None => error,
-        }
-    }
-}
-
-impl From<rustix::io::Errno> for Refusal {
-    fn from(errno: rustix::io::Errno) -> Self {
-        Refusal::new(errno.into())
     }
 }
 

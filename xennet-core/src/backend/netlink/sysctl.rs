@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use rustix::process::getpid;
 use rustix::thread::gettid;
 
-use super::socket::Refusal;
+use super::refusal::Refusal;
 use crate::backend::BackendError;
 use crate::error::Errno;
 use crate::snapshot::SysctlKey;

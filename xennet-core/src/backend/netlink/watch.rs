@@ -7,7 +7,7 @@ use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{RecvFlags, recv};
 
 use super::Netlink;
-use super::socket::Refusal;
+use super::refusal::Refusal;
 use crate::error::Errno;
 use crate::model::IfName;
 

@@ -17,7 +17,7 @@ use rtnetlink::packet_route::route::{
 use rtnetlink::packet_route::rule::{RuleAction as Action, RuleAttribute, RuleFlags, RuleMessage};
 
 use crate::backend::netlink::Netlink;
-use crate::backend::netlink::socket::Refusal;
+use crate::backend::netlink::refusal::Refusal;
 use crate::backend::netlink::wire::{APPEND, CREATE, REPLACE};
 use crate::error::Errno;
 use crate::snapshot::{Address, Family, Neighbour, NeighbourKind, NextHop, Route, RouteKind, Rule, RuleAction};

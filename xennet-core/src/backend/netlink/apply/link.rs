@@ -8,7 +8,7 @@ use rtnetlink::packet_route::link::{
 };
 
 use crate::backend::netlink::Netlink;
-use crate::backend::netlink::socket::Refusal;
+use crate::backend::netlink::refusal::Refusal;
 use crate::error::Errno;
 use crate::snapshot::AddrGenMode;
 use crate::step::{BridgeChange, LinkChange, LinkStep, NewLink, NewMaster};

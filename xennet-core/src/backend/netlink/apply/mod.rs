@@ -8,7 +8,7 @@ use rtnetlink::packet_route::RouteNetlinkMessage as Rtnl;
 
 use super::Netlink;
 use super::observe::is_number;
-use super::socket::Refusal;
+use super::refusal::Refusal;
 use super::sysctl;
 use super::wire::{self, CREATE, EXCL};
 use crate::backend::BackendError;

@@ -11,7 +11,7 @@ use rtnetlink::packet_route::neighbour::{NeighbourAttribute, NeighbourFlags, Nei
 use super::link::flag;
 use crate::backend::netlink::Netlink;
 use crate::backend::netlink::observe::Which;
-use crate::backend::netlink::socket::Refusal;
+use crate::backend::netlink::refusal::Refusal;
 use crate::error::Errno;
 use crate::model::{IfName, Tagging};
 use crate::snapshot::{FdbEntry, FdbKind, LinkKind, PortVlan};

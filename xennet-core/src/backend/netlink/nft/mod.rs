@@ -18,7 +18,8 @@ use rustix::net::sockopt::{set_socket_send_buffer_size, set_socket_send_buffer_s
 
 use super::needs;
 use super::nfnetlink::{self, Writer};
-use super::socket::{Protocol, Refusal, Socket};
+use super::refusal::Refusal;
+use super::socket::{Protocol, Socket};
 use super::wire::Message;
 use crate::backend::BackendError;
 use crate::error::Errno;

@@ -24,7 +24,7 @@ use rustix::net::netdevice;
 use super::Netlink;
 use super::needs::{self, Feature};
 use super::nft::{self, Nft};
-use super::socket::Refusal;
+use super::refusal::Refusal;
 use super::sysctl;
 use super::wire::{self, Message};
 use crate::backend::BackendError;
