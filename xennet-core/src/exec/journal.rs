@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
-use crate::model::{Attach, Attachment, Behind, Detach, Guarded, IfName, Intent, Subject};
+use crate::model::{Attach, Attachment, Behind, Detach, Guarded, IfName, Intent, Started, Subject};
 use crate::plan::{self, Goal, Plan};
 use crate::snapshot::Snapshot;
 
@@ -140,6 +140,14 @@ impl Entry {
     pub fn guarded(&self) -> Option<Guarded> {
         match &self.goal {
             Goal::Intent(Intent::Attach(a)) => a.guarded(),
+            _ => None,
+        }
+    }
+
+    /// The network that the operation started; `None` if it was another one.
+    pub(crate) fn started(&self) -> Option<&Started> {
+        match &self.goal {
+            Goal::Start { started, .. } => Some(started),
             _ => None,
         }
     }

@@ -7,7 +7,7 @@ use crate::config::networks;
 use crate::error::{Error, ErrorKind};
 use crate::exec::{Applied, Entry, Subject};
 use crate::model::{Egress, Guests, IfName, Intent, Network, NetworkMode, PortForward, Request, Started};
-use crate::plan::{Goal, Plan};
+use crate::plan::Plan;
 use crate::services;
 use crate::snapshot::{Family, Part, Scope, Snapshot};
 use crate::tables;
@@ -502,10 +502,7 @@ fn forwards_given_up(network: &Network, record: Option<&Entry>) -> Vec<PortForwa
 }
 
 pub(super) fn started_of(record: Option<&Entry>) -> Option<&Started> {
-    match &record?.goal {
-        Goal::Start { started, .. } => Some(started),
-        _ => None,
-    }
+    record?.started()
 }
 
 /// Whether a setting is one that several networks can need, and not of a link that is this network's own.

@@ -5,7 +5,6 @@ use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
 
-use super::network::started_of;
 use super::{Host, joined, unchanged};
 use crate::error::{Error, ErrorKind};
 use crate::exec::{self, Entry};
@@ -28,7 +27,7 @@ impl Host {
     /// The plan that leads back to how it was before a network was started, with what has become of its parts since.
     pub(super) fn way_back(&mut self, name: &IfName, entry: &Entry, guests: Guests) -> Result<Plan, Error> {
         let mut target = entry.origin();
-        let Some(started) = started_of(Some(entry)).cloned() else {
+        let Some(started) = entry.started().cloned() else {
             return Err(Error::new(ErrorKind::Internal, format!("network {name}: its record is not about a network"))
                 .with_object(name.as_str()));
         };
