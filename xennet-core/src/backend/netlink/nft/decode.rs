@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use super::super::nfnetlink::NFGEN;
 use super::super::wire::{Attributes, Message, text};
 use super::encode::{CATCH_ALL, DATA_VERDICT, INTERVAL_END, flag, predecessor, range};
-use super::expr::{Expr, number, raise, read_verdict, string};
+use super::expr::{Expr, number, read_verdict, string};
+use super::statement::raise;
 use crate::snapshot::{
     NftBase, NftChainKind, NftData, NftDataType, NftElement, NftFamily, NftHook, NftKey, NftPolicy, NftRule, NftSet,
     NftTableId, NftType, split, width,

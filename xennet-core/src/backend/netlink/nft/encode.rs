@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::super::nfnetlink::{Batch, Writer};
 use super::super::wire::{CREATE, EXCL};
 use super::expr::{self, Expr};
+use super::statement::lower;
 use crate::gather;
 use crate::snapshot::{
     NftChain, NftData, NftDataType, NftElement, NftKey, NftRule, NftSet, NftType, NftValue, concat, width,
@@ -189,7 +190,7 @@ pub(super) fn batch(
                 b.add(message::NEW_RULE, CREATE | APPEND, i, |w| {
                     w.text(1, table);
                     w.text(2, chain);
-                    w.nest(4, |w| expr::lower(&rule.exprs).iter().for_each(|e| e.write(w, 1)));
+                    w.nest(4, |w| lower(&rule.exprs).iter().for_each(|e| e.write(w, 1)));
                     if let Some(comment) = &rule.comment {
                         w.put(7, &userdata_text(0, comment));
                     }

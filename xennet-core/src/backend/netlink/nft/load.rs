@@ -8,7 +8,8 @@
 //! An expression is asked for by two names, that for the family of the table first. Where the kernel's modules have the second one
 //! only, the first name is asked for again with it.
 
-use super::expr::{Expr, lower};
+use super::expr::Expr;
+use super::statement::lower;
 use crate::snapshot::{Family, NftChainKind, NftExpr, NftNatTo, NftRule, NftTableId};
 use crate::step::{NftOp, NftTransaction};
 

@@ -7,6 +7,7 @@ mod decode;
 mod encode;
 mod expr;
 mod load;
+mod statement;
 #[cfg(test)]
 mod tests;
 

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::super::Nft;
-use super::super::expr::{Expr, lower};
+use super::super::expr::Expr;
 use super::super::load::asking;
+use super::super::statement::lower;
 use super::in_netns;
 use super::kernel::here;
 use crate::config::networks;

@@ -2,7 +2,8 @@
 
 use super::super::super::nfnetlink::Writer;
 use super::super::encode::{self, Known, Needs};
-use super::super::expr::{Expr, lower, raise};
+use super::super::expr::Expr;
+use super::super::statement::{lower, raise};
 use super::super::{super::wire::Message, super::wire::Messages, decode};
 use super::fixtures::{guard, making, nat};
 use super::walk::Dice;
