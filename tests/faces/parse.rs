@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use xennet_core::Result;
-use xennet_core::config::{Dialect, Parsed, document, networks};
+use xennet_core::config::document::{self, Document};
+use xennet_core::config::{Dialect, Parsed, networks};
 use xennet_core::macgen::Scheme;
 
 use crate::command::{Run, run, run_as_nobody, run_with_input};
@@ -19,18 +20,18 @@ fn cases(file: &str) -> Vec<Value> {
 
 /// The command says what the library says: the document on standard output and 0, or the error on standard error and 2;
 /// and one line on standard error for every note.
-fn agrees(got: &Run, expected: &Result<Parsed<Value>>, case: &str) {
+fn agrees(got: &Run, expected: &Result<Parsed<Document>>, case: &str) {
     match expected {
         Ok(parsed) => {
             assert_eq!(got.code, 0, "{case}: {got:?}");
-            assert_eq!(got.json(), parsed.value, "{case}");
+            assert_eq!(got.json(), json!(parsed.value), "{case}");
             let notes: Vec<Value> = got.json_lines().iter().map(|n| n["note"].clone()).collect();
             let wanted: Vec<&str> = parsed.notes.iter().map(|n| n.message.as_str()).collect();
             assert_eq!(notes, wanted, "{case}");
         }
         Err(e) => {
             assert_eq!((got.code, got.stdout.as_str()), (2, ""), "{case}: {got:?}");
-            assert_eq!(got.json_lines(), [e.to_json()], "{case}");
+            assert_eq!(got.json_lines(), [json!(e)], "{case}");
         }
     }
 }

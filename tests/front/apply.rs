@@ -24,7 +24,7 @@ fn nat() -> Network {
 
 /// By the document, as another process does it.
 fn kept(host: &mut Host, plan: &Plan) -> Result<Applied, Error> {
-    let shown = ShownPlan::from_json(&plan.to_json().to_string())?;
+    let shown = ShownPlan::from_json(&plan.to_json())?;
     assert_eq!((shown.request(), shown.steps().len()), (plan.request().unwrap(), plan.steps().len()));
     host.apply_shown(&shown)
 }
@@ -62,7 +62,7 @@ fn every_request_is_carried_out_as_it_was_shown() {
 }
 
 fn asked_for(plan: &Plan) -> bool {
-    let document = plan.to_json();
+    let document = serde_json::json!(plan);
     let request: Request = serde_json::from_value(document["request"].clone()).unwrap();
     Some(&request) == plan.request()
 }
@@ -142,7 +142,7 @@ fn a_plan_of_no_host_and_what_is_none_are_refused() {
         whole(&e);
         assert!(e.message().contains("made without a host"), "{}", e.report());
     }
-    let plan = host.plan_bridge(&BridgeSpec::new(name("br-new"))).unwrap().to_json();
+    let plan = serde_json::json!(host.plan_bridge(&BridgeSpec::new(name("br-new"))).unwrap());
     let mut other = plan.clone();
     other["request"] = serde_json::json!({ "abolish": {} });
     for bad in ["", "{}", "[]", "null", "x", &other.to_string(), &plan.to_string()[1..]] {

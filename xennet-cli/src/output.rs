@@ -88,7 +88,7 @@ impl Output {
         // What was answered before comes first, where both go to one terminal. A second failure adds nothing.
         let _ = self.stdout.flush();
         if self.json {
-            complain(&error.to_json().to_string());
+            complain(&error.to_json());
         } else {
             complain(&self.painted(&error.report()));
         }

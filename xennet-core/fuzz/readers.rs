@@ -50,6 +50,7 @@ pub fn networks(text: &str) {
     match parse(text) {
         Ok(found) => {
             let documents = document::networks(text).map_err(shown).ok();
+            let documents = documents.map(|d| serde_json::json!(d));
             let documents = documents.as_ref().and_then(|d| d["networks"].as_array()).into_iter().flatten();
             assert_eq!(documents.clone().count(), found.iter().count());
             for (network, document) in found.iter().zip(documents) {
@@ -64,9 +65,10 @@ pub fn networks(text: &str) {
     let _ = document::read_network(text).map_err(shown);
     for mode in ["bridge", "nat", "routed"] {
         let plain = parse(&format!("[network.n]\nmode = \"{mode}\"")).map_err(shown).ok();
-        let keys = plain.and_then(|p| p.iter().next().map(to_keys));
+        let keys = plain.and_then(|p| p.iter().next().map(|network| serde_json::json!(to_keys(network))));
+        let keys = keys.as_ref().and_then(serde_json::Value::as_object);
         for key in ["mode", "mac", "uplink", "egress", "domain", "source", text] {
-            let mut keys = keys.clone().unwrap_or_default();
+            let mut keys = keys.cloned().unwrap_or_default();
             keys.insert(key.to_owned(), text.into());
             let _ = from_keys("n", &keys).map_err(shown);
             let _ = from_keys(text, &keys).map_err(shown);

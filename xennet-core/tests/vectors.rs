@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
+use xennet_core::config::document::Document;
 use xennet_core::config::legacy::{Generation, LegacyCall, LegacyVerb, NetworkScript};
 use xennet_core::config::{self, Dialect, Parsed};
 use xennet_core::{DevId, DomId, IfName, MacAddr, VifId, macgen};
@@ -72,9 +73,9 @@ fn text<'a>(case: &'a Value, key: &str) -> &'a str {
 /// The outcome of a reader as the vectors write it: exit status, document, and how many things were said.
 type Outcome = (u64, Value, u64);
 
-fn outcome(result: Result<Parsed<Value>, xennet_core::Error>) -> Outcome {
+fn outcome(result: Result<Parsed<Document>, xennet_core::Error>) -> Outcome {
     match result {
-        Ok(parsed) => (0, parsed.value, parsed.notes.len() as u64),
+        Ok(parsed) => (0, json!(parsed.value), parsed.notes.len() as u64),
         Err(error) => {
             assert_eq!(error.kind(), xennet_core::ErrorKind::Invalid);
             assert!(error.diagnostic().is_some(), "an error about a text has a position: {error:?}");
@@ -263,7 +264,7 @@ fn xend_configs() {
         let verdict = match (config::document::xend_config(source), case.get("error").and_then(Value::as_str)) {
             (Ok(parsed), None) => {
                 let wanted = json!({ "network_argv": case["network_argv"], "vif_script": case["vif_script"] });
-                if parsed.value == wanted { Ok(()) } else { Err(parsed.value.to_string()) }
+                if json!(parsed.value) == wanted { Ok(()) } else { Err(parsed.value.to_string()) }
             }
             (Err(error), Some(wanted)) => {
                 let told = error.diagnostic().is_some() && error.hint().is_some();

@@ -52,7 +52,7 @@ impl Failure {
             state: error.state().map(c_string),
             hint: error.hint().map(c_string),
             report: c_string(&error.report()),
-            json: c_string(&error.to_json().to_string()),
+            json: c_string(&error.to_json()),
         }
     }
 

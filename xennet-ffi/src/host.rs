@@ -7,6 +7,7 @@ use std::mem::MaybeUninit;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Mutex;
 
+use serde::Serialize;
 use serde_json::json;
 use xennet_core::exec::{StateDir, Subject};
 use xennet_core::plan::ShownPlan;
@@ -149,7 +150,7 @@ pub extern "C" fn xennet_host_attach(
         let (domid, (vif, notes)) = (DomId::new(domid)?, vif::spec(&vif, vif_len)?);
         let mut applied = host.work(|core| core.attach(domid, &vif))?;
         applied.notes.extend(notes);
-        tell(done, &applied.to_json());
+        tell(done, &applied);
         Ok(())
     })
 }
@@ -195,7 +196,7 @@ pub extern "C" fn xennet_host_detach(
         let host = given(host, "host")?;
         let (domid, devid) = (DomId::new(domid)?, DevId::new(devid)?);
         let applied = host.work(|core| core.detach(domid, devid))?;
-        tell(done, &applied.to_json());
+        tell(done, &applied);
         Ok(())
     })
 }
@@ -243,7 +244,7 @@ pub extern "C" fn xennet_host_ensure_bridge(
         let host = given(host, "host")?;
         let bridge: BridgeSpec = read_json(cast::text(&bridge, bridge_len, "bridge")?, "bridge")?;
         let applied = host.work(|core| core.ensure_bridge(&bridge))?;
-        tell(done, &applied.to_json());
+        tell(done, &applied);
         Ok(())
     })
 }
@@ -266,7 +267,7 @@ pub extern "C" fn xennet_host_show(
     fallible("xennet_host_show", || {
         let (host, document) = (given(host, "host")?, given(document, "document")?);
         let shown = host.work(|core| core.show())?;
-        document.write(Some(Box::new(Text::json(&json!(shown)))));
+        document.write(Some(Box::new(Text::json(&shown))));
         Ok(())
     })
 }
@@ -289,7 +290,7 @@ pub extern "C" fn xennet_host_apply(
         let (host, plan) = (given(host, "host")?, given(plan, "plan")?);
         let shown = plan.shown()?;
         let applied = host.work(|core| core.apply_shown(shown))?;
-        tell(done, &applied.to_json());
+        tell(done, &applied);
         Ok(())
     })
 }
@@ -312,7 +313,7 @@ pub extern "C" fn xennet_host_apply_json(
         let host = given(host, "host")?;
         let shown = ShownPlan::from_json(cast::text(&json, json_len, "json")?)?;
         let applied = host.work(|core| core.apply_shown(&shown))?;
-        tell(done, &applied.to_json());
+        tell(done, &applied);
         Ok(())
     })
 }
@@ -341,7 +342,7 @@ pub extern "C" fn xennet_host_undo(
             Some(subject) => core.undo(subject),
             None => core.undo_last(),
         })?;
-        tell(done, &applied.to_json());
+        tell(done, &applied);
         Ok(())
     })
 }
@@ -363,14 +364,14 @@ pub extern "C" fn xennet_host_recover(
     fallible("xennet_host_recover", || {
         let (host, document) = (given(host, "host")?, given(document, "document")?);
         let recovered = host.work(xennet_core::Host::recover)?;
-        let recovered: Vec<_> = recovered.iter().map(|(subject, how)| how.to_json(*subject)).collect();
+        let recovered: Vec<_> = recovered.iter().map(|(subject, how)| how.document(*subject)).collect();
         document.write(Some(Box::new(Text::json(&json!({ "recovered": recovered })))));
         Ok(())
     })
 }
 
 /// Writes a result that the caller may have no use for.
-pub(crate) fn tell(done: Out<'_, Text>, document: &serde_json::Value) {
+pub(crate) fn tell(done: Out<'_, Text>, document: &impl Serialize) {
     if let Some(done) = done {
         done.write(Some(Box::new(Text::json(document))));
     }

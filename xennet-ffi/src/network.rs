@@ -4,7 +4,6 @@
 
 use std::mem::MaybeUninit;
 
-use serde_json::json;
 use xennet_core::config::document;
 use xennet_core::{Error, ErrorKind, Guests, IfName, Network};
 
@@ -115,7 +114,7 @@ pub extern "C" fn xennet_host_start_network(
         let host = given(host, "host")?;
         let network = read(&network, network_len)?;
         let applied = host.work(|core| core.start_network(&network))?;
-        tell(done, &applied.to_json());
+        tell(done, &applied);
         Ok(())
     })
 }
@@ -166,7 +165,7 @@ pub extern "C" fn xennet_host_stop_network(
         let host = given(host, "host")?;
         let (name, guests) = (named(&name, name_len)?, fate(guests)?);
         let applied = host.work(|core| core.stop_network(&name, guests))?;
-        tell(done, &applied.to_json());
+        tell(done, &applied);
         Ok(())
     })
 }
@@ -195,7 +194,7 @@ pub extern "C" fn xennet_host_network_status(
         let (host, document) = (given(host, "host")?, given(document, "document")?);
         let network = read(&network, network_len)?;
         let status = host.work(|core| core.network_status(&network))?;
-        document.write(Some(Box::new(Text::json(&json!(status)))));
+        document.write(Some(Box::new(Text::json(&status))));
         Ok(())
     })
 }

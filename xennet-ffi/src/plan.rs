@@ -24,7 +24,7 @@ impl Plan {
             shown: ShownPlan::try_from(plan),
             len: plan.steps().len(),
             text: c_string(&plan.to_string()),
-            json: c_string(&plan.to_json().to_string()),
+            json: c_string(&plan.to_json()),
         }
     }
 }

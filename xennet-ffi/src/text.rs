@@ -4,6 +4,7 @@
 
 use std::ffi::{CString, c_char};
 
+use serde::Serialize;
 use xennet_core::{Error, ErrorKind};
 
 use crate::boundary::{free, read};
@@ -17,8 +18,8 @@ impl Text {
         Text(c_string(text))
     }
 
-    pub(crate) fn json(document: &serde_json::Value) -> Self {
-        Text::new(&document.to_string())
+    pub(crate) fn json(document: &impl Serialize) -> Self {
+        Text::new(&serde_json::json!(document).to_string())
     }
 }
 

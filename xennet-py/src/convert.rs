@@ -5,10 +5,24 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyInt, PyList, PyNone, PyString, PyType};
+use serde::Serialize;
 use serde_json::Value;
+use xennet_core::{Error, ErrorKind};
 
-/// A JSON document as Python's own dicts, lists, texts and numbers.
-pub(crate) fn to_python<'py>(py: Python<'py>, document: &Value) -> PyResult<Bound<'py, PyAny>> {
+use crate::error::raised;
+
+/// What serde writes, as Python's own dicts, lists, texts and numbers.
+pub(crate) fn to_python<'py>(py: Python<'py>, document: &impl Serialize) -> PyResult<Bound<'py, PyAny>> {
+    value_to_python(py, &to_value(document)?)
+}
+
+/// What serde writes, as a JSON document.
+pub(crate) fn to_value(document: &impl Serialize) -> PyResult<Value> {
+    serde_json::to_value(document)
+        .map_err(|e| raised(&Error::new(ErrorKind::Internal, format!("a value has no JSON document: {e}"))))
+}
+
+fn value_to_python<'py>(py: Python<'py>, document: &Value) -> PyResult<Bound<'py, PyAny>> {
     Ok(match document {
         Value::Null => PyNone::get(py).to_owned().into_any(),
         Value::Bool(truth) => PyBool::new(py, *truth).to_owned().into_any(),
@@ -21,14 +35,14 @@ pub(crate) fn to_python<'py>(py: Python<'py>, document: &Value) -> PyResult<Boun
         Value::Array(items) => {
             let list = PyList::empty(py);
             for item in items {
-                list.append(to_python(py, item)?)?;
+                list.append(value_to_python(py, item)?)?;
             }
             list.into_any()
         }
         Value::Object(members) => {
             let dict = PyDict::new(py);
             for (key, value) in members {
-                dict.set_item(key, to_python(py, value)?)?;
+                dict.set_item(key, value_to_python(py, value)?)?;
             }
             dict.into_any()
         }

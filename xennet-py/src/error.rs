@@ -25,7 +25,7 @@ fn exception(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
     let error = &error.clone().with_words(WORDS);
     let errors = py.import("xennet.errors")?;
     let class = errors.getattr(error.kind().name())?.cast_into::<PyType>()?;
-    let fields = to_python(py, &error.to_json())?;
+    let fields = to_python(py, error)?;
     let value = class.call_method1("_made", (error.to_string(), error.report(), fields))?;
     Ok(PyErr::from_value(value))
 }

@@ -251,13 +251,13 @@ impl Host {
     fn network_status<'py>(&self, py: Python<'py>, network: &Bound<'py, Network>) -> PyResult<Bound<'py, PyAny>> {
         let network = &network.get().core;
         let status = self.work(py, |core| core.network_status(network))?;
-        to_python(py, &serde_json::json!(status))
+        to_python(py, &status)
     }
 
     /// What there is: `{"vifs": [...], "bridges": [...]}`. Its cost grows with the host.
     fn show<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let shown = self.work(py, |core| core.show())?;
-        to_python(py, &serde_json::json!(shown))
+        to_python(py, &shown)
     }
 
     /// Carries out a plan as it was shown, or raises `Stale` with what has changed since. The plan is a `Plan`, or the JSON of one
@@ -301,7 +301,7 @@ impl Host {
     /// what somebody has taken away of what started networks and attached vifs need.
     fn recover<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let recovered = self.work(py, |core| core.recover())?;
-        to_python(py, &recovered.iter().map(|(subject, how)| how.to_json(*subject)).collect())
+        to_python(py, &recovered.iter().map(|(subject, how)| how.document(*subject)).collect::<Vec<_>>())
     }
 }
 

@@ -8,10 +8,10 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 use serde_json::{Map, Value};
 use xennet_core::config::{document, networks};
-use xennet_core::{Error, ErrorKind, IfName, NetworkMode};
+use xennet_core::{IfName, NetworkMode};
 
-use crate::convert::{Digits, call_text, hash_of, kind, made_anew, texts, to_python};
-use crate::error::{OrRaise, raised};
+use crate::convert::{Digits, call_text, hash_of, kind, made_anew, texts, to_python, to_value};
+use crate::error::OrRaise;
 
 /// One network: what a table `[network.NAME]` of networks.toml says.
 ///
@@ -179,12 +179,12 @@ impl Network {
 
     /// The network as a dict: the document that the command and the C ABI have for it, with what was left out filled in.
     fn to_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        to_python(py, &self.document()?)
+        to_python(py, &self.core)
     }
 
     /// The same as JSON.
     fn to_json(&self) -> PyResult<String> {
-        Ok(self.document()?.to_string())
+        Ok(to_value(&self.core)?.to_string())
     }
 
     /// Its name, which stands in guests' vif lines: `bridge=NAME`.
@@ -355,13 +355,11 @@ impl Network {
 
 impl Network {
     fn of(core: xennet_core::Network) -> PyResult<Self> {
-        let keys = networks::to_keys(&core);
+        let keys = match to_value(&networks::to_keys(&core))? {
+            Value::Object(keys) => keys,
+            _ => Map::new(),
+        };
         Ok(Network { core, keys })
-    }
-
-    fn document(&self) -> PyResult<Value> {
-        serde_json::to_value(&self.core)
-            .map_err(|e| raised(&Error::new(ErrorKind::Internal, format!("a network is no document: {e}"))))
     }
 
     fn text(&self, key: &str) -> Option<&str> {

@@ -37,12 +37,12 @@ impl Plan {
 
     /// The plan as a dict: the document that the command and the C ABI have for it.
     fn to_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        to_python(py, &self.0.to_json())
+        to_python(py, &self.0)
     }
 
     /// The same as JSON.
     fn to_json(&self) -> String {
-        self.0.to_json().to_string()
+        self.0.to_json()
     }
 
     fn __len__(&self) -> usize {

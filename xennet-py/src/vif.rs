@@ -9,7 +9,7 @@ use xennet_core::config::{Dialect, document, parse_vif};
 use xennet_core::{ColoKey, DevId, Diagnostic, Error, ErrorKind, Mtu};
 
 use crate::convert::{Digits, call_text, hash_of, kind, made_anew, texts, to_python};
-use crate::error::{OrRaise, raised};
+use crate::error::OrRaise;
 
 /// What a vif shall be: what one string of `vif = [ ... ]` says.
 ///
@@ -166,9 +166,7 @@ impl VifSpec {
 
     /// The vif as a dict with libxl's field names: the document that the command and the C ABI have for it.
     fn to_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let document = serde_json::to_value(&self.0)
-            .map_err(|e| raised(&Error::new(ErrorKind::Internal, format!("a vif spec is no document: {e}"))))?;
-        to_python(py, &document)
+        to_python(py, &self.0)
     }
 
     /// What there was to remark when the line was read (`parse`), a sentence each: what has no effect, what xl would have swallowed.

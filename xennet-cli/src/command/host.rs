@@ -123,7 +123,7 @@ pub(super) fn recover(global: &Global, output: &mut Output) -> Result<()> {
         [] => "nothing was interrupted, and nothing is missing".to_owned(),
         _ => recovered.iter().map(|(subject, how)| format!("{subject}: {how}")).collect::<Vec<_>>().join("\n"),
     };
-    let document = |(subject, how): &(Subject, Recovered)| how.to_json(*subject);
+    let document = |(subject, how): &(Subject, Recovered)| json!(how.document(*subject));
     output.answer(text, || json!({ "recovered": recovered.iter().map(document).collect::<Vec<Value>>() }))
 }
 

@@ -132,7 +132,7 @@ fn said(name: &IfName, what: &str, nothing: &str, applied: &Applied, output: &mu
 }
 
 fn document(name: &IfName, applied: &Applied) -> Value {
-    let mut document = applied.to_json();
+    let mut document = json!(applied);
     document["network"] = name.as_str().into();
     document
 }

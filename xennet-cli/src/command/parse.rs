@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use xennet_core::Result;
-use xennet_core::config::{Dialect, Parsed, document};
+use xennet_core::config::document::{self, Document};
+use xennet_core::config::{Dialect, Parsed};
 use xennet_core::hotplug::settings::DEFAULT_FILE;
 
 use crate::cli::{ParseArgs, ParseWhat};
@@ -31,16 +32,16 @@ pub(super) fn run(args: &ParseArgs, output: &mut Output) -> Result<()> {
     for note in &parsed.notes {
         output.finding(note);
     }
-    output.answer(|| lines(&parsed.value), || parsed.value.clone())
+    output.answer(|| lines(&json!(parsed.value)), || json!(parsed.value))
 }
 
 /// What a file means; an error names it.
-fn of_file(file: &Path, read: impl Fn(&str) -> Result<Parsed<Value>>) -> Result<Parsed<Value>> {
+fn of_file(file: &Path, read: impl Fn(&str) -> Result<Parsed<Document>>) -> Result<Parsed<Document>> {
     let text = input::file(file)?;
     read(&text).map_err(|e| if file == Path::new("-") { e } else { e.in_file(&file.display().to_string()) })
 }
 
-fn without_notes(value: Value) -> Parsed<Value> {
+fn without_notes(value: Document) -> Parsed<Document> {
     Parsed { value, notes: Vec::new() }
 }
 

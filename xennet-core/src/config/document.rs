@@ -11,20 +11,48 @@
 //! | [`hotplug()`] | `deadline hooks hook_deadline log_file syslog state_dir bind_mac isolated`, as in the file |
 //! | [`networks()`] | `{"networks": [...]}`, each with `name`, `mode` and what belongs to the mode; [`read_network`] reads one back |
 
+use std::fmt;
+
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::*;
 use crate::model::{DevId, GuestMac, MacAddr, Network, NetworkDocument, Tagging, VlanSpec};
 
+/// A JSON document: [`Display`](fmt::Display) writes its text, and serde puts it into other documents.
+///
+/// ```
+/// use xennet_core::config::document;
+///
+/// let vlan = document::vlan("10p/20")?;
+/// assert_eq!(vlan.to_string(), r#"{"pvid":10,"tagged":[20],"text":"10p/20","untagged":[10]}"#);
+/// # Ok::<(), xennet_core::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Document(Value);
+
+impl Document {
+    /// Values of this library are made of texts, numbers, lists and maps with text keys.
+    pub(super) fn of(value: impl Serialize) -> Self {
+        Document(serde_json::to_value(value).expect("no map here has keys other than texts"))
+    }
+}
+
+impl fmt::Display for Document {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// One vif spec; in [`Dialect::Xl`] as xl hands it to libxl. `devid` is 0 unless given: the spec is one string of a list.
 ///
 /// # Errors
 /// As [`parse_vif`] and [`parse_vif_xl`].
-pub fn vif(text: &str, dialect: Dialect) -> Result<Parsed<Value>, Error> {
+pub fn vif(text: &str, dialect: Dialect) -> Result<Parsed<Document>, Error> {
     match dialect {
-        Dialect::Xl => parse_vif_xl(text).map(|p| p.map(value)),
-        _ => parse_vif(text, dialect).map(|p| p.map(|spec| value(spec.numbered(DevId::FIRST)))),
+        Dialect::Xl => parse_vif_xl(text).map(|p| p.map(Document::of)),
+        _ => parse_vif(text, dialect).map(|p| p.map(|spec| Document::of(spec.numbered(DevId::FIRST)))),
     }
 }
 
@@ -32,10 +60,10 @@ pub fn vif(text: &str, dialect: Dialect) -> Result<Parsed<Value>, Error> {
 ///
 /// # Errors
 /// As [`parse_vif_list`] and [`parse_vif_list_xl`].
-pub fn vif_list(text: &str, dialect: Dialect) -> Result<Parsed<Value>, Error> {
+pub fn vif_list(text: &str, dialect: Dialect) -> Result<Parsed<Document>, Error> {
     match dialect {
-        Dialect::Xl => parse_vif_list_xl(text).map(|p| p.map(|nics| json!({ "nics": nics }))),
-        _ => parse_vif_list(text, dialect).map(|p| p.map(|nics| json!({ "nics": nics }))),
+        Dialect::Xl => parse_vif_list_xl(text).map(|p| p.map(|nics| Document(json!({ "nics": nics })))),
+        _ => parse_vif_list(text, dialect).map(|p| p.map(|nics| Document(json!({ "nics": nics })))),
     }
 }
 
@@ -43,10 +71,10 @@ pub fn vif_list(text: &str, dialect: Dialect) -> Result<Parsed<Value>, Error> {
 ///
 /// # Errors
 /// As [`parse_attach`] and [`parse_attach_xl`].
-pub fn attach(args: &[impl AsRef<str>], dialect: Dialect) -> Result<Parsed<Value>, Error> {
+pub fn attach(args: &[impl AsRef<str>], dialect: Dialect) -> Result<Parsed<Document>, Error> {
     match dialect {
-        Dialect::Xl => parse_attach_xl(args).map(|p| p.map(value)),
-        _ => parse_attach(args, dialect).map(|p| p.map(value)),
+        Dialect::Xl => parse_attach_xl(args).map(|p| p.map(Document::of)),
+        _ => parse_attach(args, dialect).map(|p| p.map(Document::of)),
     }
 }
 
@@ -54,8 +82,10 @@ pub fn attach(args: &[impl AsRef<str>], dialect: Dialect) -> Result<Parsed<Value
 ///
 /// # Errors
 /// As [`parse_rate`] and [`parse_rate_xl`].
-pub fn rate(text: &str, dialect: Dialect) -> Result<Parsed<Value>, Error> {
-    let document = |bytes: u64, usecs: u32, text: String| json!({ "bytes_per_interval": bytes, "interval_usecs": usecs, "backend_rate": text });
+pub fn rate(text: &str, dialect: Dialect) -> Result<Parsed<Document>, Error> {
+    let document = |bytes: u64, usecs: u32, text: String| {
+        Document(json!({ "bytes_per_interval": bytes, "interval_usecs": usecs, "backend_rate": text }))
+    };
     match dialect {
         Dialect::Xl => {
             parse_rate_xl(text).map(|p| p.map(|r| document(r.bytes_per_interval, r.interval_usecs, r.backend_rate())))
@@ -69,10 +99,10 @@ pub fn rate(text: &str, dialect: Dialect) -> Result<Parsed<Value>, Error> {
 ///
 /// # Errors
 /// As [`hotplug::Settings::parse`](crate::config::hotplug::Settings::parse).
-pub fn hotplug(text: &str) -> Result<Value, Error> {
+pub fn hotplug(text: &str) -> Result<Document, Error> {
     let settings = super::hotplug::Settings::parse(text)?;
     let path = |path: &Option<std::path::PathBuf>| path.as_ref().map_or(String::new(), |p| p.display().to_string());
-    Ok(json!({
+    Ok(Document(json!({
         "deadline": settings.deadline.as_secs(),
         "hooks": path(&settings.hooks),
         "hook_deadline": settings.hook_deadline.as_secs(),
@@ -81,37 +111,37 @@ pub fn hotplug(text: &str) -> Result<Value, Error> {
         "state_dir": settings.state_dir.display().to_string(),
         "bind_mac": settings.bind_mac,
         "isolated": settings.isolated,
-    }))
+    })))
 }
 
 /// The value of `vlan=`. xl stores any text.
 ///
 /// # Errors
 /// [`ErrorKind::Invalid`] with the position of the term.
-pub fn vlan(text: &str) -> Result<Value, Error> {
+pub fn vlan(text: &str) -> Result<Document, Error> {
     let vlan: VlanSpec = text.parse()?;
     let ids =
         |wanted: Tagging| -> Vec<u16> { vlan.vids().filter(|(_, t)| *t == wanted).map(|(v, _)| v.get()).collect() };
-    Ok(json!({
+    Ok(Document(json!({
         "pvid": vlan.pvid().get(),
         "tagged": ids(Tagging::Tagged),
         "untagged": ids(Tagging::Untagged),
         "text": vlan.to_string(),
-    }))
+    })))
 }
 
 /// The value of `mac=`, in the dialects other than strict as leniently as the dialect is.
 ///
 /// # Errors
 /// [`ErrorKind::Invalid`] with the position.
-pub fn mac(text: &str, dialect: Dialect) -> Result<Parsed<Value>, Error> {
+pub fn mac(text: &str, dialect: Dialect) -> Result<Parsed<Document>, Error> {
     let document = |mac: MacAddr| {
-        json!({
+        Document(json!({
             "mac": mac,
             "multicast": mac.is_multicast(),
             "local": mac.is_local(),
             "xen_oui": mac.is_xen_oui(),
-        })
+        }))
     };
     match dialect {
         Dialect::Xl => xl::mac(text).map(|p| p.map(document)),
@@ -123,25 +153,25 @@ pub fn mac(text: &str, dialect: Dialect) -> Result<Parsed<Value>, Error> {
 ///
 /// # Errors
 /// As [`parse_xend_config`].
-pub fn xend_config(text: &str) -> Result<Parsed<Value>, Error> {
-    parse_xend_config(text).map(|p| p.map(value))
+pub fn xend_config(text: &str) -> Result<Parsed<Document>, Error> {
+    parse_xend_config(text).map(|p| p.map(Document::of))
 }
 
 /// `networks.toml`: the networks in their order.
 ///
 /// # Errors
 /// As [`networks::parse`].
-pub fn networks(text: &str) -> Result<Value, Error> {
+pub fn networks(text: &str) -> Result<Document, Error> {
     let found = super::networks::parse(text)?;
-    Ok(json!({ "networks": found.iter().collect::<Vec<_>>() }))
+    Ok(Document(json!({ "networks": found.iter().collect::<Vec<_>>() })))
 }
 
 /// `networks.toml`: the document of the network of this name, an item of [`networks()`].
 ///
 /// # Errors
 /// As [`networks::parse`], and [`ErrorKind::Invalid`] if there is no network of this name.
-pub fn network(text: &str, name: &str) -> Result<Value, Error> {
-    Ok(json!(super::networks::parse(text)?.named(name)?))
+pub fn network(text: &str, name: &str) -> Result<Document, Error> {
+    Ok(Document::of(super::networks::parse(text)?.named(name)?))
 }
 
 /// Reads the document of one network, an item of [`networks()`].
@@ -156,9 +186,4 @@ pub fn read_network(text: &str) -> Result<Network, Error> {
             .with_hint("what reading a networks.toml gives has the documents of its networks")
     })?;
     document.try_into()
-}
-
-/// Values of this library are made of texts, numbers, lists and maps with text keys.
-fn value(document: impl Serialize) -> Value {
-    serde_json::to_value(document).expect("no map here has keys other than texts")
 }

@@ -4,12 +4,14 @@
 //! the C ABI, the exit codes of the command and the classes of the Python package alike.
 
 mod diagnostic;
+mod document;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 pub use diagnostic::Diagnostic;
+pub(crate) use document::text as json_text;
 
 /// A kernel error number (`errno(3)`), always positive.
 ///
@@ -509,46 +511,20 @@ impl Error {
         out
     }
 
-    /// The error as a JSON document: `kind`, `code`, `message` and, where known, `object`, `errno`, `errno_name`,
+    /// The text of the error as a JSON document: `kind`, `code`, `message` and, where known, `object`, `errno`, `errno_name`,
     /// `kernel_message`, `step`, `outcome`, `state`, `hint`, `line`, `column`, `span`, `rule`, and `other` (a
-    /// second place: `line`, `column`, `span`, `what`).
-    pub fn to_json(&self) -> serde_json::Value {
-        let p = &*self.0;
-        let mut doc = serde_json::Map::new();
-        doc.insert("kind".into(), p.kind.slug().into());
-        doc.insert("code".into(), p.kind.number().into());
-        doc.insert("message".into(), p.message.clone().into());
-        let mut put = |key: &str, value: Option<&String>| {
-            if let Some(value) = value {
-                doc.insert(key.into(), value.clone().into());
-            }
-        };
-        put("object", p.object.as_ref());
-        put("kernel_message", p.kernel_message.as_ref());
-        put("step", p.at.as_ref());
-        put("state", p.left.as_ref().map(|(_, state)| state));
-        put("hint", p.hint.as_ref());
-        if let Some(outcome) = self.outcome() {
-            doc.insert("outcome".into(), outcome.slug().into());
-        }
-        if let Some(errno) = p.errno {
-            doc.insert("errno".into(), errno.0.into());
-            doc.insert("errno_name".into(), errno.to_string().into());
-        }
-        if let Some(d) = &p.diagnostic {
-            let (line, column) = d.position();
-            doc.insert("line".into(), line.into());
-            doc.insert("column".into(), column.into());
-            doc.insert("span".into(), serde_json::json!([d.span.start, d.span.end]));
-            doc.insert("rule".into(), d.rule.clone().into());
-            if let Some((span, what)) = &d.other {
-                let (line, column) = d.position_of(span.start);
-                let other =
-                    serde_json::json!({ "line": line, "column": column, "span": [span.start, span.end], "what": what });
-                doc.insert("other".into(), other);
-            }
-        }
-        serde_json::Value::Object(doc)
+    /// second place: `line`, `column`, `span`, `what`). Serde writes the same document.
+    ///
+    /// ```
+    /// use xennet_core::{Error, ErrorKind};
+    ///
+    /// let error = Error::new(ErrorKind::Busy, "vif5.0 is locked").with_object("vif5.0");
+    /// assert_eq!(error.to_json(), r#"{"code":13,"kind":"busy","message":"vif5.0 is locked","object":"vif5.0"}"#);
+    /// assert_eq!(serde_json::to_value(&error)?["kind"], "busy");
+    /// # Ok::<(), serde_json::Error>(())
+    /// ```
+    pub fn to_json(&self) -> String {
+        document::text(self)
     }
 }
 
@@ -656,8 +632,11 @@ mod tests {
             "error: cannot attach vif5.0 to bridge xenbr0\n  at step 3 of 5: vif5.0 becomes a port of xenbr0\n  \
              kernel: EOPNOTSUPP (operation not supported)\n  state: restored, 2 steps undone\nhint: bridges here: br-lan"
         );
-        assert_eq!(e.to_json()["errno_name"], "EOPNOTSUPP");
-        assert_eq!((e.outcome(), &e.to_json()["outcome"]), (Some(Outcome::Restored), &"restored".into()));
+        assert_eq!(e.outcome(), Some(Outcome::Restored));
+        assert_eq!(
+            e.to_json(),
+            r#"{"code":5,"errno":95,"errno_name":"EOPNOTSUPP","hint":"bridges here: br-lan","kind":"not-a-bridge","message":"cannot attach vif5.0 to bridge xenbr0","object":"xenbr0","outcome":"restored","state":"restored, 2 steps undone","step":"step 3 of 5: vif5.0 becomes a port of xenbr0"}"#
+        );
         assert!(!e.to_string().contains('\n'));
     }
 

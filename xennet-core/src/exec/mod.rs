@@ -14,8 +14,10 @@ mod state;
 
 use std::fmt;
 
+use serde::Serialize;
+
 use crate::backend::{Backend, BackendError, Capabilities};
-use crate::error::{Errno, Error, ErrorKind, Outcome};
+use crate::error::{Errno, Error, ErrorKind, Outcome, json_text};
 use crate::model::{Attachment, Guests, Intent};
 use crate::plan::{self, Goal, Plan};
 use crate::snapshot::{Change, Snapshot, SysctlKey};
@@ -41,18 +43,21 @@ pub enum Freshness {
 }
 
 /// What was done.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Applied {
     /// How many steps were carried out; 0 if everything was as wanted already.
     pub steps: usize,
     /// The state that was read back afterwards.
+    #[serde(skip)]
     pub after: Snapshot,
     /// What was carried out, in words, a line a step.
+    #[serde(skip)]
     pub done: Vec<String>,
     /// What the reader should know besides: the notes of the plan.
     pub notes: Vec<String>,
     /// nftables objects were removed: closing the kernel's connection now waits for its clean-up work, some 5 to 20 ms.
+    #[serde(skip)]
     pub closes_slowly: bool,
 }
 
@@ -75,9 +80,9 @@ impl Applied {
         self
     }
 
-    /// The document of what was done: `{"steps": 2, "notes": []}`.
-    pub fn to_json(&self) -> serde_json::Value {
-        serde_json::json!({ "steps": self.steps, "notes": self.notes })
+    /// The text of the JSON document of what was done: `{"steps": 2, "notes": []}`. Serde writes the same document.
+    pub fn to_json(&self) -> String {
+        json_text(self)
     }
 
     /// What a plan did whose first steps were carried out.

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use serde::Serialize;
+
 use super::network::started_of;
 use super::records::Session;
 use super::way_back::Taken;
@@ -47,10 +49,29 @@ pub enum Recovered {
 pub(super) type Outcomes = (Vec<(Subject, Recovered)>, Option<Error>);
 
 impl Recovered {
-    /// The document for what became of a subject: `{"subject": "vif5.0", "outcome": "restored", "steps": 2}`; `outcome` is
-    /// "finished", "restored", "gone", "cleared", "mended" or "left", `steps` how many it took now. With "mended" stands `done`, what was put
-    /// back, and with "left" `why`.
-    pub fn to_json(&self, subject: Subject) -> serde_json::Value {
+    /// The document for what became of a subject, for serde: `{"subject": "vif5.0", "outcome": "restored", "steps": 2}`; `outcome` is
+    /// "finished", "restored", "gone", "cleared", "mended" or "left", `steps` how many it took now. With "mended" stands `done`, what was
+    /// put back, and with "left" `why`.
+    ///
+    /// ```
+    /// use xennet_core::Recovered;
+    ///
+    /// let document = Recovered::Restored { steps: 2 }.document("vif5.0".parse()?);
+    /// let text = r#"{"subject":"vif5.0","outcome":"restored","steps":2}"#;
+    /// assert_eq!(serde_json::to_string(&document).ok().as_deref(), Some(text));
+    /// # Ok::<(), xennet_core::Error>(())
+    /// ```
+    pub fn document(&self, subject: Subject) -> impl Serialize {
+        #[derive(Serialize)]
+        struct Document<'a> {
+            subject: String,
+            outcome: &'static str,
+            steps: usize,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            done: Option<&'a [String]>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            why: Option<&'a str>,
+        }
         let outcome = match self {
             Recovered::Finished => "finished",
             Recovered::Restored { .. } => "restored",
@@ -59,14 +80,12 @@ impl Recovered {
             Recovered::Left { .. } => "left",
             Recovered::Cleared { .. } => "cleared",
         };
-        let (steps, _) = self.carried_out();
-        let mut document = serde_json::json!({ "subject": subject.to_string(), "outcome": outcome, "steps": steps });
-        match self {
-            Recovered::Mended { done } => document["done"] = serde_json::json!(done),
-            Recovered::Left { why } => document["why"] = serde_json::json!(why),
-            _ => {}
-        }
-        document
+        let (done, why) = match self {
+            Recovered::Mended { done } => (Some(done.as_slice()), None),
+            Recovered::Left { why } => (None, Some(why.as_str())),
+            _ => (None, None),
+        };
+        Document { subject: subject.to_string(), outcome, steps: self.carried_out().0, done, why }
     }
 }
 

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{Goal, Planned, check};
-use crate::error::Error;
+use crate::error::{Error, json_text};
 use crate::model::{Guests, Request};
 use crate::snapshot::{Scope, Snapshot};
 
@@ -47,9 +47,11 @@ impl Draft {
 /// ([`crate::exec::apply`]); an empty plan means that nothing needs to be done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Plan {
+    #[serde(skip)]
     goal: Goal,
     steps: Vec<Planned>,
     notes: Vec<String>,
+    #[serde(skip)]
     before: Snapshot,
     #[serde(skip)]
     after: Snapshot,
@@ -137,22 +139,9 @@ impl Plan {
         &self.before.scope
     }
 
-    /// The plan as a JSON document: `request`, `steps` (each `sign`, `text`, `why`, `effects`, `step`), `notes`. Where a host made it,
-    /// [`ShownPlan::from_json`](super::ShownPlan::from_json) reads it.
-    pub fn to_json(&self) -> serde_json::Value {
-        let steps: Vec<serde_json::Value> = self
-            .steps
-            .iter()
-            .map(|p| {
-                serde_json::json!({
-                    "sign": p.step.sign().to_string(),
-                    "text": p.step.to_string(),
-                    "why": p.why.as_str(),
-                    "effects": p.effects.implied.iter().map(ToString::to_string).collect::<Vec<_>>(),
-                    "step": p.step,
-                })
-            })
-            .collect();
-        serde_json::json!({ "request": self.request, "steps": steps, "notes": self.notes })
+    /// The text of the plan as a JSON document: `request`, `steps` (each `sign`, `text`, `why`, `effects`, `step`), `notes`. Serde
+    /// writes the same document. Where a host made the plan, [`ShownPlan::from_json`](super::ShownPlan::from_json) reads it.
+    pub fn to_json(&self) -> String {
+        json_text(self)
     }
 }

@@ -25,7 +25,8 @@ mod want;
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::ser::SerializeStruct as _;
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::error::{Error, ErrorKind};
 use crate::model::{IfName, Intent, Started};
@@ -75,7 +76,9 @@ impl fmt::Display for Reason {
 }
 
 /// A step of a plan, with its reason and what the kernel will do besides.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+///
+/// Serde writes the item of a plan's document: `sign`, `text`, `why`, `effects` (texts), `step`.
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Planned {
     /// The change.
@@ -84,6 +87,19 @@ pub struct Planned {
     pub why: Reason,
     /// What it changes besides what it asks for, by our model of the kernel.
     pub effects: Effects,
+}
+
+impl Serialize for Planned {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let effects: Vec<String> = self.effects.implied.iter().map(ToString::to_string).collect();
+        let mut document = serializer.serialize_struct("Planned", 5)?;
+        document.serialize_field("sign", &self.step.sign().to_string())?;
+        document.serialize_field("text", &self.step.to_string())?;
+        document.serialize_field("why", &self.why)?;
+        document.serialize_field("effects", &effects)?;
+        document.serialize_field("step", &self.step)?;
+        document.end()
+    }
 }
 
 /// What a plan is for.

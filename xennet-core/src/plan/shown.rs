@@ -18,7 +18,7 @@ use crate::step::Step;
 ///
 /// let mut host = Host::fake();
 /// let plan = host.plan_attach(DomId::new(5)?, &"bridge=xenbr0".parse()?)?;
-/// let kept = plan.to_json().to_string(); // shown to somebody, stored, sent
+/// let kept = plan.to_json(); // shown to somebody, stored, sent
 ///
 /// host.apply_shown(&ShownPlan::from_json(&kept)?)?;
 /// let e = host.apply(&plan).unwrap_err(); // by now there is nothing left to do

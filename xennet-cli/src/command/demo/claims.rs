@@ -139,7 +139,7 @@ impl<'a> Demo<'a> {
         if domid == 1 {
             self.plan(&plan)?;
         } else {
-            self.events.push(plan.to_json());
+            self.events.push(json!(plan));
         }
         let start = Instant::now();
         let (applied, planned) = (host.attach(id, &vif)?.steps, plan.steps().len());
@@ -184,7 +184,7 @@ impl<'a> Demo<'a> {
     }
 
     fn plan(&mut self, plan: &Plan) -> Result<()> {
-        self.say(&plan.to_string(), plan.to_json())
+        self.say(&plan.to_string(), json!(plan))
     }
 
     fn applied(&mut self, steps: usize, planned: usize, time: Duration) -> Result<()> {

@@ -1,25 +1,42 @@
 //! One network without a file: from its document, and from and to the keys that it has in the file.
 
-use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::Value;
 
 use super::{parse, render};
+use crate::config::document::Document;
 use crate::error::{Error, ErrorKind};
+use crate::model::flaw::quoted;
 use crate::model::{Network, together};
 
-/// The network of this name with these keys and values, as they would stand in the file. A `null` is a key that is left out.
+/// The network of this name with these keys and values, as they would stand in the file: a map, or a struct that serde writes as one.
+/// A `null` is a key that is left out.
 ///
 /// # Errors
-/// [`ErrorKind::Invalid`] as [`parse`], but without a place: there is no text that the caller gave.
+/// [`ErrorKind::Invalid`] as [`parse`], but without a place: there is no text that the caller gave. The same for keys that are no map.
 ///
 /// ```
 /// use xennet_core::config::networks;
+///
 /// let keys = serde_json::json!({ "mode": "nat", "subnets": ["10.0.0.0/24"], "dhcp": true });
-/// let network = networks::from_keys("private", keys.as_object().unwrap())?;
+/// let network = networks::from_keys("private", &keys)?;
 /// assert_eq!(network.subnets()[0].gateway().to_string(), "10.0.0.254");
-/// assert_eq!(&networks::to_keys(&network), keys.as_object().unwrap());
+/// assert_eq!(networks::to_keys(&network).to_string(), keys.to_string());
 /// # Ok::<(), xennet_core::Error>(())
 /// ```
-pub fn from_keys(name: &str, keys: &Map<String, Value>) -> Result<Network, Error> {
+pub fn from_keys(name: &str, keys: &impl Serialize) -> Result<Network, Error> {
+    let no_keys = |why: String| {
+        Error::new(ErrorKind::Invalid, format!("network {}: {why}", quoted(name)))
+            .with_object(name)
+            .with_hint("give a map of the keys that a network has in networks.toml")
+    };
+    let keys = match serde_json::to_value(keys) {
+        Ok(Value::Object(keys)) => keys,
+        Ok(_) => return Err(no_keys("its keys are no map".to_owned())),
+        Err(e) => return Err(no_keys(format!("its keys cannot be read: {e}"))),
+    };
     let mut text = format!("[network.{}]\n", toml(&Value::from(name)));
     for (key, value) in keys.iter().filter(|(_, value)| !value.is_null()) {
         text.push_str(&format!("{} = {}\n", toml(&Value::from(key.as_str())), toml(value)));
@@ -28,8 +45,8 @@ pub fn from_keys(name: &str, keys: &Map<String, Value>) -> Result<Network, Error
 }
 
 /// The keys and values that make this network with [`from_keys`]: those that differ from what is taken where a key is left out.
-pub fn to_keys(network: &Network) -> Map<String, Value> {
-    render::keys(network).into_iter().map(|(key, item)| (key.to_owned(), item.json())).collect()
+pub fn to_keys(network: &Network) -> Document {
+    Document::of(render::keys(network).into_iter().collect::<BTreeMap<_, _>>())
 }
 
 /// The first of the other networks that contradicts this one, and how, by the rules of a file that has them both.

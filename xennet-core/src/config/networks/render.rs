@@ -1,8 +1,9 @@
 //! Networks as the keys of the file, and as its text.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
-use serde_json::Value;
+use serde::{Serialize, Serializer};
 
 use crate::model::{
     BridgeSpec, Egress, GuestLinks, Mtu, Network, NetworkMode, PortForward, RoutedNetwork, Services, Subnet,
@@ -33,19 +34,17 @@ pub(super) enum Item {
     Tables(Vec<Vec<(&'static str, Item)>>),
 }
 
-impl Item {
-    /// The same in a document.
-    pub(super) fn json(self) -> Value {
+/// The same in a document.
+impl Serialize for Item {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
-            Item::Text(text) => text.into(),
-            Item::Number(number) => number.into(),
-            Item::Flag(on) => on.into(),
-            Item::Texts(texts) => texts.into(),
+            Item::Text(text) => text.serialize(serializer),
+            Item::Number(number) => number.serialize(serializer),
+            Item::Flag(on) => on.serialize(serializer),
+            Item::Texts(texts) => texts.serialize(serializer),
             Item::Tables(tables) => {
-                let one = |table: Vec<(&str, Item)>| -> Value {
-                    table.into_iter().map(|(key, item)| (key.to_owned(), item.json())).collect()
-                };
-                tables.into_iter().map(one).collect()
+                let maps = tables.iter().map(|table| table.iter().map(|(key, item)| (*key, item)));
+                serializer.collect_seq(maps.map(|table| table.collect::<BTreeMap<_, _>>()))
             }
         }
     }

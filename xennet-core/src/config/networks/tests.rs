@@ -196,7 +196,7 @@ fn every_mistake_is_told_with_its_place_and_the_other_one() {
         assert!(format!("{} {}", found.message, found.rule).contains(piece), "{text}\n{}", error.report());
         assert_eq!(found.position(), *position, "{text}\n{}", error.report());
         match other {
-            Some(line) => assert!(error.to_json()["other"]["line"] == *line, "{text}\n{}", error.report()),
+            Some(line) => assert!(serde_json::json!(error)["other"]["line"] == *line, "{text}\n{}", error.report()),
             None => assert_eq!(found.other, None, "{text}\n{}", error.report()),
         }
     }
@@ -219,15 +219,21 @@ fn no_text_makes_the_reader_panic() {
 #[test]
 fn a_network_is_the_same_by_its_document_and_by_its_keys() {
     let found = parse(&example()).unwrap();
-    let document = crate::config::document::networks(&example()).unwrap();
+    let document = serde_json::json!(crate::config::document::networks(&example()).unwrap());
     for (network, document) in found.iter().zip(document["networks"].as_array().unwrap()) {
         let read = crate::config::document::read_network(&document.to_string()).unwrap_or_else(|e| panic!("{e}"));
         assert_eq!(&read, network);
-        let mut keys = to_keys(network);
+        let mut keys = serde_json::json!(to_keys(network));
         assert_eq!(&from_keys(network.name().as_str(), &keys).unwrap(), network, "{keys:?}");
-        keys.insert("mtu".into(), serde_json::Value::Null);
+        keys["mtu"] = serde_json::Value::Null;
         from_keys(network.name().as_str(), &keys).unwrap_or_else(|e| panic!("null is a key that is left out: {e}"));
     }
+    for (keys, piece) in [(serde_json::json!(["mode"]), "no map"), (serde_json::json!(null), "no map")] {
+        let error = from_keys("a", &keys).unwrap_err();
+        assert!(error.kind() == ErrorKind::Invalid && error.message().contains(piece), "{}", error.report());
+    }
+    let error = from_keys("a", &std::collections::BTreeMap::from([((1, 2), "x")])).unwrap_err();
+    assert!(error.message().contains("cannot be read"), "{}", error.report());
     let odd = parse("[network.\"a.b\"]\nmode = \"bridge\"\n").unwrap();
     let odd = odd.get("a.b").unwrap();
     assert_eq!(&from_keys("a.b", &to_keys(odd)).unwrap(), odd);
