@@ -60,6 +60,8 @@
 //! # Features
 //!
 //! * `netlink` (default): the backend of the real kernel.
+//! * `import`: readers of what Xen up to 4.4 had: `xend-config.sxp`, its wrapper scripts, the arguments of its network scripts, and
+//!   the config files of `xm`.
 
 pub mod advise;
 pub mod backend;

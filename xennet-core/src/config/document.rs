@@ -7,7 +7,7 @@
 //! | [`rate`] | `bytes_per_interval interval_usecs backend_rate` |
 //! | [`vlan`] | `pvid tagged untagged text` |
 //! | [`mac`] | `mac multicast local xen_oui` |
-//! | [`xend_config`] | `network_argv vif_script` |
+//! | `xend_config` (feature `import`) | `network_argv vif_script` |
 //! | [`hotplug()`] | `deadline hooks hook_deadline log_file syslog state_dir bind_mac isolated`, as in the file |
 //! | [`networks()`] | `{"networks": [...]}`, each with `name`, `mode` and what belongs to the mode; [`read_network`] reads one back |
 
@@ -153,6 +153,7 @@ pub fn mac(text: &str, dialect: Dialect) -> Result<Parsed<Document>, Error> {
 ///
 /// # Errors
 /// As [`parse_xend_config`].
+#[cfg(feature = "import")]
 pub fn xend_config(text: &str) -> Result<Parsed<Document>, Error> {
     parse_xend_config(text).map(|p| p.map(Document::of))
 }

@@ -10,13 +10,17 @@
 //! | arguments of `xl network-attach` | [`parse_attach`] | [`parse_attach_xl`] | [`document::attach`] |
 //! | `rate=` | [`parse_rate`] | [`parse_rate_xl`] | [`document::rate`] |
 //! | `vlan=`, `mac=` | [`str::parse`] | | [`document::vlan`], [`document::mac`] |
-//! | `xend-config.sxp` of Xen up to 4.4 | [`parse_xend_config`] | | [`document::xend_config`] |
-//! | a wrapper script around `network-bridge` | [`parse_wrapper`] | | |
-//! | arguments of `network-bridge` and its siblings | [`legacy::LegacyCall::parse`] | | |
 //! | `/etc/xennet/hotplug.toml` | [`hotplug::Settings::parse`] | | |
 //! | `/etc/xennet/networks.toml` | [`networks::parse`] | | [`document::networks()`] |
 //!
-//! [`import::import`] makes networks of the files of Xen up to 4.4.
+//! With the feature `import`, what Xen up to 4.4 had can be read, too. `import::import` makes networks of it.
+//!
+//! | text | typed | as a document |
+//! |---|---|---|
+//! | `xend-config.sxp` | `parse_xend_config` | `document::xend_config` |
+//! | a wrapper script around `network-bridge` | `parse_wrapper` | |
+//! | arguments of `network-bridge` and its siblings | `legacy::LegacyCall::parse` | |
+//! | `vif = [ ... ]` in a config file of `xm` | [`parse_vif_list`] | [`document::vif_list`] |
 //!
 //! Nothing here touches the system: whether a bridge exists is asked later.
 
@@ -24,18 +28,24 @@ mod attach;
 pub mod document;
 mod hint;
 pub mod hotplug;
+#[cfg(feature = "import")]
 pub mod import;
+#[cfg(feature = "import")]
 pub mod legacy;
 pub mod networks;
 mod number;
+#[cfg(feature = "import")]
 mod python;
 mod rate;
 mod spec;
 mod statement;
+#[cfg(feature = "import")]
 mod sxp;
 mod syntax;
 mod tables;
+#[cfg(feature = "import")]
 mod wrapper;
+#[cfg(feature = "import")]
 mod xend;
 mod xl;
 mod xm;
@@ -52,7 +62,9 @@ use crate::model::flaw::Flaw;
 pub use attach::{parse_attach, parse_attach_xl};
 pub use rate::{XlRate, parse_rate, parse_rate_xend, parse_rate_xl};
 pub use statement::{parse_vif_list, parse_vif_list_xl};
+#[cfg(feature = "import")]
 pub use wrapper::{WrapperCall, parse_wrapper};
+#[cfg(feature = "import")]
 pub use xend::{XendConfig, parse_xend_config};
 pub use xl::XlNic;
 
@@ -69,6 +81,7 @@ pub enum Dialect {
     Xl,
     /// What `xm` took until Xen 4.4: blanks around `=` and `,`, decimal rates, `type=netfront`; in files also tuples,
     /// adjacent strings and `+` between strings. Python itself is not run. Values are checked as in `Strict`.
+    /// Files are read with the feature `import` only.
     Xm,
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::syntax::{self, Atom, Setting, Value};
 use super::xl::{self, XlNic};
-use super::{Dialect, Parsed, findings, parse_vif, python};
+use super::{Dialect, Parsed, findings, parse_vif};
 use crate::error::{Diagnostic, Error};
 use crate::model::flaw::{Flaw, quoted};
 use crate::model::vif::is_single;
@@ -19,7 +19,8 @@ use crate::model::{DevId, VifSpec};
 /// first one, as in xl, and is noted.
 ///
 /// # Errors
-/// [`Invalid`](crate::ErrorKind::Invalid) with position, rule and hint, also for a file that xl could not read.
+/// [`Invalid`](crate::ErrorKind::Invalid) with position, rule and hint, also for a file that xl could not read;
+/// [`Unsupported`](crate::ErrorKind::Unsupported) for [`Dialect::Xm`] without the feature `import`.
 ///
 /// ```
 /// use xennet_core::config::{Dialect, parse_vif_list};
@@ -31,10 +32,9 @@ use crate::model::{DevId, VifSpec};
 pub fn parse_vif_list(text: &str, dialect: Dialect) -> Result<Parsed<Vec<VifSpec>>, Error> {
     let mut notes = Vec::new();
     let items = match dialect {
-        Dialect::Xm => python::vif_items(text, &mut notes),
-        _ => vif_items(text, dialect, &mut notes),
-    }
-    .map_err(|flaw| flaw.error(text))?;
+        Dialect::Xm => xm_items(text, &mut notes)?,
+        _ => vif_items(text, dialect, &mut notes).map_err(|flaw| flaw.error(text))?,
+    };
     let mut specs = Vec::with_capacity(items.len());
     for (i, atom) in items.iter().enumerate() {
         let parsed = parse_vif(&atom.text, dialect).map_err(|error| place(error, atom, text))?;
@@ -81,6 +81,19 @@ fn place(error: Error, atom: &Atom, text: &str) -> Error {
         Some(d) => atom.placed(flaw_of(d.clone())).error(text),
         None => Flaw::new(atom.span.clone(), error.message(), "this vif cannot be").error(text),
     }
+}
+
+/// The items of the list that a file of xm leaves for `vif`.
+#[cfg(feature = "import")]
+fn xm_items(text: &str, notes: &mut Vec<Flaw>) -> Result<Vec<Atom>, Error> {
+    super::python::vif_items(text, notes).map_err(|flaw| flaw.error(text))
+}
+
+#[cfg(not(feature = "import"))]
+fn xm_items(_: &str, _: &mut Vec<Flaw>) -> Result<Vec<Atom>, Error> {
+    Err(Error::new(crate::ErrorKind::Unsupported, "files of xm are not read by this build of xennet-core")
+        .with_object("xm")
+        .with_hint("enable the feature \"import\", or give each string of the list by itself"))
 }
 
 /// The items of the list that the statements of a file leave for `vif`.
