@@ -49,7 +49,7 @@
 //! * [`snapshot`], [`step`]: what is, and what a change is. [`step::step`] is the transition function: what the Linux
 //!   kernel would do with a step.
 //! * [`plan`]: from an intent and a snapshot to a plan, and back to an earlier snapshot.
-//! * [`xenstore`]: a client of xenstored, and a xenstored for tests.
+//! * [`xenstore`]: a client of xenstored; with the feature `testing` a xenstored, too.
 //! * [`backend`]: observe, and apply one step; on the kernel ([`backend::netlink`], feature `netlink`, on by default) or
 //!   in memory ([`backend::fake`]).
 //! * [`exec`]: apply, verify, restore; the journal that survives a crash.
@@ -62,6 +62,7 @@
 //! * `netlink` (default): the backend of the real kernel.
 //! * `import`: readers of what Xen up to 4.4 had: `xend-config.sxp`, its wrapper scripts, the arguments of its network scripts, and
 //!   the config files of `xm`.
+//! * `testing`: a xenstored and a store in memory, for tests and rehearsals.
 
 pub mod advise;
 pub mod backend;

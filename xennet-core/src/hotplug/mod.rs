@@ -12,6 +12,8 @@
 //!
 //! # A rehearsal
 //!
+//! The store in memory comes with the feature `testing`.
+//!
 //! ```
 //! use std::sync::{Arc, Mutex};
 //! use std::time::Duration;

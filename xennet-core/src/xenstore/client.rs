@@ -8,7 +8,6 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::link::{Failure, Link, places, until};
-use super::tree::Event;
 use super::wire::{self, Kind};
 use super::{Store, StoreError, StoreErrorKind, check};
 use crate::budget::Budget;
@@ -25,6 +24,15 @@ const LISTINGS: u32 = 32;
 
 /// The longest list of children that is put together from parts, in bytes.
 const LIST_MAX: usize = 16 << 20;
+
+/// Something that is watched has changed.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Event {
+    /// The node that has changed, or a special name. Relative if the watch is.
+    pub path: String,
+    /// The word that the watch was registered with.
+    pub token: String,
+}
 
 /// How to find the server, and how long to wait for it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,9 +1,14 @@
 //! xenstore: the small database of a Xen host in which toolstack, backends and frontends tell each other what they need.
 //!
 //! * [`Client`]: a connection to the real daemon, over its socket or the kernel's device; blocking, with deadlines.
-//! * [`Store`]: what most callers need of it, as a trait; [`MemoryStore`] has it without a daemon.
-//! * [`server::Server`]: a daemon of our own for tests and rehearsals, with faults as values. The tools of Xen talk to it.
-//! * [`tree::Tree`]: what the daemon does, as a pure state machine; [`wire`]: the form of the messages.
+//! * [`Store`]: what most callers need of it, as a trait.
+//! * [`wire`]: the form of the messages.
+//!
+//! For tests and rehearsals, with the feature `testing`:
+//!
+//! * `MemoryStore`: a [`Store`] without a daemon.
+//! * `server::Server`: a daemon of our own, with faults as values. The tools of Xen talk to it.
+//! * `tree::Tree`: what the daemon does, as a pure state machine.
 //!
 //! This module stands by itself: who wants nothing but a client of xenstore can use it.
 //!
@@ -39,16 +44,20 @@ mod check;
 mod client;
 mod failure;
 mod link;
+#[cfg(feature = "testing")]
 mod memory;
+#[cfg(feature = "testing")]
 mod serve;
+#[cfg(feature = "testing")]
 pub mod server;
+#[cfg(feature = "testing")]
 pub mod tree;
 pub mod wire;
 
-pub use client::{Client, Options, Transaction};
+pub use client::{Client, Event, Options, Transaction};
 pub use failure::{StoreError, StoreErrorKind};
+#[cfg(feature = "testing")]
 pub use memory::MemoryStore;
-pub use tree::Event;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

@@ -17,10 +17,11 @@ use std::sync::Arc;
 use crate::error::Errno;
 use crate::snapshot::{StoreNode, StorePath, StorePermission};
 
+use super::Event;
 use super::wire::{ABS_PATH_MAX, PAYLOAD_MAX, REL_PATH_MAX};
 use transaction::Transaction;
+pub use watch::EVENTS_MAX;
 use watch::Watch;
-pub use watch::{EVENTS_MAX, Event};
 
 /// Who asks: a connection, and the transaction it asks in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

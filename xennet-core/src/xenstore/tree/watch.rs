@@ -4,19 +4,11 @@ use crate::error::Errno;
 use crate::snapshot::StorePermission;
 
 use super::{Caller, Connection, Tree, absolute, home, parent};
+use crate::xenstore::Event;
 use crate::xenstore::wire::REL_PATH_MAX;
 
 /// The most events that wait for one connection. Who does not fetch them is cut off ([`Tree::flooded`]).
 pub const EVENTS_MAX: usize = 16_384;
-
-/// Something that is watched has changed.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Event {
-    /// The node that has changed, or a special name. Relative if the watch is.
-    pub path: String,
-    /// The word that the watch was registered with.
-    pub token: String,
-}
 
 #[derive(Clone, Debug)]
 pub(super) struct Watch {
