@@ -174,6 +174,8 @@ const PRIVATE: Nat = Nat {
 const WEB: (u16, u16) = (8080, 80);
 const NAMES: (u16, u16) = (5353, 53);
 const RANGE: [(u16, u16); 2] = [(9000, 7000), (9002, 7002)];
+/// The ends of a range whose ports stay what they are.
+const SAME: [(u16, u16); 2] = [(20000, 20000), (29999, 29999)];
 /// Behind the range.
 const BEYOND: (u16, u16) = (9003, 7003);
 
@@ -183,7 +185,9 @@ fn forwards() -> String {
             "  {{ protocol = \"tcp\", ports = \"8080\", to = \"{to}\", to_port = 80 }},\n  \
                {{ protocol = \"udp\", ports = \"5353\", to = \"{to}\", to_port = 53 }},\n  \
                {{ protocol = \"tcp\", ports = \"9000-9002\", to = \"{to}\", to_port = 7000 }},\n  \
-               {{ protocol = \"udp\", ports = \"9000-9002\", to = \"{to}\", to_port = 7000 }},\n"
+               {{ protocol = \"udp\", ports = \"9000-9002\", to = \"{to}\", to_port = 7000 }},\n  \
+               {{ protocol = \"tcp\", ports = \"20000-29999\", to = \"{to}\" }},\n  \
+               {{ protocol = \"udp\", ports = \"20000-29999\", to = \"{to}\" }},\n"
         )
     });
     format!("forward = [\n{}]\n", entries.concat())
@@ -295,11 +299,14 @@ fn handed_on<'a>(n: &Ends<'a>, outer: IpAddr, inner: IpAddr, private: bool, filt
     for ((from, seen), more) in from.into_iter().zip(0..) {
         // br_netfilter translates a frame at the bridge, which sends none back to where it came from.
         let expected = if from.name == n.guest.name && filtered { Nothing } else { Answered(seen) };
-        for (kinds, (outer_port, port)) in [(TCP, WEB), (UDP, NAMES), (EACH, RANGE[0]), (EACH, RANGE[1])] {
+        let ranges = RANGE.into_iter().chain(SAME).map(|ends| (EACH, ends));
+        for (kinds, (outer_port, port)) in [(TCP, WEB), (UDP, NAMES)].into_iter().chain(ranges) {
             rows.push(Row::handed_on(from, n.guest, kinds, (outer, outer_port), port, expected));
         }
         let (outer_port, port) = (BEYOND.0 + more, BEYOND.1 + more);
         others.push(Row::handed_on(from, n.guest, EACH, (outer, outer_port), port, Nothing));
+        let behind = SAME[1].0 + 1 + more;
+        others.push(Row::handed_on(from, n.guest, EACH, (outer, behind), behind, Nothing));
     }
     [rows, others]
 }

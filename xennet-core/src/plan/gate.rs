@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::model::{Attach, Attachment, GuestLinks, IfName, NetworkMode, PortForward, Started, apart};
 use crate::snapshot::{Family, NftValue, Part, Scope, Snapshot};
 use crate::tables::gate::{
-    FORWARDS, GATE, HIDDEN, HIDDEN_NETWORKS, INSIDE, LINKS, PORTS, SOURCE_NETWORKS, SOURCES, at,
+    FORWARD_RANGES, FORWARDS, GATE, HIDDEN, HIDDEN_NETWORKS, INSIDE, LINKS, PORTS, SOURCE_NETWORKS, SOURCES, at,
 };
 
 fn family_of(network: &IpNetwork) -> usize {
@@ -108,16 +108,24 @@ pub(crate) fn taken_since(started: &Started, now: &Snapshot) -> Vec<(Part, Error
     former(started).iter().filter_map(taken).collect()
 }
 
-/// The elements of a forward, two a port.
-fn handed_on(forward: &PortForward) -> impl Iterator<Item = Item> {
+/// The elements of a forward: one for all ports that stay what they are, else two a port.
+fn handed_on(forward: &PortForward) -> Vec<Item> {
     let ((first, last), (to_first, to_last)) = (forward.ports(), forward.to_ports());
     let (protocol, to) = (forward.protocol(), forward.to());
     let family = at(Family::of(&to));
-    (first..=last).zip(to_first..=to_last).flat_map(move |(port, to_port)| {
-        let key = [NftValue::U8(protocol.number()), NftValue::U16(port)];
-        let leads = |set, data| Item { data: Some(vec![data]), ..Item::exact(set, &key) };
-        [leads(FORWARDS[family], address(to)), leads(PORTS[family], NftValue::U16(to_port))]
-    })
+    let key = |port| [NftValue::U8(protocol.number()), NftValue::U16(port)];
+    let leads = |set, port, data| Item { data: Some(vec![data]), ..Item::exact(set, &key(port)) };
+    if first < last && first == to_first {
+        let mut range = leads(FORWARD_RANGES[family], first, address(to));
+        range.key.last = Some(key(last).into());
+        return vec![range];
+    }
+    let ports = (first..=last).zip(to_first..=to_last);
+    ports
+        .flat_map(|(port, to_port)| {
+            [leads(FORWARDS[family], port, address(to)), leads(PORTS[family], port, NftValue::U16(to_port))]
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -219,7 +227,11 @@ mod tests {
             ]
         );
         let many = PortForward::new(Protocol::Tcp, (1, 65535), "10.1.0.5".parse().unwrap(), 1).unwrap();
-        assert_eq!(handed_on(&many).count(), 2 * 65535);
+        assert_eq!(
+            elements(handed_on(&many)),
+            ["forwardrange4 { tcp . 1-65535 : 10.1.0.5 }"],
+            "however many ports: one element"
+        );
     }
 
     #[test]

@@ -20,8 +20,8 @@ use super::{Level, SetDef, Table};
 use crate::gather;
 use crate::model::{Network, NetworkMode};
 use crate::snapshot::{
-    Family, NftBase, NftChain, NftChainKind, NftCmp, NftExpr, NftField, NftHeader, NftHook, NftNat, NftNatTo,
-    NftPolicy, NftRule, NftTableId, NftType, NftValue,
+    Family, NftBase, NftChain, NftChainKind, NftCmp, NftExpr, NftField, NftHeader, NftHook, NftNat, NftNatData,
+    NftNatTo, NftPolicy, NftRule, NftTableId, NftType, NftValue,
 };
 
 /// Links whose guests may send from declared addresses only.
@@ -38,6 +38,9 @@ pub(crate) const INSIDE: [&str; 2] = ["inside4", "inside6"];
 /// tool prints JSON that it does not read.
 pub(crate) const FORWARDS: [&str; 2] = ["forward4", "forward6"];
 pub(crate) const PORTS: [&str; 2] = ["port4", "port6"];
+/// From protocol and ports of this domain to the address of a guest where the ports stay what they are: one element, however many
+/// ports it are.
+pub(crate) const FORWARD_RANGES: [&str; 2] = ["forwardrange4", "forwardrange6"];
 
 /// A chain: what a link with declared addresses may send.
 pub(crate) const FROM_GUEST: &str = "from-guest";
@@ -63,8 +66,8 @@ static LEVELS: [Level; 2] = [
         frame: LazyLock::new(|| GATE.frame(0)),
     },
     Level {
-        version: 0x76f4_bc29,
-        uses: &[("handing-on", 2), ("handing-on-own", 2), ("hiding", 10), ("forward", 10)],
+        version: 0xd59d_2e50,
+        uses: &[("handing-on", 4), ("handing-on-own", 4), ("hiding", 10), ("forward", 10)],
         sets: &TRANSLATING,
         frame: LazyLock::new(|| GATE.frame(1)),
     },
@@ -81,10 +84,13 @@ const CHECKING: [SetDef; 5] = [
     SetDef::ranges(SOURCE_NETWORKS[1], V6),
 ];
 
-const TRANSLATING: [SetDef; 10] = {
+const TRANSLATING: [SetDef; 12] = {
     const PORT: &[NftType] = &[NftType::InetProto, NftType::InetService];
     const fn map(name: &'static str, data: &'static [NftType]) -> SetDef {
         SetDef { data, ..SetDef::of(name, PORT) }
+    }
+    const fn ranges(name: &'static str, data: &'static [NftType]) -> SetDef {
+        SetDef { data, ..SetDef::ranges(name, PORT) }
     }
     [
         SetDef::of(HIDDEN[0], V4),
@@ -97,6 +103,8 @@ const TRANSLATING: [SetDef; 10] = {
         map(FORWARDS[1], &[NftType::Ipv6Addr]),
         map(PORTS[0], &[NftType::InetService]),
         map(PORTS[1], &[NftType::InetService]),
+        ranges(FORWARD_RANGES[0], &[NftType::Ipv4Addr]),
+        ranges(FORWARD_RANGES[1], &[NftType::Ipv6Addr]),
     ]
 };
 
@@ -152,6 +160,14 @@ fn destination(family: Family) -> NftField {
     match family {
         Family::Ipv4 => NftField::IpDaddr,
         Family::Ipv6 => NftField::Ip6Daddr,
+    }
+}
+
+/// The protocol as the packet's header names it: of IPv6 what follows that header, so that ports behind extension headers are in no range.
+fn protocol(family: Family) -> NftField {
+    match family {
+        Family::Ipv4 => NftField::IpProtocol,
+        Family::Ipv6 => NftField::Ip6NextHeader,
     }
 }
 
@@ -251,7 +267,7 @@ const LINK_LOCAL: IpNetwork = match Ipv6Network::new_checked(Ipv6Addr::new(0xfe8
 
 /// Connections to an address of this domain that others can reach, too.
 fn handing_on() -> Vec<NftRule> {
-    let rules = FAMILIES.map(|family| {
+    let rules = FAMILIES.into_iter().flat_map(|family| {
         let to_us = NftExpr::eq(NftField::FibDaddrType, NftValue::U32(LOCAL));
         // What this domain says to itself stays so.
         let outer = match family {
@@ -262,14 +278,18 @@ fn handing_on() -> Vec<NftRule> {
             }
             Family::Ipv6 => NftExpr::ne(NftField::Ip6Daddr, NftValue::Ipv6(Ipv6Addr::LOCALHOST)),
         };
-        let to = NftNatTo::Maps {
-            key: vec![NftField::L4Proto, NftField::ThDport],
-            address: FORWARDS[at(family)].into(),
-            port: PORTS[at(family)].into(),
-        };
-        rule([to_us, is(family), outer, NftExpr::Nat { side: NftNat::Destination, family, to }], None)
+        let key = vec![NftField::L4Proto, NftField::ThDport];
+        let (address, port) = (FORWARDS[at(family)].into(), PORTS[at(family)].into());
+        let one = NftNatTo::Maps { key, address, port };
+        // For ranges nft turns what is in the host's order first; the protocol in the header is in the packet's order.
+        let key = vec![protocol(family), NftField::ThDport];
+        let many = NftNatTo::Map { key, map: FORWARD_RANGES[at(family)].into(), data: NftNatData::Address };
+        [one, many].map(move |to| {
+            let translated = NftExpr::Nat { side: NftNat::Destination, family, to };
+            rule([to_us.clone(), is(family), outer.clone(), translated], None)
+        })
     });
-    rules.into()
+    rules.collect()
 }
 
 /// What leaves with an address of this domain.
