@@ -5,6 +5,7 @@
 
 mod budget;
 mod calls;
+mod devd;
 mod device;
 mod disk;
 mod facts;

@@ -17,20 +17,20 @@ use crate::rig::{Rig, gated, guarded, link, look, name, outside, run, setting, t
 
 const VIF: &str = "vif1.0";
 
-fn file(name: &str) -> String {
+pub(crate) fn file(name: &str) -> String {
     tests_file(&format!("fixtures/real-xen/{name}"))
 }
 
 /// One request of a recording: who, what, and the rest of the line.
-struct Asked<'a> {
+pub(crate) struct Asked<'a> {
     connection: &'a str,
-    what: &'a str,
-    path: &'a str,
-    rest: &'a str,
+    pub(crate) what: &'a str,
+    pub(crate) path: &'a str,
+    pub(crate) rest: &'a str,
 }
 
 /// The requests of a recording, in order.
-fn requests(text: &str) -> Vec<Asked<'_>> {
+pub(crate) fn requests(text: &str) -> Vec<Asked<'_>> {
     let asked = text.lines().filter_map(|line| {
         let (_, line) = line.split_once("] ")?;
         let (connection, line) = line.trim_start().split_once(' ')?;
@@ -42,21 +42,22 @@ fn requests(text: &str) -> Vec<Asked<'_>> {
     asked.collect()
 }
 
-/// Does what libxl (`A…`) and netback (`D0`) asked for.
-fn carry_out(tree: &mut Tree, asked: &[Asked<'_>]) {
-    let dom0 = Caller::of(tree.connect(0));
+/// Does what libxl (`A…`) and netback (`D0`, in a driver domain `D1`) asked for.
+pub(crate) fn carry_out(tree: &mut Tree, asked: &[Asked<'_>]) {
+    let callers = [0, 1].map(|domid| Caller::of(tree.connect(domid)));
     for request in asked {
+        let caller = callers[usize::from(request.connection.ends_with("D1"))];
         match request.what {
-            "write" => tree.write(dom0, request.path, request.rest.as_bytes()).unwrap(),
-            "mkdir" => tree.mkdir(dom0, request.path).unwrap(),
+            "write" => tree.write(caller, request.path, request.rest.as_bytes()).unwrap(),
+            "mkdir" => tree.mkdir(caller, request.path).unwrap(),
             // What is not there was removed already.
-            "rm" => drop(tree.rm(dom0, request.path)),
+            "rm" => drop(tree.rm(caller, request.path)),
             "setperms" => {
                 let list: Vec<StorePermission> = request.rest.split_whitespace().map(permission).collect();
-                tree.set_permissions(dom0, request.path, &list).unwrap();
+                tree.set_permissions(caller, request.path, &list).unwrap();
             }
             // A transaction that another one came before is put together with that: how xenstored does it.
-            "coalesce" => {}
+            "coalesce" | "conflict" | "endconn" => {}
             "read" | "directory" | "watch" | "unwatch" | "w" | "t" | "commit" => {}
             other => panic!("{other} {}: a kind of request that this test does not know", request.path),
         }
@@ -71,7 +72,7 @@ fn permission(text: &str) -> StorePermission {
 }
 
 /// A recorded call: its arguments and its environment, and where to find our xenstored and settings.
-fn command(rig: &Rig, call: &str) -> Command {
+pub(crate) fn command(rig: &Rig, call: &str) -> Command {
     let (argv, environ) = (file(&format!("{call}/argv")), file(&format!("{call}/environ")));
     let argv: Vec<&str> = argv.lines().collect();
     let script = argv[0].rsplit('/').next().unwrap();
@@ -84,7 +85,7 @@ fn command(rig: &Rig, call: &str) -> Command {
 }
 
 /// The lines of a mode's `effects.txt` below a heading that begin so, without the beginning.
-fn effects_of(mode: &str, heading: &str, beginning: &str) -> Vec<String> {
+pub(crate) fn effects_of(mode: &str, heading: &str, beginning: &str) -> Vec<String> {
     let text = file(&format!("{mode}/effects.txt"));
     let lines = text.lines().skip_while(|l| *l != format!("== {heading}")).skip(1).take_while(|l| !l.starts_with("=="));
     lines.filter_map(|l| l.strip_prefix(beginning)).map(str::to_owned).collect()
@@ -96,8 +97,13 @@ fn effects(heading: &str, beginning: &str) -> Vec<String> {
 
 /// The store's nodes of vifs, as `effects.txt` writes them.
 fn nodes(rig: &Rig) -> Vec<String> {
+    nodes_of(rig, "/vif/")
+}
+
+/// Those whose path has this in it.
+pub(crate) fn nodes_of(rig: &Rig, part: &str) -> Vec<String> {
     let nodes = rig.store.tree(|tree| tree.nodes());
-    let lines = nodes.iter().filter(|(path, _)| path.as_str().contains("/vif/")).map(|(path, node)| {
+    let lines = nodes.iter().filter(|(path, _)| path.as_str().contains(part)).map(|(path, node)| {
         let permissions: Vec<String> = node.permissions.iter().map(ToString::to_string).collect();
         let value = String::from_utf8_lossy(&node.value).replace("/etc/xen/scripts-upstream/", ".../");
         format!("{path} = \"{value}\"   ({})", permissions.join(","))

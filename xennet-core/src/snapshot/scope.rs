@@ -119,8 +119,28 @@ impl Scope {
         if self.0.is_empty() {
             return other;
         }
-        self.extend(other.0);
-        self
+        // Both are in order: each part is compared once, where a search would compare it with several.
+        let mut merged = Vec::with_capacity(self.0.len().saturating_add(other.0.len()));
+        let mut own = self.0.drain(..).peekable();
+        for part in other.0 {
+            while let Some(before) = own.next_if(|o| *o < part) {
+                merged.push(before);
+            }
+            own.next_if_eq(&part);
+            merged.push(part);
+        }
+        merged.extend(own);
+        Scope(merged)
+    }
+
+    /// Whether the frame of this nft table is named.
+    pub(crate) fn has_frame_of(&self, table: &NftTableId) -> bool {
+        self.0.iter().any(|part| matches!(part, Part::NftFrame(id) if id == table))
+    }
+
+    /// Whether it is named how often a chain of an nft table is used.
+    pub(crate) fn has_use_of(&self, table: &NftTableId, chain: &str) -> bool {
+        self.0.iter().any(|part| matches!(part, Part::NftUse(id, c) if c == chain && id == table))
     }
 
     /// Keeps the parts that are so.

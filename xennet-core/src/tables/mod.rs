@@ -190,12 +190,10 @@ impl Table {
     /// The level that was looked at.
     fn level_seen(&self, now: &Snapshot) -> usize {
         let id = (self.id)();
-        if now.scope.contains(&Part::NftFrame(id.clone())) {
+        if now.scope.has_frame_of(&id) {
             return now.nft.get(&id).map_or(0, |table| self.level_begun(table));
         }
-        let asked = |level: &Level| {
-            level.uses.iter().any(|(chain, _)| now.scope.contains(&Part::NftUse(id.clone(), (*chain).into())))
-        };
+        let asked = |level: &Level| level.uses.iter().any(|(chain, _)| now.scope.has_use_of(&id, chain));
         self.levels.iter().rposition(asked).unwrap_or_default()
     }
 
@@ -224,13 +222,11 @@ impl Table {
     pub(crate) fn is_framed(&self, level: usize, now: &Snapshot) -> bool {
         let id = (self.id)();
         let level = level.max(self.level_seen(now));
-        if now.scope.contains(&Part::NftFrame(id.clone())) {
+        if now.scope.has_frame_of(&id) {
             let table = now.nft.get(&id);
             return table.is_some_and(|t| t.frame() == *self.frame_at(level) && self.levels[level].has_version(t));
         }
-        let looked =
-            |(chain, _): &'static (&'static str, u32)| now.scope.contains(&Part::NftUse(id.clone(), (*chain).into()));
-        !self.uses(level).all(looked) || self.looks_whole(level, now)
+        !self.uses(level).all(|(chain, _)| now.scope.has_use_of(&id, chain)) || self.looks_whole(level, now)
     }
 
     /// The table at a level, without any elements.
