@@ -46,7 +46,7 @@ subnets = ["10.1.0.0/24", "fd00:1::/64"]
 egress = "eth1"
 forward = [
   { protocol = "tcp", ports = "8080", to = "10.1.0.2", to_port = 80 },
-  { protocol = "udp", ports = "5000-5010", to = "10.1.0.2" },
+  { protocol = "udp", ports = "5000-5010", to = "10.1.0.2", to_port = 6000 },
 ]
 "#,
 ];

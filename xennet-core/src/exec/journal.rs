@@ -54,6 +54,8 @@ impl Entry {
     pub fn of(subject: Subject, plan: &Plan, text: Option<String>, record: Option<Entry>) -> Self {
         // What counts again when this one is undone. For an undo that is the operation before the one that it undoes.
         let previous = match plan.goal() {
+            // The link has gone, and with it every way back.
+            Goal::Intent(Intent::Detach(_)) if plan.before().links.is_empty() => None,
             Goal::Intent(_) => record.map(|r| Box::new(Entry { previous: None, ..r })),
             // It knows how it was without the network.
             Goal::Start { .. } => record.map(|r| Box::new(Entry { before: r.origin(), previous: None, ..r })),
