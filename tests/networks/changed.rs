@@ -259,14 +259,14 @@ fn a_change_is_taken_back_once() {
     let (there, known) = (all(host.backend()), state.record(Subject::Network(name("a"))).unwrap());
     start(&mut host, &of("82"));
     for _ in 0..2 {
-        host.take_back_start(&name("a"), known.as_ref()).unwrap_or_else(|e| panic!("{}", e.report()));
+        host.undo_start(&name("a"), known.as_ref()).unwrap_or_else(|e| panic!("{}", e.report()));
         assert_eq!(
             (all(host.backend()), host.started_networks().unwrap()[0].network.clone()),
             (there.clone(), of("81"))
         );
     }
     stop(&mut host, &of("81"));
-    host.take_back_start(&name("a"), known.as_ref()).unwrap_or_else(|e| panic!("{}", e.report()));
+    host.undo_start(&name("a"), known.as_ref()).unwrap_or_else(|e| panic!("{}", e.report()));
     assert_eq!(host.started_networks().unwrap(), []);
 }
 

@@ -20,7 +20,7 @@ pub(crate) fn map<K: Ord, V>(items: impl IntoIterator<Item = (K, V)>) -> BTreeMa
     map
 }
 
-/// The same items, those first of which this is not so; else in their order.
+/// The same items: first those for which `is_last` is false, then the others. Within both the order stays.
 pub(crate) fn last<T>(items: impl IntoIterator<Item = T>, is_last: impl Fn(&T) -> bool) -> Vec<T> {
     let (mut behind, mut first) = (Vec::new(), Vec::new());
     for item in items {

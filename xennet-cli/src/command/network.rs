@@ -231,7 +231,7 @@ fn guard(global: &Global, name: &str, seconds: u64) -> Result<()> {
         Ok(Verdict::Kept | Verdict::Failed) => return Ok(()),
         Ok(Verdict::Late | Verdict::Died) | Err(_) => {}
     }
-    Host::take_back_unconfirmed(&name, known.as_ref(), || open(global))?;
+    Host::undo_unconfirmed(&name, known.as_ref(), || open(global))?;
     let _ = writeln!(std::io::stderr(), "xennet: network {name} was not confirmed, and is taken back");
     Ok(())
 }

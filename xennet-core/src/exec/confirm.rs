@@ -77,7 +77,7 @@ impl StateDir {
         self.path().join(NETWORKS).join(format!("{name}.confirm"))
     }
 
-    /// Takes the guard's place for a network.
+    /// Becomes the confirm guard of a network.
     ///
     /// # Errors
     /// [`ErrorKind::Conflict`] if another guard waits for a confirmation of the same network; [`ErrorKind::StateFull`],
@@ -243,7 +243,7 @@ impl Awaiting {
     /// Whether somebody who wants to confirm was told that it counts.
     fn answer(&self) -> bool {
         let Ok((mut stream, _)) = self.listener.accept() else { return false };
-        // Who has gone again was told that it did not count.
+        // A client that disconnected did not confirm.
         stream.write_all(KEPT).is_ok()
     }
 

@@ -235,9 +235,9 @@ pub fn apply(
             let recovery = if at == 0 && cause.errno == Errno::EEXIST && is_creation(&planned.step) {
                 Recovery::Restored { steps_undone: 0 }
             } else {
-                go_back(plan.before(), on)
+                restore_state(plan.before(), on)
             };
-            settle(journal, &recovery);
+            close(journal, &recovery);
             return Err(ApplyError::Failed {
                 step: at,
                 of,
@@ -255,8 +255,8 @@ pub fn apply(
             Ok(Applied::of(plan, of, after))
         }
         Err(Unverified { missing, cause }) => {
-            let recovery = go_back(plan.before(), on);
-            settle(journal, &recovery);
+            let recovery = restore_state(plan.before(), on);
+            close(journal, &recovery);
             let missing = missing.into_iter().map(|m| m.text).collect();
             Err(ApplyError::NotVerified { missing, cause, recovery })
         }
@@ -297,7 +297,7 @@ fn is_creation(step: &Step) -> bool {
 }
 
 /// Closes the journal after a way back; an incomplete one stays open for `recover`.
-fn settle(journal: &mut dyn Journal, recovery: &Recovery) {
+fn close(journal: &mut dyn Journal, recovery: &Recovery) {
     if matches!(recovery, Recovery::Restored { .. }) {
         // As with `commit`: a journal that stays behind is closed by the next run.
         let _ = journal.abandon();
@@ -326,8 +326,8 @@ fn can_do(plan: &Plan, on: &dyn Backend) -> Result<(), ApplyError> {
 const TRIES: usize = 4;
 
 /// The way back to an observed state: look, plan, apply; again if something else got in between. The last thing is a look,
-/// so that what is told is what is so.
-pub(crate) fn go_back(before: &Snapshot, on: &mut dyn Backend) -> Recovery {
+/// so the reported state is the observed one.
+pub(crate) fn restore_state(before: &Snapshot, on: &mut dyn Backend) -> Recovery {
     let mut errors = Vec::new();
     let mut undone = 0;
     let mut left = Vec::new();
@@ -341,7 +341,7 @@ pub(crate) fn go_back(before: &Snapshot, on: &mut dyn Backend) -> Recovery {
                 continue;
             }
         };
-        let target = way_back_from(before, &now);
+        let target = to_restore(before, &now);
         left = left_of(&target, &now);
         if left.is_empty() {
             return Recovery::Restored { steps_undone: undone };
@@ -383,9 +383,9 @@ pub(crate) fn go_back(before: &Snapshot, on: &mut dyn Backend) -> Recovery {
 }
 
 /// The plan of the way back to an observed state, as it would be taken now.
-pub(crate) fn plan_back(before: &Snapshot, on: &mut dyn Backend) -> Result<Plan, Error> {
+pub(crate) fn plan_restore(before: &Snapshot, on: &mut dyn Backend) -> Result<Plan, Error> {
     let now = on.observe(&before.scope).map_err(BackendError::into_observe_error)?;
-    let target = way_back_from(before, &now);
+    let target = to_restore(before, &now);
     if left_of(&target, &now).is_empty() {
         return Ok(Plan::nothing());
     }
@@ -395,7 +395,7 @@ pub(crate) fn plan_back(before: &Snapshot, on: &mut dyn Backend) -> Result<Plan,
 
 /// What is to be put back. Bridges are other vifs' as well: what has become of them meanwhile is not ours to put back, nor to make
 /// again.
-fn way_back_from(before: &Snapshot, now: &Snapshot) -> Snapshot {
+fn to_restore(before: &Snapshot, now: &Snapshot) -> Snapshot {
     before.without_lost_bridges(now).of_vifs().without_torn()
 }
 

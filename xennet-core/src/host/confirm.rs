@@ -43,20 +43,20 @@ impl Host {
     /// `known` is what was recorded of the network before the start.
     ///
     /// # Errors
-    /// As [`take_back_start`](Self::take_back_start), of the last try.
-    pub fn take_back_unconfirmed(
+    /// As [`undo_start`](Self::undo_start), of the last try.
+    pub fn undo_unconfirmed(
         name: &IfName,
         known: Option<&Entry>,
         mut open: impl FnMut() -> Result<Host, Error>,
     ) -> Result<(), Error> {
         let (mut pause, longest) = PAUSES;
         for _ in 1..TRIES {
-            if open().and_then(|mut host| host.take_back_start(name, known)).is_ok() {
+            if open().and_then(|mut host| host.undo_start(name, known)).is_ok() {
                 return Ok(());
             }
             std::thread::sleep(pause);
             pause = (pause * 2).min(longest);
         }
-        open().and_then(|mut host| host.take_back_start(name, known))
+        open().and_then(|mut host| host.undo_start(name, known))
     }
 }

@@ -16,12 +16,12 @@ mod place;
 mod records;
 mod recover;
 mod refused;
+mod restore;
 mod several;
 mod show;
 mod status;
 mod undo;
 mod vlans;
-mod way_back;
 
 use std::fmt;
 use std::time::Duration;
@@ -63,7 +63,7 @@ pub struct Host {
     opened: OpenedBy,
     budget: Budget,
     binding: MacBinding,
-    /// Whether a lock is kept behind an operation, and the one that is.
+    /// Whether each lock is kept after its call, and the lock that is held now.
     keeps: bool,
     kept: Option<(Subject, Session)>,
     /// The plan that is to be carried out as it was shown.
@@ -167,9 +167,8 @@ impl Host {
         self
     }
 
-    /// Keeps the lock of a vif or bridge behind an operation on it, until [`release`](Self::release) or an operation on another
-    /// one: what belongs to the operation is then done before anybody else's next one. Without this the lock goes with the
-    /// operation.
+    /// Keeps the lock of a vif or bridge after an operation on it, until [`release`](Self::release) or an operation on another one. So
+    /// follow-up work happens before the next caller gets in. Without this the lock ends with the operation.
     #[must_use]
     pub fn with_locks_kept(mut self) -> Host {
         self.keeps = true;

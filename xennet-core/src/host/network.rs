@@ -1,7 +1,7 @@
 //! Networks: started, stopped, looked at.
 
 use super::records::{Records, Session};
-use super::way_back::Taken;
+use super::restore::Taken;
 use super::{Host, joined, unchanged};
 use crate::config::networks;
 use crate::error::{Error, ErrorKind};
@@ -63,7 +63,7 @@ impl Host {
         self.start(network, false)
     }
 
-    /// The same for who has called a guard that takes the start back ([`exec::confirm`](crate::exec::confirm)). Of a network that is
+    /// As [`start_network`](Self::start_network), for a caller that runs a confirm guard ([`exec::confirm`](crate::exec::confirm)). Of a network that is
     /// guarded, any other start that would change something is refused: the guard could not take back both.
     ///
     /// # Errors
@@ -120,7 +120,7 @@ impl Host {
             let taken_back = match (again, is_known) {
                 (true, true) => self.undo_held(session, subject, Taken::IsLeft, Guests::AreCutOff).map(|_| ()),
                 (true, false) => self.undo_start_held(session, subject, Taken::IsLeft, Guests::AreCutOff).map(|_| ()),
-                (false, _) => self.take_back(session, &network.name()),
+                (false, _) => self.undo_first_start(session, &network.name()),
             };
             return Err(match taken_back {
                 Ok(()) => e.restored("restored"),
@@ -176,10 +176,10 @@ impl Host {
         }
     }
 
-    /// The way back of a start that was carried out, and is of no use.
-    fn take_back(&mut self, session: &mut Session, name: &IfName) -> Result<(), Error> {
+    /// Undoes the first start of a network, whose steps were carried out before something else failed.
+    fn undo_first_start(&mut self, session: &mut Session, name: &IfName) -> Result<(), Error> {
         let Some(entry) = session.record().cloned() else { return Ok(()) };
-        let plan = self.way_back(name, &entry, Guests::AreCutOff)?;
+        let plan = self.restore_network(name, &entry, Guests::AreCutOff)?;
         self.carry_out(session, Subject::Network(*name), plan, None, &format!("cannot stop network {name}")).map(|_| ())
     }
 
@@ -188,7 +188,7 @@ impl Host {
     ///
     /// # Errors
     /// As [`stop_network`](Self::stop_network).
-    pub fn take_back_start(&mut self, name: &IfName, known: Option<&Entry>) -> Result<(), Error> {
+    pub fn undo_start(&mut self, name: &IfName, known: Option<&Entry>) -> Result<(), Error> {
         let subject = Subject::Network(*name);
         // What was interrupted is finished or undone first.
         let session = self.begin(subject)?;
@@ -213,7 +213,7 @@ impl Host {
     }
 
     /// Puts back what was there before the last start of a network.
-    pub(super) fn undo_start(&mut self, name: &IfName, guests: Guests) -> Result<Applied, Error> {
+    pub(super) fn undo_network(&mut self, name: &IfName, guests: Guests) -> Result<Applied, Error> {
         let subject = Subject::Network(*name);
         let _networks = self.records.hold_networks(self.patience(), &self.interrupted())?;
         self.close_others(name)?;
@@ -251,7 +251,7 @@ impl Host {
     pub fn plan_stop(&mut self, name: &IfName, guests: Guests) -> Result<Option<Plan>, Error> {
         match self.records.record(Subject::Network(*name))? {
             Some(entry) => {
-                let plan = self.way_back(name, &entry, guests)?;
+                let plan = self.restore_network(name, &entry, guests)?;
                 Ok(Some(plan.asked(Request::Stop { network: *name, guests })))
             }
             None => Ok(None),
@@ -300,7 +300,7 @@ impl Host {
             nothing.notes.push(format!("network {name} is not started{which}"));
             return Ok(nothing);
         };
-        let plan = self.way_back(name, &entry, guests)?;
+        let plan = self.restore_network(name, &entry, guests)?;
         self.check_shown(&plan)?;
         // Nobody new shall find it.
         let known = self.records.started_or_stopping(name)?;
@@ -339,7 +339,7 @@ impl Host {
             if self.recover_held(&mut held, subject).is_err() {
                 continue;
             }
-            // Carried out, and hotplug calls were not told any more.
+            // A crash came between the record and what hotplug calls read.
             let made = started_of(held.record()).map(|s| s.network.clone());
             if made != self.records.started(&other)?.map(|s| s.network) {
                 self.note_recovered(subject)?;

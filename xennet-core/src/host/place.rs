@@ -442,7 +442,7 @@ fn mode(asked: &Asked<'_>, script: Option<&Word>) -> Result<Mode, Error> {
     let name = name.strip_prefix("xennet-").unwrap_or(name);
     let known = [Mode::Bridge, Mode::Nat, Mode::Routed].into_iter().find(|mode| mode.script() == name);
     known.ok_or_else(|| {
-        let message = format!("script={script} is none of the scripts whose place this takes");
+        let message = format!("script={script} is not a script that xennet replaces");
         let hint = "leave script= out, or write script=vif-bridge, vif-nat or vif-route".to_owned();
         asked.refuse(ErrorKind::Unsupported, message, hint).with_object(script.as_str())
     })

@@ -7,10 +7,10 @@ use serde::Serialize;
 
 use super::network::started_of;
 use super::records::Session;
-use super::way_back::Taken;
+use super::restore::Taken;
 use super::{Host, Records};
 use crate::error::{Error, ErrorKind};
-use crate::exec::{self, Entry, Held, Journal, Subject, go_back, verify};
+use crate::exec::{self, Entry, Held, Journal, Subject, restore_state, verify};
 use crate::model::{IfName, Intent, Network, Request, Started};
 use crate::plan::Plan;
 use crate::snapshot::{LinkKind, Part, Scope, Snapshot};
@@ -165,7 +165,7 @@ impl Host {
             return Ok(note(&Recovered::Finished));
         }
         let before = self.before_interrupted(entry)?;
-        match exec::plan_back(&before, &mut *self.backend) {
+        match exec::plan_restore(&before, &mut *self.backend) {
             Ok(plan) if plan.is_empty() => Ok(note(&Recovered::Restored { steps: 0 })),
             Ok(plan) => Ok(plan),
             Err(_) if self.vif_has_gone(subject, entry)? => Ok(note(&Recovered::Gone)),
@@ -298,7 +298,7 @@ impl Host {
         result
     }
 
-    /// The networks whose start or stop was carried out, and of which hotplug calls were not told any more.
+    /// The networks whose record and file disagree: a crash came between the two, and hotplug calls read the file.
     fn mistaken(&self) -> Result<Vec<IfName>, Error> {
         let told: Vec<Started> = self.started_networks()?;
         let records = self.records.all()?;
@@ -318,7 +318,7 @@ impl Host {
             return Ok(Some(Recovered::Finished));
         }
         let before = self.before_interrupted(&entry)?;
-        match go_back(&before, &mut *self.backend) {
+        match restore_state(&before, &mut *self.backend) {
             exec::Recovery::Restored { steps_undone } => {
                 held.journal(None).abandon()?;
                 self.note_recovered(subject)?;

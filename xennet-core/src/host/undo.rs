@@ -3,7 +3,7 @@
 use super::gone::taken_by;
 use super::network::started_of;
 use super::records::Session;
-use super::way_back::Taken;
+use super::restore::Taken;
 use super::{Host, unchanged};
 use crate::error::{Error, ErrorKind};
 use crate::exec::{Applied, Entry, Subject};
@@ -20,7 +20,7 @@ impl Host {
         let record = self.records.record(subject)?;
         let plan = match (subject, &record) {
             (Subject::Network(name), Some(entry)) if entry.previous.is_none() => {
-                self.way_back(&name, entry, Guests::MustHaveGone)
+                self.restore_network(&name, entry, Guests::MustHaveGone)
             }
             _ => self.undo_of(subject, record.as_ref(), Taken::IsRefused, Guests::MustHaveGone),
         };
@@ -35,7 +35,7 @@ impl Host {
     /// network; else as [`attach`](Self::attach).
     pub fn undo(&mut self, subject: Subject) -> Result<Applied, Error> {
         if let Subject::Network(name) = subject {
-            return self.undo_start(&name, Guests::MustHaveGone);
+            return self.undo_network(&name, Guests::MustHaveGone);
         }
         let mut session = self.begin(subject)?;
         let taken = taken_by(session.record());

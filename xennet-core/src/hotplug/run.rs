@@ -281,7 +281,7 @@ impl<'a> Work<'a> {
         rest.map_err(|e| match applied.steps {
             // It was so before this call.
             0 => e.as_before("the vif is connected as before"),
-            _ => self.take_back(call, host, e),
+            _ => self.undo_call(call, host, e),
         })
     }
 
@@ -441,7 +441,7 @@ impl<'a> Work<'a> {
     }
 
     /// Puts back what this call has done.
-    fn take_back(&mut self, call: &Call, host: &mut Host, e: Error) -> Error {
+    fn undo_call(&mut self, call: &Call, host: &mut Host, e: Error) -> Error {
         self.phase = Phase::WayBack;
         host.set_budget(self.budget());
         let subject = Subject::of(call.id, call.verb.type_if());

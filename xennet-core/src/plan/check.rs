@@ -122,7 +122,7 @@ pub(crate) fn around(target: &Snapshot, now: &Snapshot) -> Scope {
 ///
 /// # Errors
 /// [`ErrorKind::WouldCutOff`], [`ErrorKind::Conflict`].
-pub(super) fn back(steps: &[Planned], target: &Snapshot, around: &Snapshot, guests: Guests) -> Result<(), Error> {
+pub(super) fn restoring(steps: &[Planned], target: &Snapshot, around: &Snapshot, guests: Guests) -> Result<(), Error> {
     if steps.is_empty() {
         return Ok(());
     }

@@ -29,8 +29,8 @@ impl Draft {
     }
 
     /// The way back to an earlier state, judged by what is around it now.
-    pub(super) fn back(self, target: &Snapshot, around: &Snapshot, guests: Guests) -> Result<Plan, Error> {
-        check::back(&self.steps, target, around, guests)?;
+    pub(super) fn restoring(self, target: &Snapshot, around: &Snapshot, guests: Guests) -> Result<Plan, Error> {
+        check::restoring(&self.steps, target, around, guests)?;
         Ok(self.checked())
     }
 

@@ -90,7 +90,7 @@ pub(super) fn former(started: &Started) -> Vec<Item> {
     started.former.iter().flat_map(handed_on).collect()
 }
 
-/// Of what a network had before its description was changed, that which is another's to have by now.
+/// The forwards that a changed description releases: another network may have them by now.
 pub(crate) fn given_up(started: &Started) -> Scope {
     let own = GATE.scope(&of_network(started));
     let mut scope = GATE.scope(&former(started));

@@ -33,7 +33,7 @@ pub fn restore(target: &Snapshot, now: &Snapshot, around: &Snapshot, guests: Gue
     let (goal, after) = (Goal::Restore(Box::new(target.clone())), after.into_owned());
     let silenced = wanted.moves.iter().find_map(|m| Some((m.silenced(now)?, m.to)));
     let notes = silenced.map(|(link, on)| silence(link, on)).into_iter().collect();
-    Draft { goal, steps, notes, before: now.clone(), after, request: None }.back(target, around, guests)
+    Draft { goal, steps, notes, before: now.clone(), after, request: None }.restoring(target, around, guests)
 }
 
 /// The steps that the way back would have, for who only asks whether there are any.
@@ -48,7 +48,7 @@ const WHY: Reason = Reason::fixed("it was so before");
 fn wanted(target: &Snapshot, now: &Snapshot) -> Wanted {
     let address_order = target.hidden.address_order.clone();
     let mut wanted = Wanted { tables: TableWish::restored(target, &WHY), address_order, ..Wanted::default() };
-    wanted.moves = uplink::back(target, now);
+    wanted.moves = uplink::restoring(target, now);
     // Bridges last: their MAC and MTU follow their ports, and come back by themselves when the ports do. (A bridge that
     // must be made again is made before anything else.)
     let links = gather::last(&target.links, |(_, link)| link.kind == LinkKind::Bridge);

@@ -353,7 +353,7 @@ pub(crate) fn neighbour_on(link: IfName, n: &Neighbour) -> Neighbour {
 
 /// The moves that lead back: of links that had addresses of their own and are ports by an operation's doing, or had none and
 /// were ports.
-pub(super) fn back(target: &Snapshot, now: &Snapshot) -> Vec<Move> {
+pub(super) fn restoring(target: &Snapshot, now: &Snapshot) -> Vec<Move> {
     let to = |present: IfName, port: IfName, named: IfName, bridge: Option<IfName>| {
         let addresses = target.addresses_in_order(&named).iter().map(|a| address_on(present, a)).collect();
         let routes = carried_routes(target, &named).into_iter();

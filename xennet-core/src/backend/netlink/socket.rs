@@ -1,6 +1,6 @@
 //! One blocking netlink socket, whatever the protocol: send, read the answer, check that it is the answer.
 //!
-//! The kernel works a request off while it is sent, so the answer is there when `send` returns: a request costs two
+//! The kernel handles a request inside `send(2)`, so the answer is there when `send` returns: a request costs two
 //! system calls. Waiting for it is bounded all the same ([`DEADLINE`]); waiting for the kernel's own locks within
 //! `send` cannot be bounded by anybody.
 

@@ -14,7 +14,7 @@ use crate::plan::{self, Goal, Plan};
 use crate::snapshot::{Address, Link, LinkKind, Neighbour, Part, Route, Scope, Snapshot, SysctlKey};
 use crate::step::{Step, SysctlStep};
 
-/// What becomes of what a network had given up, and another one has taken, when the first one is to have it again.
+/// What to do when a forward that a network had released belongs to another network now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Taken {
     /// Nothing is taken back at all.
@@ -25,7 +25,7 @@ pub(super) enum Taken {
 
 impl Host {
     /// The plan that leads back to how it was before a network was started, with what has become of its parts since.
-    pub(super) fn way_back(&mut self, name: &IfName, entry: &Entry, guests: Guests) -> Result<Plan, Error> {
+    pub(super) fn restore_network(&mut self, name: &IfName, entry: &Entry, guests: Guests) -> Result<Plan, Error> {
         let mut target = entry.origin();
         let Some(started) = entry.started().cloned() else {
             return Err(Error::new(ErrorKind::Internal, format!("network {name}: its record is not about a network"))
@@ -75,7 +75,7 @@ impl Host {
             notes.extend(self.guests_left(name));
         }
         outside_stays(&mut target, &now, &started);
-        self.settle_settings(&mut target, &now, &known)?;
+        self.restore_settings(&mut target, &now, &known)?;
         let now = now.seen(&target.scope);
         Ok(self.restore(&target, &now, guests)?.into_stop().with_notes(notes))
     }
@@ -155,7 +155,7 @@ impl Host {
     }
 
     /// Settings that others need stay; the last one puts the first value back, unless somebody else has changed it since.
-    fn settle_settings(&self, target: &mut Snapshot, now: &Snapshot, known: &Started) -> Result<(), Error> {
+    fn restore_settings(&self, target: &mut Snapshot, now: &Snapshot, known: &Started) -> Result<(), Error> {
         let others = self.others_started(&known.network.name())?;
         let keys: Vec<SysctlKey> = target.sysctls.keys().cloned().collect();
         for key in keys {
