@@ -178,7 +178,7 @@ const ANSWER: Duration = Duration::from_secs(5);
 
 impl Awaiting {
     /// Waits until somebody confirms, or the time is over. It runs from when the change is made, which `maker` tells
-    /// ([`MADE`], [`FAILED`], or its end).
+    /// ([`Told`], or its end).
     ///
     /// # Errors
     /// [`ErrorKind::Io`] if the kernel cannot say what happens; the change has to be taken back then.
