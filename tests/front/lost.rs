@@ -1,6 +1,7 @@
 //! What another program removes is seen, and put back for all guests that are there.
 
 use xennet_core::backend::Backend;
+use xennet_core::backend::fake::Fault;
 use xennet_core::exec::{self, Subject};
 use xennet_core::snapshot::{
     NftExpr, NftKey, NftRule, NftSet, NftTable, NftTableId, NftValue, NftVerdict, Part, Route, Scope,
@@ -13,7 +14,7 @@ use xennet_tests::steps::of_another_version;
 use xennet_tests::{Shared, StateDir};
 
 use super::ownership::{World, both};
-use super::{FIRST, domid, name, run, set, spec, whole};
+use super::{FIRST, domid, look, name, run, set, spec, whole};
 
 const GUESTS: [(u32, &str); 3] = [
     (1, "mac=00:16:3e:00:00:01,bridge=xenbr0,ip=10.0.0.2 2001:db8::2,isolated"),
@@ -323,4 +324,23 @@ fn tables_of_another_version_are_replaced_with_all_that_is_in_them() {
         assert_eq!(e.kind(), ErrorKind::Conflict, "{}", e.report());
         whole(&e);
     });
+}
+
+/// Another call puts back what our tables had of a vif while it is being detached, since its record says that it is attached: the
+/// detach looks again and removes it again.
+#[test]
+fn elements_that_come_back_amid_a_detach_are_removed_again() {
+    let shared = Shared::new(super::fake(true));
+    let mut host = Host::with_backend(Box::new(shared.clone()));
+    host.attach(domid(1), &spec("mac=00:16:3e:00:00:01,bridge=xenbr0,ip=10.0.0.2")).unwrap();
+    let plan = host.plan_detach(domid(1), FIRST).unwrap();
+    let step = plan.steps().iter().position(|p| matches!(p.step, Step::Nft(_))).unwrap();
+    // As if the elements had been there again at once.
+    shared.change(|fake| fake.set_faults([Fault::LieOnce { step }]));
+    host.detach(domid(1), FIRST).unwrap_or_else(|e| panic!("{}", e.report()));
+    let now = look(&mut shared.clone());
+    let vif = NftValue::Name(name("vif1.0"));
+    let sets = &now.nft[&NftTableId::guard()].sets;
+    assert!(sets.values().all(|set| set.elements.keys().all(|key| key.first[0] != vif)), "{sets:#?}");
+    assert_eq!(now.links[&name("vif1.0")].master, None);
 }
