@@ -4,16 +4,16 @@ use xennet_core::backend::Backend;
 use xennet_core::backend::fake::Fault;
 use xennet_core::exec::{Applied, Subject};
 use xennet_core::plan::{Plan, ShownPlan, plan};
-use xennet_core::snapshot::NftTableId;
-use xennet_core::step::{LinkChange, LinkRef, LinkStep, NftOp, NftTransaction, Step};
+use xennet_core::snapshot::{Address, NftTableId};
+use xennet_core::step::{AddrStep, LinkChange, LinkRef, LinkStep, NewMaster, NftOp, NftTransaction, Step};
 use xennet_core::{
-    BridgeSpec, Egress, Error, ErrorKind, Guests, Host, Intent, NatNetwork, Network, NetworkMode, Outcome, Request,
-    Subnet, VifId, exec,
+    BridgeNetwork, BridgeSpec, Egress, Error, ErrorKind, Guests, Host, Intent, NatNetwork, Network, NetworkMode,
+    Outcome, Request, Subnet, VifId, exec,
 };
 use xennet_tests::{Shared, StateDir};
 
 use super::ownership::{World, both};
-use super::{FIRST, domid, look, name, set, spec, whole};
+use super::{FIRST, domid, look, name, run, set, spec, whole};
 
 fn nat() -> Network {
     let mut nat = NatNetwork::new();
@@ -118,6 +118,31 @@ fn what_changed_meanwhile_is_said_and_nothing_is_done() {
     });
 }
 
+/// An address from DHCP lives shorter with every second: that is no other plan.
+#[test]
+fn time_that_runs_makes_no_plan_stale() {
+    let shared = Shared::new(super::fake(true));
+    let on = &mut shared.clone();
+    let address = Address {
+        lifetime: Some((3600, 1800)),
+        nodad: true,
+        ..Address::new(name("other0"), "198.51.100.7/24".parse().unwrap())
+    };
+    set(on, "other0", LinkChange { master: Some(NewMaster::None), ..LinkChange::default() });
+    run(on, Step::Addr(AddrStep::Add(address.clone())));
+    let mut host = Host::with_backend(Box::new(shared.clone()));
+    let mut mode = BridgeNetwork::new(BridgeSpec::new(name("br-up")));
+    mode.uplink = Some(name("other0"));
+    let network = Network::new(name("lan"), NetworkMode::Bridge(mode)).unwrap();
+    let plan = host.plan_start(&network).unwrap();
+    assert!(plan.to_string().contains("198.51.100.7/24"), "{plan}");
+    run(on, Step::Addr(AddrStep::Del(address.clone())));
+    run(on, Step::Addr(AddrStep::Add(Address { lifetime: Some((3500, 1700)), ..address })));
+    assert_ne!(host.plan_start(&network).unwrap().steps(), plan.steps());
+    let applied = kept(&mut host, &plan).unwrap_or_else(|e| panic!("{plan}\n{}", e.report()));
+    assert_eq!(applied.steps, plan.steps().len());
+}
+
 /// Both plans of one vif: the second goes by what the first has left.
 #[test]
 fn of_two_plans_the_second_one_is_stale() {
@@ -169,6 +194,7 @@ fn recovering_is_planned_for_each_and_carried_out_as_it_was_shown() {
     let network = nat();
     host.start_network(&network).unwrap();
     host.attach(domid(2), &spec("mac=00:16:3e:00:00:02,ip=10.1.0.2,bridge=private")).unwrap();
+    host.attach(domid(4), &spec("mac=00:16:3e:00:00:04,bridge=private,ip=10.1.0.4")).unwrap();
     host.attach(domid(3), &spec("bridge=xenbr0")).unwrap();
     assert!(host.plan_recover().unwrap().is_empty());
     // One is interrupted, one has gone without a call, and one lacks what it needs.
@@ -183,14 +209,25 @@ fn recovering_is_planned_for_each_and_carried_out_as_it_was_shown() {
     let plans = host.plan_recover().unwrap();
     assert_eq!(before.changes(&look(on)), [], "it is only a look");
     let subjects: Vec<String> = plans.keys().map(Subject::to_string).collect();
-    assert_eq!(subjects, ["vif1.0", "vif2.0", "vif3.0"]);
+    assert_eq!(subjects, ["vif1.0", "vif2.0", "vif3.0", "vif4.0"]);
     let plans: Vec<Plan> = plans.into_values().map(Result::unwrap).collect();
     assert!(!plans[0].is_empty() && !plans[1].is_empty(), "{}\n{}", plans[0], plans[1]);
     assert!(plans[2].notes()[0].contains("gone without a call"), "{:?}", plans[2].notes());
-    for plan in &plans {
+    // An operation that is open comes before any other plan of that vif.
+    let other = host.plan_detach(domid(1), FIRST).unwrap();
+    let e = kept(&mut host, &other).unwrap_err();
+    assert!(e.kind() == ErrorKind::Stale && e.message().contains("was interrupted"), "{}", e.report());
+    whole(&e);
+    assert!(plans[1].notes()[0].contains("put back at once"), "{:?}", plans[1].notes());
+    for plan in &plans[..3] {
         let applied = kept(&mut host, plan).unwrap_or_else(|e| panic!("{plan}\n{}", e.report()));
-        assert_eq!((applied.steps, applied.notes.len()), (plan.steps().len(), 1), "{plan}\n{applied:?}");
+        let others = plan.notes().iter().any(|note| note.contains("put back at once") && note.ends_with(": vif4.0"));
+        let steps = plan.steps().len() + usize::from(others);
+        assert_eq!((applied.steps, applied.notes.len()), (steps, 1), "{plan}\n{applied:?}");
     }
+    // The table was put back for all at once.
+    let applied = kept(&mut host, &plans[3]).unwrap_or_else(|e| panic!("{}", e.report()));
+    assert_eq!(applied.steps, 0);
     assert!(host.plan_recover().unwrap().is_empty());
     assert_eq!(host.recover().unwrap(), []);
 }

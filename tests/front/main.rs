@@ -5,6 +5,7 @@
 
 mod apply;
 mod back;
+mod forwards;
 mod guard;
 mod lost;
 mod modes;

@@ -67,8 +67,9 @@ pub(crate) enum Command {
     Plan(PlanWhat),
     /// Carries out plans that were shown and kept, or says what has changed since
     ///
-    /// xennet --json plan ... makes them. Each is planned anew, and carried out if the same steps come out; if not, nothing is done. Of
-    /// several plans the first that cannot be carried out ends the command.
+    /// xennet --json plan ... makes them. Each is planned anew, and carried out if the same steps come out; if not, nothing of it is done.
+    /// Several plans are carried out one after the other. One that another one before it has changed, as the start of a second network that
+    /// needs the same table, is refused: make its plan anew then.
     Apply {
         /// A file with the plans as JSON, one after the other; - for standard input
         #[arg(value_name = "FILE")]

@@ -353,7 +353,7 @@ pub extern "C" fn xennet_host_undo(
 ///
 /// \param host The host.
 /// \param document Gets a JSON document: `{"recovered": [{"subject": "vif5.0", "outcome": "restored", "steps": 2}]}`;
-///   `outcome` is "finished", "restored", "gone", "mended" (`done`: what was put back, a text each) or "left" (`why`: what stands
+///   `outcome` is "finished", "restored", "gone", "cleared", "mended" (`done`: what was put back, a text each) or "left" (`why`: what stands
 ///   in the way), a bridge is `bridge-NAME`, a network `network-NAME`.
 /// \return NULL on success; else for example `XENNET_KIND_INTERRUPTED` if a state cannot be put back.
 #[unsafe(no_mangle)]

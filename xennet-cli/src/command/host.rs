@@ -79,11 +79,16 @@ pub(super) fn apply(global: &Global, file: &Path, output: &mut Output) -> Result
     let text = input::file(file)?;
     let plans = ShownPlan::all_from_json(&text).map_err(|e| e.in_file(&file.display().to_string()))?;
     let mut host = open(global)?;
+    let mut first_error = None;
     for plan in plans {
-        let applied = host.apply_shown(&plan)?;
-        done(&plan.subject(), "as planned", &applied, output)?;
+        match host.apply_shown(&plan) {
+            Ok(applied) => done(&plan.subject(), "as planned", &applied, output)?,
+            // Each plan stands for itself.
+            Err(e) if first_error.is_none() => first_error = Some(e),
+            Err(e) => output.error(&e),
+        }
     }
-    Ok(())
+    first_error.map_or(Ok(()), Err)
 }
 
 pub(super) fn attach(global: &Global, args: &AttachArgs, output: &mut Output) -> Result<()> {

@@ -53,7 +53,7 @@ pub enum Told {
     /// It is made, and the time runs.
     Made,
     /// There is nothing to take back: it failed and is taken back already, or nothing came of it.
-    Failed,
+    NothingToUndo,
     /// It is not known: as if whoever makes the change had ended without a word.
     Nothing,
 }
@@ -63,7 +63,7 @@ impl Told {
     pub const fn bytes(self) -> &'static [u8] {
         match self {
             Told::Made => MADE,
-            Told::Failed => FAILED,
+            Told::NothingToUndo => FAILED,
             Told::Nothing => b"",
         }
     }

@@ -359,7 +359,8 @@ pub(crate) fn restore_state(before: &Snapshot, on: &mut dyn Backend) -> Recovery
         let way = match plan::restore(&target, &now, &around, Guests::MustHaveGone) {
             Ok(way) => way,
             Err(e) if matches!(e.kind(), ErrorKind::Conflict | ErrorKind::WouldCutOff) => {
-                return Recovery::Refused(Box::new(e));
+                let state = format!("not restored: {}", e.message());
+                return Recovery::Refused(Box::new(if undone == 0 { e } else { e.incomplete(state) }));
             }
             Err(e) => {
                 errors.push(BackendError::new(e.errno().unwrap_or(Errno::EIO), e.to_string()));
@@ -382,15 +383,21 @@ pub(crate) fn restore_state(before: &Snapshot, on: &mut dyn Backend) -> Recovery
     Recovery::Incomplete { left, errors }
 }
 
-/// The plan of the way back to an observed state, as it would be taken now.
-pub(crate) fn plan_restore(before: &Snapshot, on: &mut dyn Backend) -> Result<Plan, Error> {
+/// The plan of the way back to an observed state, as it would be taken now. `None` where it is as before.
+pub(crate) fn plan_restore(before: &Snapshot, on: &mut dyn Backend) -> Result<Option<Plan>, Error> {
     let now = on.observe(&before.scope).map_err(BackendError::into_observe_error)?;
     let target = to_restore(before, &now);
-    if left_of(&target, &now).is_empty() {
-        return Ok(Plan::nothing());
+    let left = left_of(&target, &now);
+    if left.is_empty() {
+        return Ok(None);
     }
     let around = look_around(&target, &now, on).map_err(BackendError::into_observe_error)?;
-    plan::restore(&target, &now, &around, Guests::MustHaveGone)
+    let plan = plan::restore(&target, &now, &around, Guests::MustHaveGone)?;
+    if plan.is_empty() {
+        let left: Vec<String> = left.iter().map(ToString::to_string).collect();
+        return Err(Error::new(ErrorKind::Interrupted, format!("this cannot be put back: {}", left.join(", "))));
+    }
+    Ok(Some(plan))
 }
 
 /// What is to be put back. Bridges are other vifs' as well: what has become of them meanwhile is not ours to put back, nor to make

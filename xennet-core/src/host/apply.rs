@@ -1,7 +1,7 @@
 //! Carrying out a plan that was shown.
 
-use super::Host;
-use crate::error::Error;
+use super::{Host, Records};
+use crate::error::{Error, ErrorKind};
 use crate::exec::Applied;
 use crate::model::{Request, Subject};
 use crate::plan::{Plan, ShownPlan};
@@ -34,6 +34,7 @@ impl Host {
     /// # Errors
     /// As [`apply`](Self::apply).
     pub fn apply_shown(&mut self, shown: &ShownPlan) -> Result<Applied, Error> {
+        self.check_nothing_open(shown)?;
         self.shown = Some(shown.clone());
         let result = match shown.request() {
             Request::Attach { domid, vif } => self.attach(*domid, vif),
@@ -46,6 +47,23 @@ impl Host {
         };
         self.shown = None;
         result
+    }
+
+    /// Refuses a plan where an operation would be finished or undone first, which the plan does not show: one on the same subject, and
+    /// where networks are started or stopped one on any network.
+    fn check_nothing_open(&self, shown: &ShownPlan) -> Result<(), Error> {
+        let subject = shown.subject();
+        let open = match (shown.request(), subject, &self.records) {
+            (Request::Recover(_), ..) | (_, _, Records::Memory(_)) => None,
+            (_, Subject::Network(_), Records::Dir(dir)) => {
+                dir.interrupted()?.into_iter().find(|open| matches!(open, Subject::Network(_)))
+            }
+            (_, subject, Records::Dir(dir)) => dir.open(subject)?.map(|_| subject),
+        };
+        let Some(open) = open else { return Ok(()) };
+        let message = format!("{subject}: an operation on {open} was interrupted, or is under way: it comes first");
+        let e = Error::new(ErrorKind::Stale, message).with_object(open.to_string()).unchanged();
+        Err(e.with_hint("finish or undo it with `xennet recover`, then make a new plan"))
     }
 
     /// Whether a plan that was shown is to be carried out, and was not compared yet.
@@ -63,8 +81,18 @@ impl Host {
 
     /// What stands for a vif, bridge or network in the answer to a request to recover.
     fn recover_one(&mut self, subject: Subject) -> Result<Applied, Error> {
+        // A network's lock comes behind that of all networks, which its own start takes.
+        if subject.vif().is_some() {
+            let session = self.hold(subject)?;
+            self.kept = Some((subject, session));
+        }
         let plan = self.plan_recover_of(subject)?;
-        self.check_shown(&plan)?;
+        if let Err(e) = self.check_shown(&plan) {
+            if !self.keeps {
+                self.release();
+            }
+            return Err(e);
+        }
         let mut applied = Applied::nothing(plan);
         if let Some(recovered) = self.recover_subject(subject)? {
             (applied.steps, applied.done) = recovered.carried_out();

@@ -67,6 +67,7 @@ impl Host {
         let record = self.records.record(Subject::Vif(id))?;
         let Asked { intent, notes, .. } = self.attach_intent(id, TypeIf::Vif, vif, record.as_ref())?;
         let plan = self.plan_of_vif(&intent, notes, Look::Whole)?;
+        let plan = self.told_of_others(plan, Subject::Vif(id))?;
         Ok(plan.asked(Request::Attach { domid, vif: Box::new(vif.clone()) }))
     }
 
@@ -113,6 +114,9 @@ impl Host {
             {
                 result = Err(match recovered {
                     Some(Recovered::Gone) => e.clone().restored("the vif has gone, and nothing of it is left"),
+                    Some(Recovered::Finished) => {
+                        e.clone().incomplete("it is attached all the same: another look found it as wanted")
+                    }
                     _ => e.clone().restored("restored"),
                 });
             }
@@ -130,6 +134,8 @@ impl Host {
         told: &mut Option<IfName>,
     ) -> Result<Applied, Error> {
         let subject = Subject::of(id, type_if);
+        // What was shown was planned by a look at all rules, and so is what is carried out.
+        let look = if self.is_shown() { Look::Whole } else { Look::Usual };
         if self.is_shown() {
             let Asked { intent, notes, .. } = self.attach_intent(id, type_if, vif, session.record())?;
             let plan = self.plan_of_vif(&intent, notes, Look::Whole)?;
@@ -156,7 +162,7 @@ impl Host {
             {
                 put_back = self.mend_tables(subject)?;
             }
-            let mut plan = match self.plan_of_vif(&intent, notes, Look::Usual) {
+            let mut plan = match self.plan_of_vif(&intent, notes, look) {
                 Err(e)
                     if e.kind() == ErrorKind::Conflict && e.object().is_some_and(|o| o.starts_with("nft table ")) =>
                 {

@@ -14,8 +14,8 @@ const TRIES: usize = 24;
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
 impl Host {
-    /// Starts a network under a guard that was called before ([`exec::confirm`](crate::exec::confirm)), and tells the guard once what has
-    /// become of it.
+    /// Starts a network under a guard that was called before ([`exec::confirm`](crate::exec::confirm)), and tells the guard what has
+    /// become of it. Where the state directory cannot be read, nothing is told and nothing is done.
     ///
     /// # Errors
     /// As [`start_network`](Self::start_network).
@@ -27,12 +27,12 @@ impl Host {
         let result = self.start_guarded(network);
         tell(match &result {
             Ok(applied) if applied.steps > 0 || is_new => Told::Made,
-            Ok(_) => Told::Failed,
+            Ok(_) => Told::NothingToUndo,
             // What could not be taken back is the guard's to try again. Where that cannot be told, it may be so.
             Err(_) if self.operation_left_open(Subject::Network(name)).map_or(true, |open| open.is_some()) => {
                 Told::Nothing
             }
-            Err(_) => Told::Failed,
+            Err(_) => Told::NothingToUndo,
         });
         result
     }

@@ -33,6 +33,14 @@ impl Host {
         Ok((done, first_error))
     }
 
+    /// Whether the link of a vif has gone without a call.
+    pub(super) fn is_gone(&mut self, subject: Subject, record: &Entry) -> Result<bool, Error> {
+        let Some(((id, type_if), (index, _))) = subject.vif().zip(record.link()) else { return Ok(false) };
+        let made = id.link_name(type_if).map_err(super::unchanged)?;
+        let seen = self.look(&Scope::none().with(Part::LinkIndex(index)).with(Part::Link(made)))?;
+        Ok(has_gone(record, &seen) && !seen.links.contains_key(&made))
+    }
+
     /// The vifs whose links have gone without a call. A listing.
     pub(super) fn gone(&mut self) -> Result<Vec<Subject>, Error> {
         let records = self.records.all()?;

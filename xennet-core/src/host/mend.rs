@@ -286,6 +286,19 @@ impl Host {
         Ok((!done.is_empty()).then_some(Recovered::Mended { done }))
     }
 
+    /// The plan with a note, where carrying it out makes a table whole: then the others that are in it get back what they had, at once.
+    pub(super) fn told_of_others(&mut self, plan: Plan, own: Subject) -> Result<Plan, Error> {
+        if !plan.steps().iter().any(|p| tables::mends_table(&p.step)) {
+            return Ok(plan);
+        }
+        let others: Vec<String> = self.in_tables(own)?.0.iter().map(|(subject, _)| subject.to_string()).collect();
+        let note = format!(
+            "what the nft table had of others is put back at once, as far as it is missing: {}",
+            others.join(", ")
+        );
+        Ok(plan.with_notes((!others.is_empty()).then_some(note)))
+    }
+
     /// Everything that is in our tables: the guests that are there, but one, and the started networks.
     fn in_tables(&mut self, but: Subject) -> Result<InTables, Error> {
         let mut vifs: Vec<(Subject, Intent)> =
@@ -423,7 +436,7 @@ impl Host {
 }
 
 /// Whether it is somebody else's doing that stands in the way, and nothing to be put right by force.
-fn is_others(e: &Error) -> bool {
+pub(super) fn is_others(e: &Error) -> bool {
     use ErrorKind::{BridgeNotFound, Conflict, Invalid, NameTaken, NotABridge, PortOfOther, Unsupported, WouldCutOff};
     matches!(
         e.kind(),

@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::mend::is_others;
 use super::network::started_of;
 use super::records::Session;
 use super::restore::Taken;
@@ -166,8 +167,8 @@ impl Host {
         }
         let before = self.before_interrupted(entry)?;
         match exec::plan_restore(&before, &mut *self.backend) {
-            Ok(plan) if plan.is_empty() => Ok(note(&Recovered::Restored { steps: 0 })),
-            Ok(plan) => Ok(plan),
+            Ok(Some(plan)) => Ok(plan),
+            Ok(None) => Ok(note(&Recovered::Restored { steps: 0 })),
             Err(_) if self.vif_has_gone(subject, entry)? => Ok(note(&Recovered::Gone)),
             Err(e) => Err(e.about(&format!("{subject}: an interrupted operation can be neither finished nor undone"))),
         }
@@ -175,6 +176,12 @@ impl Host {
 
     /// What a vif or network lacks, or leaves behind.
     fn plan_to_mend(&mut self, subject: Subject) -> Result<Plan, Error> {
+        let note = |what: &Recovered| Plan::nothing().with_notes([format!("{subject}: {what}")]);
+        if let Subject::Network(name) = subject
+            && self.mistaken()?.contains(&name)
+        {
+            return Ok(note(&Recovered::Finished));
+        }
         let Some(record) = self.records.record(subject)? else { return Ok(Plan::nothing()) };
         if let Subject::Network(name) = subject {
             let Some(there) = started_of(Some(&record)).cloned() else { return Ok(Plan::nothing()) };
@@ -182,7 +189,11 @@ impl Host {
             if missing.is_empty() {
                 return Ok(Plan::nothing());
             }
-            let plan = self.start_of(&there.network, Some(&record))?.1;
+            let plan = match self.start_of(&there.network, Some(&record)) {
+                Ok((_, plan)) => plan,
+                Err(e) if is_others(&e) => return Ok(note(&Recovered::Left { why: e.to_string() })),
+                Err(e) => return Err(e),
+            };
             // What is missing may be no step: who serves its guests, for example.
             return Ok(match plan.is_empty() {
                 true => Plan::nothing().with_notes([format!("network {name} lacks: {}", missing.join("; "))]),
@@ -190,7 +201,7 @@ impl Host {
             });
         }
         if let Some((id, type_if)) = subject.vif()
-            && self.gone()?.contains(&subject)
+            && self.is_gone(subject, &record)?
         {
             let plan = self.plan_detach_of(id, type_if, &record)?;
             return Ok(plan.with_notes([format!("{subject}: its link has gone without a call to disconnect it")]));
@@ -198,8 +209,12 @@ impl Host {
         match self.need_now(subject, &record)? {
             Some(needed) => {
                 let intent = Intent::Attach(self.follow(subject, needed)?);
-                let plan = self.plan_whole(&intent)?;
-                Ok(if plan.is_empty() { Plan::nothing() } else { plan })
+                match self.plan_whole(&intent) {
+                    Ok(plan) if plan.is_empty() => Ok(Plan::nothing()),
+                    Ok(plan) => self.told_of_others(plan, subject),
+                    Err(e) if is_others(&e) => Ok(note(&Recovered::Left { why: e.to_string() })),
+                    Err(e) => Err(e),
+                }
             }
             None => Ok(Plan::nothing()),
         }
@@ -221,7 +236,8 @@ impl Host {
             };
         }
         if let Some((id, type_if)) = subject.vif()
-            && self.gone()?.contains(&subject)
+            && let Some(record) = self.records.record(subject)?
+            && self.is_gone(subject, &record)?
         {
             let steps = self.detach_link(id, type_if)?.steps;
             return Ok(Some(Recovered::Cleared { steps }));

@@ -9,7 +9,7 @@ use super::{Host, joined, unchanged};
 use crate::error::{Error, ErrorKind};
 use crate::exec::{self, Entry};
 use crate::gather;
-use crate::model::{GuestLinks, Guests, IfName, NetworkMode, Started};
+use crate::model::{GuestLinks, Guests, IfName, NetworkMode, PortForward, Started};
 use crate::plan::{self, Goal, Plan};
 use crate::snapshot::{Address, Link, LinkKind, Neighbour, Part, Route, Scope, Snapshot, SysctlKey};
 use crate::step::{Step, SysctlStep};
@@ -32,6 +32,9 @@ impl Host {
                 .with_object(name.as_str()));
         };
         let known = self.records.started_or_stopping(name)?.unwrap_or_else(|| started.clone());
+        // A hotplug call that found a table damaged, or of another version, may have added what no start has written down.
+        target.scope = target.scope.union(plan::scope_of_network(&started));
+        plan::forget_earlier_version(&mut target, &started);
         let now = self.look(&target.scope)?;
         let mut notes = Vec::new();
         if let Some(bridge) = started.network.bridge().map(|b| b.name()) {
@@ -103,6 +106,23 @@ impl Host {
             }
             others_by_now.insert(part);
         }
+        let others = self.others_started(&started.network.name())?;
+        for forward in &started.former {
+            let Some(other) = others.iter().find(|other| hands_on(other, forward)) else { continue };
+            let name = other.network.name();
+            if taken == Taken::IsRefused {
+                let (first, last) = forward.ports();
+                let own = started.network.name();
+                let message = format!(
+                    "network {own} had ports from {first} to {last}, of which network {name} hands on some by now"
+                );
+                let hint = format!("stop that one first: xennet network stop {name}");
+                return Err(unchanged(
+                    Error::new(ErrorKind::Conflict, message).with_object(name.as_str()).with_hint(hint),
+                ));
+            }
+            others_by_now = others_by_now.union(plan::scope_of_forward(forward));
+        }
         target.forget(&others_by_now);
         outside_stays(&mut target, now, started);
         if let NetworkMode::Nat(nat) = started.network.mode()
@@ -111,7 +131,6 @@ impl Host {
             let gateways = gather::set(nat.subnets.iter().map(|s| s.gateway()));
             bridge_stays(&mut target, now, bridge.name(), &gateways);
         }
-        let others = self.others_started(&started.network.name())?;
         // What only this start came to need, others may have raised before it, who have gone meanwhile.
         let originals = match (&entry.previous, self.records.started_or_stopping(&started.network.name())?) {
             (Some(earlier), Some(mut known)) => {
@@ -185,6 +204,14 @@ impl Host {
                 guests.join(", ")
             )
         })
+    }
+}
+
+/// Whether a network hands on one of these ports.
+fn hands_on(started: &Started, forward: &PortForward) -> bool {
+    match started.network.mode() {
+        NetworkMode::Nat(nat) => nat.forwards.iter().any(|own| own.clashes(forward)),
+        _ => false,
     }
 }
 

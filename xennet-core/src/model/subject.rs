@@ -40,7 +40,7 @@ impl Subject {
         }
     }
 
-    /// Reads `vif<domid>.<devid>`, `vif<domid>.<devid>-emu` or `bridge-<name>`; `None` for any other text.
+    /// Reads `vif<domid>.<devid>`, `vif<domid>.<devid>-emu`, `bridge-<name>` or `network-<name>`; `None` for any other text.
     pub fn from_name(name: &str) -> Option<Self> {
         if let Some(bridge) = name.strip_prefix("bridge-") {
             return bridge.parse().ok().map(Subject::Bridge);
@@ -81,7 +81,8 @@ impl FromStr for Subject {
             return network.parse().map(Subject::Network);
         }
         let name = text.strip_prefix("bridge-").unwrap_or(text).parse();
-        name.map(Subject::Bridge).map_err(|e: Error| e.with_hint("name a vif, as in vif5.0, or a bridge"))
+        name.map(Subject::Bridge)
+            .map_err(|e: Error| e.with_hint("name a vif, as in vif5.0, a bridge, or a network, as in network-lan"))
     }
 }
 
@@ -107,7 +108,10 @@ mod tests {
             let e = bad.parse::<Subject>().unwrap_err();
             assert_eq!(
                 (e.kind(), e.hint()),
-                (crate::ErrorKind::Invalid, Some("name a vif, as in vif5.0, or a bridge"))
+                (
+                    crate::ErrorKind::Invalid,
+                    Some("name a vif, as in vif5.0, a bridge, or a network, as in network-lan")
+                )
             );
         }
     }

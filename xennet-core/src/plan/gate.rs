@@ -7,7 +7,7 @@ use ipnetwork::IpNetwork;
 use super::table::Item;
 use crate::error::Error;
 use crate::model::{Attach, Attachment, GuestLinks, IfName, NetworkMode, PortForward, Started, apart};
-use crate::snapshot::{Family, NftValue, Part, Scope, Snapshot};
+use crate::snapshot::{Family, NftKey, NftValue, Part, Scope, Snapshot};
 use crate::tables::gate::{
     FORWARD_RANGES, FORWARDS, GATE, HIDDEN, HIDDEN_NETWORKS, INSIDE, LINKS, PORTS, SOURCE_NETWORKS, SOURCES, at,
 };
@@ -108,24 +108,85 @@ pub(crate) fn taken_since(started: &Started, now: &Snapshot) -> Vec<(Part, Error
     former(started).iter().filter_map(taken).collect()
 }
 
-/// The elements of a forward: one for all ports that stay what they are, else two a port.
-fn handed_on(forward: &PortForward) -> Vec<Item> {
+/// What earlier versions made of the ranges of a network: two elements a port. A gate that was replaced has them still. Only the first
+/// port of a range is looked for before that is known.
+pub(super) fn of_earlier_version(started: &Started, now: &Snapshot) -> Vec<Item> {
+    let is_there = |item: &Item| GATE.find(now, item).is_some() && GATE.taken_by_other(now, item).is_none();
+    let ranges = ranges_of(started).filter(|range| singly(range).next().is_some_and(|first| is_there(&first)));
+    ranges.flat_map(singly).collect()
+}
+
+/// What has to be looked at to know whether there is something of an earlier version's, and then all of it.
+pub(super) fn scope_of_earlier_version(started: &Started, seen: &Snapshot) -> Scope {
+    let first: Vec<Item> = ranges_of(started).filter_map(|range| singly(range).next()).collect();
+    GATE.scope(&first).union(GATE.scope(&of_earlier_version(started, seen)))
+}
+
+/// Takes what an earlier version made of a network's ranges out of what was there before the network.
+pub(crate) fn forget_earlier_version(target: &mut Snapshot, started: &Started) {
+    let Some(table) = target.nft.get_mut(&(GATE.id)()) else { return };
+    for family in [Family::Ipv4, Family::Ipv6] {
+        let of_family = |range: &&PortForward| Family::of(&range.to()) == family;
+        let covers = |range: &PortForward, key: &NftKey| {
+            let (first, last) = range.ports();
+            let [NftValue::U8(protocol), NftValue::U16(port)] = key.first[..] else { return false };
+            protocol == range.protocol().number() && (first..=last).contains(&port)
+        };
+        for set in [FORWARDS[at(family)], PORTS[at(family)]] {
+            let Some(set) = table.sets.get_mut(set) else { continue };
+            set.elements.retain(|key, _| !ranges_of(started).filter(of_family).any(|range| covers(range, key)));
+        }
+    }
+}
+
+/// What has to be looked at to find all that a network has in the gate, whatever its record names.
+pub(crate) fn scope_of_network(started: &Started) -> Scope {
+    GATE.scope(&of_network(started))
+}
+
+/// What has to be looked at to find a forward.
+pub(crate) fn scope_of_forward(forward: &PortForward) -> Scope {
+    GATE.scope(&handed_on(forward))
+}
+
+/// The forwards that are ranges now, of a network and of what it has given up.
+fn ranges_of(started: &Started) -> impl Iterator<Item = &PortForward> {
+    let forwards = match started.network.mode() {
+        NetworkMode::Nat(nat) => nat.forwards.as_slice(),
+        _ => &[],
+    };
+    forwards.iter().chain(&started.former).filter(|forward| is_range(forward))
+}
+
+/// Whether the ports of a forward stay what they are, and are several.
+fn is_range(forward: &PortForward) -> bool {
+    let (ports, to_ports) = (forward.ports(), forward.to_ports());
+    ports == to_ports && ports.0 < ports.1
+}
+
+/// Two elements a port.
+fn singly(forward: &PortForward) -> impl Iterator<Item = Item> + use<> {
     let ((first, last), (to_first, to_last)) = (forward.ports(), forward.to_ports());
     let (protocol, to) = (forward.protocol(), forward.to());
     let family = at(Family::of(&to));
-    let key = |port| [NftValue::U8(protocol.number()), NftValue::U16(port)];
-    let leads = |set, port, data| Item { data: Some(vec![data]), ..Item::exact(set, &key(port)) };
-    if first < last && first == to_first {
-        let mut range = leads(FORWARD_RANGES[family], first, address(to));
-        range.key.last = Some(key(last).into());
-        return vec![range];
+    (first..=last).zip(to_first..=to_last).flat_map(move |(port, to_port)| {
+        let key = [NftValue::U8(protocol.number()), NftValue::U16(port)];
+        let leads = |set, data| Item { data: Some(vec![data]), ..Item::exact(set, &key) };
+        [leads(FORWARDS[family], address(to)), leads(PORTS[family], NftValue::U16(to_port))]
+    })
+}
+
+/// The elements of a forward: one for all ports that stay what they are, else two a port.
+fn handed_on(forward: &PortForward) -> Vec<Item> {
+    if !is_range(forward) {
+        return singly(forward).collect();
     }
-    let ports = (first..=last).zip(to_first..=to_last);
-    ports
-        .flat_map(|(port, to_port)| {
-            [leads(FORWARDS[family], port, address(to)), leads(PORTS[family], port, NftValue::U16(to_port))]
-        })
-        .collect()
+    let ((first, last), protocol) = (forward.ports(), NftValue::U8(forward.protocol().number()));
+    let set = FORWARD_RANGES[at(Family::of(&forward.to()))];
+    let key = |port| [protocol.clone(), NftValue::U16(port)];
+    let mut range = Item { data: Some(vec![address(forward.to())]), ..Item::exact(set, &key(first)) };
+    range.key.last = Some(key(last).into());
+    vec![range]
 }
 
 #[cfg(test)]

@@ -36,7 +36,7 @@ use checked::Draft;
 
 pub(crate) use check::around as scope_around;
 pub use checked::Plan;
-pub(crate) use gate::{given_up, is_hidden, taken_since};
+pub(crate) use gate::{forget_earlier_version, given_up, is_hidden, scope_of_forward, scope_of_network, taken_since};
 pub(crate) use network::ANOTHER_METRIC;
 pub use network::Carried;
 pub(crate) use restore::missing as missing_to_restore;

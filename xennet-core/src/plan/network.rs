@@ -39,6 +39,7 @@ pub struct Carried {
 pub(super) fn scope(started: &Started, seen: &Snapshot) -> Scope {
     let items = gate::of_network(started);
     let mut scope = GATE.scope(items.iter().chain(&gate::former(started)));
+    scope = scope.union(gate::scope_of_earlier_version(started, seen));
     if !items.is_empty() {
         scope = scope.union(GATE.frame_scope(&items, seen));
     }
@@ -160,7 +161,11 @@ pub(super) fn want(started: &Started, carried: &Carried, now: &Snapshot) -> Resu
         }
         notes.extend(loses_router(&started.network));
         wanted.sysctls.extend(settings(started, carried.listens));
-        wanted.tables.extend(tables(started));
+        let mut table = tables(started);
+        if let Some(wish) = &mut table {
+            wish.absent.extend(gate::of_earlier_version(started, now));
+        }
+        wanted.tables.extend(table);
     }
     Ok((wanted, notes))
 }

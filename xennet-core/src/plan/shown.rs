@@ -5,7 +5,8 @@ use serde::Deserialize;
 use super::Plan;
 use crate::error::{Error, ErrorKind};
 use crate::model::{Request, Subject};
-use crate::step::Step;
+use crate::snapshot::Address;
+use crate::step::{AddrStep, Step};
 
 /// What a plan promised: what was asked for, and the steps. It is made from a [`Plan`] of a [`Host`](crate::Host), or read from the
 /// JSON document of one, and [`Host::apply_shown`](crate::Host::apply_shown) carries it out.
@@ -91,12 +92,13 @@ impl ShownPlan {
     /// # Errors
     /// [`ErrorKind::Stale`] with what is otherwise.
     pub(crate) fn check<'a>(&self, now: impl Iterator<Item = &'a Step>) -> Result<(), Error> {
-        let now: Vec<&Step> = now.collect();
-        let shown: Vec<&Step> = self.steps.iter().collect();
-        if now == shown {
+        let now: Vec<Step> = now.map(timeless).collect();
+        let shown: Vec<Step> = self.steps.iter().map(timeless).collect();
+        // Who has asked for a recovery has it where there is nothing left to recover.
+        if now == shown || (now.is_empty() && matches!(self.request, Request::Recover(_))) {
             return Ok(());
         }
-        let without = |these: &[&Step], those: &[&Step]| -> Vec<String> {
+        let without = |these: &[Step], those: &[Step]| -> Vec<String> {
             these.iter().filter(|step| !those.contains(step)).map(|step| format!("{} {step}", step.sign())).collect()
         };
         let (more, less) = (without(&now, &shown), without(&shown, &now));
@@ -105,7 +107,11 @@ impl ShownPlan {
             true => vec!["nothing of it is left to do".to_owned()],
             false => [part("no longer needed", &less), part("needed now", &more)].into_iter().flatten().collect(),
         };
-        let told = if parts.is_empty() { "the order of its steps".to_owned() } else { parts.join("; ") };
+        let told = match parts.is_empty() {
+            true => "it would take other steps, or the same in another order".to_owned(),
+            false if more == less => format!("{} (about another link or rule of that name)", parts.join("; ")),
+            false => parts.join("; "),
+        };
         let subject = self.subject();
         Err(Error::new(ErrorKind::Stale, format!("{subject}: the system has changed since the plan was shown: {told}"))
             .with_object(subject.to_string())
@@ -122,6 +128,16 @@ impl TryFrom<&Plan> for ShownPlan {
     fn try_from(plan: &Plan) -> Result<Self, Error> {
         let request = plan.request().cloned().ok_or_else(without_host)?;
         Ok(ShownPlan { request, steps: plan.steps().iter().map(|p| p.step.clone()).collect() })
+    }
+}
+
+/// A step without how long an address lives: that runs on between two looks.
+fn timeless(step: &Step) -> Step {
+    let without = |address: &Address| Address { lifetime: None, ..address.clone() };
+    match step {
+        Step::Addr(AddrStep::Add(address)) => Step::Addr(AddrStep::Add(without(address))),
+        Step::Addr(AddrStep::Del(address)) => Step::Addr(AddrStep::Del(without(address))),
+        other => other.clone(),
     }
 }
 

@@ -248,8 +248,10 @@ fn parse(path: &Path, text: &[u8]) -> Result<Written, Error> {
         } else {
             (above, None, last)
         };
-        let entry: Entry = read(path, line)?;
+        let mut entry: Entry = read(path, line)?;
         check_format(path, entry.xennet)?;
+        // Written again it is of this format.
+        entry.xennet = Entry::FORMAT;
         match closing {
             Some(DONE) => return Ok(Written { record: entry.carried_out(), open: newest, complete }),
             Some(_) => {}
@@ -434,7 +436,9 @@ pub(super) fn foreign(path: &Path, why: &str) -> Error {
     Error::new(ErrorKind::StateUnusable, format!("{}: not a record of xennet's: {why}", path.display()))
         .with_object(path.display().to_string())
         .unchanged()
-        .with_hint("move the file away; what it was about is attached, detached, started or stopped anew then")
+        .with_hint(
+            "move the file away, and attach or detach the vif anew; of a network, put its links right by hand first",
+        )
 }
 
 #[cfg(test)]
