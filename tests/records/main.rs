@@ -144,7 +144,6 @@ fn ops() -> Vec<Op> {
     let tap = Subject::Tap(xennet_core::VifId::new(domid(1), DevId::FIRST));
     let mut ops: Vec<Op> = vec![
         ("show", Box::new(|h| Ok(serde_json::to_string(&h.show()?).unwrap()))),
-        ("last", Box::new(|h| Ok(format!("{:?}", h.last()?)))),
         ("recover", Box::new(|h| Ok(format!("{:?}", h.recover()?)))),
         ("undo the tap", Box::new(move |h| Ok(format!("{:?}", h.undo(tap)?.done)))),
         ("undo the bridge", Box::new(|h| Ok(format!("{:?}", h.undo(Subject::Bridge(name("br-dmz")))?.done)))),
