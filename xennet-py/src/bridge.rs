@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString, PyTuple};
+use pyo3::types::{PyDict, PyTuple};
 
-use crate::convert::{Digits, call_text, hash_of, kind, made_anew};
+use crate::convert::{Digits, FromText, OrText, call_text, hash_of, made_anew};
 use crate::error::OrRaise;
 use crate::vif::size;
 
@@ -19,33 +18,15 @@ use crate::vif::size;
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct BridgeSpec(pub(crate) xennet_core::BridgeSpec);
 
-/// A spec, or a name alone.
-pub(crate) enum BridgeLike<'py> {
-    Spec(Bound<'py, BridgeSpec>),
-    Name(Bound<'py, PyString>),
+impl FromText for BridgeSpec {
+    const WANTED: &'static str = "a BridgeSpec or a bridge's name";
 }
 
-impl<'py> FromPyObject<'_, 'py> for BridgeLike<'py> {
-    type Error = PyErr;
-
-    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
-        if let Ok(spec) = object.cast::<BridgeSpec>() {
-            return Ok(BridgeLike::Spec(spec.to_owned()));
-        }
-        match object.cast::<PyString>() {
-            Ok(name) => Ok(BridgeLike::Name(name.to_owned())),
-            Err(_) => {
-                Err(PyTypeError::new_err(format!("a BridgeSpec or a bridge's name is needed, not {}", kind(&object))))
-            }
-        }
-    }
-}
-
-impl BridgeLike<'_> {
+impl OrText<'_, BridgeSpec> {
     pub(crate) fn spec(&self) -> PyResult<xennet_core::BridgeSpec> {
         match self {
-            BridgeLike::Spec(spec) => Ok(spec.get().0.clone()),
-            BridgeLike::Name(name) => Ok(xennet_core::BridgeSpec::new(name.to_cow()?.parse().or_raise()?)),
+            OrText::Made(spec) => Ok(spec.get().0.clone()),
+            OrText::Text(name) => Ok(xennet_core::BridgeSpec::new(name.to_cow()?.parse().or_raise()?)),
         }
     }
 }

@@ -92,6 +92,32 @@ impl<'py> FromPyObject<'_, 'py> for Digits {
     }
 }
 
+/// A value of a class, or the text that it is made of.
+pub(crate) enum OrText<'py, T> {
+    Made(Bound<'py, T>),
+    Text(Bound<'py, PyString>),
+}
+
+/// A class whose values callers may give as a text.
+pub(crate) trait FromText {
+    /// Both, in the words of an error.
+    const WANTED: &'static str;
+}
+
+impl<'py, T: pyo3::PyTypeCheck + FromText> FromPyObject<'_, 'py> for OrText<'py, T> {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        if let Ok(made) = object.cast::<T>() {
+            return Ok(OrText::Made(made.to_owned()));
+        }
+        match object.cast::<PyString>() {
+            Ok(text) => Ok(OrText::Text(text.to_owned())),
+            Err(_) => Err(PyTypeError::new_err(format!("{} is needed, not {}", T::WANTED, kind(&object)))),
+        }
+    }
+}
+
 /// What a value is, for an error that wants another one.
 pub(crate) fn kind(object: &Bound<'_, PyAny>) -> String {
     object.get_type().name().map_or_else(|_| "this".to_owned(), |name| name.to_string())

@@ -9,12 +9,12 @@ use pyo3::types::{PyDict, PyType};
 use xennet_core::exec::{StateDir, Subject};
 use xennet_core::{DevId, DomId, Error, ErrorKind, Guests, OpenedBy};
 
-use crate::bridge::BridgeLike;
-use crate::convert::{Digits, to_python};
+use crate::bridge::BridgeSpec;
+use crate::convert::{Digits, OrText, to_python};
 use crate::error::{OrRaise, raised};
 use crate::network::{Network, named};
-use crate::plan::{Applied, Plan, PlanLike};
-use crate::vif::VifLike;
+use crate::plan::{Applied, Plan};
+use crate::vif::VifSpec;
 
 /// A Xen host, or a rehearsal of one in memory.
 ///
@@ -166,7 +166,7 @@ impl Host {
 
     /// What `attach` would do. Changes nothing. `vif` is a `VifSpec` or a vif line.
     #[pyo3(signature = (domid, vif))]
-    fn plan_attach(&self, py: Python<'_>, domid: Digits, vif: VifLike<'_>) -> PyResult<Plan> {
+    fn plan_attach(&self, py: Python<'_>, domid: Digits, vif: OrText<'_, VifSpec>) -> PyResult<Plan> {
         let (domid, (vif, notes)) = (domain(&domid)?, vif.spec()?);
         self.work(py, |core| core.plan_attach(domid, &vif)).map(|plan| Plan(plan.with_notes(notes)))
     }
@@ -174,7 +174,7 @@ impl Host {
     /// Attaches a vif: in bridge mode as a port of its bridge, up, with the backend's MAC; in NAT and routed mode up, with this
     /// domain's address on it and a route to each of the guest's. What reading a line remarks is in `notes`. A second call with the same vif changes nothing.
     #[pyo3(signature = (domid, vif))]
-    fn attach(&self, py: Python<'_>, domid: Digits, vif: VifLike<'_>) -> PyResult<Applied> {
+    fn attach(&self, py: Python<'_>, domid: Digits, vif: OrText<'_, VifSpec>) -> PyResult<Applied> {
         let (domid, (vif, notes)) = (domain(&domid)?, vif.spec()?);
         let mut applied = self.work(py, |core| core.attach(domid, &vif))?;
         applied.notes.extend(notes);
@@ -197,14 +197,14 @@ impl Host {
 
     /// What `ensure_bridge` would do. Changes nothing.
     #[pyo3(signature = (bridge))]
-    fn plan_bridge(&self, py: Python<'_>, bridge: BridgeLike<'_>) -> PyResult<Plan> {
+    fn plan_bridge(&self, py: Python<'_>, bridge: OrText<'_, BridgeSpec>) -> PyResult<Plan> {
         let bridge = bridge.spec()?;
         self.work(py, |core| core.plan_bridge(&bridge)).map(Plan)
     }
 
     /// Makes sure that a bridge exists with these settings, and is up. `bridge` is a `BridgeSpec` or a name.
     #[pyo3(signature = (bridge))]
-    fn ensure_bridge(&self, py: Python<'_>, bridge: BridgeLike<'_>) -> PyResult<Applied> {
+    fn ensure_bridge(&self, py: Python<'_>, bridge: OrText<'_, BridgeSpec>) -> PyResult<Applied> {
         let bridge = bridge.spec()?;
         self.work(py, |core| core.ensure_bridge(&bridge)).map(|a| Applied::from(&a))
     }
@@ -262,7 +262,7 @@ impl Host {
 
     /// Carries out a plan as it was shown, or raises `Stale` with what has changed since. The plan is a `Plan`, or the JSON of one
     /// (`Plan.to_json()`) that was kept.
-    fn apply(&self, py: Python<'_>, plan: PlanLike<'_>) -> PyResult<Applied> {
+    fn apply(&self, py: Python<'_>, plan: OrText<'_, Plan>) -> PyResult<Applied> {
         let shown = plan.shown()?;
         let applied = self.work(py, |core| core.apply_shown(&shown))?;
         Ok(Applied::from(&applied))

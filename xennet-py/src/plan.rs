@@ -1,11 +1,10 @@
 //! Plans, their steps, and what was done.
 
-use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
 use xennet_core::plan::ShownPlan;
 
-use crate::convert::{call_text, hash_of, kind, texts, to_python};
+use crate::convert::{FromText, OrText, call_text, hash_of, texts, to_python};
 use crate::error::OrRaise;
 
 /// What a call would do. Nothing has happened yet.
@@ -62,34 +61,16 @@ impl Plan {
     }
 }
 
-/// A plan, or the JSON of one.
-pub(crate) enum PlanLike<'py> {
-    Plan(Bound<'py, Plan>),
-    Json(Bound<'py, PyString>),
+impl FromText for Plan {
+    const WANTED: &'static str = "a Plan or the JSON of one (a str)";
 }
 
-impl<'py> FromPyObject<'_, 'py> for PlanLike<'py> {
-    type Error = PyErr;
-
-    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
-        if let Ok(plan) = object.cast::<Plan>() {
-            return Ok(PlanLike::Plan(plan.to_owned()));
-        }
-        match object.cast::<PyString>() {
-            Ok(json) => Ok(PlanLike::Json(json.to_owned())),
-            Err(_) => {
-                Err(PyTypeError::new_err(format!("a Plan or the JSON of one (a str) is needed, not {}", kind(&object))))
-            }
-        }
-    }
-}
-
-impl PlanLike<'_> {
+impl OrText<'_, Plan> {
     /// What it promised.
     pub(crate) fn shown(&self) -> PyResult<ShownPlan> {
         match self {
-            PlanLike::Plan(plan) => ShownPlan::try_from(&plan.get().0).or_raise(),
-            PlanLike::Json(json) => ShownPlan::from_json(&json.to_cow()?).or_raise(),
+            OrText::Made(plan) => ShownPlan::try_from(&plan.get().0).or_raise(),
+            OrText::Text(json) => ShownPlan::from_json(&json.to_cow()?).or_raise(),
         }
     }
 }

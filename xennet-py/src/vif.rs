@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 use xennet_core::config::{Dialect, document, parse_vif};
 use xennet_core::{ColoKey, DevId, Diagnostic, Error, ErrorKind, Mtu};
 
-use crate::convert::{Digits, call_text, hash_of, kind, made_anew, texts, to_python};
+use crate::convert::{Digits, FromText, OrText, call_text, hash_of, made_anew, texts, to_python};
 use crate::error::OrRaise;
 
 /// What a vif shall be: what one string of `vif = [ ... ]` says.
@@ -36,34 +35,16 @@ impl PartialEq for VifSpec {
 
 impl Eq for VifSpec {}
 
-/// A spec, or a line in the strict dialect.
-pub(crate) enum VifLike<'py> {
-    Spec(Bound<'py, VifSpec>),
-    Line(Bound<'py, PyString>),
+impl FromText for VifSpec {
+    const WANTED: &'static str = "a VifSpec or a vif line (a str)";
 }
 
-impl<'py> FromPyObject<'_, 'py> for VifLike<'py> {
-    type Error = PyErr;
-
-    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
-        if let Ok(spec) = object.cast::<VifSpec>() {
-            return Ok(VifLike::Spec(spec.to_owned()));
-        }
-        match object.cast::<PyString>() {
-            Ok(line) => Ok(VifLike::Line(line.to_owned())),
-            Err(_) => {
-                Err(PyTypeError::new_err(format!("a VifSpec or a vif line (a str) is needed, not {}", kind(&object))))
-            }
-        }
-    }
-}
-
-impl VifLike<'_> {
+impl OrText<'_, VifSpec> {
     /// The spec, and what reading a line has remarked. Who has a spec has its remarks.
     pub(crate) fn spec(&self) -> PyResult<(xennet_core::VifSpec, Vec<String>)> {
         match self {
-            VifLike::Spec(spec) => Ok((spec.get().0.clone(), Vec::new())),
-            VifLike::Line(line) => {
+            OrText::Made(spec) => Ok((spec.get().0.clone(), Vec::new())),
+            OrText::Text(line) => {
                 let parsed = parse_vif(&line.to_cow()?, Dialect::Strict).or_raise()?;
                 Ok((parsed.value, notes(&parsed.notes)))
             }
