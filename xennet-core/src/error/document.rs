@@ -1,8 +1,10 @@
 //! The JSON document of an error.
 
+use std::ops::Range;
+
 use serde::{Serialize, Serializer};
 
-use super::{Error, ErrorKind, Outcome};
+use super::{Diagnostic, Error, ErrorKind, Outcome};
 
 /// The text of a JSON document, with its keys in alphabetical order.
 pub(crate) fn text(document: &impl Serialize) -> String {
@@ -37,9 +39,8 @@ struct Document<'a> {
 /// Where in a text the error is.
 #[derive(Serialize)]
 struct Place<'a> {
-    line: usize,
-    column: usize,
-    span: [usize; 2],
+    #[serde(flatten)]
+    at: Span,
     rule: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     other: Option<OtherPlace<'a>>,
@@ -47,21 +48,30 @@ struct Place<'a> {
 
 #[derive(Serialize)]
 struct OtherPlace<'a> {
+    #[serde(flatten)]
+    at: Span,
+    what: &'a str,
+}
+
+#[derive(Serialize)]
+struct Span {
     line: usize,
     column: usize,
     span: [usize; 2],
-    what: &'a str,
+}
+
+impl Span {
+    fn of(d: &Diagnostic, span: &Range<usize>) -> Self {
+        let (line, column) = d.position_of(span.start);
+        Span { line, column, span: [span.start, span.end] }
+    }
 }
 
 impl Serialize for Error {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let place = self.diagnostic().map(|d| {
-            let (line, column) = d.position();
-            let other = d.other.as_ref().map(|(span, what)| {
-                let (line, column) = d.position_of(span.start);
-                OtherPlace { line, column, span: [span.start, span.end], what }
-            });
-            Place { line, column, span: [d.span.start, d.span.end], rule: &d.rule, other }
+            let other = d.other.as_ref().map(|(span, what)| OtherPlace { at: Span::of(d, span), what });
+            Place { at: Span::of(d, &d.span), rule: &d.rule, other }
         });
         let document = Document {
             kind: self.kind(),
