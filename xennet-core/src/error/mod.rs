@@ -569,11 +569,6 @@ impl fmt::Debug for Error {
 
 impl std::error::Error for Error {}
 
-/// An error before anything was done.
-pub(crate) fn unchanged(e: Error) -> Error {
-    e.unchanged()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -29,7 +29,7 @@ impl Host {
         self.apply_shown(&ShownPlan::try_from(plan)?)
     }
 
-    /// The same of a plan that was kept as a document.
+    /// As [`apply`](Self::apply), for a plan that was kept as a document.
     ///
     /// # Errors
     /// As [`apply`](Self::apply).
@@ -49,8 +49,8 @@ impl Host {
         result
     }
 
-    /// Refuses a plan where an operation would be finished or undone first, which the plan does not show: one on the same subject, and
-    /// where networks are started or stopped one on any network.
+    /// Refuses a plan if an interrupted operation would be finished or undone first: the plan does not show that. It matters on the same
+    /// vif or bridge, and for a network on any network.
     fn check_nothing_open(&self, shown: &ShownPlan) -> Result<(), Error> {
         let subject = shown.subject();
         let open = match (shown.request(), subject, &self.records) {
@@ -74,25 +74,28 @@ impl Host {
     /// Compares what is about to be done with the plan that was shown, if there is one.
     pub(super) fn check_shown(&mut self, now: &Plan) -> Result<(), Error> {
         match self.shown.take() {
-            Some(shown) => shown.check(now.steps().iter().map(|planned| &planned.step)),
+            Some(shown) => shown.check(now),
             None => Ok(()),
         }
     }
 
-    /// What stands for a vif, bridge or network in the answer to a request to recover.
+    /// Recovers one vif, bridge or network.
     fn recover_one(&mut self, subject: Subject) -> Result<Applied, Error> {
-        // A network's lock comes behind that of all networks, which its own start takes.
+        // A start takes the lock of all networks before that of its own: to take its own here first could block both.
         if subject.vif().is_some() {
             let session = self.hold(subject)?;
             self.kept = Some((subject, session));
         }
-        let plan = self.plan_recover_of(subject)?;
-        if let Err(e) = self.check_shown(&plan) {
-            if !self.keeps {
-                self.release();
-            }
-            return Err(e);
+        let result = self.recover_as_shown(subject);
+        if !self.keeps {
+            self.release();
         }
+        result
+    }
+
+    fn recover_as_shown(&mut self, subject: Subject) -> Result<Applied, Error> {
+        let plan = self.plan_recover_of(subject)?;
+        self.check_shown(&plan)?;
         let mut applied = Applied::nothing(plan);
         if let Some(recovered) = self.recover_subject(subject)? {
             (applied.steps, applied.done) = recovered.carried_out();

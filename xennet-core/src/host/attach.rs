@@ -2,7 +2,7 @@
 
 use super::records::Session;
 use super::recover::Recovered;
-use super::{Host, MacBinding, gone, guests, joined, mend, place, unchanged};
+use super::{Host, MacBinding, gone, guests, joined, mend, place};
 use crate::error::{Errno, Error, ErrorKind};
 use crate::exec::{Applied, Entry, Subject};
 use crate::model::{
@@ -115,7 +115,7 @@ impl Host {
                 result = Err(match recovered {
                     Some(Recovered::Gone) => e.clone().restored("the vif has gone, and nothing of it is left"),
                     Some(Recovered::Finished) => {
-                        e.clone().incomplete("it is attached all the same: another look found it as wanted")
+                        e.clone().incomplete("attached all the same: another look found it as wanted")
                     }
                     _ => e.clone().restored("restored"),
                 });
@@ -134,7 +134,7 @@ impl Host {
         told: &mut Option<IfName>,
     ) -> Result<Applied, Error> {
         let subject = Subject::of(id, type_if);
-        // What was shown was planned by a look at all rules, and so is what is carried out.
+        // The plan that was shown came from a look at all rules; the one that is carried out does, too.
         let look = if self.is_shown() { Look::Whole } else { Look::Usual };
         if self.is_shown() {
             let Asked { intent, notes, .. } = self.attach_intent(id, type_if, vif, session.record())?;
@@ -294,12 +294,12 @@ impl Host {
             (Some(name), TypeIf::Vif) => {
                 if vif.vif_type() == Some(VifType::Ioemu) {
                     // The twin comes later, when the vif is up: then it would be too late to refuse the name.
-                    name.tap().map_err(unchanged)?;
+                    name.tap().map_err(Error::unchanged)?;
                 }
                 name
             }
-            (Some(name), TypeIf::Tap) => name.tap().map_err(unchanged)?,
-            (None, _) => id.link_name(type_if).map_err(unchanged)?,
+            (Some(name), TypeIf::Tap) => name.tap().map_err(Error::unchanged)?,
+            (None, _) => id.link_name(type_if).map_err(Error::unchanged)?,
         };
         let present = self.present_device(id, type_if, record)?;
         let own = gone::own_links(id, type_if, &[present.name, name]);
@@ -339,7 +339,7 @@ impl Host {
         type_if: TypeIf,
         record: Option<&Entry>,
     ) -> Result<Present, Error> {
-        let made = id.link_name(type_if).map_err(unchanged)?;
+        let made = id.link_name(type_if).map_err(Error::unchanged)?;
         let guarded = record.and_then(Entry::guarded);
         let behind = match record.and_then(Entry::behind) {
             Some(behind) => Some(Box::new(self.still_behind(behind, id, type_if, made)?)),
@@ -396,6 +396,6 @@ impl Host {
             )
             .with_hint("name one: bridge=NAME")),
         }
-        .map_err(|e: Error| unchanged(e.with_object(subject.to_string())))
+        .map_err(|e: Error| e.with_object(subject.to_string()).unchanged())
     }
 }

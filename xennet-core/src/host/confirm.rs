@@ -1,4 +1,4 @@
-//! Commit-confirm: a start under a guard that takes it back, and how the guard does that.
+//! Commit-confirm: a start under a guard, and how the guard undoes it.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::exec::confirm::Told;
 use crate::exec::{Applied, Entry, Subject};
 use crate::model::{IfName, Network};
 
-/// How often a guard tries to take a start back; with the pauses in between about a minute and a half.
+/// How often a guard tries to undo a start; with the pauses in between about a minute and a half.
 const TRIES: usize = 24;
 /// The first pause and the longest one. Each is twice as long as the one before.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
@@ -28,7 +28,7 @@ impl Host {
         tell(match &result {
             Ok(applied) if applied.steps > 0 || is_new => Told::Made,
             Ok(_) => Told::NothingToUndo,
-            // What could not be taken back is the guard's to try again. Where that cannot be told, it may be so.
+            // The guard undoes what is still open. If the records cannot be read, it may be.
             Err(_) if self.operation_left_open(Subject::Network(name)).map_or(true, |open| open.is_some()) => {
                 Told::Nothing
             }
@@ -37,8 +37,8 @@ impl Host {
         result
     }
 
-    /// What a guard does that nobody has confirmed to: takes the start back. Whatever is in the way, as somebody who holds the lock, may
-    /// have gone a little later, so this tries for about a minute and a half, each time with a host that is opened anew.
+    /// Undoes a start that nobody confirmed; the guard calls this. Another process may hold the lock for a while, so this tries for about a
+    /// minute and a half, each time with a newly opened host.
     ///
     /// `known` is what was recorded of the network before the start.
     ///

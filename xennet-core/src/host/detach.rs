@@ -101,7 +101,7 @@ impl Host {
             result => result?.0,
         };
         if known.is_err() {
-            let made = id.link_name(type_if).map_err(super::unchanged)?;
+            let made = id.link_name(type_if).map_err(Error::unchanged)?;
             applied.notes.push(format!("what is remembered of {subject} cannot be read: only {made} was looked for"));
             self.forget_in_tables(&made, type_if == TypeIf::Vif, &mut applied)?;
         }

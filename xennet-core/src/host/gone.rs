@@ -36,7 +36,7 @@ impl Host {
     /// Whether the link of a vif has gone without a call.
     pub(super) fn is_gone(&mut self, subject: Subject, record: &Entry) -> Result<bool, Error> {
         let Some(((id, type_if), (index, _))) = subject.vif().zip(record.link()) else { return Ok(false) };
-        let made = id.link_name(type_if).map_err(super::unchanged)?;
+        let made = id.link_name(type_if).map_err(Error::unchanged)?;
         let seen = self.look(&Scope::none().with(Part::LinkIndex(index)).with(Part::Link(made)))?;
         Ok(has_gone(record, &seen) && !seen.links.contains_key(&made))
     }
@@ -66,7 +66,7 @@ impl Host {
         type_if: TypeIf,
         name: Option<IfName>,
     ) -> Result<Vec<String>, Error> {
-        let made = id.link_name(type_if).map_err(super::unchanged)?;
+        let made = id.link_name(type_if).map_err(Error::unchanged)?;
         let mut notes = Vec::new();
         for link in [Some(made), name.filter(|name| *name != made)].into_iter().flatten() {
             let seen = match self.backend.observe(&plan::membership(&link)) {

@@ -7,7 +7,6 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::attach::FRAME_TRIES;
-use super::network::started_of;
 use super::records::Session;
 use super::recover::Recovered;
 use super::{Host, Records};
@@ -213,7 +212,7 @@ impl Host {
     pub(super) fn mend_network(&mut self, started: &Started) -> Result<Option<Recovered>, Error> {
         let name = started.network.name();
         let record = self.records.record(Subject::Network(name))?;
-        let Some(there) = started_of(record.as_ref()).cloned() else { return Ok(None) };
+        let Some(there) = record.as_ref().and_then(Entry::started).cloned() else { return Ok(None) };
         let missing = self.network_lacks(&there, record.as_ref())?;
         if missing.is_empty() {
             return Ok(None);
@@ -286,16 +285,13 @@ impl Host {
         Ok((!done.is_empty()).then_some(Recovered::Mended { done }))
     }
 
-    /// The plan with a note, where carrying it out makes a table whole: then the others that are in it get back what they had, at once.
+    /// Adds a note to a plan that makes a table whole: the other vifs in it get back their elements, too.
     pub(super) fn told_of_others(&mut self, plan: Plan, own: Subject) -> Result<Plan, Error> {
         if !plan.steps().iter().any(|p| tables::mends_table(&p.step)) {
             return Ok(plan);
         }
         let others: Vec<String> = self.in_tables(own)?.0.iter().map(|(subject, _)| subject.to_string()).collect();
-        let note = format!(
-            "what the nft table had of others is put back at once, as far as it is missing: {}",
-            others.join(", ")
-        );
+        let note = format!("missing elements of others in that nft table are put back at once: {}", others.join(", "));
         Ok(plan.with_notes((!others.is_empty()).then_some(note)))
     }
 

@@ -30,7 +30,7 @@ use self::records::{Records, Session};
 use crate::backend::Backend;
 use crate::backend::fake::{Fake, Kept};
 use crate::budget::Budget;
-use crate::error::{Error, ErrorKind, unchanged};
+use crate::error::{Error, ErrorKind};
 use crate::exec::{self, Applied, Freshness, Journal, MemoryJournal, StateDir, Subject, observe_for};
 use crate::model::{BridgeSpec, IfName, Intent, Request, macgen};
 use crate::plan::{self, Plan, ShownPlan};

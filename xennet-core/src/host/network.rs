@@ -2,7 +2,7 @@
 
 use super::records::{Records, Session};
 use super::restore::Taken;
-use super::{Host, joined, unchanged};
+use super::{Host, joined};
 use crate::config::networks;
 use crate::error::{Error, ErrorKind};
 use crate::exec::{Applied, Entry, Subject};
@@ -111,7 +111,7 @@ impl Host {
         let what = format!("cannot start network {}", network.name());
         let again = session.record().is_some();
         let mut applied = self.carry_out(session, subject, plan, None, &what)?;
-        if !matches!(network.mode(), NetworkMode::Bridge(_))
+        if !network.is_bridge()
             && let Err(e) = self.backend.track_connections()
         {
             applied.notes.push(format!("tracked connections of guests that leave will remain: {e}"));
@@ -339,9 +339,7 @@ impl Host {
             if self.recover_held(&mut held, subject).is_err() {
                 continue;
             }
-            // A crash came between the record and what hotplug calls read.
-            let made = started_of(held.record()).map(|s| s.network.clone());
-            if made != self.records.started(&other)?.map(|s| s.network) {
+            if self.is_mistaken(&other, held.record())? {
                 self.note_recovered(subject)?;
             }
         }
@@ -385,14 +383,13 @@ impl Host {
             Egress::Link(link) => {
                 let seen = self.look(&Scope::none().with(Part::Link(*link)))?;
                 if !seen.links.contains_key(link) {
-                    return Err(unchanged(
-                        Error::new(
-                            ErrorKind::LinkNotFound,
-                            format!("network {}: {link}, towards the outside, is not there", network.name()),
-                        )
-                        .with_object(link.as_str())
-                        .with_hint("`ip link` lists the links of this host; is the network that makes it started?"),
-                    ));
+                    return Err(Error::new(
+                        ErrorKind::LinkNotFound,
+                        format!("network {}: {link}, towards the outside, is not there", network.name()),
+                    )
+                    .with_object(link.as_str())
+                    .with_hint("`ip link` lists the links of this host; is the network that makes it started?")
+                    .unchanged());
                 }
                 Some(*link)
             }
@@ -415,8 +412,7 @@ impl Host {
                     // IPv6 guests have a gateway on their link all the same.
                     None if family == Family::Ipv6 => {}
                     None => {
-                        return Err(unchanged(
-                            Error::new(
+                        return Err(Error::new(
                                 ErrorKind::Invalid,
                                 format!(
                                     "network {}: {outside} has no IPv4 address, which would be this domain's on guests' links",
@@ -424,8 +420,7 @@ impl Host {
                                 ),
                             )
                             .with_object(outside.as_str())
-                            .with_hint("give it one, or name another address of this host: source = [\"192.0.2.1\"]"),
-                        ));
+                            .with_hint("give it one, or name another address of this host: source = [\"192.0.2.1\"]").unchanged());
                     }
                 }
             }
@@ -489,7 +484,7 @@ fn changed(network: &Network, record: Option<&Entry>) -> Result<Option<networks:
         change.needs_stop.join(", its ")
     );
     let e = Error::new(ErrorKind::Conflict, message).with_object(name.as_str());
-    Err(unchanged(e.with_hint(format!("stop it first: xennet network stop {name}"))))
+    Err(e.with_hint(format!("stop it first: xennet network stop {name}")).unchanged())
 }
 
 /// The port forwards that a network has by its last start, and shall not have any more.
@@ -501,11 +496,11 @@ fn forwards_given_up(network: &Network, record: Option<&Entry>) -> Vec<PortForwa
     }
 }
 
-pub(super) fn started_of(record: Option<&Entry>) -> Option<&Started> {
+fn started_of(record: Option<&Entry>) -> Option<&Started> {
     record?.started()
 }
 
 /// Whether a setting is one that several networks can need, and not of a link that is this network's own.
 fn is_shared(key: &str, started: &Started) -> bool {
-    !matches!(started.network.mode(), NetworkMode::Bridge(_)) && key.starts_with("net/")
+    !started.network.is_bridge() && key.starts_with("net/")
 }

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnetwork::IpNetwork;
 
 use super::place::Asked;
-use super::{Host, joined, unchanged};
+use super::{Host, joined};
 use crate::error::{Error, ErrorKind};
 use crate::model::vif::{Bare, is_single};
 use crate::model::{IfName, Network, NetworkMode, Started, Subnet};
@@ -137,7 +137,7 @@ impl Host {
                 );
                 let hint = "name another address of the subnet, or this domain's own there: gateways = [\"…\"]";
                 let why = Error::new(ErrorKind::Conflict, message).with_object(network.name().as_str()).with_hint(hint);
-                return Err(unchanged(why));
+                return Err(why.unchanged());
             }
         }
         Ok(())

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use ipnetwork::{IpNetwork, Ipv4Network};
 
-use super::{Host, joined, unchanged};
+use super::{Host, joined};
 use crate::error::{Errno, Error, ErrorKind};
 use crate::exec::Subject;
 use crate::model::vif::Bare;
@@ -66,11 +66,10 @@ pub(super) struct Asked<'a> {
 
 impl Asked<'_> {
     pub(super) fn refuse(&self, kind: ErrorKind, message: String, hint: String) -> Error {
-        unchanged(
-            Error::new(kind, format!("{}: {message}", self.subject))
-                .with_object(self.subject.to_string())
-                .with_hint(hint),
-        )
+        Error::new(kind, format!("{}: {message}", self.subject))
+            .with_object(self.subject.to_string())
+            .with_hint(hint)
+            .unchanged()
     }
 
     /// The metric of a link's routes: that of the emulated twin is lower, so it wins until the guest unplugs it.

@@ -6,7 +6,6 @@ use std::fmt;
 use serde::Serialize;
 
 use super::mend::is_others;
-use super::network::started_of;
 use super::records::Session;
 use super::restore::Taken;
 use super::{Host, Records};
@@ -88,10 +87,8 @@ impl Recovered {
         };
         Document { subject: subject.to_string(), outcome, steps: self.carried_out().0, done, why }
     }
-}
 
-impl Recovered {
-    /// How many steps it took now, and what they did as far as that is known in words.
+    /// How many steps it took now, and in words what they did, as far as that is known.
     pub(super) fn carried_out(&self) -> (usize, Vec<String>) {
         match self {
             Recovered::Restored { steps } | Recovered::Cleared { steps } => (*steps, Vec::new()),
@@ -115,6 +112,16 @@ impl fmt::Display for Recovered {
             Recovered::Cleared { .. } => f.write_str("cleared away: the vif had gone without a call to disconnect it"),
         }
     }
+}
+
+/// The plan of a recovery that takes no steps: a note says what it comes to.
+fn noted(subject: Subject, what: &Recovered) -> Plan {
+    Plan::nothing().with_notes([format!("{subject}: {what}")])
+}
+
+/// The same where another program's use stands in the way. Any other error stays one.
+fn left(subject: Subject, e: Error) -> Result<Plan, Error> {
+    if is_others(&e) { Ok(noted(subject, &Recovered::Left { why: e.to_string() })) } else { Err(e) }
 }
 
 impl Host {
@@ -161,62 +168,61 @@ impl Host {
 
     /// How an interrupted operation is closed.
     fn plan_to_close(&mut self, subject: Subject, entry: &Entry) -> Result<Plan, Error> {
-        let note = |what: &Recovered| Plan::nothing().with_notes([format!("{subject}: {what}")]);
         if verify(&entry.goal, &mut *self.backend).is_ok() {
-            return Ok(note(&Recovered::Finished));
+            return Ok(noted(subject, &Recovered::Finished));
         }
         let before = self.before_interrupted(entry)?;
         match exec::plan_restore(&before, &mut *self.backend) {
             Ok(Some(plan)) => Ok(plan),
-            Ok(None) => Ok(note(&Recovered::Restored { steps: 0 })),
-            Err(_) if self.vif_has_gone(subject, entry)? => Ok(note(&Recovered::Gone)),
+            Ok(None) => Ok(noted(subject, &Recovered::Restored { steps: 0 })),
+            Err(_) if self.vif_has_gone(subject, entry)? => Ok(noted(subject, &Recovered::Gone)),
             Err(e) => Err(e.about(&format!("{subject}: an interrupted operation can be neither finished nor undone"))),
         }
     }
 
     /// What a vif or network lacks, or leaves behind.
     fn plan_to_mend(&mut self, subject: Subject) -> Result<Plan, Error> {
-        let note = |what: &Recovered| Plan::nothing().with_notes([format!("{subject}: {what}")]);
-        if let Subject::Network(name) = subject
-            && self.mistaken()?.contains(&name)
-        {
-            return Ok(note(&Recovered::Finished));
+        let record = self.records.record(subject)?;
+        match (subject, record) {
+            (Subject::Network(name), record) => self.plan_to_mend_network(name, record.as_ref()),
+            (Subject::Vif(_) | Subject::Tap(_), Some(record)) => self.plan_to_mend_vif(subject, &record),
+            _ => Ok(Plan::nothing()),
         }
-        let Some(record) = self.records.record(subject)? else { return Ok(Plan::nothing()) };
-        if let Subject::Network(name) = subject {
-            let Some(there) = started_of(Some(&record)).cloned() else { return Ok(Plan::nothing()) };
-            let missing = self.network_lacks(&there, Some(&record))?;
-            if missing.is_empty() {
-                return Ok(Plan::nothing());
-            }
-            let plan = match self.start_of(&there.network, Some(&record)) {
-                Ok((_, plan)) => plan,
-                Err(e) if is_others(&e) => return Ok(note(&Recovered::Left { why: e.to_string() })),
-                Err(e) => return Err(e),
-            };
+    }
+
+    fn plan_to_mend_network(&mut self, name: IfName, record: Option<&Entry>) -> Result<Plan, Error> {
+        let subject = Subject::Network(name);
+        if self.is_mistaken(&name, record)? {
+            return Ok(noted(subject, &Recovered::Finished));
+        }
+        let Some(there) = record.and_then(Entry::started) else { return Ok(Plan::nothing()) };
+        let missing = self.network_lacks(there, record)?;
+        if missing.is_empty() {
+            return Ok(Plan::nothing());
+        }
+        match self.start_of(&there.network, record) {
             // What is missing may be no step: who serves its guests, for example.
-            return Ok(match plan.is_empty() {
-                true => Plan::nothing().with_notes([format!("network {name} lacks: {}", missing.join("; "))]),
-                false => plan,
-            });
+            Ok((_, plan)) if plan.is_empty() => {
+                Ok(Plan::nothing().with_notes([format!("network {name} lacks: {}", missing.join("; "))]))
+            }
+            Ok((_, plan)) => Ok(plan),
+            Err(e) => left(subject, e),
         }
+    }
+
+    fn plan_to_mend_vif(&mut self, subject: Subject, record: &Entry) -> Result<Plan, Error> {
         if let Some((id, type_if)) = subject.vif()
-            && self.is_gone(subject, &record)?
+            && self.is_gone(subject, record)?
         {
-            let plan = self.plan_detach_of(id, type_if, &record)?;
+            let plan = self.plan_detach_of(id, type_if, record)?;
             return Ok(plan.with_notes([format!("{subject}: its link has gone without a call to disconnect it")]));
         }
-        match self.need_now(subject, &record)? {
-            Some(needed) => {
-                let intent = Intent::Attach(self.follow(subject, needed)?);
-                match self.plan_whole(&intent) {
-                    Ok(plan) if plan.is_empty() => Ok(Plan::nothing()),
-                    Ok(plan) => self.told_of_others(plan, subject),
-                    Err(e) if is_others(&e) => Ok(note(&Recovered::Left { why: e.to_string() })),
-                    Err(e) => Err(e),
-                }
-            }
-            None => Ok(Plan::nothing()),
+        let Some(needed) = self.need_now(subject, record)? else { return Ok(Plan::nothing()) };
+        let intent = Intent::Attach(self.follow(subject, needed)?);
+        match self.plan_whole(&intent) {
+            Ok(plan) if plan.is_empty() => Ok(Plan::nothing()),
+            Ok(plan) => self.told_of_others(plan, subject),
+            Err(e) => left(subject, e),
         }
     }
 
@@ -226,7 +232,7 @@ impl Host {
             return self.with_lock(subject, |host, held| host.recover_held(held, subject));
         }
         if let Subject::Network(name) = subject {
-            if self.mistaken()?.contains(&name) {
+            if self.is_mistaken(&name, self.records.record(subject)?.as_ref())? {
                 self.with_lock(subject, |host, _| host.note_recovered(subject))?;
                 return Ok(Some(Recovered::Finished));
             }
@@ -314,11 +320,17 @@ impl Host {
         result
     }
 
-    /// The networks whose record and file disagree: a crash came between the two, and hotplug calls read the file.
+    /// Whether a network's record and file disagree: a crash came between the two, and hotplug calls read the file.
+    pub(super) fn is_mistaken(&self, name: &IfName, record: Option<&Entry>) -> Result<bool, Error> {
+        let told = self.records.started(name)?;
+        Ok(record.and_then(Entry::started).map(|s| &s.network) != told.as_ref().map(|s| &s.network))
+    }
+
+    /// The networks whose record and file disagree. A listing.
     fn mistaken(&self) -> Result<Vec<IfName>, Error> {
         let told: Vec<Started> = self.started_networks()?;
         let records = self.records.all()?;
-        let made = records.values().filter_map(|entry| started_of(Some(entry)));
+        let made = records.values().filter_map(Entry::started);
         let made: Vec<&Network> = made.map(|s| &s.network).collect();
         let of_made = made.iter().filter(|m| !told.iter().any(|t| t.network == ***m)).map(|m| m.name());
         let of_told = told.iter().map(|t| t.network.name()).filter(|name| !made.iter().any(|m| m.name() == *name));
@@ -360,7 +372,7 @@ impl Host {
 
     /// How it was before an operation that was interrupted, but for what others have by now.
     fn before_interrupted(&mut self, entry: &Entry) -> Result<Snapshot, Error> {
-        match started_of(Some(entry)) {
+        match entry.started() {
             Some(started) => {
                 let now = self.look(&entry.before.scope)?;
                 self.before_last_start(started, entry, &now, Taken::IsLeft)

@@ -3,7 +3,7 @@
 use ipnetwork::IpNetwork;
 
 use super::records::Records;
-use super::{Host, joined, unchanged};
+use super::{Host, joined};
 use crate::config::networks;
 use crate::error::{Error, ErrorKind};
 use crate::exec::Entry;
@@ -32,7 +32,7 @@ impl Host {
             "stop them, then start them after this one: xennet network stop {names}; xennet network start {} {names}",
             network.name()
         );
-        Err(unchanged(Error::new(ErrorKind::Conflict, message).with_object(uplink.as_str()).with_hint(hint)))
+        Err(Error::new(ErrorKind::Conflict, message).with_object(uplink.as_str()).with_hint(hint).unchanged())
     }
 
     /// Refuses to change more of a network whose last start may be taken back any moment.
@@ -43,7 +43,7 @@ impl Host {
                     format!("the last start of network {name} waits for a confirmation, and may be taken back");
                 let e = Error::new(ErrorKind::Conflict, message).with_object(name.as_str());
                 let hint = format!("first `xennet confirm {name}`, or take it back: `xennet undo network-{name}`");
-                Err(unchanged(e.with_hint(hint)))
+                Err(e.with_hint(hint).unchanged())
             }
             _ => Ok(()),
         }
@@ -61,7 +61,7 @@ impl Host {
         let e = Error::new(ErrorKind::Conflict, message).with_object(network.name().as_str());
         let stop = format!("xennet network stop {other}");
         let hint = why.hint().map_or_else(|| format!("stop it first: {stop}"), |hint| format!("{hint}; or {stop}"));
-        Err(unchanged(e.with_hint(hint)))
+        Err(e.with_hint(hint).unchanged())
     }
 
     /// Refuses to make a bridge anew that somebody has removed with all that had moved to it: only stopping puts that back.
@@ -89,7 +89,7 @@ impl Host {
             joined(&lost)
         );
         let hint = format!("`xennet network stop {}` puts them back on {uplink}; then start it again", network.name());
-        Err(unchanged(Error::new(ErrorKind::Conflict, message).with_object(bridge.as_str()).with_hint(hint)))
+        Err(Error::new(ErrorKind::Conflict, message).with_object(bridge.as_str()).with_hint(hint).unchanged())
     }
 
     /// Refuses what lies beyond an uplink and what it has, and would not be the same: policy rules that name it, and other
@@ -102,7 +102,7 @@ impl Host {
         let (network, bridge) = (started.network.name(), b.bridge.name());
         let refuse = |message: String, hint: String| {
             let e = Error::new(ErrorKind::Unsupported, format!("network {network}: {message}"));
-            Err(unchanged(e.with_object(uplink.as_str()).with_hint(hint)))
+            Err(e.with_object(uplink.as_str()).with_hint(hint).unchanged())
         };
         if bridge != uplink && !carried.addresses.is_empty() {
             let rules = self.look(&Scope::none().with(Part::Rules))?.rules;

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
 
-use super::{Host, joined, unchanged};
+use super::{Host, joined};
 use crate::error::{Error, ErrorKind};
 use crate::exec::{self, Entry};
 use crate::gather;
@@ -32,7 +32,7 @@ impl Host {
                 .with_object(name.as_str()));
         };
         let known = self.records.started_or_stopping(name)?.unwrap_or_else(|| started.clone());
-        // A hotplug call that found a table damaged, or of another version, may have added what no start has written down.
+        // A hotplug call that mended or replaced the table may have added elements that no record names.
         target.scope = target.scope.union(plan::scope_of_network(&started));
         plan::forget_earlier_version(&mut target, &started);
         let now = self.look(&target.scope)?;
@@ -48,14 +48,13 @@ impl Host {
                 let all = self.look(&Scope::none().with(Part::Links))?;
                 let ports: Vec<IfName> = all.ports(&bridge).map(|(p, _)| *p).filter(|p| !uplinks.contains(p)).collect();
                 if !ports.is_empty() {
-                    return Err(unchanged(
-                        Error::new(
-                            ErrorKind::Conflict,
-                            format!("network {name} cannot be stopped: {bridge} has the ports {}", joined(&ports)),
-                        )
-                        .with_object(bridge.as_str())
-                        .with_hint("shut the guests down, or cut them off by force"),
-                    ));
+                    return Err(Error::new(
+                        ErrorKind::Conflict,
+                        format!("network {name} cannot be stopped: {bridge} has the ports {}", joined(&ports)),
+                    )
+                    .with_object(bridge.as_str())
+                    .with_hint("shut the guests down, or cut them off by force")
+                    .unchanged());
                 }
             }
             if guests == Guests::MustHaveGone {
@@ -74,7 +73,7 @@ impl Host {
             }
         }
         // On links of their own guests keep what is theirs, and only the last network takes the forwarding away: nothing is refused.
-        if !matches!(started.network.mode(), NetworkMode::Bridge(_)) {
+        if !started.network.is_bridge() {
             notes.extend(self.guests_left(name));
         }
         outside_stays(&mut target, &now, &started);
@@ -114,12 +113,13 @@ impl Host {
                 let (first, last) = forward.ports();
                 let own = started.network.name();
                 let message = format!(
-                    "network {own} had ports from {first} to {last}, of which network {name} hands on some by now"
+                    "network {own} handed on ports {first} to {last} before, and network {name} hands on some of them now"
                 );
                 let hint = format!("stop that one first: xennet network stop {name}");
-                return Err(unchanged(
-                    Error::new(ErrorKind::Conflict, message).with_object(name.as_str()).with_hint(hint),
-                ));
+                return Err(Error::new(ErrorKind::Conflict, message)
+                    .with_object(name.as_str())
+                    .with_hint(hint)
+                    .unchanged());
             }
             others_by_now = others_by_now.union(plan::scope_of_forward(forward));
         }
@@ -170,7 +170,7 @@ impl Host {
         let names: Vec<&str> = through.iter().map(IfName::as_str).collect();
         let message = format!("network {name} cannot be stopped: others leave through {bridge}: {}", joined(&through));
         let hint = format!("stop them first: xennet network stop {}; or stop this one by force", names.join(" "));
-        Err(unchanged(Error::new(ErrorKind::Conflict, message).with_object(bridge.as_str()).with_hint(hint)))
+        Err(Error::new(ErrorKind::Conflict, message).with_object(bridge.as_str()).with_hint(hint).unchanged())
     }
 
     /// Settings that others need stay; the last one puts the first value back, unless somebody else has changed it since.

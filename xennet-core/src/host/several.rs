@@ -2,17 +2,12 @@
 
 use super::Host;
 use crate::error::{Error, ErrorKind};
-use crate::model::{IfName, Network, NetworkMode};
-
-fn is_bridge(network: &Network) -> bool {
-    matches!(network.mode(), NetworkMode::Bridge(_))
-}
+use crate::model::{IfName, Network};
 
 impl Host {
-    /// Starts several networks, each by `start`: those that are bridges first, since others may leave through them. Each stands for
-    /// itself: when one cannot be started, the others are started all the same. One that is refused because another one is in its way
-    /// ([`ErrorKind::Conflict`]) is tried again as long as others come through: what one gives up, as a port or a subnet, another one can
-    /// have then. The failures that remain are returned, in their order.
+    /// Starts several networks, each by `start`: bridges first, since others may leave through them. If one cannot be started, the
+    /// others are started all the same. One that another network stands in the way of ([`ErrorKind::Conflict`]) is tried again while
+    /// others come through: they may give up the port or subnet that it needs. Returns the failures that remain, in their order.
     ///
     /// ```
     /// use xennet_core::config::networks;
@@ -34,7 +29,7 @@ impl Host {
         networks: &[Network],
         mut start: impl FnMut(&mut Host, &Network) -> Result<(), Error>,
     ) -> Vec<(IfName, Error)> {
-        let (bridges, others): (Vec<&Network>, Vec<&Network>) = networks.iter().partition(|n| is_bridge(n));
+        let (bridges, others): (Vec<&Network>, Vec<&Network>) = networks.iter().partition(|n| n.is_bridge());
         let mut left = [bridges, others].concat();
         let mut failures = Vec::new();
         while !left.is_empty() {
@@ -44,13 +39,13 @@ impl Host {
                     refused.push((*network, e));
                 }
             }
-            let nothing_moved = refused.len() == left.len();
-            let again = |e: &Error| e.kind() == ErrorKind::Conflict && !nothing_moved;
+            let some_came_through = refused.len() < left.len();
             left.clear();
             for (network, e) in refused {
-                match again(&e) {
-                    true => left.push(network),
-                    false => failures.push((network.name(), e)),
+                if some_came_through && e.kind() == ErrorKind::Conflict {
+                    left.push(network);
+                } else {
+                    failures.push((network.name(), e));
                 }
             }
         }
@@ -63,7 +58,7 @@ impl Host {
     /// As [`started_networks`](Self::started_networks).
     pub fn in_order_of_stop(&self) -> Result<Vec<IfName>, Error> {
         let started = self.started_networks()?;
-        let (bridges, others): (Vec<_>, Vec<_>) = started.iter().partition(|s| is_bridge(&s.network));
+        let (bridges, others): (Vec<_>, Vec<_>) = started.iter().partition(|s| s.network.is_bridge());
         Ok(others.into_iter().chain(bridges).map(|s| s.network.name()).collect())
     }
 }

@@ -3,11 +3,10 @@
 use std::fmt;
 
 use super::Host;
-use super::network::started_of;
 use super::show::by_number;
 use crate::config::networks;
 use crate::error::Error;
-use crate::exec::Subject;
+use crate::exec::{Entry, Subject};
 use crate::model::{IfName, Network, NetworkMode, Started};
 use crate::snapshot::{Family, Part, Scope};
 
@@ -86,7 +85,7 @@ impl Host {
     /// [`ErrorKind::StateUnusable`](crate::ErrorKind::StateUnusable).
     pub fn network_status(&mut self, network: &Network) -> Result<NetworkStatus, Error> {
         let record = self.records.record(Subject::Network(network.name()))?;
-        let started = started_of(record.as_ref()).cloned();
+        let started = record.as_ref().and_then(Entry::started).cloned();
         let described = network;
         let network = started.as_ref().map_or(described, |s| &s.network);
         let change = networks::changed(network, described);

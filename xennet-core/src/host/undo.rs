@@ -1,10 +1,9 @@
 //! The way back: undoing the last operation.
 
+use super::Host;
 use super::gone::taken_by;
-use super::network::started_of;
 use super::records::Session;
 use super::restore::Taken;
-use super::{Host, unchanged};
 use crate::error::{Error, ErrorKind};
 use crate::exec::{Applied, Entry, Subject};
 use crate::model::{Guests, IfName, Request, Started};
@@ -84,7 +83,7 @@ impl Host {
         };
         let entry = record.ok_or_else(nothing)?;
         let now = self.look(&entry.before.scope)?;
-        let target = match (subject, started_of(Some(entry))) {
+        let target = match (subject, entry.started()) {
             // Its bridge was looked at, but is not its own: it may have changed since, and that is not ours to undo.
             (Subject::Vif(_) | Subject::Tap(_), _) => entry.before.seen(&entry.before.scope_without_bridges()),
             (Subject::Network(_), Some(started)) => self.before_last_start(started, entry, &now, taken)?,
@@ -155,7 +154,7 @@ impl Host {
         let name = started.network.name();
         let message = format!("network {name} is started, and uses {bridge}");
         let hint = format!("stop it first: xennet network stop {name}");
-        Err(unchanged(Error::new(ErrorKind::Conflict, message).with_object(bridge.as_str()).with_hint(hint)))
+        Err(Error::new(ErrorKind::Conflict, message).with_object(bridge.as_str()).with_hint(hint).unchanged())
     }
 
     /// Puts back what was there before the last operation of all.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{Planned, refused};
-use crate::error::{Error, ErrorKind, unchanged};
+use crate::error::{Error, ErrorKind};
 use crate::gather;
 use crate::model::{Guests, IfName, Intent};
 use crate::snapshot::{Address, LinkKind, Part, Route, Scope, Snapshot};
@@ -169,7 +169,7 @@ fn is_looked_at(bridge: &IfName, around: &Snapshot) -> Result<(), Error> {
         return Ok(());
     }
     let message = format!("{bridge}: the way back was planned without looking at what hangs on it by now");
-    Err(unchanged(Error::new(ErrorKind::Internal, message).with_object(bridge.as_str())))
+    Err(Error::new(ErrorKind::Internal, message).with_object(bridge.as_str()).unchanged())
 }
 
 fn ports_left(bridge: &IfName, world: &Snapshot) -> Option<Error> {
@@ -177,7 +177,7 @@ fn ports_left(bridge: &IfName, world: &Snapshot) -> Option<Error> {
     let first = ports.first()?;
     let message = format!("{bridge} cannot be removed, it has the ports {}", ports.join(", "));
     let hint = format!("shut the guests down, or take them off: ip link set {first} nomaster");
-    Some(unchanged(Error::new(ErrorKind::Conflict, message).with_object(bridge.as_str()).with_hint(hint)))
+    Some(Error::new(ErrorKind::Conflict, message).with_object(bridge.as_str()).with_hint(hint).unchanged())
 }
 
 /// An address or route of a bridge that was no part of the operation and would be lost.
@@ -203,9 +203,10 @@ fn taken_along(target: &Snapshot, around: &Snapshot, after: &Snapshot) -> Option
     };
     let (link, what, command) = address.or_else(route)?;
     let message = format!("{link} has been given {what} since, which would be lost");
-    Some(unchanged(
+    Some(
         Error::new(ErrorKind::Conflict, message)
             .with_object(link.as_str())
-            .with_hint(format!("take it off first, or keep the bridge: {command}")),
-    ))
+            .with_hint(format!("take it off first, or keep the bridge: {command}"))
+            .unchanged(),
+    )
 }

@@ -108,48 +108,46 @@ pub(crate) fn taken_since(started: &Started, now: &Snapshot) -> Vec<(Part, Error
     former(started).iter().filter_map(taken).collect()
 }
 
-/// What earlier versions made of the ranges of a network: two elements a port. A gate that was replaced has them still. Only the first
-/// port of a range is looked for before that is known.
+/// The elements that earlier versions made of a network's ranges, two for each port. A gate that replaced an earlier one still has them.
+/// If the first port of a range has none, nothing of that range is looked for.
 pub(super) fn of_earlier_version(started: &Started, now: &Snapshot) -> Vec<Item> {
     let is_there = |item: &Item| GATE.find(now, item).is_some() && GATE.taken_by_other(now, item).is_none();
     let ranges = ranges_of(started).filter(|range| singly(range).next().is_some_and(|first| is_there(&first)));
     ranges.flat_map(singly).collect()
 }
 
-/// What has to be looked at to know whether there is something of an earlier version's, and then all of it.
+/// The scope of these elements: at first of one for each range, and of all where that one is there.
 pub(super) fn scope_of_earlier_version(started: &Started, seen: &Snapshot) -> Scope {
     let first: Vec<Item> = ranges_of(started).filter_map(|range| singly(range).next()).collect();
     GATE.scope(&first).union(GATE.scope(&of_earlier_version(started, seen)))
 }
 
-/// Takes what an earlier version made of a network's ranges out of what was there before the network.
+/// Removes from an earlier state what an earlier version made of a network's ranges: it was the network's own.
 pub(crate) fn forget_earlier_version(target: &mut Snapshot, started: &Started) {
     let Some(table) = target.nft.get_mut(&(GATE.id)()) else { return };
-    for family in [Family::Ipv4, Family::Ipv6] {
-        let of_family = |range: &&PortForward| Family::of(&range.to()) == family;
-        let covers = |range: &PortForward, key: &NftKey| {
-            let (first, last) = range.ports();
-            let [NftValue::U8(protocol), NftValue::U16(port)] = key.first[..] else { return false };
-            protocol == range.protocol().number() && (first..=last).contains(&port)
-        };
-        for set in [FORWARDS[at(family)], PORTS[at(family)]] {
-            let Some(set) = table.sets.get_mut(set) else { continue };
-            set.elements.retain(|key, _| !ranges_of(started).filter(of_family).any(|range| covers(range, key)));
+    for range in ranges_of(started) {
+        let (protocol, (first, last)) = (range.protocol().number(), range.ports());
+        let covers = |key: &NftKey| matches!(key.first[..], [NftValue::U8(p), NftValue::U16(port)] if p == protocol && (first..=last).contains(&port));
+        let family = at(Family::of(&range.to()));
+        for set in [FORWARDS[family], PORTS[family]] {
+            if let Some(set) = table.sets.get_mut(set) {
+                set.elements.retain(|key, _| !covers(key));
+            }
         }
     }
 }
 
-/// What has to be looked at to find all that a network has in the gate, whatever its record names.
+/// The scope of all elements that a network has in the gate, also those that its record does not name.
 pub(crate) fn scope_of_network(started: &Started) -> Scope {
     GATE.scope(&of_network(started))
 }
 
-/// What has to be looked at to find a forward.
+/// The scope of a forward's elements.
 pub(crate) fn scope_of_forward(forward: &PortForward) -> Scope {
     GATE.scope(&handed_on(forward))
 }
 
-/// The forwards that are ranges now, of a network and of what it has given up.
+/// The forwards of a network that are ranges, with those that it has given up.
 fn ranges_of(started: &Started) -> impl Iterator<Item = &PortForward> {
     let forwards = match started.network.mode() {
         NetworkMode::Nat(nat) => nat.forwards.as_slice(),
@@ -158,7 +156,7 @@ fn ranges_of(started: &Started) -> impl Iterator<Item = &PortForward> {
     forwards.iter().chain(&started.former).filter(|forward| is_range(forward))
 }
 
-/// Whether the ports of a forward stay what they are, and are several.
+/// Whether a forward has several ports and keeps their numbers.
 fn is_range(forward: &PortForward) -> bool {
     let (ports, to_ports) = (forward.ports(), forward.to_ports());
     ports == to_ports && ports.0 < ports.1

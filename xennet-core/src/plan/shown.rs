@@ -53,7 +53,7 @@ impl ShownPlan {
         ShownPlan::of(serde_json::from_str(text).map_err(|e| unreadable(&e))?)
     }
 
-    /// Reads documents that stand one after the other, as a command prints them that plans for several.
+    /// Reads several documents, one after the other, as `xennet --json plan` prints them for several networks.
     ///
     /// # Errors
     /// As [`from_json`](Self::from_json), and if there is none.
@@ -87,14 +87,14 @@ impl ShownPlan {
         self.request.subject()
     }
 
-    /// Whether these steps, which would be carried out now, are the ones that were shown.
+    /// Whether a plan that was made now has the steps that were shown.
     ///
     /// # Errors
     /// [`ErrorKind::Stale`] with what is otherwise.
-    pub(crate) fn check<'a>(&self, now: impl Iterator<Item = &'a Step>) -> Result<(), Error> {
-        let now: Vec<Step> = now.map(timeless).collect();
+    pub(crate) fn check(&self, now: &Plan) -> Result<(), Error> {
+        let now: Vec<Step> = now.steps().iter().map(|planned| timeless(&planned.step)).collect();
         let shown: Vec<Step> = self.steps.iter().map(timeless).collect();
-        // Who has asked for a recovery has it where there is nothing left to recover.
+        // A recovery that finds nothing left to do has succeeded.
         if now == shown || (now.is_empty() && matches!(self.request, Request::Recover(_))) {
             return Ok(());
         }
@@ -108,7 +108,7 @@ impl ShownPlan {
             false => [part("no longer needed", &less), part("needed now", &more)].into_iter().flatten().collect(),
         };
         let told = match parts.is_empty() {
-            true => "it would take other steps, or the same in another order".to_owned(),
+            true => "the same steps would come in another order, or more often".to_owned(),
             false if more == less => format!("{} (about another link or rule of that name)", parts.join("; ")),
             false => parts.join("; "),
         };
@@ -131,7 +131,7 @@ impl TryFrom<&Plan> for ShownPlan {
     }
 }
 
-/// A step without how long an address lives: that runs on between two looks.
+/// A step without the lifetime of its address, which runs on between two looks.
 fn timeless(step: &Step) -> Step {
     let without = |address: &Address| Address { lifetime: None, ..address.clone() };
     match step {

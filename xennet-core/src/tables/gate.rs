@@ -38,8 +38,8 @@ pub(crate) const INSIDE: [&str; 2] = ["inside4", "inside6"];
 /// tool prints JSON that it does not read.
 pub(crate) const FORWARDS: [&str; 2] = ["forward4", "forward6"];
 pub(crate) const PORTS: [&str; 2] = ["port4", "port6"];
-/// From protocol and ports of this domain to the address of a guest where the ports stay what they are: one element, however many
-/// ports it are.
+/// From protocol and a range of this domain's ports to the address of a guest, whose ports have the same numbers: one element for each
+/// range.
 pub(crate) const FORWARD_RANGES: [&str; 2] = ["forwardrange4", "forwardrange6"];
 
 /// A chain: what a link with declared addresses may send.
@@ -163,7 +163,7 @@ fn destination(family: Family) -> NftField {
     }
 }
 
-/// The protocol as the packet's header names it: of IPv6 what follows that header, so that ports behind extension headers are in no range.
+/// The protocol field of the IP header. In IPv6 it names the next header, so a range does not match ports behind extension headers.
 fn protocol(family: Family) -> NftField {
     match family {
         Family::Ipv4 => NftField::IpProtocol,
@@ -281,7 +281,7 @@ fn handing_on() -> Vec<NftRule> {
         let key = vec![NftField::L4Proto, NftField::ThDport];
         let (address, port) = (FORWARDS[at(family)].into(), PORTS[at(family)].into());
         let one = NftNatTo::Maps { key, address, port };
-        // For ranges nft turns what is in the host's order first; the protocol in the header is in the packet's order.
+        // In keys with ranges nft swaps the bytes of `meta l4proto`, which an expression of ours does not; a header's field needs no swap.
         let key = vec![protocol(family), NftField::ThDport];
         let many = NftNatTo::Map { key, map: FORWARD_RANGES[at(family)].into(), data: NftNatData::Address };
         [one, many].map(move |to| {

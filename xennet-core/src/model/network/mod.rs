@@ -105,6 +105,11 @@ impl Network {
         &self.mode
     }
 
+    /// Whether its guests are on a bridge with this domain and, if it has an uplink, with the outside.
+    pub(crate) const fn is_bridge(&self) -> bool {
+        matches!(self.mode, NetworkMode::Bridge(_))
+    }
+
     /// The word for its mode: `bridge`, `nat`, `routed`.
     pub const fn mode_name(&self) -> &'static str {
         match self.mode {

@@ -91,7 +91,7 @@ fn outsides(networks: &[&Network]) -> Flawed {
         let place = (at, Place::key(key));
         for (of, other) in networks.iter().enumerate() {
             let own_bridge = other.bridge().filter(|b| b.name() == *link);
-            if own_bridge.is_some() && !matches!(other.mode(), NetworkMode::Bridge(_)) {
+            if own_bridge.is_some() && !other.is_bridge() {
                 let message = format!("{link} is the private bridge of network {}", other.name());
                 return Err(Flaw::new(place, message, "a link towards the outside")
                     .other((of, Place::key("bridge")), "it is made here"));
