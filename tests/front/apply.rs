@@ -7,8 +7,8 @@ use xennet_core::plan::{Plan, ShownPlan, plan};
 use xennet_core::snapshot::{Address, NftTableId};
 use xennet_core::step::{AddrStep, LinkChange, LinkRef, LinkStep, NewMaster, NftOp, NftTransaction, Step};
 use xennet_core::{
-    BridgeNetwork, BridgeSpec, Egress, Error, ErrorKind, Guests, Host, Intent, NatNetwork, Network, NetworkMode,
-    Outcome, Request, Subnet, VifId, exec,
+    BridgeNetwork, BridgeSpec, Egress, Error, ErrorKind, Guests, Host, NatNetwork, Network, NetworkMode, Outcome,
+    Request, Resolved, Subnet, VifId, exec,
 };
 use xennet_tests::{Shared, StateDir};
 
@@ -160,7 +160,7 @@ fn of_two_plans_the_second_one_is_stale() {
 fn a_plan_of_no_host_and_what_is_none_are_refused() {
     let shared = Shared::new(super::fake(true));
     let mut host = Host::with_backend(Box::new(shared.clone()));
-    let intent = Intent::Bridge(BridgeSpec::new(name("br-new")));
+    let intent = Resolved::Bridge(BridgeSpec::new(name("br-new")));
     let bare = plan(&intent, &exec::observe_for(&intent, &mut shared.clone()).unwrap()).unwrap();
     for e in [host.apply(&bare).unwrap_err(), kept(&mut host, &bare).unwrap_err()] {
         assert_eq!(e.kind(), ErrorKind::Invalid);

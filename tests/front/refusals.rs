@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use xennet_core::backend::netlink::Netlink;
 use xennet_core::exec::{self, Freshness, Subject, observe_for};
-use xennet_core::{Attach, Attachment, Errno, Error, ErrorKind, Host, Intent, VifId, plan};
+use xennet_core::{Attach, Attachment, Errno, Error, ErrorKind, Host, Resolved, VifId, plan};
 use xennet_tests::{Shared, StateDir, in_netns};
 
 use super::{FIRST, build, domid, kernel, name, on_kernel, spec, whole};
@@ -210,7 +210,7 @@ fn inside_read_only_settings() {
         answer_ndp: None,
         metric: 2,
     };
-    let intent = Intent::Attach(Attach { attachment, ..Attach::to_bridge(id, device) });
+    let intent = Resolved::from(Attach { attachment, ..Attach::to_bridge(id, device) });
     let mut backend = Netlink::open().unwrap();
     let now = observe_for(&intent, &mut backend).unwrap();
     let plan = plan::plan(&intent, &now).unwrap();

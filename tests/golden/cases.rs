@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use xennet_core::Intent;
+use xennet_core::Resolved;
 use xennet_core::backend::Backend as _;
 use xennet_core::backend::fake::Fake;
 use xennet_core::snapshot::Scope;
@@ -13,7 +13,7 @@ use xennet_core::snapshot::Scope;
 pub(crate) struct Case {
     /// A name from `worlds.rs`.
     pub(crate) world: String,
-    pub(crate) intent: Intent,
+    pub(crate) intent: Resolved,
 }
 
 pub(crate) fn dir(case: &str) -> PathBuf {

@@ -14,14 +14,14 @@ use xennet_core::backend::fake::Fake;
 use xennet_core::exec::{self, Freshness, MemoryJournal, Subject, observe_for};
 use xennet_core::plan;
 use xennet_core::snapshot::{LinkKind, Scope, Snapshot};
-use xennet_core::{ErrorKind, Guests, IfName, Intent};
+use xennet_core::{ErrorKind, Guests, IfName, Resolved};
 
-pub(crate) fn subject(intent: &Intent) -> Subject {
+pub(crate) fn subject(intent: &Resolved) -> Subject {
     match intent {
-        Intent::Attach(a) => Subject::Vif(a.id),
-        Intent::Detach(d) => Subject::Vif(d.id),
-        Intent::Bridge(b) => Subject::Bridge(b.name()),
-        Intent::Start(s) => Subject::Network(s.network.name()),
+        Resolved::Attach(a) => Subject::Vif(a.wish.id),
+        Resolved::Detach(d) => Subject::Vif(d.wish.id),
+        Resolved::Bridge(b) => Subject::Bridge(b.name()),
+        Resolved::Start(s) => Subject::Network(s.network.name()),
         other => panic!("{other:?}"),
     }
 }
@@ -61,7 +61,7 @@ fn plans_are_as_written_down() {
         assert_eq!(applied.steps, plan.steps().len());
         cases::compare(&case, "after.txt", Some(&cases::text(&fake)), &mut wrong);
         // The plan knew where it would lead: more is predicted than asked for.
-        if !matches!(&read.intent, Intent::Attach(a) if a.name != a.device) {
+        if !matches!(&read.intent, Resolved::Attach(a) if a.wish.name != a.found.device) {
             let mut predicted = Fake::with_world(plan.after().clone()).observe(plan.scope()).unwrap();
             let mut seen = fake.observe(plan.scope()).unwrap();
             // What MTU a bridge takes when a port leaves depends on ports that nobody looked at.
@@ -93,7 +93,7 @@ fn plans_are_as_written_down() {
             wrong.push(format!("{case}: the way back leaves {left:?}\n{back}"));
         }
         // What an administrator sets by hand stays set by hand: the kernel has no way back from that.
-        if !matches!(read.intent, Intent::Bridge(_)) && following(&before) != following(&fake) {
+        if !matches!(read.intent, Resolved::Bridge(_)) && following(&before) != following(&fake) {
             wrong.push(format!("{case}: after the way back a bridge follows its ports no more, or again\n{back}"));
         }
     }

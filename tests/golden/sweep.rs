@@ -9,7 +9,7 @@ use xennet_core::exec::{self, ApplyError, Freshness, Recovery, observe_for};
 use xennet_core::plan::{self, Plan};
 use xennet_core::snapshot::{Change, LinkKind, Part, Scope, Snapshot};
 use xennet_core::step::{AddrStep, LinkChange, LinkRef, LinkStep, NewLink, NewMaster, Step};
-use xennet_core::{Attachment, Errno, Host, IfName, Intent, MacAddr};
+use xennet_core::{Attachment, Errno, Host, IfName, MacAddr, Resolved};
 use xennet_tests::{Shared, StateDir};
 
 use crate::worlds::{self, name, new_address, vif5};
@@ -18,7 +18,7 @@ use crate::{cases, subject};
 /// One case, planned.
 struct Trial {
     case: String,
-    intent: Intent,
+    intent: Resolved,
     plan: Plan,
     before: Fake,
     after: Fake,
@@ -50,7 +50,7 @@ fn differs(a: &Fake, b: &Fake) -> Vec<Change> {
 /// Carries a plan out with a journal in a directory, which is let go of as when the process ends.
 fn carry_out(
     plan: &Plan,
-    intent: &Intent,
+    intent: &Resolved,
     on: &Shared,
     dir: &StateDir,
     freshness: Freshness,
@@ -355,7 +355,7 @@ fn somebody_elses_interference_is_seen_and_told() {
                 let mut alone = t.before.clone();
                 let _ = alone.apply(&does);
                 let mut ours = vec!["vif5.0", "web0", "stolen0", "xenbr0", "xenbr1", "xenbr2", "2001:db8:5::5"];
-                if let Intent::Start(_) = t.intent {
+                if let Resolved::Start(_) = t.intent {
                     ours.extend(["eth0", "peth0", "natbr0", "xennet"]);
                 }
                 assert_eq!(without(on.fake().world(), &ours), without(alone.world(), &ours), "{what}: foreign objects");
@@ -363,11 +363,11 @@ fn somebody_elses_interference_is_seen_and_told() {
                     Ok(()) => {
                         ok += 1;
                         let mut wish = t.intent.clone().fulfilled();
-                        if let Intent::Attach(a) = &mut wish
-                            && let Attachment::Bridge { .. } = a.attachment
+                        if let Resolved::Attach(a) = &mut wish
+                            && let Attachment::Bridge { .. } = a.wish.attachment
                         {
                             // Its bridge's is that of the moment when it was planned.
-                            a.mtu = a.mtu.or(t.plan.after().links[&a.name].mtu.try_into().ok());
+                            a.wish.mtu = a.wish.mtu.or(t.plan.after().links[&a.wish.name].mtu.try_into().ok());
                         }
                         let now = observe_for(&wish, &mut on.clone()).unwrap();
                         let again = plan::plan(&wish, &now).unwrap();
@@ -408,7 +408,7 @@ fn alone_has(world: &Fake, does: &Step) -> bool {
 #[test]
 fn a_vif_that_goes_meanwhile_blocks_nothing() {
     let mut runs = 0;
-    for t in trials().into_iter().filter(|t| !matches!(t.intent, Intent::Bridge(_) | Intent::Start(_))) {
+    for t in trials().into_iter().filter(|t| !matches!(t.intent, Resolved::Bridge(_) | Resolved::Start(_))) {
         let links: Vec<IfName> = t.after.world().links.keys().copied().collect();
         let present = if links.contains(&name("web0")) { "web0" } else { "vif5.0" };
         for at in 0..t.plan.steps().len() {
@@ -424,7 +424,7 @@ fn a_vif_that_goes_meanwhile_blocks_nothing() {
             gone.remove_hardware(&name("web0"));
             match carry_out(&t.plan, &t.intent, &on, &dir, Freshness::JustObserved) {
                 // Detached is detached.
-                Ok(()) => assert!(matches!(t.intent, Intent::Detach(_)), "{what}"),
+                Ok(()) => assert!(matches!(t.intent, Resolved::Detach(_)), "{what}"),
                 Err(e) => {
                     let e = e.into_error("cannot");
                     assert_eq!(e.kind(), xennet_core::ErrorKind::LinkNotFound, "{what}: {}", e.report());
@@ -437,7 +437,7 @@ fn a_vif_that_goes_meanwhile_blocks_nothing() {
             assert!(!is_open(&dir), "{what}");
             let mut seen = on.fake().observe(&Scope::network()).unwrap();
             let mut expected = gone.observe(&Scope::network()).unwrap();
-            if matches!(t.intent, Intent::Detach(_)) {
+            if matches!(t.intent, Resolved::Detach(_)) {
                 // Here nobody has recorded that the guard had something of the vif.
                 seen.nft.clear();
                 expected.nft.clear();

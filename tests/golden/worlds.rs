@@ -8,7 +8,9 @@ use xennet_core::step::{
     AddrStep, BridgeChange, LinkChange, LinkRef, LinkStep, NewLink, NewMaster, NftOp, NftTransaction, PortStep,
     RouteStep, Step,
 };
-use xennet_core::{Attach, Detach, Guard, IfName, Intent, MacAddr, Tagging, Vid, VifId};
+use xennet_core::{
+    Attach, Detach, FoundVif, Guard, IfName, MacAddr, RecordedVif, Resolved, ResolvedVif, Tagging, Vid, VifId,
+};
 use xennet_tests::steps::{card, of_another_version};
 
 pub(crate) fn name(text: &str) -> IfName {
@@ -48,7 +50,7 @@ pub(crate) fn world(which: &str) -> Fake {
         }
         "attached" => {
             let mut fake = host();
-            carry_out(&mut fake, &Intent::Attach(Attach::to_bridge(vif5(), name("xenbr0"))));
+            carry_out(&mut fake, &Attach::to_bridge(vif5(), name("xenbr0")).into());
             fake
         }
         "bridge-with-ipv6-uplink" => {
@@ -59,12 +61,12 @@ pub(crate) fn world(which: &str) -> Fake {
         }
         "guarded" => {
             let mut fake = host();
-            carry_out(&mut fake, &Intent::Attach(guarded("vif5.0", "10.0.0.2")));
+            carry_out(&mut fake, &guarded("vif5.0", "10.0.0.2").into());
             fake
         }
         "guarded-network" => {
             let mut fake = host();
-            carry_out(&mut fake, &Intent::Attach(guarded("vif5.0", "10.0.0.0/24")));
+            carry_out(&mut fake, &guarded("vif5.0", "10.0.0.0/24").into());
             fake
         }
         "guarded-gone" => {
@@ -75,19 +77,18 @@ pub(crate) fn world(which: &str) -> Fake {
         "guarded-other" => {
             let mut fake = host();
             fake.add_vif(VifId::from_vif_name("vif7.0").unwrap());
-            carry_out(&mut fake, &Intent::Attach(guarded("vif7.0", "10.0.0.7")));
+            carry_out(&mut fake, &guarded("vif7.0", "10.0.0.7").into());
             fake
         }
         "guard-without-rules" => {
             let mut fake = world("guarded-gone");
-            let gone = Detach {
-                id: vif5(),
-                device: vif5().vif_name(),
-                index: None,
-                guarded: guarded("vif5.0", "10.0.0.2").guarded(),
-                behind: None,
+            let guard = guarded("vif5.0", "10.0.0.2").guarded().map(Box::new);
+            let gone = ResolvedVif {
+                wish: Detach { id: vif5() },
+                found: FoundVif::named(vif5().vif_name()),
+                recorded: RecordedVif { guard, ..RecordedVif::default() },
             };
-            carry_out(&mut fake, &Intent::Detach(gone));
+            carry_out(&mut fake, &Resolved::Detach(gone));
             let chain = "declared".to_owned();
             run(&mut fake, Step::Nft(NftTransaction::new(NftTableId::guard(), vec![NftOp::FlushChain { chain }])));
             fake.add_vif(vif5());
@@ -111,7 +112,7 @@ pub(crate) fn world(which: &str) -> Fake {
         "attached-as-web0" => {
             let mut fake = host();
             let wish = Attach { name: name("web0"), ..Attach::to_bridge(vif5(), name("xenbr0")) };
-            carry_out(&mut fake, &Intent::Attach(wish));
+            carry_out(&mut fake, &wish.into());
             fake
         }
         "attached-with-nat" => {
@@ -184,7 +185,7 @@ pub(crate) fn world(which: &str) -> Fake {
         "bridge-follows-ports" => follows_ports(),
         "attached-follows-ports" => {
             let mut fake = follows_ports();
-            carry_out(&mut fake, &Intent::Attach(Attach::to_bridge(vif5(), name("xenbr0"))));
+            carry_out(&mut fake, &Attach::to_bridge(vif5(), name("xenbr0")).into());
             fake
         }
         other => panic!("there is no world \"{other}\""),
@@ -198,7 +199,7 @@ fn guarded(vif: &str, address: &str) -> Attach {
     Attach { guard: Some(guard), ..Attach::to_bridge(id, name("xenbr0")) }
 }
 
-fn case_intent(case: &str) -> Intent {
+fn case_intent(case: &str) -> Resolved {
     crate::cases::read(case).intent
 }
 
@@ -294,7 +295,7 @@ fn up_with_addresses(fake: &mut Fake) {
     run(fake, Step::Route(RouteStep::Add(far)));
 }
 
-fn carry_out(fake: &mut Fake, intent: &Intent) {
+fn carry_out(fake: &mut Fake, intent: &Resolved) {
     let now = xennet_core::exec::observe_for(intent, fake).unwrap();
     let plan = xennet_core::plan::plan(intent, &now).unwrap();
     for planned in plan.steps() {

@@ -27,7 +27,7 @@ use xennet_core::snapshot::{AddrGenMode, Address, Family, Part, Route, Scope, Sy
 use xennet_core::step::{
     AddrStep, LinkChange, LinkRef, LinkStep, NewLink, NewMaster, PortChange, PortStep, RouteStep, Step,
 };
-use xennet_core::{Attach, Attachment, DevId, DomId, Host, IfName, Intent, MacAddr, VifId, VifSpec, plan};
+use xennet_core::{Attach, Attachment, DevId, DomId, Host, IfName, MacAddr, Resolved, VifId, VifSpec, plan};
 
 /// Tells the program that it runs in its own namespaces already.
 const INSIDE: &str = "XENNET_BENCH_INSIDE";
@@ -239,7 +239,7 @@ struct Whole {
     state: StateDir,
     id: VifId,
     spec: VifSpec,
-    intent: Intent,
+    intent: Resolved,
     total: Vec<Duration>,
     parts: [(&'static str, Vec<Duration>); 5],
 }
@@ -253,7 +253,7 @@ impl Whole {
         let id = VifId::new(domid, DevId::FIRST);
         let spec = format!("mac=00:16:3e:01:02:03,bridge={},isolated", world.bridge.name).parse().expect("a spec");
         let attachment = Attachment::Bridge { bridge: world.bridge.name, vlan: None, isolated: true };
-        let intent = Intent::Attach(Attach { attachment, ..Attach::to_bridge(id, world.bridge.name) });
+        let intent = Resolved::from(Attach { attachment, ..Attach::to_bridge(id, world.bridge.name) });
         let parts = ["observe", "plan", "journal", "apply", "verify"].map(|what| (what, Vec::new()));
         Whole { host, state, id, spec, intent, total: Vec::new(), parts }
     }

@@ -121,7 +121,7 @@ fn planned(networks: usize, vifs: u32) -> Duration {
         .iter()
         .map(|(domid, vif)| {
             let plan = host.plan_attach(*domid, vif).expect("a plan");
-            let Goal::Intent(intent) = plan.goal().clone() else { panic!("a vif") };
+            let Goal::Resolved(intent) = plan.goal().clone() else { panic!("a vif") };
             (intent, plan.before().clone())
         })
         .collect();

@@ -33,12 +33,12 @@
 //!
 //! # Six words
 //!
-//! * **Intent** ([`Intent`]): what somebody wants.
+//! * **Wish**: what somebody wants ([`Attach`], [`Network`]); with what was found for it, and what is remembered, it is [`Resolved`].
 //! * **Snapshot** ([`snapshot::Snapshot`]): what was observed.
 //! * **Scope** ([`snapshot::Scope`]): which part of the system.
 //! * **Step** ([`step::Step`]): one change, a value that can be printed, stored, compared and refused.
 //! * **Effect** ([`step::Effects`]): what a step changes besides what it asks for.
-//! * **Plan** ([`plan::Plan`]): checked steps from a snapshot to an intent.
+//! * **Plan** ([`plan::Plan`]): checked steps from a snapshot to what is wanted.
 //!
 //! # Modules, from the bottom up
 //!

@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
-use crate::model::{Attach, Attachment, Behind, Detach, Guarded, IfName, Intent, Started, Subject};
+use crate::model::{
+    Attach, Attachment, Behind, Detach, FoundVif, Guarded, IfName, RecordedVif, Resolved, ResolvedNetwork, ResolvedVif,
+    Subject,
+};
 use crate::plan::{self, Goal, Plan};
 use crate::snapshot::Snapshot;
 
@@ -55,8 +58,8 @@ impl Entry {
         // What counts again when this one is undone. For an undo that is the operation before the one that it undoes.
         let previous = match plan.goal() {
             // The link has gone, and with it every way back.
-            Goal::Intent(Intent::Detach(_)) if plan.before().links.is_empty() => None,
-            Goal::Intent(_) => record.map(|r| Box::new(Entry { previous: None, ..r })),
+            Goal::Resolved(Resolved::Detach(_)) if plan.before().links.is_empty() => None,
+            Goal::Resolved(_) => record.map(|r| Box::new(Entry { previous: None, ..r })),
             // It knows how it was without the network.
             Goal::Start { .. } => record.map(|r| Box::new(Entry { before: r.origin(), previous: None, ..r })),
             Goal::Stop(_) => None,
@@ -80,7 +83,7 @@ impl Entry {
     /// What counts once this operation is carried out: itself, or for an undo the operation before the undone one.
     pub(super) fn carried_out(self) -> Option<Entry> {
         match self.goal {
-            Goal::Intent(_) | Goal::Start { .. } => Some(self),
+            Goal::Resolved(_) | Goal::Start { .. } => Some(self),
             Goal::Restore(_) | Goal::Stop(_) => self.previous.map(|p| *p),
         }
     }
@@ -89,31 +92,33 @@ impl Entry {
     /// operation that had done it is remembered no more: it stays ours, and is found, when this operation is undone.
     fn earlier(&self) -> Option<Entry> {
         let (id, device, ours, guarded, behind) = match &self.goal {
-            Goal::Intent(Intent::Attach(a)) => {
-                (a.id, a.device, a.recorded_bridge, a.recorded_guard.as_deref(), a.recorded_routes.as_deref())
-            }
-            Goal::Intent(Intent::Detach(d)) => {
-                let bridge = d.index.and(self.before.links.get(&d.device)?.master);
-                (d.id, d.device, bridge, d.guarded.as_ref(), d.behind.as_deref())
+            Goal::Resolved(Resolved::Attach(a)) => (
+                a.wish.id,
+                a.found.device,
+                a.recorded.bridge,
+                a.recorded.guard.as_deref(),
+                a.recorded.routes.as_deref(),
+            ),
+            Goal::Resolved(Resolved::Detach(d)) => {
+                let bridge = d.recorded.index.and(self.before.links.get(&d.found.device)?.master);
+                (d.wish.id, d.found.device, bridge, d.recorded.guard.as_deref(), d.recorded.routes.as_deref())
             }
             _ => return None,
         };
         let guarded = guarded.cloned();
         let link = self.before.links.get(&device)?;
-        let attached = |recorded_bridge, attachment| {
-            Intent::Attach(Attach {
-                id,
-                device,
-                name: device,
-                mtu: None,
-                recorded_bridge,
-                guard: guarded.clone().map(|g| g.guard),
-                recorded_guard: None,
-                recorded_routes: None,
-                network: None,
-                takes_over: Vec::new(),
-                superseded: Vec::new(),
-                attachment,
+        let attached = |bridge, attachment| {
+            Resolved::from(ResolvedVif {
+                wish: Attach {
+                    id,
+                    name: device,
+                    mtu: None,
+                    guard: guarded.clone().map(|g| g.guard),
+                    network: None,
+                    attachment,
+                },
+                found: FoundVif::named(device),
+                recorded: RecordedVif { bridge, ..RecordedVif::default() },
             })
         };
         let goal = match (link.master.filter(|_| link.master == ours), behind) {
@@ -122,18 +127,26 @@ impl Entry {
                 attached(Some(bridge), Attachment::Bridge { bridge, vlan: None, isolated })
             }
             (None, Some(behind)) => attached(None, behind.attachment.clone()),
-            (None, None) if self.subject.to_string() != device.as_str() => {
-                Intent::Detach(Detach { id, device, index: Some(link.index), guarded, behind: None })
-            }
+            (None, None) if self.subject.to_string() != device.as_str() => Resolved::Detach(ResolvedVif {
+                wish: Detach { id },
+                found: FoundVif::named(device),
+                recorded: RecordedVif {
+                    index: Some(link.index),
+                    guard: guarded.map(Box::new),
+                    ..RecordedVif::default()
+                },
+            }),
             (None, None) => return None,
         };
-        Some(Entry { goal: Goal::Intent(goal), previous: None, text: None, ..self.clone() })
+        Some(Entry { goal: Goal::Resolved(goal), previous: None, text: None, ..self.clone() })
     }
 
     /// The vif's link as the operation left it, attached or detached: its index and name. `None` if there was none.
     pub fn link(&self) -> Option<(u32, IfName)> {
         match &self.goal {
-            Goal::Intent(Intent::Detach(d)) => Some((self.before.links.get(&d.device)?.index, d.device)),
+            Goal::Resolved(Resolved::Detach(d)) => {
+                Some((self.before.links.get(&d.found.device)?.index, d.found.device))
+            }
             _ => self.owned_link(),
         }
     }
@@ -141,13 +154,13 @@ impl Entry {
     /// What the guard has of the link since the operation.
     pub fn guarded(&self) -> Option<Guarded> {
         match &self.goal {
-            Goal::Intent(Intent::Attach(a)) => a.guarded(),
+            Goal::Resolved(Resolved::Attach(a)) => a.wish.guarded(),
             _ => None,
         }
     }
 
     /// The network that the operation started; `None` if it was another one.
-    pub(crate) fn started(&self) -> Option<&Started> {
+    pub(crate) fn started(&self) -> Option<&ResolvedNetwork> {
         match &self.goal {
             Goal::Start { started, .. } => Some(started),
             _ => None,
@@ -157,7 +170,7 @@ impl Entry {
     /// How the link is connected by routes since the operation.
     pub fn behind(&self) -> Option<Behind> {
         match &self.goal {
-            Goal::Intent(Intent::Attach(a)) => a.behind(),
+            Goal::Resolved(Resolved::Attach(a)) => a.wish.behind(),
             _ => None,
         }
     }
@@ -165,7 +178,7 @@ impl Entry {
     /// The link that the operation left attached: its index and present name. `None` after a detach.
     pub fn owned_link(&self) -> Option<(u32, IfName)> {
         match &self.goal {
-            Goal::Intent(Intent::Attach(a)) => Some((self.before.links.get(&a.device)?.index, a.name)),
+            Goal::Resolved(Resolved::Attach(a)) => Some((self.before.links.get(&a.found.device)?.index, a.wish.name)),
             _ => None,
         }
     }

@@ -3,7 +3,7 @@
 use super::TRIES;
 use crate::backend::{Backend, BackendError};
 use crate::error::Error;
-use crate::model::Intent;
+use crate::model::Resolved;
 use crate::plan::{self, Goal, Planned};
 use crate::snapshot::{NeighbourKind, Scope, Snapshot};
 use crate::step::{AddrStep, NeighStep, RouteStep, Step};
@@ -13,12 +13,16 @@ use crate::tables;
 ///
 /// # Errors
 /// As [`Backend::observe`].
-pub fn observe_for(intent: &Intent, on: &mut dyn Backend) -> Result<Snapshot, BackendError> {
+pub fn observe_for(intent: &Resolved, on: &mut dyn Backend) -> Result<Snapshot, BackendError> {
     observe(intent, on, Frames::Look, Snapshot::default())
 }
 
 /// The same, with all rules of our nft tables ([`need`](plan::need)). Those that are `known` are not looked at again.
-pub(crate) fn observe_whole(intent: &Intent, on: &mut dyn Backend, known: Snapshot) -> Result<Snapshot, BackendError> {
+pub(crate) fn observe_whole(
+    intent: &Resolved,
+    on: &mut dyn Backend,
+    known: Snapshot,
+) -> Result<Snapshot, BackendError> {
     observe(intent, on, Frames::Whole, known)
 }
 
@@ -32,7 +36,7 @@ enum Frames {
     Whole,
 }
 
-fn observe(intent: &Intent, on: &mut dyn Backend, frames: Frames, known: Snapshot) -> Result<Snapshot, BackendError> {
+fn observe(intent: &Resolved, on: &mut dyn Backend, frames: Frames, known: Snapshot) -> Result<Snapshot, BackendError> {
     let mut seen = known;
     let next = |seen: &Snapshot| match frames {
         Frames::Whole => plan::need::whole_scope(intent, seen),
@@ -109,7 +113,7 @@ pub(crate) fn verify(goal: &Goal, on: &mut dyn Backend) -> Result<Snapshot, Unve
     let unread =
         |e: BackendError| only(vec![Missing { text: format!("reading the state back failed: {e}"), step: None }]);
     let (now, missing) = match goal {
-        Goal::Intent(intent) => {
+        Goal::Resolved(intent) => {
             let intent = intent.clone().fulfilled();
             let now = observe(&intent, on, Frames::Leave, Snapshot::default()).map_err(unread)?;
             let missing = plan::missing(&intent, &now);
@@ -117,7 +121,7 @@ pub(crate) fn verify(goal: &Goal, on: &mut dyn Backend) -> Result<Snapshot, Unve
         }
         Goal::Start { started, carried } => {
             let now =
-                observe(&Intent::Start(started.clone()), on, Frames::Leave, Snapshot::default()).map_err(unread)?;
+                observe(&Resolved::Start(started.clone()), on, Frames::Leave, Snapshot::default()).map_err(unread)?;
             let missing = plan::missing_to_start(started, carried, &now);
             (now, missing)
         }

@@ -18,7 +18,7 @@ use serde::Serialize;
 
 use crate::backend::{Backend, BackendError, Capabilities};
 use crate::error::{Errno, Error, ErrorKind, Outcome, json_text};
-use crate::model::{Attachment, Guests, Intent};
+use crate::model::{Attachment, Guests, Resolved};
 use crate::plan::{self, Goal, Plan};
 use crate::snapshot::{Change, Snapshot, SysctlKey};
 use crate::step::{LinkStep, NftOp, Step};
@@ -267,11 +267,11 @@ pub fn apply(
 /// meanwhile, by joining it, this one has come before them.
 fn as_planned(plan: &Plan) -> Goal {
     let mut goal = plan.goal().clone();
-    if let Goal::Intent(Intent::Attach(a)) = &mut goal
-        && a.mtu.is_none()
-        && matches!(a.attachment, Attachment::Bridge { .. })
+    if let Goal::Resolved(Resolved::Attach(a)) = &mut goal
+        && a.wish.mtu.is_none()
+        && matches!(a.wish.attachment, Attachment::Bridge { .. })
     {
-        a.mtu = plan.after().links.get(&a.name).and_then(|link| link.mtu.try_into().ok());
+        a.wish.mtu = plan.after().links.get(&a.wish.name).and_then(|link| link.mtu.try_into().ok());
     }
     goal
 }

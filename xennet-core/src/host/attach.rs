@@ -6,8 +6,8 @@ use super::{Host, MacBinding, gone, guests, joined, mend, place};
 use crate::error::{Errno, Error, ErrorKind};
 use crate::exec::{Applied, Entry, Subject};
 use crate::model::{
-    Attach, Attachment, Behind, DevId, DomId, Guard, Guarded, IfName, Intent, Request, Started, TypeIf, VifId, VifSpec,
-    VifType,
+    Attach, Attachment, Behind, DevId, DomId, FoundVif, Guard, Guarded, IfName, RecordedVif, Request, Resolved,
+    ResolvedVif, Started, TypeIf, VifId, VifSpec, VifType,
 };
 use crate::plan::{self, Goal, Plan};
 use crate::snapshot::{Part, Route, Scope};
@@ -15,7 +15,7 @@ use crate::tables;
 
 /// What attaching a vif asks for.
 struct Asked {
-    intent: Intent,
+    intent: Resolved,
     notes: Vec<String>,
     /// The started network that the vif belongs to.
     network: Option<Started>,
@@ -32,17 +32,11 @@ enum Look {
     Whole,
 }
 
-/// Where a vif's link is now.
+/// Where a vif's link is now, and what its record says of it.
 pub(super) struct Present {
     pub(super) name: IfName,
-    /// The record's, if the record is still about this link.
-    pub(super) index: Option<u32>,
-    /// The bridge that we put it on.
-    pub(super) bridge: Option<IfName>,
-    /// What the guard has of it.
-    pub(super) guarded: Option<Guarded>,
-    /// How we have connected it by routes.
-    pub(super) behind: Option<Box<Behind>>,
+    /// The index only if the record is still about this link.
+    pub(super) recorded: RecordedVif,
 }
 
 /// How often an attach is begun anew because another call has made a table of ours meanwhile.
@@ -152,8 +146,8 @@ impl Host {
             let Asked { mut intent, mut notes, network, elsewhere } =
                 self.attach_intent(id, type_if, vif, session.record())?;
             notes.extend(inherited.iter().cloned());
-            if let Intent::Attach(a) = &mut intent {
-                a.takes_over.extend(in_place.iter().map(|r| r.destination));
+            if let Resolved::Attach(a) = &mut intent {
+                a.found.takes_over.extend(in_place.iter().map(|r| r.destination));
                 notes.extend(gone::taken_over(&in_place));
             }
             if let Some(started) = &network
@@ -178,7 +172,7 @@ impl Host {
                 }
             }
             let what = match &intent {
-                Intent::Attach(Attach { attachment: Attachment::Bridge { bridge, .. }, .. }) => {
+                Resolved::Attach(a) if let Attachment::Bridge { bridge, .. } = &a.wish.attachment => {
                     format!("cannot attach {subject} to bridge {bridge}")
                 }
                 _ => format!("cannot attach {subject}"),
@@ -194,15 +188,15 @@ impl Host {
             }
             let makes_table = plan.steps().iter().any(|p| tables::makes_table(&p.step));
             let is_new = session.record().and_then(Entry::owned_link).map(|(index, _)| index);
-            if let Intent::Attach(a) = &intent
+            if let Resolved::Attach(a) = &intent
                 && type_if == TypeIf::Vif
-                && a.takes_over.is_empty()
+                && a.found.takes_over.is_empty()
                 && is_new.is_none_or(|index| plan.before().link_by_index(index).is_none())
-                && (is_new.is_some() || !inherited.is_empty() || plan::is_hidden(a, plan.before()))
+                && (is_new.is_some() || !inherited.is_empty() || plan::is_hidden(&a.wish, plan.before()))
             {
                 // An earlier guest that ended without a call left its record or its elements. Without these there is no search:
                 // the kernel walks its whole connection table for it, which costs ten times as much as the rest of the call.
-                let told = self.forget_connections(a.attachment.guest(), &elsewhere);
+                let told = self.forget_connections(a.wish.attachment.guest(), &elsewhere);
                 plan = plan.with_notes(told);
             }
             match self.carry_out(session, subject, plan, Some(vif.to_string()), &what) {
@@ -231,22 +225,22 @@ impl Host {
     }
 
     /// The plan for a vif, with what else is to be known: other firewalls that may drop what the guest sends.
-    fn plan_of_vif(&mut self, intent: &Intent, mut notes: Vec<String>, look: Look) -> Result<Plan, Error> {
+    fn plan_of_vif(&mut self, intent: &Resolved, mut notes: Vec<String>, look: Look) -> Result<Plan, Error> {
         let plan = match look {
             Look::Usual => self.plan(intent)?,
             Look::Whole => self.plan_whole(intent)?,
         };
-        if let Intent::Attach(vif) = intent {
-            notes.extend(super::show::bridge_is_down(vif, plan.before()));
-            notes.extend(self.obstacles_of_vif(vif));
-            notes.extend(self.vlans_of_vif(vif)?);
+        if let Resolved::Attach(vif) = intent {
+            notes.extend(super::show::bridge_is_down(&vif.wish, plan.before()));
+            notes.extend(self.obstacles_of_vif(&vif.wish));
+            notes.extend(self.vlans_of_vif(&vif.wish)?);
         }
         Ok(plan.with_notes(notes))
     }
 
     /// A failure in the words of planning, where what was wished for cannot be had any more: its bridge has gone, and all that
     /// the kernel says is that an argument is invalid. Or another link has the route.
-    fn explained(&mut self, e: Error, intent: &Intent) -> Error {
+    fn explained(&mut self, e: Error, intent: &Resolved) -> Error {
         let why = match self.plan(intent) {
             Err(why) if matches!(why.kind(), ErrorKind::BridgeNotFound | ErrorKind::NotABridge) => Some(why),
             _ if e.errno() == Some(Errno::EEXIST) => self.other_way(intent),
@@ -307,20 +301,15 @@ impl Host {
         let has_place = |r: &&Route| Some(r.metric) == gone::metric(&attachment);
         let in_place: Vec<Route> = elsewhere.iter().filter(has_place).cloned().collect();
         notes.extend(gone::taken_over(&in_place));
+        let network_name = network.as_ref().map(|s| s.network.name());
         Ok(Asked {
-            intent: Intent::Attach(Attach {
-                id,
-                device: present.name,
-                name,
-                mtu,
-                recorded_bridge: present.bridge,
-                guard,
-                recorded_guard: present.guarded.map(Box::new),
-                recorded_routes: present.behind,
-                network: network.as_ref().map(|s| s.network.name()),
-                takes_over: in_place.into_iter().map(|r| r.destination).collect(),
-                superseded: Vec::new(),
-                attachment,
+            intent: Resolved::from(ResolvedVif {
+                wish: Attach { id, name, mtu, guard, network: network_name, attachment },
+                found: FoundVif {
+                    takes_over: in_place.into_iter().map(|r| r.destination).collect(),
+                    ..FoundVif::named(present.name)
+                },
+                recorded: present.recorded,
             }),
             notes,
             network,
@@ -340,38 +329,42 @@ impl Host {
         record: Option<&Entry>,
     ) -> Result<Present, Error> {
         let made = id.link_name(type_if).map_err(Error::unchanged)?;
-        let guarded = record.and_then(Entry::guarded);
-        let behind = match record.and_then(Entry::behind) {
+        let guard = record.and_then(Entry::guarded).map(Box::new);
+        let routes = match record.and_then(Entry::behind) {
             Some(behind) => Some(Box::new(self.still_behind(behind, id, type_if, made)?)),
             None => None,
         };
-        let as_made = Present { name: made, index: None, bridge: None, guarded, behind };
+        let as_made = Present { name: made, recorded: RecordedVif { guard, routes, ..RecordedVif::default() } };
         let Some((index, name, goal)) = record.and_then(|e| e.link().map(|(i, n)| (i, n, &e.goal))) else {
             return Ok(as_made);
         };
         let seen = self.look(&Scope::none().with(Part::LinkIndex(index)))?;
         let bridge = match goal {
-            Goal::Intent(Intent::Attach(Attach { attachment: Attachment::Bridge { bridge, .. }, .. })) => Some(*bridge),
+            Goal::Resolved(Resolved::Attach(a)) => match a.wish.attachment {
+                Attachment::Bridge { bridge, .. } => Some(bridge),
+                _ => None,
+            },
             _ => None,
         };
+        let there =
+            |name| Present { name, recorded: RecordedVif { index: Some(index), bridge, ..as_made.recorded.clone() } };
         Ok(match seen.link_by_index(index) {
-            Some((present, _)) if *present == name || *present == made => {
-                Present { name: *present, index: Some(index), bridge, ..as_made }
-            }
+            Some((present, _)) if *present == name || *present == made => there(*present),
             // Renamed by hand.
             Some(_)
                 if let Some(entry) = record
                     && let Some(a) = self.need_now(Subject::of(id, type_if), entry)? =>
             {
-                Present { name: a.device, index: Some(index), bridge, ..as_made }
+                there(a.found.device)
             }
             // Gone, or the index belongs to a link that we know nothing of (indexes are not given out again soon, but the
             // state directory may be older than the kernel).
             _ if name != made && self.is_there(&name)? => {
                 // Another vif has taken the name that this one had: the elements with that name are its own.
-                let guarded = as_made.guarded.map(|g| Guarded { link: made, ..g });
-                let behind = as_made.behind.map(|b| Box::new(Behind { link: made, ..*b }));
-                Present { guarded, behind, ..as_made }
+                let RecordedVif { guard, routes, .. } = as_made.recorded;
+                let guard = guard.map(|g| Box::new(Guarded { link: made, ..*g }));
+                let routes = routes.map(|b| Box::new(Behind { link: made, ..*b }));
+                Present { recorded: RecordedVif { guard, routes, ..RecordedVif::default() }, ..as_made }
             }
             _ => as_made,
         })

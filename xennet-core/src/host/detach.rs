@@ -7,7 +7,7 @@ use super::records::Session;
 use super::{Host, mend};
 use crate::error::{Error, ErrorKind};
 use crate::exec::{self, Applied, Entry, Journal as _, Subject};
-use crate::model::{Detach, DevId, DomId, IfName, Intent, Request, TypeIf, VifId};
+use crate::model::{Detach, DevId, DomId, FoundVif, IfName, Request, Resolved, ResolvedVif, TypeIf, VifId};
 use crate::plan::{Goal, Plan};
 use crate::snapshot::{NftKey, NftSet, NftValue, Part, Scope};
 use crate::step::{NftOp, NftTransaction, Step};
@@ -147,14 +147,12 @@ impl Host {
         self.plan(&intent)
     }
 
-    fn detach_intent(&mut self, id: VifId, type_if: TypeIf, record: Option<&Entry>) -> Result<Intent, Error> {
+    fn detach_intent(&mut self, id: VifId, type_if: TypeIf, record: Option<&Entry>) -> Result<Resolved, Error> {
         let present = self.present_device(id, type_if, record)?;
-        Ok(Intent::Detach(Detach {
-            id,
-            device: present.name,
-            index: present.index,
-            guarded: present.guarded,
-            behind: present.behind,
+        Ok(Resolved::Detach(ResolvedVif {
+            wish: Detach { id },
+            found: FoundVif::named(present.name),
+            recorded: present.recorded,
         }))
     }
 
@@ -194,7 +192,7 @@ impl Host {
             }
             // The one of the two that knows the present name and what the guard may have.
             match held.interrupted().map(|entry| &entry.goal) {
-                Some(Goal::Intent(Intent::Attach(_))) => held.journal(None).commit()?,
+                Some(Goal::Resolved(Resolved::Attach(_))) => held.journal(None).commit()?,
                 _ => held.journal(None).abandon()?,
             }
         }

@@ -12,7 +12,7 @@ use crate::error::{Errno, Error};
 use crate::exec::{Applied, Entry, Subject};
 use crate::gather;
 use crate::model::vif::is_single;
-use crate::model::{Attach, Attachment, Behind, IfName, Intent, TypeIf, VifId};
+use crate::model::{Attach, Attachment, Behind, IfName, Resolved, ResolvedVif, TypeIf, VifId};
 use crate::plan::{self, Goal, Plan};
 use crate::snapshot::{Part, Route, Scope, Snapshot};
 
@@ -126,17 +126,21 @@ impl Host {
     }
 
     /// What an attached vif needs, without routes to addresses that a newer guest has taken over.
-    pub(super) fn without_superseded(&mut self, subject: Subject, mut a: Attach) -> Result<Attach, Error> {
-        a.superseded = self.superseding(subject, &a)?.into_iter().map(|r| r.destination).collect();
+    pub(super) fn without_superseded(
+        &mut self,
+        subject: Subject,
+        mut a: ResolvedVif<Attach>,
+    ) -> Result<ResolvedVif<Attach>, Error> {
+        a.found.superseded = self.superseding(subject, &a)?.into_iter().map(|r| r.destination).collect();
         Ok(a)
     }
 
     /// The routes by which a newer guest has addresses of an attached vif's.
-    pub(super) fn superseding(&mut self, subject: Subject, a: &Attach) -> Result<Vec<Route>, Error> {
+    pub(super) fn superseding(&mut self, subject: Subject, a: &ResolvedVif<Attach>) -> Result<Vec<Route>, Error> {
         let Some((id, type_if)) = subject.vif() else { return Ok(Vec::new()) };
-        let own = own_links(id, type_if, &[a.device, a.name]);
-        let mut elsewhere = self.led_elsewhere(a.attachment.guest(), &own)?;
-        elsewhere.retain(|r| Some(r.metric) == metric(&a.attachment));
+        let own = own_links(id, type_if, &[a.found.device, a.wish.name]);
+        let mut elsewhere = self.led_elsewhere(a.wish.attachment.guest(), &own)?;
+        elsewhere.retain(|r| Some(r.metric) == metric(&a.wish.attachment));
         Ok(elsewhere)
     }
 
@@ -152,7 +156,7 @@ impl Host {
             Err(e) => return vec![format!("whether another guest has {} as well is not known: {e}", joined(taken))],
         };
         let has = |n: &IpNetwork| taken.iter().any(|t| (t.network(), t.prefix()) == (n.network(), n.prefix()));
-        there.retain(|(_, a)| a.attachment.guest().iter().any(has));
+        there.retain(|(_, a)| a.wish.attachment.guest().iter().any(has));
         let mut notes = Vec::new();
         for (subject, _) in there.into_iter().rev() {
             match self.mend_vif(subject) {
@@ -179,12 +183,12 @@ impl Host {
 
     /// The routes of ours to this guest's addresses that lead to another link, as far as they have the place that the vif's own
     /// shall have. A listing of the routes.
-    pub(super) fn in_its_place(&mut self, intent: &Intent) -> Result<Vec<Route>, Error> {
-        let Intent::Attach(a) = intent else { return Ok(Vec::new()) };
-        let scope: Scope = a.attachment.guest().iter().map(|n| Part::Route(*n)).collect();
+    pub(super) fn in_its_place(&mut self, intent: &Resolved) -> Result<Vec<Route>, Error> {
+        let Resolved::Attach(a) = intent else { return Ok(Vec::new()) };
+        let scope: Scope = a.wish.attachment.guest().iter().map(|n| Part::Route(*n)).collect();
         let seen = self.look(&scope)?;
-        let elsewhere = |r: &Route| r.link.is_some_and(|l| ![a.device, a.name].contains(&l));
-        let is_ours = |r: &Route| r.protocol == plan::ROUTE_PROTOCOL && Some(r.metric) == metric(&a.attachment);
+        let elsewhere = |r: &Route| r.link.is_some_and(|l| ![a.found.device, a.wish.name].contains(&l));
+        let is_ours = |r: &Route| r.protocol == plan::ROUTE_PROTOCOL && Some(r.metric) == metric(&a.wish.attachment);
         Ok(seen.routes.into_iter().filter(|r| is_ours(r) && elsewhere(r)).collect())
     }
 }
@@ -192,7 +196,7 @@ impl Host {
 /// The addresses that the guest which a record is about has taken over from another one.
 pub(super) fn taken_by(record: Option<&Entry>) -> Vec<IpNetwork> {
     match record.map(|entry| &entry.goal) {
-        Some(Goal::Intent(Intent::Attach(a))) => a.takes_over.clone(),
+        Some(Goal::Resolved(Resolved::Attach(a))) => a.found.takes_over.clone(),
         _ => Vec::new(),
     }
 }

@@ -4,22 +4,22 @@ use super::Host;
 use super::records::Records;
 use crate::error::{Error, ErrorKind};
 use crate::exec::{Entry, StateDir, Subject};
-use crate::model::{Attach, IfName, Intent, Started, VifId, VifSpec};
+use crate::model::{IfName, Network, Resolved, Started, VifId, VifSpec};
 use crate::plan::Goal;
 use crate::services::{self, Client};
 
 impl Host {
     /// The directory in which a network's services look for its guests, if they are served at all: of a rehearsal nobody is.
-    pub(super) fn served_in(&self, started: &Started) -> Option<&StateDir> {
+    pub(super) fn served_in(&self, network: &Network) -> Option<&StateDir> {
         match &self.records {
-            Records::Dir(dir) if services::wanted(started) && self.backend.capabilities().programs => Some(dir),
+            Records::Dir(dir) if services::wanted(network) && self.backend.capabilities().programs => Some(dir),
             _ => None,
         }
     }
 
     /// A guest comes, or is otherwise than it was. Without a MAC nobody can be told of it.
     pub(super) fn tell_of_guest(&self, started: &Started, id: VifId, vif: &VifSpec) -> Result<(), Error> {
-        let (Some(dir), Some(mac)) = (self.served_in(started), vif.mac()) else { return Ok(()) };
+        let (Some(dir), Some(mac)) = (self.served_in(&started.network), vif.mac()) else { return Ok(()) };
         let addresses = vif.ip().iter().map(|n| n.ip()).collect();
         let client = Client { mac: mac.into(), addresses, name: None };
         services::guest(dir, started, id, &client, self.budget)
@@ -35,7 +35,7 @@ impl Host {
 
     /// A network's services begin, and have forgotten whom they knew. A listing of the vifs.
     pub(super) fn tell_of_all_guests(&self, started: &Started) -> Result<(), Error> {
-        if self.served_in(started).is_none() {
+        if self.served_in(&started.network).is_none() {
             return Ok(());
         }
         for (subject, entry) in self.records.all()? {
@@ -59,7 +59,7 @@ impl Host {
 /// The network that a vif belongs to, by its record.
 pub(super) fn network_of(entry: &Entry) -> Option<IfName> {
     match &entry.goal {
-        Goal::Intent(Intent::Attach(Attach { network, .. })) => *network,
+        Goal::Resolved(Resolved::Attach(a)) => a.wish.network,
         _ => None,
     }
 }

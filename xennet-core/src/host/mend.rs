@@ -14,7 +14,7 @@ use crate::backend::BackendError;
 use crate::error::{Errno, Error, ErrorKind};
 use crate::exec::{self, Applied, Entry, Freshness, Subject};
 use crate::gather;
-use crate::model::{Attach, Attachment, IfName, Intent, Network, Started};
+use crate::model::{Attach, Attachment, IfName, Network, Resolved, ResolvedNetwork, ResolvedVif, Started};
 use crate::plan::{self, Goal, Plan, need};
 use crate::services;
 use crate::snapshot::{Link, Part, Scope, Snapshot};
@@ -33,13 +33,13 @@ fn made(subject: Subject) -> Option<IfName> {
 
 /// What a record says of an attached vif: the wish, the link's number, and the link as it was.
 fn attached_by(entry: &Entry) -> Option<(&Attach, u32, &Link)> {
-    let Goal::Intent(Intent::Attach(a)) = &entry.goal else { return None };
-    let was = entry.before.links.get(&a.device)?;
-    Some((a, was.index, was))
+    let Goal::Resolved(Resolved::Attach(a)) = &entry.goal else { return None };
+    let was = entry.before.links.get(&a.found.device)?;
+    Some((&a.wish, was.index, was))
 }
 
 /// The wish that a record stands for, if the link is among these.
-pub(super) fn need_of(subject: Subject, entry: &Entry, now: &Snapshot) -> Option<Attach> {
+pub(super) fn need_of(subject: Subject, entry: &Entry, now: &Snapshot) -> Option<ResolvedVif<Attach>> {
     let (a, index, was) = attached_by(entry)?;
     let (present, link) = need::link_of(a, index, was, &made(subject)?, now)?;
     Some(need::of_vif(a, *present, link))
@@ -53,11 +53,11 @@ pub(super) fn is_of_tables(e: &Error) -> bool {
 }
 
 /// The wishes of guests, each with its subject, and those of networks.
-type InTables = (Vec<(Subject, Intent)>, Vec<Intent>);
+type InTables = (Vec<(Subject, Resolved)>, Vec<Resolved>);
 
 impl Host {
     /// What a vif that is attached needs, where its link is now; `None` if the link has gone.
-    pub(super) fn need_now(&mut self, subject: Subject, entry: &Entry) -> Result<Option<Attach>, Error> {
+    pub(super) fn need_now(&mut self, subject: Subject, entry: &Entry) -> Result<Option<ResolvedVif<Attach>>, Error> {
         let (Some((a, index, _)), Some(made)) = (attached_by(entry), made(subject)) else { return Ok(None) };
         let scope = Scope::none().with(Part::LinkIndex(index)).with(Part::Link(a.name)).with(Part::Link(made));
         let now = self.look(&scope)?;
@@ -68,7 +68,7 @@ impl Host {
     }
 
     /// Every vif that is attached by our doing and whose link is there, with what it needs. A listing.
-    pub(super) fn attached(&mut self) -> Result<Vec<(Subject, Attach)>, Error> {
+    pub(super) fn attached(&mut self) -> Result<Vec<(Subject, ResolvedVif<Attach>)>, Error> {
         let mut records = self.records.all()?;
         records.retain(|_, entry| attached_by(entry).is_some());
         if records.is_empty() {
@@ -76,15 +76,15 @@ impl Host {
         }
         let now = self.look(&Scope::none().with(Part::Links))?;
         let needed = |(subject, entry): (&Subject, &Entry)| Some((*subject, need_of(*subject, entry, &now)?));
-        let there: Vec<(Subject, Attach)> = records.iter().filter_map(needed).collect();
+        let there: Vec<(Subject, ResolvedVif<Attach>)> = records.iter().filter_map(needed).collect();
         there.into_iter().map(|(subject, a)| Ok((subject, self.without_superseded(subject, a)?))).collect()
     }
 
     /// What a vif needs now: the guests of a NAT network are hidden where the network leaves, which may be elsewhere since it was
     /// stopped and started. What hides the vif hides its twin.
-    pub(super) fn follow(&self, subject: Subject, mut a: Attach) -> Result<Attach, Error> {
-        if let (Subject::Vif(_), Some(network)) = (subject, a.network)
-            && let Attachment::Nat { egress, .. } = &mut a.attachment
+    pub(super) fn follow(&self, subject: Subject, mut a: ResolvedVif<Attach>) -> Result<ResolvedVif<Attach>, Error> {
+        if let (Subject::Vif(_), Some(network)) = (subject, a.wish.network)
+            && let Attachment::Nat { egress, .. } = &mut a.wish.attachment
             && let Some(started) = self.records.started(&network)?
         {
             *egress = started.outside.or(*egress);
@@ -97,10 +97,10 @@ impl Host {
     pub(super) fn vif_lacks(
         &mut self,
         subject: Subject,
-        a: &Attach,
+        a: &ResolvedVif<Attach>,
         known: &mut Snapshot,
     ) -> Result<Vec<String>, Error> {
-        let intent = Intent::Attach(self.follow(subject, a.clone())?);
+        let intent = Resolved::from(self.follow(subject, a.clone())?);
         let now =
             exec::observe_whole(&intent, &mut *self.backend, known.clone()).map_err(|e| e.into_observe_error())?;
         let frames: Scope = now.scope.parts().filter(|part| tables::is_of_frame(part)).cloned().collect();
@@ -114,10 +114,14 @@ impl Host {
     }
 
     /// What is missing of what a started network needs, in words, without its guests.
-    pub(super) fn network_lacks(&mut self, started: &Started, record: Option<&Entry>) -> Result<Vec<String>, Error> {
+    pub(super) fn network_lacks(
+        &mut self,
+        started: &ResolvedNetwork,
+        record: Option<&Entry>,
+    ) -> Result<Vec<String>, Error> {
         let network = &started.network;
         let mut missing = Vec::new();
-        let again = Intent::Start(Box::new(need::of_network(started)));
+        let again = Resolved::Start(Box::new(started.once_more()));
         match self.check_bridge(network, record).and_then(|()| self.plan_whole(&again)) {
             Ok(plan) => missing.extend(need::in_words(plan.steps())),
             Err(e) => missing.push(e.to_string()),
@@ -125,7 +129,7 @@ impl Host {
         if self.records.started(&network.name())?.is_none_or(|known| known.network != *network) {
             missing.push("hotplug calls go by another description of it".into());
         }
-        if let Some(dir) = self.served_in(started) {
+        if let Some(dir) = self.served_in(network) {
             let ended = services::status(dir, &network.name())?;
             let gone = ended.iter().filter(|d| d.pid.is_none());
             missing.extend(gone.map(|d| format!("dnsmasq does not run ({})", d.part.name())));
@@ -137,9 +141,9 @@ impl Host {
     }
 
     /// The guests of a network that are there. A listing.
-    pub(super) fn guests_of(&mut self, network: &Network) -> Result<Vec<(Subject, Attach)>, Error> {
+    pub(super) fn guests_of(&mut self, network: &Network) -> Result<Vec<(Subject, ResolvedVif<Attach>)>, Error> {
         let mut guests = self.attached()?;
-        guests.retain(|(_, a)| need::is_guest(a, network));
+        guests.retain(|(_, a)| need::is_guest(&a.wish, network));
         Ok(guests)
     }
 
@@ -157,7 +161,7 @@ impl Host {
     /// The plan of a start, followed by what its attached guests lack.
     pub(super) fn plan_with_guests(&mut self, mut plan: Plan, network: &Network) -> Result<Plan, Error> {
         for (subject, a) in self.guests_of(network)? {
-            let intent = Intent::Attach(self.follow(subject, a)?);
+            let intent = Resolved::from(self.follow(subject, a)?);
             let seen = exec::observe_whole(&intent, &mut *self.backend, Snapshot::default());
             let seen = seen.map_err(|e| e.into_observe_error())?;
             plan = match need::with(plan.clone(), &intent, seen) {
@@ -191,7 +195,7 @@ impl Host {
     /// Puts back what these vifs lack, and tells of each that lacked something, until that is an error.
     pub(super) fn mend_vifs(
         &mut self,
-        vifs: Vec<(Subject, Attach)>,
+        vifs: Vec<(Subject, ResolvedVif<Attach>)>,
         mut tell: impl FnMut(Subject, Result<Recovered, Error>) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let mut known = Snapshot::default();
@@ -242,7 +246,7 @@ impl Host {
         for tries_left in (0..FRAME_TRIES).rev() {
             let Some(recorded) = self.need_now(subject, &entry)? else { break };
             let a = self.follow(subject, recorded.clone())?;
-            let plan = match self.plan_whole(&Intent::Attach(a.clone())) {
+            let plan = match self.plan_whole(&a.clone().into()) {
                 Ok(plan) => plan,
                 Err(e) if e.kind() == ErrorKind::LinkNotFound => break,
                 Err(e) if is_others(&e) => {
@@ -264,7 +268,7 @@ impl Host {
                 }
             }
             let what = format!("cannot put back what {subject} lacks");
-            let applied = if a.attachment == recorded.attachment {
+            let applied = if a.wish.attachment == recorded.wish.attachment {
                 exec::apply(&plan, &mut *self.backend, &mut exec::Unwritten, Freshness::JustObserved)
                     .map_err(|e| e.into_error(&what))
             } else {
@@ -297,11 +301,11 @@ impl Host {
 
     /// Everything that is in our tables: the guests that are there, but one, and the started networks.
     fn in_tables(&mut self, but: Subject) -> Result<InTables, Error> {
-        let mut vifs: Vec<(Subject, Intent)> =
-            self.attached()?.into_iter().map(|(subject, a)| (subject, Intent::Attach(a))).collect();
+        let mut vifs: Vec<(Subject, Resolved)> =
+            self.attached()?.into_iter().map(|(subject, a)| (subject, a.into())).collect();
         vifs.retain(|(subject, intent)| *subject != but && need::is_in_tables(intent));
         let networks = self.records.all_started()?;
-        let mut networks: Vec<Intent> = networks.iter().map(|s| Intent::Start(Box::new(need::of_network(s)))).collect();
+        let mut networks: Vec<Resolved> = networks.iter().map(|s| Resolved::Start(Box::new(s.resolved()))).collect();
         networks.retain(need::is_in_tables);
         Ok((vifs, networks))
     }
@@ -314,7 +318,7 @@ impl Host {
         let mut done = Vec::new();
         for tries_left in (0..FRAME_TRIES).rev() {
             let (vifs, networks) = self.in_tables(own)?;
-            let all: Vec<Intent> = vifs.iter().map(|(_, intent)| intent).chain(&networks).cloned().collect();
+            let all: Vec<Resolved> = vifs.iter().map(|(_, intent)| intent).chain(&networks).cloned().collect();
             if all.is_empty() {
                 break;
             }
@@ -343,7 +347,7 @@ impl Host {
     }
 
     /// The steps that our tables lack of all these. The kernel lists rules bit by bit: what is missing must be seen twice.
-    fn tables_lack(&mut self, all: &[Intent]) -> Result<Vec<Step>, Error> {
+    fn tables_lack(&mut self, all: &[Resolved]) -> Result<Vec<Step>, Error> {
         let scope = need::tables_scope(all);
         let mut steps = need::tables_lack(all, &self.look(&scope)?)?;
         for _ in 0..FRAME_TRIES {
@@ -371,7 +375,7 @@ impl Host {
     }
 
     /// Removes from our tables the guests that were put back and have left meanwhile.
-    fn forget_gone(&mut self, subjects: &[Subject], were: &[(Subject, Intent)], own: Subject) -> Result<(), Error> {
+    fn forget_gone(&mut self, subjects: &[Subject], were: &[(Subject, Resolved)], own: Subject) -> Result<(), Error> {
         if let Records::Dir(dir) = &self.records {
             // A call that removes a guest may have looked before its elements were put back.
             let mut waited = Duration::ZERO;
@@ -385,11 +389,11 @@ impl Host {
         let (vifs, networks) = self.in_tables(own)?;
         let there: BTreeSet<Subject> = gather::set(vifs.iter().map(|(subject, _)| *subject));
         let gone = were.iter().filter(|(subject, _)| !there.contains(subject));
-        let gone: Vec<Intent> = gone.map(|(_, intent)| intent.clone()).collect();
+        let gone: Vec<Resolved> = gone.map(|(_, intent)| intent.clone()).collect();
         if gone.is_empty() {
             return Ok(());
         }
-        let stay: Vec<Intent> = vifs.into_iter().map(|(_, intent)| intent).chain(networks).collect();
+        let stay: Vec<Resolved> = vifs.into_iter().map(|(_, intent)| intent).chain(networks).collect();
         let now = self.look(&need::tables_scope(&gone))?;
         for step in need::tables_left(&gone, &stay, &now) {
             match self.backend.apply(&step) {
@@ -410,24 +414,24 @@ impl Host {
         Ok(())
     }
 
-    fn close_reserved(&mut self, a: &Attach) -> Result<(), Error> {
-        if a.guard.is_none() {
+    fn close_reserved(&mut self, a: &ResolvedVif<Attach>) -> Result<(), Error> {
+        if a.wish.guard.is_none() {
             return Ok(());
         }
-        let now = self.look(&Scope::none().with(Part::Link(a.device)))?;
+        let now = self.look(&Scope::none().with(Part::Link(a.found.device)))?;
         let Some(step) = need::closes_reserved(a, &now) else { return Ok(()) };
         self.backend
             .apply(&step)
-            .map_err(|e| exec::refused(&e, &format!("cannot close {} to reserved addresses", a.device), &step))
+            .map_err(|e| exec::refused(&e, &format!("cannot close {} to reserved addresses", a.found.device), &step))
     }
 
     /// The guests of a network with a private bridge are hidden by what the network has, and no call for them touches that.
     pub(super) fn bridge_is_lost(&mut self, started: &Started) -> Result<bool, Error> {
-        let mut seen = Snapshot::default();
-        while let Some(scope) = need::bridge_scope(started, &seen) {
+        let (resolved, mut seen) = (started.resolved(), Snapshot::default());
+        while let Some(scope) = need::bridge_scope(&resolved, &seen) {
             seen.merge(self.look(&scope)?);
         }
-        need::bridge_lacks(started, &seen)
+        need::bridge_lacks(&resolved, &seen)
     }
 }
 

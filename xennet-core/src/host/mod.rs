@@ -32,7 +32,7 @@ use crate::backend::fake::{Fake, Kept};
 use crate::budget::Budget;
 use crate::error::{Error, ErrorKind};
 use crate::exec::{self, Applied, Freshness, Journal, MemoryJournal, StateDir, Subject, observe_for};
-use crate::model::{BridgeSpec, IfName, Intent, Request, macgen};
+use crate::model::{BridgeSpec, IfName, Request, Resolved, macgen};
 use crate::plan::{self, Plan, ShownPlan};
 use crate::snapshot::{LinkKind, Part, Scope, Snapshot};
 
@@ -201,7 +201,7 @@ impl Host {
     /// As [`plan::plan`].
     pub fn plan_bridge(&mut self, bridge: &BridgeSpec) -> Result<Plan, Error> {
         let spec = self.bridge_with_mac(bridge)?;
-        Ok(self.plan(&Intent::Bridge(spec))?.asked(Request::Bridge(Box::new(bridge.clone()))))
+        Ok(self.plan(&Resolved::Bridge(spec))?.asked(Request::Bridge(Box::new(bridge.clone()))))
     }
 
     /// Makes sure that a bridge exists with these settings. A new bridge without a MAC in the spec gets one that is derived
@@ -213,7 +213,7 @@ impl Host {
         let subject = Subject::Bridge(bridge.name());
         let mut session = self.begin(subject)?;
         let spec = self.bridge_with_mac(bridge)?;
-        let plan = self.plan(&Intent::Bridge(spec))?;
+        let plan = self.plan(&Resolved::Bridge(spec))?;
         self.check_shown(&plan)?;
         if plan.is_empty() {
             return Ok(Applied::nothing(plan));
@@ -278,20 +278,20 @@ impl Host {
         self.backend.observe(scope).map_err(|e| e.into_observe_error())
     }
 
-    fn plan(&mut self, intent: &Intent) -> Result<Plan, Error> {
+    fn plan(&mut self, intent: &Resolved) -> Result<Plan, Error> {
         self.opened.check()?;
         let now = observe_for(intent, &mut *self.backend).map_err(|e| e.into_observe_error())?;
         self.plan_from(intent, now)
     }
 
     /// The same, by a look at all rules of our nft tables.
-    fn plan_whole(&mut self, intent: &Intent) -> Result<Plan, Error> {
+    fn plan_whole(&mut self, intent: &Resolved) -> Result<Plan, Error> {
         self.opened.check()?;
         let now = exec::observe_whole(intent, &mut *self.backend, Snapshot::default());
         self.plan_from(intent, now.map_err(|e| e.into_observe_error())?)
     }
 
-    fn plan_from(&mut self, intent: &Intent, now: Snapshot) -> Result<Plan, Error> {
+    fn plan_from(&mut self, intent: &Resolved, now: Snapshot) -> Result<Plan, Error> {
         plan::plan_from(intent, now).map_err(|e| match e.kind() {
             ErrorKind::BridgeNotFound | ErrorKind::NotABridge if e.hint().is_none() => match self.bridges() {
                 Ok(bridges) if bridges.is_empty() => e.with_hint("there is no bridge here; make one first"),

@@ -6,7 +6,9 @@ use super::{Host, joined};
 use crate::config::networks;
 use crate::error::{Error, ErrorKind};
 use crate::exec::{Applied, Entry, Subject};
-use crate::model::{Egress, Guests, IfName, Intent, Network, NetworkMode, PortForward, Request, Started};
+use crate::model::{
+    Egress, Guests, IfName, Network, NetworkMode, PortForward, Request, Resolved, ResolvedNetwork, Started,
+};
 use crate::plan::Plan;
 use crate::services;
 use crate::snapshot::{Family, Part, Scope, Snapshot};
@@ -25,7 +27,11 @@ impl Host {
     }
 
     /// What starting a network means on this host now, and the plan for it.
-    pub(super) fn start_of(&mut self, network: &Network, record: Option<&Entry>) -> Result<(Started, Plan), Error> {
+    pub(super) fn start_of(
+        &mut self,
+        network: &Network,
+        record: Option<&Entry>,
+    ) -> Result<(ResolvedNetwork, Plan), Error> {
         let changed = changed(network, record)?;
         if changed.is_some() || started_of(record).is_none() {
             self.check_beside_started(network)?;
@@ -36,12 +42,12 @@ impl Host {
         self.check_bridge(network, record)?;
         let mut started = self.resolve(network, record)?;
         started.former = forwards_given_up(network, record);
-        let plan = self.plan_whole(&Intent::Start(Box::new(started.clone())))?;
+        let plan = self.plan_whole(&Resolved::Start(Box::new(started.clone())))?;
         self.check_uplink(&started, &plan)?;
         let taken_over = changed.map(|c| format!("network {}: new is its {}", network.name(), c.keys.join(", its ")));
         let plan = plan.with_notes(taken_over);
         let plan = plan.with_notes(self.obstacles(network)).with_notes(self.shared_subnets(&started)?);
-        let plan = plan.with_notes(self.remarks_on_services(&started)?);
+        let plan = plan.with_notes(self.remarks_on_services(network)?);
         Ok((started, plan))
     }
 
@@ -92,13 +98,20 @@ impl Host {
     fn start_held(&mut self, session: &mut Session, network: &Network, is_guarded: bool) -> Result<Applied, Error> {
         let subject = Subject::Network(network.name());
         let is_known = started_of(session.record()).is_some_and(|s| s.network == *network);
-        let (mut started, plan) = self.start_of(network, session.record())?;
+        let (resolved, plan) = self.start_of(network, session.record())?;
         if self.is_shown() {
             let whole = self.plan_with_guests(plan.clone(), network)?;
             self.check_shown(&whole)?;
         }
         // What guests will need is there before the first one comes.
         self.backend.prepare(&tables::of_network(network));
+        let mut started = Started::of(&resolved);
+        // How settings were before: by now those of a started network are as it needs them itself.
+        if resolved.is_started
+            && let Some(known) = self.records.started_or_stopping(&network.name())?
+        {
+            started.settings = known.settings;
+        }
         self.keep_originals(&mut started, plan.before())?;
         if plan.is_empty() && is_known {
             self.serve(&started).map_err(|e| e.incomplete("the network is started as before, its services are not"))?;
@@ -131,17 +144,17 @@ impl Host {
     }
 
     /// What there is to know of how its guests will be served: what runs for them besides, which is no step.
-    fn remarks_on_services(&self, started: &Started) -> Result<Vec<String>, Error> {
-        let Some(wanted) = started.network.services().filter(|_| services::wanted(started)) else {
+    fn remarks_on_services(&self, network: &Network) -> Result<Vec<String>, Error> {
+        let Some(wanted) = network.services().filter(|_| services::wanted(network)) else {
             return Ok(Vec::new());
         };
-        let name = started.network.name();
+        let name = network.name();
         let what = match (wanted.dhcp, wanted.dns) {
             (true, true) => "addresses (DHCP) and names (DNS)",
             (true, false) => "addresses (DHCP)",
             _ => "names (DNS)",
         };
-        Ok(match self.served_in(started) {
+        Ok(match self.served_in(network) {
             Some(dir) => [Some(format!("network {name}: a dnsmasq of its own serves its guests with {what}"))]
                 .into_iter()
                 .chain([services::remark(dir, &name)?])
@@ -157,7 +170,7 @@ impl Host {
     /// Starts what the network's guests are served by; ends what they are not served by any more.
     fn serve(&self, started: &Started) -> Result<(), Error> {
         let Records::Dir(dir) = &self.records else { return Ok(()) };
-        if !services::wanted(started) {
+        if !services::wanted(&started.network) {
             return services::stop(dir, &started.network.name(), self.budget).map(|_| ());
         }
         // Of a rehearsal nobody can be served.
@@ -362,14 +375,9 @@ impl Host {
     }
 
     /// The network with what has to be found out: where the outside is, and which address this domain has there.
-    pub(super) fn resolve(&mut self, network: &Network, record: Option<&Entry>) -> Result<Started, Error> {
-        let mut started = Started { again: started_of(record).is_some(), ..Started::new(network.clone()) };
-        // Of one that is started, how it was before: by now settings are as it needs them itself.
-        if started_of(record).is_some()
-            && let Some(known) = self.records.started_or_stopping(&network.name())?
-        {
-            started.settings = known.settings;
-        }
+    pub(super) fn resolve(&mut self, network: &Network, record: Option<&Entry>) -> Result<ResolvedNetwork, Error> {
+        let mut started =
+            ResolvedNetwork { is_started: started_of(record).is_some(), ..ResolvedNetwork::new(network.clone()) };
         if let Some(bridge) = network.bridge() {
             let there = started_of(record).and_then(|s| s.bridge_mac);
             started.bridge_mac = there.or(self.bridge_with_mac(bridge)?.mac().filter(|_| bridge.mac().is_none()));
@@ -425,7 +433,7 @@ impl Host {
                 }
             }
         }
-        if !started.again {
+        if !started.is_started {
             self.gateways_not_of_others(network)?;
         }
         Ok(started)
@@ -450,7 +458,7 @@ impl Host {
     pub(super) fn note_recovered(&mut self, subject: Subject) -> Result<(), Error> {
         let Subject::Network(name) = subject else { return Ok(()) };
         let record = self.records.record(subject)?;
-        let Some(mut started) = started_of(record.as_ref()).cloned() else {
+        let Some(mut started) = started_of(record.as_ref()).map(Started::of) else {
             self.end_service(&name)?;
             return self.records.set_stopped(&name);
         };
@@ -496,7 +504,7 @@ fn forwards_given_up(network: &Network, record: Option<&Entry>) -> Vec<PortForwa
     }
 }
 
-fn started_of(record: Option<&Entry>) -> Option<&Started> {
+fn started_of(record: Option<&Entry>) -> Option<&ResolvedNetwork> {
     record?.started()
 }
 

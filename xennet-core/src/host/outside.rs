@@ -6,7 +6,7 @@ use ipnetwork::IpNetwork;
 
 use super::Host;
 use crate::error::Error;
-use crate::model::{IfName, NetworkMode, Started, overlap};
+use crate::model::{IfName, NetworkMode, ResolvedNetwork, Started, overlap};
 use crate::snapshot::{Address, Family, Part, Route, RouteKind, Scope};
 
 impl Host {
@@ -57,7 +57,7 @@ impl Host {
 
     /// The guests' subnets that the outside has, too, and nobody answers for. Each side takes the other's stations for its own
     /// neighbours then, and asks for them on the wrong link.
-    pub(super) fn shared_subnets(&mut self, started: &Started) -> Result<Vec<String>, Error> {
+    pub(super) fn shared_subnets(&mut self, started: &ResolvedNetwork) -> Result<Vec<String>, Error> {
         let Some(outside) = started.outside else { return Ok(Vec::new()) };
         let answers = |family: Family| match (started.network.mode(), family) {
             (NetworkMode::Routed(r), Family::Ipv4) => r.proxy_arp,

@@ -9,7 +9,7 @@ use crate::error::{Errno, Error, ErrorKind};
 use crate::exec::Subject;
 use crate::model::vif::Bare;
 use crate::model::{
-    Attachment, GuestLinks, IfName, Intent, Mtu, NatNetwork, NetworkMode, RoutedNetwork, Started, Subnet, TypeIf,
+    Attachment, GuestLinks, IfName, Mtu, NatNetwork, NetworkMode, Resolved, RoutedNetwork, Started, Subnet, TypeIf,
     VifId, VifSpec, Word, vifnat,
 };
 use crate::snapshot::{Family, Part, Scope};
@@ -328,14 +328,14 @@ impl Host {
     }
 
     /// The error of a guest's address that another link has a route to.
-    pub(super) fn other_way(&mut self, intent: &Intent) -> Option<Error> {
-        let Intent::Attach(a) = intent else { return None };
-        for network in a.attachment.guest() {
+    pub(super) fn other_way(&mut self, intent: &Resolved) -> Option<Error> {
+        let Resolved::Attach(a) = intent else { return None };
+        for network in a.wish.attachment.guest() {
             // What cannot be looked at leaves the error as it is.
             let seen = self.look(&Scope::none().with(Part::Route(*network))).ok()?;
-            let other = seen.routes.iter().filter_map(|r| r.link).find(|l| ![a.device, a.name].contains(l));
+            let other = seen.routes.iter().filter_map(|r| r.link).find(|l| ![a.found.device, a.wish.name].contains(l));
             if let Some(other) = other {
-                let message = format!("cannot attach {}: {network} is reached through {other} already", a.id);
+                let message = format!("cannot attach {}: {network} is reached through {other} already", a.wish.id);
                 let hint = format!("give one of the two another address, or detach {other}");
                 let why = Error::new(ErrorKind::Conflict, message).with_errno(Errno::EEXIST);
                 return Some(why.with_object(network.to_string()).with_hint(hint));

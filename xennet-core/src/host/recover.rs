@@ -11,7 +11,7 @@ use super::restore::Taken;
 use super::{Host, Records};
 use crate::error::{Error, ErrorKind};
 use crate::exec::{self, Entry, Held, Journal, Subject, restore_state, verify};
-use crate::model::{IfName, Intent, Network, Request, Started};
+use crate::model::{IfName, Network, Request, Resolved, Started};
 use crate::plan::Plan;
 use crate::snapshot::{LinkKind, Part, Scope, Snapshot};
 
@@ -218,7 +218,7 @@ impl Host {
             return Ok(plan.with_notes([format!("{subject}: its link has gone without a call to disconnect it")]));
         }
         let Some(needed) = self.need_now(subject, record)? else { return Ok(Plan::nothing()) };
-        let intent = Intent::Attach(self.follow(subject, needed)?);
+        let intent = Resolved::from(self.follow(subject, needed)?);
         match self.plan_whole(&intent) {
             Ok(plan) if plan.is_empty() => Ok(Plan::nothing()),
             Ok(plan) => self.told_of_others(plan, subject),

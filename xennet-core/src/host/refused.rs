@@ -7,7 +7,7 @@ use super::{Host, joined};
 use crate::config::networks;
 use crate::error::{Error, ErrorKind};
 use crate::exec::Entry;
-use crate::model::{IfName, Network, NetworkMode, Started};
+use crate::model::{IfName, Network, NetworkMode, ResolvedNetwork};
 use crate::plan::{self, Goal, Plan};
 use crate::snapshot::{Family, LinkKind, Part, Route, Rule, Scope, Snapshot};
 
@@ -94,7 +94,7 @@ impl Host {
 
     /// Refuses what lies beyond an uplink and what it has, and would not be the same: policy rules that name it, and other
     /// links' routes that its own could be taken for when they are replaced.
-    pub(super) fn check_uplink(&mut self, started: &Started, plan: &Plan) -> Result<(), Error> {
+    pub(super) fn check_uplink(&mut self, started: &ResolvedNetwork, plan: &Plan) -> Result<(), Error> {
         let (NetworkMode::Bridge(b), Goal::Start { carried, .. }) = (started.network.mode(), plan.goal()) else {
             return Ok(());
         };

@@ -9,7 +9,7 @@ use super::{Host, joined};
 use crate::error::{Error, ErrorKind};
 use crate::exec::{self, Entry};
 use crate::gather;
-use crate::model::{GuestLinks, Guests, IfName, NetworkMode, PortForward, Started};
+use crate::model::{GuestLinks, Guests, IfName, NetworkMode, PortForward, ResolvedNetwork, Started};
 use crate::plan::{self, Goal, Plan};
 use crate::snapshot::{Address, Link, LinkKind, Neighbour, Part, Route, Scope, Snapshot, SysctlKey};
 use crate::step::{Step, SysctlStep};
@@ -31,7 +31,7 @@ impl Host {
             return Err(Error::new(ErrorKind::Internal, format!("network {name}: its record is not about a network"))
                 .with_object(name.as_str()));
         };
-        let known = self.records.started_or_stopping(name)?.unwrap_or_else(|| started.clone());
+        let known = self.records.started_or_stopping(name)?.unwrap_or_else(|| Started::of(&started));
         // A hotplug call that mended or replaced the table may have added elements that no record names.
         target.scope = target.scope.union(plan::scope_of_network(&started));
         plan::forget_earlier_version(&mut target, &started);
@@ -92,7 +92,7 @@ impl Host {
     /// others need, what its bridge was given since, and, if that is left to others, what it had given up.
     pub(super) fn before_last_start(
         &self,
-        started: &Started,
+        started: &ResolvedNetwork,
         entry: &Entry,
         now: &Snapshot,
         taken: Taken,
@@ -237,7 +237,7 @@ fn let_be(target: &mut Snapshot, key: &SysctlKey) {
 }
 
 /// The link towards the outside is no part of a network: it stays as it has become, or gone.
-fn outside_stays(target: &mut Snapshot, now: &Snapshot, started: &Started) {
+fn outside_stays(target: &mut Snapshot, now: &Snapshot, started: &ResolvedNetwork) {
     let Some(outside) = started.outside else { return };
     match now.links.get(&outside) {
         Some(link) => {

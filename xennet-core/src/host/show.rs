@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::exec::Subject;
 use crate::gather;
 use crate::model::vif::{Bare, is_single};
-use crate::model::{Attach, Attachment, DevId, DomId, IfName, Intent, MacAddr, VifId};
+use crate::model::{Attach, Attachment, DevId, DomId, IfName, MacAddr, Resolved, VifId};
 use crate::plan::Goal;
 use crate::snapshot::{LinkKind, Part, Route, Scope, Snapshot};
 
@@ -92,7 +92,7 @@ impl Host {
                 missing = self.vif_lacks(subject, &a, &mut known)?;
             }
             let attach = match &entry.goal {
-                Goal::Intent(Intent::Attach(a)) => Some(a),
+                Goal::Resolved(Resolved::Attach(a)) => Some(&a.wish),
                 _ => None,
             };
             let attachment = attach.map(|a| &a.attachment);

@@ -7,7 +7,7 @@ use super::show::by_number;
 use crate::config::networks;
 use crate::error::Error;
 use crate::exec::{Entry, Subject};
-use crate::model::{IfName, Network, NetworkMode, Started};
+use crate::model::{IfName, Network, NetworkMode, ResolvedNetwork};
 use crate::snapshot::{Family, Part, Scope};
 
 /// How a network is, in a word.
@@ -117,10 +117,10 @@ impl Host {
             let all = self.look(&Scope::none().with(Part::Links))?;
             status.ports = by_number(all.ports(&bridge.name()).map(|(port, _)| *port));
             if let Some(started) = &started {
-                status.obstacles.extend(self.vlans_of_ports(started, &status.ports)?);
+                status.obstacles.extend(self.vlans_of_ports(&started.network, &status.ports)?);
             }
         } else if started.is_some() {
-            status.ports = by_number(self.guests_of(network)?.into_iter().map(|(_, a)| a.device));
+            status.ports = by_number(self.guests_of(network)?.into_iter().map(|(_, a)| a.found.device));
         }
         if matches!(network.mode(), NetworkMode::Routed(_)) {
             // Of one that is not started, as far as it can be told now.
@@ -138,7 +138,7 @@ fn uplink_of(network: &Network) -> Option<IfName> {
 }
 
 /// The routes that stations and gateways outside need, as commands (the founding document's fifth step).
-fn routes_outside(started: &Started) -> Vec<String> {
+fn routes_outside(started: &ResolvedNetwork) -> Vec<String> {
     let NetworkMode::Routed(r) = started.network.mode() else { return Vec::new() };
     let answered = |family| match family {
         Family::Ipv4 => r.proxy_arp,

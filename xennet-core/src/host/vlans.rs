@@ -6,12 +6,12 @@ use std::collections::BTreeSet;
 use super::{Host, joined};
 use crate::error::Error;
 use crate::gather;
-use crate::model::{Attach, Attachment, IfName, NetworkMode, Started, Vid};
+use crate::model::{Attach, Attachment, IfName, Network, NetworkMode, Vid};
 use crate::snapshot::{Part, Scope, Snapshot};
 
 /// The uplink that a started network gave a bridge, by its present name.
-fn uplink_of(started: &Started, bridge: &IfName) -> Option<IfName> {
-    match started.network.mode() {
+fn uplink_of(network: &Network, bridge: &IfName) -> Option<IfName> {
+    match network.mode() {
         NetworkMode::Bridge(b) if b.bridge.name() == *bridge => b.uplink_name.or(b.uplink),
         _ => None,
     }
@@ -22,16 +22,16 @@ impl Host {
     pub(super) fn vlans_of_vif(&mut self, a: &Attach) -> Result<Option<String>, Error> {
         let Attachment::Bridge { bridge, vlan: Some(vlan), .. } = &a.attachment else { return Ok(None) };
         let all = self.records.all_started()?;
-        let Some(uplink) = all.iter().find_map(|s| uplink_of(s, bridge)) else { return Ok(None) };
+        let Some(uplink) = all.iter().find_map(|s| uplink_of(&s.network, bridge)) else { return Ok(None) };
         let seen = self.look(&Scope::none().with(Part::Link(uplink)).with(Part::PortVlans(uplink)))?;
         let vids = gather::set(vlan.vids().map(|(vid, _)| vid));
         Ok(ending(&seen, bridge, &uplink, &vids, &a.id.to_string()))
     }
 
     /// What of the VLANs of a network's ports does not leave this host.
-    pub(super) fn vlans_of_ports(&mut self, started: &Started, ports: &[IfName]) -> Result<Vec<String>, Error> {
-        let Some(bridge) = started.network.bridge().map(|b| b.name()) else { return Ok(Vec::new()) };
-        let Some(uplink) = uplink_of(started, &bridge) else { return Ok(Vec::new()) };
+    pub(super) fn vlans_of_ports(&mut self, network: &Network, ports: &[IfName]) -> Result<Vec<String>, Error> {
+        let Some(bridge) = network.bridge().map(|b| b.name()) else { return Ok(Vec::new()) };
+        let Some(uplink) = uplink_of(network, &bridge) else { return Ok(Vec::new()) };
         let filters = self.look(&Scope::none().with(Part::Link(bridge)))?;
         if filters.links.get(&bridge).and_then(|l| l.bridge.as_ref()).is_none_or(|b| b.vlan_filtering != Some(true)) {
             return Ok(Vec::new());

@@ -209,7 +209,7 @@ mod milliseconds {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Intent;
+    use crate::model::Resolved;
 
     #[test]
     fn a_forward_delay_is_what_a_bridge_can_have() {
@@ -247,8 +247,8 @@ mod tests {
         assert_eq!(read(r#"{"name": "xenbr0", "stp": true, "forward_delay_ms": 15000}"#).unwrap(), slow);
         assert_eq!(read(r#"{"name": "xenbr0", "stp": true}"#).unwrap(), slow);
         assert_eq!(read(&serde_json::to_string(&slow).unwrap()).unwrap(), slow);
-        let intent = Intent::Bridge(slow);
-        assert_eq!(serde_json::from_str::<Intent>(&serde_json::to_string(&intent).unwrap()).unwrap(), intent);
+        let intent = Resolved::Bridge(slow);
+        assert_eq!(serde_json::from_str::<Resolved>(&serde_json::to_string(&intent).unwrap()).unwrap(), intent);
         for bad in [
             "{}",
             r#"{"name": "a/b"}"#,

@@ -1,61 +1,35 @@
-//! What a caller wants of the system.
+//! What a caller wants of a vif: the wish alone, without what was found or is remembered.
 
 use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 
-use super::{BridgeSpec, Guard, IfName, Mtu, Started, VifId, VlanSpec};
-
-/// One wish that the planner turns into steps.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "intent", rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum Intent {
-    /// A vif shall be connected.
-    Attach(Attach),
-    /// A vif shall be disconnected.
-    Detach(Detach),
-    /// A bridge shall exist with these settings.
-    Bridge(BridgeSpec),
-    /// A network shall be there for its guests.
-    Start(Box<Started>),
-}
+use super::{Guard, IfName, Mtu, VifId, VlanSpec};
 
 /// A vif that shall be connected to the world in one of the three modes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+///
+/// This is the wish alone. [`ResolvedVif`](super::ResolvedVif) adds where its link was found, and what a record says of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attach {
     /// Which vif.
     pub id: VifId,
-    /// The link's present name: netback's `vif<domid>.<devid>`, or its wanted name if it was renamed already.
-    pub device: IfName,
     /// The name it shall have.
     pub name: IfName,
     /// The MTU it shall have; without one it takes the bridge's (bridge mode) or keeps its own.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mtu: Option<Mtu>,
-    /// The bridge that a record of ours says it is on. A port of this bridge may be moved to another one; a port of any
-    /// other bridge belongs to somebody else and is refused.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub recorded_bridge: Option<IfName>,
     /// What the guest may send; `None`: anything. Bridge mode only.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guard: Option<Guard>,
-    /// What a record of ours says that the guard has of it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub recorded_guard: Option<Box<Guarded>>,
-    /// How a record of ours says that it is connected by routes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub recorded_routes: Option<Box<Behind>>,
     /// The network that it belongs to, if one is started that it belongs to.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<IfName>,
-    /// Those of its addresses that have led to another guest until now: the newer one has them, as in a migration.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub takes_over: Vec<IpNetwork>,
-    /// Those of its addresses that lead to a newer guest by now: it has no route to them any more.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub superseded: Vec<IpNetwork>,
     /// How it is connected.
     pub attachment: Attachment,
+}
+
+/// A vif that shall be disconnected: no port of any bridge, down, without addresses and routes of ours. A link that is gone already is
+/// a success.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Detach {
+    /// Which vif.
+    pub id: VifId,
 }
 
 /// A link that is connected by routes, in NAT or routed mode: what the gate has of it follows from this.
@@ -80,17 +54,6 @@ pub struct Guarded {
     pub guard: Guard,
 }
 
-impl Intent {
-    /// The same wish once it is fulfilled: a renamed vif is then found under its new name.
-    #[must_use]
-    pub fn fulfilled(self) -> Self {
-        match self {
-            Intent::Attach(a) => Intent::Attach(Attach { device: a.name, ..a }),
-            other => other,
-        }
-    }
-}
-
 impl Attach {
     /// What the guard shall have of the vif: under the name that it shall have.
     pub fn guarded(&self) -> Option<Guarded> {
@@ -103,24 +66,10 @@ impl Attach {
         routes.then(|| Behind { link: self.name, attachment: self.attachment.clone(), others: Vec::new() })
     }
 
-    /// The vif as netback made it, connected to a bridge, without further wishes.
+    /// The vif under the name that netback gives it, connected to a bridge, without further wishes.
     pub fn to_bridge(id: VifId, bridge: IfName) -> Self {
-        let device = id.vif_name();
         let attachment = Attachment::Bridge { bridge, vlan: None, isolated: false };
-        Attach {
-            id,
-            device,
-            name: device,
-            mtu: None,
-            recorded_bridge: None,
-            guard: None,
-            recorded_guard: None,
-            recorded_routes: None,
-            network: None,
-            takes_over: Vec::new(),
-            superseded: Vec::new(),
-            attachment,
-        }
+        Attach { id, name: id.vif_name(), mtu: None, guard: None, network: None, attachment }
     }
 }
 
@@ -223,22 +172,4 @@ pub enum Egress {
     DefaultRoute,
     /// This link.
     Link(IfName),
-}
-
-/// A vif that shall be disconnected: no port of any bridge, down, without addresses and routes of ours.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Detach {
-    /// Which vif.
-    pub id: VifId,
-    /// The link's present name. A link that is gone already is a success.
-    pub device: IfName,
-    /// Its index, if it was recorded: a link of the same name with another index is not ours and is left alone.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub index: Option<u32>,
-    /// What a record of ours says that the guard has of it; it goes with the vif.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub guarded: Option<Guarded>,
-    /// How a record of ours says that it is connected by routes; all of that goes with the vif.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub behind: Option<Box<Behind>>,
 }

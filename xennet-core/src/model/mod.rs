@@ -13,6 +13,7 @@ mod net;
 mod network;
 mod rate;
 mod request;
+mod resolved;
 mod subject;
 pub(crate) mod vif;
 pub mod vifnat;
@@ -25,16 +26,17 @@ pub use guard::Guard;
 pub(crate) use guard::apart;
 pub use id::{DevId, DomId, TypeIf, VifId};
 pub use ifname::{IfName, IfNameError};
-pub use intent::{Attach, Attachment, Behind, Detach, Egress, Guarded, Intent};
+pub use intent::{Attach, Attachment, Behind, Detach, Egress, Guarded};
 pub use mac::{GuestMac, MacAddr};
 pub use net::{Mtu, MtuError};
 pub use network::{
     AddressRange, BridgeNetwork, DnsDomain, GuestLinks, Guests, NatNetwork, Network, NetworkMode, PortForward,
-    Protocol, RoutedNetwork, Services, Started, Subnet,
+    Protocol, ResolvedNetwork, RoutedNetwork, Services, Started, Subnet,
 };
 pub(crate) use network::{NetworkDocument, Place, is_label, overlap, together, unusable};
 pub use rate::RateLimit;
 pub use request::Request;
+pub use resolved::{FoundVif, RecordedVif, Resolved, ResolvedVif};
 pub use subject::Subject;
 pub use vif::{BackendDomain, VifParts, VifSpec, VifType};
 pub use vlan::{Tagging, Vid, VlanSpec};

@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 use super::{Planned, refused};
 use crate::error::{Error, ErrorKind};
 use crate::gather;
-use crate::model::{Guests, IfName, Intent};
+use crate::model::{Guests, IfName, Resolved};
 use crate::snapshot::{Address, LinkKind, Part, Route, Scope, Snapshot};
 use crate::step::{Implied, LinkStep, RouteStep, Step, step};
 
 /// Refuses the way to a wish one of whose steps takes a default route away. A vif that goes takes along what leads through it.
-pub(super) fn there(intent: &Intent, steps: &[Planned], now: &Snapshot) -> Result<(), Error> {
-    if matches!(intent, Intent::Detach(_)) { Ok(()) } else { never_cut_off(steps, now) }
+pub(super) fn there(intent: &Resolved, steps: &[Planned], now: &Snapshot) -> Result<(), Error> {
+    if matches!(intent, Resolved::Detach(_)) { Ok(()) } else { never_cut_off(steps, now) }
 }
 
 /// Refuses a plan one of whose steps takes a default route of the main table away, itself or by consequence.

@@ -20,7 +20,7 @@ pub(super) struct Draft {
 impl Draft {
     /// The way to a wish.
     pub(super) fn there(self) -> Result<Plan, Error> {
-        if let Goal::Intent(intent) = &self.goal {
+        if let Goal::Resolved(intent) = &self.goal {
             check::there(intent, &self.steps, &self.before)?;
         } else {
             check::never_cut_off(&self.steps, &self.before)?;

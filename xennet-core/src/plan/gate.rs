@@ -6,7 +6,7 @@ use ipnetwork::IpNetwork;
 
 use super::table::Item;
 use crate::error::Error;
-use crate::model::{Attach, Attachment, GuestLinks, IfName, NetworkMode, PortForward, Started, apart};
+use crate::model::{Attach, Attachment, GuestLinks, IfName, NetworkMode, PortForward, ResolvedNetwork, apart};
 use crate::snapshot::{Family, NftKey, NftValue, Part, Scope, Snapshot};
 use crate::tables::gate::{
     FORWARD_RANGES, FORWARDS, GATE, HIDDEN, HIDDEN_NETWORKS, INSIDE, LINKS, PORTS, SOURCE_NETWORKS, SOURCES, at,
@@ -60,7 +60,7 @@ pub(crate) fn is_hidden(a: &Attach, now: &Snapshot) -> bool {
 }
 
 /// What a network has to have as a whole, whoever its guests are.
-pub(super) fn of_network(started: &Started) -> Vec<Item> {
+pub(super) fn of_network(started: &ResolvedNetwork) -> Vec<Item> {
     let NetworkMode::Nat(nat) = started.network.mode() else { return Vec::new() };
     let mut out = of_bridge(started);
     out.extend(nat.forwards.iter().flat_map(handed_on));
@@ -68,7 +68,7 @@ pub(super) fn of_network(started: &Started) -> Vec<Item> {
 }
 
 /// What a network has to have whose guests are on a private bridge, whatever is handed on to them.
-pub(super) fn of_bridge(started: &Started) -> Vec<Item> {
+pub(super) fn of_bridge(started: &ResolvedNetwork) -> Vec<Item> {
     let NetworkMode::Nat(nat) = started.network.mode() else { return Vec::new() };
     let mut out = Vec::new();
     if let GuestLinks::Bridge(bridge) = &nat.guests {
@@ -86,12 +86,12 @@ pub(super) fn of_bridge(started: &Started) -> Vec<Item> {
 }
 
 /// What a network had before its description was changed, some of which it may have still.
-pub(super) fn former(started: &Started) -> Vec<Item> {
+pub(super) fn former(started: &ResolvedNetwork) -> Vec<Item> {
     started.former.iter().flat_map(handed_on).collect()
 }
 
 /// The forwards that a changed description releases: another network may have them by now.
-pub(crate) fn given_up(started: &Started) -> Scope {
+pub(crate) fn given_up(started: &ResolvedNetwork) -> Scope {
     let own = GATE.scope(&of_network(started));
     let mut scope = GATE.scope(&former(started));
     scope.retain(|part| !own.contains(part));
@@ -99,7 +99,7 @@ pub(crate) fn given_up(started: &Started) -> Scope {
 }
 
 /// Of what a network has given up, that which another one has by now, and the errors of wanting it back.
-pub(crate) fn taken_since(started: &Started, now: &Snapshot) -> Vec<(Part, Error)> {
+pub(crate) fn taken_since(started: &ResolvedNetwork, now: &Snapshot) -> Vec<(Part, Error)> {
     let given_up = given_up(started);
     let taken = |item: &Item| {
         let part = GATE.part(item);
@@ -110,20 +110,20 @@ pub(crate) fn taken_since(started: &Started, now: &Snapshot) -> Vec<(Part, Error
 
 /// The elements that earlier versions made of a network's ranges, two for each port. A gate that replaced an earlier one still has them.
 /// If the first port of a range has none, nothing of that range is looked for.
-pub(super) fn of_earlier_version(started: &Started, now: &Snapshot) -> Vec<Item> {
+pub(super) fn of_earlier_version(started: &ResolvedNetwork, now: &Snapshot) -> Vec<Item> {
     let is_there = |item: &Item| GATE.find(now, item).is_some() && GATE.taken_by_other(now, item).is_none();
     let ranges = ranges_of(started).filter(|range| singly(range).next().is_some_and(|first| is_there(&first)));
     ranges.flat_map(singly).collect()
 }
 
 /// The scope of these elements: at first of one for each range, and of all where that one is there.
-pub(super) fn scope_of_earlier_version(started: &Started, seen: &Snapshot) -> Scope {
+pub(super) fn scope_of_earlier_version(started: &ResolvedNetwork, seen: &Snapshot) -> Scope {
     let first: Vec<Item> = ranges_of(started).filter_map(|range| singly(range).next()).collect();
     GATE.scope(&first).union(GATE.scope(&of_earlier_version(started, seen)))
 }
 
 /// Removes from an earlier state what an earlier version made of a network's ranges: it was the network's own.
-pub(crate) fn forget_earlier_version(target: &mut Snapshot, started: &Started) {
+pub(crate) fn forget_earlier_version(target: &mut Snapshot, started: &ResolvedNetwork) {
     let Some(table) = target.nft.get_mut(&(GATE.id)()) else { return };
     for range in ranges_of(started) {
         let (protocol, (first, last)) = (range.protocol().number(), range.ports());
@@ -138,7 +138,7 @@ pub(crate) fn forget_earlier_version(target: &mut Snapshot, started: &Started) {
 }
 
 /// The scope of all elements that a network has in the gate, also those that its record does not name.
-pub(crate) fn scope_of_network(started: &Started) -> Scope {
+pub(crate) fn scope_of_network(started: &ResolvedNetwork) -> Scope {
     GATE.scope(&of_network(started))
 }
 
@@ -148,7 +148,7 @@ pub(crate) fn scope_of_forward(forward: &PortForward) -> Scope {
 }
 
 /// The forwards of a network that are ranges, with those that it has given up.
-fn ranges_of(started: &Started) -> impl Iterator<Item = &PortForward> {
+fn ranges_of(started: &ResolvedNetwork) -> impl Iterator<Item = &PortForward> {
     let forwards = match started.network.mode() {
         NetworkMode::Nat(nat) => nat.forwards.as_slice(),
         _ => &[],
@@ -227,16 +227,16 @@ mod tests {
         list.iter().map(|n| n.parse().unwrap()).collect()
     }
 
-    fn started(forwards: &[PortForward]) -> Started {
+    fn started(forwards: &[PortForward]) -> ResolvedNetwork {
         let nat = NatNetwork {
             subnets: networks(&["10.1.0.0/24", "fd00:1::/64"]).into_iter().map(|n| Subnet::new(n).unwrap()).collect(),
             guests: GuestLinks::Bridge(BridgeSpec::new(name("natbr0"))),
             forwards: forwards.to_vec(),
             ..NatNetwork::new()
         };
-        Started {
+        ResolvedNetwork {
             outside: Some(name("eth0")),
-            ..Started::new(Network::new(name("lan"), NetworkMode::Nat(nat)).unwrap())
+            ..ResolvedNetwork::new(Network::new(name("lan"), NetworkMode::Nat(nat)).unwrap())
         }
     }
 

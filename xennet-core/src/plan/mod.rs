@@ -1,6 +1,6 @@
 //! How to get there: wanted objects, the difference to what is, the order, the checks.
 //!
-//! [`plan`] turns an [`Intent`] and a [`Snapshot`] into a [`Plan`]; [`restore`] plans the way back to an earlier
+//! [`plan`] turns a [`Resolved`] wish and a [`Snapshot`] into a [`Plan`]; [`restore`] plans the way back to an earlier
 //! snapshot. Both work alike: the wanted objects are compared with the world *as it will be after the steps so far*,
 //! which the transition function ([`crate::step::step`]) predicts. What a step implies (the route that comes with an
 //! address, the port that leaves its old bridge) is therefore never planned twice, and a plan that the kernel would
@@ -29,7 +29,7 @@ use serde::ser::SerializeStruct as _;
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::error::{Error, ErrorKind};
-use crate::model::{IfName, Intent, Started};
+use crate::model::{IfName, Resolved, ResolvedNetwork};
 use crate::snapshot::{Scope, Snapshot};
 use crate::step::{Effects, Step};
 use checked::Draft;
@@ -107,7 +107,8 @@ impl Serialize for Planned {
 #[serde(rename_all = "kebab-case")]
 pub enum Goal {
     /// A wish.
-    Intent(Intent),
+    #[serde(rename = "intent")]
+    Resolved(Resolved),
     /// The way back to an earlier state.
     Restore(Box<Snapshot>),
     /// The way back to how it was without a network, after which nothing of it is remembered.
@@ -115,7 +116,7 @@ pub enum Goal {
     /// A network that is started, with what its bridge takes over from the uplink.
     Start {
         /// The network.
-        started: Box<Started>,
+        started: Box<ResolvedNetwork>,
         /// What the uplink had when the plan was made.
         carried: Carried,
     },
@@ -126,7 +127,7 @@ pub enum Goal {
 /// Start with an empty snapshot; observe and [merge](Snapshot::merge); ask again, until the answer is `None`. On the usual way (a vif as netback made
 /// it) that is one narrow observation. What grows with the host is looked at only where the first look says that it can
 /// matter, for example routes through a vif that is up and has addresses.
-pub fn scope(intent: &Intent, seen: &Snapshot) -> Option<Scope> {
+pub fn scope(intent: &Resolved, seen: &Snapshot) -> Option<Scope> {
     let mut missing = want::scope(intent, seen);
     missing.retain(|part| !seen.scope.contains(part));
     (missing != Scope::none()).then_some(missing)
@@ -140,18 +141,18 @@ pub fn scope(intent: &Intent, seen: &Snapshot) -> Option<Scope> {
 /// - [`ErrorKind::Unsupported`]: the wish cannot be fulfilled on this system (VLANs on a bridge without VLAN filtering);
 /// - [`ErrorKind::WouldCutOff`]: a step would take dom0's own connectivity;
 /// - [`ErrorKind::Kernel`]: by our model the kernel would refuse a step, with the error number it would give.
-pub fn plan(intent: &Intent, now: &Snapshot) -> Result<Plan, Error> {
+pub fn plan(intent: &Resolved, now: &Snapshot) -> Result<Plan, Error> {
     plan_from(intent, now.clone())
 }
 
 /// As [`plan`], from an observation that nobody else needs.
-pub(crate) fn plan_from(intent: &Intent, now: Snapshot) -> Result<Plan, Error> {
+pub(crate) fn plan_from(intent: &Resolved, now: Snapshot) -> Result<Plan, Error> {
     let (wanted, notes) = want::want(intent, &now)?;
     let (steps, after) = diff::steps_towards(&wanted, &now)?;
     let after = after.into_owned();
     let goal = match intent {
-        Intent::Start(started) => Goal::Start { started: started.clone(), carried: network::carried(started, &now) },
-        intent => Goal::Intent(intent.clone()),
+        Resolved::Start(started) => Goal::Start { started: started.clone(), carried: network::carried(started, &now) },
+        intent => Goal::Resolved(intent.clone()),
     };
     Draft { goal, steps, notes, before: now, after, request: None }.there()
 }
@@ -162,7 +163,7 @@ pub(crate) fn membership(link: &IfName) -> Scope {
 }
 
 /// The steps that a plan would have, for who only asks whether there are any.
-pub(crate) fn missing(intent: &Intent, now: &Snapshot) -> Result<Vec<Planned>, Error> {
+pub(crate) fn missing(intent: &Resolved, now: &Snapshot) -> Result<Vec<Planned>, Error> {
     let (wanted, _) = want::want(intent, now)?;
     let (steps, _) = diff::steps_towards(&wanted, now)?;
     check::there(intent, &steps, now)?;
@@ -170,7 +171,11 @@ pub(crate) fn missing(intent: &Intent, now: &Snapshot) -> Result<Vec<Planned>, E
 }
 
 /// The steps that are missing to a network that was started when the uplink had this.
-pub(crate) fn missing_to_start(started: &Started, carried: &Carried, now: &Snapshot) -> Result<Vec<Planned>, Error> {
+pub(crate) fn missing_to_start(
+    started: &ResolvedNetwork,
+    carried: &Carried,
+    now: &Snapshot,
+) -> Result<Vec<Planned>, Error> {
     let (wanted, _) = network::want(started, carried, now)?;
     Ok(diff::steps_towards(&wanted, now)?.0)
 }

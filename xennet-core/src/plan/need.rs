@@ -7,27 +7,31 @@ use super::checked::Draft;
 use super::table::TableWish;
 use super::{Plan, Planned, Reason, diff, gate, guard, network, routes, want};
 use crate::error::Error;
-use crate::model::{Attach, Attachment, BridgeSpec, IfName, Intent, MacAddr, Network, Started};
+use crate::model::{
+    Attach, Attachment, BridgeSpec, FoundVif, IfName, MacAddr, Network, RecordedVif, Resolved, ResolvedNetwork,
+    ResolvedVif,
+};
 use crate::snapshot::{Link, Part, Scope, Snapshot};
 use crate::step::{PortChange, PortStep, Step};
 use crate::tables;
 use crate::tables::gate::GATE;
 
-/// The wish that an attached vif stands for, where its link is now.
-pub(crate) fn of_vif(a: &Attach, present: IfName, link: &Link) -> Attach {
+/// The wish that an attached vif stands for, where its link is now: all that the wish says is recorded of it.
+pub(crate) fn of_vif(a: &Attach, present: IfName, link: &Link) -> ResolvedVif<Attach> {
     let bridge = match &a.attachment {
         Attachment::Bridge { bridge, .. } => Some(*bridge),
         _ => None,
     };
-    Attach {
-        device: present,
+    ResolvedVif {
         // Without one it has taken its bridge's, which follows its ports.
-        mtu: a.mtu.or_else(|| link.mtu.try_into().ok()),
-        recorded_bridge: bridge,
-        recorded_guard: a.guarded().map(Box::new),
-        recorded_routes: a.behind().map(Box::new),
-        takes_over: Vec::new(),
-        ..a.clone()
+        wish: Attach { mtu: a.mtu.or_else(|| link.mtu.try_into().ok()), ..a.clone() },
+        found: FoundVif::named(present),
+        recorded: RecordedVif {
+            index: Some(link.index),
+            bridge,
+            guard: a.guarded().map(Box::new),
+            routes: a.behind().map(Box::new),
+        },
     }
 }
 
@@ -49,11 +53,6 @@ pub(crate) fn link_of<'a>(
     (is_same && is_free(&a.name) && is_free(made)).then_some((name, link))
 }
 
-/// The wish that a started network stands for.
-pub(crate) fn of_network(started: &Started) -> Started {
-    Started { again: true, former: Vec::new(), ..started.clone() }
-}
-
 /// Whether an attached vif is a guest of this network.
 pub(crate) fn is_guest(a: &Attach, network: &Network) -> bool {
     let on = match &a.attachment {
@@ -64,7 +63,7 @@ pub(crate) fn is_guest(a: &Attach, network: &Network) -> bool {
 }
 
 /// As [`scope`](super::scope), with all rules of the tables.
-pub(crate) fn whole_scope(intent: &Intent, seen: &Snapshot) -> Option<Scope> {
+pub(crate) fn whole_scope(intent: &Resolved, seen: &Snapshot) -> Option<Scope> {
     let mut missing = tables::whole(want::scope(intent, seen));
     missing.retain(|part| !seen.scope.contains(part));
     (missing != Scope::none()).then_some(missing)
@@ -74,7 +73,7 @@ pub(crate) fn whole_scope(intent: &Intent, seen: &Snapshot) -> Option<Scope> {
 ///
 /// # Errors
 /// As [`plan`](super::plan).
-pub(crate) fn with(plan: Plan, intent: &Intent, seen: Snapshot) -> Result<Plan, Error> {
+pub(crate) fn with(plan: Plan, intent: &Resolved, seen: Snapshot) -> Result<Plan, Error> {
     let mut now = seen.clone();
     now.merge(plan.after().clone());
     let (wanted, _) = want::want(intent, &now)?;
@@ -88,24 +87,24 @@ pub(crate) fn with(plan: Plan, intent: &Intent, seen: Snapshot) -> Result<Plan, 
 }
 
 /// What our tables have to have of a wish.
-fn tables(intent: &Intent) -> Vec<TableWish> {
+fn tables(intent: &Resolved) -> Vec<TableWish> {
     match intent {
-        Intent::Attach(a) => {
-            [guard::instead(a.guarded().as_ref(), None)].into_iter().chain(routes::tables(a)).collect()
+        Resolved::Attach(a) => {
+            [guard::instead(a.wish.guarded().as_ref(), None)].into_iter().chain(routes::tables(a)).collect()
         }
-        Intent::Start(started) => network::tables(started).into_iter().collect(),
-        Intent::Detach(_) | Intent::Bridge(_) => Vec::new(),
+        Resolved::Start(started) => network::tables(started).into_iter().collect(),
+        Resolved::Detach(_) | Resolved::Bridge(_) => Vec::new(),
     }
 }
 
 const LOST: Reason = Reason::fixed("somebody has taken it away");
 
-fn wishes(of: &[Intent]) -> Vec<TableWish> {
+fn wishes(of: &[Resolved]) -> Vec<TableWish> {
     TableWish::together(of.iter().flat_map(tables), &LOST)
 }
 
 /// What has to be looked at to see what our tables lack of all these: the tables with all that is in them.
-pub(crate) fn tables_scope(of: &[Intent]) -> Scope {
+pub(crate) fn tables_scope(of: &[Resolved]) -> Scope {
     let ids = wishes(of).into_iter().map(|wish| (wish.table.id)());
     ids.flat_map(|id| [Part::NftFrame(id.clone()), Part::Nft(id)]).collect()
 }
@@ -114,7 +113,7 @@ pub(crate) fn tables_scope(of: &[Intent]) -> Scope {
 ///
 /// # Errors
 /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) as for a plan.
-pub(crate) fn tables_lack(of: &[Intent], now: &Snapshot) -> Result<Vec<Step>, Error> {
+pub(crate) fn tables_lack(of: &[Resolved], now: &Snapshot) -> Result<Vec<Step>, Error> {
     let mut steps = Vec::new();
     for wish in wishes(of) {
         steps.extend(wish.first(now)?.map(Step::Nft));
@@ -123,7 +122,7 @@ pub(crate) fn tables_lack(of: &[Intent], now: &Snapshot) -> Result<Vec<Step>, Er
 }
 
 /// The surplus in our tables: elements of intents that are gone, unless another intent needs them.
-pub(crate) fn tables_left(gone: &[Intent], there: &[Intent], now: &Snapshot) -> Vec<Step> {
+pub(crate) fn tables_left(gone: &[Resolved], there: &[Resolved], now: &Snapshot) -> Vec<Step> {
     let mut all: Vec<TableWish> = there.iter().flat_map(tables).collect();
     let absent = |wish: TableWish| TableWish { absent: wish.present, present: Vec::new(), ..wish };
     all.extend(gone.iter().flat_map(tables).map(absent));
@@ -131,13 +130,13 @@ pub(crate) fn tables_left(gone: &[Intent], there: &[Intent], now: &Snapshot) -> 
 }
 
 /// Whether our tables have to have something of it.
-pub(crate) fn is_in_tables(intent: &Intent) -> bool {
+pub(crate) fn is_in_tables(intent: &Resolved) -> bool {
     tables(intent).iter().any(|wish| !wish.present.is_empty())
 }
 
 /// What has to be observed to see that the guests on a private bridge are hidden: those elements belong to the network, not to a vif.
 /// Its size does not depend on the network's forwards.
-pub(crate) fn bridge_scope(started: &Started, seen: &Snapshot) -> Option<Scope> {
+pub(crate) fn bridge_scope(started: &ResolvedNetwork, seen: &Snapshot) -> Option<Scope> {
     let items = gate::of_bridge(started);
     if items.is_empty() {
         return None;
@@ -148,18 +147,18 @@ pub(crate) fn bridge_scope(started: &Started, seen: &Snapshot) -> Option<Scope> 
 }
 
 /// Whether what hides the guests on a private bridge is not there.
-pub(crate) fn bridge_lacks(started: &Started, now: &Snapshot) -> Result<bool, Error> {
+pub(crate) fn bridge_lacks(started: &ResolvedNetwork, now: &Snapshot) -> Result<bool, Error> {
     let wish = TableWish::new(&GATE, gate::of_bridge(started), Vec::new(), LOST);
     Ok(!wish.present.is_empty() && wish.first(now)?.is_some())
 }
 
 /// The step after which a port of a vif passes on no reserved addresses any more: they are open because the guard filters what is
 /// sent to them. `None` where they are closed.
-pub(crate) fn closes_reserved(a: &Attach, now: &Snapshot) -> Option<Step> {
-    a.guard.as_ref()?;
-    let link = now.links.get(&a.device)?;
+pub(crate) fn closes_reserved(a: &ResolvedVif<Attach>, now: &Snapshot) -> Option<Step> {
+    a.wish.guard.as_ref()?;
+    let link = now.links.get(&a.found.device)?;
     link.port.as_ref().filter(|port| port.group_forward != 0)?;
-    let port = crate::step::LinkRef { name: a.device, index: Some(link.index) };
+    let port = crate::step::LinkRef { name: a.found.device, index: Some(link.index) };
     let change = PortChange { group_forward: Some(0), ..PortChange::default() };
     Some(Step::Port(PortStep::Set { port, change, up: None }))
 }

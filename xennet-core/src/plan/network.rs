@@ -12,7 +12,7 @@ use super::uplink::{Among, Move, address_on, carried_routes, learned_anew, neigh
 use super::want::{LinkTarget, LinkWish, Wanted, WantedLink, Wish, bridge, kind_words};
 use crate::error::{Error, ErrorKind};
 use crate::gather;
-use crate::model::{BridgeNetwork, BridgeSpec, GuestLinks, IfName, Network, NetworkMode, Started, Subnet};
+use crate::model::{BridgeNetwork, BridgeSpec, GuestLinks, IfName, Network, NetworkMode, ResolvedNetwork, Subnet};
 use crate::snapshot::{
     AddrGenMode, Address, Family, Link, LinkKind, Neighbour, Part, Route, Scope, Snapshot, SysctlKey,
 };
@@ -36,7 +36,7 @@ pub struct Carried {
     pub listens: bool,
 }
 
-pub(super) fn scope(started: &Started, seen: &Snapshot) -> Scope {
+pub(super) fn scope(started: &ResolvedNetwork, seen: &Snapshot) -> Scope {
     let items = gate::of_network(started);
     let mut scope = GATE.scope(items.iter().chain(&gate::former(started)));
     scope = scope.union(gate::scope_of_earlier_version(started, seen));
@@ -124,7 +124,7 @@ fn uplink<'a>(b: &BridgeNetwork, now: &'a Snapshot) -> Option<(IfName, &'a Link)
 }
 
 /// What the uplink has of its own.
-pub(super) fn carried(started: &Started, now: &Snapshot) -> Carried {
+pub(super) fn carried(started: &ResolvedNetwork, now: &Snapshot) -> Carried {
     let NetworkMode::Bridge(b) = started.network.mode() else {
         return Carried { listens: listens(started, now), ..Carried::default() };
     };
@@ -142,7 +142,11 @@ pub(super) fn carried(started: &Started, now: &Snapshot) -> Carried {
     }
 }
 
-pub(super) fn want(started: &Started, carried: &Carried, now: &Snapshot) -> Result<(Wanted, Vec<String>), Error> {
+pub(super) fn want(
+    started: &ResolvedNetwork,
+    carried: &Carried,
+    now: &Snapshot,
+) -> Result<(Wanted, Vec<String>), Error> {
     let (mut wanted, mut notes) = match started.network.mode() {
         NetworkMode::Bridge(b) => bridged(started, b, carried, now)?,
         NetworkMode::Nat(n) => match &n.guests {
@@ -171,7 +175,7 @@ pub(super) fn want(started: &Started, carried: &Carried, now: &Snapshot) -> Resu
 }
 
 /// What the gate has to have of a network as a whole.
-pub(super) fn tables(started: &Started) -> Option<TableWish> {
+pub(super) fn tables(started: &ResolvedNetwork) -> Option<TableWish> {
     let (items, former) = (gate::of_network(started), gate::former(started));
     if items.is_empty() && former.is_empty() {
         return None;
@@ -199,7 +203,7 @@ fn loses_router(network: &Network) -> Option<String> {
 }
 
 /// A bridge that is made for a network, with an address of its own, so that it does not follow its ports.
-fn made(started: &Started, bridge: &BridgeSpec) -> Result<BridgeSpec, Error> {
+fn made(started: &ResolvedNetwork, bridge: &BridgeSpec) -> Result<BridgeSpec, Error> {
     bridge.clone().with_mac(bridge.mac().or(started.bridge_mac))
 }
 
@@ -217,7 +221,7 @@ fn private_bridge(spec: &BridgeSpec, subnets: &[Subnet], now: &Snapshot) -> Resu
 
 /// A bridge with its uplink.
 fn bridged(
-    started: &Started,
+    started: &ResolvedNetwork,
     b: &BridgeNetwork,
     carried: &Carried,
     now: &Snapshot,
@@ -255,7 +259,7 @@ fn bridged(
     let on_bridge = |r: &Route| route_through(to, own[1], &route_through(to, own[0], r));
     let routes: Vec<(Route, Among)> = carried.routes.iter().map(|r| (on_bridge(r), place(r))).collect();
     let present = b.uplink_name.unwrap_or(name);
-    let settled = link.master == Some(to) || (started.again && now.links.contains_key(&to));
+    let settled = link.master == Some(to) || (started.is_started && now.links.contains_key(&to));
     wanted.moves.push(Move {
         to,
         port: name,
@@ -337,7 +341,7 @@ pub(super) fn silence(link: IfName, on: IfName) -> String {
 }
 
 /// Refuses what would not be the same on the bridge.
-fn movable(started: &Started, r: &Route, uplink: &[IfName; 2], all: &[Route]) -> Result<(), Error> {
+fn movable(started: &ResolvedNetwork, r: &Route, uplink: &[IfName; 2], all: &[Route]) -> Result<(), Error> {
     let refuse = |message: String, hint: &str| {
         let message = format!("network {}: the route \"{r}\" cannot be moved: {message}", started.network.name());
         Err(Error::new(ErrorKind::Unsupported, message).with_object(uplink[0].as_str()).unchanged().with_hint(hint))
@@ -377,7 +381,7 @@ fn others(now: &Snapshot, name: &IfName) -> BTreeMap<IfName, Link> {
 
 /// The uplink, if it is there, and free to become a port.
 fn find_uplink<'a>(
-    started: &Started,
+    started: &ResolvedNetwork,
     b: &BridgeNetwork,
     named: IfName,
     now: &'a Snapshot,
@@ -407,7 +411,7 @@ fn find_uplink<'a>(
 }
 
 /// Whether the link towards the outside listens to router advertisements: always, or as long as this domain is no router.
-fn listens(started: &Started, now: &Snapshot) -> bool {
+fn listens(started: &ResolvedNetwork, now: &Snapshot) -> bool {
     let Some(outside) = started.outside else { return false };
     let routes = now.sysctls.get(&SysctlKey::forwarding(Family::Ipv6)).is_some_and(|v| v != "0");
     match now.sysctls.get(&SysctlKey::conf(Family::Ipv6, &outside, "accept_ra")).map(String::as_str) {
@@ -418,7 +422,7 @@ fn listens(started: &Started, now: &Snapshot) -> bool {
 }
 
 /// The settings that NAT and routed networks need.
-fn settings(started: &Started, listens: bool) -> BTreeMap<SysctlKey, (String, Reason)> {
+fn settings(started: &ResolvedNetwork, listens: bool) -> BTreeMap<SysctlKey, (String, Reason)> {
     let [v4, v6] = [Family::Ipv4, Family::Ipv6].map(|family| {
         started.network.routes(family == Family::Ipv6)
             || started.source.iter().any(|source| Family::of(source) == family)

@@ -11,7 +11,7 @@ use super::want::{Wanted, Wish};
 use super::{ROUTE_PROTOCOL, Reason, gate};
 use crate::gather;
 use crate::model::vif::is_single;
-use crate::model::{Attach, Attachment, Behind, IfName};
+use crate::model::{Attach, Attachment, Behind, IfName, ResolvedVif};
 use crate::snapshot::{Address, Family, Neighbour, NeighbourKind, Part, Route, Scope, Snapshot, SysctlKey};
 use crate::tables::gate::GATE;
 
@@ -67,20 +67,20 @@ fn addresses(a: &Attach) -> BTreeSet<Address> {
 
 /// Whether a vif is up under its name, with the very addresses that it is to have: then nothing of it will go down, and
 /// nothing is at stake but the routes that are named. Looking at all of its routes and neighbours means asking for a listing.
-pub(super) fn is_settled(a: &Attach, seen: &Snapshot) -> bool {
-    let Some(link) = seen.links.get(&a.device).filter(|_| a.device == a.name) else { return false };
+pub(super) fn is_settled(a: &ResolvedVif<Attach>, seen: &Snapshot) -> bool {
+    let Some(link) = seen.links.get(&a.found.device).filter(|_| a.found.device == a.wish.name) else { return false };
     let key = |x: &Address| x.address;
-    let wanted: BTreeSet<IpNetwork> = gather::set(addresses(a).iter().map(key));
-    a.behind().is_some()
+    let wanted: BTreeSet<IpNetwork> = gather::set(addresses(&a.wish).iter().map(key));
+    a.wish.behind().is_some()
         && link.up
         && link.master.is_none()
-        && gather::set(seen.addresses_of(&a.device).map(key)) == wanted
+        && gather::set(seen.addresses_of(&a.found.device).map(key)) == wanted
 }
 
 /// The routes of a vif that are wanted, or were.
-pub(super) fn parts(a: &Attach) -> impl Iterator<Item = Part> + '_ {
-    let recorded = a.recorded_routes.iter().flat_map(|r| r.attachment.guest());
-    a.attachment.guest().iter().chain(recorded).map(|n| Part::RouteThrough(a.device, without_host_bits(*n)))
+pub(super) fn parts(a: &ResolvedVif<Attach>) -> impl Iterator<Item = Part> + '_ {
+    let recorded = a.recorded.routes.iter().flat_map(|r| r.attachment.guest());
+    a.wish.attachment.guest().iter().chain(recorded).map(|n| Part::RouteThrough(a.found.device, without_host_bits(*n)))
 }
 
 fn proxy_arp(link: &IfName, attachment: &Attachment) -> Option<SysctlKey> {
@@ -136,16 +136,16 @@ fn gate_scope(present: &[Item], absent: &[Item], seen: &Snapshot) -> Scope {
 }
 
 /// What has to be looked at, besides the vif itself, to connect it by routes, or not by routes any more.
-pub(super) fn scope(a: &Attach, seen: &Snapshot) -> Scope {
+pub(super) fn scope(a: &ResolvedVif<Attach>, seen: &Snapshot) -> Scope {
     let mut scope = Scope::none();
-    let behind = a.behind();
+    let behind = a.wish.behind();
     if behind.is_some() {
-        scope.extend(settings(&a.device, &a.attachment).into_iter().map(|(key, ..)| Part::Sysctl(key)));
+        scope.extend(settings(&a.found.device, &a.wish.attachment).into_iter().map(|(key, ..)| Part::Sysctl(key)));
     }
-    let recorded = a.recorded_routes.as_deref();
-    let proxy = recorded.and_then(|r| proxy_arp(&a.device, &r.attachment));
+    let recorded = a.recorded.routes.as_deref();
+    let proxy = recorded.and_then(|r| proxy_arp(&a.found.device, &r.attachment));
     scope.extend(proxy.map(Part::Sysctl));
-    scope.extend(proxy_scope(&a.attachment).chain(recorded.into_iter().flat_map(|r| proxy_scope(&r.attachment))));
+    scope.extend(proxy_scope(&a.wish.attachment).chain(recorded.into_iter().flat_map(|r| proxy_scope(&r.attachment))));
     let [present, absent] = [behind.as_ref(), recorded].map(|b| b.map(items).unwrap_or_default());
     scope.union(gate_scope(&present, &absent, seen))
 }
@@ -159,13 +159,13 @@ pub(super) fn scope_gone(device: &IfName, behind: &Behind, seen: &Snapshot) -> S
 }
 
 /// What the gate has to have of a vif, and what it has of it by another wish.
-pub(super) fn tables(a: &Attach) -> Option<TableWish> {
-    let behind = a.behind();
-    let [present, absent] = [behind.as_ref(), a.recorded_routes.as_deref()].map(|b| b.map(items).unwrap_or_default());
+pub(super) fn tables(a: &ResolvedVif<Attach>) -> Option<TableWish> {
+    let behind = a.wish.behind();
+    let [present, absent] = [behind.as_ref(), a.recorded.routes.as_deref()].map(|b| b.map(items).unwrap_or_default());
     if present.is_empty() && absent.is_empty() {
         return None;
     }
-    let why = match &a.attachment {
+    let why = match &a.wish.attachment {
         Attachment::Nat { egress: Some(_), .. } => {
             "the guest sends from its own addresses, and leaves with this domain's"
         }
@@ -176,45 +176,45 @@ pub(super) fn tables(a: &Attach) -> Option<TableWish> {
 }
 
 /// Adds what belongs to a vif that is connected by routes, and takes away what is left of another wish.
-pub(super) fn want(wanted: &mut Wanted, a: &Attach, now: &Snapshot) {
-    let behind = a.behind();
-    let recorded = a.recorded_routes.as_deref();
+pub(super) fn want(wanted: &mut Wanted, a: &ResolvedVif<Attach>, now: &Snapshot) {
+    let behind = a.wish.behind();
+    let recorded = a.recorded.routes.as_deref();
     wanted.tables.extend(tables(a));
     if let Some(recorded) = recorded {
         no_proxies(wanted, recorded);
     }
     if behind.is_none() {
         if let Some(recorded) = recorded {
-            no_proxy(wanted, &a.device, &a.name, recorded, now);
+            no_proxy(wanted, &a.found.device, &a.wish.name, recorded, now);
         }
         return;
     }
-    for proxy in proxies(&a.attachment) {
+    for proxy in proxies(&a.wish.attachment) {
         let why = Reason::fixed("this domain answers for the guest on the uplink");
         wanted.proxies.insert(proxy, (true, why));
     }
-    let guest = a.attachment.guest();
-    let addresses = addresses(a);
+    let guest = a.wish.attachment.guest();
+    let addresses = addresses(&a.wish);
     let why = Reason::fixed("the guest's gateway is on its vif");
-    wanted.addresses.insert(a.name, Wish { items: addresses, exact: true, why });
-    let metric = match a.attachment {
+    wanted.addresses.insert(a.wish.name, Wish { items: addresses, exact: true, why });
+    let metric = match a.wish.attachment {
         Attachment::Nat { metric, .. } | Attachment::Routed { metric, .. } => metric,
         Attachment::Bridge { .. } => 0,
     };
-    let routes = guest.iter().filter(|n| !a.superseded.contains(&without_host_bits(**n))).map(|network| {
+    let routes = guest.iter().filter(|n| !a.found.superseded.contains(&without_host_bits(**n))).map(|network| {
         let family = Family::of(&network.ip());
         Route {
             metric,
-            source: ours(&a.attachment).iter().map(|n| n.ip()).find(|ip| Family::of(ip) == family),
+            source: ours(&a.wish.attachment).iter().map(|n| n.ip()).find(|ip| Family::of(ip) == family),
             protocol: ROUTE_PROTOCOL,
-            ..Route::to(without_host_bits(*network), a.name)
+            ..Route::to(without_host_bits(*network), a.wish.name)
         }
     });
     let why = Reason::fixed("the guest is reached through its vif");
-    wanted.own_routes.insert(a.name, Wish { items: gather::set(routes), exact: true, why });
-    wanted.taken_over.extend(a.takes_over.iter().map(|n| without_host_bits(*n)));
-    let named_now = settings(&a.device, &a.attachment);
-    for ((key, value, why), (present, ..)) in settings(&a.name, &a.attachment).into_iter().zip(named_now) {
+    wanted.own_routes.insert(a.wish.name, Wish { items: gather::set(routes), exact: true, why });
+    wanted.taken_over.extend(a.found.takes_over.iter().map(|n| without_host_bits(*n)));
+    let named_now = settings(&a.found.device, &a.wish.attachment);
+    for ((key, value, why), (present, ..)) in settings(&a.wish.name, &a.wish.attachment).into_iter().zip(named_now) {
         // A kernel without IPv6, or a link too small for it, has none of its settings.
         if now.sysctls.contains_key(&present) {
             wanted.sysctls.insert(key, (value.into(), why));

@@ -9,7 +9,7 @@ use super::table::TableWish;
 use super::{Reason, guard, network, routes, uplink};
 use crate::error::{Error, ErrorKind};
 use crate::gather;
-use crate::model::{Attach, Attachment, BridgeSpec, Detach, IfName, Intent, MacAddr, VlanSpec};
+use crate::model::{Attach, Attachment, BridgeSpec, Detach, IfName, MacAddr, Resolved, ResolvedVif, VlanSpec};
 use crate::snapshot::{
     AddrGenMode, Address, FdbEntry, Link, LinkKind, Neighbour, Part, PortVlan, Route, Rule, Scope, Snapshot, SysctlKey,
 };
@@ -88,48 +88,50 @@ pub(super) struct LinkTarget {
     pub(super) bridge: BridgeChange,
 }
 
-pub(super) fn scope(intent: &Intent, seen: &Snapshot) -> Scope {
+pub(super) fn scope(intent: &Resolved, seen: &Snapshot) -> Scope {
     match intent {
-        Intent::Attach(a) => {
+        Resolved::Attach(a) => {
             let settled = routes::is_settled(a, seen);
-            let mut scope = if settled { vif_alone(&a.device) } else { vif_scope(&a.device, seen) };
+            let mut scope = if settled { vif_alone(&a.found.device) } else { vif_scope(&a.found.device, seen) };
             if settled {
                 scope.extend(routes::parts(a));
             }
-            if a.name != a.device {
-                scope = scope.with(Part::Link(a.name)).with(Part::Addresses(a.name));
+            if a.wish.name != a.found.device {
+                scope = scope.with(Part::Link(a.wish.name)).with(Part::Addresses(a.wish.name));
             }
-            match &a.attachment {
+            match &a.wish.attachment {
                 Attachment::Bridge { bridge, vlan, .. } => {
                     scope.insert(Part::Link(*bridge));
                     // The bridge may follow, and IPv6 with all its addresses and routes leaves a link with such an MTU.
                     let small = |mtu: u32| mtu < IPV6_MIN_MTU;
-                    if a.mtu.is_some_and(|m| small(m.get())) && seen.links.get(bridge).is_some_and(|b| !small(b.mtu)) {
+                    if a.wish.mtu.is_some_and(|m| small(m.get()))
+                        && seen.links.get(bridge).is_some_and(|b| !small(b.mtu))
+                    {
                         scope.insert(Part::Addresses(*bridge));
                         scope.insert(Part::Routes(*bridge));
                     }
                     if vlan.is_some() {
-                        scope.insert(Part::PortVlans(a.device));
+                        scope.insert(Part::PortVlans(a.found.device));
                     }
                 }
                 Attachment::Nat { .. } | Attachment::Routed { .. } => {}
             }
             scope = scope.union(routes::scope(a, seen));
-            let guarded = a.guarded();
+            let guarded = a.wish.guarded();
             if guarded.is_some() {
                 scope = scope.union(GUARD.frame_scope([], seen));
             }
-            scope.union(guard::scope(guarded.iter().chain(a.recorded_guard.as_deref())))
+            scope.union(guard::scope(guarded.iter().chain(a.recorded.guard.as_deref())))
         }
-        Intent::Detach(d) => {
-            let scope = vif_scope(&d.device, seen).union(guard::scope(d.guarded.iter()));
-            match &d.behind {
-                Some(behind) => scope.union(routes::scope_gone(&d.device, behind, seen)),
+        Resolved::Detach(d) => {
+            let scope = vif_scope(&d.found.device, seen).union(guard::scope(d.recorded.guard.iter().map(|g| &**g)));
+            match &d.recorded.routes {
+                Some(behind) => scope.union(routes::scope_gone(&d.found.device, behind, seen)),
                 None => scope,
             }
         }
-        Intent::Bridge(b) => Scope::none().with(Part::Link(b.name())),
-        Intent::Start(s) => network::scope(s, seen),
+        Resolved::Bridge(b) => Scope::none().with(Part::Link(b.name())),
+        Resolved::Start(s) => network::scope(s, seen),
     }
 }
 
@@ -157,52 +159,54 @@ fn vif_scope(device: &IfName, seen: &Snapshot) -> Scope {
     scope
 }
 
-pub(super) fn want(intent: &Intent, now: &Snapshot) -> Result<(Wanted, Vec<String>), Error> {
+pub(super) fn want(intent: &Resolved, now: &Snapshot) -> Result<(Wanted, Vec<String>), Error> {
     match intent {
-        Intent::Attach(a) => attach(a, now),
-        Intent::Detach(d) => Ok((detach(d, now), Vec::new())),
-        Intent::Bridge(b) => bridge(b, now),
-        Intent::Start(s) => network::want(s, &network::carried(s, now), now),
+        Resolved::Attach(a) => attach(a, now),
+        Resolved::Detach(d) => Ok((detach(d, now), Vec::new())),
+        Resolved::Bridge(b) => bridge(b, now),
+        Resolved::Start(s) => network::want(s, &network::carried(s, now), now),
     }
 }
 
-fn attach(a: &Attach, now: &Snapshot) -> Result<(Wanted, Vec<String>), Error> {
-    let device = now.links.get(&a.device).ok_or_else(|| {
-        Error::new(ErrorKind::LinkNotFound, format!("{}: there is no such link", a.device))
-            .with_object(a.device.as_str())
+fn attach(a: &ResolvedVif<Attach>, now: &Snapshot) -> Result<(Wanted, Vec<String>), Error> {
+    let device = now.links.get(&a.found.device).ok_or_else(|| {
+        Error::new(ErrorKind::LinkNotFound, format!("{}: there is no such link", a.found.device))
+            .with_object(a.found.device.as_str())
             .unchanged()
             .with_hint(format!(
                 "netback makes {} when domain {} is built; is the domain running (`xl list`), and is its backend this domain?",
-                a.id, a.id.domid
+                a.wish.id, a.wish.id.domid
             ))
     })?;
-    if a.name != a.device
-        && let Some(other) = now.links.get(&a.name)
+    if a.wish.name != a.found.device
+        && let Some(other) = now.links.get(&a.wish.name)
         && other.index != device.index
     {
         return Err(Error::new(
             ErrorKind::NameTaken,
-            format!("{}: cannot be renamed to {}, another link has this name", a.device, a.name),
+            format!("{}: cannot be renamed to {}, another link has this name", a.found.device, a.wish.name),
         )
-        .with_object(a.name.as_str())
+        .with_object(a.wish.name.as_str())
         .unchanged()
         .with_hint(format!(
             "choose another vifname, or remove the link {} (index {}) if nobody uses it",
-            a.name, other.index
+            a.wish.name, other.index
         )));
     }
     let mut notes = Vec::new();
-    let mut wanted =
-        Wanted { tables: vec![guard::instead(a.guarded().as_ref(), a.recorded_guard.as_deref())], ..Wanted::default() };
+    let mut wanted = Wanted {
+        tables: vec![guard::instead(a.wish.guarded().as_ref(), a.recorded.guard.as_deref())],
+        ..Wanted::default()
+    };
     let mut target = LinkTarget {
-        name: Some(a.name),
-        mtu: a.mtu.map(|m| m.get()),
+        name: Some(a.wish.name),
+        mtu: a.wish.mtu.map(|m| m.get()),
         up: Some(true),
         addr_gen_mode: Some(AddrGenMode::None),
         ..LinkTarget::default()
     };
     let why;
-    match &a.attachment {
+    match &a.wish.attachment {
         Attachment::Bridge { bridge, vlan, isolated } => {
             let found = bridge_of(a, device, bridge, now)?;
             target.mac = Some(MacAddr::BACKEND);
@@ -210,55 +214,60 @@ fn attach(a: &Attach, now: &Snapshot) -> Result<(Wanted, Vec<String>), Error> {
             target.master = Some(Some(*bridge));
             target.port.isolated = Some(*isolated);
             target.port.learning = Some(true);
-            target.port.group_forward = match (&a.guard, &a.recorded_guard) {
+            target.port.group_forward = match (&a.wish.guard, &a.recorded.guard) {
                 (Some(_), _) => Some(RESERVED),
                 // As it was made. Where it was never ours it may be as somebody has set it.
                 (None, Some(_)) => Some(0),
                 (None, None) => None,
             };
-            why = Reason::told(format!("{} is to be connected", a.id));
+            why = Reason::told(format!("{} is to be connected", a.wish.id));
             let reason = Reason::fixed("a bridge port has no addresses of its own");
-            wanted.addresses.insert(a.name, Wish { items: BTreeSet::new(), exact: true, why: reason });
+            wanted.addresses.insert(a.wish.name, Wish { items: BTreeSet::new(), exact: true, why: reason });
             if let Some(vlan) = vlan {
-                wanted.port_vlans.insert(a.name, vlan_wish(a, bridge, found, vlan)?);
+                wanted.port_vlans.insert(a.wish.name, vlan_wish(a, bridge, found, vlan)?);
             }
-            if let Some(mtu) = a.mtu
+            if let Some(mtu) = a.wish.mtu
                 && mtu.get() < found.mtu
             {
                 notes.push(format!(
                     "{bridge} has an MTU of {} and {} of {mtu}: unless {bridge}'s MTU was set by hand it falls to that of its \
                      smallest port",
-                    found.mtu, a.name
+                    found.mtu, a.wish.name
                 ));
             }
         }
         Attachment::Nat { .. } => {
             target.master = Some(None);
-            why = Reason::told(format!("{} is to be connected behind this domain's address", a.id));
+            why = Reason::told(format!("{} is to be connected behind this domain's address", a.wish.id));
         }
         Attachment::Routed { .. } => {
             target.master = Some(None);
-            why = Reason::told(format!("{} is to be connected by routes", a.id));
+            why = Reason::told(format!("{} is to be connected by routes", a.wish.id));
         }
     }
     routes::want(&mut wanted, a, now);
     if target.master == Some(None)
         && let Some(master) = device.master
-        && Some(master) != a.recorded_bridge
+        && Some(master) != a.recorded.bridge
     {
         return Err(port_of_other(a, master));
     }
-    let link = LinkRef { name: a.device, index: Some(device.index) };
+    let link = LinkRef { name: a.found.device, index: Some(device.index) };
     wanted.links.push(WantedLink { link, wish: LinkWish::Be(target), why });
     Ok((wanted, notes))
 }
 
 /// The bridge, if it is there, is one, and the vif is free to become its port.
-fn bridge_of<'a>(a: &Attach, device: &Link, bridge: &IfName, now: &'a Snapshot) -> Result<&'a Link, Error> {
+fn bridge_of<'a>(
+    a: &ResolvedVif<Attach>,
+    device: &Link,
+    bridge: &IfName,
+    now: &'a Snapshot,
+) -> Result<&'a Link, Error> {
     let found = now.links.get(bridge).ok_or_else(|| {
         Error::new(
             ErrorKind::BridgeNotFound,
-            format!("cannot attach {} to bridge {bridge}: there is no such link", a.device),
+            format!("cannot attach {} to bridge {bridge}: there is no such link", a.found.device),
         )
         .with_object(bridge.as_str())
         .unchanged()
@@ -266,22 +275,25 @@ fn bridge_of<'a>(a: &Attach, device: &Link, bridge: &IfName, now: &'a Snapshot) 
     if found.kind != LinkKind::Bridge {
         return Err(Error::new(
             ErrorKind::NotABridge,
-            format!("cannot attach {} to {bridge}: it is not a bridge but {}", a.device, kind_words(&found.kind)),
+            format!("cannot attach {} to {bridge}: it is not a bridge but {}", a.found.device, kind_words(&found.kind)),
         )
         .with_object(bridge.as_str())
         .unchanged());
     }
     match device.master {
-        Some(master) if master != *bridge && Some(master) != a.recorded_bridge => Err(port_of_other(a, master)),
+        Some(master) if master != *bridge && Some(master) != a.recorded.bridge => Err(port_of_other(a, master)),
         _ => Ok(found),
     }
 }
 
-fn port_of_other(a: &Attach, master: IfName) -> Error {
-    Error::new(ErrorKind::PortOfOther, format!("{} is a port of {master} already, and not by our doing", a.device))
-        .with_object(a.device.as_str())
-        .unchanged()
-        .with_hint(format!("take it off first if that is a mistake: ip link set {} nomaster", a.device))
+fn port_of_other(a: &ResolvedVif<Attach>, master: IfName) -> Error {
+    Error::new(
+        ErrorKind::PortOfOther,
+        format!("{} is a port of {master} already, and not by our doing", a.found.device),
+    )
+    .with_object(a.found.device.as_str())
+    .unchanged()
+    .with_hint(format!("take it off first if that is a mistake: ip link set {} nomaster", a.found.device))
 }
 
 /// A kind of link in words, with its article.
@@ -298,9 +310,9 @@ pub(crate) fn kind_words(kind: &LinkKind) -> String {
     }
 }
 
-fn vlan_wish(a: &Attach, bridge: &IfName, found: &Link, vlan: &VlanSpec) -> Result<Wish<PortVlan>, Error> {
+fn vlan_wish(a: &ResolvedVif<Attach>, bridge: &IfName, found: &Link, vlan: &VlanSpec) -> Result<Wish<PortVlan>, Error> {
     let refuse = |rule: &str, hint: String| {
-        Err(Error::new(ErrorKind::Unsupported, format!("cannot put {} into VLANs: {bridge} {rule}", a.device))
+        Err(Error::new(ErrorKind::Unsupported, format!("cannot put {} into VLANs: {bridge} {rule}", a.found.device))
             .with_object(bridge.as_str())
             .unchanged()
             .with_hint(hint))
@@ -324,21 +336,22 @@ fn vlan_wish(a: &Attach, bridge: &IfName, found: &Link, vlan: &VlanSpec) -> Resu
     Ok(Wish { items, exact: true, why: Reason::fixed("the vif line names these VLANs, and no others") })
 }
 
-fn detach(d: &Detach, now: &Snapshot) -> Wanted {
-    let mut wanted = Wanted { tables: vec![guard::gone(d.guarded.as_ref())], ..Wanted::default() };
-    if let Some(behind) = &d.behind {
-        routes::want_gone(&mut wanted, &d.device, behind, now);
+fn detach(d: &ResolvedVif<Detach>, now: &Snapshot) -> Wanted {
+    let mut wanted = Wanted { tables: vec![guard::gone(d.recorded.guard.as_deref())], ..Wanted::default() };
+    if let Some(behind) = &d.recorded.routes {
+        routes::want_gone(&mut wanted, &d.found.device, behind, now);
     }
     // Gone already, or another link under the same name: both are as they should be.
-    let Some(link) = now.links.get(&d.device).filter(|l| d.index.is_none_or(|index| index == l.index)) else {
+    let Some(link) = now.links.get(&d.found.device).filter(|l| d.recorded.index.is_none_or(|index| index == l.index))
+    else {
         return wanted;
     };
     let target = LinkTarget { up: Some(false), master: Some(None), ..LinkTarget::default() };
-    let why = Reason::told(format!("{} is to be disconnected", d.id));
-    let link = LinkRef { name: d.device, index: Some(link.index) };
+    let why = Reason::told(format!("{} is to be disconnected", d.wish.id));
+    let link = LinkRef { name: d.found.device, index: Some(link.index) };
     wanted.links.push(WantedLink { link, wish: LinkWish::Be(target), why });
     let why = Reason::fixed("a disconnected vif has no addresses");
-    wanted.addresses.insert(d.device, Wish { items: BTreeSet::new(), exact: true, why });
+    wanted.addresses.insert(d.found.device, Wish { items: BTreeSet::new(), exact: true, why });
     wanted
 }
 

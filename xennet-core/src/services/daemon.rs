@@ -50,7 +50,7 @@ struct Record {
 /// what was to run otherwise may be ended, and the error says so.
 pub fn start(dir: &StateDir, started: &Started, budget: Budget) -> Result<Outcome, Error> {
     let path = files::absolute(dir_of(dir, &started.network.name()))?;
-    if !super::wanted(started) {
+    if !super::wanted(&started.network) {
         stop(dir, &started.network.name(), budget)?;
         return Ok(Outcome::NotWanted);
     }

@@ -56,7 +56,7 @@ use std::str::FromStr;
 
 use crate::error::{Error, ErrorKind};
 use crate::exec::StateDir;
-use crate::model::{IfName, MacAddr, Started, VifId, is_label};
+use crate::model::{IfName, MacAddr, Network, VifId, is_label};
 
 pub use daemon::{guest, no_guest, remark, start, status, stop};
 pub use text::{config, host_line, names};
@@ -209,8 +209,8 @@ impl Place<'_> {
 }
 
 /// Whether a network has any service, and so anything to start.
-pub fn wanted(started: &Started) -> bool {
-    started.network.services().is_some_and(|s| s.dhcp || s.dns) && !started.network.subnets().is_empty()
+pub fn wanted(network: &Network) -> bool {
+    network.services().is_some_and(|s| s.dhcp || s.dns) && !network.subnets().is_empty()
 }
 
 /// The network's directory.

@@ -2,6 +2,7 @@ use super::files::{in_the_way, without};
 use super::*;
 use crate::config::networks;
 use crate::model::DnsDomain;
+use crate::model::Started;
 
 const DIR: &str = "/run/xennet-services/lan.d";
 

@@ -33,7 +33,7 @@ const ROUTER_INTERVAL: u32 = 600;
 /// [`ErrorKind::Unsupported`] for an IPv6 subnet larger than a /64, of which dnsmasq can give no addresses;
 /// [`ErrorKind::Invalid`] for IPv6 with an MTU below 1280, and for a directory, a link or a domain whose name cannot stand in a configuration of dnsmasq.
 pub fn config(started: &Started, place: &Place<'_>) -> Result<Vec<(Part, String)>, Error> {
-    let Some(services) = started.network.services().filter(|_| super::wanted(started)) else {
+    let Some(services) = started.network.services().filter(|_| super::wanted(&started.network)) else {
         return Ok(Vec::new());
     };
     let writer = Writer { started, services, place };
@@ -82,7 +82,7 @@ pub fn config(started: &Started, place: &Place<'_>) -> Result<Vec<(Part, String)
 
 /// The line of a guest in the DHCP server's directory of hosts; `None` where there is nothing to say.
 pub fn host_line(started: &Started, client: &Client) -> Option<String> {
-    if !super::wanted(started) || !started.network.services().is_some_and(|s| s.dhcp) {
+    if !super::wanted(&started.network) || !started.network.services().is_some_and(|s| s.dhcp) {
         return None;
     }
     let mut line = client.mac.to_string();
@@ -102,7 +102,7 @@ pub fn host_line(started: &Started, client: &Client) -> Option<String> {
 
 /// The lines of a guest in the name server's directory; `None` where it has no name or no addresses, or the network no names.
 pub fn names(started: &Started, client: &Client) -> Option<String> {
-    let services = started.network.services().filter(|s| s.dns && super::wanted(started))?;
+    let services = started.network.services().filter(|s| s.dns && super::wanted(&started.network))?;
     let name = client.name.as_ref()?;
     // The first name of an address is what it is called when somebody asks for the address.
     let full = services.domain.as_ref().map(|domain| format!("{name}.{domain} "));

@@ -3,7 +3,7 @@
 use super::*;
 use crate::backend::Backend as _;
 use crate::backend::fake::Fake;
-use crate::model::{Attach, DevId, DomId, Intent, VifId};
+use crate::model::{Attach, DevId, DomId, Resolved, VifId};
 use crate::plan::{self, Goal};
 
 /// A directory of its own for one test, removed at the end.
@@ -30,7 +30,7 @@ fn id() -> VifId {
 fn plans(mtu: u32) -> (Plan, Plan) {
     let mut fake = Fake::example();
     let bridge = "xenbr0".parse().unwrap();
-    let intent = Intent::Attach(Attach { mtu: Some(mtu.try_into().unwrap()), ..Attach::to_bridge(id(), bridge) });
+    let intent = Resolved::from(Attach { mtu: Some(mtu.try_into().unwrap()), ..Attach::to_bridge(id(), bridge) });
     let seen = crate::exec::observe_for(&intent, &mut fake).unwrap();
     let there = plan::plan(&intent, &seen).unwrap();
     for planned in there.steps() {
@@ -42,7 +42,7 @@ fn plans(mtu: u32) -> (Plan, Plan) {
 
 fn mtu(entry: Option<&Entry>) -> Option<u32> {
     match &entry?.goal {
-        Goal::Intent(Intent::Attach(a)) => a.mtu.map(|m| m.get()),
+        Goal::Resolved(Resolved::Attach(a)) => a.wish.mtu.map(|m| m.get()),
         other => panic!("{other:?}"),
     }
 }

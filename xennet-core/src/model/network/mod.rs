@@ -23,7 +23,7 @@ pub use domain::DnsDomain;
 pub(crate) use domain::is_label;
 pub use forward::{PortForward, Protocol};
 pub(crate) use rules::Place;
-pub use started::{Guests, Started};
+pub use started::{Guests, ResolvedNetwork, Started};
 pub use subnet::{AddressRange, Subnet};
 pub(crate) use subnet::{overlap, unusable};
 pub(crate) use together::together;

@@ -1,4 +1,4 @@
-//! A network that is started: what was found when it was.
+//! A network that is started: what was found for it, and what is remembered of it.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -19,11 +19,11 @@ pub enum Guests {
     AreCutOff,
 }
 
-/// A network that is started, with what was found when it was: what a hotplug call needs to know of it.
+/// A network that shall be started, with what was found for it: what its plan is made from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
-pub struct Started {
-    /// The network as it was described.
+pub struct ResolvedNetwork {
+    /// The network as it is described.
     pub network: Network,
     /// The link towards the outside, as resolved: the NAT's egress, the routed network's uplink. `None` where there was no
     /// default route, and for bridges.
@@ -35,30 +35,71 @@ pub struct Started {
     /// The address of its bridge, where the bridge is made for it and neither the description nor an uplink says one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bridge_mac: Option<MacAddr>,
+    /// The port forwards that it had until its description was changed, and which are taken away.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub former: Vec<PortForward>,
+    /// Whether it was found started, and is only started once more. What settings its bridge has by then are the bridge's own: another
+    /// network may need them so. A record is about a start that has happened, and has no use for it.
+    #[serde(skip)]
+    pub is_started: bool,
+}
+
+impl ResolvedNetwork {
+    /// A network that is not started, for which nothing had to be found out.
+    pub fn new(network: Network) -> Self {
+        ResolvedNetwork {
+            network,
+            outside: None,
+            source: Vec::new(),
+            bridge_mac: None,
+            former: Vec::new(),
+            is_started: false,
+        }
+    }
+
+    /// The same start once more.
+    #[must_use]
+    pub(crate) fn once_more(&self) -> Self {
+        ResolvedNetwork { is_started: true, former: Vec::new(), ..self.clone() }
+    }
+}
+
+/// What is remembered of a network that is started: what a hotplug call needs to know of it, and what its stop puts back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Started {
+    /// The network as it was described.
+    pub network: Network,
+    /// As [`ResolvedNetwork::outside`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outside: Option<IfName>,
+    /// As [`ResolvedNetwork::source`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub source: Vec<IpAddr>,
+    /// As [`ResolvedNetwork::bridge_mac`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bridge_mac: Option<MacAddr>,
     /// The kernel settings that it shares with other networks (as `net/ipv4/ip_forward`), with the values that they had before
     /// any network needed them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub settings: BTreeMap<String, String>,
-    /// The port forwards that it had until its description was changed, and which are taken away.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub former: Vec<PortForward>,
-    /// Whether it is being started once more. What settings its bridge has by then are the bridge's own: another network may need
-    /// them so.
-    #[serde(skip)]
-    pub again: bool,
 }
 
 impl Started {
     /// A started network of which nothing had to be found out.
     pub fn new(network: Network) -> Self {
-        Started {
-            network,
-            outside: None,
-            source: Vec::new(),
-            bridge_mac: None,
-            settings: BTreeMap::new(),
-            former: Vec::new(),
-            again: false,
-        }
+        Started::of(&ResolvedNetwork::new(network))
+    }
+
+    /// What is to be remembered of a network that was started so, before any setting is known to be shared.
+    pub fn of(resolved: &ResolvedNetwork) -> Self {
+        let ResolvedNetwork { network, outside, source, bridge_mac, .. } = resolved.clone();
+        Started { network, outside, source, bridge_mac, settings: BTreeMap::new() }
+    }
+
+    /// What the network needs by this: the same start once more.
+    pub(crate) fn resolved(&self) -> ResolvedNetwork {
+        let Started { network, outside, source, bridge_mac, .. } = self.clone();
+        ResolvedNetwork { network, outside, source, bridge_mac, former: Vec::new(), is_started: true }
     }
 }
