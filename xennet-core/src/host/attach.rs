@@ -346,27 +346,28 @@ impl Host {
             },
             _ => None,
         };
-        let there =
-            |name| Present { name, recorded: RecordedVif { index: Some(index), bridge, ..as_made.recorded.clone() } };
-        Ok(match seen.link_by_index(index) {
-            Some((present, _)) if *present == name || *present == made => there(*present),
+        let now = match seen.link_by_index(index) {
+            Some((present, _)) if *present == name || *present == made => Some(*present),
             // Renamed by hand.
-            Some(_)
-                if let Some(entry) = record
-                    && let Some(a) = self.need_now(Subject::of(id, type_if), entry)? =>
-            {
-                there(a.found.device)
+            Some(_) if let Some(entry) = record => {
+                self.need_now(Subject::of(id, type_if), entry)?.map(|vif| vif.found.device)
+            }
+            _ => None,
+        };
+        Ok(match now {
+            Some(now) => {
+                Present { name: now, recorded: RecordedVif { index: Some(index), bridge, ..as_made.recorded } }
             }
             // Gone, or the index belongs to a link that we know nothing of (indexes are not given out again soon, but the
             // state directory may be older than the kernel).
-            _ if name != made && self.is_there(&name)? => {
+            None if name != made && self.is_there(&name)? => {
                 // Another vif has taken the name that this one had: the elements with that name are its own.
                 let RecordedVif { guard, routes, .. } = as_made.recorded;
                 let guard = guard.map(|g| Box::new(Guarded { link: made, ..*g }));
                 let routes = routes.map(|b| Box::new(Behind { link: made, ..*b }));
                 Present { recorded: RecordedVif { guard, routes, ..RecordedVif::default() }, ..as_made }
             }
-            _ => as_made,
+            None => as_made,
         })
     }
 
