@@ -615,8 +615,9 @@ xennet_error *xennet_host_stop_network(const xennet_host *host,
  * \param host The host.
  * \param network The JSON document of one network, an item of what `xennet_networks_parse` gives.
  * \param network_len Its length in bytes.
- * \param document Gets a JSON document: `{"network", "mode", "started", "outside", "changed", "needs_stop", "missing",
- *   "ports", "elsewhere", "obstacles"}`: the link towards the outside as it was found at start, of a bridge its uplink (null if there
+ * \param document Gets a JSON document: `{"network", "mode", "state", "started", "outside", "changed", "needs_stop", "missing",
+ *   "ports", "elsewhere", "obstacles"}`: `state` is "stopped", "started", "damaged" (something is missing) or "unconfirmed" (its last start
+ *   waits for a confirmation); the link towards the outside as it was found at start, of a bridge its uplink (null if there
  *   is none); what is described otherwise than when it was started, by the keys of networks.toml, and what of that starting it once
  *   more does not take over; what is not as it was made, a sentence each; the ports of the network's bridge, or, where it has none,
  *   the links of the guests that are there; commands for the gateway outside, without which guests of a routed network are not reached;

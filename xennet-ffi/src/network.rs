@@ -137,7 +137,7 @@ pub extern "C" fn xennet_host_plan_stop(
 ) -> Option<Box<Failure>> {
     fallible("xennet_host_plan_stop", || {
         let (host, plan) = (given(host, "host")?, given(plan, "plan")?);
-        let (name, guests) = (named(&name, name_len)?, fate(guests)?);
+        let (name, guests) = (named(&name, name_len)?, guests_of(guests)?);
         let made = host.work(|core| core.plan_stop(&name, guests))?;
         plan.write(made.map(|made| Box::new(Plan::new(&made))));
         Ok(())
@@ -163,7 +163,7 @@ pub extern "C" fn xennet_host_stop_network(
 ) -> Option<Box<Failure>> {
     fallible("xennet_host_stop_network", || {
         let host = given(host, "host")?;
-        let (name, guests) = (named(&name, name_len)?, fate(guests)?);
+        let (name, guests) = (named(&name, name_len)?, guests_of(guests)?);
         let applied = host.work(|core| core.stop_network(&name, guests))?;
         tell(done, &applied);
         Ok(())
@@ -175,8 +175,9 @@ pub extern "C" fn xennet_host_stop_network(
 /// \param host The host.
 /// \param network The JSON document of one network, an item of what `xennet_networks_parse` gives.
 /// \param network_len Its length in bytes.
-/// \param document Gets a JSON document: `{"network", "mode", "started", "outside", "changed", "needs_stop", "missing",
-///   "ports", "elsewhere", "obstacles"}`: the link towards the outside as it was found at start, of a bridge its uplink (null if there
+/// \param document Gets a JSON document: `{"network", "mode", "state", "started", "outside", "changed", "needs_stop", "missing",
+///   "ports", "elsewhere", "obstacles"}`: `state` is "stopped", "started", "damaged" (something is missing) or "unconfirmed" (its last start
+///   waits for a confirmation); the link towards the outside as it was found at start, of a bridge its uplink (null if there
 ///   is none); what is described otherwise than when it was started, by the keys of networks.toml, and what of that starting it once
 ///   more does not take over; what is not as it was made, a sentence each; the ports of the network's bridge, or, where it has none,
 ///   the links of the guests that are there; commands for the gateway outside, without which guests of a routed network are not reached;
@@ -207,7 +208,7 @@ fn named(chars: &Chars, len: usize) -> Result<IfName, Error> {
     cast::text(chars, len, "name")?.parse()
 }
 
-fn fate(guests: u32) -> Result<Guests, Error> {
+fn guests_of(guests: u32) -> Result<Guests, Error> {
     match guests {
         XENNET_GUESTS_MUST_HAVE_GONE => Ok(Guests::MustHaveGone),
         XENNET_GUESTS_ARE_CUT_OFF => Ok(Guests::AreCutOff),

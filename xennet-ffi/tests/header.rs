@@ -2,10 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "all of this is tests")]
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use cbindgen::{Builder, Config, DocumentationLength, DocumentationStyle, Language, Style};
-use xennet_core::{ErrorKind, Outcome};
+use serde_json::Value;
+use xennet_core::config::networks;
+use xennet_core::{DomId, ErrorKind, Host, Outcome};
 
 const PREFACE: &str = "\
 /**
@@ -163,4 +166,43 @@ fn generate() -> String {
 
 fn source(file: &str) -> PathBuf {
     here().join(format!("src/{file}.rs"))
+}
+
+/// The names that the documentation of a function puts between quotation marks in the document that it describes.
+fn told(header: &str, function: &str) -> BTreeSet<String> {
+    let end = header.find(&format!("{function}(")).unwrap_or_else(|| panic!("{function} is not in the header"));
+    let doc = &header[header[..end].rfind("/**").unwrap()..end];
+    let start = doc.find("Gets a JSON document: `").unwrap() + "Gets a JSON document: `".len();
+    let document = &doc[start..start + doc[start..].find('`').unwrap()];
+    document.split('"').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+/// All names that a document has members of.
+fn members(value: &Value, names: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(members_of) => members_of.iter().for_each(|(name, value)| {
+            names.insert(name.clone());
+            members(value, names);
+        }),
+        Value::Array(items) => items.iter().for_each(|item| members(item, names)),
+        _ => {}
+    }
+}
+
+#[test]
+fn what_documents_hold_is_what_the_header_says() {
+    let header = std::fs::read_to_string(here().join("include/xennet.h")).unwrap();
+    let mut host = Host::fake();
+    host.attach(DomId::new(5).unwrap(), &"bridge=xenbr0".parse().unwrap()).unwrap();
+    let networks = networks::parse("[network.lan]\nmode = \"nat\"\nsubnets = [\"10.0.0.0/24\"]\n").unwrap();
+    let status = host.network_status(networks.get("lan").unwrap()).unwrap();
+    let documents = [
+        ("xennet_host_show", serde_json::to_value(host.show().unwrap())),
+        ("xennet_host_network_status", serde_json::to_value(status)),
+    ];
+    for (function, document) in documents {
+        let mut names = BTreeSet::new();
+        members(&document.unwrap(), &mut names);
+        assert_eq!(names, told(&header, function), "{function}");
+    }
 }
