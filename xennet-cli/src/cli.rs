@@ -24,6 +24,7 @@ pub(crate) struct Cli {
 
 /// Options that every command takes, before or behind its name.
 #[derive(Args, Debug)]
+#[command(next_help_heading = "Options of every command")]
 pub(crate) struct Global {
     /// What is looked at and changed: the kernel, or a model of it that is kept in the state directory
     #[arg(long, global = true, value_enum, default_value_t = BackendName::Netlink)]
@@ -353,13 +354,13 @@ pub(crate) struct AttachArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct DetachArgs {
-    /// The guest's domain id
-    #[arg(value_name = "DOMID")]
+    /// The guest's domain id, or the vif as xennet show names it (vif5.0)
+    #[arg(value_name = "DOMID|VIF")]
     pub(crate) domid: String,
 
-    /// The vif's index in the domain
-    #[arg(value_name = "DEVID", default_value = "0")]
-    pub(crate) devid: String,
+    /// The vif's index in the domain [default: 0]
+    #[arg(value_name = "DEVID")]
+    pub(crate) devid: Option<String>,
 }
 
 #[derive(Args, Debug)]

@@ -188,7 +188,11 @@ fn vif(args: &AttachArgs, output: &mut Output) -> Result<(DomId, VifSpec)> {
 }
 
 fn ids(args: &DetachArgs) -> Result<(DomId, DevId)> {
-    Ok((args.domid.parse()?, args.devid.parse()?))
+    // As `show` and `undo` name it.
+    match (VifId::from_vif_name(&args.domid), &args.devid) {
+        (Some(id), None) => Ok((id.domid, id.devid)),
+        (_, devid) => Ok((args.domid.parse()?, devid.as_deref().unwrap_or("0").parse()?)),
+    }
 }
 
 /// Vifs and bridges for reading, in columns.

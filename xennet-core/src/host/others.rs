@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnetwork::IpNetwork;
 
-use super::place::Asked;
+use super::place::VifLine;
 use super::{Host, joined};
 use crate::error::{Error, ErrorKind};
 use crate::model::vif::{Bare, is_single};
@@ -47,7 +47,7 @@ impl Host {
     /// those of this domain's gateways (it would lose them), and those that a started network gives itself on its guests' links.
     pub(super) fn not_of_others(
         &mut self,
-        asked: &Asked<'_>,
+        asked: &VifLine<'_>,
         network: Option<&Started>,
         guest: &[IpNetwork],
     ) -> Result<(), Error> {
@@ -147,7 +147,7 @@ impl Host {
     /// the guest has the address of this domain's gateway, that is a note only: the guest may be the router.
     pub(super) fn not_of_bridge(
         &mut self,
-        asked: &Asked<'_>,
+        asked: &VifLine<'_>,
         bridge: IfName,
         notes: &mut Vec<String>,
     ) -> Result<(), Error> {

@@ -56,15 +56,15 @@ pub(super) struct Place {
     pub(super) network: Option<Started>,
 }
 
-/// A vif, and what is wanted for it.
-pub(super) struct Asked<'a> {
+/// A vif, and the line that says what is wanted for it.
+pub(super) struct VifLine<'a> {
     pub(super) subject: Subject,
     id: VifId,
     type_if: TypeIf,
     pub(super) vif: &'a VifSpec,
 }
 
-impl Asked<'_> {
+impl VifLine<'_> {
     pub(super) fn refuse(&self, kind: ErrorKind, message: String, hint: String) -> Error {
         Error::new(kind, format!("{}: {message}", self.subject))
             .with_object(self.subject.to_string())
@@ -184,7 +184,7 @@ impl Host {
         vif: &VifSpec,
         notes: &mut Vec<String>,
     ) -> Result<Place, Error> {
-        let asked = Asked { subject: Subject::of(id, type_if), id, type_if, vif };
+        let asked = VifLine { subject: Subject::of(id, type_if), id, type_if, vif };
         let mode = mode(&asked, vif.script())?;
         let named = match vif.bridge() {
             Some(name) => self.records.started(&name)?,
@@ -249,7 +249,7 @@ impl Host {
     }
 
     /// The bridge of a vif that belongs to no network.
-    fn bridge_for(&mut self, asked: &Asked<'_>, notes: &mut Vec<String>) -> Result<IfName, Error> {
+    fn bridge_for(&mut self, asked: &VifLine<'_>, notes: &mut Vec<String>) -> Result<IfName, Error> {
         match asked.vif.bridge() {
             Some(bridge) => Ok(bridge),
             None => {
@@ -261,7 +261,7 @@ impl Host {
     }
 
     /// The started network of a mode that a vif belongs to that names none.
-    fn network_for(&self, asked: &Asked<'_>, mode: Mode) -> Result<Option<Started>, Error> {
+    fn network_for(&self, asked: &VifLine<'_>, mode: Mode) -> Result<Option<Started>, Error> {
         let mut of_mode: Vec<Started> = self.records.all_started()?.into_iter().filter(|s| mode.is_of(s)).collect();
         let has = |s: &Started| asked.vif.ip().iter().any(|n| s.network.subnet_of(n.ip()).is_some());
         if let Some(at) = of_mode.iter().position(has) {
@@ -281,7 +281,7 @@ impl Host {
 
     fn nat(
         &mut self,
-        asked: &Asked<'_>,
+        asked: &VifLine<'_>,
         network: Option<(&Started, &NatNetwork)>,
         notes: &mut Vec<String>,
     ) -> Result<Attachment, Error> {
@@ -346,7 +346,7 @@ impl Host {
 
     fn routed(
         &mut self,
-        asked: &Asked<'_>,
+        asked: &VifLine<'_>,
         network: Option<(&Started, &RoutedNetwork)>,
         notes: &mut Vec<String>,
     ) -> Result<Attachment, Error> {
@@ -398,7 +398,7 @@ impl Host {
     /// This domain's own address on a routed vif. IPv6 guests can do without: they have a gateway on the link.
     fn source(
         &mut self,
-        asked: &Asked<'_>,
+        asked: &VifLine<'_>,
         network: Option<(&Started, &RoutedNetwork)>,
         family: Family,
     ) -> Result<Option<IpAddr>, Error> {
@@ -434,7 +434,7 @@ impl Host {
     }
 }
 
-fn mode(asked: &Asked<'_>, script: Option<&Word>) -> Result<Mode, Error> {
+fn mode(asked: &VifLine<'_>, script: Option<&Word>) -> Result<Mode, Error> {
     let Some(script) = script else { return Ok(Mode::Bridge) };
     let name = script.as_str().rsplit('/').next().unwrap_or_default();
     // The same beside Xen's own: `xennet install-scripts`.

@@ -14,7 +14,7 @@ use crate::budget::Budget;
 use crate::error::{Error, ErrorKind};
 
 /// A process that was killed is gone soon, except where the kernel itself holds it.
-const BURIAL: Duration = Duration::from_secs(2);
+const AFTER_KILL: Duration = Duration::from_secs(2);
 /// How often a kernel before 5.3 is asked, which has no descriptor for a process.
 const OFTEN: Duration = Duration::from_millis(5);
 
@@ -77,7 +77,7 @@ pub(super) fn end(
     budget: Budget,
 ) -> Result<bool, Error> {
     let Some((pid, fd)) = grip(process, ours) else { return Ok(false) };
-    for (what, patience) in [(Signal::TERM, deadline.min(budget.left() / 2)), (Signal::KILL, BURIAL)] {
+    for (what, patience) in [(Signal::TERM, deadline.min(budget.left() / 2)), (Signal::KILL, AFTER_KILL)] {
         send(pid, fd.as_ref(), what)?;
         let wait = budget.at_most(patience);
         loop {

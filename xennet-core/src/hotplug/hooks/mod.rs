@@ -36,7 +36,7 @@ const LOOK: usize = 4096;
 /// How much of its last line stands in an error.
 const QUOTED: usize = 200;
 /// A process that was killed is gone soon, except where the kernel itself holds it; that is not waited for longer.
-const BURIAL: Duration = Duration::from_secs(1);
+const AFTER_KILL: Duration = Duration::from_secs(1);
 
 /// The hooks of one call.
 #[derive(Clone, Copy, Debug)]
@@ -334,7 +334,7 @@ fn follow(child: &mut Child, mut pipe: PipeReader, until: Instant, output: &mut 
     if matches!(result, End::Late) {
         // It was not waited for yet, so the number is still its own. Only an error that says that there is nobody left, which is what is wanted.
         let _ = kill_process_group(pid, Signal::KILL);
-        let until = Instant::now() + BURIAL;
+        let until = Instant::now() + AFTER_KILL;
         while matches!(child.try_wait(), Ok(None)) && Instant::now() < until {
             wait(end.as_ref(), None, until.saturating_duration_since(Instant::now()));
         }

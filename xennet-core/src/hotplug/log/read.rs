@@ -53,6 +53,8 @@ pub fn read_calls(dir: &Path, filter: &Filter, last: usize) -> Result<Vec<CallRe
         killed(call);
     }
     calls.retain(|call| filter.takes(call));
+    // The lines come in the order in which calls have ended.
+    calls.sort_by_key(|call| call.time_us);
     let more = calls.len().saturating_sub(last);
     calls.drain(..more);
     Ok(calls)
