@@ -169,7 +169,7 @@ pub(crate) fn check_dir(path: &Path, holds: Holds) -> Result<bool, Error> {
     if FileType::from_raw_mode(found.st_mode) != FileType::Directory {
         let hint = format!("move it away: mv {0} {0}.old", path.display());
         let e = refused(path, "has to be a directory, and is none", &hint);
-        return Err(e.with_errno(rustix::io::Errno::NOTDIR.into()));
+        return Err(e.with_errno(Errno::ENOTDIR));
     }
     let (mode, user) = (found.st_mode & 0o7777, found.st_uid);
     let is_own = user == euid();
@@ -251,7 +251,7 @@ fn check(path: &Path, found: &Stat, how: Use) -> Result<(), Error> {
         let e = refused(path, &format!("has to be a regular file, and is {kind}"), &away);
         // As the kernel says where it is opened to be written.
         let is_dir = FileType::from_raw_mode(found.st_mode) == FileType::Directory;
-        return Err(if is_dir { e.with_errno(rustix::io::Errno::ISDIR.into()) } else { e });
+        return Err(if is_dir { e.with_errno(Errno::EISDIR) } else { e });
     }
     if user != euid() && user != 0 {
         return Err(refused(path, &format!("belongs to user {user}, who could change what is carried out"), &away));

@@ -3,7 +3,7 @@
 use rustix::rand::{GetRandomFlags, getrandom};
 use serde_json::json;
 use xennet_core::macgen::Scheme;
-use xennet_core::{DevId, Error, ErrorKind, Result};
+use xennet_core::{DevId, Errno, Error, ErrorKind, Result};
 
 use crate::cli::MacArgs;
 use crate::input;
@@ -27,6 +27,8 @@ fn entropy() -> Result<[u8; 6]> {
         // Fewer than 256 bytes come at once or not at all (`getrandom(2)`).
         Ok(6) => Ok(bytes),
         Ok(_) => Err(Error::new(ErrorKind::Io, "the kernel's generator gave too few bytes")),
-        Err(e) => Err(Error::new(ErrorKind::Io, "the kernel's generator gave no bytes").with_errno(e.into())),
+        Err(e) => {
+            Err(Error::new(ErrorKind::Io, "the kernel's generator gave no bytes").with_errno(Errno(e.raw_os_error())))
+        }
     }
 }

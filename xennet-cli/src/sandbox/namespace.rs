@@ -227,10 +227,13 @@ fn refused(what: &str, errno: Errno) -> Error {
         }
         // Not a matter of what the host allows: out of memory, a missing /dev/null.
         _ => {
-            return Error::new(ErrorKind::Io, format!("making {what} failed")).with_errno(errno.into());
+            return Error::new(ErrorKind::Io, format!("making {what} failed"))
+                .with_errno(xennet_core::Errno(errno.raw_os_error()));
         }
     };
-    Error::new(ErrorKind::Denied, format!("{what} cannot be had here")).with_errno(errno.into()).with_hint(hint)
+    Error::new(ErrorKind::Denied, format!("{what} cannot be had here"))
+        .with_errno(xennet_core::Errno(errno.raw_os_error()))
+        .with_hint(hint)
 }
 
 #[cfg(test)]

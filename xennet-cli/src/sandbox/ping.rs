@@ -24,7 +24,9 @@ const ROUND: Duration = Duration::from_millis(100);
 pub(super) fn ping(target: Ipv4Addr, patience: Duration) -> Result<Option<Duration>> {
     let failed = |e: Errno| {
         let kind = if e == Errno::PERM { ErrorKind::Denied } else { ErrorKind::Io };
-        Error::new(kind, format!("{target} cannot be pinged")).with_object(target.to_string()).with_errno(e.into())
+        Error::new(kind, format!("{target} cannot be pinged"))
+            .with_object(target.to_string())
+            .with_errno(xennet_core::Errno(e.raw_os_error()))
     };
     let socket =
         rustix::net::socket_with(AddressFamily::INET, SocketType::RAW, SocketFlags::CLOEXEC, Some(ipproto::ICMP))

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 
 use rustix::mount::MountFlags;
-use xennet_core::{DevId, DomId, Error, ErrorKind, IfName, MacAddr, Result, VifId};
+use xennet_core::{DevId, DomId, Errno, Error, ErrorKind, IfName, MacAddr, Result, VifId};
 
 use super::guest::{Guest, GuestSpec};
 use super::namespace::{self, NetNs};
@@ -121,7 +121,7 @@ pub(super) fn hide_run() -> Result<()> {
     rustix::mount::mount("tmpfs", path, "tmpfs", flags, Some(c"mode=755")).map_err(|e| {
         Error::new(ErrorKind::Denied, "/run cannot be hidden under a tmpfs")
             .with_object("/run")
-            .with_errno(e.into())
+            .with_errno(Errno(e.raw_os_error()))
             .with_hint("the sandbox needs a mount namespace in which mounting is allowed, and a directory /run")
     })
 }

@@ -114,13 +114,12 @@ impl fmt::Debug for Errno {
     }
 }
 
-impl From<rustix::io::Errno> for Errno {
-    fn from(e: rustix::io::Errno) -> Self {
+impl Errno {
+    /// The number of an error of rustix, whose types are no part of what this library shows.
+    pub(crate) fn of(e: rustix::io::Errno) -> Self {
         Errno(e.raw_os_error())
     }
-}
 
-impl Errno {
     /// The number behind an I/O error; `EIO` where the error carries none.
     pub fn from_io(e: &std::io::Error) -> Self {
         e.raw_os_error().map_or(Errno::EIO, Errno)

@@ -250,7 +250,7 @@ impl Awaiting {
     fn broken(&self, e: rustix::io::Errno) -> Error {
         Error::new(ErrorKind::Io, format!("{}: waiting for a confirmation failed", self.path.display()))
             .with_object(self.path.display().to_string())
-            .with_errno(e.into())
+            .with_errno(Errno::of(e))
     }
 }
 

@@ -11,7 +11,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_s
 use serde::{Deserialize, Serialize};
 
 use crate::budget::Budget;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Errno, Error, ErrorKind};
 
 /// A process that was killed is gone soon, except where the kernel itself holds it.
 const AFTER_KILL: Duration = Duration::from_secs(2);
@@ -140,7 +140,7 @@ fn send(pid: Pid, fd: Option<&OwnedFd>, signal: Signal) -> Result<bool, Error> {
         Err(e) => {
             let kind = if e == Os::PERM { ErrorKind::Denied } else { ErrorKind::Io };
             let message = format!("process {} (dnsmasq) cannot be sent a signal", pid.as_raw_nonzero());
-            Err(Error::new(kind, message).with_errno(e.into()).with_hint("run it as root"))
+            Err(Error::new(kind, message).with_errno(Errno::of(e)).with_hint("run it as root"))
         }
     }
 }

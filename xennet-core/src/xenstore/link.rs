@@ -63,7 +63,7 @@ impl Failure {
     }
 
     fn system(errno: rustix::io::Errno) -> Self {
-        Failure::died(errno.into(), "the connection failed")
+        Failure::died(Errno::of(errno), "the connection failed")
     }
 
     fn late() -> Self {
@@ -137,15 +137,17 @@ impl Link {
     }
 
     fn connect(place: &Path, deadline: Duration) -> Result<Self, Errno> {
-        let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+        let socket =
+            socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).map_err(Errno::of)?;
         let link = Link::over(socket, deadline)?;
+        let address = SocketAddrUnix::new(place).map_err(Errno::of)?;
         loop {
             // A server that accepts nobody is waited for as long as for an answer.
-            match connect(&link.descriptor, &SocketAddrUnix::new(place)?) {
+            match connect(&link.descriptor, &address) {
                 Ok(()) => return Ok(link),
                 Err(rustix::io::Errno::INTR) => {}
                 Err(rustix::io::Errno::AGAIN) => return Err(Errno::ETIMEDOUT),
-                Err(errno) => return Err(errno.into()),
+                Err(errno) => return Err(Errno::of(errno)),
             }
         }
     }
@@ -153,8 +155,9 @@ impl Link {
     /// A stream socket that is connected already, or is about to be.
     pub(super) fn over(socket: OwnedFd, deadline: Duration) -> Result<Self, Errno> {
         let link = Link::new(socket, false, deadline);
-        set_socket_timeout(&link.descriptor, Timeout::Recv, Some(link.waits))?;
-        set_socket_timeout(&link.descriptor, Timeout::Send, Some(link.waits))?;
+        for timeout in [Timeout::Recv, Timeout::Send] {
+            set_socket_timeout(&link.descriptor, timeout, Some(link.waits)).map_err(Errno::of)?;
+        }
         Ok(link)
     }
 
@@ -195,7 +198,7 @@ impl Link {
                     None => return Err(Failure::late()),
                 },
                 Err(errno @ (rustix::io::Errno::PIPE | rustix::io::Errno::CONNRESET)) => {
-                    return Err(Failure::died(errno.into(), "the server closed the connection"));
+                    return Err(Failure::died(Errno::of(errno), "the server closed the connection"));
                 }
                 Err(errno) => return Err(Failure::system(errno)),
             }
@@ -214,7 +217,7 @@ impl Link {
                 // A watch that xenstored refuses: there is no answer, and the buffer is empty again.
                 Err(errno) if rest.len() == message.len() => {
                     let reason = "the device refused the request".into();
-                    return Err(Failure { kind: StoreErrorKind::Refused, errno: errno.into(), reason });
+                    return Err(Failure { kind: StoreErrorKind::Refused, errno: Errno::of(errno), reason });
                 }
                 Err(errno) => return Err(Failure::system(errno)),
             }
@@ -279,7 +282,7 @@ impl Link {
                 }
                 Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => {}
                 Err(errno @ rustix::io::Errno::CONNRESET) => {
-                    return Err(Failure::died(errno.into(), "the server closed the connection"));
+                    return Err(Failure::died(Errno::of(errno), "the server closed the connection"));
                 }
                 Err(errno) => return Err(Failure::system(errno)),
             }

@@ -1,10 +1,12 @@
-//! The layering rule of DESIGN.md: pure modules do no I/O, and a module imports only from above it.
+//! The layering rule of DESIGN.md: pure modules do no I/O, and a module imports only from above it. And what other crates see of this
+//! one.
 
 #![allow(clippy::unwrap_used, reason = "all of this is tests")]
 
+mod public;
 mod scan;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
@@ -22,6 +24,8 @@ const PURE: &[&str] =
 /// The crates that a pure module may use.
 const PURE_CRATES: &[&str] =
     &["alloc", "core", "std", "ipnetwork", "macaddr", "md5", "serde", "serde_json", "sha2", "thiserror", "toml"];
+/// The crates whose types and traits may stand in public signatures: another version of any other one is no change for a caller.
+const PUBLIC_CRATES: &[&str] = &["alloc", "core", "std", "ipnetwork", "macaddr", "serde"];
 /// What of the standard library a pure module must not touch: time, entropy and environment come in as arguments.
 const IMPURE: &[&str] = &[
     "std::*",
@@ -156,6 +160,49 @@ fn pure_modules_do_no_io() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.into_iter().collect::<Vec<_>>().join("\n"));
+}
+
+#[test]
+fn public_signatures_name_no_other_crates() {
+    let read = |source: &Source| {
+        let text = fs::read_to_string(SRC.join(&source.file)).unwrap();
+        syn::parse_file(&text).unwrap_or_else(|e| panic!("{}: {e}", source.file.display()))
+    };
+    let there: Vec<_> = SOURCES.iter().filter_map(|s| Some((s, s.module.as_ref()?, read(s)))).collect();
+    let modules: BTreeMap<&[String], &Module> = there.iter().map(|(_, module, _)| (&*module.at, *module)).collect();
+    // Where a path leads at last, through modules that only hand a name on.
+    let at_last = |mut path: Names| {
+        for _ in 0..8 {
+            let parts = (1..path.len()).rev();
+            let handed_on = parts.filter_map(|n| Some((n, modules.get(&path[..n])?))).find_map(|(n, module)| {
+                module.names.contains_key(&path[n]).then(|| module.resolved(&path[n..])).filter(|next| *next != path)
+            });
+            match handed_on {
+                Some(next) => path = next,
+                None => break,
+            }
+        }
+        path
+    };
+    let mut hidden = public::Hidden::default();
+    there.iter().for_each(|(_, _, file)| hidden.add(file));
+    let externs = externs();
+    let is_other = |path: &Names| externs.contains(&path[0]) && !PUBLIC_CRATES.contains(&path[0].as_str());
+    let mut wrong = BTreeSet::new();
+    let mut seen = 0;
+    for (source, module, file) in &there {
+        let shown = public::signatures(file, module, &hidden);
+        seen += shown.len();
+        for path in shown.into_iter().map(at_last).filter(is_other) {
+            wrong.insert(format!("{} shows {}", source.file.display(), path.join("::")));
+        }
+        // What comes by a glob is not known by name.
+        for path in module.paths().into_iter().filter(|path| is_other(path) && path.last().is_some_and(|l| l == "*")) {
+            wrong.insert(format!("{} takes all of {}", source.file.display(), path.join("::")));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.into_iter().collect::<Vec<_>>().join("\n"));
+    assert!(seen > 4000, "these are not all: {seen}");
 }
 
 /// The crates that the library depends on.

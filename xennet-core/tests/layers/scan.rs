@@ -57,6 +57,11 @@ impl Module {
         self.at.get(1).map(String::as_str)
     }
 
+    /// A child module within the same file.
+    pub(crate) fn inner(&self, name: &str) -> Option<&Module> {
+        self.inner.iter().find(|inner| inner.at.last().is_some_and(|last| last == name))
+    }
+
     /// All paths in it. Those into this crate begin with `crate`; others begin with the name of a crate, or of something in the module.
     pub(crate) fn paths(&self) -> Vec<Names> {
         let own = self.written.iter().map(|path| self.resolved(path));
@@ -262,7 +267,7 @@ impl Module {
 }
 
 /// Whether it says `cfg(test)`, alone or with other conditions.
-fn is_for_tests(attribute: &Attribute) -> bool {
+pub(crate) fn is_for_tests(attribute: &Attribute) -> bool {
     fn needs_test(meta: &Meta) -> bool {
         let all = |list: &syn::MetaList| list.parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated);
         match meta {

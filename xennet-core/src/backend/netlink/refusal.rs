@@ -37,6 +37,6 @@ impl Refusal {
 
 impl From<rustix::io::Errno> for Refusal {
     fn from(errno: rustix::io::Errno) -> Self {
-        Refusal::new(errno.into())
+        Refusal::new(Errno::of(errno))
     }
 }
