@@ -8,8 +8,8 @@ use xennet_core::exec::Subject;
 use xennet_core::snapshot::{Address, Route, Snapshot};
 use xennet_core::step::{AddrStep, LinkChange, LinkRef, LinkStep, NewMaster, RouteStep, Step};
 use xennet_core::{
-    BridgeSpec, Egress, Errno, Error, ErrorKind, Guests, Host, NatNetwork, Network, NetworkMode, Recovered, Subnet,
-    VifId, exec,
+    BridgeSpec, Egress, Errno, Error, ErrorKind, Guests, Host, NatNetwork, Network, NetworkMode, Outcome, Recovered,
+    Subnet, VifId, exec,
 };
 use xennet_tests::{Shared, StateDir, in_netns};
 
@@ -57,6 +57,42 @@ fn refused(host: &mut Host, world: World<'_>, kind: ErrorKind, words: &[&str]) {
         }
     }
     assert_eq!(before.changes(&state(world)), []);
+}
+
+/// Shown or carried out: of a network that is not started, never or not any more, there is nothing to undo. Stopping it is a success.
+#[test]
+fn a_network_that_is_not_started_cannot_be_undone() {
+    both("back::a_network_that_is_not_started_cannot_be_undone", |host, world| {
+        let mut nat = NatNetwork::new();
+        nat.subnets = vec![Subnet::new("10.1.0.0/24".parse().unwrap()).unwrap()];
+        nat.egress = Egress::Link(name("lan0"));
+        let network = Network::new(name("private"), NetworkMode::Nat(nat)).unwrap();
+        let subject = Subject::Network(network.name());
+        let nothing = |host: &mut Host| {
+            for e in [host.plan_undo(subject).unwrap_err(), host.undo(subject).unwrap_err()] {
+                assert_eq!(
+                    (e.kind(), e.outcome()),
+                    (ErrorKind::NothingToUndo, Some(Outcome::Unchanged)),
+                    "{}",
+                    e.report()
+                );
+                assert_eq!(e.message(), "network private: nothing is recorded that could be undone");
+                whole(&e);
+            }
+        };
+        nothing(host);
+        let before = state(world);
+        host.start_network(&network).unwrap();
+        let plan = host.plan_undo(subject).unwrap();
+        let applied = host.undo(subject).unwrap();
+        assert!(applied.steps > 0 && applied.steps == plan.steps().len(), "{plan}");
+        assert_eq!(before.changes(&state(world)), []);
+        nothing(host);
+        // A plan that was shown before finds nothing to undo either.
+        assert_eq!(host.apply(&plan).unwrap_err().kind(), ErrorKind::NothingToUndo);
+        let stopped = host.stop_network(&network.name(), Guests::MustHaveGone).unwrap();
+        assert_eq!(stopped.notes, ["network private is not started"]);
+    });
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use super::records::{Records, Session};
 use super::restore::Taken;
+use super::undo::nothing_recorded;
 use super::{Host, joined};
 use crate::config::networks;
 use crate::error::{Error, ErrorKind};
@@ -231,8 +232,11 @@ impl Host {
         let _networks = self.records.hold_networks(self.patience(), &self.interrupted())?;
         self.close_others(name)?;
         let mut session = self.begin(subject)?;
-        let is_first = session.record().is_none_or(|r| r.previous.is_none());
-        let applied = if is_first {
+        let Some(record) = session.record() else {
+            self.keep(session, subject);
+            return Err(nothing_recorded(subject));
+        };
+        let applied = if record.previous.is_none() {
             self.keep(session, subject);
             self.stop_held(name, guests)?
         } else {

@@ -29,7 +29,7 @@ impl Host {
     /// Puts back what was there before the last operation on this vif, bridge or network.
     ///
     /// # Errors
-    /// [`ErrorKind::NothingToUndo`] if nothing is recorded for it; [`ErrorKind::WouldCutOff`] if this domain would lose a default
+    /// [`ErrorKind::NothingToUndo`] if nothing is recorded for it, as of a network that is not started; [`ErrorKind::WouldCutOff`] if this domain would lose a default
     /// route; [`ErrorKind::Conflict`] if a bridge would go with what others have on it by now: ports, addresses, routes, a started
     /// network; else as [`attach`](Self::attach).
     pub fn undo(&mut self, subject: Subject) -> Result<Applied, Error> {
@@ -65,23 +65,7 @@ impl Host {
         taken: Taken,
         guests: Guests,
     ) -> Result<Plan, Error> {
-        let nothing = || {
-            let hint = "`xennet show` lists what is recorded";
-            let (name, hint) = match subject {
-                // A domain's number, perhaps.
-                Subject::Bridge(name) if name.as_str().bytes().all(|b| b.is_ascii_digit()) => {
-                    (format!("bridge {name}"), format!("a vif is named as in vif{name}.0; {hint}"))
-                }
-                Subject::Bridge(name) => (format!("bridge {name}"), hint.to_owned()),
-                Subject::Network(name) => (format!("network {name}"), hint.to_owned()),
-                Subject::Vif(_) | Subject::Tap(_) => (subject.to_string(), hint.to_owned()),
-            };
-            Error::new(ErrorKind::NothingToUndo, format!("{name}: nothing is recorded that could be undone"))
-                .with_object(subject.to_string())
-                .unchanged()
-                .with_hint(hint)
-        };
-        let entry = record.ok_or_else(nothing)?;
+        let entry = record.ok_or_else(|| nothing_recorded(subject))?;
         let now = self.look(&entry.before.scope)?;
         let target = match (subject, entry.started()) {
             // Its bridge was looked at, but is not its own: it may have changed since, and that is not ours to undo.
@@ -142,7 +126,7 @@ impl Host {
         let ours = target.links.iter().any(|(name, l)| l.kind != LinkKind::Bridge && !as_made(name, l));
         if plan.is_empty() && entry.previous.is_none() && ours {
             // It is attached or renamed by our doing, and how it was before that is not known any more.
-            return Err(nothing());
+            return Err(nothing_recorded(subject));
         }
         Ok(plan)
     }
@@ -177,4 +161,24 @@ impl Host {
     pub fn last(&self) -> Result<Option<Subject>, Error> {
         self.records.last()
     }
+}
+
+/// The error for a vif, bridge or network that no record is about.
+pub(super) fn nothing_recorded(subject: Subject) -> Error {
+    let hint = "`xennet show` lists what is recorded";
+    let (name, hint) = match subject {
+        // A domain's number, perhaps.
+        Subject::Bridge(name) if name.as_str().bytes().all(|b| b.is_ascii_digit()) => {
+            (format!("bridge {name}"), format!("a vif is named as in vif{name}.0; {hint}"))
+        }
+        Subject::Bridge(name) => (format!("bridge {name}"), hint.to_owned()),
+        Subject::Network(name) => {
+            (format!("network {name}"), "`xennet network status` says which networks are started".to_owned())
+        }
+        Subject::Vif(_) | Subject::Tap(_) => (subject.to_string(), hint.to_owned()),
+    };
+    Error::new(ErrorKind::NothingToUndo, format!("{name}: nothing is recorded that could be undone"))
+        .with_object(subject.to_string())
+        .unchanged()
+        .with_hint(hint)
 }
