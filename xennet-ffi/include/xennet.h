@@ -487,6 +487,21 @@ xennet_error *xennet_host_apply_json(const xennet_host *host,
                                      xennet_text **done);
 
 /**
+ * What `xennet_host_undo` would do. Changes nothing.
+ *
+ * \param host The host.
+ * \param subject `vif5.0`, a bridge's name, or `network-NAME`; NULL for whatever was changed last.
+ * \param subject_len Its length in bytes; 0 for whatever was changed last.
+ * \param plan Gets the plan.
+ * \return NULL on success; else an error, for example `XENNET_KIND_NOTHING_TO_UNDO`, or `XENNET_KIND_CONFLICT` if others use by now
+ *   what would go.
+ */
+xennet_error *xennet_host_plan_undo(const xennet_host *host,
+                                    const char *subject,
+                                    size_t subject_len,
+                                    xennet_plan **plan);
+
+/**
  * Puts back what was there before the last operation on a vif, a bridge or a network.
  *
  * \param host The host.
@@ -496,6 +511,19 @@ xennet_error *xennet_host_apply_json(const xennet_host *host,
  * \return NULL on success; else an error as of `xennet_host_attach`, or `XENNET_KIND_NOTHING_TO_UNDO`.
  */
 xennet_error *xennet_host_undo(const xennet_host *host, const char *subject, size_t subject_len, xennet_text **done);
+
+/**
+ * What `xennet_host_recover` would do, for each vif, bridge and network of which an operation was interrupted or which lacks something.
+ * Changes nothing.
+ *
+ * \param host The host.
+ * \param document Gets a JSON document: `{"plans": [{"subject": "vif5.0", "plan": {}, "error": null}]}`. `plan` is a document as of
+ *   `xennet_plan_json`, which `xennet_host_apply_json` carries out; where it has no steps its notes say what is to be done. `error` is
+ *   what stands in the way of this one, a document as of `xennet_error_json`; then `plan` is null.
+ * \return NULL on success; else an error, for example `XENNET_KIND_STATE_UNUSABLE`.
+ */
+xennet_error *xennet_host_plan_recover(const xennet_host *host,
+                                       xennet_text **document);
 
 /**
  * Closes every operation that a crash left open: finished if its goal had been reached, else undone. The other functions

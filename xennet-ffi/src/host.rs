@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::sync::Mutex;
 
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use xennet_core::exec::{StateDir, Subject};
 use xennet_core::plan::ShownPlan;
 use xennet_core::{BridgeSpec, DevId, DomId, Error, ErrorKind, OpenedBy};
@@ -318,6 +318,33 @@ pub extern "C" fn xennet_host_apply_json(
     })
 }
 
+/// What `xennet_host_undo` would do. Changes nothing.
+///
+/// \param host The host.
+/// \param subject `vif5.0`, a bridge's name, or `network-NAME`; NULL for whatever was changed last.
+/// \param subject_len Its length in bytes; 0 for whatever was changed last.
+/// \param plan Gets the plan.
+/// \return NULL on success; else an error, for example `XENNET_KIND_NOTHING_TO_UNDO`, or `XENNET_KIND_CONFLICT` if others use by now
+///   what would go.
+#[unsafe(no_mangle)]
+pub extern "C" fn xennet_host_plan_undo(
+    host: Option<&Host>,
+    subject: Chars,
+    subject_len: usize,
+    plan: Option<&mut MaybeUninit<Option<Box<Plan>>>>,
+) -> Option<Box<Failure>> {
+    fallible("xennet_host_plan_undo", || {
+        let (host, plan) = (given(host, "host")?, given(plan, "plan")?);
+        let subject = undone(&subject, subject_len)?;
+        let made = host.work(|core| match subject {
+            Some(subject) => core.plan_undo(subject),
+            None => core.plan_undo_last(),
+        })?;
+        plan.write(Some(Box::new(Plan::new(&made))));
+        Ok(())
+    })
+}
+
 /// Puts back what was there before the last operation on a vif, a bridge or a network.
 ///
 /// \param host The host.
@@ -334,15 +361,32 @@ pub extern "C" fn xennet_host_undo(
 ) -> Option<Box<Failure>> {
     fallible("xennet_host_undo", || {
         let host = given(host, "host")?;
-        let subject = match cast::text(&subject, subject_len, "subject")? {
-            "" => None,
-            text => Some(text.parse::<Subject>()?),
-        };
+        let subject = undone(&subject, subject_len)?;
         let applied = host.work(|core| match subject {
             Some(subject) => core.undo(subject),
             None => core.undo_last(),
         })?;
         tell(done, &applied);
+        Ok(())
+    })
+}
+
+/// What `xennet_host_recover` would do, for each vif, bridge and network of which an operation was interrupted or which lacks something.
+/// Changes nothing.
+///
+/// \param host The host.
+/// \param document Gets a JSON document: `{"plans": [{"subject": "vif5.0", "plan": {}, "error": null}]}`. `plan` is a document as of
+///   `xennet_plan_json`, which `xennet_host_apply_json` carries out; where it has no steps its notes say what is to be done. `error` is
+///   what stands in the way of this one, a document as of `xennet_error_json`; then `plan` is null.
+/// \return NULL on success; else an error, for example `XENNET_KIND_STATE_UNUSABLE`.
+#[unsafe(no_mangle)]
+pub extern "C" fn xennet_host_plan_recover(
+    host: Option<&Host>,
+    document: Option<&mut MaybeUninit<Option<Box<Text>>>>,
+) -> Option<Box<Failure>> {
+    fallible("xennet_host_plan_recover", || {
+        let (host, document) = (given(host, "host")?, given(document, "document")?);
+        document.write(Some(Box::new(Text::json(&recoveries(host)?))));
         Ok(())
     })
 }
@@ -370,6 +414,21 @@ pub extern "C" fn xennet_host_recover(
     })
 }
 
+/// The document of what recovering would do.
+fn recoveries(host: &Host) -> Result<Value, Error> {
+    let plans = host.work(xennet_core::Host::plan_recover)?;
+    let item = |(subject, plan): (&Subject, &Result<xennet_core::plan::Plan, Error>)| json!({ "subject": subject.to_string(), "plan": plan.as_ref().ok(), "error": plan.as_ref().err() });
+    Ok(json!({ "plans": plans.iter().map(item).collect::<Vec<_>>() }))
+}
+
+/// What is to be undone; `None` for whatever was changed last.
+fn undone(subject: &Chars, len: usize) -> Result<Option<Subject>, Error> {
+    match cast::text(subject, len, "subject")? {
+        "" => Ok(None),
+        text => text.parse().map(Some),
+    }
+}
+
 /// Writes a result that the caller may have no use for.
 pub(crate) fn tell(done: Out<'_, Text>, document: &impl Serialize) {
     if let Some(done) = done {
@@ -380,9 +439,54 @@ pub(crate) fn tell(done: Out<'_, Text>, document: &impl Serialize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
+    use xennet_core::backend::fake::Fake;
     use xennet_core::backend::{Backend, BackendError, Capabilities};
     use xennet_core::snapshot::{Scope, Snapshot};
-    use xennet_core::step::Step;
+    use xennet_core::step::{LinkChange, LinkRef, LinkStep, NewMaster, Step};
+
+    /// A fake that others can change.
+    #[derive(Clone)]
+    struct Shared(Arc<Mutex<Fake>>);
+
+    impl Backend for Shared {
+        fn capabilities(&self) -> Capabilities {
+            self.0.lock().unwrap().capabilities()
+        }
+
+        fn observe(&mut self, scope: &Scope) -> Result<Snapshot, BackendError> {
+            self.0.lock().unwrap().observe(scope)
+        }
+
+        fn apply(&mut self, step: &Step) -> Result<(), BackendError> {
+            self.0.lock().unwrap().apply(step)
+        }
+    }
+
+    #[test]
+    fn recovering_is_planned_and_each_plan_can_be_carried_out() {
+        let shared = Shared(Arc::new(Mutex::new(Fake::example())));
+        let host = Host::new(xennet_core::Host::with_backend(Box::new(shared.clone())));
+        shared.0.lock().unwrap().add_vif(xennet_core::VifId::new(DomId::new(5).unwrap(), DevId::FIRST));
+        host.work(|core| core.attach(DomId::new(5)?, &"bridge=xenbr0".parse()?)).unwrap();
+        assert_eq!(recoveries(&host).unwrap(), json!({ "plans": [] }));
+        // Somebody takes the vif off its bridge.
+        let change = LinkChange { master: Some(NewMaster::None), ..LinkChange::default() };
+        let off = Step::Link(LinkStep::Set { link: LinkRef::named("vif5.0".parse().unwrap()), change });
+        shared.clone().apply(&off).unwrap();
+        let document = recoveries(&host).unwrap();
+        let [item] = document["plans"].as_array().unwrap().as_slice() else { panic!("{document}") };
+        assert_eq!((&item["subject"], &item["error"]), (&json!("vif5.0"), &Value::Null), "{document}");
+        let shown = ShownPlan::from_json(&item["plan"].to_string()).unwrap();
+        assert!(host.work(|core| core.apply_shown(&shown)).unwrap().steps > 0);
+        assert_eq!(recoveries(&host).unwrap(), json!({ "plans": [] }));
+        // What cannot be put back is told by the plan.
+        shared.0.lock().unwrap().remove_hardware(&"xenbr0".parse().unwrap());
+        let document = recoveries(&host).unwrap();
+        let plan = &document["plans"][0]["plan"];
+        assert!(plan["notes"][0].as_str().unwrap().contains("is left as it is"), "{document}");
+        assert_eq!(plan["steps"], json!([]));
+    }
 
     struct Defect;
 

@@ -141,17 +141,32 @@ impl Host {
         Err(Error::new(ErrorKind::Conflict, message).with_object(bridge.as_str()).with_hint(hint).unchanged())
     }
 
+    /// What undoing the last operation of all would do. Changes nothing.
+    ///
+    /// # Errors
+    /// As [`undo`](Self::undo).
+    pub fn plan_undo_last(&mut self) -> Result<Plan, Error> {
+        let subject = self.some_last()?;
+        self.plan_undo(subject)
+    }
+
     /// Puts back what was there before the last operation of all.
     ///
     /// # Errors
     /// As [`undo`](Self::undo).
     pub fn undo_last(&mut self) -> Result<Applied, Error> {
-        match self.last()? {
-            Some(subject) => self.undo(subject),
-            None => Err(Error::new(ErrorKind::NothingToUndo, "nothing is recorded that could be undone").with_hint(
+        let subject = self.some_last()?;
+        self.undo(subject)
+    }
+
+    /// The subject of the last operation; an error where there is none.
+    fn some_last(&self) -> Result<Subject, Error> {
+        self.last()?.ok_or_else(|| {
+            let e = Error::new(ErrorKind::NothingToUndo, "nothing is recorded that could be undone");
+            e.with_hint(
                 "a rehearsal remembers its own operations only; on the kernel, is it the right state directory?",
-            )),
-        }
+            )
+        })
     }
 
     /// The subject of the last operation that can be undone.

@@ -181,6 +181,9 @@ static void test_a_vif_from_plan_to_undo(void)
     CHECK(has(xennet_text_data(text), "\"steps\":0"));
     xennet_text_free(text);
 
+    accepted(xennet_host_plan_undo(host, TEXT("vif5.0"), &plan));
+    CHECK(xennet_plan_len(plan) > 0 && has(xennet_plan_text(plan), "vif5.0"));
+    xennet_plan_free(plan);
     accepted(xennet_host_undo(host, TEXT("vif5.0"), NULL));
     accepted(xennet_host_show(host, &text));
     CHECK(has(xennet_text_data(text), "\"vifs\":[]"));
@@ -189,6 +192,13 @@ static void test_a_vif_from_plan_to_undo(void)
     accepted(xennet_host_undo(host, NULL, 0, &text));
     CHECK(!has(xennet_text_data(text), "\"steps\":0"));
     xennet_text_free(text);
+
+    /* The plan of undoing whatever was changed last names what that is. */
+    accepted(xennet_host_attach(host, 5, TEXT("bridge=xenbr0"), NULL));
+    accepted(xennet_host_plan_undo(host, NULL, 0, &plan));
+    CHECK(has(xennet_plan_json(plan), "\"undo\":") && has(xennet_plan_text(plan), "vif5.0"));
+    accepted(xennet_host_apply(host, plan, NULL));
+    xennet_plan_free(plan);
 
     /* A plan that was shown is carried out as it was shown, here by its document, or not at all. */
     accepted(xennet_host_plan_attach(host, 5, TEXT("bridge=xenbr0"), &plan));
@@ -208,6 +218,11 @@ static void test_a_vif_from_plan_to_undo(void)
     error = xennet_host_undo(host, NULL, 0, NULL);
     CHECK(xennet_error_hint(error) != NULL);
     refused(error, XENNET_KIND_NOTHING_TO_UNDO, "");
+    refused(xennet_host_plan_undo(host, NULL, 0, &plan), XENNET_KIND_NOTHING_TO_UNDO, "");
+    refused(xennet_host_plan_undo(host, TEXT("network-lan"), &plan), XENNET_KIND_NOTHING_TO_UNDO, "network lan");
+    accepted(xennet_host_plan_recover(host, &text));
+    CHECK(same(xennet_text_data(text), "{\"plans\":[]}"));
+    xennet_text_free(text);
     accepted(xennet_host_recover(host, &text));
     CHECK(same(xennet_text_data(text), "{\"recovered\":[]}"));
     xennet_text_free(text);
@@ -386,6 +401,11 @@ static void test_null_is_named(void)
     refused(xennet_host_apply_json(host, TEXT("{}"), &text), XENNET_KIND_INVALID, "plan");
     refused(xennet_host_undo(NULL, NULL, 0, &text), XENNET_KIND_INVALID, "host is NULL");
     refused(xennet_host_undo(host, NULL, 4, &text), XENNET_KIND_INVALID, "subject is NULL");
+    refused(xennet_host_plan_undo(NULL, NULL, 0, &plan), XENNET_KIND_INVALID, "host is NULL");
+    refused(xennet_host_plan_undo(host, NULL, 0, NULL), XENNET_KIND_INVALID, "plan is NULL");
+    refused(xennet_host_plan_undo(host, NULL, 4, &plan), XENNET_KIND_INVALID, "subject is NULL");
+    refused(xennet_host_plan_recover(NULL, &text), XENNET_KIND_INVALID, "host is NULL");
+    refused(xennet_host_plan_recover(host, NULL), XENNET_KIND_INVALID, "document is NULL");
     refused(xennet_host_recover(NULL, &text), XENNET_KIND_INVALID, "host is NULL");
     refused(xennet_host_recover(host, NULL), XENNET_KIND_INVALID, "document is NULL");
     refused(xennet_host_plan_start(NULL, ALONE_TEXT, &plan), XENNET_KIND_INVALID, "host is NULL");
