@@ -2,15 +2,16 @@
 
 use xennet_core::backend::Backend;
 use xennet_core::backend::fake::Fault;
+use xennet_core::backend::netlink::Netlink;
 use xennet_core::exec::{Applied, Subject};
 use xennet_core::plan::{Plan, ShownPlan, plan};
-use xennet_core::snapshot::{Address, NftTableId};
+use xennet_core::snapshot::{Address, NftTableId, Snapshot};
 use xennet_core::step::{AddrStep, LinkChange, LinkRef, LinkStep, NewMaster, NftOp, NftTransaction, Step};
 use xennet_core::{
     BridgeNetwork, BridgeSpec, Egress, Error, ErrorKind, Guests, Host, NatNetwork, Network, NetworkMode, Outcome,
     Request, Resolved, Subnet, VifId, exec,
 };
-use xennet_tests::{Shared, StateDir};
+use xennet_tests::{Shared, StateDir, in_netns};
 
 use super::ownership::{World, both};
 use super::{FIRST, domid, look, name, run, set, spec, whole};
@@ -182,6 +183,109 @@ fn a_plan_of_no_host_and_what_is_none_are_refused() {
     let e = host.apply_shown(&ShownPlan::from_json(&forged.to_string()).unwrap()).unwrap_err();
     assert_eq!(e.kind(), ErrorKind::Stale);
     assert!(look(&mut shared.clone()).links.contains_key(&name("lan0")));
+}
+
+/// Forgets all records, as a state directory that was lost does.
+fn lose(state: &StateDir) {
+    for file in std::fs::read_dir(state.path()).unwrap() {
+        let path = file.unwrap().path();
+        if path.is_dir() { std::fs::remove_dir_all(path).unwrap() } else { std::fs::remove_file(path).unwrap() }
+    }
+}
+
+/// What our tables have of these links, and whom NAT hides.
+fn elements(on: &mut dyn Backend) -> Vec<String> {
+    let text = look(on).render();
+    let is_element = |l: &&str| l.contains("element ") && (l.contains("\"vif") || l.contains(" masq"));
+    text.lines().filter(is_element).map(str::to_owned).collect()
+}
+
+/// An earlier guest whose record was lost left what it was allowed in our tables. The plan shows that it goes, and nothing else removes it.
+#[test]
+fn what_an_earlier_guest_left_goes_as_the_plan_shows() {
+    let case = |open: &dyn Fn() -> Host, state: &StateDir, world: World<'_>| {
+        let network = nat();
+        for (old, new, stale) in [
+            (
+                "bridge=xenbr0,mac=00:16:3e:00:00:01,ip=192.0.2.3 192.0.2.8/29",
+                "bridge=xenbr0,mac=00:16:3e:00:00:02,ip=192.0.2.4",
+                "16:3e:00:00:01",
+            ),
+            // One that is not filtered at all.
+            ("bridge=xenbr0,mac=00:16:3e:00:00:01,ip=192.0.2.3", "bridge=xenbr1", "16:3e:00:00:01"),
+            ("bridge=private,ip=10.1.0.5 10.1.0.6", "bridge=private,ip=10.1.0.7", "10.1.0.5"),
+            // In another mode.
+            ("bridge=private,ip=10.1.0.5", "bridge=xenbr0,mac=00:16:3e:00:00:02,ip=192.0.2.4", "10.1.0.5"),
+        ] {
+            let what = format!("{old} then {new}");
+            open().start_network(&network).unwrap();
+            open().attach(domid(1), &spec(old)).unwrap();
+            open().attach(domid(2), &spec("bridge=xenbr0,mac=00:16:3e:00:00:09,ip=192.0.2.99")).unwrap();
+            lose(state);
+            // The domain has ended, and another one has its number.
+            world(&mut |on| {
+                on.apply(&Step::Link(LinkStep::Delete { link: LinkRef::named(name("vif1.0")) })).unwrap();
+                super::vif(on, "vif1.0", "guest1", 0x11);
+            });
+            let mut host = open();
+            host.start_network(&network).unwrap();
+            let (mut before, mut left) = (Snapshot::default(), Vec::new());
+            world(&mut |on| (before, left) = (look(on), elements(on)));
+            assert!(left.iter().any(|e| e.contains(stale)), "{what}: {left:#?}");
+            let plan = host.plan_attach(domid(1), &spec(new)).unwrap();
+            assert!(plan.to_string().contains(stale), "{what}: it is shown\n{plan}");
+            let told =
+                |notes: &[String]| notes.iter().any(|n| n.contains("what an earlier guest of vif1.0 was allowed"));
+            assert!(told(plan.notes()), "{what}: {:?}", plan.notes());
+            world(&mut |on| assert_eq!(before.changes(&look(on)), [], "{what}: a plan changes nothing"));
+
+            // What is shown is done, and no more.
+            let applied = kept(&mut host, &plan).unwrap_or_else(|e| panic!("{what}\n{plan}\n{}", e.report()));
+            let steps: Vec<String> = plan.steps().iter().map(|p| p.step.to_string()).collect();
+            assert_eq!((applied.steps, applied.done), (steps.len(), steps), "{what}");
+            assert!(told(&applied.notes), "{what}: {:?}", applied.notes);
+            let mut now = Vec::new();
+            world(&mut |on| now = elements(on));
+            assert!(!now.iter().any(|e| e.contains(stale)), "{what}: {now:#?}");
+            assert!(now.iter().any(|e| e.contains("vif2.0")), "{what}: another's stay: {now:#?}");
+            // Its own call does the same, and undoing it puts back all that was there.
+            let undo = host.plan_undo(Subject::Vif(VifId::new(domid(1), FIRST))).unwrap();
+            host.apply(&undo).unwrap_or_else(|e| panic!("{what}\n{undo}\n{}", e.report()));
+            world(&mut |on| assert_eq!(elements(on), left, "{what}"));
+            let again = host.attach(domid(1), &spec(new)).unwrap();
+            assert_eq!(again.done, plan.steps().iter().map(|p| p.step.to_string()).collect::<Vec<_>>(), "{what}");
+
+            host.detach(domid(1), FIRST).unwrap();
+            host.plan_attach(domid(2), &spec("bridge=xenbr0,mac=00:16:3e:00:00:09,ip=192.0.2.99")).unwrap();
+            host.attach(domid(2), &spec("bridge=xenbr0,mac=00:16:3e:00:00:09,ip=192.0.2.99")).unwrap();
+            host.detach(domid(2), FIRST).unwrap();
+            world(&mut |on| assert_eq!(elements(on), [""; 0], "{what}"));
+            host.stop_network(&network.name(), Guests::MustHaveGone).unwrap();
+            lose(state);
+        }
+        // The same guest, whose record alone was lost: it keeps what it may send all the while.
+        let vif = spec("bridge=xenbr0,mac=00:16:3e:00:00:01,ip=192.0.2.3");
+        open().attach(domid(1), &vif).unwrap();
+        lose(state);
+        let mut host = open();
+        let plan = host.plan_attach(domid(1), &vif).unwrap();
+        assert!(!plan.to_string().contains("192.0.2.3") && plan.notes().is_empty(), "{plan}\n{:?}", plan.notes());
+        let other = spec("bridge=xenbr0,mac=00:16:3e:00:00:01,ip=192.0.2.4");
+        let plan = host.plan_attach(domid(1), &other).unwrap();
+        let transactions: Vec<&Step> =
+            plan.steps().iter().map(|p| &p.step).filter(|s| matches!(s, Step::Nft(_))).collect();
+        assert_eq!(transactions.len(), 1, "there is no moment without one or the other: {plan}");
+        host.apply(&plan).unwrap();
+    };
+    let state = StateDir::new();
+    let shared = Shared::new(super::fake(true));
+    let open = || Host::with_backend(Box::new(shared.clone())).with_state_dir(exec::StateDir::at(state.path()));
+    case(&open, &state, &mut |act| act(&mut shared.clone()));
+    in_netns("apply::what_an_earlier_guest_left_goes_as_the_plan_shows", || {
+        super::build(&mut Netlink::open().unwrap());
+        let state = StateDir::new();
+        case(&|| super::on_kernel(&state), &state, &mut |act| act(&mut Netlink::open().unwrap()));
+    });
 }
 
 /// What recovering would do is shown for each, and each can be carried out by itself.

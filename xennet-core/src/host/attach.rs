@@ -1,5 +1,6 @@
 //! Attaching: what a vif line asks for, where the vif's link is now, and the retry when another program changes our tables meanwhile.
 
+use super::gone::Leftover;
 use super::records::Session;
 use super::recover::Recovered;
 use super::{Host, MacBinding, gone, guests, joined, mend, place};
@@ -59,8 +60,22 @@ impl Host {
     pub fn plan_attach(&mut self, domid: DomId, vif: &VifSpec) -> Result<Plan, Error> {
         let id = VifId::new(domid, vif.devid().unwrap_or(DevId::FIRST));
         let record = self.records.record(Subject::Vif(id))?;
-        let Asked { intent, notes, .. } = self.attach_intent(id, TypeIf::Vif, vif, record.as_ref())?;
-        let plan = self.plan_of_vif(&intent, notes, Look::Whole)?;
+        let Asked { intent, mut notes, .. } = self.attach_intent(id, TypeIf::Vif, vif, record.as_ref())?;
+        let left = match record {
+            Some(_) => Ok(Vec::new()),
+            None => self.left_by_earlier(id, TypeIf::Vif, vif.vifname()),
+        };
+        let left = match left {
+            // Anybody may plan, but not everybody may read our tables.
+            Err(e) if e.kind() == ErrorKind::Denied => {
+                notes.push(format!(
+                    "whether an earlier guest of {id} left something in xennet's nft tables is not known: {e}"
+                ));
+                Vec::new()
+            }
+            left => left?,
+        };
+        let plan = self.plan_of_vif(&intent, notes, Look::Whole, &left)?;
         let plan = self.told_of_others(plan, Subject::Vif(id))?;
         Ok(plan.asked(Request::Attach { domid, vif: Box::new(vif.clone()) }))
     }
@@ -130,22 +145,21 @@ impl Host {
         let subject = Subject::of(id, type_if);
         // The plan that was shown came from a look at all rules; the one that is carried out does, too.
         let look = if self.is_shown() { Look::Whole } else { Look::Usual };
+        let left = match session.record() {
+            None => self.left_by_earlier(id, type_if, vif.vifname())?,
+            Some(_) => Vec::new(),
+        };
         if self.is_shown() {
             let Asked { intent, notes, .. } = self.attach_intent(id, type_if, vif, session.record())?;
-            let plan = self.plan_of_vif(&intent, notes, Look::Whole)?;
+            let plan = self.plan_of_vif(&intent, notes, Look::Whole, &left)?;
             self.check_shown(&plan)?;
         }
         let mut tries = FRAME_TRIES;
-        let inherited = match session.record() {
-            None => self.disinherit(id, type_if, vif.vifname())?,
-            Some(_) => Vec::new(),
-        };
         let mut in_place: Vec<Route> = Vec::new();
         let mut put_back: Vec<String> = Vec::new();
         loop {
             let Asked { mut intent, mut notes, network, elsewhere } =
                 self.attach_intent(id, type_if, vif, session.record())?;
-            notes.extend(inherited.iter().cloned());
             if let Resolved::Attach(a) = &mut intent {
                 a.found.takes_over.extend(in_place.iter().map(|r| r.destination));
                 notes.extend(gone::taken_over(&in_place));
@@ -156,7 +170,7 @@ impl Host {
             {
                 put_back = self.mend_tables(subject)?;
             }
-            let mut plan = match self.plan_of_vif(&intent, notes, look) {
+            let mut plan = match self.plan_of_vif(&intent, notes, look, &left) {
                 Err(e)
                     if e.kind() == ErrorKind::Conflict && e.object().is_some_and(|o| o.starts_with("nft table ")) =>
                 {
@@ -192,7 +206,7 @@ impl Host {
                 && type_if == TypeIf::Vif
                 && a.found.takes_over.is_empty()
                 && is_new.is_none_or(|index| plan.before().link_by_index(index).is_none())
-                && (is_new.is_some() || !inherited.is_empty() || plan::is_hidden(&a.wish, plan.before()))
+                && (is_new.is_some() || !left.is_empty() || plan::is_hidden(&a.wish, plan.before()))
             {
                 // An earlier guest that ended without a call left its record or its elements. Without these there is no search:
                 // the kernel walks its whole connection table for it, which costs ten times as much as the rest of the call.
@@ -224,9 +238,17 @@ impl Host {
         }
     }
 
-    /// The plan for a vif, with what else is to be known: other firewalls that may drop what the guest sends.
-    fn plan_of_vif(&mut self, intent: &Resolved, mut notes: Vec<String>, look: Look) -> Result<Plan, Error> {
+    /// The plan for a vif, with what else is to be known: other firewalls that may drop what the guest sends. What is `left` of an earlier
+    /// guest goes first.
+    fn plan_of_vif(
+        &mut self,
+        intent: &Resolved,
+        mut notes: Vec<String>,
+        look: Look,
+        left: &[Leftover],
+    ) -> Result<Plan, Error> {
         let plan = match look {
+            _ if !left.is_empty() => self.plan_instead(intent, left)?,
             Look::Usual => self.plan(intent)?,
             Look::Whole => self.plan_whole(intent)?,
         };

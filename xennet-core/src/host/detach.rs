@@ -9,9 +9,12 @@ use crate::error::{Error, ErrorKind};
 use crate::exec::{self, Applied, Entry, Journal as _, Subject};
 use crate::model::{Detach, DevId, DomId, FoundVif, IfName, Request, Resolved, ResolvedVif, TypeIf, VifId};
 use crate::plan::{Goal, Plan};
-use crate::snapshot::{NftKey, NftSet, NftValue, Part, Scope};
+use crate::snapshot::{NftKey, NftSet, NftTableId, NftValue, Part, Scope};
 use crate::step::{NftOp, NftTransaction, Step};
 use crate::tables;
+
+/// Elements of a table: sets, with keys of each.
+pub(super) type Elements = Vec<(String, Vec<NftKey>)>;
 
 impl Host {
     /// What detaching this vif would do. Changes nothing.
@@ -110,7 +113,24 @@ impl Host {
 
     /// Takes away what our tables have of a link, whatever it is. A listing.
     pub(super) fn forget_in_tables(&mut self, link: &IfName, hides: bool, applied: &mut Applied) -> Result<(), Error> {
+        for (table, found) in self.elements_of(link, hides)? {
+            let ops = found.into_iter().map(|(set, keys)| NftOp::DelElements { set, keys }).collect();
+            let step = Step::Nft(NftTransaction::new(table.clone(), ops));
+            self.backend.apply(&step).map_err(|e| {
+                exec::refused(&e, &format!("cannot take {link} out of the nft table {table}"), &step)
+                    .incomplete("the link is detached")
+            })?;
+            applied.steps += 1;
+            applied.done.push(step.to_string());
+            applied.closes_slowly = true;
+        }
+        Ok(())
+    }
+
+    /// What our tables have of a link, whatever it is: of each table that has something the sets and keys. A listing.
+    pub(super) fn elements_of(&mut self, link: &IfName, hides: bool) -> Result<Vec<(NftTableId, Elements)>, Error> {
         let name = NftValue::Name(*link);
+        let mut all_found = Vec::new();
         for table in tables::all().map(|table| (table.id)()) {
             let seen = self.look(&Scope::none().with(Part::Nft(table.clone())))?;
             let sets: Vec<(&String, &NftSet)> =
@@ -124,21 +144,12 @@ impl Host {
             let goes = |set: &str, key: &&NftKey| of_link(key) || (hides && tables::gate::hides(set) && hidden(key));
             let keys = |set: &str, s: &NftSet| s.elements.keys().filter(|key| goes(set, key)).cloned().collect();
             let found = sets.iter().map(|(set, s)| ((*set).clone(), keys(set, s)));
-            let ops = found.filter(|(_, keys): &(String, Vec<NftKey>)| !keys.is_empty());
-            let ops: Vec<NftOp> = ops.map(|(set, keys)| NftOp::DelElements { set, keys }).collect();
-            if ops.is_empty() {
-                continue;
+            let found: Elements = found.filter(|(_, keys): &(String, Vec<NftKey>)| !keys.is_empty()).collect();
+            if !found.is_empty() {
+                all_found.push((table, found));
             }
-            let step = Step::Nft(NftTransaction::new(table.clone(), ops));
-            self.backend.apply(&step).map_err(|e| {
-                exec::refused(&e, &format!("cannot take {link} out of the nft table {table}"), &step)
-                    .incomplete("the link is detached")
-            })?;
-            applied.steps += 1;
-            applied.done.push(step.to_string());
-            applied.closes_slowly = true;
         }
-        Ok(())
+        Ok(all_found)
     }
 
     /// What is left to detach of a vif that this record is about.

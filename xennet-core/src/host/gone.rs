@@ -9,12 +9,18 @@ use super::recover::{Outcomes, Recovered};
 use super::{Host, joined};
 use crate::backend::BackendError;
 use crate::error::{Errno, Error};
-use crate::exec::{Applied, Entry, Subject};
+use crate::exec::{self, Entry, Subject};
 use crate::gather;
 use crate::model::vif::is_single;
 use crate::model::{Attach, Attachment, Behind, IfName, Resolved, ResolvedVif, TypeIf, VifId};
 use crate::plan::{self, Goal, Plan};
 use crate::snapshot::{Part, Route, Scope, Snapshot};
+
+/// What our tables have of a link by an earlier guest that no record is about.
+pub(super) struct Leftover {
+    link: IfName,
+    elements: Scope,
+}
 
 impl Host {
     /// Clears away what is left of vifs whose links have gone without a call: libxl gives up after 10 s, and an agent that is
@@ -56,23 +62,24 @@ impl Host {
         Ok(records.into_iter().filter(|(subject, entry)| gone(subject, entry)).map(|(subject, _)| subject).collect())
     }
 
-    /// Takes out of our tables what they have of a vif that no record is about: the state was lost, and its new guest would inherit
-    /// what an earlier one might send. Says what was done.
+    /// What our tables have of a vif that no record is about: the state was lost, and its new guest would inherit what an earlier one might
+    /// send.
     ///
     /// This asks for one element a table. Only where one is there the tables are listed.
-    pub(super) fn disinherit(
+    pub(super) fn left_by_earlier(
         &mut self,
         id: VifId,
         type_if: TypeIf,
         name: Option<IfName>,
-    ) -> Result<Vec<String>, Error> {
+    ) -> Result<Vec<Leftover>, Error> {
+        self.opened.check()?;
         let made = id.link_name(type_if).map_err(Error::unchanged)?;
-        let mut notes = Vec::new();
+        let mut left = Vec::new();
         for link in [Some(made), name.filter(|name| *name != made)].into_iter().flatten() {
             let seen = match self.backend.observe(&plan::membership(&link)) {
                 Ok(seen) => seen,
                 // A kernel without nftables has nothing of anybody.
-                Err(e) if has_no_tables(&e) => return Ok(notes),
+                Err(e) if has_no_tables(&e) => return Ok(left),
                 Err(e) => return Err(e.into_observe_error()),
             };
             if seen.nft.values().all(|table| table.sets.values().all(|set| set.elements.is_empty())) {
@@ -82,11 +89,32 @@ impl Host {
             if link != made && self.look(&Scope::none().with(Part::Link(link)))?.links.contains_key(&link) {
                 continue;
             }
-            let mut applied = Applied::nothing(Plan::nothing());
-            self.forget_in_tables(&link, type_if == TypeIf::Vif, &mut applied)?;
-            notes.push(format!("what an earlier guest of {link} was allowed is removed: its record was lost"));
+            let mut elements = Scope::none();
+            for (table, found) in self.elements_of(&link, type_if == TypeIf::Vif)? {
+                let keys =
+                    found.into_iter().flat_map(|(set, keys)| keys.into_iter().map(move |key| (set.clone(), key)));
+                elements.extend(keys.map(|(set, key)| Part::NftElement(table.clone(), set.into(), key)));
+            }
+            left.push(Leftover { link, elements });
         }
-        Ok(notes)
+        Ok(left)
+    }
+
+    /// The plan for a vif, by a look at all rules of our tables, that takes out of them first what is left of earlier guests. It says so.
+    pub(super) fn plan_instead(&mut self, intent: &Resolved, left: &[Leftover]) -> Result<Plan, Error> {
+        self.opened.check()?;
+        let elements = left.iter().fold(Scope::none(), |all, of| all.union(of.elements.clone()));
+        let seen = self.look(&elements)?;
+        let mut now = exec::observe_whole(intent, &mut *self.backend, Snapshot::default())
+            .map_err(BackendError::into_observe_error)?;
+        now.merge(seen);
+        let plan = self.plan_from(intent, now, &elements)?;
+        // Where it is the same guest, all of it may stay.
+        let goes = |of: &&Leftover| plan.before().seen(&of.elements).nft != plan.after().seen(&of.elements).nft;
+        let note =
+            |of: &Leftover| format!("what an earlier guest of {} was allowed is removed: its record was lost", of.link);
+        let notes: Vec<String> = left.iter().filter(goes).map(note).collect();
+        Ok(plan.with_notes(notes))
     }
 
     /// Which of these addresses a route of ours leads to another link, with that link. One question an address; `own` are the

@@ -33,6 +33,7 @@ use crate::model::{IfName, Resolved, ResolvedNetwork};
 use crate::snapshot::{Scope, Snapshot};
 use crate::step::{Effects, Step};
 use checked::Draft;
+use table::TableWish;
 
 pub(crate) use check::around as scope_around;
 pub use checked::Plan;
@@ -147,7 +148,14 @@ pub fn plan(intent: &Resolved, now: &Snapshot) -> Result<Plan, Error> {
 
 /// As [`plan`], from an observation that nobody else needs.
 pub(crate) fn plan_from(intent: &Resolved, now: Snapshot) -> Result<Plan, Error> {
-    let (wanted, notes) = want::want(intent, &now)?;
+    plan_instead(intent, now, &Scope::none())
+}
+
+/// As [`plan_from`], for a vif of whose earlier guest these elements of our tables are left: before any link is touched they go, unless the
+/// intent needs them.
+pub(crate) fn plan_instead(intent: &Resolved, now: Snapshot, left: &Scope) -> Result<Plan, Error> {
+    let (mut wanted, notes) = want::want(intent, &now)?;
+    TableWish::clear_first(&mut wanted.tables, left);
     let (steps, after) = diff::steps_towards(&wanted, &now)?;
     let after = after.into_owned();
     let goal = match intent {

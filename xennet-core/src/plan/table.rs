@@ -82,6 +82,18 @@ impl Table {
         Part::NftElement((self.id)(), item.set.into(), item.key.clone())
     }
 
+    /// The elements that are in a scope, without what they lead to.
+    fn items<'a>(&'static self, scope: &'a Scope) -> impl Iterator<Item = Item> + 'a {
+        let id = (self.id)();
+        scope.parts().filter_map(move |part| match part {
+            Part::NftElement(of, set, key) if *of == id => {
+                let set = self.sets().map(|def| def.name).find(|name| name == set)?;
+                Some(Item { set, key: key.clone(), data: None })
+            }
+            _ => None,
+        })
+    }
+
     /// What a key leads to in this world, if the element is there.
     pub(super) fn find<'a>(&self, world: &'a Snapshot, item: &Item) -> Option<&'a NftElement> {
         world.nft.get(&(self.id)())?.sets.get(item.set)?.elements.get(&item.key)
@@ -162,12 +174,35 @@ pub(super) struct TableWish {
     pub(super) present: Vec<Item>,
     /// These must not, unless they are among the others.
     pub(super) absent: Vec<Item>,
+    /// The same, for what goes before any link is touched.
+    pub(super) left: Vec<Item>,
     pub(super) why: Reason,
 }
 
 impl TableWish {
     pub(super) fn new(table: &'static Table, present: Vec<Item>, absent: Vec<Item>, why: Reason) -> TableWish {
-        TableWish { table, present, absent, why }
+        TableWish { table, present, absent, left: Vec::new(), why }
+    }
+
+    /// Adds that these elements go first: an earlier guest left them.
+    pub(super) fn clear_first(wishes: &mut Vec<TableWish>, left: &Scope) {
+        let why = Reason::fixed("an earlier guest left it, and its record was lost");
+        for table in tables::all() {
+            let left: Vec<Item> = table.items(left).collect();
+            match wishes.iter_mut().find(|wish| std::ptr::eq(wish.table, table)) {
+                _ if left.is_empty() => {}
+                Some(wish) => {
+                    if wish.present.is_empty() {
+                        wish.why = why.clone();
+                    }
+                    wish.left = left;
+                }
+                None => {
+                    let wish = TableWish::new(table, Vec::new(), Vec::new(), why.clone());
+                    wishes.push(TableWish { left, ..wish });
+                }
+            }
+        }
     }
 
     /// Of several wishes one for each table.
@@ -192,13 +227,8 @@ impl TableWish {
     /// What was seen of the tables, all of it that was looked at.
     pub(super) fn restored(target: &Snapshot, why: &Reason) -> Vec<TableWish> {
         let of_table = |table: &'static Table| {
-            let id = (table.id)();
             let mut wish = TableWish::new(table, Vec::new(), Vec::new(), why.clone());
-            for part in target.scope.parts() {
-                let Part::NftElement(of, set, key) = part else { continue };
-                let named = table.sets().map(|def| def.name).find(|name| name == set);
-                let (true, Some(set)) = (*of == id, named) else { continue };
-                let item = Item { set, key: key.clone(), data: None };
+            for item in table.items(&target.scope) {
                 match table.find(target, &item) {
                     Some(found) => {
                         let data = match &found.data {
@@ -220,7 +250,8 @@ impl TableWish {
     /// What is missing in a world, and what is too much.
     pub(super) fn difference(&self, now: &Snapshot) -> (Vec<&Item>, Vec<&Item>) {
         let add = self.present.iter().filter(|i| !self.table.has(now, i)).collect();
-        let present = if self.absent.is_empty() { BTreeMap::new() } else { by_key(&self.present) };
+        let goes = || self.absent.iter().chain(&self.left);
+        let present = if goes().next().is_none() { BTreeMap::new() } else { by_key(&self.present) };
         let stays = |i: &Item| present.get(&(i.set, &i.key)).is_some_and(|p| self.table.has(now, p));
         // What leads elsewhere is somebody else's by now; also where it is another map that leads elsewhere from the same key.
         let mut as_it_was: BTreeMap<(Option<char>, &NftKey), bool> = BTreeMap::new();
@@ -231,7 +262,7 @@ impl TableWish {
             Some(_) => as_it_was.get(&(family_of(i), &i.key)).copied().unwrap_or_default(),
             None => self.table.find(now, i).is_some(),
         };
-        let del = self.absent.iter().filter(|i| there(i) && !stays(i));
+        let del = goes().filter(|i| there(i) && !stays(i));
         (add, del.collect())
     }
 
@@ -246,13 +277,13 @@ impl TableWish {
         }
         let (add, del) = self.difference(now);
         let level = self.table.level_of(&self.present);
-        if add.is_empty() && (self.present.is_empty() || self.table.is_framed(level, now)) {
+        // A network that lies around another one may only come when that one has gone.
+        let makes_way = |d: &&Item| add.iter().any(|a| a.link() == d.link()) || self.left.contains(d);
+        let (way, _): (Vec<&Item>, Vec<&Item>) = del.into_iter().partition(makes_way);
+        if add.is_empty() && way.is_empty() && (self.present.is_empty() || self.table.is_framed(level, now)) {
             return Ok(None);
         }
-        let mut ops = self.table.framing(level, now)?;
-        // A network that lies around another one may only come when that one has gone.
-        let makes_way = |d: &&Item| add.iter().any(|a| a.link() == d.link());
-        let (way, _): (Vec<&Item>, Vec<&Item>) = del.into_iter().partition(makes_way);
+        let mut ops = if self.present.is_empty() { Vec::new() } else { self.table.framing(level, now)? };
         let gone = by_key(way.iter().copied());
         for item in &add {
             let taken = self.table.taken_by_other(now, item);
