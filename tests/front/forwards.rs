@@ -74,6 +74,31 @@ fn what_an_earlier_version_made_of_a_range_goes_with_it() {
     });
 }
 
+/// Somebody has removed one of the two elements of a port that is given up: the other one goes all the same.
+#[test]
+fn half_a_forward_goes_when_it_is_given_up() {
+    both("forwards::half_a_forward_goes_when_it_is_given_up", |host, world| {
+        let web = "{ protocol = \"tcp\", ports = \"8081\", to = \"10.1.0.2\", to_port = 80 }";
+        let (with, without) = (network("a", "10.1.0", web), network("a", "10.1.0", ""));
+        let key = NftKey::exact([NftValue::U8(6), NftValue::U16(8081)]);
+        for lost in ["forward4", "port4"] {
+            host.start_network(&with).unwrap();
+            world(&mut |on| {
+                let ops = vec![NftOp::DelElements { set: lost.into(), keys: vec![key.clone()] }];
+                run(on, Step::Nft(NftTransaction::new(NftTableId::gate(), ops)));
+            });
+            host.start_network(&without).unwrap_or_else(|e| panic!("{}", e.report()));
+            world(&mut |on| {
+                let gate = look(on).nft.remove(&NftTableId::gate()).unwrap();
+                for set in ["forward4", "port4"] {
+                    assert!(gate.sets[set].elements.is_empty(), "{lost} was removed: {:?}", gate.sets[set]);
+                }
+            });
+            host.stop_network(&name("a"), Guests::MustHaveGone).unwrap();
+        }
+    });
+}
+
 #[test]
 fn what_another_network_has_of_a_range_by_now_is_left_to_it() {
     let shared = Shared::new(super::fake(true));

@@ -256,12 +256,12 @@ impl TableWish {
         // What leads elsewhere is somebody else's by now; also where it is another map that leads elsewhere from the same key.
         let mut as_it_was: BTreeMap<(Option<char>, &NftKey), bool> = BTreeMap::new();
         for item in self.absent.iter().filter(|i| i.data.is_some()) {
-            *as_it_was.entry((family_of(item), &item.key)).or_insert(true) &= self.table.has(now, item);
+            // One that somebody has removed leads nowhere.
+            let is_own = self.table.find(now, item).is_none() || self.table.has(now, item);
+            *as_it_was.entry((family_of(item), &item.key)).or_insert(true) &= is_own;
         }
-        let there = |i: &Item| match &i.data {
-            Some(_) => as_it_was.get(&(family_of(i), &i.key)).copied().unwrap_or_default(),
-            None => self.table.find(now, i).is_some(),
-        };
+        let is_own = |i: &Item| as_it_was.get(&(family_of(i), &i.key)).copied().unwrap_or_default();
+        let there = |i: &Item| self.table.find(now, i).is_some() && (i.data.is_none() || is_own(i));
         let del = goes().filter(|i| there(i) && !stays(i));
         (add, del.collect())
     }
