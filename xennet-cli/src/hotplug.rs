@@ -15,6 +15,7 @@ use xennet_core::hotplug::{self, World, call};
 use xennet_core::xenstore::{Client, Options, Store};
 use xennet_core::{Error, Host, Result};
 
+use crate::arena;
 use crate::names::{SCRIPTS, STATE_DIR};
 
 /// The name of a program, if it is one of a script: `vif-bridge`, or `xennet-vif-bridge` beside the original.
@@ -47,6 +48,7 @@ pub(crate) struct Elsewhere {
 
 /// Carries out one call. The exit status is 0 or 1, as that of the scripts.
 pub(crate) fn main(script: &str, arguments: &[OsString], elsewhere: Elsewhere) -> ! {
+    arena::begin();
     tell_defects(script, arguments);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let mut settings = Settings::load(&settings::file(|name| std::env::var_os(name)));

@@ -11,6 +11,7 @@
 //!
 //! The package is a library too, so that tests and examples can use the [`sandbox`] in which the command rehearses.
 
+pub mod arena;
 mod cli;
 mod command;
 mod files;

@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
+/// A hotplug call has an arena; whatever else the command does has the C library's allocator.
+#[global_allocator]
+static ALLOCATOR: xennet_cli::arena::Allocator = xennet_cli::arena::Allocator;
+
 fn main() -> ExitCode {
     xennet_cli::main()
 }
