@@ -129,8 +129,7 @@ pub enum Goal {
 /// it) that is one narrow observation. What grows with the host is looked at only where the first look says that it can
 /// matter, for example routes through a vif that is up and has addresses.
 pub fn scope(intent: &Resolved, seen: &Snapshot) -> Option<Scope> {
-    let mut missing = want::scope(intent, seen);
-    missing.retain(|part| !seen.scope.contains(part));
+    let missing = want::scope(intent, seen).without(&seen.scope);
     (missing != Scope::none()).then_some(missing)
 }
 

@@ -58,10 +58,11 @@ impl Table {
     /// are used. Where that is not as it must be, all of it.
     pub(super) fn frame_scope<'a>(&self, items: impl IntoIterator<Item = &'a Item>, seen: &Snapshot) -> Scope {
         let (id, level) = ((self.id)(), self.level_of(items));
-        let mut scope: Scope = self.uses(level).map(|(chain, _)| Part::NftUse(id.clone(), (*chain).into())).collect();
-        scope.insert(Part::NftFlags(id.clone()));
+        // In the order of parts, so that none is moved.
+        let mut scope = Scope::none().with(Part::NftFlags(id.clone()));
+        scope.extend(self.uses(level).map(|(chain, _)| Part::NftUse(id.clone(), (*chain).into())));
         scope.insert(Part::NftElement(id.clone(), NftTableId::VERSION.into(), self.levels[level].version()));
-        if scope.parts().all(|part| seen.scope.contains(part)) && !self.looks_whole(level, seen) {
+        if scope.is_within(&seen.scope) && !self.looks_whole(level, seen) {
             scope.extend(self.whole_scope());
         }
         // A table that replaces one of another version gets its elements.

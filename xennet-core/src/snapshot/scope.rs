@@ -1,6 +1,7 @@
 //! Which part of the system is looked at, or may be touched.
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 
 use serde::{Deserialize, Serialize};
 
@@ -119,6 +120,11 @@ impl Scope {
         if self.0.is_empty() {
             return other;
         }
+        // What is named later mostly comes later.
+        if self.0.last() < other.0.first() || other.0.is_empty() {
+            self.0.extend(other.0);
+            return self;
+        }
         // Both are in order: each part is compared once, where a search would compare it with several.
         let mut merged = Vec::with_capacity(self.0.len().saturating_add(other.0.len()));
         let mut own = self.0.drain(..).peekable();
@@ -131,6 +137,30 @@ impl Scope {
         }
         merged.extend(own);
         Scope(merged)
+    }
+
+    /// What of it the other one does not name.
+    #[must_use]
+    pub(crate) fn without(mut self, other: &Scope) -> Self {
+        // Both are in order, and mostly the same: each part is compared about once, where a search would compare it with several.
+        let mut others = other.0.iter();
+        let mut next = others.next();
+        self.0.retain(|part| {
+            loop {
+                match next.map(|o| o.cmp(part)) {
+                    Some(Ordering::Less) => next = others.next(),
+                    Some(Ordering::Equal) => return false,
+                    Some(Ordering::Greater) | None => return true,
+                }
+            }
+        });
+        self
+    }
+
+    /// Whether the other one names all of it.
+    pub(crate) fn is_within(&self, other: &Scope) -> bool {
+        let mut others = other.0.iter();
+        self.0.iter().all(|part| others.by_ref().find(|o| *o >= part) == Some(part))
     }
 
     /// Whether the frame of this nft table is named.
@@ -168,5 +198,20 @@ impl FromIterator<Part> for Scope {
 impl From<Vec<Part>> for Scope {
     fn from(parts: Vec<Part>) -> Self {
         Scope::from_iter(parts)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sets_of_parts_are_what_sets_are() {
+        let of = |numbers: u32| (0..5).filter(|n| numbers >> n & 1 == 1).map(Part::LinkIndex).collect::<Scope>();
+        for (a, b) in (0..32).flat_map(|a| (0..32).map(move |b| (a, b))) {
+            assert_eq!(of(a).union(of(b)), of(a | b), "{a} and {b}");
+            assert_eq!(of(a).without(&of(b)), of(a & !b), "{a} without {b}");
+            assert_eq!(of(a).is_within(&of(b)), a & !b == 0, "{a} within {b}");
+        }
     }
 }

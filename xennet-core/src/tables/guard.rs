@@ -60,14 +60,15 @@ pub(crate) static GUARD: Table = Table {
 static LEVELS: [Level; 1] = [Level {
     version: 0x0814_21e4,
     uses: &[
-        ("prerouting", 2),
-        (DECLARED, 26),
+        // In the order of their names, as a scope has them.
+        (ADVERTISED, 5),
         (BOUND, 6),
         (CLAIMS, 3),
-        (MESSAGES, 4),
         (DATAGRAMS, 2),
+        (DECLARED, 26),
+        (MESSAGES, 4),
+        ("prerouting", 2),
         (PROBING, 4),
-        (ADVERTISED, 5),
         (TO_ALL, 4),
         (TO_ONE, 5),
     ],

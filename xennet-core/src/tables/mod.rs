@@ -215,7 +215,8 @@ impl Table {
         let Some(table) = seen.nft.get(&(self.id)()) else { return false };
         table.flags == 0
             && self.levels[level].has_version(table)
-            && self.uses(level).all(|(chain, uses)| table.uses.get(*chain) == Some(uses))
+            && (self.uses(level).map(|(chain, uses)| (*chain, uses)).eq(table.uses.iter().map(|(c, u)| (&**c, u)))
+                || self.uses(level).all(|(chain, uses)| table.uses.get(*chain) == Some(uses)))
     }
 
     /// Whether chains and sets are as they must be for this level, as far as they were looked at.
