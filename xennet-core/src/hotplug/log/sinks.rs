@@ -13,7 +13,7 @@ use rustix::net::{
 };
 
 use super::{CallRecord, Outcome, printable};
-use crate::error::{Errno, Error};
+use crate::error::{Errno, Error, json_line};
 use crate::hotplug::settings::Settings;
 use crate::private::{self, Holds, Use};
 
@@ -171,9 +171,7 @@ fn open(path: &Path) -> io::Result<File> {
 }
 
 fn line(call: &CallRecord) -> io::Result<Vec<u8>> {
-    let mut line = serde_json::to_vec(call)?;
-    line.push(b'\n');
-    Ok(line)
+    Ok(json_line(call)?)
 }
 
 /// The first line of a call to the list.
