@@ -14,6 +14,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write as _};
+use std::ops::Range;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -25,9 +26,9 @@ use serde::de::DeserializeOwned;
 use super::Subject;
 use super::journal::{Entry, Journal};
 use super::lock::{self, Locked};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, json_line};
 use crate::gather;
-use crate::plan::Plan;
+use crate::plan::{Goal, Plan};
 use crate::private::{self, Holds, Use, unusable};
 
 const DONE: &[u8] = b"ok\n";
@@ -225,6 +226,8 @@ impl StateDir {
 struct Written {
     /// The last operation that counts.
     record: Option<Entry>,
+    /// Where its line lies in the file, if it would be written again as it stands there.
+    as_written: Option<Range<usize>>,
     /// An operation that has begun and is not closed.
     open: Option<Entry>,
     /// Bytes up to the end of the last complete line.
@@ -250,10 +253,14 @@ fn parse(path: &Path, text: &[u8]) -> Result<Written, Error> {
         };
         let mut entry: Entry = read(path, line)?;
         check_format(path, entry.xennet)?;
+        let same = entry.xennet == Entry::FORMAT && entry.previous.is_none() && matches!(entry.goal, Goal::Intent(_));
         // Written again it is of this format.
         entry.xennet = Entry::FORMAT;
         match closing {
-            Some(DONE) => return Ok(Written { record: entry.carried_out(), open: newest, complete }),
+            Some(DONE) => {
+                let as_written = same.then(|| above.len()..above.len() + line.len());
+                return Ok(Written { record: entry.carried_out(), as_written, open: newest, complete });
+            }
             Some(_) => {}
             None if newest.is_none() && above.len() + line.len() == complete => newest = Some(entry),
             None => return Err(foreign(path, "an operation in the middle of it was never closed")),
@@ -310,6 +317,8 @@ pub struct Held {
     file: Locked,
     length: u64,
     written: Written,
+    /// The whole text, as it was read.
+    text: Vec<u8>,
     /// The file is removed, and its name may be another's by now.
     forgotten: bool,
 }
@@ -332,7 +341,7 @@ impl Held {
             // Cut short by a crash: it was never said.
             file.set_len(written.complete as u64).map_err(|e| unusable(&path, "cannot be written", &e))?;
         }
-        Ok(Held { path, subject, file, length: written.complete as u64, written, forgotten: false })
+        Ok(Held { path, subject, file, length: written.complete as u64, written, text, forgotten: false })
     }
 
     /// The last operation that was carried out on the subject.
@@ -391,12 +400,19 @@ impl Held {
 }
 
 fn line(path: &Path, entry: &Entry) -> Result<Vec<u8>, Error> {
-    // Most are 2 to 5 KiB long.
-    let mut text = Vec::with_capacity(4096);
-    serde_json::to_writer(&mut text, entry).map_err(|e| {
+    json_line(entry).map_err(|e| {
         Error::new(ErrorKind::Internal, format!("{}: the journal cannot be written as JSON: {e}", path.display()))
-    })?;
-    text.push(b'\n');
+    })
+}
+
+/// The line of an entry with its previous one, which is a line already: writing that takes as long as all the rest.
+fn line_before(path: &Path, entry: &Entry, previous: &[u8]) -> Result<Vec<u8>, Error> {
+    let mut text = line(path, entry)?;
+    // It is the last field of the object.
+    text.truncate(text.len().saturating_sub(b"}\n".len()));
+    text.extend_from_slice(b",\"previous\":");
+    text.extend_from_slice(previous.trim_ascii_end());
+    text.extend_from_slice(b"}\n");
     Ok(text)
 }
 
@@ -413,14 +429,27 @@ impl Journal for HeldJournal<'_> {
         if held.length > LONG {
             held.shorten()?;
         }
-        let entry = Entry::of(held.subject, plan, self.text.take(), held.written.record.clone());
-        held.append(&line(&held.path, &entry)?)?;
+        let mut entry = Entry::of(held.subject, plan, self.text.take(), held.written.record.clone());
+        let as_written = held.written.as_written.clone().and_then(|place| held.text.get(place));
+        let line = match (as_written, plan.goal(), entry.previous.take()) {
+            (Some(text), Goal::Intent(_), Some(previous)) => {
+                let line = line_before(&held.path, &entry, text)?;
+                entry.previous = Some(previous);
+                line
+            }
+            (_, _, previous) => {
+                entry.previous = previous;
+                line(&held.path, &entry)?
+            }
+        };
+        held.append(&line)?;
         held.written.open = Some(entry);
         Ok(())
     }
 
     fn commit(&mut self) -> Result<(), Error> {
         self.held.append(DONE)?;
+        self.held.written.as_written = None;
         self.held.written.record = self.held.written.open.take().and_then(Entry::carried_out);
         Ok(())
     }

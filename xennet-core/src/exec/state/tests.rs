@@ -93,6 +93,37 @@ fn what_counts_survives_every_cut_of_the_file() {
 }
 
 #[test]
+fn an_earlier_line_is_written_again_as_it_stands() {
+    let place = Place::new("again");
+    let dir = StateDir::at(&place.0);
+    let subject = Subject::Vif(id());
+    let (first, undo) = plans(1400);
+    let (second, _) = plans(1300);
+    // The third has one before that has one before; what is undone does not count.
+    for (plan, done) in
+        [(&first, true), (&second, true), (&second, false), (&first, true), (&undo, true), (&second, true)]
+    {
+        // Read again each time, as a call does.
+        let mut held = dir.hold(subject, Duration::ZERO).unwrap();
+        held.journal(Some("a \"line\"".into())).begin(plan).unwrap();
+        let expected = serde_json::to_string(held.interrupted().unwrap()).unwrap();
+        let text = fs::read_to_string(dir.file(subject)).unwrap();
+        assert_eq!(text.lines().last(), Some(&*expected));
+        if done {
+            held.journal(None).commit().unwrap()
+        } else {
+            held.journal(None).abandon().unwrap()
+        }
+        // And of what is known since.
+        held.journal(None).begin(&second).unwrap();
+        let expected = serde_json::to_string(held.interrupted().unwrap()).unwrap();
+        let text = fs::read_to_string(dir.file(subject)).unwrap();
+        assert_eq!(text.lines().last(), Some(&*expected));
+        held.journal(None).abandon().unwrap();
+    }
+}
+
+#[test]
 fn a_long_file_is_shortened_and_its_lock_still_holds() {
     let place = Place::new("long");
     let dir = StateDir::at(&place.0);
