@@ -254,7 +254,7 @@ impl Host {
         };
         if let Resolved::Attach(vif) = intent {
             notes.extend(super::show::bridge_is_down(&vif.wish, plan.before()));
-            notes.extend(self.obstacles_of_vif(&vif.wish));
+            notes.extend(self.obstacles_of_vif(&vif.wish, plan.before()));
             notes.extend(self.vlans_of_vif(&vif.wish)?);
         }
         Ok(plan.with_notes(notes))

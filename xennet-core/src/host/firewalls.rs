@@ -15,15 +15,16 @@ const FIREWALLD: &str = "firewalld";
 impl Host {
     /// What in other firewalls keeps this network's guests from reaching anybody, if no rule there is about them.
     pub(super) fn obstacles(&mut self, network: &Network) -> Vec<String> {
-        self.obstacles_of(&Concerned::of_network(network))
+        self.obstacles_of(&Concerned::of_network(network), &Snapshot::default())
     }
 
     /// What in other firewalls keeps the guest of this vif from reaching anybody, if no rule there is about it.
     ///
     /// A hotplug call asks this, too. What that costs does not grow with guests: two settings are read, and the chains of one
     /// family (bridge) to three (ip, ip6, inet) are listed, of which others have some tens, and our own table four to seven.
-    pub(super) fn obstacles_of_vif(&mut self, vif: &Attach) -> Vec<String> {
-        self.obstacles_of(&Concerned::of_vif(vif))
+    /// What was `seen` of the vif's bridge is not asked again.
+    pub(super) fn obstacles_of_vif(&mut self, vif: &Attach, seen: &Snapshot) -> Vec<String> {
+        self.obstacles_of(&Concerned::of_vif(vif), seen)
     }
 
     /// The same for many vifs, in one look. `links` are all links.
@@ -45,8 +46,8 @@ impl Host {
         vifs.iter().map(of_one).collect()
     }
 
-    fn obstacles_of(&mut self, concerned: &Concerned) -> Vec<String> {
-        let found = self.settings_of(concerned).and_then(|settings| {
+    fn obstacles_of(&mut self, concerned: &Concerned, known: &Snapshot) -> Vec<String> {
+        let found = self.settings_of(concerned, known).and_then(|settings| {
             let chains = self.look(&concerned.chains(&settings))?;
             Ok(concerned.obstacles(&settings, &chains))
         });
@@ -54,15 +55,17 @@ impl Host {
     }
 
     /// What decides which chains matter: whether frames of the bridge go through the chains of routed packets.
-    fn settings_of(&mut self, concerned: &Concerned) -> Result<Snapshot, Error> {
+    fn settings_of(&mut self, concerned: &Concerned, known: &Snapshot) -> Result<Snapshot, Error> {
         let Place::Bridge(bridge) = &concerned.place else { return Ok(Snapshot::default()) };
-        let mut scope = Scope::from_iter(concerned.families.iter().filter_map(|f| bridged(*f)).map(Part::Sysctl));
-        let seen = self.look(&scope)?;
+        let scope = Scope::from_iter(concerned.families.iter().filter_map(|f| bridged(*f)).map(Part::Sysctl));
+        let mut seen = self.look(&scope)?;
         if seen.sysctls.is_empty() {
             return Ok(seen);
         }
-        scope.insert(Part::Link(*bridge));
-        self.look(&scope)
+        let of_bridge = Scope::none().with(Part::Link(*bridge));
+        let is_known = of_bridge.is_within(&known.scope);
+        seen.merge(if is_known { known.seen(&of_bridge) } else { self.look(&of_bridge)? });
+        Ok(seen)
     }
 }
 
