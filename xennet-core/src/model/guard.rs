@@ -48,7 +48,13 @@ impl Guard {
 
 /// The networks and single hosts that these are, without host bits, none within another.
 pub(crate) fn apart(addresses: impl IntoIterator<Item = IpNetwork>) -> Vec<IpNetwork> {
-    let all: BTreeSet<IpNetwork> = gather::set(addresses.into_iter().map(network));
+    // There are a handful of them, in order.
+    let mut all: Vec<IpNetwork> = Vec::new();
+    for address in addresses.into_iter().map(network) {
+        if let Err(at) = all.binary_search(&address) {
+            all.insert(at, address);
+        }
+    }
     let within = |inner: &IpNetwork| {
         all.iter().any(|outer| outer != inner && outer.prefix() <= inner.prefix() && outer.contains(inner.ip()))
     };

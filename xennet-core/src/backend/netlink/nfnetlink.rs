@@ -62,8 +62,8 @@ impl Writer {
 
     fn open(&mut self, kind: u16) -> usize {
         let start = self.out.len();
-        self.out.extend_from_slice(&[0, 0]);
-        self.out.extend_from_slice(&kind.to_ne_bytes());
+        let [low, high] = kind.to_ne_bytes();
+        self.out.extend_from_slice(&[0, 0, low, high]);
         start
     }
 

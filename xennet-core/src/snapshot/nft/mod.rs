@@ -396,7 +396,8 @@ impl NftKey {
 
     /// A range of one field, both ends included.
     pub fn range(first: NftValue, last: NftValue) -> Self {
-        NftKey { first: vec![first], last: Some(vec![last]) }.canonical()
+        let last = (first != last).then(|| vec![last]);
+        NftKey { first: vec![first], last }
     }
 
     /// All addresses of a network. Host bits are ignored.
