@@ -24,6 +24,7 @@ mod undo;
 mod vlans;
 
 use std::fmt;
+use std::mem::ManuallyDrop;
 use std::time::Duration;
 
 use self::records::{Records, Session};
@@ -66,6 +67,8 @@ pub struct Host {
     /// Whether each lock is kept after its call, and the lock that is held now.
     keeps: bool,
     kept: Option<(Subject, Session)>,
+    /// Whether the process ends soon: what was looked at and planned is left to that.
+    ends: bool,
     /// The plan that is to be carried out as it was shown.
     shown: Option<ShownPlan>,
 }
@@ -123,6 +126,7 @@ impl Host {
             binding: MacBinding::default(),
             keeps: false,
             kept: None,
+            ends: false,
             shown: None,
         }
     }
@@ -172,6 +176,13 @@ impl Host {
     #[must_use]
     pub fn with_locks_kept(mut self) -> Host {
         self.keeps = true;
+        self
+    }
+
+    /// For a process that ends after an operation or two: memory that its end gives back is not given back piece by piece before.
+    #[must_use]
+    pub(crate) fn ending_soon(mut self) -> Host {
+        self.ends = true;
         self
     }
 
@@ -319,10 +330,18 @@ impl Host {
         what: &str,
     ) -> Result<Applied, Error> {
         match session {
-            Session::Held(held) => carry_out_in(plan, &mut *self.backend, &mut held.journal(text), what),
+            Session::Held(held) => {
+                // A plan is memory, and nothing that has to be closed.
+                let plan = ManuallyDrop::new(plan);
+                let done = carry_out_in(&plan, &mut *self.backend, &mut held.journal(text), what);
+                if !self.ends {
+                    drop(ManuallyDrop::into_inner(plan));
+                }
+                done
+            }
             Session::Memory(record) => {
                 let mut journal = MemoryJournal::new(subject, text, record.as_deref().cloned());
-                let applied = carry_out_in(plan, &mut *self.backend, &mut journal, what)?;
+                let applied = carry_out_in(&plan, &mut *self.backend, &mut journal, what)?;
                 *record = journal.into_record().map(Box::new);
                 self.records.replace(subject, record.as_deref().cloned());
                 Ok(applied)
@@ -363,11 +382,11 @@ fn joined<T: ToString>(names: &[T]) -> String {
     names.iter().map(T::to_string).collect::<Vec<_>>().join(", ")
 }
 
-fn carry_out_in(plan: Plan, on: &mut dyn Backend, journal: &mut dyn Journal, what: &str) -> Result<Applied, Error> {
+fn carry_out_in(plan: &Plan, on: &mut dyn Backend, journal: &mut dyn Journal, what: &str) -> Result<Applied, Error> {
     if plan.is_empty() {
-        journal.begin(&plan)?;
+        journal.begin(plan)?;
         journal.commit()?;
-        return Ok(Applied::nothing(plan));
+        return Ok(Applied::nothing(plan.clone()));
     }
-    exec::apply(&plan, on, journal, Freshness::JustObserved).map_err(|e| e.into_error(what))
+    exec::apply(plan, on, journal, Freshness::JustObserved).map_err(|e| e.into_error(what))
 }
