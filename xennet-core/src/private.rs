@@ -10,6 +10,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt 
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FileType, OFlags, Stat};
+use serde::Serialize;
 
 use crate::error::{Errno, Error, ErrorKind};
 
@@ -318,4 +319,78 @@ pub(crate) fn unusable(path: &Path, what: &str, e: &io::Error) -> Error {
         .with_errno(errno)
         .unchanged()
         .with_hint(hint)
+}
+
+/// A document as one line, as files have them, with its keys in the order of the fields.
+pub(crate) fn json_line(document: &impl Serialize) -> serde_json::Result<Vec<u8>> {
+    let mut line = Line { room: vec![0; Line::MORE], length: 0 };
+    serde_json::to_writer(&mut line, document)?;
+    let Line { mut room, length } = line;
+    room.truncate(length);
+    room.push(b'\n');
+    Ok(room)
+}
+
+/// A text under way. It comes in hundreds of pieces of some bytes each, for which a vector that looks for room each time takes twice
+/// as long.
+struct Line {
+    room: Vec<u8>,
+    length: usize,
+}
+
+impl io::Write for Line {
+    fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
+        self.write_all(piece).map(|()| piece.len())
+    }
+
+    #[inline(always)]
+    fn write_all(&mut self, piece: &[u8]) -> io::Result<()> {
+        let end = self.length.saturating_add(piece.len());
+        if self.room.len() < end {
+            self.grow(end);
+        }
+        // Mostly it is a quotation mark, which needs no call.
+        match (piece, self.room.get_mut(self.length..end)) {
+            ([byte], Some([place])) => *place = *byte,
+            (_, Some(place)) => place.copy_from_slice(piece),
+            (_, None) => {}
+        }
+        self.length = end;
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Line {
+    /// Most are up to twice as long.
+    const MORE: usize = 2000;
+
+    #[cold]
+    fn grow(&mut self, end: usize) {
+        let more = (self.room.len() / 2).max(Line::MORE);
+        // Anew, since growing writes the zeros one by one.
+        let mut room = vec![0; end.saturating_add(more)];
+        if let (Some(new), Some(old)) = (room.get_mut(..self.length), self.room.get(..self.length)) {
+            new.copy_from_slice(old);
+        }
+        self.room = room;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_what_serde_writes() {
+        for length in [0, 1, 1900, 1970, 1971, 1972, 1973, 1974, 4000, 9000, 100_000] {
+            let document = ("\"\n\u{1}ä", vec!["x".repeat(length)], 7, vec![true; length / 2], "end");
+            let mut written = serde_json::to_vec(&document).unwrap();
+            written.push(b'\n');
+            assert!(json_line(&document).unwrap() == written, "{length}");
+        }
+    }
 }

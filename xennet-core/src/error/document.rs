@@ -1,6 +1,5 @@
 //! The JSON document of an error.
 
-use std::io;
 use std::ops::Range;
 
 use serde::{Serialize, Serializer};
@@ -10,65 +9,6 @@ use super::{Diagnostic, Error, ErrorKind, Outcome};
 /// The text of a JSON document, with its keys in alphabetical order.
 pub(crate) fn text(document: &impl Serialize) -> String {
     serde_json::to_value(document).expect("no map of this library has keys other than texts").to_string()
-}
-
-/// A document as one line, as files have them, with its keys in the order of the fields.
-pub(crate) fn line(document: &impl Serialize) -> serde_json::Result<Vec<u8>> {
-    let mut line = Line { room: vec![0; Line::MORE], length: 0 };
-    serde_json::to_writer(&mut line, document)?;
-    let Line { mut room, length } = line;
-    room.truncate(length);
-    room.push(b'\n');
-    Ok(room)
-}
-
-/// A text under way. It comes in hundreds of pieces of some bytes each, for which a vector that looks for room each time takes twice
-/// as long.
-struct Line {
-    room: Vec<u8>,
-    length: usize,
-}
-
-impl io::Write for Line {
-    fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
-        self.write_all(piece).map(|()| piece.len())
-    }
-
-    #[inline(always)]
-    fn write_all(&mut self, piece: &[u8]) -> io::Result<()> {
-        let end = self.length.saturating_add(piece.len());
-        if self.room.len() < end {
-            self.grow(end);
-        }
-        // Mostly it is a quotation mark, which needs no call.
-        match (piece, self.room.get_mut(self.length..end)) {
-            ([byte], Some([place])) => *place = *byte,
-            (_, Some(place)) => place.copy_from_slice(piece),
-            (_, None) => {}
-        }
-        self.length = end;
-        Ok(())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Line {
-    /// Most are up to twice as long.
-    const MORE: usize = 2000;
-
-    #[cold]
-    fn grow(&mut self, end: usize) {
-        let more = (self.room.len() / 2).max(Line::MORE);
-        // Anew, since growing writes the zeros one by one.
-        let mut room = vec![0; end.saturating_add(more)];
-        if let (Some(new), Some(old)) = (room.get_mut(..self.length), self.room.get(..self.length)) {
-            new.copy_from_slice(old);
-        }
-        self.room = room;
-    }
 }
 
 #[derive(Serialize)]
@@ -148,20 +88,5 @@ impl Serialize for Error {
             place,
         };
         document.serialize(serializer)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_line_is_what_serde_writes() {
-        for length in [0, 1, 4000, 4091, 4092, 4093, 4094, 4095, 9000, 100_000] {
-            let document = ("\"\n\u{1}ä", vec!["x".repeat(length)], 7, vec![true; length / 2], "end");
-            let mut written = serde_json::to_vec(&document).unwrap();
-            written.push(b'\n');
-            assert!(line(&document).unwrap() == written, "{length}");
-        }
     }
 }

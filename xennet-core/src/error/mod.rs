@@ -12,7 +12,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 pub use diagnostic::Diagnostic;
-pub(crate) use document::{line as json_line, text as json_text};
+pub(crate) use document::text as json_text;
 pub use errno::Errno;
 
 macro_rules! kinds {

@@ -26,10 +26,10 @@ use serde::de::DeserializeOwned;
 use super::Subject;
 use super::journal::{Entry, Journal};
 use super::lock::{self, Locked};
-use crate::error::{Error, ErrorKind, json_line};
+use crate::error::{Error, ErrorKind};
 use crate::gather;
 use crate::plan::{Goal, Plan};
-use crate::private::{self, Holds, Use, unusable};
+use crate::private::{self, Holds, Use, json_line, unusable};
 
 const DONE: &[u8] = b"ok\n";
 const UNDONE: &[u8] = b"back\n";

@@ -13,9 +13,9 @@ use rustix::net::{
 };
 
 use super::{CallRecord, Outcome, printable};
-use crate::error::{Errno, Error, json_line};
+use crate::error::{Errno, Error};
 use crate::hotplug::settings::Settings;
-use crate::private::{self, Holds, Use};
+use crate::private::{self, Holds, Use, json_line};
 
 /// The name of the list of calls in the state directory.
 pub(super) const CALLS: &str = "calls.log";
