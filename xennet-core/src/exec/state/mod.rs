@@ -253,7 +253,7 @@ fn parse(path: &Path, text: &[u8]) -> Result<Written, Error> {
         };
         let mut entry: Entry = read(path, line)?;
         check_format(path, entry.xennet)?;
-        let same = entry.xennet == Entry::FORMAT && entry.previous.is_none() && matches!(entry.goal, Goal::Intent(_));
+        let same = entry.xennet == Entry::FORMAT && entry.previous.is_none() && matches!(entry.goal, Goal::Resolved(_));
         // Written again it is of this format.
         entry.xennet = Entry::FORMAT;
         match closing {
@@ -432,7 +432,7 @@ impl Journal for HeldJournal<'_> {
         let mut entry = Entry::of(held.subject, plan, self.text.take(), held.written.record.clone());
         let as_written = held.written.as_written.clone().and_then(|place| held.text.get(place));
         let line = match (as_written, plan.goal(), entry.previous.take()) {
-            (Some(text), Goal::Intent(_), Some(previous)) => {
+            (Some(text), Goal::Resolved(_), Some(previous)) => {
                 let line = line_before(&held.path, &entry, text)?;
                 entry.previous = Some(previous);
                 line
