@@ -13,6 +13,7 @@ mod firewalls;
 mod flushed;
 mod hooks;
 mod hot_path;
+mod hvm;
 mod kill;
 mod leftovers;
 mod lock;

@@ -29,6 +29,13 @@ pub(crate) struct Asked<'a> {
     pub(crate) rest: &'a str,
 }
 
+impl Asked<'_> {
+    /// Who asked.
+    pub(crate) fn connection(&self) -> &str {
+        self.connection
+    }
+}
+
 /// The requests of a recording, in order.
 pub(crate) fn requests(text: &str) -> Vec<Asked<'_>> {
     let asked = text.lines().filter_map(|line| {

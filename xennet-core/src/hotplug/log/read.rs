@@ -302,7 +302,7 @@ mod tests {
         // A number that another process has by now.
         let old = begun("vif4.0", std::process::id(), now - 3_600_000_000);
         let _ = sinks.begin(&old);
-        assert_eq!(read_calls(&dir, &all, 1).unwrap(), [gone(&old)]);
+        assert_eq!(read_calls(&dir, &all, 9).unwrap().first(), Some(&gone(&old)), "in the order in which they began");
         std::fs::remove_dir_all(&dir).unwrap();
     }
 
