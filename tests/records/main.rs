@@ -51,6 +51,20 @@ forward = [
 "#,
 ];
 
+/// It is started by the versions of format 2 and later: who wrote the first one's records had no such network.
+const SERVED: &str = r#"
+[network.served]
+mode = "nat"
+subnets = ["10.3.0.0/24", "fd00:3::/64"]
+egress = "eth1"
+bridge = "br-served"
+dhcp = true
+dns = true
+range = ["10.3.0.100-10.3.0.199"]
+domain = "guests.example"
+mtu = 1400
+"#;
+
 const WEB: &str = "mac=00:16:3e:00:00:01,bridge=xenbr0,ip=192.0.2.11 2001:db8::11,vifname=web0,isolated,mtu=";
 
 fn domid(number: u32) -> DomId {
@@ -78,8 +92,8 @@ fn open(world: &Shared, state: &Path) -> Host {
     Host::with_backend(Box::new(world.clone())).with_state_dir(exec::StateDir::at(state))
 }
 
-/// Some of everything that is remembered; the last operation is interrupted.
-fn history(world: &Shared, state: &Path) {
+/// Some of everything that is remembered by versions of this format; the last operation is interrupted.
+fn history(world: &Shared, state: &Path, format: u32) {
     let mut host = open(world, state);
     let bridge = BridgeSpec::new(name("br-dmz")).with_mac(MacAddr::new([2, 0, 0, 0, 0, 0x21])).unwrap();
     host.ensure_bridge(&bridge).unwrap();
@@ -94,7 +108,7 @@ fn history(world: &Shared, state: &Path) {
     host.attach_tap(domid(1), &format!("{WEB}1300,type=ioemu").parse().unwrap())
         .unwrap_or_else(|e| panic!("{}", e.report()));
     host.detach(domid(4), DevId::FIRST).unwrap();
-    for text in NETWORKS {
+    for text in NETWORKS.into_iter().chain((format > 1).then_some(SERVED)) {
         for network in described(text) {
             host.start_network(&network).unwrap_or_else(|e| panic!("{}", e.report()));
         }
@@ -105,6 +119,9 @@ fn history(world: &Shared, state: &Path) {
     attach(2, "mac=00:16:3e:00:00:02,bridge=private,ip=10.1.0.2 fd00:1::2");
     attach(3, "mac=00:16:3e:00:00:03,bridge=dmz,ip=203.0.113.3");
     attach(5, "mac=00:16:3e:00:00:05,bridge=br-shared,ip=10.2.0.5");
+    if format > 1 {
+        attach(8, "mac=00:16:3e:00:00:08,bridge=br-served,ip=10.3.0.8");
+    }
     world.change(|fake| fake.set_faults([Fault::CrashAfter { step: 1 }]));
     host.attach(domid(7), &"bridge=xenbr0,mtu=1400".parse().unwrap()).unwrap_err();
     world.change(|fake| fake.set_faults([]));
@@ -153,18 +170,18 @@ fn ops() -> Vec<Op> {
             Box::new(|h| {
                 let mut done = Vec::new();
                 h.recover()?;
-                for number in 1..=7 {
+                for number in 1..=8 {
                     done.extend(h.detach(domid(number), DevId::FIRST)?.done);
                 }
                 done.extend(h.detach_tap(domid(1), DevId::FIRST)?.done);
-                for network in ["private", "shared", "dmz"] {
+                for network in ["private", "shared", "dmz", "served"] {
                     done.extend(h.stop_network(&name(network), Guests::MustHaveGone)?.done);
                 }
                 Ok(format!("{done:?}"))
             }),
         ),
     ];
-    for number in 1..=7 {
+    for number in 1..=8 {
         ops.push(("undo", Box::new(move |h| Ok(format!("{number}: {:?}", h.undo(vif(number))?.done)))));
         ops.push((
             "detach",
@@ -179,7 +196,7 @@ fn ops() -> Vec<Op> {
             }),
         ));
     }
-    for network in NETWORKS.iter().rev().flat_map(|text| described(text)).take(4) {
+    for network in NETWORKS.iter().rev().flat_map(|text| described(text)).chain(described(SERVED)) {
         let network_name = network.name();
         ops.push((
             "status",
@@ -216,17 +233,20 @@ fn tried(op: &Op, made: &Shared, records: &Path) -> Told {
 
 #[test]
 fn every_operation_goes_on_from_the_records_of_every_format() {
-    let (made, state) = (world(), StateDir::new());
-    history(&made, state.path());
     let all = fixtures();
     let present = all.join(exec::Entry::FORMAT.to_string());
     if std::env::var_os("XENNET_BLESS").is_some() {
+        let state = StateDir::new();
+        history(&world(), state.path(), exec::Entry::FORMAT);
         let _ = fs::remove_dir_all(&present);
         copy(state.path(), &present);
     }
     let mut formats = 0;
     for entry in fs::read_dir(&all).unwrap() {
         let (path, mut good) = (entry.unwrap().path(), 0);
+        let (made, state) = (world(), StateDir::new());
+        let format = path.file_name().unwrap().to_str().unwrap().parse().unwrap();
+        history(&made, state.path(), format);
         for op in ops() {
             let (own, earlier) = (tried(&op, &made, state.path()), tried(&op, &made, &path));
             assert_eq!(own.0, earlier.0, "{}: {}", path.display(), op.0);

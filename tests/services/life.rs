@@ -34,7 +34,7 @@ impl Drop for Idle {
     }
 }
 
-fn gone(pid: u32) -> bool {
+pub(crate) fn gone(pid: u32) -> bool {
     // A zombie until whoever inherits it looks.
     fs::read_to_string(format!("/proc/{pid}/stat"))
         .map_or(true, |stat| stat.rsplit(") ").next().unwrap().starts_with('Z'))

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "all of this is tests")]
 
 mod bridge;
+mod failures;
 mod host;
 mod lab;
 mod life;

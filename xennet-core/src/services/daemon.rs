@@ -13,7 +13,7 @@ use super::program::{Ended, find, places, run};
 use super::{Client, Daemon, Outcome, Part, Place, dir_of, file_of, place_of, text};
 use crate::budget::Budget;
 use crate::error::{Error, ErrorKind};
-use crate::exec::StateDir;
+use crate::exec::{Entry, StateDir};
 use crate::model::{IfName, Started, VifId};
 
 /// How long dnsmasq may take to check its configuration, and to start: it takes hundredths of a second.
@@ -25,17 +25,29 @@ const RESTART: Duration = Duration::from_millis(300);
 /// How long one is waited for that was told to start and did not in time.
 const LATE: Duration = Duration::from_millis(500);
 
-/// What is written down of a dnsmasq that was started.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What is remembered of a dnsmasq that was started. Another version may have written it, so every field has a default. Where a default
+/// is not what is wanted, [`start`] restarts the dnsmasq.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 struct Record {
+    /// The format of this document, by the numbers of [`Entry::FORMAT`]; 0 where it was written without one.
+    xennet: u32,
+    /// Its process; `None` in a record that was read if it does not run.
     #[serde(flatten)]
-    process: Process,
+    process: Option<Process>,
     /// The program it was started from.
     program: PathBuf,
     /// What it was told.
     config: String,
     /// The bridge that it hears alone, by its number: one that is made anew under the same name is another one to it.
     bridge: Option<u32>,
+}
+
+impl Record {
+    /// A text that cannot be read, or that a newer version has written, says nothing.
+    fn of(text: &str) -> Self {
+        serde_json::from_str(text).ok().filter(|r: &Record| r.xennet <= Entry::FORMAT).unwrap_or_default()
+    }
 }
 
 /// Starts the dnsmasqs that a network needs, or makes those that run do what it needs now; guests that were told before stay
@@ -47,7 +59,8 @@ struct Record {
 /// [`ErrorKind::Denied`] if it lacks a permission; [`ErrorKind::Invalid`] as [`config`](super::config);
 /// [`ErrorKind::Internal`] if it does not start for another reason, with its own words; [`ErrorKind::Busy`],
 /// [`ErrorKind::StateFull`] and [`ErrorKind::StateUnusable`] for the files. After an error what ran as it should still runs;
-/// what was to run otherwise may be ended, and the error says so.
+/// what was to run otherwise may be ended, and the error says so. A record that cannot be read, as of another version, is no error: its
+/// dnsmasq is found by its files, and restarted.
 pub fn start(dir: &StateDir, started: &Started, budget: Budget) -> Result<Outcome, Error> {
     let path = files::absolute(dir_of(dir, &started.network.name()))?;
     if !super::wanted(&started.network) {
@@ -69,7 +82,7 @@ pub fn start(dir: &StateDir, started: &Started, budget: Budget) -> Result<Outcom
     let mut fresh = Vec::new();
     for (part, config) in wanted {
         let before = record(&place, part)?;
-        if before.is_none_or(|b| b.config != config || b.bridge != bridge || !is_running(&place, part, &b)) {
+        if before.is_none_or(|b| b.config != config || b.bridge != bridge || b.process.is_none()) {
             // All of them, before one that runs is ended.
             check(&place, part, &config, &program, budget)?;
             fresh.push((part, config));
@@ -91,7 +104,8 @@ pub fn start(dir: &StateDir, started: &Started, budget: Budget) -> Result<Outcom
 }
 
 /// Ends a network's dnsmasqs, and removes all their files, those of guests and leases included. Only processes that
-/// [`start`] started are ended: number, start time, program and configuration must fit. False if there was nothing.
+/// [`start`] started are ended: number and start time must fit what is remembered, or the number what dnsmasq has written; and the command
+/// line must name the configuration. False if there was nothing.
 ///
 /// # Errors
 /// [`ErrorKind::Denied`] if a process may not be ended, [`ErrorKind::Busy`] if it does not end although it was killed;
@@ -143,7 +157,7 @@ pub fn status(dir: &StateDir, network: &IfName) -> Result<Vec<Daemon>, Error> {
     let mut all = Vec::new();
     for part in Part::ALL {
         if let Some(record) = record(&place, part)? {
-            let pid = is_running(&place, part, &record).then_some(record.process.pid);
+            let pid = record.process.map(|p| p.pid);
             all.push(Daemon { part, pid });
         }
     }
@@ -211,9 +225,9 @@ pub fn no_guest(dir: &StateDir, network: &IfName, id: VifId, budget: Budget) -> 
 /// refuse the next guest with an address that it still knows.
 fn forget_files(place: &Place<'_>) -> Result<(), Error> {
     for part in Part::ALL {
-        if let Some(record) = record(place, part)? {
+        if let Some(process) = record(place, part)?.and_then(|r| r.process) {
             // One that has ended meanwhile has forgotten, too.
-            process::signal(&record.process, |pid| is_ours(pid, place, part, &record.program), Signal::HUP)?;
+            process::signal(&process, |pid| process::has_argument(pid, &argument(place, part)), Signal::HUP)?;
         }
     }
     Ok(())
@@ -227,7 +241,7 @@ fn forget_leases(place: &Place<'_>, started: &Started, client: &Client, budget: 
         return Ok(());
     };
     for part in [Part::Bridge, Part::Dhcp] {
-        let Some(Record { program, config, bridge, .. }) = record(place, part)? else { continue };
+        let Some(record) = record(place, part)? else { continue };
         if budget.left() < RESTART {
             let name = started.network.name();
             let message = format!(
@@ -238,6 +252,7 @@ fn forget_leases(place: &Place<'_>, started: &Started, client: &Client, budget: 
                 .as_before("dnsmasq runs as before")
                 .with_hint("try again"));
         }
+        let (config, program, bridge) = told(place, part, record, started)?;
         let ran = end(place, part, budget)?;
         files::put(&file, &files::without(&leases, &addresses))?;
         if ran {
@@ -248,19 +263,43 @@ fn forget_leases(place: &Place<'_>, started: &Started, client: &Client, budget: 
     files::put(&file, &files::without(&leases, &addresses)).map(|_| ())
 }
 
+/// Configuration, program and bridge of a dnsmasq that runs, to start it once more. Where the record does not say, its files do.
+fn told(
+    place: &Place<'_>,
+    part: Part,
+    record: Record,
+    started: &Started,
+) -> Result<(String, PathBuf, Option<u32>), Error> {
+    let Record { config, program, bridge, .. } = record;
+    if !config.is_empty() && !program.as_os_str().is_empty() {
+        return Ok((config, program, bridge));
+    }
+    let config = files::read(&place.config(part))?.unwrap_or(config);
+    Ok((config, find(places(), &started.network.name())?, index(started)?))
+}
+
 fn record_file(place: &Place<'_>, part: Part) -> PathBuf {
     place.dir.join(format!("{}.json", part.name()))
 }
 
+/// What is known of a part that was started. One that runs is found without a record, too: the caller that started it may have been killed
+/// before it wrote the record, or have had no room for it.
 fn record(place: &Place<'_>, part: Part) -> Result<Option<Record>, Error> {
-    let path = record_file(place, part);
-    let Some(text) = files::read(&path)? else { return Ok(None) };
-    serde_json::from_str(&text).map(Some).map_err(|e| {
-        Error::new(ErrorKind::StateUnusable, format!("{}: not written by this version of xennet: {e}", path.display()))
-            .with_object(path.display().to_string())
-            .unchanged()
-            .with_hint("if it is from another version, stop the network with that one; else move the file away")
-    })
+    let text = files::read(&record_file(place, part))?;
+    let mut record = text.as_deref().map(Record::of).unwrap_or_default();
+    let process =
+        record.process.take().filter(|p| process::is_alive(p) && is_ours(p.pid, place, part, &record.program));
+    record.process = match process {
+        Some(process) => Some(process),
+        None => by_number(place, part)?,
+    };
+    Ok((text.is_some() || record.process.is_some()).then_some(record))
+}
+
+/// The process whose number dnsmasq has written, if it was started with this part's configuration.
+fn by_number(place: &Place<'_>, part: Part) -> Result<Option<Process>, Error> {
+    let process = number(place, part)?.and_then(Process::of);
+    Ok(process.filter(|p| process::has_argument(p.pid, &argument(place, part))))
 }
 
 /// The argument that a dnsmasq of ours has.
@@ -273,31 +312,21 @@ fn is_ours(pid: u32, place: &Place<'_>, part: Part, program: &Path) -> bool {
     process::has_argument(pid, &argument(place, part)) && process::runs(pid, program)
 }
 
-fn is_running(place: &Place<'_>, part: Part, record: &Record) -> bool {
-    process::is_alive(&record.process) && is_ours(record.process.pid, place, part, &record.program)
-}
-
 /// Ends a part if it runs, and removes its files. False if it did not run.
 fn end(place: &Place<'_>, part: Part, budget: Budget) -> Result<bool, Error> {
-    let known = match record(place, part)? {
-        Some(record) => Some((record.process, record.program)),
-        // Whoever started it was killed before that was written down.
-        None => number(place, part)?.and_then(Process::of).map(|p| (p, PathBuf::new())),
-    };
-    let ours = |pid, program: &Path| match program.as_os_str().is_empty() {
-        true => process::has_argument(pid, &argument(place, part)),
-        false => is_ours(pid, place, part, program),
-    };
-    let ran = match known {
-        Some((process, program)) => process::end(&process, |pid| ours(pid, &program), END, budget).map_err(|e| {
-            e.with_object(place.config(part).display().to_string()).as_before("the files are unchanged")
-        })?,
-        None => false,
-    };
+    let ran = end_process(place, part, budget)?;
     for file in [record_file(place, part), place.pid(part), place.config(part)] {
         files::remove(&file)?;
     }
     Ok(ran)
+}
+
+/// Ends a part if it runs, and leaves all its files. False if it did not run.
+fn end_process(place: &Place<'_>, part: Part, budget: Budget) -> Result<bool, Error> {
+    let Some(process) = record(place, part)?.and_then(|record| record.process) else { return Ok(false) };
+    let ours = |pid| process::has_argument(pid, &argument(place, part));
+    process::end(&process, ours, END, budget)
+        .map_err(|e| e.with_object(place.config(part).display().to_string()).as_before("the files are unchanged"))
 }
 
 /// The number of the network's private bridge, if it has one and it is there.
@@ -373,7 +402,8 @@ fn launch(
     };
     match process {
         Some(process) if succeeded => {
-            let record = Record { process, program: program.to_owned(), config, bridge };
+            let record =
+                Record { xennet: Entry::FORMAT, process: Some(process), program: program.to_owned(), config, bridge };
             let text = serde_json::to_string(&record).map_err(|e| {
                 Error::new(ErrorKind::Internal, format!("{}: cannot be written as JSON: {e}", file.display()))
             })?;
