@@ -184,6 +184,8 @@ pub fn guest(dir: &StateDir, started: &Started, id: VifId, client: &Client, budg
     let place = place_of(&path, super::Account::Default);
     let _lock = files::hold(&path, budget)?;
     let (mut changed, mut stale) = (false, false);
+    let host = place.hosts().join(file_of(id));
+    let known = files::read(&host)?;
     for (dir, wanted) in [(place.hosts(), &hosts), (place.names(), &names)] {
         let file = dir.join(file_of(id));
         match wanted {
@@ -198,8 +200,17 @@ pub fn guest(dir: &StateDir, started: &Started, id: VifId, client: &Client, budg
             None => stale |= files::remove(&file)?,
         }
     }
-    if changed && hosts.is_some() {
-        forget_leases(&place, started, client, budget)?;
+    if changed
+        && hosts.is_some()
+        && let Err(e) = forget_leases(&place, started, client, budget)
+    {
+        // Otherwise the next call would find the guest's file unchanged, and not remove the lease.
+        let back = match known {
+            Some(text) => files::put(&host, &text).map(|_| ()),
+            None => files::remove(&host).map(|_| ()),
+        };
+        let _ = back.and_then(|()| forget_files(&place));
+        return Err(e);
     }
     if stale {
         forget_files(&place)?;
@@ -240,27 +251,47 @@ fn forget_leases(place: &Place<'_>, started: &Started, client: &Client, budget: 
     let Some(leases) = files::read(&file)?.filter(|text| files::in_the_way(text, client, &addresses)) else {
         return Ok(());
     };
+    let mut served = None;
     for part in [Part::Bridge, Part::Dhcp] {
-        let Some(record) = record(place, part)? else { continue };
-        if budget.left() < RESTART {
-            let name = started.network.name();
-            let message = format!(
-                "network {name}: its dnsmasq has leased the address to another guest, and no time is left to restart it"
-            );
-            return Err(Error::new(ErrorKind::Busy, message)
-                .with_object(name.as_str())
-                .as_before("dnsmasq runs as before")
-                .with_hint("try again"));
+        if let Some(record) = record(place, part)?.filter(|r| r.process.is_some()) {
+            served = Some((part, record));
+            break;
         }
-        let (config, program, bridge) = told(place, part, record, started)?;
-        let ran = end(place, part, budget)?;
-        files::put(&file, &files::without(&leases, &addresses))?;
-        if ran {
-            launch(place, part, config, &program, bridge, budget)?;
-        }
-        return Ok(());
     }
-    files::put(&file, &files::without(&leases, &addresses)).map(|_| ())
+    // A disk without room shows before anything is ended.
+    let fresh = files::draft(&file, &files::without(&leases, &addresses))?;
+    let Some((part, record)) = served else { return fresh.publish() };
+    if budget.left() < RESTART {
+        let name = started.network.name();
+        let message = format!(
+            "network {name}: its dnsmasq has leased the address to another guest, and no time is left to restart it"
+        );
+        return Err(Error::new(ErrorKind::Busy, message)
+            .with_object(name.as_str())
+            .as_before("dnsmasq runs as before")
+            .with_hint("try again"));
+    }
+    let (config, program, bridge) = told(place, part, record, started)?;
+    if !end_process(place, part, budget)? {
+        return fresh.publish();
+    }
+    // From here on the dnsmasq is started whatever fails: all other guests of the network depend on it.
+    let replaced = files::read(&file).and_then(|now| match now {
+        // Leases that it gave since the first look.
+        Some(now) if now != leases => {
+            // Both have the same name.
+            drop(fresh);
+            files::draft(&file, &files::without(&now, &addresses))
+        }
+        _ => Ok(fresh),
+    });
+    let replaced = replaced.and_then(files::Draft::publish);
+    let launched = launch(place, part, config, &program, bridge, budget);
+    match (replaced, launched) {
+        (Ok(()), launched) => launched,
+        (Err(e), Ok(())) => Err(e.as_before("dnsmasq was restarted, with the leases as before")),
+        (Err(e), Err(more)) => Err(e.incomplete(more.to_string())),
+    }
 }
 
 /// Configuration, program and bridge of a dnsmasq that runs, to start it once more. Where the record does not say, its files do.
@@ -407,19 +438,20 @@ fn launch(
             let text = serde_json::to_string(&record).map_err(|e| {
                 Error::new(ErrorKind::Internal, format!("{}: cannot be written as JSON: {e}", file.display()))
             })?;
-            files::put(&record_file(place, part), &text)?;
-            Ok(())
+            let put = files::put(&record_file(place, part), &text);
+            put.map(|_| ()).map_err(|e| e.incomplete("dnsmasq runs, which is not written down"))
         }
         _ => {
             // One that came too late to be waited for.
-            end(place, part, Budget::of(LATE))?;
-            // To be looked at by whoever reads the hint.
-            files::put(&file, &config)?;
-            Err(failed(place, "did not start", ended, &said, program, time).incomplete(format!(
-                "{} does not run; what it was told is in {}",
-                program.display(),
-                file.display()
-            )))
+            let kept = end(place, part, Budget::of(LATE))
+                // To be looked at by whoever reads the hint.
+                .and_then(|_| files::put(&file, &config));
+            let e = failed(place, "did not start", ended, &said, program, time);
+            let program = program.display();
+            Err(match kept {
+                Ok(_) => e.incomplete(format!("{program} does not run; what it was told is in {}", file.display())),
+                Err(more) => e.incomplete(format!("{program} does not run; {more}")),
+            })
         }
     }
 }

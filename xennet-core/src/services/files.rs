@@ -72,22 +72,44 @@ pub(super) fn put(path: &Path, text: &str) -> Result<Put, Error> {
     if before.as_deref() == Some(text) {
         return Ok(Put::Same);
     }
+    draft(path, text)?.publish()?;
+    Ok(if before.is_some() { Put::Other } else { Put::New })
+}
+
+/// Writes the text that shall take the place of a file, whole, under a name of its own.
+pub(super) fn draft(path: &Path, text: &str) -> Result<Draft, Error> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     // dnsmasq overlooks files that begin with a dot, and looks when one gets its name.
-    let whole = path.with_file_name(format!(".{name}.{}", std::process::id()));
+    let draft = Draft { whole: path.with_file_name(format!(".{name}.{}", std::process::id())), path: path.to_owned() };
     let write = || -> io::Result<()> {
-        let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o644).open(&whole)?;
+        let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o644).open(&draft.whole)?;
         // Whatever the caller's umask is.
         file.set_permissions(fs::Permissions::from_mode(0o644))?;
-        file.write_all(text.as_bytes())?;
-        fs::rename(&whole, path)
+        file.write_all(text.as_bytes())
     };
-    write().map_err(|e| {
-        // What was begun is of no use to anybody.
-        let _ = fs::remove_file(&whole);
-        unusable(path, "cannot be written", &e)
-    })?;
-    Ok(if before.is_some() { Put::Other } else { Put::New })
+    write().map_err(|e| unusable(path, "cannot be written", &e))?;
+    Ok(draft)
+}
+
+/// A text that is written, and not yet in its place. Dropped, it is removed.
+#[derive(Debug)]
+pub(super) struct Draft {
+    whole: PathBuf,
+    path: PathBuf,
+}
+
+impl Draft {
+    /// Puts it in its place. On tmpfs that takes no room.
+    pub(super) fn publish(self) -> Result<(), Error> {
+        fs::rename(&self.whole, &self.path).map_err(|e| unusable(&self.path, "cannot be written", &e))
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        // What was begun is of no use to anybody; what is in its place has this name no more.
+        let _ = fs::remove_file(&self.whole);
+    }
 }
 
 /// What [`put`] found.
