@@ -1,15 +1,27 @@
 //! What goes wrong halfway: guests are served as before, or an error says that they are not.
 
 use std::fs;
+use std::net::{TcpListener, UdpSocket};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::Command;
 
-use xennet_core::services;
-use xennet_core::{Budget, Errno, ErrorKind, Outcome};
+use xennet_core::config::networks;
+use xennet_core::services::{self, Part};
+use xennet_core::{Budget, DevId, DomId, Errno, ErrorKind, Guests, Host, Network, Outcome};
 use xennet_tests::in_netns;
 
-use crate::lab::{Lab, client, id, network, on_a_host, sh};
+use crate::lab::{Lab, client, id, mac, network, on_a_host, sh, soon};
 use crate::life::gone;
+
+fn domid(number: u32) -> DomId {
+    DomId::new(number).unwrap()
+}
+
+fn described(name: &str, more: &str) -> Network {
+    let text = format!("[network.{name}]\nmode = \"nat\"\nsubnets = [\"10.0.0.0/24\"]\negress = \"eth0\"\n{more}");
+    networks::parse(&text).unwrap_or_else(|e| panic!("{}", e.report())).iter().next().unwrap().clone()
+}
 
 fn leases(lab: &Lab, network: &str) -> String {
     fs::read_to_string(lab.files(network).join("leases")).unwrap()
@@ -86,6 +98,73 @@ fn inside_leases_that_cannot_be_written() {
         assert_eq!(lab.address(2).as_deref(), Some("10.0.0.5"));
         services::stop(&dir, &network("a"), Budget::unlimited()).unwrap();
         sh(&format!("umount -l {}", services.display()));
+    });
+}
+
+/// Another program that listens, as long as this value lives.
+fn holder(address: &str, protocol: &str) -> std::io::Result<OwnedFd> {
+    match protocol {
+        "UDP" => UdpSocket::bind(address).map(OwnedFd::from),
+        _ => TcpListener::bind(address).map(OwnedFd::from),
+    }
+}
+
+/// It ends. A process that another test begins has the socket, too, until it runs its program.
+fn ends(one: OwnedFd, address: &str, protocol: &str) {
+    drop(one);
+    soon("the port is free", || holder(address, protocol).is_ok());
+}
+
+/// The gateway's address comes with the first guest: until then nothing listens there.
+#[test]
+fn a_port_that_another_program_has_is_told_before_the_first_guest_asks() {
+    on_a_host("failures::a_port_that_another_program_has_is_told_before_the_first_guest_asks", |lab| {
+        sh("ip address add 192.0.2.1/24 dev eth0");
+        let both = described("a", "dhcp = true\ndns = true\n");
+        let mut host = Host::netlink().unwrap().with_state_dir(lab.dir());
+        for (address, protocol) in
+            [("0.0.0.0:53", "UDP"), ("0.0.0.0:53", "TCP"), ("[::]:53", "UDP"), ("[::]:53", "TCP")]
+        {
+            let one = holder(address, protocol).unwrap();
+            let e = host.start_network(&both).unwrap_err();
+            assert_eq!((e.kind(), e.object()), (ErrorKind::Conflict, Some("a")), "{}", e.report());
+            assert!(e.message().contains(&format!("10.0.0.254: another program has {protocol} port 53")), "{e}");
+            assert!(e.hint().unwrap().contains("ss -lnptu") && e.outcome() == Some(Outcome::Restored), "{e:?}");
+            assert!(lab.pids("a").is_empty() && !lab.files("a").exists(), "nothing of it is left");
+            ends(one, address, protocol);
+        }
+        // Addresses that are nothing to it, as of this domain's own resolver.
+        let own = holder("127.0.0.53:53", "UDP").unwrap();
+        let outside = holder("192.0.2.1:53", "TCP").unwrap();
+        host.start_network(&both).unwrap_or_else(|e| panic!("{}", e.report()));
+        assert_eq!(host.network_status(&both).unwrap().missing, [""; 0]);
+        ends(own, "127.0.0.53:53", "UDP");
+        ends(outside, "192.0.2.1:53", "TCP");
+        // Another program comes before the first guest, and stays.
+        let one = holder("0.0.0.0:53", "UDP").unwrap();
+        let taken = "dnsmasq cannot answer at 10.0.0.254: another program has UDP port 53";
+        assert_eq!(host.network_status(&both).unwrap().missing, [taken]);
+        lab.guest(1);
+        host.attach(domid(1), &format!("mac={},script=vif-nat,ip=10.0.0.5", mac(1)).parse().unwrap()).unwrap();
+        assert_eq!(host.network_status(&both).unwrap().missing, [taken]);
+        let pids = lab.pids("a");
+        let e = host.start_network(&both).unwrap_err();
+        assert_eq!(e.kind(), ErrorKind::Conflict, "{}", e.report());
+        assert_eq!(lab.pids("a"), pids, "guests get addresses all the while");
+        ends(one, "0.0.0.0:53", "UDP");
+        // By itself it looks again when the next address comes.
+        let missing = host.network_status(&both).unwrap().missing;
+        assert_eq!(missing, ["dnsmasq does not listen at 10.0.0.254, UDP port 53"]);
+        host.start_network(&both).unwrap_or_else(|e| panic!("{}", e.report()));
+        assert_eq!(host.network_status(&both).unwrap().missing, [""; 0]);
+        let restarted = lab.pids("a");
+        assert_eq!(restarted.iter().map(|(part, _)| *part).collect::<Vec<_>>(), [Part::Dhcp, Part::Dns]);
+        assert!(restarted[0] == pids[0] && restarted[1] != pids[1]);
+        // It is heard now, and nothing is done any more.
+        host.start_network(&both).unwrap();
+        assert_eq!(lab.pids("a"), restarted);
+        host.detach(domid(1), DevId::FIRST).unwrap();
+        host.stop_network(&network("a"), Guests::MustHaveGone).unwrap();
     });
 }
 

@@ -130,10 +130,11 @@ impl Host {
             missing.push("hotplug calls go by another description of it".into());
         }
         if let Some(dir) = self.served_in(network) {
-            let ended = services::status(dir, &network.name())?;
-            let gone = ended.iter().filter(|d| d.pid.is_none());
+            let served = services::status(dir, &network.name())?;
+            let gone = served.iter().filter(|d| d.pid.is_none());
             missing.extend(gone.map(|d| format!("dnsmasq does not run ({})", d.part.name())));
-            if ended.is_empty() {
+            missing.extend(served.iter().filter_map(|d| d.unheard.clone()));
+            if served.is_empty() {
                 missing.push("dnsmasq does not run".into());
             }
         }

@@ -193,8 +193,11 @@ impl Host {
     /// Undoes the first start of a network, whose steps were carried out before something else failed.
     fn undo_first_start(&mut self, session: &mut Session, name: &IfName) -> Result<(), Error> {
         let Some(entry) = session.record().cloned() else { return Ok(()) };
+        let subject = Subject::Network(*name);
         let plan = self.restore_network(name, &entry, Guests::AreCutOff)?;
-        self.carry_out(session, Subject::Network(*name), plan, None, &format!("cannot stop network {name}")).map(|_| ())
+        self.carry_out(session, subject, plan, None, &format!("cannot stop network {name}"))?;
+        // One of two that serve its guests may run.
+        self.note_recovered(subject)
     }
 
     /// Takes a start back: a network that it started is stopped, and one that was started before is as it was when it was started

@@ -1,5 +1,6 @@
 //! Starting and ending a dnsmasq, and telling it who comes and goes.
 
+use std::net::IpAddr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::files::{self, Put};
 use super::process::{self, Process};
 use super::program::{Ended, find, places, run};
-use super::{Client, Daemon, Outcome, Part, Place, dir_of, file_of, place_of, text};
+use super::{Client, Daemon, Outcome, Part, Place, dir_of, file_of, hearing, place_of, text};
 use crate::budget::Budget;
 use crate::error::{Error, ErrorKind};
 use crate::exec::{Entry, StateDir};
@@ -82,7 +83,16 @@ pub fn start(dir: &StateDir, started: &Started, budget: Budget) -> Result<Outcom
     let mut fresh = Vec::new();
     for (part, config) in wanted {
         let before = record(&place, part)?;
-        if before.is_none_or(|b| b.config != config || b.bridge != bridge || b.process.is_none()) {
+        let pid = before.as_ref().and_then(|b| b.process.as_ref()).map(|p| p.pid);
+        let hears = match hearing::obstacle(&config, pid) {
+            Some(hearing::Obstacle::Taken { address, protocol }) => {
+                return Err(taken(&started.network.name(), address, protocol));
+            }
+            // It looks again when an address comes, or when it starts.
+            Some(hearing::Obstacle::Unheard { .. }) => false,
+            None => true,
+        };
+        if !hears || before.is_none_or(|b| b.config != config || b.bridge != bridge || b.process.is_none()) {
             // All of them, before one that runs is ended.
             check(&place, part, &config, &program, budget)?;
             fresh.push((part, config));
@@ -147,7 +157,7 @@ pub fn remark(dir: &StateDir, network: &IfName) -> Result<Option<String>, Error>
     }))
 }
 
-/// The dnsmasqs that were started for a network, and which of them run. Starts no process and takes no lock.
+/// The dnsmasqs that were started for a network, which of them run, and which cannot answer. Starts no process and takes no lock.
 ///
 /// # Errors
 /// [`ErrorKind::StateUnusable`] if what is written down cannot be read.
@@ -158,7 +168,8 @@ pub fn status(dir: &StateDir, network: &IfName) -> Result<Vec<Daemon>, Error> {
     for part in Part::ALL {
         if let Some(record) = record(&place, part)? {
             let pid = record.process.map(|p| p.pid);
-            all.push(Daemon { part, pid });
+            let unheard = pid.and_then(|pid| hearing::obstacle(&record.config, Some(pid))).map(|o| o.to_string());
+            all.push(Daemon { part, pid, unheard });
         }
     }
     Ok(all)
@@ -466,9 +477,7 @@ fn failed(place: &Place<'_>, how: &str, ended: Ended, said: &str, program: &Path
     let program = program.display();
     // Its words are the only difference that it makes.
     let (kind, hint) = if said.contains("Address already in use") {
-        let hint = "see who has the port: ss -lnptu 'sport = :53 or sport = :67 or sport = :547'; one that listens at all \
-                    addresses has to be told its own (a dnsmasq: bind-dynamic and interface=)";
-        (ErrorKind::Conflict, hint.to_owned())
+        (ErrorKind::Conflict, PORT_TAKEN.to_owned())
     } else if said.contains("ermission denied") || said.contains("not permitted") || said.contains("capability") {
         let place = place.dir.display();
         let hint = format!(
@@ -485,6 +494,22 @@ fn failed(place: &Place<'_>, how: &str, ended: Ended, said: &str, program: &Path
     Error::new(kind, format!("dnsmasq of network {network} {how} ({status}): {said}"))
         .with_object(network)
         .with_hint(hint)
+}
+
+/// The way out where another program has a port.
+const PORT_TAKEN: &str = "see who has the port: ss -lnptu 'sport = :53 or sport = :67 or sport = :547'; one that listens at all \
+                          addresses has to be told its own (a dnsmasq: bind-dynamic and interface=)";
+
+/// A gateway's address has a port 53 that is another program's. dnsmasq says nothing about an address that comes later.
+fn taken(network: &IfName, address: IpAddr, protocol: &str) -> Error {
+    let message = format!(
+        "dnsmasq of network {network} cannot answer at {address}: another program has {protocol} port 53 there or at all addresses: \
+         Address already in use"
+    );
+    Error::new(ErrorKind::Conflict, message)
+        .with_object(network.as_str())
+        .as_before("no dnsmasq was started or ended")
+        .with_hint(PORT_TAKEN)
 }
 
 /// How long a daemon that has complained may take to end.

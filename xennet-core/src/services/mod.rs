@@ -45,6 +45,7 @@
 pub(crate) mod again;
 mod daemon;
 mod files;
+mod hearing;
 mod process;
 mod program;
 mod text;
@@ -159,6 +160,8 @@ pub struct Daemon {
     pub part: Part,
     /// Its process; `None` if it has ended since it was started.
     pub pid: Option<u32>,
+    /// Why it cannot answer at a gateway's address although it runs, in words.
+    pub unheard: Option<String>,
 }
 
 /// Whom a dnsmasq runs as, once it has what only root may have.

@@ -80,6 +80,12 @@ pub fn config(started: &Started, place: &Place<'_>) -> Result<Vec<(Part, String)
     Ok(all)
 }
 
+/// The addresses at which a configuration tells a dnsmasq to answer questions for names. With a private bridge there are none: it
+/// answers on the bridge.
+pub(super) fn listens_at(config: &str) -> impl Iterator<Item = IpAddr> {
+    config.lines().filter_map(|line| line.strip_prefix("listen-address=")?.parse().ok())
+}
+
 /// The line of a guest in the DHCP server's directory of hosts; `None` where there is nothing to say.
 pub fn host_line(started: &Started, client: &Client) -> Option<String> {
     if !super::wanted(&started.network) || !started.network.services().is_some_and(|s| s.dhcp) {
