@@ -3,12 +3,16 @@
 use std::fs;
 use std::net::{TcpListener, UdpSocket};
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use xennet_core::backend::netlink::Netlink;
+use xennet_core::backend::{Backend, BackendError, Capabilities};
 use xennet_core::config::networks;
 use xennet_core::services::{self, Part};
-use xennet_core::{Budget, DevId, DomId, Errno, ErrorKind, Guests, Host, Network, Outcome};
+use xennet_core::snapshot::{Scope, Snapshot};
+use xennet_core::step::Step;
+use xennet_core::{Budget, DevId, DomId, Errno, Error, ErrorKind, Guests, Host, Network, Outcome};
 use xennet_tests::in_netns;
 
 use crate::lab::{Lab, client, id, mac, network, on_a_host, sh, soon};
@@ -98,6 +102,107 @@ fn inside_leases_that_cannot_be_written() {
         assert_eq!(lab.address(2).as_deref(), Some("10.0.0.5"));
         services::stop(&dir, &network("a"), Budget::unlimited()).unwrap();
         sh(&format!("umount -l {}", services.display()));
+    });
+}
+
+/// The kernel, but it refuses one step, after something has happened.
+struct Refusing {
+    kernel: Netlink,
+    left: usize,
+    event: fn(&Path),
+    files: PathBuf,
+}
+
+impl Backend for Refusing {
+    fn capabilities(&self) -> Capabilities {
+        self.kernel.capabilities()
+    }
+
+    fn machine_id(&self) -> Result<Vec<u8>, BackendError> {
+        self.kernel.machine_id()
+    }
+
+    fn observe(&mut self, scope: &Scope) -> Result<Snapshot, BackendError> {
+        self.kernel.observe(scope)
+    }
+
+    fn apply(&mut self, step: &Step) -> Result<(), BackendError> {
+        self.left = self.left.wrapping_sub(1);
+        if self.left == usize::MAX {
+            (self.event)(&self.files);
+            return Err(BackendError::new(Errno::EBUSY, "a step"));
+        }
+        self.kernel.apply(step)
+    }
+}
+
+const SHARED: &str = "bridge = \"natbr0\"\ndhcp = true\nrange = [\"10.0.0.9-10.0.0.19\"]\n";
+
+/// Stops a network whose step with this number is refused.
+fn stop_refused(lab: &Lab, left: usize, event: fn(&Path)) -> (Host, Result<xennet_core::exec::Applied, Error>) {
+    let refusing = Refusing { kernel: Netlink::open().unwrap(), left, event, files: lab.files("a") };
+    let mut host = Host::with_backend(Box::new(refusing)).with_state_dir(lab.dir()).with_locks_kept();
+    let result = host.stop_network(&network("a"), Guests::AreCutOff);
+    (host, result)
+}
+
+#[test]
+fn a_stop_that_fails_leaves_guests_their_leases() {
+    on_a_host("failures::a_stop_that_fails_leaves_guests_their_leases", |lab| {
+        sh("ip address add 192.0.2.1/24 dev eth0");
+        let shared = described("a", SHARED);
+        let mut host = Host::netlink().unwrap().with_state_dir(lab.dir());
+        host.start_network(&shared).unwrap_or_else(|e| panic!("{}", e.report()));
+        lab.guest(1);
+        host.attach(domid(1), &format!("mac={},bridge=natbr0", mac(1)).parse().unwrap()).unwrap();
+        let address = lab.address(1).unwrap();
+        let given = leases(lab, "a");
+        assert!(given.contains(&address), "{given}");
+        for step in 0.. {
+            let (_, result) = stop_refused(lab, step, |_| {});
+            let Err(e) = result else {
+                assert!(step > 2);
+                break;
+            };
+            assert_eq!(e.errno(), Some(Errno::EBUSY), "{}", e.report());
+            assert!(e.state().is_some_and(|s| s.starts_with("restored") || s == "unchanged"), "{}", e.report());
+            assert_eq!(leases(lab, "a"), given, "step {step}");
+            assert_eq!(lab.pids("a").len(), 1, "step {step}");
+            assert_eq!(host.network_status(&shared).unwrap().missing, [""; 0], "step {step}");
+        }
+        assert_eq!(lab.pids("a"), []);
+        assert!(!lab.files("a").exists());
+    });
+}
+
+#[test]
+fn the_reason_of_a_failed_stop_is_told_although_more_fails() {
+    on_a_host("failures::the_reason_of_a_failed_stop_is_told_although_more_fails", |lab| {
+        sh("ip address add 192.0.2.1/24 dev eth0");
+        let shared = described("a", SHARED);
+        let mut host = Host::netlink().unwrap().with_state_dir(lab.dir());
+        host.start_network(&shared).unwrap_or_else(|e| panic!("{}", e.report()));
+        // What it is told is to be written where a directory stands by now.
+        let (kept, result) = stop_refused(lab, 1, |files| {
+            let _ = fs::remove_file(files.join("bridge.conf"));
+            fs::create_dir_all(files.join("bridge.conf/x")).unwrap();
+        });
+        let e = result.unwrap_err();
+        assert_eq!((e.errno(), e.outcome()), (Some(Errno::EBUSY), Some(Outcome::Incomplete)), "{}", e.report());
+        let state = e.state().unwrap();
+        assert!(state.starts_with("restored") && state.contains("bridge.conf: cannot be"), "{}", e.report());
+        // The lock that is to be kept is kept.
+        let dir = lab.dir();
+        let held = || dir.hold(xennet_core::exec::Subject::Network(network("a")), std::time::Duration::ZERO);
+        assert_eq!(held().unwrap_err().kind(), ErrorKind::Busy);
+        drop(kept);
+        held().unwrap();
+        // It is started, and once more it is served.
+        assert!(lab.dir().started(&network("a")).unwrap().is_some());
+        fs::remove_dir_all(lab.files("a").join("bridge.conf")).unwrap();
+        host.start_network(&shared).unwrap_or_else(|e| panic!("{}", e.report()));
+        assert_eq!(host.network_status(&shared).unwrap().missing, [""; 0]);
+        host.stop_network(&network("a"), Guests::MustHaveGone).unwrap();
     });
 }
 

@@ -5,7 +5,7 @@ use super::restore::Taken;
 use super::undo::nothing_recorded;
 use super::{Host, joined};
 use crate::config::networks;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Outcome};
 use crate::exec::{Applied, Entry, Subject};
 use crate::model::{
     Egress, Guests, IfName, Network, NetworkMode, PortForward, Request, Resolved, ResolvedNetwork, Started,
@@ -190,6 +190,14 @@ impl Host {
         }
     }
 
+    /// Ends what the network's guests were served by, and keeps what it knows of them.
+    fn pause_service(&self, name: &IfName) -> Result<(), Error> {
+        match &self.records {
+            Records::Dir(dir) => services::pause(dir, name, self.budget).map(|_| ()),
+            Records::Memory(_) => Ok(()),
+        }
+    }
+
     /// Undoes the first start of a network, whose steps were carried out before something else failed.
     fn undo_first_start(&mut self, session: &mut Session, name: &IfName) -> Result<(), Error> {
         let Some(entry) = session.record().cloned() else { return Ok(()) };
@@ -309,38 +317,82 @@ impl Host {
     fn stop_held(&mut self, name: &IfName, guests: Guests) -> Result<Applied, Error> {
         let subject = Subject::Network(*name);
         let mut session = self.begin(subject)?;
-        let Some(entry) = session.record().cloned() else {
-            self.check_shown(&Plan::nothing())?;
-            self.end_service(name)?;
-            self.records.set_stopped(name)?;
-            self.keep(session, subject);
-            let mut nothing = Applied::nothing(Plan::nothing());
-            let others: Vec<IfName> = self.others_started(name)?.iter().map(|s| s.network.name()).collect();
-            let which = if others.is_empty() { String::new() } else { format!("; started are: {}", joined(&others)) };
-            nothing.notes.push(format!("network {name} is not started{which}"));
-            return Ok(nothing);
+        let stopped = match session.record().cloned() {
+            Some(entry) => self.stop_in(&mut session, name, &entry, guests).map(Some),
+            None => Ok(None),
         };
-        let plan = self.restore_network(name, &entry, guests)?;
-        self.check_shown(&plan)?;
-        // Nobody new shall find it.
-        let known = self.records.started_or_stopping(name)?;
-        self.end_service(name)?;
-        self.records.set_stopping(name)?;
-        let what = format!("cannot stop network {name}");
-        let applied = match self.carry_out(&mut session, subject, plan, None, &what) {
-            Ok(applied) => applied,
-            Err(e) => {
-                if let Some(started) = known {
-                    self.records.set_started(&started)?;
-                    self.serve(&started)?;
-                }
-                self.keep(session, subject);
-                return Err(e);
+        match stopped {
+            Ok(Some(applied)) => {
+                self.forget(session, subject)?;
+                let left = self.end_service(name).and_then(|()| self.records.set_stopped(name));
+                left.map_err(|e| e.incomplete("the network is stopped, and files of it are left: stop it once more"))?;
+                Ok(applied)
             }
-        };
-        self.forget(session, subject)?;
+            Ok(None) => {
+                let nothing = self.nothing_to_stop(name);
+                self.keep(session, subject);
+                nothing
+            }
+            Err(e) => {
+                self.keep(session, subject);
+                Err(self.with_guests_back(name, e))
+            }
+        }
+    }
+
+    /// After a stop that failed: a bridge that was removed and made anew has lost its ports.
+    fn with_guests_back(&mut self, name: &IfName, e: Error) -> Error {
+        if e.outcome() != Some(Outcome::Restored) {
+            return e;
+        }
+        let again = self.records.started(name).and_then(|started| match started {
+            Some(started) => self.mend_guests(&started.network, &mut Applied::nothing(Plan::nothing())),
+            None => Ok(()),
+        });
+        // A guest's lock has taken the place of the network's.
+        let again = if self.keeps { again.and(self.lock(Subject::Network(*name))) } else { again };
+        match again {
+            Ok(()) => e,
+            Err(more) => also(e, &more.to_string()),
+        }
+    }
+
+    fn nothing_to_stop(&mut self, name: &IfName) -> Result<Applied, Error> {
+        self.check_shown(&Plan::nothing())?;
+        self.end_service(name)?;
         self.records.set_stopped(name)?;
-        Ok(applied)
+        let mut nothing = Applied::nothing(Plan::nothing());
+        let others: Vec<IfName> = self.others_started(name)?.iter().map(|s| s.network.name()).collect();
+        let which = if others.is_empty() { String::new() } else { format!("; started are: {}", joined(&others)) };
+        nothing.notes.push(format!("network {name} is not started{which}"));
+        Ok(nothing)
+    }
+
+    /// Carries out the stop of a network that is started. After an error it is started and served as before, with the same leases, as far as
+    /// that can be; the error says what cannot.
+    fn stop_in(
+        &mut self,
+        session: &mut Session,
+        name: &IfName,
+        entry: &Entry,
+        guests: Guests,
+    ) -> Result<Applied, Error> {
+        let subject = Subject::Network(*name);
+        let plan = self.restore_network(name, entry, guests)?;
+        self.check_shown(&plan)?;
+        let known = self.records.started_or_stopping(name)?;
+        // Nobody new shall find it.
+        let applied = self.pause_service(name).and_then(|()| self.records.set_stopping(name)).and_then(|()| {
+            let what = format!("cannot stop network {name}");
+            self.carry_out(session, subject, plan, None, &what)
+        });
+        let (Err(e), Some(started)) = (&applied, known) else { return applied };
+        let again = [self.records.set_started(&started), self.serve(&started)];
+        let failed: Vec<String> = again.into_iter().filter_map(Result::err).map(|more| more.to_string()).collect();
+        if failed.is_empty() {
+            return applied;
+        }
+        Err(also(e.clone(), &format!("not served as before: {}", failed.join("; "))))
     }
 
     /// Finishes or undoes interrupted operations on other networks, while what they began on is still there. The caller holds the lock of
@@ -481,6 +533,12 @@ impl Host {
         self.records.set_started(&started)?;
         self.serve(&started)
     }
+}
+
+/// The same error, where something else failed after it.
+fn also(e: Error, more: &str) -> Error {
+    let state = e.state().map(|state| format!("{state}; ")).unwrap_or_default();
+    e.incomplete(format!("{state}{more}"))
 }
 
 /// What is new about a network that is started, if anything is.

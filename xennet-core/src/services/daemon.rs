@@ -131,6 +131,23 @@ fn stop_in(former: &Path, now: &Path, budget: Budget) -> Result<bool, Error> {
     if former == now { Ok(false) } else { stop_all_in(former, budget) }
 }
 
+/// Ends a network's dnsmasqs as [`stop`] does, and keeps all their files: [`start`] goes on with the same guests and leases. False if
+/// none ran.
+///
+/// # Errors
+/// As [`stop`].
+pub fn pause(dir: &StateDir, network: &IfName, budget: Budget) -> Result<bool, Error> {
+    let (path, former) = (files::absolute(dir_of(dir, network))?, files::absolute(dir.former_network_dir(network))?);
+    let mut ran = false;
+    for path in [Some(&path), Some(&former).filter(|former| **former != path)].into_iter().flatten() {
+        let Some(_lock) = files::hold_existing(path, budget)? else { continue };
+        for part in Part::ALL {
+            ran |= end_process(&place_of(path, super::Account::Default), part, budget)?;
+        }
+    }
+    Ok(ran)
+}
+
 fn stop_all_in(path: &Path, budget: Budget) -> Result<bool, Error> {
     let Some(_lock) = files::hold_existing(path, budget)? else { return Ok(false) };
     let place = place_of(path, super::Account::Default);

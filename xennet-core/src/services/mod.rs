@@ -59,7 +59,7 @@ use crate::error::{Error, ErrorKind};
 use crate::exec::StateDir;
 use crate::model::{IfName, MacAddr, Network, VifId, is_label};
 
-pub use daemon::{guest, no_guest, remark, start, status, stop};
+pub use daemon::{guest, no_guest, pause, remark, start, status, stop};
 pub use text::{config, host_line, names};
 
 /// A name of one word that a computer can have: letters, digits and `-`, 63 at the most, in lower case.
