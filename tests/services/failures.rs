@@ -325,3 +325,36 @@ fn a_dnsmasq_of_another_version_serves_on_or_is_restarted() {
         assert!(gone(pid));
     });
 }
+
+/// The line is what its guest would be told by.
+#[test]
+fn a_recorded_vif_line_that_cannot_be_read_is_told_with_a_way_out() {
+    on_a_host("failures::a_recorded_vif_line_that_cannot_be_read_is_told_with_a_way_out", |lab| {
+        sh("ip address add 192.0.2.1/24 dev eth0");
+        let served = described("a", "dhcp = true\n");
+        let mut host = Host::netlink().unwrap().with_state_dir(lab.dir());
+        host.start_network(&served).unwrap_or_else(|e| panic!("{}", e.report()));
+        lab.guest(1);
+        let vif = format!("mac={},script=vif-nat,ip=10.0.0.5", mac(1)).parse().unwrap();
+        host.attach(domid(1), &vif).unwrap();
+        let journal = lab.dir().file("vif1.0".parse().unwrap());
+        let text = fs::read_to_string(&journal).unwrap();
+        let line = format!("\"text\":\"{vif}\"");
+        assert!(text.contains(&line), "{text}");
+        let damage = || fs::write(&journal, text.replace(&line, "\"text\":\"ip=10.0.0.5,colour=red\"")).unwrap();
+        damage();
+        let e = host.start_network(&served).unwrap_err();
+        assert_eq!((e.kind(), e.object()), (ErrorKind::StateUnusable, Some("vif1.0")), "{}", e.report());
+        assert!(e.message().contains("the vif line \"ip=10.0.0.5,colour=red\" that is recorded of it"), "{e}");
+        assert!(e.hint().unwrap().starts_with("attach vif1.0 anew"), "{}", e.report());
+        assert_eq!(lab.pids("a").len(), 1, "other guests are served");
+        // The way out is one.
+        host.attach(domid(1), &vif).unwrap_or_else(|e| panic!("{}", e.report()));
+        host.start_network(&served).unwrap_or_else(|e| panic!("{}", e.report()));
+        assert_eq!(lab.address(1).as_deref(), Some("10.0.0.5"));
+        // The vif can go although its line cannot be read.
+        damage();
+        host.detach(domid(1), DevId::FIRST).unwrap_or_else(|e| panic!("{}", e.report()));
+        host.stop_network(&network("a"), Guests::MustHaveGone).unwrap();
+    });
+}

@@ -196,8 +196,11 @@ impl Host {
                 *told = Some(started.network.name());
                 self.tell_of_guest(&started, id, vif)?;
             }
-            // A vif that is as wanted already, but not by our doing, is ours from now on.
-            if plan.is_empty() && session.record().is_some() {
+            // A vif that is as wanted already, but not by our doing, is ours from now on. A recorded line that cannot be read is replaced.
+            let is_recorded = session
+                .record()
+                .is_some_and(|record| record.text.as_deref().is_none_or(|text| text.parse::<VifSpec>().is_ok()));
+            if plan.is_empty() && is_recorded {
                 return Ok(Applied::nothing(plan).with_put_back(put_back));
             }
             let makes_table = plan.steps().iter().any(|p| tables::makes_table(&p.step));
