@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use xennet_core::backend::netlink::Netlink;
 use xennet_core::exec::{self, Freshness, Subject, observe_for};
-use xennet_core::{Attach, Attachment, Errno, Error, ErrorKind, Host, Resolved, VifId, plan};
+use xennet_core::{Attach, Attachment, Errno, Error, ErrorKind, Host, Outcome, Resolved, VifId, plan};
 use xennet_tests::{Shared, StateDir, in_netns};
 
 use super::{FIRST, build, domid, kernel, name, on_kernel, spec, whole};
@@ -165,6 +165,53 @@ fn inside_a_full_state_directory() {
     fs::remove_file(filling).unwrap();
     let mut host = Host::netlink().unwrap().with_state_dir(dir);
     host.attach(domid(1), &spec("bridge=xenbr0")).unwrap();
+}
+
+/// The lock is kept, and with it the open file: what is written next must stand where the last whole line ends.
+#[test]
+fn a_full_state_directory_with_a_lock_that_is_kept() {
+    in_netns("refusals::a_full_state_directory_with_a_lock_that_is_kept", || {
+        in_mounts("mount -t tmpfs -o size=64k tmpfs /mnt", "refusals::inside_a_full_state_directory_with_a_kept_lock");
+    });
+}
+
+#[test]
+#[ignore = "started by a_full_state_directory_with_a_lock_that_is_kept in a mount namespace of its own"]
+fn inside_a_full_state_directory_with_a_kept_lock() {
+    build(&mut Netlink::open().unwrap());
+    let dir = exec::StateDir::at("/mnt/state");
+    fs::create_dir(dir.path()).unwrap();
+    let subject = Subject::Vif(VifId::new(domid(1), FIRST));
+    let journal = || fs::read(dir.file(subject)).unwrap();
+    let mut host = Host::netlink().unwrap().with_state_dir(dir.clone()).with_locks_kept();
+    let with = |mtu: u32| spec(&format!("bridge=xenbr0,mtu={mtu}"));
+    host.attach(domid(1), &with(1300)).unwrap();
+    for round in 0..3 {
+        // Until the last page has room for a part of the next line.
+        let (mut mtu, mut line) = (1301 + round * 50, 0);
+        while 4096 - journal().len() % 4096 >= line {
+            let before = journal().len();
+            host.attach(domid(1), &with(mtu)).unwrap();
+            (mtu, line) = (mtu + 1, journal().len().saturating_sub(before + 16));
+        }
+        let before = journal();
+        let mut size = 256 * 1024;
+        while fs::write("/mnt/filling", vec![b'x'; size]).is_err() {
+            size -= 1024;
+            assert!(size > 0);
+        }
+        let vif = with(mtu);
+        for _ in 0..2 {
+            let e = host.attach(domid(1), &vif).unwrap_err();
+            assert_eq!((e.kind(), e.outcome()), (ErrorKind::StateFull, Some(Outcome::Unchanged)), "{}", e.report());
+            assert_eq!(journal(), before, "half a line is cut off");
+        }
+        fs::remove_file("/mnt/filling").unwrap();
+        host.attach(domid(1), &vif).unwrap_or_else(|e| panic!("{}", e.report()));
+        let after = journal();
+        assert!(!after.contains(&0), "{}", String::from_utf8_lossy(&after));
+        assert!(dir.record(subject).unwrap().unwrap().text.unwrap().contains(&mtu.to_string()));
+    }
 }
 
 #[test]
