@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use xennet_core::backend::Backend;
-use xennet_core::snapshot::{NextHop, Part, Route, Scope};
-use xennet_core::step::{LinkChange, RouteStep, Step};
+use xennet_core::snapshot::{Family, NextHop, Part, Route, Rule, RuleAction, Scope};
+use xennet_core::step::{LinkChange, RouteStep, RuleStep, Step};
 use xennet_core::{Egress, ErrorKind, Guests, Host, NatNetwork, Network, NetworkMode, RoutedNetwork, Subnet};
 
 use super::ownership::{World, both};
@@ -112,6 +112,86 @@ fn of_gateways_that_are_reached_in_other_ways() {
         refused(host, "script=vif-route,gatewaydev=lan0,ip=203.0.113.1", "203.0.113.1 is the gateway");
         refused(host, "script=vif-route,gatewaydev=lan0,ip=203.0.113.0/29", "203.0.113.0/29 contains 203.0.113.1");
         notes(host, 1, "script=vif-route,gatewaydev=lan0,ip=203.0.113.2");
+        for script in ["vif-route", "vif-nat"] {
+            for gateway in ["192.0.2.7", "192.0.2.8"] {
+                let words = format!("{gateway} is the gateway of this domain on lan0");
+                refused(host, &format!("script={script},gatewaydev=lan0,ip={gateway}"), &words);
+                refused(host, &format!("script={script},gatewaydev=lan0,ip=192.0.2.30 {gateway}"), &words);
+            }
+            notes(host, 1, &format!("script={script},gatewaydev=lan0,ip=192.0.2.9"));
+        }
+        refused(host, "script=vif-route,gatewaydev=lan0,ip=192.0.2.0/29", "192.0.2.0/29 contains 192.0.2.7");
+    });
+}
+
+/// Routes beside the default route: to one network, to both halves of everything, and of a table that a rule leads to.
+#[test]
+fn of_gateways_of_any_route() {
+    both("others::of_gateways_of_any_route", |host, world| {
+        with_gateways(world);
+        world(&mut |on| {
+            for (to, gateway) in [
+                ("10.0.0.0/8", "192.0.2.7"),
+                ("0.0.0.0/1", "192.0.2.8"),
+                ("128.0.0.0/1", "192.0.2.8"),
+                ("2001:db8:5::/48", "2001:db8::7"),
+                ("::/1", "2001:db8::8"),
+                ("8000::/1", "2001:db8::8"),
+            ] {
+                route(on, to, "lan0", Some(gateway));
+            }
+            for (family, to, gateway) in [
+                (Family::Ipv4, "0.0.0.0/0", "192.0.2.9"),
+                (Family::Ipv6, "::/0", "2001:db8::9"),
+            ] {
+                let gateway = Some(gateway.parse().unwrap());
+                let own = Route { gateway, scope: 0, table: 100, ..Route::to(to.parse().unwrap(), name("lan0")) };
+                run(on, Step::Route(RouteStep::Add(own)));
+                let from = if family == Family::Ipv4 { "198.51.100.0/24" } else { "2001:db8:9::/48" };
+                run(on, Step::Rule(RuleStep::Add(Rule {
+                    family,
+                    priority: 1000,
+                    from: Some(from.parse().unwrap()),
+                    to: None,
+                    iif: None,
+                    oif: None,
+                    mark: None,
+                    not: false,
+                    action: RuleAction::Table(100),
+                    protocol: 4,
+                })));
+            }
+        });
+        for gateway in ["192.0.2.254", "192.0.2.7", "192.0.2.8", "192.0.2.9"] {
+            let words = format!("{gateway} is the gateway of this domain on lan0");
+            for script in ["vif-route", "vif-nat"] {
+                refused(host, &format!("script={script},gatewaydev=lan0,ip={gateway}"), &words);
+            }
+        }
+        for gateway in ["2001:db8::fe", "2001:db8::7", "2001:db8::8", "2001:db8::9"] {
+            let words = format!("{gateway} is the gateway of this domain on lan0");
+            refused(host, &format!("script=vif-route,gatewaydev=lan0,ip={gateway}"), &words);
+        }
+        for ip in ["192.0.2.10", "2001:db8::a", "10.0.0.7"] {
+            notes(host, 1, &format!("script=vif-route,gatewaydev=lan0,ip={ip}"));
+        }
+        // All of this domain's packets take the other table.
+        world(&mut |on| {
+            let rule = Rule {
+                family: Family::Ipv4,
+                priority: 900,
+                from: None,
+                to: None,
+                iif: None,
+                oif: None,
+                mark: None,
+                not: false,
+                action: RuleAction::Table(100),
+                protocol: 4,
+            };
+            run(on, Step::Rule(RuleStep::Add(rule)));
+        });
+        refused(host, "script=vif-route,gatewaydev=lan0,ip=192.0.2.9", "192.0.2.9 is the gateway of this domain on lan0");
     });
 }
 

@@ -43,6 +43,8 @@ fn a_missing_object_is_absent_whatever_is_asked() {
             Part::RouteThrough(none, "2001:db8::/32".parse().unwrap()),
             Part::Way("203.0.113.1".parse().unwrap()),
             Part::Way("2001:db8::1".parse().unwrap()),
+            Part::Via(none, "203.0.113.0/24".parse().unwrap()),
+            Part::Via(none, "2001:db8::/32".parse().unwrap()),
             Part::Neighbours(none),
             Part::Fdb(none),
             Part::PortVlans(none),

@@ -1,7 +1,9 @@
 //! Addresses that a guest cannot have because they are in use: by this domain, by its gateways, by networks as their gateways.
 //!
-//! Nothing is listed but the addresses of one bridge. All else is a route look-up for one address.
+//! Nothing is listed but the addresses of one bridge, and the gateways on one link: where the way to a guest's address ends at a
+//! neighbour, the routes through that link. All else is a route look-up for one address.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnetwork::IpNetwork;
@@ -9,6 +11,7 @@ use ipnetwork::IpNetwork;
 use super::place::VifLine;
 use super::{Host, joined};
 use crate::error::{Error, ErrorKind};
+use crate::gather;
 use crate::model::vif::{Bare, is_single};
 use crate::model::{IfName, Network, NetworkMode, Started, Subnet};
 use crate::plan;
@@ -23,10 +26,38 @@ const fn far_away(family: Family) -> IpAddr {
     }
 }
 
-/// The gateways of a route, with the links that they are on.
-fn next_hops(route: &Route) -> impl Iterator<Item = (IpAddr, Option<IfName>)> + '_ {
-    let several = route.next_hops.iter().map(|hop| (hop.gateway, hop.link));
-    [(route.gateway, route.link)].into_iter().chain(several).filter_map(|(gateway, link)| Some((gateway?, link)))
+/// The gateways that routes use, by the link that they are on; each link is asked about once for each family.
+struct Gateways<'a> {
+    /// The addresses that are asked about.
+    guest: &'a [IpNetwork],
+    on: BTreeMap<(IfName, Family), BTreeSet<IpAddr>>,
+}
+
+impl<'a> Gateways<'a> {
+    fn near(guest: &'a [IpNetwork]) -> Self {
+        Gateways { guest, on: BTreeMap::new() }
+    }
+
+    /// The gateways of all routes through a link that lie in this network, which is one of those that are asked about.
+    fn within(&mut self, host: &mut Host, link: IfName, n: &IpNetwork) -> Result<Vec<IpAddr>, Error> {
+        let family = Family::of(&n.ip());
+        if !self.on.contains_key(&(link, family)) {
+            let all = self.guest.iter().copied().filter(|g| Family::of(&g.ip()) == family);
+            let seen = host.look(&Scope::none().with(Part::Via(link, all.reduce(covering).unwrap_or(*n))))?;
+            let on_link = |(gateway, on): (IpAddr, Option<IfName>)| (on == Some(link)).then_some(gateway);
+            let found = seen.routes.iter().flat_map(|route| route.gateways()).filter_map(on_link);
+            self.on.insert((link, family), gather::set(found));
+        }
+        let (first, last) = (n.network(), n.broadcast());
+        Ok(self.on.get(&(link, family)).into_iter().flat_map(|on| on.range(first..=last)).copied().collect())
+    }
+}
+
+/// The smallest network that contains two of one family.
+fn covering(a: IpNetwork, b: IpNetwork) -> IpNetwork {
+    let shorter = if a.prefix() <= b.prefix() { a } else { b };
+    let of = |prefix| IpNetwork::new(shorter.ip(), prefix).ok();
+    (0..=shorter.prefix()).rev().filter_map(of).find(|n| n.contains(a.ip()) && n.contains(b.ip())).unwrap_or(shorter)
 }
 
 /// The subnets in which this domain has a gateway address.
@@ -51,6 +82,7 @@ impl Host {
         network: Option<&Started>,
         guest: &[IpNetwork],
     ) -> Result<(), Error> {
+        let mut known = Gateways::near(guest);
         for n in guest {
             let Some(way) = self.way_to(n.network())? else { continue };
             if way.kind == RouteKind::Local {
@@ -67,7 +99,7 @@ impl Host {
                 // To this guest, or to another one.
                 continue;
             }
-            if let Some((gateway, link)) = self.gateway_within(n, &way)? {
+            if let Some((gateway, link)) = self.gateway_within(n, &way, &mut known)? {
                 let on = link.map_or(String::new(), |l| format!(" on {l}"));
                 let what =
                     if is_single(n) { format!("{gateway} is") } else { format!("{} contains {gateway},", Bare(n)) };
@@ -101,24 +133,34 @@ impl Host {
         if way.protocol == plan::ROUTE_PROTOCOL {
             return Ok(way.destination.prefix() == 32);
         }
-        Ok(self.gateway_within(&IpAddr::from(address).into(), &way)?.is_some())
+        let address = IpAddr::from(address).into();
+        Ok(self.gateway_within(&address, &way, &mut Gateways::near(&[address]))?.is_some())
     }
 
     /// The gateway that this domain would lose to a route to these addresses; `way` is the route that leads there now.
-    fn gateway_within(&mut self, n: &IpNetwork, way: &Route) -> Result<Option<(IpAddr, Option<IfName>)>, Error> {
-        let within = |route: &Route| next_hops(route).find(|(gateway, _)| n.contains(*gateway));
-        let found = match within(way) {
-            Some(found) => Some(found),
-            // A gateway is a neighbour.
-            None if next_hops(way).next().is_none() => {
-                self.way_to(far_away(Family::of(&n.ip())))?.and_then(|default| within(&default))
+    ///
+    /// A gateway is a neighbour, so only where the way ends at a neighbour the routes through that link are asked for.
+    fn gateway_within(
+        &mut self,
+        n: &IpNetwork,
+        way: &Route,
+        known: &mut Gateways<'_>,
+    ) -> Result<Option<(IpAddr, Option<IfName>)>, Error> {
+        let mut found: Vec<(IpAddr, Option<IfName>)> =
+            way.gateways().filter(|(gateway, _)| n.contains(*gateway)).collect();
+        if way.gateways().next().is_none() {
+            for link in way.next_hops.iter().filter_map(|hop| hop.link).chain(way.link) {
+                found.extend(known.within(self, link, n)?.into_iter().map(|gateway| (gateway, Some(link))));
             }
-            None => None,
-        };
-        let Some((gateway, link)) = found.filter(|_| !is_single(n)) else { return Ok(found) };
-        // A longer prefix wins.
-        let kept = self.way_to(gateway)?.is_some_and(|way| way.destination.prefix() >= n.prefix());
-        Ok((!kept).then_some((gateway, link)))
+        }
+        for (gateway, link) in found {
+            // A longer prefix wins.
+            let longer = |way: Route| way.destination.prefix() >= n.prefix();
+            if is_single(n) || !self.way_to(gateway)?.is_some_and(longer) {
+                return Ok(Some((gateway, link)));
+            }
+        }
+        Ok(None)
     }
 
     /// Refuses a network that gives this domain, on its guests' links, the address of this domain's own gateway.
@@ -128,7 +170,8 @@ impl Host {
             if way.kind == RouteKind::Local || way.protocol == plan::ROUTE_PROTOCOL {
                 continue;
             }
-            if self.gateway_within(&subnet.gateway().into(), &way)?.is_some() {
+            let gateway = subnet.gateway().into();
+            if self.gateway_within(&gateway, &way, &mut Gateways::near(&[gateway]))?.is_some() {
                 let message = format!(
                     "network {}: {}, its gateway in {}, is the gateway of this domain",
                     network.name(),
@@ -180,7 +223,7 @@ impl Host {
             let is_guest = |(gateway, link): &(IpAddr, Option<IfName>)| {
                 *link == Some(bridge) && guest.iter().any(|n| n.contains(*gateway))
             };
-            if let Some((gateway, _)) = next_hops(&default).find(is_guest) {
+            if let Some((gateway, _)) = default.gateways().find(is_guest) {
                 notes.push(format!(
                     "{gateway} is this domain's gateway on {bridge}: right if {} is the router there, else two stations have \
                      one address",

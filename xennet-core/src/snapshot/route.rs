@@ -169,6 +169,17 @@ impl Route {
         [Route::BY_KERNEL, Route::BY_ROUTERS].contains(&self.protocol) && self.destination.is_ipv6()
     }
 
+    /// The gateways, each with the link that it is on.
+    pub fn gateways(&self) -> impl Iterator<Item = (IpAddr, Option<IfName>)> + '_ {
+        let several = self.next_hops.iter().map(|hop| (hop.gateway, hop.link));
+        [(self.gateway, self.link)].into_iter().chain(several).filter_map(|(gateway, link)| Some((gateway?, link)))
+    }
+
+    /// Whether a gateway on this link lies in this network.
+    pub(crate) fn leads_via(&self, link: &IfName, network: &IpNetwork) -> bool {
+        self.gateways().any(|(gateway, on)| on == Some(*link) && network.contains(gateway))
+    }
+
     /// Whether it leads through a link, by its only way or by one of several.
     pub fn leads_through(&self, link: &IfName) -> bool {
         self.link == Some(*link) || self.next_hops.iter().any(|h| h.link == Some(*link))

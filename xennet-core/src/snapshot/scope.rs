@@ -34,9 +34,12 @@ pub enum Part {
     /// The route with this exact destination, without host bits, through this link, in the main table; of several the one with
     /// the lowest metric. One question, whatever other routes there are. A link that is down has none.
     RouteThrough(IfName, ipnetwork::IpNetwork),
-    /// The route that this domain's own packets to an address take, by the tables: of the main table, or a local one
+    /// The route that this domain's own packets to an address take, by policy rules and tables, or a local one
     /// ([`Route::own`](super::Route::own)) where the address is this domain's. One question.
     Way(std::net::IpAddr),
+    /// The routes through one link whose gateway lies in this network, also one of several gateways, all tables but `local`. The
+    /// kernel walks all routes of that family for it, and tells those through the link.
+    Via(IfName, ipnetwork::IpNetwork),
     /// The permanent and proxy neighbours of one link, both families.
     Neighbours(IfName),
     /// Whether one link answers for this address, which lies behind another one. A listing of the proxies of that link.

@@ -1,7 +1,10 @@
 //! What of a world an observer sees who names a scope: exactly what the kernel's backend would bring.
 
+use std::net::IpAddr;
+
 use super::{
-    Hidden, Neighbour, NeighbourKind, NftChain, NftSet, NftTableId, Part, Route, RouteKind, Scope, Snapshot, SysctlKey,
+    Family, Hidden, LinkKind, Neighbour, NeighbourKind, NftChain, NftSet, NftTableId, Part, Route, RouteKind, Rule,
+    RuleAction, Scope, Snapshot, SysctlKey,
 };
 use crate::gather;
 
@@ -24,6 +27,31 @@ impl Snapshot {
         seen.hidden = Hidden { names_held_while_up, ..self.hidden.seen(&seen.addresses, &seen.routes) };
         seen
     }
+}
+
+/// The tables in which this domain's own packets to an address look for their route, in order. Such a packet has no source, no link
+/// and no mark yet, and comes in by loopback. A rule that refuses or jumps ends the list.
+fn tables_to(world: &Snapshot, address: IpAddr) -> Vec<u32> {
+    let family = Family::of(&address);
+    let mut rules: Vec<_> = world.rules.iter().filter(|r| r.family == family).collect();
+    if rules.is_empty() {
+        return vec![Route::MAIN];
+    }
+    rules.sort_by_key(|r| r.priority);
+    let fits = |r: &&&Rule| {
+        let selects = r.from.is_none_or(|n| n.prefix() == 0)
+            && r.to.is_none_or(|n| n.contains(address))
+            && r.iif.is_none_or(|l| world.links.get(&l).is_some_and(|l| l.kind == LinkKind::Loopback))
+            && r.oif.is_none()
+            && r.mark.is_none_or(|(mark, mask)| mark & mask == 0);
+        selects != r.not
+    };
+    let table = |r: &&Rule| match r.action {
+        RuleAction::Table(table) => Some(table),
+        _ => None,
+    };
+    let fitting: Vec<&Rule> = rules.iter().filter(fits).copied().collect();
+    fitting.iter().filter(|r| r.action != RuleAction::Nop).map_while(table).collect()
 }
 
 fn look(world: &Snapshot, part: &Part, seen: &mut Snapshot) {
@@ -74,10 +102,15 @@ fn look(world: &Snapshot, part: &Part, seen: &mut Snapshot) {
                 seen.routes.insert(Route::own(*address));
                 return;
             }
-            let usable =
-                |r: &&Route| r.table == Route::MAIN && r.kind == RouteKind::Unicast && r.destination.contains(*address);
+            let usable = |r: &&Route| r.kind == RouteKind::Unicast && r.destination.contains(*address);
             let longest = |r: &&Route| (std::cmp::Reverse(r.destination.prefix()), r.tos, r.metric);
-            seen.routes.extend(world.routes.iter().filter(usable).min_by_key(longest).cloned());
+            let in_table = |table: u32| {
+                world.routes.iter().filter(|r| r.table == table).filter(usable).min_by_key(longest).cloned()
+            };
+            seen.routes.extend(tables_to(world, *address).into_iter().find_map(in_table));
+        }
+        Part::Via(name, network) => {
+            seen.routes.extend(world.routes.iter().filter(|r| r.leads_via(name, network)).cloned());
         }
         Part::Neighbours(name) => {
             seen.neighbours.extend(world.neighbours.iter().filter(|n| n.link == *name).cloned());

@@ -198,6 +198,7 @@ impl Observer<'_> {
                 self.of_link(name, |this, index| this.route_through(index, *destination))
             }
             Part::Way(address) => self.way(*address).map_err(|e| e.about(format!("the way to {address}"))),
+            Part::Via(name, network) => self.of_link(name, |this, index| this.via(index, name, network)),
             Part::Neighbours(name) => self.of_link(name, Self::neighbours),
             Part::Proxy(name, address) => {
                 let only = |n: &Neighbour| n.address == *address && n.kind == NeighbourKind::Proxy;
@@ -433,8 +434,20 @@ impl Observer<'_> {
     fn way(&mut self, address: IpAddr) -> Result<(), Refusal> {
         let Some(answer) = self.lookup(address, None)? else { return Ok(()) };
         let found = if route::is_own(&answer) { Some(Route::own(address)) } else { self.route(&answer) };
-        let usable = |r: &Route| r.kind == RouteKind::Local || r.table == Route::MAIN && r.kind == RouteKind::Unicast;
+        let usable = |r: &Route| matches!(r.kind, RouteKind::Local | RouteKind::Unicast);
         self.world.routes.extend(found.filter(usable));
+        Ok(())
+    }
+
+    /// The routes through one link whose gateway lies in this network. The kernel filters by link, not by gateway.
+    fn via(&mut self, index: u32, link: &IfName, network: &IpNetwork) -> Result<(), Refusal> {
+        let mut question = RouteMessage::default();
+        question.header.address_family = if network.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+        question.attributes.push(RouteAttribute::Oif(index));
+        let found = self.list(&Rtnl::GetRoute(question), route::NEW, |body, name| {
+            route::read(body, name).filter(|route| route.leads_via(link, network))
+        })?;
+        self.world.routes.extend(found);
         Ok(())
     }
 
