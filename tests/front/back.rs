@@ -104,8 +104,25 @@ fn a_bridge_that_carries_the_way_out_is_not_undone() {
             host,
             world,
             ErrorKind::WouldCutOff,
-            &["default via 198.51.100.1 dev br-mgmt", "move the default route"],
+            &["default via 198.51.100.1 dev br-mgmt", "move this route off br-mgmt first"],
         );
+        // Both halves of everything, and the default route of another table, which a policy rule may lead to.
+        world(&mut |on| run(on, Step::Route(RouteStep::Del(way_out(BRIDGE)))));
+        for (to, gateway, table) in [
+            ("0.0.0.0/1", Some("198.51.100.1"), Route::MAIN),
+            ("128.0.0.0/1", Some("198.51.100.1"), Route::MAIN),
+            ("0.0.0.0/0", Some("198.51.100.1"), 100),
+            ("::/1", None, Route::MAIN),
+            ("8000::/1", None, Route::MAIN),
+            ("::/0", None, 100),
+        ] {
+            let gateway = gateway.map(|g| g.parse().unwrap());
+            let to = Route { gateway, scope: 0, table, metric: 5, ..Route::to(to.parse().unwrap(), name(BRIDGE)) };
+            world(&mut |on| run(on, Step::Route(RouteStep::Add(to.clone()))));
+            refused(host, world, ErrorKind::WouldCutOff, &["a step would cost this domain its route", "move this route"]);
+            world(&mut |on| run(on, Step::Route(RouteStep::Del(to.clone()))));
+        }
+        world(&mut |on| run(on, Step::Route(RouteStep::Add(way_out(BRIDGE)))));
         // An address alone, too.
         world(&mut |on| run(on, Step::Route(RouteStep::Del(way_out(BRIDGE)))));
         refused(host, world, ErrorKind::Conflict, &["198.51.100.2/24", "ip address del 198.51.100.2/24 dev br-mgmt"]);

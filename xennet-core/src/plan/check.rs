@@ -9,12 +9,12 @@ use crate::model::{Guests, IfName, Resolved};
 use crate::snapshot::{Address, LinkKind, Part, Route, Scope, Snapshot};
 use crate::step::{Implied, LinkStep, RouteStep, Step, step};
 
-/// Refuses the way to a wish one of whose steps takes a default route away. A vif that goes takes along what leads through it.
+/// Refuses the way to a wish one of whose steps takes a [way out](is_way_out) away. A vif that goes takes along what leads through it.
 pub(super) fn there(intent: &Resolved, steps: &[Planned], now: &Snapshot) -> Result<(), Error> {
     if matches!(intent, Resolved::Detach(_)) { Ok(()) } else { never_cut_off(steps, now) }
 }
 
-/// Refuses a plan one of whose steps takes a default route of the main table away, itself or by consequence.
+/// Refuses a plan one of whose steps takes a [way out](is_way_out) away, itself or by consequence.
 ///
 /// No wish that this library plans needs that, so a plan that does it would cut this domain off by mistake. The exception is a link
 /// that has to go down for another name (before Linux 6.2): what it loses has to come back in the same plan.
@@ -63,7 +63,7 @@ fn is_put_back(steps: &[Planned], at: usize, route: &Route) -> bool {
     steps[at..].iter().any(is_it)
 }
 
-/// The default routes that a step takes away, itself or by consequence.
+/// The ways out that a step takes away, itself or by consequence.
 fn taken_by<'a>(step: &'a Step, implied: &'a [Implied]) -> impl Iterator<Item = &'a Route> {
     let asked = match step {
         Step::Route(RouteStep::Del(route)) => Some(route),
@@ -73,7 +73,7 @@ fn taken_by<'a>(step: &'a Step, implied: &'a [Implied]) -> impl Iterator<Item = 
         Implied::RouteGoes(route) => Some(route),
         _ => None,
     });
-    asked.into_iter().chain(implied).filter(|r| is_default(r))
+    asked.into_iter().chain(implied).filter(|r| is_way_out(r))
 }
 
 fn cut_off(steps: &[Planned], at: usize, route: &Route) -> Error {
@@ -83,13 +83,16 @@ fn cut_off(steps: &[Planned], at: usize, route: &Route) -> Error {
         .with_step(format!("step {} of {}", at + 1, steps.len()))
         .unchanged()
         .with_hint(match route.link {
-            Some(link) => format!("move the default route off {link} first"),
-            None => "keep the default route".to_owned(),
+            Some(link) => format!("move this route off {link} first"),
+            None => "keep this route".to_owned(),
         })
 }
 
-fn is_default(route: &Route) -> bool {
-    route.table == Route::MAIN && route.destination.prefix() == 0
+/// Whether a route leads out of this host: a default route, or one to half of all addresses, since VPNs set `0.0.0.0/1` and
+/// `128.0.0.0/1` beside the default route. The table does not matter: policy rules lead to others than main, and rules are not observed
+/// here.
+fn is_way_out(route: &Route) -> bool {
+    route.destination.prefix() <= 1
 }
 
 /// What has to be observed besides the target's own scope to judge a way back: ports, addresses and routes of the bridges that it
@@ -117,7 +120,7 @@ pub(crate) fn around(target: &Snapshot, now: &Snapshot) -> Scope {
     scope
 }
 
-/// Refuses a way back that removes what the operation did not add: a default route that does not come back, ports, and addresses and
+/// Refuses a way back that removes what the operation did not add: a [way out](is_way_out) that does not come back, ports, and addresses and
 /// routes of bridges. `around` is what is there now.
 ///
 /// # Errors
@@ -148,13 +151,13 @@ pub(super) fn restoring(steps: &[Planned], target: &Snapshot, around: &Snapshot,
     conflict.or_else(|| taken_along(target, around, &world)).map_or(Ok(()), Err)
 }
 
-/// Whether one default route replaces another, perhaps through another link. Routers advertise theirs again.
+/// Whether one way out replaces another, perhaps through another link. Routers advertise theirs again.
 fn comes_back(lost: &Route, there: &Route) -> bool {
     let gateways = |r: &Route| -> BTreeSet<_> {
         gather::set(r.next_hops.iter().map(|h| h.gateway).chain(r.next_hops.is_empty().then_some(r.gateway)))
     };
-    is_default(there)
-        && there.destination == lost.destination
+    is_way_out(there)
+        && (there.table, there.destination) == (lost.table, lost.destination)
         && there.kind == lost.kind
         && (gateways(there) == gateways(lost) || lost.protocol == Route::BY_ROUTERS)
 }
