@@ -103,6 +103,27 @@ fn what_does_not_matter_is_a_note() {
     });
 }
 
+/// A toolstack that writes the address twice and a blank behind it, and one that writes it with its length and its gateway.
+#[test]
+fn addresses_as_toolstacks_write_them() {
+    in_netns("nodes::addresses_as_toolstacks_write_them", || {
+        let rig = host();
+        rig.nodes(VIF, &[("bridge", "xenbr0"), ("mac", "00:16:3e:01:02:03"), ("ip", "192.0.2.40 192.0.2.40 ")]);
+        let got = rig.ok(VIF, "online");
+        assert_eq!(got.stderr, "");
+        let elements = guarded();
+        assert_eq!(elements.iter().filter(|e| e.contains("192.0.2.40")).count(), 1, "{elements:?}");
+        rig.ok(VIF, "offline");
+        rig.nodes(VIF, &[("ip", "192.0.2.5/24 192.0.2.1")]);
+        let got = rig.fails(VIF, "online");
+        for word in ["probably the gateway of 192.0.2.5/24", "write ip=192.0.2.5/24", "ip=192.0.2.5 192.0.2.1"] {
+            assert!(got.stderr.contains(word), "{word}: {}", got.stderr);
+        }
+        assert!(log(&rig).contains("probably the gateway of 192.0.2.5/24"), "{}", log(&rig));
+        assert_eq!(guarded(), [""; 0]);
+    });
+}
+
 #[test]
 fn empty_nodes_are_as_good_as_none() {
     in_netns("nodes::empty_nodes_are_as_good_as_none", || {

@@ -223,6 +223,15 @@ proptest! {
     }
 }
 
+/// The vif of a document.
+fn vif_of(ip: &str) -> Result<VifSpec, serde_json::Error> {
+    serde_json::from_str(&format!(r#"{{"ip": "{ip}"}}"#))
+}
+
+fn own_of(text: &str) -> &str {
+    text.split(' ').find(|word| word.contains('/')).unwrap()
+}
+
 #[test]
 fn what_a_program_cannot_say() {
     let ip = |text: &str| text.parse::<IpAddr>().unwrap();
@@ -244,6 +253,38 @@ fn what_a_program_cannot_say() {
         let e = VifSpec::parse_ip(text).unwrap_err();
         assert!(e.report().contains("mask"), "{}", e.report());
     }
+    // An address with its prefix length, and its gateway, which is the first or the last host.
+    for (text, gateway, both) in [
+        ("192.0.2.5/24 192.0.2.1", "192.0.2.1", "192.0.2.5 192.0.2.1"),
+        ("192.0.2.5/24 192.0.2.254", "192.0.2.254", "192.0.2.5 192.0.2.254"),
+        ("198.51.100.7 192.0.2.5/24 192.0.2.1", "192.0.2.1", "192.0.2.5 192.0.2.1"),
+        ("192.0.2.5/31 192.0.2.4", "192.0.2.4", "192.0.2.5 192.0.2.4"),
+        ("2001:db8::5/64 2001:db8::1", "2001:db8::1", "2001:db8::5 2001:db8::1"),
+    ] {
+        let told = format!("write ip={}; if the guest has both addresses: ip={both}", own_of(text));
+        let of_text = VifSpec::parse_ip(text).unwrap_err();
+        let of_value = vif_of(text).unwrap_err();
+        let of_line = format!("ip={text}").parse::<VifSpec>().unwrap_err();
+        assert!(of_value.to_string().contains("a gateway is no guest's address"), "{of_value}");
+        for e in [of_text, of_line] {
+            assert_eq!(e.kind(), ErrorKind::Invalid);
+            assert!(e.report().contains("a gateway is no guest's address"), "{}", e.report());
+            assert!(e.to_string().contains(gateway) && e.hint() == Some(told.as_str()), "{text}: {}", e.report());
+        }
+        let added = text.split(' ').try_fold(VifSpec::new(), |vif, ip| vif.with_ip(ip.parse().unwrap()));
+        assert_eq!(added.unwrap_err().hint(), Some(told.as_str()));
+    }
+    for text in ["192.0.2.5/24 192.0.2.6", "192.0.2.0/24 192.0.2.1", "192.0.2.5 192.0.2.1", "192.0.2.1/24 192.0.2.1"] {
+        assert_eq!(VifSpec::parse_ip(text).unwrap().len(), 2, "{text}");
+    }
+    // Blanks at the ends do not count, in no face.
+    for text in ["192.0.2.40 192.0.2.40 ", " 192.0.2.40", "  192.0.2.40  "] {
+        let line: VifSpec = format!("mac=00:16:3e:00:00:01,ip={text}").parse().unwrap();
+        let value = vif_of(text).unwrap();
+        assert_eq!((line.ip_text().as_str(), value.ip_text().as_str()), ("192.0.2.40", "192.0.2.40"), "{text:?}");
+        assert!(VifSpec::parse_ip(text).is_ok(), "{text:?}");
+    }
+    assert!(VifSpec::parse_ip("  ").unwrap_err().report().contains("leave ip= out"));
     let vif: VifSpec = "ip=192.0.2.5/24 192.0.2.5/24 192.0.2.0/28".parse().unwrap();
     assert_eq!(vif.ip_text(), "192.0.2.5/24 192.0.2.0/28");
     let sources: Vec<String> = vif.sources().iter().map(ToString::to_string).collect();

@@ -254,7 +254,8 @@ fn closer(key: &str, value: &str, flaw: Box<Flaw>) -> Box<Flaw> {
     if value.is_empty() {
         return Flaw::new(0..0, format!("{key}= has no value"), "a value is needed").hint(format!("leave {key}= out"));
     }
-    if tidy.len() != value.len() {
+    // Blanks around ip= do not count.
+    if tidy.len() != value.len() && key != "ip" {
         let lead = value.len() - value.trim_start().len();
         let span = if lead > 0 { 0..lead } else { tidy.len()..value.len() };
         let rule = "blanks around a value become part of it";

@@ -276,7 +276,9 @@ pub(super) fn option<'a>(
     };
     match (key, text) {
         (_, Some(text)) => {
-            if let Some(flaw) = text_note(value) {
+            // Whoever reads ip= from xenstore takes no notice of blanks around it.
+            let is_ip = key == "ip" && value.trim() != value && !value.trim().is_empty();
+            if let Some(flaw) = text_note(value).filter(|_| !is_ip) {
                 note(flaw);
             }
             *text = Some(value.to_owned());

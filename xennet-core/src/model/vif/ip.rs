@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
+use std::ops::Range;
 
 use ipnetwork::IpNetwork;
 
@@ -96,30 +97,57 @@ pub(crate) fn read_network(text: &str) -> Result<IpNetwork, Box<Flaw>> {
     }
 }
 
-/// Reads the value of `ip=`: addresses and networks with blanks between them.
+/// The place of an address that is probably the gateway of the one before it, as in "192.0.2.5/24 192.0.2.1": the first or the last
+/// host of its network, beside an address that is written with the length of that network.
+pub(crate) fn gateway_beside(networks: &[IpNetwork]) -> Option<usize> {
+    let is_gateway = |pair: &[IpNetwork]| {
+        let [own, beside] = pair else { return false };
+        let is_host = !is_single(own) && own.ip() != own.network();
+        is_host && is_single(beside) && own.ip() != beside.ip() && is_end(own, beside.ip())
+    };
+    networks.windows(2).position(is_gateway).map(|at| at + 1)
+}
+
+/// Whether an address is the first or the last host of a network.
+fn is_end(network: &IpNetwork, ip: IpAddr) -> bool {
+    let as_number = |ip: IpAddr| match ip {
+        IpAddr::V4(ip) => u128::from(ip.to_bits()),
+        IpAddr::V6(ip) => ip.to_bits(),
+    };
+    let (first, last) = (as_number(network.network()), as_number(network.broadcast()));
+    // Both of two addresses are hosts (RFC 3021, RFC 6164).
+    let inner = u128::from(last - first > 1);
+    network.contains(ip) && [first + inner, last - inner].contains(&as_number(ip))
+}
+
+/// Why such a gateway is refused, and the way out.
+pub(crate) fn gateway_refusal(own: &IpNetwork, gateway: &IpNetwork) -> (String, String) {
+    let (own, gateway) = (Bare(own), Bare(gateway));
+    let rule = format!("probably the gateway of {own}, and a gateway is no guest's address");
+    let address = own.0.ip();
+    (rule, format!("write ip={own}; if the guest has both addresses: ip={address} {gateway}"))
+}
+
+/// Reads the value of `ip=`: addresses and networks with blanks between them. Blanks at the ends do not count: toolstacks write them.
 pub(crate) fn read_networks(text: &str) -> Result<Vec<IpNetwork>, Box<Flaw>> {
+    let tidy = text.trim_ascii();
+    let mut at = if tidy.is_empty() { 0 } else { text.len() - text.trim_ascii_start().len() };
     // One address is the usual case and must not pay for the others.
-    if !text.contains(' ') {
-        return Ok(vec![read_network(text)?]);
+    if tidy.is_empty() || !tidy.contains(' ') {
+        return Ok(vec![read_network(tidy).map_err(|flaw| flaw.at(at))?]);
     }
-    let mut networks: Vec<IpNetwork> = Vec::new();
-    let mut at = 0;
-    for word in text.split(' ') {
+    let (mut networks, mut places): (Vec<IpNetwork>, Vec<Range<usize>>) = (Vec::new(), Vec::new());
+    for word in tidy.split(' ') {
         let start = at;
         at += word.len() + 1;
         if word.is_empty() {
-            // Blanks between words are as good as one; at the ends they are somebody's mistake.
-            if start == 0 || start >= text.len() {
-                return Err(Flaw::new(
-                    start.min(text.len() - 1)..start + 1,
-                    "a blank at the end of ip=",
-                    "one blank between addresses",
-                )
-                .hint("remove the blank"));
-            }
             continue;
         }
         networks.push(read_network(word).map_err(|flaw| flaw.at(start))?);
+        places.push(start..start + word.len());
     }
-    Ok(networks)
+    let Some(beside) = gateway_beside(&networks) else { return Ok(networks) };
+    let (rule, hint) = gateway_refusal(&networks[beside - 1], &networks[beside]);
+    let what = format!("{} is not taken for an address of the guest's", Bare(&networks[beside]));
+    Err(Flaw::new(places[beside].clone(), what, rule).hint(hint))
 }

@@ -17,6 +17,7 @@ use crate::error::{Error, ErrorKind};
 pub(crate) use document::Trust;
 use ip::refusal;
 pub(crate) use ip::{Bare, is_single, read_networks};
+use ip::{gateway_beside, gateway_refusal};
 
 /// One vif of a domain: what one string of `vif = [ ... ]` says.
 ///
@@ -127,9 +128,12 @@ impl VifParts {
             name.tap()?;
         }
         match self.ip.iter().find_map(|ip| refusal(ip).map(|rule| (ip, rule))) {
-            Some((ip, rule)) => Err(invalid("ip", ip, rule)),
-            None => Ok(()),
+            Some((ip, rule)) => return Err(invalid("ip", ip, rule)),
+            None => {}
         }
+        let Some(at) = gateway_beside(&self.ip) else { return Ok(()) };
+        let (rule, hint) = gateway_refusal(&self.ip[at - 1], &self.ip[at]);
+        Err(invalid("ip", &Bare(&self.ip[at]), &rule).with_hint(hint))
     }
 
     /// Whether this key can have this name of a link.
