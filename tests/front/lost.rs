@@ -9,7 +9,9 @@ use xennet_core::snapshot::{
 use xennet_core::step::{
     LinkChange, LinkRef, NewMaster, NftOp, NftTransaction, PortChange, PortStep, RouteStep, Step, SysctlStep,
 };
-use xennet_core::{ErrorKind, Host, Recovered, VifId};
+use xennet_core::{
+    Egress, ErrorKind, Guests, Host, NatNetwork, Network, NetworkMode, NetworkState, Recovered, Subnet, VifId,
+};
 use xennet_tests::steps::of_another_version;
 use xennet_tests::{Shared, StateDir};
 
@@ -193,6 +195,42 @@ fn a_call_puts_back_what_all_others_have_lost() {
                 assert_eq!(missing(host).is_empty(), is_seen, "{what}");
             });
         }
+    }
+}
+
+/// Guests on a bridge of no network have nothing else that names them: the start of any network puts back what our tables lack of them.
+#[test]
+fn a_start_puts_back_what_guests_of_no_network_have_lost() {
+    for (what, deed) in &DEEDS[..4] {
+        both("lost::a_start_puts_back_what_guests_of_no_network_have_lost", |host, world| {
+            let mut nat = NatNetwork::new();
+            nat.subnets = vec![Subnet::new("10.9.0.0/24".parse().unwrap()).unwrap()];
+            nat.egress = Egress::Link(name("lan0"));
+            let hidden = Network::new(name("hidden"), NetworkMode::Nat(nat)).unwrap();
+            host.start_network(&hidden).unwrap_or_else(|e| panic!("{}", e.report()));
+            attach_all(host);
+            let before = text(world);
+            let status = host.network_status(&hidden).unwrap();
+            assert_eq!((status.state, status.missing), (NetworkState::Started, vec![]));
+            world(&mut |on| deed(on));
+            let status = host.network_status(&hidden).unwrap();
+            assert_eq!(status.state, NetworkState::Damaged, "{what}");
+            assert!(status.missing.iter().any(|line| line.starts_with("vif")), "{what}: {:?}", status.missing);
+            let plan = host.plan_start(&hidden).unwrap();
+            assert!(!plan.is_empty(), "{what}");
+            let applied = host.start_network(&hidden).unwrap_or_else(|e| panic!("{what}: {}", e.report()));
+            assert!(applied.notes.iter().any(|n| n.contains("lacked something that it needs")), "{what}: {applied:?}");
+            assert_same(&text(world), &before, what);
+            assert_eq!((missing(host), host.recover().unwrap()), (vec![], vec![]), "{what}");
+            assert_eq!(host.network_status(&hidden).unwrap().state, NetworkState::Started, "{what}");
+            // What an administrator has done to such a vif itself is his.
+            world(&mut |on| set(on, "vif1.0", LinkChange { up: Some(false), ..LinkChange::default() }));
+            assert_eq!(host.network_status(&hidden).unwrap().missing, [""; 0], "{what}");
+            for number in [1, 2, 3] {
+                host.detach(domid(number), FIRST).unwrap();
+            }
+            host.stop_network(&hidden.name(), Guests::MustHaveGone).unwrap();
+        });
     }
 }
 

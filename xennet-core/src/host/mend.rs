@@ -148,11 +148,32 @@ impl Host {
         Ok(guests)
     }
 
-    /// What is missing of what the guests of a network need, in words.
+    /// The guests that a start of this network puts right: its own, and those of no started network that our tables have lost. After
+    /// `nft flush ruleset` nothing else names those. A listing.
+    fn mended_by(&mut self, network: &Network) -> Result<Vec<(Subject, ResolvedVif<Attach>)>, Error> {
+        let started = self.records.all_started()?;
+        let is_of_another = |a: &Attach| started.iter().any(|s| need::is_guest(a, &s.network));
+        let mut guests = self.attached()?;
+        guests.retain(|(_, a)| need::is_guest(&a.wish, network) || !is_of_another(&a.wish));
+        let of_none = guests.iter().filter(|(_, a)| !need::is_guest(&a.wish, network));
+        let of_none: Vec<(Subject, Resolved)> = of_none.map(|(subject, a)| (*subject, a.clone().into())).collect();
+        let all: Vec<Resolved> = of_none.iter().map(|(_, intent)| intent.clone()).collect();
+        let now = self.look(&need::tables_scope(&all))?;
+        // Where somebody else has a table of that name, mending says so.
+        let has_all = |intent: &Resolved| {
+            need::tables_lack(std::slice::from_ref(intent), &now).is_ok_and(|steps| steps.is_empty())
+        };
+        let whole = of_none.iter().filter(|(_, intent)| has_all(intent));
+        let whole: BTreeSet<Subject> = gather::set(whole.map(|(subject, _)| *subject));
+        guests.retain(|(subject, _)| !whole.contains(subject));
+        Ok(guests)
+    }
+
+    /// What is missing of what the guests of a network need, in words, and of what those of no network have lost in our tables.
     pub(super) fn guests_lack(&mut self, network: &Network) -> Result<Vec<String>, Error> {
         let mut missing = Vec::new();
         let mut known = Snapshot::default();
-        for (subject, a) in self.guests_of(network)? {
+        for (subject, a) in self.mended_by(network)? {
             missing
                 .extend(self.vif_lacks(subject, &a, &mut known)?.into_iter().map(|what| format!("{subject}: {what}")));
         }
@@ -161,7 +182,7 @@ impl Host {
 
     /// The plan of a start, followed by what its attached guests lack.
     pub(super) fn plan_with_guests(&mut self, mut plan: Plan, network: &Network) -> Result<Plan, Error> {
-        for (subject, a) in self.guests_of(network)? {
+        for (subject, a) in self.mended_by(network)? {
             let intent = Resolved::from(self.follow(subject, a)?);
             let seen = exec::observe_whole(&intent, &mut *self.backend, Snapshot::default());
             let seen = seen.map_err(|e| e.into_observe_error())?;
@@ -173,9 +194,9 @@ impl Host {
         Ok(plan)
     }
 
-    /// Puts back what the guests of a network lack that are there.
+    /// Puts back what the guests of a network lack that are there, and those of no network that our tables have lost.
     pub(super) fn mend_guests(&mut self, network: &Network, applied: &mut Applied) -> Result<(), Error> {
-        let (guests, name) = (self.guests_of(network)?, network.name());
+        let (guests, name) = (self.mended_by(network)?, network.name());
         self.mend_vifs(guests, |subject, mended| {
             match mended {
                 Ok(Recovered::Mended { done }) => {

@@ -54,7 +54,8 @@ impl Host {
 
     /// Starts a network: its bridge and what its uplink had of its own, this domain's addresses in it, and the settings it needs.
     ///
-    /// A network that is started already gets back what it lacks, and so do its guests that are there; nothing is changed where nothing is missing. One that is described
+    /// A network that is started already gets back what it lacks, and so do its guests that are there,
+    /// and guests of no network whose elements in our nft tables are lost; nothing is changed where nothing is missing. One that is described
     /// otherwise by now takes that over, where its guests and its uplink can stay as they are
     /// ([`networks::changed`] says what that is). What is handed on to a guest by a forward that is no more goes on until it ends.
     ///

@@ -63,7 +63,7 @@ pub struct NetworkStatus {
     /// What of that holds only after a stop and a start.
     pub needs_stop: Vec<String>,
     /// What is not as it was made, one change a line, in the words of a plan: what starting it again would do. Of a guest that is
-    /// there the vif stands before it: `vif1.0: …`.
+    /// there the vif stands before it: `vif1.0: …`. So are guests of no network that our nft tables have lost.
     pub missing: Vec<String>,
     /// The ports of its bridge; where it has none, and each guest a link of its own, the links of the guests that are there. `vif9.0`
     /// comes before `vif10.0`.
