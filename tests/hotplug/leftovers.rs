@@ -4,10 +4,10 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 
 use xennet_core::snapshot::NeighbourKind;
-use xennet_core::{RoutedNetwork, Started};
+use xennet_core::{BridgeSpec, GuestLinks, NatNetwork, RoutedNetwork, Started};
 use xennet_tests::in_netns;
 
-use crate::rig::{Rig, gated, guarded, link, look, name, nat_network, outside, program, routed, routes, subnets};
+use crate::rig::{Rig, gated, guarded, link, look, name, nat, nat_network, outside, program, routed, routes, subnets};
 
 const MAC: (&str, &str) = ("mac", "00:16:3e:01:02:03");
 const BOTH: (&str, &str) = ("ip", "10.1.0.5 fd00:1::5");
@@ -44,6 +44,13 @@ fn answering_network(which: &str) -> Started {
     mode.subnets = subnets(&["10.1.0.0/24", "fd00:1::/64"]);
     mode.proxy_ndp = true;
     routed(which, mode)
+}
+
+fn bridged_network(which: &str) -> Started {
+    let mut mode = NatNetwork::new();
+    mode.subnets = subnets(&["10.1.0.0/24", "fd00:1::/64"]);
+    mode.guests = GuestLinks::Bridge(BridgeSpec::new(name(which)));
+    nat(which, mode)
 }
 
 #[test]
@@ -329,6 +336,29 @@ fn connections_of_who_has_gone_are_forgotten() {
         assert_eq!(both(6), (2, 1));
         rig.ok_of("vif-nat", "vif7.0", "offline");
         assert_eq!(both(6), (0, 0));
+        // On a private bridge no route of ours leads to a guest.
+        rig.bridge("hid", 1500);
+        rig.started(&bridged_network("hid"));
+        let on_bridge = |vif: &str, guest: u32| {
+            let (mac, ip) = (format!("00:16:3e:01:02:{guest:02}"), format!("10.1.0.{guest} fd00:1::{guest}"));
+            rig.vif(vif, &[("bridge", "hid"), ("mac", &mac), ("ip", &ip)]);
+            rig.ok(vif, "online");
+        };
+        for (vif, guest) in [("vif11.0", 11), ("vif12.0", 12)] {
+            on_bridge(vif, guest);
+            connect(guest);
+        }
+        rig.ok("vif11.0", "online");
+        assert_eq!((both(11), both(12)), ((2, 1), (2, 1)), "who is there keeps its own");
+        rig.remove("vif11.0");
+        rig.ok("vif11.0", "offline");
+        assert_eq!((both(11), both(12)), ((0, 0), (2, 1)));
+        on_bridge("vif13.0", 12);
+        rig.ok("vif12.0", "offline");
+        assert_eq!(both(12), (2, 1), "in a migration they are the newer one's");
+        rig.remove("vif13.0");
+        on_bridge("vif13.0", 12);
+        assert_eq!(both(12), (0, 0), "the link of its number is another one");
         // Nobody told of the end: the next guest with the address begins anew, by another name and by the same.
         rig.vif("vif8.0", &[("bridge", "lan"), ("ip", "10.1.0.8 fd00:1::8")]);
         rig.ok_of("vif-nat", "vif8.0", "online");

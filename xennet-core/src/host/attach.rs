@@ -214,7 +214,7 @@ impl Host {
                 // An earlier guest that ended without a call left its record or its elements. Without these there is no search:
                 // the kernel walks its whole connection table for it, which costs ten times as much as the rest of the call.
                 let told = self.forget_connections(a.wish.attachment.guest(), &elsewhere);
-                plan = plan.with_notes(told);
+                plan = plan.with_notes(told).with_notes(self.forget_on_bridge(&a.wish));
             }
             match self.carry_out(session, subject, plan, Some(vif.to_string()), &what) {
                 // Another call has made the table in the meantime: then only the vif's own part is missing.

@@ -170,23 +170,27 @@ impl Host {
     /// Detaches; and whether there was no link.
     fn detach_held(&mut self, session: &mut Session, id: VifId, type_if: TypeIf) -> Result<(Applied, bool), Error> {
         let subject = Subject::of(id, type_if);
-        let behind = session.record().and_then(Entry::behind);
+        let attached = match session.record().map(|entry| &entry.goal) {
+            Some(Goal::Resolved(Resolved::Attach(a))) if type_if == TypeIf::Vif => Some(a.wish.clone()),
+            _ => None,
+        };
         let intent = self.detach_intent(id, type_if, session.record())?;
         let plan = self.plan(&intent)?;
         self.check_shown(&plan)?;
         let gone = plan.before().links.is_empty();
-        let attached = session.record().is_some_and(|r| r.owned_link().is_some());
-        if plan.is_empty() && (gone || !attached) {
+        let is_attached = session.record().is_some_and(|r| r.owned_link().is_some());
+        if plan.is_empty() && (gone || !is_attached) {
             return Ok((Applied::nothing(plan), gone));
         }
         // Even an empty plan is written down: somebody else has detached the vif, and this is the name under which it is found
         // again.
         let mut applied = self.carry_out(session, subject, plan, None, &format!("cannot detach {subject}"))?;
         // The vif's connections stay with the vif when its twin goes.
-        if let Some(behind) = behind.filter(|_| type_if == TypeIf::Vif) {
-            let guest = behind.attachment.guest();
-            let elsewhere = self.led_elsewhere(guest, &own_links(id, type_if, &[behind.link]))?;
+        if let Some(a) = attached {
+            let guest = a.attachment.guest();
+            let elsewhere = self.led_elsewhere(guest, &own_links(id, type_if, &[a.name]))?;
             applied.notes.extend(self.forget_connections(guest, &elsewhere));
+            applied.notes.extend(self.forget_on_bridge(&a));
         }
         Ok((applied, gone))
     }

@@ -12,7 +12,7 @@ use crate::error::{Errno, Error};
 use crate::exec::{self, Entry, Subject};
 use crate::gather;
 use crate::model::vif::is_single;
-use crate::model::{Attach, Attachment, Behind, IfName, Resolved, ResolvedVif, TypeIf, VifId};
+use crate::model::{Attach, Attachment, Behind, IfName, NetworkMode, Resolved, ResolvedVif, TypeIf, VifId};
 use crate::plan::{self, Goal, Plan};
 use crate::snapshot::{Part, Route, Scope, Snapshot};
 
@@ -207,6 +207,40 @@ impl Host {
         let gone: Vec<IpAddr> = gone.collect();
         let forgotten = self.backend.forget_connections(&gone);
         forgotten.err().map(|e| format!("tracked connections of {} may remain: {e}", joined(&gone)))
+    }
+
+    /// As [`forget_connections`](Self::forget_connections), of a guest on the private bridge of a NAT network; nothing of any other guest.
+    pub(super) fn forget_on_bridge(&mut self, a: &Attach) -> Option<String> {
+        match self.tracked_on_bridge(a) {
+            Ok(guest) => self.forget_connections(&guest, &[]),
+            Err(e) => Some(format!("tracked connections of the guest may remain: {e}")),
+        }
+    }
+
+    /// The single addresses of a guest on the private bridge of a NAT network, whose connections are tracked. An address that another
+    /// attached guest on that bridge has, too, is that one's, as in a migration: for a guest of such a network this lists the attached
+    /// vifs.
+    fn tracked_on_bridge(&mut self, a: &Attach) -> Result<Vec<IpNetwork>, Error> {
+        let (Attachment::Bridge { bridge, .. }, Some(network), Some(guard)) = (&a.attachment, a.network, &a.guard)
+        else {
+            return Ok(Vec::new());
+        };
+        // A network that was stopped meanwhile may have hidden it.
+        let started = self.records.started(&network)?;
+        if started.is_some_and(|s| !matches!(s.network.mode(), NetworkMode::Nat(_))) {
+            return Ok(Vec::new());
+        }
+        let mut own: Vec<IpNetwork> = guard.addresses.iter().flatten().filter(|n| is_single(n)).copied().collect();
+        if own.is_empty() {
+            return Ok(own);
+        }
+        for (_, other) in self.attached()? {
+            let shares = matches!(other.wish.attachment, Attachment::Bridge { bridge: b, .. } if b == *bridge);
+            if let Some(guard) = other.wish.guard.filter(|_| shares && other.wish.id != a.id) {
+                own.retain(|n| !guard.addresses.iter().flatten().any(|theirs| theirs.contains(n.ip())));
+            }
+        }
+        Ok(own)
     }
 
     /// The routes of ours to this guest's addresses that lead to another link, as far as they have the place that the vif's own
