@@ -408,7 +408,10 @@ impl Observer<'_> {
                 });
             }
             // As with addresses: of those that share a place the first counts.
-            let shares = |r: &&Route| found.iter().any(|o| o != *r && o.has_place_of(r));
+            let place = |r: &Route| (r.table, r.destination, r.tos, r.metric);
+            let mut places: Vec<_> = found.iter().map(place).collect();
+            places.sort_unstable();
+            let shares = |r: &&Route| places.get(places.partition_point(|p| *p < place(r)) + 1) == Some(&place(r));
             let order: Vec<Route> = found.iter().filter(|r| r.destination.is_ipv4()).filter(shares).cloned().collect();
             for route in order {
                 if !self.world.hidden.route_order.contains(&route) {
