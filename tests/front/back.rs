@@ -119,7 +119,12 @@ fn a_bridge_that_carries_the_way_out_is_not_undone() {
             let gateway = gateway.map(|g| g.parse().unwrap());
             let to = Route { gateway, scope: 0, table, metric: 5, ..Route::to(to.parse().unwrap(), name(BRIDGE)) };
             world(&mut |on| run(on, Step::Route(RouteStep::Add(to.clone()))));
-            refused(host, world, ErrorKind::WouldCutOff, &["a step would cost this domain its route", "move this route"]);
+            refused(
+                host,
+                world,
+                ErrorKind::WouldCutOff,
+                &["a step would cost this domain its route", "move this route"],
+            );
             world(&mut |on| run(on, Step::Route(RouteStep::Del(to.clone()))));
         }
         world(&mut |on| run(on, Step::Route(RouteStep::Add(way_out(BRIDGE)))));

@@ -140,26 +140,28 @@ fn of_gateways_of_any_route() {
             ] {
                 route(on, to, "lan0", Some(gateway));
             }
-            for (family, to, gateway) in [
-                (Family::Ipv4, "0.0.0.0/0", "192.0.2.9"),
-                (Family::Ipv6, "::/0", "2001:db8::9"),
-            ] {
+            for (family, to, gateway) in
+                [(Family::Ipv4, "0.0.0.0/0", "192.0.2.9"), (Family::Ipv6, "::/0", "2001:db8::9")]
+            {
                 let gateway = Some(gateway.parse().unwrap());
                 let own = Route { gateway, scope: 0, table: 100, ..Route::to(to.parse().unwrap(), name("lan0")) };
                 run(on, Step::Route(RouteStep::Add(own)));
                 let from = if family == Family::Ipv4 { "198.51.100.0/24" } else { "2001:db8:9::/48" };
-                run(on, Step::Rule(RuleStep::Add(Rule {
-                    family,
-                    priority: 1000,
-                    from: Some(from.parse().unwrap()),
-                    to: None,
-                    iif: None,
-                    oif: None,
-                    mark: None,
-                    not: false,
-                    action: RuleAction::Table(100),
-                    protocol: 4,
-                })));
+                run(
+                    on,
+                    Step::Rule(RuleStep::Add(Rule {
+                        family,
+                        priority: 1000,
+                        from: Some(from.parse().unwrap()),
+                        to: None,
+                        iif: None,
+                        oif: None,
+                        mark: None,
+                        not: false,
+                        action: RuleAction::Table(100),
+                        protocol: 4,
+                    })),
+                );
             }
         });
         for gateway in ["192.0.2.254", "192.0.2.7", "192.0.2.8", "192.0.2.9"] {
@@ -191,7 +193,11 @@ fn of_gateways_of_any_route() {
             };
             run(on, Step::Rule(RuleStep::Add(rule)));
         });
-        refused(host, "script=vif-route,gatewaydev=lan0,ip=192.0.2.9", "192.0.2.9 is the gateway of this domain on lan0");
+        refused(
+            host,
+            "script=vif-route,gatewaydev=lan0,ip=192.0.2.9",
+            "192.0.2.9 is the gateway of this domain on lan0",
+        );
     });
 }
 

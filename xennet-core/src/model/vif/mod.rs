@@ -127,9 +127,8 @@ impl VifParts {
         if let (Some(name), Some(VifType::Ioemu)) = (&self.vifname, self.vif_type) {
             name.tap()?;
         }
-        match self.ip.iter().find_map(|ip| refusal(ip).map(|rule| (ip, rule))) {
-            Some((ip, rule)) => return Err(invalid("ip", ip, rule)),
-            None => {}
+        if let Some((ip, rule)) = self.ip.iter().find_map(|ip| refusal(ip).map(|rule| (ip, rule))) {
+            return Err(invalid("ip", ip, rule));
         }
         let Some(at) = gateway_beside(&self.ip) else { return Ok(()) };
         let (rule, hint) = gateway_refusal(&self.ip[at - 1], &self.ip[at]);
