@@ -92,7 +92,7 @@ fn open(world: &Shared, state: &Path) -> Host {
     Host::with_backend(Box::new(world.clone())).with_state_dir(exec::StateDir::at(state))
 }
 
-/// Some of everything that is remembered by versions of this format; the last operation is interrupted.
+/// Some of everything that is remembered by versions of this format; one operation is interrupted.
 fn history(world: &Shared, state: &Path, format: u32) {
     let mut host = open(world, state);
     let bridge = BridgeSpec::new(name("br-dmz")).with_mac(MacAddr::new([2, 0, 0, 0, 0, 0x21])).unwrap();
@@ -108,7 +108,7 @@ fn history(world: &Shared, state: &Path, format: u32) {
     host.attach_tap(domid(1), &format!("{WEB}1300,type=ioemu").parse().unwrap())
         .unwrap_or_else(|e| panic!("{}", e.report()));
     host.detach(domid(4), DevId::FIRST).unwrap();
-    for text in NETWORKS.into_iter().chain((format > 1).then_some(SERVED)) {
+    for text in NETWORKS {
         for network in described(text) {
             host.start_network(&network).unwrap_or_else(|e| panic!("{}", e.report()));
         }
@@ -119,12 +119,17 @@ fn history(world: &Shared, state: &Path, format: u32) {
     attach(2, "mac=00:16:3e:00:00:02,bridge=private,ip=10.1.0.2 fd00:1::2");
     attach(3, "mac=00:16:3e:00:00:03,bridge=dmz,ip=203.0.113.3");
     attach(5, "mac=00:16:3e:00:00:05,bridge=br-shared,ip=10.2.0.5");
-    if format > 1 {
-        attach(8, "mac=00:16:3e:00:00:08,bridge=br-served,ip=10.3.0.8");
-    }
     world.change(|fake| fake.set_faults([Fault::CrashAfter { step: 1 }]));
     host.attach(domid(7), &"bridge=xenbr0,mtu=1400".parse().unwrap()).unwrap_err();
     world.change(|fake| fake.set_faults([]));
+    if format > 1 {
+        // Behind all else, so that links have the numbers that they had before there was this network.
+        for network in described(SERVED) {
+            host.start_network(&network).unwrap_or_else(|e| panic!("{}", e.report()));
+        }
+        let vif = "mac=00:16:3e:00:00:08,bridge=br-served,ip=10.3.0.8".parse().unwrap();
+        host.attach(domid(8), &vif).unwrap_or_else(|e| panic!("{}", e.report()));
+    }
 }
 
 fn fixtures() -> PathBuf {
