@@ -48,7 +48,7 @@
 //! * [`managers`]: programs that manage links, too, and what keeps them off those of guests.
 //! * [`snapshot`], [`step`]: what is, and what a change is. [`step::step`] is the transition function: what the Linux
 //!   kernel would do with a step.
-//! * [`plan`]: from an intent and a snapshot to a plan, and back to an earlier snapshot.
+//! * [`plan`]: from a wish and a snapshot to a plan, and back to an earlier snapshot.
 //! * [`xenstore`]: a client of xenstored; with the feature `testing` a xenstored, too.
 //! * [`backend`]: observe, and apply one step; on the kernel ([`backend::netlink`], feature `netlink`, on by default) or
 //!   in memory ([`backend::fake`]).

@@ -9,21 +9,21 @@ use crate::snapshot::{NeighbourKind, Scope, Snapshot};
 use crate::step::{AddrStep, NeighStep, RouteStep, Step};
 use crate::tables;
 
-/// Looks at everything that planning this intent needs, in as few looks as possible (one on the usual way).
+/// Looks at everything that planning this needs, in as few looks as possible (one on the usual way).
 ///
 /// # Errors
 /// As [`Backend::observe`].
-pub fn observe_for(intent: &Resolved, on: &mut dyn Backend) -> Result<Snapshot, BackendError> {
-    observe(intent, on, Frames::Look, Snapshot::default())
+pub fn observe_for(resolved: &Resolved, on: &mut dyn Backend) -> Result<Snapshot, BackendError> {
+    observe(resolved, on, Frames::Look, Snapshot::default())
 }
 
 /// The same, with all rules of our nft tables ([`need`](plan::need)). Those that are `known` are not looked at again.
 pub(crate) fn observe_whole(
-    intent: &Resolved,
+    resolved: &Resolved,
     on: &mut dyn Backend,
     known: Snapshot,
 ) -> Result<Snapshot, BackendError> {
-    observe(intent, on, Frames::Whole, known)
+    observe(resolved, on, Frames::Whole, known)
 }
 
 /// Whether the frames of nft tables are looked at. Where elements are found in their sets again, the table is still the one
@@ -36,11 +36,16 @@ enum Frames {
     Whole,
 }
 
-fn observe(intent: &Resolved, on: &mut dyn Backend, frames: Frames, known: Snapshot) -> Result<Snapshot, BackendError> {
+fn observe(
+    resolved: &Resolved,
+    on: &mut dyn Backend,
+    frames: Frames,
+    known: Snapshot,
+) -> Result<Snapshot, BackendError> {
     let mut seen = known;
     let next = |seen: &Snapshot| match frames {
-        Frames::Whole => plan::need::whole_scope(intent, seen),
-        Frames::Look | Frames::Leave => plan::scope(intent, seen),
+        Frames::Whole => plan::need::whole_scope(resolved, seen),
+        Frames::Look | Frames::Leave => plan::scope(resolved, seen),
     };
     while let Some(mut scope) = next(&seen) {
         scope.retain(|part| frames != Frames::Leave || !tables::is_of_frame(part));
@@ -113,10 +118,10 @@ pub(crate) fn verify(goal: &Goal, on: &mut dyn Backend) -> Result<Snapshot, Unve
     let unread =
         |e: BackendError| only(vec![Missing { text: format!("reading the state back failed: {e}"), step: None }]);
     let (now, missing) = match goal {
-        Goal::Resolved(intent) => {
-            let intent = intent.clone().fulfilled();
-            let now = observe(&intent, on, Frames::Leave, Snapshot::default()).map_err(unread)?;
-            let missing = plan::missing(&intent, &now);
+        Goal::Resolved(resolved) => {
+            let resolved = resolved.clone().fulfilled();
+            let now = observe(&resolved, on, Frames::Leave, Snapshot::default()).map_err(unread)?;
+            let missing = plan::missing(&resolved, &now);
             (now, missing)
         }
         Goal::Start { started, carried } => {

@@ -16,7 +16,7 @@ use crate::tables;
 
 /// What attaching a vif asks for.
 struct Asked {
-    intent: Resolved,
+    resolved: Resolved,
     notes: Vec<String>,
     /// The started network that the vif belongs to.
     network: Option<Started>,
@@ -60,7 +60,7 @@ impl Host {
     pub fn plan_attach(&mut self, domid: DomId, vif: &VifSpec) -> Result<Plan, Error> {
         let id = VifId::new(domid, vif.devid().unwrap_or(DevId::FIRST));
         let record = self.records.record(Subject::Vif(id))?;
-        let Asked { intent, mut notes, .. } = self.attach_intent(id, TypeIf::Vif, vif, record.as_ref())?;
+        let Asked { resolved, mut notes, .. } = self.resolve_attach(id, TypeIf::Vif, vif, record.as_ref())?;
         let left = match record {
             Some(_) => Ok(Vec::new()),
             None => self.left_by_earlier(id, TypeIf::Vif, vif.vifname()),
@@ -75,7 +75,7 @@ impl Host {
             }
             left => left?,
         };
-        let plan = self.plan_of_vif(&intent, notes, Look::Whole, &left)?;
+        let plan = self.plan_of_vif(&resolved, notes, Look::Whole, &left)?;
         let plan = self.told_of_others(plan, Subject::Vif(id))?;
         Ok(plan.asked(Request::Attach { domid, vif: Box::new(vif.clone()) }))
     }
@@ -150,17 +150,17 @@ impl Host {
             Some(_) => Vec::new(),
         };
         if self.is_shown() {
-            let Asked { intent, notes, .. } = self.attach_intent(id, type_if, vif, session.record())?;
-            let plan = self.plan_of_vif(&intent, notes, Look::Whole, &left)?;
+            let Asked { resolved, notes, .. } = self.resolve_attach(id, type_if, vif, session.record())?;
+            let plan = self.plan_of_vif(&resolved, notes, Look::Whole, &left)?;
             self.check_shown(&plan)?;
         }
         let mut tries = FRAME_TRIES;
         let mut in_place: Vec<Route> = Vec::new();
         let mut put_back: Vec<String> = Vec::new();
         loop {
-            let Asked { mut intent, mut notes, network, elsewhere } =
-                self.attach_intent(id, type_if, vif, session.record())?;
-            if let Resolved::Attach(a) = &mut intent {
+            let Asked { mut resolved, mut notes, network, elsewhere } =
+                self.resolve_attach(id, type_if, vif, session.record())?;
+            if let Resolved::Attach(a) = &mut resolved {
                 a.found.takes_over.extend(in_place.iter().map(|r| r.destination));
                 notes.extend(gone::taken_over(&in_place));
             }
@@ -170,7 +170,7 @@ impl Host {
             {
                 put_back = self.mend_tables(subject)?;
             }
-            let mut plan = match self.plan_of_vif(&intent, notes, look, &left) {
+            let mut plan = match self.plan_of_vif(&resolved, notes, look, &left) {
                 Err(e)
                     if e.kind() == ErrorKind::Conflict && e.object().is_some_and(|o| o.starts_with("nft table ")) =>
                 {
@@ -185,7 +185,7 @@ impl Host {
                     continue;
                 }
             }
-            let what = match &intent {
+            let what = match &resolved {
                 Resolved::Attach(a) if let Attachment::Bridge { bridge, .. } = &a.wish.attachment => {
                     format!("cannot attach {subject} to bridge {bridge}")
                 }
@@ -205,7 +205,7 @@ impl Host {
             }
             let makes_table = plan.steps().iter().any(|p| tables::makes_table(&p.step));
             let is_new = session.record().and_then(Entry::owned_link).map(|(index, _)| index);
-            if let Resolved::Attach(a) = &intent
+            if let Resolved::Attach(a) = &resolved
                 && type_if == TypeIf::Vif
                 && a.found.takes_over.is_empty()
                 && is_new.is_none_or(|index| plan.before().link_by_index(index).is_none())
@@ -230,12 +230,12 @@ impl Host {
                 Ok(applied) => return Ok(applied.with_put_back(put_back)),
                 // Another guest of ours has a route to one of its addresses: that one is older.
                 Err(e) if in_place.is_empty() && e.errno() == Some(Errno::EEXIST) => {
-                    in_place = self.in_its_place(&intent)?;
+                    in_place = self.in_its_place(&resolved)?;
                     if in_place.is_empty() {
-                        return Err(self.explained(e, &intent));
+                        return Err(self.explained(e, &resolved));
                     }
                 }
-                Err(e) if e.hint().is_none() => return Err(self.explained(e, &intent)),
+                Err(e) if e.hint().is_none() => return Err(self.explained(e, &resolved)),
                 result => return result,
             }
         }
@@ -245,17 +245,17 @@ impl Host {
     /// guest goes first.
     fn plan_of_vif(
         &mut self,
-        intent: &Resolved,
+        resolved: &Resolved,
         mut notes: Vec<String>,
         look: Look,
         left: &[Leftover],
     ) -> Result<Plan, Error> {
         let plan = match look {
-            _ if !left.is_empty() => self.plan_instead(intent, left)?,
-            Look::Usual => self.plan(intent)?,
-            Look::Whole => self.plan_whole(intent)?,
+            _ if !left.is_empty() => self.plan_instead(resolved, left)?,
+            Look::Usual => self.plan(resolved)?,
+            Look::Whole => self.plan_whole(resolved)?,
         };
-        if let Resolved::Attach(vif) = intent {
+        if let Resolved::Attach(vif) = resolved {
             notes.extend(super::show::bridge_is_down(&vif.wish, plan.before()));
             notes.extend(self.obstacles_of_vif(&vif.wish, plan.before()));
             notes.extend(self.vlans_of_vif(&vif.wish)?);
@@ -265,10 +265,10 @@ impl Host {
 
     /// A failure in the words of planning, where what was wished for cannot be had any more: its bridge has gone, and all that
     /// the kernel says is that an argument is invalid. Or another link has the route.
-    fn explained(&mut self, e: Error, intent: &Resolved) -> Error {
-        let why = match self.plan(intent) {
+    fn explained(&mut self, e: Error, resolved: &Resolved) -> Error {
+        let why = match self.plan(resolved) {
             Err(why) if matches!(why.kind(), ErrorKind::BridgeNotFound | ErrorKind::NotABridge) => Some(why),
-            _ if e.errno() == Some(Errno::EEXIST) => self.other_way(intent),
+            _ if e.errno() == Some(Errno::EEXIST) => self.other_way(resolved),
             _ => None,
         };
         let Some(why) = why else { return e };
@@ -276,7 +276,7 @@ impl Host {
         if let Some(step) = e.step() { why.with_step(step) } else { why }
     }
 
-    fn attach_intent(
+    fn resolve_attach(
         &mut self,
         id: VifId,
         type_if: TypeIf,
@@ -328,7 +328,7 @@ impl Host {
         notes.extend(gone::taken_over(&in_place));
         let network_name = network.as_ref().map(|s| s.network.name());
         Ok(Asked {
-            intent: Resolved::from(ResolvedVif {
+            resolved: Resolved::from(ResolvedVif {
                 wish: Attach { id, name, mtu, guard, network: network_name, attachment },
                 found: FoundVif {
                     takes_over: in_place.into_iter().map(|r| r.destination).collect(),

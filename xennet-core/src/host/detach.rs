@@ -24,8 +24,8 @@ impl Host {
     pub fn plan_detach(&mut self, domid: DomId, devid: DevId) -> Result<Plan, Error> {
         let id = VifId::new(domid, devid);
         let record = self.records.record(Subject::Vif(id))?;
-        let intent = self.detach_intent(id, TypeIf::Vif, record.as_ref())?;
-        Ok(self.plan(&intent)?.asked(Request::Detach { domid, devid }))
+        let resolved = self.resolve_detach(id, TypeIf::Vif, record.as_ref())?;
+        Ok(self.plan(&resolved)?.asked(Request::Detach { domid, devid }))
     }
 
     /// Detaches a vif: a port of nothing, down, without addresses and routes, unknown to the guard and the gate. A vif that is gone
@@ -154,11 +154,11 @@ impl Host {
 
     /// What is left to detach of a vif that this record is about.
     pub(super) fn plan_detach_of(&mut self, id: VifId, type_if: TypeIf, record: &Entry) -> Result<Plan, Error> {
-        let intent = self.detach_intent(id, type_if, Some(record))?;
-        self.plan(&intent)
+        let resolved = self.resolve_detach(id, type_if, Some(record))?;
+        self.plan(&resolved)
     }
 
-    fn detach_intent(&mut self, id: VifId, type_if: TypeIf, record: Option<&Entry>) -> Result<Resolved, Error> {
+    fn resolve_detach(&mut self, id: VifId, type_if: TypeIf, record: Option<&Entry>) -> Result<Resolved, Error> {
         let present = self.present_device(id, type_if, record)?;
         Ok(Resolved::Detach(ResolvedVif {
             wish: Detach { id },
@@ -174,8 +174,8 @@ impl Host {
             Some(Goal::Resolved(Resolved::Attach(a))) if type_if == TypeIf::Vif => Some(a.wish.clone()),
             _ => None,
         };
-        let intent = self.detach_intent(id, type_if, session.record())?;
-        let plan = self.plan(&intent)?;
+        let resolved = self.resolve_detach(id, type_if, session.record())?;
+        let plan = self.plan(&resolved)?;
         self.check_shown(&plan)?;
         let gone = plan.before().links.is_empty();
         let is_attached = session.record().is_some_and(|r| r.owned_link().is_some());

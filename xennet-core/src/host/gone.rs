@@ -101,14 +101,14 @@ impl Host {
     }
 
     /// The plan for a vif, by a look at all rules of our tables, that takes out of them first what is left of earlier guests. It says so.
-    pub(super) fn plan_instead(&mut self, intent: &Resolved, left: &[Leftover]) -> Result<Plan, Error> {
+    pub(super) fn plan_instead(&mut self, resolved: &Resolved, left: &[Leftover]) -> Result<Plan, Error> {
         self.opened.check()?;
         let elements = left.iter().fold(Scope::none(), |all, of| all.union(of.elements.clone()));
         let seen = self.look(&elements)?;
-        let mut now = exec::observe_whole(intent, &mut *self.backend, Snapshot::default())
+        let mut now = exec::observe_whole(resolved, &mut *self.backend, Snapshot::default())
             .map_err(BackendError::into_observe_error)?;
         now.merge(seen);
-        let plan = self.plan_from(intent, now, &elements)?;
+        let plan = self.plan_from(resolved, now, &elements)?;
         // Where it is the same guest, all of it may stay.
         let goes = |of: &&Leftover| plan.before().seen(&of.elements).nft != plan.after().seen(&of.elements).nft;
         let note =
@@ -245,8 +245,8 @@ impl Host {
 
     /// The routes of ours to this guest's addresses that lead to another link, as far as they have the place that the vif's own
     /// shall have. A listing of the routes.
-    pub(super) fn in_its_place(&mut self, intent: &Resolved) -> Result<Vec<Route>, Error> {
-        let Resolved::Attach(a) = intent else { return Ok(Vec::new()) };
+    pub(super) fn in_its_place(&mut self, resolved: &Resolved) -> Result<Vec<Route>, Error> {
+        let Resolved::Attach(a) = resolved else { return Ok(Vec::new()) };
         let scope: Scope = a.wish.attachment.guest().iter().map(|n| Part::Route(*n)).collect();
         let seen = self.look(&scope)?;
         let elsewhere = |r: &Route| r.link.is_some_and(|l| ![a.found.device, a.wish.name].contains(&l));

@@ -100,12 +100,12 @@ impl Host {
         a: &ResolvedVif<Attach>,
         known: &mut Snapshot,
     ) -> Result<Vec<String>, Error> {
-        let intent = Resolved::from(self.follow(subject, a.clone())?);
+        let resolved = Resolved::from(self.follow(subject, a.clone())?);
         let now =
-            exec::observe_whole(&intent, &mut *self.backend, known.clone()).map_err(|e| e.into_observe_error())?;
+            exec::observe_whole(&resolved, &mut *self.backend, known.clone()).map_err(|e| e.into_observe_error())?;
         let frames: Scope = now.scope.parts().filter(|part| tables::is_of_frame(part)).cloned().collect();
         known.merge(now.seen(&frames));
-        match plan::missing(&intent, &now) {
+        match plan::missing(&resolved, &now) {
             Ok(steps) => Ok(need::in_words(&steps)),
             // It has gone meanwhile.
             Err(e) if e.kind() == ErrorKind::LinkNotFound => Ok(Vec::new()),
@@ -157,13 +157,13 @@ impl Host {
         guests.retain(|(_, a)| need::is_guest(&a.wish, network) || !is_of_another(&a.wish));
         let of_none = guests.iter().filter(|(_, a)| !need::is_guest(&a.wish, network));
         let of_none: Vec<(Subject, Resolved)> = of_none.map(|(subject, a)| (*subject, a.clone().into())).collect();
-        let all: Vec<Resolved> = of_none.iter().map(|(_, intent)| intent.clone()).collect();
+        let all: Vec<Resolved> = of_none.iter().map(|(_, resolved)| resolved.clone()).collect();
         let now = self.look(&need::tables_scope(&all))?;
         // Where somebody else has a table of that name, mending says so.
-        let has_all = |intent: &Resolved| {
-            need::tables_lack(std::slice::from_ref(intent), &now).is_ok_and(|steps| steps.is_empty())
+        let has_all = |resolved: &Resolved| {
+            need::tables_lack(std::slice::from_ref(resolved), &now).is_ok_and(|steps| steps.is_empty())
         };
-        let whole = of_none.iter().filter(|(_, intent)| has_all(intent));
+        let whole = of_none.iter().filter(|(_, resolved)| has_all(resolved));
         let whole: BTreeSet<Subject> = gather::set(whole.map(|(subject, _)| *subject));
         guests.retain(|(subject, _)| !whole.contains(subject));
         Ok(guests)
@@ -183,10 +183,10 @@ impl Host {
     /// The plan of a start, followed by what its attached guests lack.
     pub(super) fn plan_with_guests(&mut self, mut plan: Plan, network: &Network) -> Result<Plan, Error> {
         for (subject, a) in self.mended_by(network)? {
-            let intent = Resolved::from(self.follow(subject, a)?);
-            let seen = exec::observe_whole(&intent, &mut *self.backend, Snapshot::default());
+            let resolved = Resolved::from(self.follow(subject, a)?);
+            let seen = exec::observe_whole(&resolved, &mut *self.backend, Snapshot::default());
             let seen = seen.map_err(|e| e.into_observe_error())?;
-            plan = match need::with(plan.clone(), &intent, seen) {
+            plan = match need::with(plan.clone(), &resolved, seen) {
                 Ok(longer) => longer,
                 Err(e) => plan.with_notes([format!("{subject} is left as it is: {e}")]),
             };
@@ -325,7 +325,7 @@ impl Host {
     fn in_tables(&mut self, but: Subject) -> Result<InTables, Error> {
         let mut vifs: Vec<(Subject, Resolved)> =
             self.attached()?.into_iter().map(|(subject, a)| (subject, a.into())).collect();
-        vifs.retain(|(subject, intent)| *subject != but && need::is_in_tables(intent));
+        vifs.retain(|(subject, resolved)| *subject != but && need::is_in_tables(resolved));
         let networks = self.records.all_started()?;
         let mut networks: Vec<Resolved> = networks.iter().map(|s| Resolved::Start(Box::new(s.resolved()))).collect();
         networks.retain(need::is_in_tables);
@@ -340,7 +340,7 @@ impl Host {
         let mut done = Vec::new();
         for tries_left in (0..FRAME_TRIES).rev() {
             let (vifs, networks) = self.in_tables(own)?;
-            let all: Vec<Resolved> = vifs.iter().map(|(_, intent)| intent).chain(&networks).cloned().collect();
+            let all: Vec<Resolved> = vifs.iter().map(|(_, resolved)| resolved).chain(&networks).cloned().collect();
             if all.is_empty() {
                 break;
             }
@@ -350,8 +350,8 @@ impl Host {
                 // An element of one may be in the way of another's: then everybody else has his.
                 Some(_) if tries_left == 0 => {
                     let mut refused = None;
-                    for intent in &all {
-                        let steps = self.tables_lack(std::slice::from_ref(intent))?;
+                    for resolved in &all {
+                        let steps = self.tables_lack(std::slice::from_ref(resolved))?;
                         refused = self.apply_all(&steps, &mut done).or(refused);
                     }
                     refused
@@ -411,11 +411,11 @@ impl Host {
         let (vifs, networks) = self.in_tables(own)?;
         let there: BTreeSet<Subject> = gather::set(vifs.iter().map(|(subject, _)| *subject));
         let gone = were.iter().filter(|(subject, _)| !there.contains(subject));
-        let gone: Vec<Resolved> = gone.map(|(_, intent)| intent.clone()).collect();
+        let gone: Vec<Resolved> = gone.map(|(_, resolved)| resolved.clone()).collect();
         if gone.is_empty() {
             return Ok(());
         }
-        let stay: Vec<Resolved> = vifs.into_iter().map(|(_, intent)| intent).chain(networks).collect();
+        let stay: Vec<Resolved> = vifs.into_iter().map(|(_, resolved)| resolved).chain(networks).collect();
         let now = self.look(&need::tables_scope(&gone))?;
         for step in need::tables_left(&gone, &stay, &now) {
             match self.backend.apply(&step) {

@@ -289,22 +289,22 @@ impl Host {
         self.backend.observe(scope).map_err(|e| e.into_observe_error())
     }
 
-    fn plan(&mut self, intent: &Resolved) -> Result<Plan, Error> {
+    fn plan(&mut self, resolved: &Resolved) -> Result<Plan, Error> {
         self.opened.check()?;
-        let now = observe_for(intent, &mut *self.backend).map_err(|e| e.into_observe_error())?;
-        self.plan_from(intent, now, &Scope::none())
+        let now = observe_for(resolved, &mut *self.backend).map_err(|e| e.into_observe_error())?;
+        self.plan_from(resolved, now, &Scope::none())
     }
 
     /// The same, by a look at all rules of our nft tables.
-    fn plan_whole(&mut self, intent: &Resolved) -> Result<Plan, Error> {
+    fn plan_whole(&mut self, resolved: &Resolved) -> Result<Plan, Error> {
         self.opened.check()?;
-        let now = exec::observe_whole(intent, &mut *self.backend, Snapshot::default());
-        self.plan_from(intent, now.map_err(|e| e.into_observe_error())?, &Scope::none())
+        let now = exec::observe_whole(resolved, &mut *self.backend, Snapshot::default());
+        self.plan_from(resolved, now.map_err(|e| e.into_observe_error())?, &Scope::none())
     }
 
     /// The plan from what was seen; what is `left` of an earlier guest goes first.
-    fn plan_from(&mut self, intent: &Resolved, now: Snapshot, left: &Scope) -> Result<Plan, Error> {
-        plan::plan_instead(intent, now, left).map_err(|e| match e.kind() {
+    fn plan_from(&mut self, resolved: &Resolved, now: Snapshot, left: &Scope) -> Result<Plan, Error> {
+        plan::plan_instead(resolved, now, left).map_err(|e| match e.kind() {
             ErrorKind::BridgeNotFound | ErrorKind::NotABridge if e.hint().is_none() => match self.bridges() {
                 Ok(bridges) if bridges.is_empty() => e.with_hint("there is no bridge here; make one first"),
                 Ok(bridges) => e.with_hint(format!("bridges here: {}", joined(&bridges))),

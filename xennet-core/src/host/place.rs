@@ -328,8 +328,8 @@ impl Host {
     }
 
     /// The error of a guest's address that another link has a route to.
-    pub(super) fn other_way(&mut self, intent: &Resolved) -> Option<Error> {
-        let Resolved::Attach(a) = intent else { return None };
+    pub(super) fn other_way(&mut self, resolved: &Resolved) -> Option<Error> {
+        let Resolved::Attach(a) = resolved else { return None };
         for network in a.wish.attachment.guest() {
             // What cannot be looked at leaves the error as it is.
             let seen = self.look(&Scope::none().with(Part::Route(*network))).ok()?;

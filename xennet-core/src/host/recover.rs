@@ -218,8 +218,8 @@ impl Host {
             return Ok(plan.with_notes([format!("{subject}: its link has gone without a call to disconnect it")]));
         }
         let Some(needed) = self.need_now(subject, record)? else { return Ok(Plan::nothing()) };
-        let intent = Resolved::from(self.follow(subject, needed)?);
-        match self.plan_whole(&intent) {
+        let resolved = Resolved::from(self.follow(subject, needed)?);
+        match self.plan_whole(&resolved) {
             Ok(plan) if plan.is_empty() => Ok(Plan::nothing()),
             Ok(plan) => self.told_of_others(plan, subject),
             Err(e) => left(subject, e),

@@ -247,8 +247,8 @@ mod tests {
         assert_eq!(read(r#"{"name": "xenbr0", "stp": true, "forward_delay_ms": 15000}"#).unwrap(), slow);
         assert_eq!(read(r#"{"name": "xenbr0", "stp": true}"#).unwrap(), slow);
         assert_eq!(read(&serde_json::to_string(&slow).unwrap()).unwrap(), slow);
-        let intent = Resolved::Bridge(slow);
-        assert_eq!(serde_json::from_str::<Resolved>(&serde_json::to_string(&intent).unwrap()).unwrap(), intent);
+        let wish = Resolved::Bridge(slow);
+        assert_eq!(serde_json::from_str::<Resolved>(&serde_json::to_string(&wish).unwrap()).unwrap(), wish);
         for bad in [
             "{}",
             r#"{"name": "a/b"}"#,

@@ -10,8 +10,8 @@ use crate::snapshot::{Address, LinkKind, Part, Route, Scope, Snapshot};
 use crate::step::{Implied, LinkStep, RouteStep, Step, step};
 
 /// Refuses the way to a wish one of whose steps takes a [way out](is_way_out) away. A vif that goes takes along what leads through it.
-pub(super) fn there(intent: &Resolved, steps: &[Planned], now: &Snapshot) -> Result<(), Error> {
-    if matches!(intent, Resolved::Detach(_)) { Ok(()) } else { never_cut_off(steps, now) }
+pub(super) fn there(resolved: &Resolved, steps: &[Planned], now: &Snapshot) -> Result<(), Error> {
+    if matches!(resolved, Resolved::Detach(_)) { Ok(()) } else { never_cut_off(steps, now) }
 }
 
 /// Refuses a plan one of whose steps takes a [way out](is_way_out) away, itself or by consequence.

@@ -20,8 +20,8 @@ pub(super) struct Draft {
 impl Draft {
     /// The way to a wish.
     pub(super) fn there(self) -> Result<Plan, Error> {
-        if let Goal::Resolved(intent) = &self.goal {
-            check::there(intent, &self.steps, &self.before)?;
+        if let Goal::Resolved(resolved) = &self.goal {
+            check::there(resolved, &self.steps, &self.before)?;
         } else {
             check::never_cut_off(&self.steps, &self.before)?;
         }

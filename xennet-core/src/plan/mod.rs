@@ -123,13 +123,13 @@ pub enum Goal {
     },
 }
 
-/// Which part of the system must be observed to plan this intent, given what was observed already.
+/// Which part of the system must be observed to plan this, given what was observed already.
 ///
 /// Start with an empty snapshot; observe and [merge](Snapshot::merge); ask again, until the answer is `None`. On the usual way (a vif as netback made
 /// it) that is one narrow observation. What grows with the host is looked at only where the first look says that it can
 /// matter, for example routes through a vif that is up and has addresses.
-pub fn scope(intent: &Resolved, seen: &Snapshot) -> Option<Scope> {
-    let missing = want::scope(intent, seen).without(&seen.scope);
+pub fn scope(resolved: &Resolved, seen: &Snapshot) -> Option<Scope> {
+    let missing = want::scope(resolved, seen).without(&seen.scope);
     (missing != Scope::none()).then_some(missing)
 }
 
@@ -137,29 +137,29 @@ pub fn scope(intent: &Resolved, seen: &Snapshot) -> Option<Scope> {
 ///
 /// # Errors
 /// - [`ErrorKind::LinkNotFound`], [`ErrorKind::BridgeNotFound`], [`ErrorKind::NotABridge`], [`ErrorKind::NameTaken`],
-///   [`ErrorKind::PortOfOther`]: the system is not as the intent needs it;
+///   [`ErrorKind::PortOfOther`]: the system is not as the wish needs it;
 /// - [`ErrorKind::Unsupported`]: the wish cannot be fulfilled on this system (VLANs on a bridge without VLAN filtering);
 /// - [`ErrorKind::WouldCutOff`]: a step would take dom0's own connectivity;
 /// - [`ErrorKind::Kernel`]: by our model the kernel would refuse a step, with the error number it would give.
-pub fn plan(intent: &Resolved, now: &Snapshot) -> Result<Plan, Error> {
-    plan_from(intent, now.clone())
+pub fn plan(resolved: &Resolved, now: &Snapshot) -> Result<Plan, Error> {
+    plan_from(resolved, now.clone())
 }
 
 /// As [`plan`], from an observation that nobody else needs.
-pub(crate) fn plan_from(intent: &Resolved, now: Snapshot) -> Result<Plan, Error> {
-    plan_instead(intent, now, &Scope::none())
+pub(crate) fn plan_from(resolved: &Resolved, now: Snapshot) -> Result<Plan, Error> {
+    plan_instead(resolved, now, &Scope::none())
 }
 
 /// As [`plan_from`], for a vif of whose earlier guest these elements of our tables are left: before any link is touched they go, unless the
-/// intent needs them.
-pub(crate) fn plan_instead(intent: &Resolved, now: Snapshot, left: &Scope) -> Result<Plan, Error> {
-    let (mut wanted, notes) = want::want(intent, &now)?;
+/// wish needs them.
+pub(crate) fn plan_instead(resolved: &Resolved, now: Snapshot, left: &Scope) -> Result<Plan, Error> {
+    let (mut wanted, notes) = want::want(resolved, &now)?;
     TableWish::clear_first(&mut wanted.tables, left);
     let (steps, after) = diff::steps_towards(&wanted, &now)?;
     let after = after.into_owned();
-    let goal = match intent {
+    let goal = match resolved {
         Resolved::Start(started) => Goal::Start { started: started.clone(), carried: network::carried(started, &now) },
-        intent => Goal::Resolved(intent.clone()),
+        resolved => Goal::Resolved(resolved.clone()),
     };
     Draft { goal, steps, notes, before: now, after, request: None }.there()
 }
@@ -170,10 +170,10 @@ pub(crate) fn membership(link: &IfName) -> Scope {
 }
 
 /// The steps that a plan would have, for who only asks whether there are any.
-pub(crate) fn missing(intent: &Resolved, now: &Snapshot) -> Result<Vec<Planned>, Error> {
-    let (wanted, _) = want::want(intent, now)?;
+pub(crate) fn missing(resolved: &Resolved, now: &Snapshot) -> Result<Vec<Planned>, Error> {
+    let (wanted, _) = want::want(resolved, now)?;
     let (steps, _) = diff::steps_towards(&wanted, now)?;
-    check::there(intent, &steps, now)?;
+    check::there(resolved, &steps, now)?;
     Ok(steps)
 }
 

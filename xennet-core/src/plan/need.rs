@@ -1,6 +1,6 @@
 //! What a vif or a network needs by its record, and what of that is missing.
 //!
-//! The intent in the record is planned once more: the steps of that plan are what is missing. There is no second list of needs. All
+//! The wish in the record is planned once more: the steps of that plan are what is missing. There is no second list of needs. All
 //! rules of the tables are read for it, so a rule that was replaced by another one is seen as well.
 
 use super::checked::Draft;
@@ -63,20 +63,20 @@ pub(crate) fn is_guest(a: &Attach, network: &Network) -> bool {
 }
 
 /// As [`scope`](super::scope), with all rules of the tables.
-pub(crate) fn whole_scope(intent: &Resolved, seen: &Snapshot) -> Option<Scope> {
-    let mut missing = tables::whole(want::scope(intent, seen));
+pub(crate) fn whole_scope(resolved: &Resolved, seen: &Snapshot) -> Option<Scope> {
+    let mut missing = tables::whole(want::scope(resolved, seen));
     missing.retain(|part| !seen.scope.contains(part));
     (missing != Scope::none()).then_some(missing)
 }
 
-/// A plan, extended by what another intent needs. `seen` is what was observed for that intent.
+/// A plan, extended by what another wish needs. `seen` is what was observed for that one.
 ///
 /// # Errors
 /// As [`plan`](super::plan).
-pub(crate) fn with(plan: Plan, intent: &Resolved, seen: Snapshot) -> Result<Plan, Error> {
+pub(crate) fn with(plan: Plan, resolved: &Resolved, seen: Snapshot) -> Result<Plan, Error> {
     let mut now = seen.clone();
     now.merge(plan.after().clone());
-    let (wanted, _) = want::want(intent, &now)?;
+    let (wanted, _) = want::want(resolved, &now)?;
     let (steps, after) = diff::steps_towards(&wanted, &now)?;
     let after = after.into_owned();
     let mut draft = plan.reopened();
@@ -87,8 +87,8 @@ pub(crate) fn with(plan: Plan, intent: &Resolved, seen: Snapshot) -> Result<Plan
 }
 
 /// What our tables have to have of a wish.
-fn tables(intent: &Resolved) -> Vec<TableWish> {
-    match intent {
+fn tables(resolved: &Resolved) -> Vec<TableWish> {
+    match resolved {
         Resolved::Attach(a) => {
             [guard::instead(a.wish.guarded().as_ref(), None)].into_iter().chain(routes::tables(a)).collect()
         }
@@ -121,7 +121,7 @@ pub(crate) fn tables_lack(of: &[Resolved], now: &Snapshot) -> Result<Vec<Step>, 
     Ok(steps)
 }
 
-/// The surplus in our tables: elements of intents that are gone, unless another intent needs them.
+/// The surplus in our tables: elements of wishes that are gone, unless another one needs them.
 pub(crate) fn tables_left(gone: &[Resolved], there: &[Resolved], now: &Snapshot) -> Vec<Step> {
     let mut all: Vec<TableWish> = there.iter().flat_map(tables).collect();
     let absent = |wish: TableWish| TableWish { absent: wish.present, present: Vec::new(), ..wish };
@@ -130,8 +130,8 @@ pub(crate) fn tables_left(gone: &[Resolved], there: &[Resolved], now: &Snapshot)
 }
 
 /// Whether our tables have to have something of it.
-pub(crate) fn is_in_tables(intent: &Resolved) -> bool {
-    tables(intent).iter().any(|wish| !wish.present.is_empty())
+pub(crate) fn is_in_tables(resolved: &Resolved) -> bool {
+    tables(resolved).iter().any(|wish| !wish.present.is_empty())
 }
 
 /// What has to be observed to see that the guests on a private bridge are hidden: those elements belong to the network, not to a vif.

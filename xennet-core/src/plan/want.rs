@@ -1,4 +1,4 @@
-//! From an intent to wanted objects: one pure function per mode.
+//! From a wish with what was found for it to wanted objects: one pure function per mode.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -88,8 +88,8 @@ pub(super) struct LinkTarget {
     pub(super) bridge: BridgeChange,
 }
 
-pub(super) fn scope(intent: &Resolved, seen: &Snapshot) -> Scope {
-    match intent {
+pub(super) fn scope(resolved: &Resolved, seen: &Snapshot) -> Scope {
+    match resolved {
         Resolved::Attach(a) => {
             let settled = routes::is_settled(a, seen);
             let mut scope = if settled { vif_alone(&a.found.device) } else { vif_scope(&a.found.device, seen) };
@@ -159,8 +159,8 @@ fn vif_scope(device: &IfName, seen: &Snapshot) -> Scope {
     scope
 }
 
-pub(super) fn want(intent: &Resolved, now: &Snapshot) -> Result<(Wanted, Vec<String>), Error> {
-    match intent {
+pub(super) fn want(resolved: &Resolved, now: &Snapshot) -> Result<(Wanted, Vec<String>), Error> {
+    match resolved {
         Resolved::Attach(a) => attach(a, now),
         Resolved::Detach(d) => Ok((detach(d, now), Vec::new())),
         Resolved::Bridge(b) => bridge(b, now),

@@ -30,13 +30,13 @@ fn id() -> VifId {
 fn plans(mtu: u32) -> (Plan, Plan) {
     let mut fake = Fake::example();
     let bridge = "xenbr0".parse().unwrap();
-    let intent = Resolved::from(Attach { mtu: Some(mtu.try_into().unwrap()), ..Attach::to_bridge(id(), bridge) });
-    let seen = crate::exec::observe_for(&intent, &mut fake).unwrap();
-    let there = plan::plan(&intent, &seen).unwrap();
+    let resolved = Resolved::from(Attach { mtu: Some(mtu.try_into().unwrap()), ..Attach::to_bridge(id(), bridge) });
+    let seen = crate::exec::observe_for(&resolved, &mut fake).unwrap();
+    let there = plan::plan(&resolved, &seen).unwrap();
     for planned in there.steps() {
         fake.apply(&planned.step).unwrap();
     }
-    let now = crate::exec::observe_for(&intent, &mut fake).unwrap();
+    let now = crate::exec::observe_for(&resolved, &mut fake).unwrap();
     (there.clone(), plan::restore(there.before(), &now, &now, crate::model::Guests::MustHaveGone).unwrap())
 }
 
