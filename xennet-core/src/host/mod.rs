@@ -6,6 +6,7 @@ mod confirm;
 mod detach;
 mod firewalls;
 mod gone;
+mod guest;
 mod guests;
 mod mend;
 mod network;

@@ -15,12 +15,12 @@ use scan::{Module, Names, Source};
 
 /// Top-level modules from the bottom up. Each may use itself and those before it.
 const ORDER: &[&str] = &[
-    "error", "gather", "budget", "model", "config", "advise", "managers", "snapshot", "step", "tables", "plan",
-    "private", "xenstore", "backend", "exec", "services", "host", "hotplug",
+    "error", "gather", "budget", "model", "config", "advise", "guest", "managers", "snapshot", "step", "tables",
+    "plan", "private", "xenstore", "backend", "exec", "services", "host", "hotplug",
 ];
 /// Modules that touch nothing outside the process, and use only each other.
 const PURE: &[&str] =
-    &["error", "gather", "model", "config", "advise", "managers", "snapshot", "step", "tables", "plan"];
+    &["error", "gather", "model", "config", "advise", "guest", "managers", "snapshot", "step", "tables", "plan"];
 /// The crates that a pure module may use.
 const PURE_CRATES: &[&str] =
     &["alloc", "core", "std", "ipnetwork", "macaddr", "md5", "serde", "serde_json", "sha2", "thiserror", "toml"];
