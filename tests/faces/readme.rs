@@ -50,6 +50,33 @@ fn the_transcript_is_what_the_commands_print() {
     }
 }
 
+/// What guests are told, typed where each network of the README has a file of its own.
+#[test]
+fn what_it_tells_guests_is_what_the_command_prints() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
+    let Ok(readme) = std::fs::read_to_string(&path) else {
+        eprintln!("skipped: the sources are not here");
+        return;
+    };
+    let (_, section) = readme.split_once("### Inside the guest\n").expect("the README has this section");
+    let (_, lines) = transcript(section);
+    let state = xennet_tests::StateDir::new();
+    for text in readme.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap_or_default()) {
+        let read = xennet_core::config::networks::parse(text).unwrap_or_else(|e| panic!("{}", e.report()));
+        let name = read.iter().next().unwrap().name();
+        std::fs::write(state.path().join(format!("{name}.toml")), text).unwrap();
+    }
+    let mut printed = String::new();
+    for line in lines.iter().filter_map(|l| l.strip_prefix("$ ")) {
+        let arguments = line.strip_prefix("xennet ").unwrap();
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("\"$0\" {arguments} 2>&1")]).arg(super::command::program());
+        shell.current_dir(state.path()).env("XENNET_STATE_DIR", state.path().join("state"));
+        printed.push_str(&format!("$ {line}\n{}", String::from_utf8(shell.output().unwrap().stdout).unwrap()));
+    }
+    assert_eq!(lines.join("\n") + "\n", printed);
+}
+
 /// The networks that the README describes are ones that the command takes.
 #[test]
 fn its_networks_can_be_started() {

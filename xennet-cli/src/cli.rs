@@ -1,5 +1,7 @@
 //! The command line: the one definition that help, man page and completions come from.
 
+mod guest;
+
 use std::path::PathBuf;
 
 use clap::builder::PossibleValuesParser;
@@ -9,6 +11,8 @@ use xennet_core::config::Dialect;
 use xennet_core::macgen::Scheme;
 use xennet_core::managers::Manager;
 
+pub(crate) use self::guest::GuestArgs;
+use self::guest::formats;
 use crate::names::{SCRIPTS, STATE_DIR};
 
 /// The networking of a Xen host: planned as data, applied to the kernel, verified, undone
@@ -125,6 +129,13 @@ pub(crate) enum Command {
     /// NetworkManager, systemd-networkd, udev and dhcpcd are told to leave vifs (vif*), taps (tap*, *-emu) and the links given
     /// with --bridge as they are. Without --dir nothing is written, and each text is printed with the path that it belongs to.
     Snippets(SnippetsArgs),
+    /// Prints what the system inside a guest has to be told of a vif, in that system's own form, or writes it into the guest's image
+    ///
+    /// VIF is an attached vif (vif5.0), or a vif line. Addresses come from ip=, the rest from the vif's network. Of a bridged guest's LAN
+    /// xennet knows neither prefix nor gateway nor name servers: --prefix, --gateway and --dns say them, or --dhcp that the LAN tells them.
+    /// What a format cannot say is an error, or a remark on standard error.
+    #[command(after_long_help = formats())]
+    Guest(Box<GuestArgs>),
     /// Carries out the call of a vif script, as libxl makes it, with the environment that libxl gives it
     ///
     /// The program is called like that too when it has the script's name: xennet install-scripts. The exit status is 0 or 1,

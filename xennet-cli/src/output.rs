@@ -113,6 +113,10 @@ impl Output {
 const WORDS: &[(&str, &str)] = &[
     ("cut them off by force", "cut them off: --force"),
     ("stop this one by force", "--force"),
+    ("say that the LAN has DHCP", "say that the LAN has DHCP: --dhcp"),
+    ("name the LAN's prefix, for example ", "name the LAN's prefix: --prefix "),
+    ("or name the gateway", "or name the gateway: --gateway ADDRESS"),
+    ("name the gateway, or say that there is no gateway", "name the gateway: --gateway ADDRESS; or --no-gateway"),
     ("another state directory", "another state directory (--state-dir)"),
     ("a state directory", "a state directory (--state-dir)"),
     ("the right state directory", "the right state directory (--state-dir)"),

@@ -4,6 +4,7 @@ mod advise;
 mod common;
 mod demo;
 mod describe;
+mod guest;
 mod host;
 mod import;
 mod install;
@@ -49,6 +50,7 @@ pub(crate) fn run(cli: &Cli, output: &mut Output) -> Result<()> {
         Command::Advise(args) => advise::run(args, output),
         Command::Import(args) => import::run(args, output),
         Command::Snippets(args) => snippets::run(args, output),
+        Command::Guest(args) => guest::run(global, args, output),
         Command::Hotplug { script, arguments } => host::hotplug(global, script, arguments),
         Command::Demo => demo::run(global, output),
         Command::Completions { shell } => describe::completions(*shell, output),
