@@ -15,6 +15,7 @@
 mod boundary;
 pub mod cast;
 pub mod error;
+pub mod guest;
 pub mod host;
 pub mod kind;
 pub mod network;

@@ -200,7 +200,7 @@ pub extern "C" fn xennet_host_network_status(
     })
 }
 
-fn read(chars: &Chars, len: usize) -> Result<Network, Error> {
+pub(crate) fn read(chars: &Chars, len: usize) -> Result<Network, Error> {
     document::read_network(cast::text(chars, len, "network")?)
 }
 

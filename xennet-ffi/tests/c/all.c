@@ -312,6 +312,40 @@ static void test_networks_get(void)
     CHECK(document == NULL);
 }
 
+static void test_guest_config(void)
+{
+    xennet_host *host = NULL;
+    xennet_text *document = NULL;
+    const char *wish = "{\"gateway\": [\"192.168.0.1\"], \"dns\": [\"192.168.0.2\"]}";
+
+    accepted(xennet_guest_config(TEXT("bridge=xenbr0,ip=192.168.0.6/24"), NULL, 0, wish, strlen(wish), TEXT("kernel"), &document));
+    CHECK(has(xennet_text_data(document), "ip=192.168.0.6::192.168.0.1:255.255.255.0::eth0:off:192.168.0.2"));
+    xennet_text_free(document);
+    document = NULL;
+    refused(xennet_guest_config(TEXT("bridge=xenbr0,ip=192.168.0.6"), NULL, 0, NULL, 0, TEXT("kernel"), &document),
+            XENNET_KIND_INVALID, "the prefix length of 192.168.0.6 is not known");
+    refused(xennet_guest_config(TEXT("bridge=xenbr0,ip=fd00::6/64"), NULL, 0, TEXT("{\"no_gateway\": true}"), TEXT("kernel"), &document),
+            XENNET_KIND_UNSUPPORTED, "kernel cannot say IPv6 alone");
+    refused(xennet_guest_config(TEXT("bridge=xenbr0"), NULL, 0, TEXT("{\"dhpc\": true}"), TEXT("kernel"), &document),
+            XENNET_KIND_INVALID, "wish is not a document that is understood");
+    refused(xennet_guest_config(TEXT("bridge=xenbr0"), NULL, 0, TEXT("{\"dhcp\": true}"), TEXT("kernel"), NULL),
+            XENNET_KIND_INVALID, "document is NULL");
+    CHECK(document == NULL);
+
+    accepted(xennet_host_new_fake(&host));
+    accepted(xennet_host_attach(host, 5, TEXT("mac=00:16:3e:01:02:03,bridge=xenbr0,ip=192.168.0.6/24"), NULL));
+    accepted(xennet_host_guest_config(host, TEXT("vif5.0"), wish, strlen(wish), TEXT("ifupdown"), &document));
+    CHECK(has(xennet_text_data(document), "gateway 192.168.0.1") && has(xennet_text_data(document), "/etc/network/interfaces"));
+    xennet_text_free(document);
+    document = NULL;
+    refused(xennet_host_guest_config(host, TEXT("vif6.0"), NULL, 0, TEXT("ifupdown"), &document), XENNET_KIND_INVALID,
+            "vif6.0 is not attached");
+    refused(xennet_host_guest_config(NULL, TEXT("vif6.0"), NULL, 0, TEXT("ifupdown"), &document), XENNET_KIND_INVALID,
+            "host is NULL");
+    CHECK(document == NULL);
+    xennet_host_free(host);
+}
+
 static void test_a_network_from_plan_to_stop(void)
 {
     xennet_host *host = NULL;
@@ -455,6 +489,7 @@ int main(int argc, char **argv)
     test_a_vif_from_plan_to_undo();
     test_networks_parse();
     test_networks_get();
+    test_guest_config();
     test_a_network_from_plan_to_stop();
     test_null_is_named();
     test_the_kernel(argv[1]);
