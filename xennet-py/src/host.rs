@@ -7,11 +7,12 @@ use std::time::Duration;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyType};
 use xennet_core::exec::{StateDir, Subject};
-use xennet_core::{DevId, DomId, Error, ErrorKind, Guests, OpenedBy};
+use xennet_core::{DevId, DomId, Error, ErrorKind, Guests, OpenedBy, VifId};
 
 use crate::bridge::BridgeSpec;
 use crate::convert::{Digits, OrText, to_python};
 use crate::error::{OrRaise, raised};
+use crate::guest;
 use crate::network::{Network, named};
 use crate::plan::{Applied, Plan};
 use crate::vif::VifSpec;
@@ -258,6 +259,38 @@ impl Host {
     fn show<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let shown = self.work(py, |core| core.show())?;
         to_python(py, &shown)
+    }
+
+    /// What the system inside the guest has to be told of a vif, as `xennet.guest_config` gives it. The vif is an attached one by its
+    /// name (`vif5.0`), or a `VifSpec` or vif line, whose network is the started one that it belongs to.
+    #[pyo3(signature = (vif, *, format, prefix=None, gateway=None, no_gateway=false, dns=None, search=None, dhcp=false, interface=None))]
+    #[expect(clippy::too_many_arguments, reason = "keywords of Python")]
+    fn guest_config<'py>(
+        &self,
+        py: Python<'py>,
+        vif: OrText<'py, VifSpec>,
+        format: &str,
+        prefix: Option<Bound<'py, PyAny>>,
+        gateway: Option<Bound<'py, PyAny>>,
+        no_gateway: bool,
+        dns: Option<Bound<'py, PyAny>>,
+        search: Option<Bound<'py, PyAny>>,
+        dhcp: bool,
+        interface: Option<&str>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let wish = guest::wish([prefix, gateway, dns, search], no_gateway, dhcp, interface)?;
+        let attached = match &vif {
+            OrText::Text(name) => VifId::from_vif_name(&name.to_cow()?),
+            OrText::Made(_) => None,
+        };
+        let (config, remarks) = match attached {
+            Some(id) => (self.work(py, |core| core.guest_config(id, &wish))?, Vec::new()),
+            None => {
+                let (spec, remarks) = vif.spec()?;
+                (self.work(py, |core| core.guest_config_of(&spec, &[], &wish))?, remarks)
+            }
+        };
+        guest::rendered(py, &config, remarks, format)
     }
 
     /// Carries out a plan as it was shown, or raises `Stale` with what has changed since. The plan is a `Plan`, or the JSON of one

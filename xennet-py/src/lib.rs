@@ -5,6 +5,7 @@
 mod bridge;
 mod convert;
 mod error;
+mod guest;
 mod host;
 mod network;
 mod plan;
@@ -22,6 +23,7 @@ fn _xennet(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<network::Network>()?;
     module.add_function(wrap_pyfunction!(vif::parse_to_document, module)?)?;
     module.add_function(wrap_pyfunction!(network::parse_networks, module)?)?;
+    module.add_function(wrap_pyfunction!(guest::guest_config, module)?)?;
     module.add_class::<plan::Plan>()?;
     module.add_class::<plan::Step>()?;
     module.add_class::<plan::Applied>()?;

@@ -30,7 +30,19 @@ Each kind of error is a class of its own below ``XennetError``, and a built-in e
 """
 
 from . import documents, errors
-from ._xennet import Applied, BridgeSpec, Host, Network, Plan, Step, VifSpec, __version__, parse_networks, parse_vif
+from ._xennet import (
+    Applied,
+    BridgeSpec,
+    Host,
+    Network,
+    Plan,
+    Step,
+    VifSpec,
+    __version__,
+    guest_config,
+    parse_networks,
+    parse_vif,
+)
 from .errors import (
     BridgeNotFound,
     Busy,
@@ -69,6 +81,7 @@ __all__ = [
     "__version__",
     "documents",
     "errors",
+    "guest_config",
     "parse_networks",
     "parse_vif",
     "BridgeNotFound",

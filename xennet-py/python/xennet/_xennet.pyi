@@ -3,9 +3,9 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, SupportsIndex, final
 
-from .documents import NetworkStatus, ParsedVif, PortForward, Recovered, Shown
+from .documents import GuestTold, NetworkStatus, ParsedVif, PortForward, Recovered, Shown
 
-__all__ = ["__version__", "KINDS", "VifSpec", "BridgeSpec", "Network", "Plan", "Step", "Applied", "Host", "parse_networks", "parse_vif"]
+__all__ = ["__version__", "KINDS", "VifSpec", "BridgeSpec", "Network", "Plan", "Step", "Applied", "Host", "guest_config", "parse_networks", "parse_vif"]
 
 __version__: str
 KINDS: tuple[tuple[int, str, str, str], ...]
@@ -198,6 +198,19 @@ class Network:
 
 def parse_vif(line: str, /, *, dialect: str = "strict") -> ParsedVif: ...
 def parse_networks(text: str, /) -> tuple[Network, ...]: ...
+def guest_config(
+    vif: VifSpec | str,
+    *,
+    format: str,
+    network: Network | None = None,
+    prefix: Iterable[str] | None = None,
+    gateway: Iterable[str] | None = None,
+    no_gateway: bool = False,
+    dns: Iterable[str] | None = None,
+    search: Iterable[str] | None = None,
+    dhcp: bool = False,
+    interface: str | None = None,
+) -> GuestTold: ...
 @final
 class Step:
     def __new__(cls, *, sign: str, text: str, why: str, effects: Iterable[str] | None = None) -> Step: ...
@@ -257,6 +270,19 @@ class Host:
     def stop_network(self, name: str, *, force: bool = False) -> Applied: ...
     def network_status(self, network: Network) -> NetworkStatus: ...
     def show(self) -> Shown: ...
+    def guest_config(
+        self,
+        vif: VifSpec | str,
+        *,
+        format: str,
+        prefix: Iterable[str] | None = None,
+        gateway: Iterable[str] | None = None,
+        no_gateway: bool = False,
+        dns: Iterable[str] | None = None,
+        search: Iterable[str] | None = None,
+        dhcp: bool = False,
+        interface: str | None = None,
+    ) -> GuestTold: ...
     def apply(self, plan: Plan | str) -> Applied: ...
     def plan_undo(self, subject: str) -> Plan: ...
     def plan_recover(self) -> dict[str, Plan]: ...

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TypedDict
 
-__all__ = ["NetworkStatus", "ParsedVif", "PortForward", "Recovered", "Shown", "ShownBridge", "ShownVif"]
+__all__ = ["GuestFile", "GuestTold", "NetworkStatus", "ParsedVif", "PortForward", "Recovered", "Shown", "ShownBridge", "ShownVif"]
 
 
 class ShownVif(TypedDict):
@@ -93,6 +93,28 @@ class PortForward(_Forwarded, total=False):
 
     #: Which port of the guest's the first one goes to; the same one if left out.
     to_port: int
+
+
+class GuestFile(TypedDict):
+    """A file of a guest's system."""
+
+    #: Absolute in the guest; None for what is no file there: a kernel parameter, a batch of commands.
+    path: str | None
+    #: The access rights.
+    mode: int
+    text: str
+
+
+class GuestTold(TypedDict):
+    """What ``guest_config`` gives: the same as the command and the C ABI."""
+
+    format: str
+    #: The format's own file first.
+    files: list[GuestFile]
+    #: What the format cannot say, and what the guest needs for it, a sentence each.
+    notes: list[str]
+    #: Addresses, gateways, name servers and the rest, whatever the format.
+    config: dict[str, Any]
 
 
 class ParsedVif(TypedDict):
