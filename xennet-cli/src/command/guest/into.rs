@@ -208,7 +208,7 @@ fn random() -> u64 {
 }
 
 fn failed(path: &Path, what: &str, e: Number) -> Error {
-    let errno = Errno::from(e);
+    let errno = Errno(e.raw_os_error());
     let error = Error::new(ErrorKind::Io, format!("{} {what}", path.display()))
         .with_object(path.display().to_string())
         .with_errno(errno)
