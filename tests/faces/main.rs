@@ -17,6 +17,7 @@ mod log;
 mod parse;
 mod private;
 mod readme;
+mod record;
 mod refusals;
 mod snippets;
 mod units;

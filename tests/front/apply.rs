@@ -16,7 +16,7 @@ use xennet_tests::{Shared, StateDir, in_netns};
 use super::ownership::{World, both};
 use super::{FIRST, domid, look, name, run, set, spec, whole};
 
-fn nat() -> Network {
+pub(crate) fn nat() -> Network {
     let mut nat = NatNetwork::new();
     nat.subnets = vec![Subnet::new("10.1.0.0/24".parse().unwrap()).unwrap()];
     nat.egress = Egress::Link(name("lan0"));

@@ -11,6 +11,7 @@ mod lost;
 mod modes;
 mod others;
 mod ownership;
+mod recording;
 mod refusals;
 mod walk;
 

@@ -22,6 +22,8 @@ fn an_empty_namespace() {
         assert_eq!((lo.index, &lo.kind, lo.up, lo.mtu), (1, &LinkKind::Loopback, false, 65536));
         assert!(all.addresses.is_empty() && all.routes.is_empty() && all.neighbours.is_empty() && all.fdb.is_empty());
         assert_eq!(all.scope, Scope::network());
+        // The same but for nft tables, of which there is none.
+        assert_eq!(kernel.look(Part::Routing).links, all.links);
     });
 }
 

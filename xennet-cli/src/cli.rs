@@ -85,7 +85,16 @@ pub(crate) enum Command {
     /// Disconnects a vif
     Detach(DetachArgs),
     /// Lists the attached vifs and the bridges
-    Show,
+    Show {
+        /// Those of a host that was recorded with xennet record; - for standard input
+        #[arg(long, value_name = "FILE")]
+        from: Option<PathBuf>,
+    },
+    /// Writes all that can be seen of this host into one file: for a report of a defect, to be looked into elsewhere
+    ///
+    /// The file is a JSON document: links, addresses, routes, settings, nft tables, the records of xennet, and what xenstore says of vifs.
+    /// What could not be looked at stands in it, with the reason. Nothing is changed, and a file that is there is not written over.
+    Record(RecordArgs),
     /// Starts, stops and shows the networks of /etc/xennet/networks.toml
     #[command(subcommand)]
     Network(NetworkCommand),
@@ -372,6 +381,21 @@ pub(crate) struct DetachArgs {
     /// The vif's index in the domain [default: 0]
     #[arg(value_name = "DEVID")]
     pub(crate) devid: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct RecordArgs {
+    /// The file, which must not be there yet; - for standard output
+    #[arg(value_name = "FILE")]
+    pub(crate) path: PathBuf,
+
+    /// Other addresses and names: public addresses, hardware addresses, the names of the host and of domains, comments
+    #[arg(long)]
+    pub(crate) anonymous: bool,
+
+    /// The file with the descriptions of networks
+    #[arg(long, value_name = "FILE", default_value = xennet_core::config::networks::PATH)]
+    pub(crate) file: PathBuf,
 }
 
 #[derive(Args, Debug)]

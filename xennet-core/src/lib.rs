@@ -79,6 +79,7 @@ pub mod managers;
 pub mod model;
 pub mod plan;
 mod private;
+pub mod recording;
 pub mod services;
 pub mod snapshot;
 pub mod step;

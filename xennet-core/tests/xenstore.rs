@@ -179,3 +179,39 @@ fn ten_nodes_are_read_quickly() {
     println!("ten nodes: {each:?}; connecting and one node: {:?}", begun.elapsed() / ROUNDS);
     assert!(each < Duration::from_millis(20), "{each:?}");
 }
+
+#[test]
+fn nodes_of_vifs_are_recorded_and_what_a_guest_writes_is_bounded() {
+    let server = Server::start(Default::default()).unwrap();
+    let mut store = Client::open(&server.options(), &|_| None).unwrap();
+    let long = "x".repeat(2000);
+    for (path, value) in [
+        ("/local/domain/5/name", "web01"),
+        ("/local/domain/0/backend/vif/5/0/bridge", "xenbr0"),
+        ("/local/domain/0/backend/vif/5/0/frontend", "/local/domain/9/device/vif/0"),
+        ("/local/domain/0/backend/vif/5/0/hotplug-status", "connected"),
+        ("/local/domain/5/device/vif/0/state", "4"),
+        ("/local/domain/5/device/vif/0/mac", &long),
+        ("/local/domain/5/device/vif/0/anything", "of the guest's"),
+        ("/local/domain/9/device/vif/0/state", "1"),
+    ] {
+        store.write(path, value.as_bytes()).unwrap();
+    }
+    store.write("/local/domain/0/backend/vif/5/0/odd", b"a\xffb").unwrap();
+    let recording = xennet_core::Host::fake().record(xennet_core::recording::Taken::default(), None, Some(&mut store));
+    assert_eq!(recording.unseen, []);
+    let node = |path: &str| recording.store.get(&path.parse().unwrap()).map(String::as_str);
+    assert_eq!(recording.domain_name(xennet_core::DomId::new(5).unwrap()), Some("web01"));
+    assert_eq!(node("/local/domain/0/backend/vif/5/0/bridge"), Some("xenbr0"));
+    assert_eq!(node("/local/domain/0/backend/vif/5/0/odd"), Some("a\\xffb"));
+    assert_eq!(node("/local/domain/5/device/vif/0/state"), Some("4"));
+    assert_eq!(node("/local/domain/5/device/vif/0/mac").map(str::len), Some(256));
+    assert_eq!(node("/local/domain/5/device/vif/0/anything"), None);
+    assert_eq!(
+        node("/local/domain/9/device/vif/0/state"),
+        None,
+        "a path that a guest could have written is not followed"
+    );
+    let anonymous = recording.anonymous([7; 16]).unwrap();
+    assert_eq!(anonymous.domain_name(xennet_core::DomId::new(5).unwrap()), Some("domain-5"));
+}

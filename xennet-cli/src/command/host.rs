@@ -146,8 +146,12 @@ pub(super) fn hotplug(global: &Global, script: &str, arguments: &[OsString]) -> 
     crate::hotplug::main(script, arguments, crate::hotplug::Elsewhere { state_dir })
 }
 
-pub(super) fn show(global: &Global, output: &mut Output) -> Result<()> {
-    let shown = open(global)?.show()?;
+pub(super) fn show(global: &Global, from: Option<&Path>, output: &mut Output) -> Result<()> {
+    let mut host = match from {
+        Some(file) => super::record::read(file, output)?,
+        None => open(global)?,
+    };
+    let shown = host.show()?;
     if !output.is_json() {
         for obstacle in shown.vifs.iter().flat_map(|vif| &vif.obstacles) {
             output.note(obstacle);

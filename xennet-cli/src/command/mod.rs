@@ -12,6 +12,7 @@ mod log;
 mod mac;
 mod network;
 mod parse;
+mod record;
 mod snippets;
 
 use xennet_core::Result;
@@ -40,7 +41,8 @@ pub(crate) fn run(cli: &Cli, output: &mut Output) -> Result<()> {
         Command::Apply { file } => host::apply(global, file, output),
         Command::Attach(args) => host::attach(global, args, output),
         Command::Detach(args) => host::detach(global, args, output),
-        Command::Show => host::show(global, output),
+        Command::Show { from } => host::show(global, from.as_deref(), output),
+        Command::Record(args) => record::run(global, args, output),
         Command::Network(what) => network::run(global, what, output),
         Command::Confirm { names } => network::confirm(global, names, output),
         Command::Undo { what } => host::undo(global, what.as_deref(), output),

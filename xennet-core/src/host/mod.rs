@@ -14,6 +14,7 @@ mod opened;
 mod others;
 mod outside;
 mod place;
+mod record;
 mod records;
 mod recover;
 mod refused;

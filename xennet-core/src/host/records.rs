@@ -23,6 +23,21 @@ pub(super) struct Memory {
 }
 
 impl Records {
+    /// A memory of these.
+    pub(super) fn remembering(entries: impl Iterator<Item = Entry>, networks: impl Iterator<Item = Started>) -> Self {
+        Records::Memory(Memory {
+            entries: entries.map(|entry| (entry.subject, entry)).collect(),
+            networks: gather::map(networks.map(|started| (started.network.name(), started))),
+        })
+    }
+
+    /// All entries, that of the newest operation at the end.
+    pub(super) fn newest_last(&self) -> Result<Vec<Entry>, Error> {
+        let (mut all, last) = (self.all()?, self.last()?);
+        let newest = last.and_then(|subject| all.remove(&subject));
+        Ok(all.into_values().chain(newest).collect())
+    }
+
     pub(super) fn record(&self, subject: Subject) -> Result<Option<Entry>, Error> {
         match self {
             Records::Dir(dir) => dir.record(subject),

@@ -166,7 +166,7 @@ fn comes_back(lost: &Route, there: &Route) -> bool {
 fn is_looked_at(bridge: &IfName, around: &Snapshot) -> Result<(), Error> {
     let knows = |part: Part| {
         let scope = &around.scope;
-        around.hidden.whole || scope.contains(&Part::Network) || scope.contains(&part)
+        around.hidden.whole || scope.has_all_links() || scope.contains(&part)
     };
     if knows(Part::Links) && knows(Part::Addresses(*bridge)) && knows(Part::Routes(*bridge)) {
         return Ok(());
@@ -186,9 +186,8 @@ fn ports_left(bridge: &IfName, world: &Snapshot) -> Option<Error> {
 /// An address or route of a bridge that was no part of the operation and would be lost.
 fn taken_along(target: &Snapshot, around: &Snapshot, after: &Snapshot) -> Option<Error> {
     let is_bridge = |link: &IfName| around.links.get(link).is_some_and(|l| l.kind == LinkKind::Bridge);
-    let is_strange = |link: &IfName, part: Part| {
-        is_bridge(link) && !target.scope.contains(&part) && !target.scope.contains(&Part::Network)
-    };
+    let is_strange =
+        |link: &IfName, part: Part| is_bridge(link) && !target.scope.contains(&part) && !target.scope.has_all_links();
     let has = |a: &Address| after.addresses.iter().any(|b| b.address.ip() == a.address.ip());
     let address = around
         .addresses

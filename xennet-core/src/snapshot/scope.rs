@@ -16,6 +16,8 @@ pub enum Part {
     /// All links, addresses, routes, rules, neighbours, forwarding entries, port VLANs, and our own nft tables. A listing:
     /// its cost grows with the host. (Sysctls and xenstore are looked at only where named.)
     Network,
+    /// All of [`Part::Network`] but the nft tables, which need more rights. A listing.
+    Routing,
     /// All links, nothing else. A listing.
     Links,
     /// One link by its name, with the settings of bridge and port. Its master is told by name, and not looked at.
@@ -110,6 +112,11 @@ impl Scope {
     /// Whether this very part is named.
     pub fn contains(&self, part: &Part) -> bool {
         self.0.binary_search(part).is_ok()
+    }
+
+    /// Whether all links are looked at, and what belongs to them.
+    pub(crate) fn has_all_links(&self) -> bool {
+        self.contains(&Part::Network) || self.contains(&Part::Routing)
     }
 
     /// The parts in a fixed order.

@@ -57,6 +57,11 @@ fn tables_to(world: &Snapshot, address: IpAddr) -> Vec<u32> {
 fn look(world: &Snapshot, part: &Part, seen: &mut Snapshot) {
     match part {
         Part::Network => {
+            look(world, &Part::Routing, seen);
+            let own = world.nft.iter().filter(|(id, _)| NftTableId::is_own(id));
+            seen.nft.extend(own.map(|(id, t)| (id.clone(), t.clone())));
+        }
+        Part::Routing => {
             seen.links.clone_from(&world.links);
             seen.addresses.clone_from(&world.addresses);
             seen.routes.clone_from(&world.routes);
@@ -64,8 +69,6 @@ fn look(world: &Snapshot, part: &Part, seen: &mut Snapshot) {
             seen.neighbours.clone_from(&world.neighbours);
             seen.fdb.clone_from(&world.fdb);
             seen.port_vlans.clone_from(&world.port_vlans);
-            let own = world.nft.iter().filter(|(id, _)| NftTableId::is_own(id));
-            seen.nft.extend(own.map(|(id, t)| (id.clone(), t.clone())));
         }
         Part::Links => seen.links.clone_from(&world.links),
         Part::Link(name) => {

@@ -15,8 +15,26 @@ use scan::{Module, Names, Source};
 
 /// Top-level modules from the bottom up. Each may use itself and those before it.
 const ORDER: &[&str] = &[
-    "error", "gather", "budget", "model", "config", "advise", "guest", "managers", "snapshot", "step", "tables",
-    "plan", "private", "xenstore", "backend", "exec", "services", "host", "hotplug",
+    "error",
+    "gather",
+    "budget",
+    "model",
+    "config",
+    "advise",
+    "guest",
+    "managers",
+    "snapshot",
+    "step",
+    "tables",
+    "plan",
+    "private",
+    "xenstore",
+    "backend",
+    "exec",
+    "recording",
+    "services",
+    "host",
+    "hotplug",
 ];
 /// Modules that touch nothing outside the process, and use only each other.
 const PURE: &[&str] =

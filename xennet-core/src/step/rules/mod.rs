@@ -104,7 +104,7 @@ impl World<'_> {
 
     /// Whether the whole network is known, so that what is missing does not exist.
     fn knows_all(&self) -> bool {
-        self.now.hidden.whole || self.now.scope.contains(&Part::Network)
+        self.now.hidden.whole || self.now.scope.has_all_links()
     }
 
     /// Whether all links are known.

@@ -174,16 +174,19 @@ impl Observer<'_> {
     fn part(&mut self, part: &Part) -> Result<(), BackendError> {
         match part {
             Part::Network => {
+                self.part(&Part::Routing)?;
+                let tables = self.netlink.nft().and_then(|nft| nft.observe_own());
+                self.world.nft.extend(or_no_table(tables)?);
+                Ok(())
+            }
+            Part::Routing => {
                 self.links().map_err(|e| e.about("links"))?;
                 self.addresses(0).map_err(|e| e.about("addresses"))?;
                 self.routes(RouteFilter::All).map_err(|e| e.about("routes"))?;
                 self.rules().map_err(|e| e.about("rules"))?;
                 self.neighbours(0).map_err(|e| e.about("neighbours"))?;
                 self.fdb(0).map_err(|e| e.about("forwarding entries"))?;
-                self.vlans(0).map_err(|e| e.about("port VLANs"))?;
-                let tables = self.netlink.nft().and_then(|nft| nft.observe_own());
-                self.world.nft.extend(or_no_table(tables)?);
-                Ok(())
+                self.vlans(0).map_err(|e| e.about("port VLANs"))
             }
             Part::Links => self.links().map_err(|e| e.about("links")),
             Part::Link(name) => self.link(Which::Name(*name)).map_err(|e| e.about(name.as_str())),

@@ -1,0 +1,187 @@
+//! What was seen of a host at one moment, as one document: a bug report that can be looked into on another machine.
+//!
+//! [`Host::record`](crate::Host::record) makes it, and changes nothing. [`Host::from_recording`](crate::Host::from_recording) makes a
+//! rehearsal of it: `show`, `status` and every plan give there what they give on the host itself.
+//!
+//! The document is JSON. Its version is [`Recording::VERSION`]:
+//!
+//! | member | what it holds |
+//! |---|---|
+//! | `version` | the number of this format |
+//! | `taken` | when, on which host, with which kernel and which xennet |
+//! | `snapshot` | the kernel's objects ([`Snapshot`]): links, addresses, routes, rules, neighbours, forwarding entries, VLANs, settings, our nft tables with all that is in them, the base chains of others' tables |
+//! | `networks` | the started networks, as hotplug calls know them ([`Started`]) |
+//! | `records` | the last operation on each vif, bridge and network ([`Entry`]) |
+//! | `open` | operations that were interrupted and not closed yet: their vifs, bridges and networks |
+//! | `described` | the file with the networks' descriptions, and its text |
+//! | `store` | nodes of xenstore about vifs and their domains, path and value |
+//! | `unseen` | what could not be looked at, and why |
+//!
+//! ```
+//! use xennet_core::recording::{Recording, Taken};
+//! use xennet_core::{DomId, Host};
+//!
+//! let mut host = Host::fake();
+//! host.attach(DomId::new(5)?, &"bridge=xenbr0".parse()?)?;
+//! let document = host.record(Taken::default(), None, None).to_json();
+//!
+//! let mut elsewhere = Host::from_recording(&Recording::from_json(&document)?);
+//! assert_eq!(elsewhere.show()?, host.show()?);
+//! # Ok::<(), xennet_core::Error>(())
+//! ```
+
+mod anonymous;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, ErrorKind, json_text};
+use crate::exec::Entry;
+use crate::model::{Started, Subject};
+use crate::snapshot::{Snapshot, StorePath};
+
+/// All that was seen of a host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Recording {
+    /// The number of the document's format: [`Recording::VERSION`].
+    pub version: u32,
+    /// When and where.
+    pub taken: Taken,
+    /// The kernel's objects.
+    pub snapshot: Snapshot,
+    /// The started networks.
+    #[serde(default)]
+    pub networks: Vec<Started>,
+    /// The last operation on each vif, bridge and network; the newest of all is the last one.
+    #[serde(default)]
+    pub records: Vec<Entry>,
+    /// What an interrupted operation is about.
+    #[serde(default)]
+    pub open: Vec<Subject>,
+    /// The networks as they are described.
+    #[serde(default)]
+    pub described: Option<Described>,
+    /// Nodes of xenstore. What is no UTF-8 in a value is written as `\xNN`.
+    #[serde(default)]
+    pub store: BTreeMap<StorePath, String>,
+    /// What could not be looked at.
+    #[serde(default)]
+    pub unseen: Vec<Unseen>,
+}
+
+/// When and where a recording was made, by whom it is told: nothing here asks a clock.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Taken {
+    /// The time, in seconds since the beginning of 1970 (UTC).
+    pub at: u64,
+    /// The host's name (`uname -n`).
+    pub host: String,
+    /// The kernel's version (`uname -r`).
+    pub kernel: String,
+    /// The version of xennet.
+    pub xennet: String,
+}
+
+/// A file with descriptions of networks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Described {
+    /// Its path.
+    pub file: String,
+    /// Its text, which may have errors.
+    pub text: String,
+}
+
+/// Something that could not be looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unseen {
+    /// What: `nft table inet xennet`, `xenstore`.
+    pub what: String,
+    /// Why, in the words of the error.
+    pub why: String,
+}
+
+impl Recording {
+    /// The number of the format that this version writes and reads.
+    pub const VERSION: u32 = 1;
+
+    /// Reads a document.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] for a text that is no recording, that was cut short or edited so that it cannot be read, with the line and
+    /// column; and for one of another version.
+    pub fn from_json(text: &str) -> Result<Self, Error> {
+        #[derive(Deserialize)]
+        struct Version {
+            version: Option<u64>,
+        }
+        let unreadable = |e: &serde_json::Error| {
+            Error::new(ErrorKind::Invalid, format!("the recording cannot be read: {e}"))
+                .with_object("recording")
+                .with_hint("it was cut short or changed; `xennet record FILE` makes one")
+                .unchanged()
+        };
+        // The version first: what else a document of another one holds may be unreadable for that very reason.
+        let found: Version = serde_json::from_str(text).map_err(|e| unreadable(&e))?;
+        match found.version {
+            Some(version) if version == u64::from(Self::VERSION) => {}
+            Some(version) => {
+                return Err(Error::new(
+                    ErrorKind::Invalid,
+                    format!("the recording is of version {version}, and this xennet reads version {}", Self::VERSION),
+                )
+                .with_object("recording")
+                .with_hint("read it with the xennet that made it, or a newer one")
+                .unchanged());
+            }
+            None => {
+                return Err(Error::new(ErrorKind::Invalid, "this JSON document is no recording: it has no version")
+                    .with_object("recording")
+                    .with_hint("`xennet record FILE` makes one")
+                    .unchanged());
+            }
+        }
+        serde_json::from_str(text).map_err(|e| unreadable(&e))
+    }
+
+    /// The document.
+    pub fn to_json(&self) -> String {
+        json_text(self)
+    }
+
+    /// The same recording with other addresses and names: it can be given away, and everything that the addresses have to do with each
+    /// other stays so.
+    ///
+    /// * Public addresses get others, of which the same ones share a prefix; the first 8 bits of an IPv4 address and the first 16 of an
+    ///   IPv6 address stay. Private, local and documentation addresses stay as they are.
+    /// * Of a hardware address the maker stays, and the rest is another one.
+    /// * The host, domains and what else is named freely get names by numbers. Links and networks keep theirs: these are what the
+    ///   report is about.
+    ///
+    /// `key` decides which: two recordings with the same key have the same addresses. It must not be known to those who are given the
+    /// document, or they can find out the addresses again.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Internal`] where the result cannot be read as a recording again.
+    pub fn anonymous(&self, key: [u8; 16]) -> Result<Self, Error> {
+        anonymous::anonymous(self, key)
+    }
+
+    /// The name of a domain, where xenstore has told it.
+    pub fn domain_name(&self, domid: crate::model::DomId) -> Option<&str> {
+        let path: StorePath = format!("/local/domain/{}/name", domid.get()).parse().ok()?;
+        self.store.get(&path).map(String::as_str)
+    }
+}
+
+/// The text of a node's value.
+pub(crate) fn text_of(value: &[u8]) -> String {
+    let mut out = String::new();
+    for chunk in value.utf8_chunks() {
+        out.push_str(chunk.valid());
+        chunk.invalid().iter().for_each(|b| out.push_str(&format!("\\x{b:02x}")));
+    }
+    out
+}
