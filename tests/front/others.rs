@@ -147,21 +147,9 @@ fn of_gateways_of_any_route() {
                 let own = Route { gateway, scope: 0, table: 100, ..Route::to(to.parse().unwrap(), name("lan0")) };
                 run(on, Step::Route(RouteStep::Add(own)));
                 let from = if family == Family::Ipv4 { "198.51.100.0/24" } else { "2001:db8:9::/48" };
-                run(
-                    on,
-                    Step::Rule(RuleStep::Add(Rule {
-                        family,
-                        priority: 1000,
-                        from: Some(from.parse().unwrap()),
-                        to: None,
-                        iif: None,
-                        oif: None,
-                        mark: None,
-                        not: false,
-                        action: RuleAction::Table(100),
-                        protocol: 4,
-                    })),
-                );
+                let rule = Rule::for_all(family, 1000, RuleAction::Table(100));
+                let rule = Rule { from: Some(from.parse().unwrap()), protocol: 4, ..rule };
+                run(on, Step::Rule(RuleStep::Add(rule)));
             }
         });
         for gateway in ["192.0.2.254", "192.0.2.7", "192.0.2.8", "192.0.2.9"] {
@@ -179,19 +167,8 @@ fn of_gateways_of_any_route() {
         }
         // All of this domain's packets take the other table.
         world(&mut |on| {
-            let rule = Rule {
-                family: Family::Ipv4,
-                priority: 900,
-                from: None,
-                to: None,
-                iif: None,
-                oif: None,
-                mark: None,
-                not: false,
-                action: RuleAction::Table(100),
-                protocol: 4,
-            };
-            run(on, Step::Rule(RuleStep::Add(rule)));
+            let rule = Rule::for_all(Family::Ipv4, 900, RuleAction::Table(100));
+            run(on, Step::Rule(RuleStep::Add(Rule { protocol: 4, ..rule })));
         });
         refused(
             host,

@@ -19,7 +19,7 @@ fn a_recorded_host_answers_as_the_host_does() {
         host.attach(domid(1), &spec("mac=00:16:3e:00:00:01,ip=10.1.0.2,bridge=private")).unwrap();
         host.attach(domid(2), &spec("mac=00:16:3e:00:00:02,ip=192.0.2.9,bridge=xenbr0,vifname=web0")).unwrap();
         let described = Described { file: "networks.toml".into(), text: "# none\n".into() };
-        let recording = host.record(taken(), Some(described), None);
+        let recording = host.record(taken(), Some(described), Err("there is none here".into()));
         let unseen: Vec<&str> = recording.unseen.iter().map(|u| u.what.as_str()).collect();
         assert_eq!(unseen, ["xenstore"], "{:?}", recording.unseen);
         let read = Recording::from_json(&recording.to_json()).unwrap();
@@ -51,7 +51,7 @@ fn an_anonymous_recording_has_nothing_that_tells_whose_it_is_and_still_answers()
         host.attach(domid(2), &spec(ip)).unwrap();
         let text = "# the customer's\n[network.lan]\nmode = \"routed\"\nsubnets = [\"8.8.4.0/24\"]\n";
         let described = Described { file: "networks.toml".into(), text: text.into() };
-        let recording = host.record(taken(), Some(described), None);
+        let recording = host.record(taken(), Some(described), Err("there is none here".into()));
         let anonymous = recording.anonymous([7; 16]).unwrap();
         let document = anonymous.to_json();
         for told in ["a-host", "customer", "12:34:56", "8.8.4.4", "8.8.4.0", "2a00:1450::44", "216:3eff:fe12:3456"] {
@@ -69,7 +69,7 @@ fn an_anonymous_recording_has_nothing_that_tells_whose_it_is_and_still_answers()
 
 #[test]
 fn what_is_no_recording_is_refused_with_its_place() {
-    let whole_text = Host::fake().record(taken(), None, None).to_json();
+    let whole_text = Host::fake().record(taken(), None, Err("there is none here".into())).to_json();
     let cut = &whole_text[..whole_text.len() / 2];
     let other = whole_text.replacen("\"version\":1", "\"version\":2", 1);
     let edited = whole_text.replacen("\"mtu\":1500", "\"mtu\":\"large\"", 1);

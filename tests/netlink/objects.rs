@@ -475,18 +475,7 @@ fn policy_rules_of_both_families() {
         let before = kernel.look(Part::Rules).rules;
         // 0 local, 32766 main, 32767 default; IPv6 has no "default".
         assert_eq!(before.len(), 5, "{before:#?}");
-        let rule = |family, priority, action| Rule {
-            family,
-            priority,
-            from: None,
-            to: None,
-            iif: None,
-            oif: None,
-            mark: None,
-            not: false,
-            action,
-            protocol: 4,
-        };
+        let rule = |family, priority, action| Rule { protocol: 4, ..Rule::for_all(family, priority, action) };
         let all = [
             Rule { from: Some("192.0.2.0/24".parse().unwrap()), ..rule(Family::Ipv4, 100, RuleAction::Table(1000)) },
             Rule {

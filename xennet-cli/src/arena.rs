@@ -1,11 +1,11 @@
-//! Memory for a hotplug call: a short program of one thread, which asks for some hundred small blocks and ends.
+//! An arena allocator for a hotplug call: one thread that allocates some hundred small blocks and ends.
 //!
-//! The C library's allocator takes a quarter of the instructions of such a call. Here a block comes from the list of those of its
-//! size that were given back, or else from the end of what was used so far: a dozen instructions, and little memory that is touched
-//! for the first time. The memory is bounded: where it is used up, and for large blocks, the C library's allocator takes over.
+//! The C library's allocator takes a quarter of the instructions of such a call. Here a block comes from the free list of its size, or
+//! else from the end of the used part: a dozen instructions, and few pages that are touched for the first time. The arena is bounded:
+//! when it is full, and for large blocks, the C library's allocator takes over.
 //!
-//! Only the thread that called [`begin`] uses it. In any other thread, and in a program in which nobody calls `begin`, all memory is
-//! the C library's. A block that another thread gives back is lost, which the bound allows for.
+//! Only the thread that called [`begin`] uses the arena. Other threads, and programs that never call `begin`, have the C library's
+//! allocator. A block of the arena that another thread frees is lost; the bound limits that loss.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::{Cell, UnsafeCell};
@@ -17,17 +17,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 #[derive(Debug)]
 pub struct Allocator;
 
-/// From now on this thread's small blocks come from the arena. One thread can do that: for any other nothing changes.
+/// From now on this thread's small blocks come from the arena. The first thread that calls this gets it; for others nothing changes.
 pub fn begin() {
     if !TAKEN.swap(true, Ordering::Relaxed) {
         ARENA.with(|arena| arena.end.set(SIZE));
-        // The C library gives the end of its heap back to the kernel where 128 KiB of it are free, as they are now whenever it has
-        // listed a directory. With this block they are not, and it costs nothing: nobody touches it.
+        // glibc returns the top of its heap to the kernel when 128 KiB of it are free (`M_TRIM_THRESHOLD`), as they are after it has
+        // listed a directory. This block keeps the top in use. It costs no memory, since nobody touches it.
         std::mem::forget(Vec::<u8>::with_capacity(2 * LARGEST));
     }
 }
 
-/// How much memory there is. What nobody has touched takes no memory of the machine.
+/// The size of the arena in bytes. Pages that nobody has touched take no memory of the machine.
 const SIZE: usize = 512 * 1024;
 /// The largest block; all are aligned as the first one.
 const LARGEST: usize = 8 * 1024;
@@ -51,13 +51,13 @@ thread_local! {
     static ARENA: Arena = const { Arena { used: Cell::new(0), end: Cell::new(0), lists: [const { Cell::new(ptr::null_mut()) }; LISTS] } };
 }
 
-/// What a thread knows of the memory.
+/// A thread's state of the arena.
 struct Arena {
-    /// How much of it was ever given out.
+    /// How many bytes from the start were ever allocated.
     used: Cell<usize>,
-    /// How much of it this thread may give out: all or nothing.
+    /// How many bytes this thread may allocate: all or none.
     end: Cell<usize>,
-    /// The blocks that were given back, by size. Each begins with the address of the next one.
+    /// The free lists, by size. Each free block begins with the address of the next one.
     lists: [Cell<*mut u8>; LISTS],
 }
 

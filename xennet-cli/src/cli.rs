@@ -86,14 +86,14 @@ pub(crate) enum Command {
     Detach(DetachArgs),
     /// Lists the attached vifs and the bridges
     Show {
-        /// Those of a host that was recorded with xennet record; - for standard input
+        /// Shows a recorded host instead of this one: a file of xennet record, or - for standard input
         #[arg(long, value_name = "FILE")]
         from: Option<PathBuf>,
     },
-    /// Writes all that can be seen of this host into one file: for a report of a defect, to be looked into elsewhere
+    /// Writes the network state of this host into one file, for a bug report that is examined on another machine
     ///
     /// The file is a JSON document: links, addresses, routes, settings, nft tables, the records of xennet, and what xenstore says of vifs.
-    /// What could not be looked at stands in it, with the reason. Nothing is changed, and a file that is there is not written over.
+    /// What cannot be read is listed in it with the reason. Nothing is changed on the host, and an existing file is kept.
     Record(RecordArgs),
     /// Starts, stops and shows the networks of /etc/xennet/networks.toml
     #[command(subcommand)]
@@ -138,11 +138,11 @@ pub(crate) enum Command {
     /// NetworkManager, systemd-networkd, udev and dhcpcd are told to leave vifs (vif*), taps (tap*, *-emu) and the links given
     /// with --bridge as they are. Without --dir nothing is written, and each text is printed with the path that it belongs to.
     Snippets(SnippetsArgs),
-    /// Prints what the system inside a guest has to be told of a vif, in that system's own form, or writes it into the guest's image
+    /// Prints the network configuration of a guest in the format of its own system, or writes it into the guest's image
     ///
-    /// VIF is an attached vif (vif5.0), or a vif line. Addresses come from ip=, the rest from the vif's network. Of a bridged guest's LAN
-    /// xennet knows neither prefix nor gateway nor name servers: --prefix, --gateway and --dns say them, or --dhcp that the LAN tells them.
-    /// What a format cannot say is an error, or a remark on standard error.
+    /// VIF is an attached vif (vif5.0), or a vif line. Addresses come from ip=, the rest from the vif's network. xennet does not know the LAN
+    /// of a bridged guest: give its prefix, gateway and name servers with --prefix, --gateway and --dns, or use --dhcp if the LAN has DHCP.
+    /// What a format cannot express is an error, or a note on standard error if the guest can do without it.
     #[command(after_long_help = formats())]
     Guest(Box<GuestArgs>),
     /// Carries out the call of a vif script, as libxl makes it, with the environment that libxl gives it
@@ -389,7 +389,7 @@ pub(crate) struct RecordArgs {
     #[arg(value_name = "FILE")]
     pub(crate) path: PathBuf,
 
-    /// Other addresses and names: public addresses, hardware addresses, the names of the host and of domains, comments
+    /// Replaces public addresses, hardware addresses and the names of the host and of domains, and leaves comments out
     #[arg(long)]
     pub(crate) anonymous: bool,
 

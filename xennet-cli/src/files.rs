@@ -1,7 +1,7 @@
 //! Files of the system that the command writes.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use xennet_core::{Errno, Error, ErrorKind};
 
@@ -17,4 +17,13 @@ pub(crate) fn failed(path: &Path, what: &str, e: &io::Error) -> Error {
         Errno::EROFS => error.with_hint("the file system is read-only: name another directory with --dir"),
         _ => error,
     }
+}
+
+/// The error for one file of several, which says what was written before it.
+pub(crate) fn after(written: &[PathBuf], error: Error) -> Error {
+    if written.is_empty() {
+        return error.as_before("unchanged");
+    }
+    let list: Vec<String> = written.iter().map(|path| path.display().to_string()).collect();
+    error.incomplete(format!("written before it: {}", list.join(", ")))
 }

@@ -45,7 +45,7 @@
 //! * [`model`]: values that are always valid; re-exported here.
 //! * [`config`]: text in, values out, every error with its position.
 //! * [`advise`]: which of the three modes fits a situation, and why.
-//! * [`guest`]: what a guest has to be told of its network, in the words of its own system.
+//! * [`guest`]: the network configuration of a guest, in the format of its own system.
 //! * [`managers`]: programs that manage links, too, and what keeps them off those of guests.
 //! * [`snapshot`], [`step`]: what is, and what a change is. [`step::step`] is the transition function: what the Linux
 //!   kernel would do with a step.

@@ -331,7 +331,7 @@ pub(crate) fn json_line(document: &impl Serialize) -> serde_json::Result<Vec<u8>
     Ok(room)
 }
 
-/// A text under way. It comes in hundreds of pieces of some bytes each, for which a vector that looks for room each time takes twice
+/// A line that is being written. serde writes hundreds of small pieces, and a vector that checks its capacity for each of them takes twice
 /// as long.
 struct Line {
     room: Vec<u8>,
@@ -349,7 +349,7 @@ impl io::Write for Line {
         if self.room.len() < end {
             self.grow(end);
         }
-        // Mostly it is a quotation mark, which needs no call.
+        // Most pieces are one byte, and need no call of memcpy.
         match (piece, self.room.get_mut(self.length..end)) {
             ([byte], Some([place])) => *place = *byte,
             (_, Some(place)) => place.copy_from_slice(piece),
@@ -365,13 +365,13 @@ impl io::Write for Line {
 }
 
 impl Line {
-    /// Most are up to twice as long.
+    /// Most lines have up to twice as many bytes.
     const MORE: usize = 2000;
 
     #[cold]
     fn grow(&mut self, end: usize) {
         let more = (self.room.len() / 2).max(Line::MORE);
-        // Anew, since growing writes the zeros one by one.
+        // A new vector: growing one writes the zeros byte by byte.
         let mut room = vec![0; end.saturating_add(more)];
         if let (Some(new), Some(old)) = (room.get_mut(..self.length), self.room.get(..self.length)) {
             new.copy_from_slice(old);

@@ -198,7 +198,7 @@ fn nodes_of_vifs_are_recorded_and_what_a_guest_writes_is_bounded() {
         store.write(path, value.as_bytes()).unwrap();
     }
     store.write("/local/domain/0/backend/vif/5/0/odd", b"a\xffb").unwrap();
-    let recording = xennet_core::Host::fake().record(xennet_core::recording::Taken::default(), None, Some(&mut store));
+    let recording = xennet_core::Host::fake().record(xennet_core::recording::Taken::default(), None, Ok(&mut store));
     assert_eq!(recording.unseen, []);
     let node = |path: &str| recording.store.get(&path.parse().unwrap()).map(String::as_str);
     assert_eq!(recording.domain_name(xennet_core::DomId::new(5).unwrap()), Some("web01"));

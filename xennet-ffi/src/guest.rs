@@ -1,4 +1,4 @@
-//! What a guest has to be told, as C sees it.
+//! The guest's network configuration, for C.
 
 #![allow(unsafe_code, reason = "#[unsafe(no_mangle)] alone; the test `rules` refuses anything else")]
 
@@ -14,21 +14,21 @@ use crate::host::Host;
 use crate::text::{Text, read_json};
 use crate::{network, vif};
 
-/// What the system inside a guest has to be told of a vif, in that system's own form. Looks at nothing but what is given.
+/// Makes the network configuration of a guest in the format of its own system. Uses its arguments alone; nothing on the host is read.
 ///
 /// \param vif A vif line in the strict dialect, or a JSON document with libxl's field names (`xennet_vif_parse`).
 /// \param vif_len Its length in bytes.
 /// \param network The JSON document of the network that the vif is in, an item of what `xennet_networks_parse` gives; NULL for a bridge
 ///   that belongs to no network.
 /// \param network_len Its length in bytes.
-/// \param wish A JSON document of what the guest's LAN or the guest itself knows, all of it optional: `{"prefix": ["192.168.0.0/24"],
+/// \param wish A JSON document of facts about the guest's LAN and the guest, all of them optional: `{"prefix": ["192.168.0.0/24"],
 ///   "gateway": ["192.168.0.1"], "no_gateway": false, "dns": [], "search": [], "dhcp": false, "interface": "eth0"}`; NULL for nothing.
 /// \param wish_len Its length in bytes.
 /// \param format The format's name: "ifupdown", "netplan", "cloud-init-v1", "cloud-init-v2", "networkd", "networkmanager", "kernel",
 ///   "alpine", "freebsd", "netsh".
 /// \param format_len Its length in bytes.
 /// \param document Gets a JSON document: `{"format", "files": [{"path", "mode", "text"}], "notes": [], "config": {...}}`. `path` is absolute
-///   in the guest, or null for what is no file there; `notes` are sentences about what the format cannot say and the guest needs.
+///   in the guest, or null if the text is no file there; `notes` say what the format cannot express, and what the guest needs.
 /// \return NULL on success; else `XENNET_KIND_INVALID` if something that the guest needs is not known or contradicts something else,
 ///   `XENNET_KIND_UNSUPPORTED` if the format cannot say it.
 #[unsafe(no_mangle)]
@@ -57,7 +57,7 @@ pub extern "C" fn xennet_guest_config(
     })
 }
 
-/// The same of a vif that this host has attached, or will attach: its network is the started one that it belongs to.
+/// The same for a vif that this host has attached or will attach; its network is the started one that it belongs to.
 ///
 /// \param host The host.
 /// \param vif `vif5.0` for an attached vif, else as of `xennet_guest_config`.
@@ -102,9 +102,6 @@ fn read_wish(wish: &Chars, len: usize) -> Result<GuestWish, Error> {
     }
 }
 
-fn rendered(config: &GuestConfig, mut remarks: Vec<String>, format: &str) -> Result<Text, Error> {
-    let mut rendered = format.parse::<Format>()?.render(config)?;
-    remarks.append(&mut rendered.notes);
-    rendered.notes = remarks;
-    Ok(Text::json(&rendered))
+fn rendered(config: &GuestConfig, remarks: Vec<String>, format: &str) -> Result<Text, Error> {
+    Ok(Text::json(&format.parse::<Format>()?.render(config)?.with_remarks(remarks)))
 }

@@ -417,8 +417,11 @@ pub extern "C" fn xennet_host_recover(
 /// The document of what recovering would do.
 fn recoveries(host: &Host) -> Result<Value, Error> {
     let plans = host.work(xennet_core::Host::plan_recover)?;
-    let item = |(subject, plan): (&Subject, &Result<xennet_core::plan::Plan, Error>)| json!({ "subject": subject.to_string(), "plan": plan.as_ref().ok(), "error": plan.as_ref().err() });
-    Ok(json!({ "plans": plans.iter().map(item).collect::<Vec<_>>() }))
+    let items = plans.iter().map(|(subject, plan)| {
+        let (plan, error) = (plan.as_ref().ok(), plan.as_ref().err());
+        json!({ "subject": subject.to_string(), "plan": plan, "error": error })
+    });
+    Ok(json!({ "plans": items.collect::<Vec<_>>() }))
 }
 
 /// What is to be undone; `None` for whatever was changed last.
@@ -439,35 +442,17 @@ pub(crate) fn tell(done: Out<'_, Text>, document: &impl Serialize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Arc;
     use xennet_core::backend::fake::Fake;
     use xennet_core::backend::{Backend, BackendError, Capabilities};
     use xennet_core::snapshot::{Scope, Snapshot};
     use xennet_core::step::{LinkChange, LinkRef, LinkStep, NewMaster, Step};
-
-    /// A fake that others can change.
-    #[derive(Clone)]
-    struct Shared(Arc<Mutex<Fake>>);
-
-    impl Backend for Shared {
-        fn capabilities(&self) -> Capabilities {
-            self.0.lock().unwrap().capabilities()
-        }
-
-        fn observe(&mut self, scope: &Scope) -> Result<Snapshot, BackendError> {
-            self.0.lock().unwrap().observe(scope)
-        }
-
-        fn apply(&mut self, step: &Step) -> Result<(), BackendError> {
-            self.0.lock().unwrap().apply(step)
-        }
-    }
+    use xennet_tests::Shared;
 
     #[test]
     fn recovering_is_planned_and_each_plan_can_be_carried_out() {
-        let shared = Shared(Arc::new(Mutex::new(Fake::example())));
+        let shared = Shared::new(Fake::example());
         let host = Host::new(xennet_core::Host::with_backend(Box::new(shared.clone())));
-        shared.0.lock().unwrap().add_vif(xennet_core::VifId::new(DomId::new(5).unwrap(), DevId::FIRST));
+        shared.change(|fake| fake.add_vif(xennet_core::VifId::new(DomId::new(5).unwrap(), DevId::FIRST)));
         host.work(|core| core.attach(DomId::new(5)?, &"bridge=xenbr0".parse()?)).unwrap();
         assert_eq!(recoveries(&host).unwrap(), json!({ "plans": [] }));
         // Somebody takes the vif off its bridge.
@@ -481,7 +466,7 @@ mod tests {
         assert!(host.work(|core| core.apply_shown(&shown)).unwrap().steps > 0);
         assert_eq!(recoveries(&host).unwrap(), json!({ "plans": [] }));
         // What cannot be put back is told by the plan.
-        shared.0.lock().unwrap().remove_hardware(&"xenbr0".parse().unwrap());
+        shared.change(|fake| fake.remove_hardware(&"xenbr0".parse().unwrap()));
         let document = recoveries(&host).unwrap();
         let plan = &document["plans"][0]["plan"];
         assert!(plan["notes"][0].as_str().unwrap().contains("is left as it is"), "{document}");

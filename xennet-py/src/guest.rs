@@ -1,4 +1,4 @@
-//! What a guest has to be told.
+//! The guest's network configuration, for Python.
 
 use pyo3::prelude::*;
 use serde_json::{Value, json};
@@ -10,8 +10,8 @@ use crate::error::{OrRaise, raised};
 use crate::network::Network;
 use crate::vif::VifSpec;
 
-/// What the system inside a guest has to be told of a vif, in that system's own form: `{"format": ..., "files": [{"path", "mode",
-/// "text"}], "notes": [...], "config": {...}}`. Looks at nothing but what is given.
+/// The network configuration of a guest in the format of its own system: `{"format": ..., "files": [{"path", "mode",
+/// "text"}], "notes": [...], "config": {...}}`. Uses its arguments alone; nothing on the host is read.
 ///
 /// `network` is the network that the vif is in; None for a bridge that belongs to no network. `prefix`, `gateway`, `dns` and `search` say what
 /// the network's description does not, as of a LAN. `format` is "ifupdown", "netplan", "cloud-init-v1", "cloud-init-v2", "networkd",
@@ -57,18 +57,16 @@ pub(crate) fn wish(
         document[name] = Value::from(texts(name, list)?);
     }
     serde_json::from_value(document).map_err(|e| {
-        raised(&Error::new(ErrorKind::Invalid, format!("what is said of the guest is not understood: {e}")))
+        raised(&Error::new(ErrorKind::Invalid, format!("the keyword arguments do not describe a guest: {e}")))
     })
 }
 
 pub(crate) fn rendered<'py>(
     py: Python<'py>,
     config: &GuestConfig,
-    mut remarks: Vec<String>,
+    remarks: Vec<String>,
     format: &str,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let mut rendered = format.parse::<Format>().and_then(|format| format.render(config)).or_raise()?;
-    remarks.append(&mut rendered.notes);
-    rendered.notes = remarks;
-    to_python(py, &rendered)
+    let rendered = format.parse::<Format>().and_then(|format| format.render(config)).or_raise()?;
+    to_python(py, &rendered.with_remarks(remarks))
 }

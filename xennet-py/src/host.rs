@@ -261,7 +261,7 @@ impl Host {
         to_python(py, &shown)
     }
 
-    /// What the system inside the guest has to be told of a vif, as `xennet.guest_config` gives it. The vif is an attached one by its
+    /// The network configuration of the vif's guest, as `xennet.guest_config` gives it. The vif is an attached one by its
     /// name (`vif5.0`), or a `VifSpec` or vif line, whose network is the started one that it belongs to.
     #[pyo3(signature = (vif, *, format, prefix=None, gateway=None, no_gateway=false, dns=None, search=None, dhcp=false, interface=None))]
     #[expect(clippy::too_many_arguments, reason = "keywords of Python")]

@@ -14,15 +14,15 @@ pub(crate) struct GuestArgs {
     #[arg(value_name = "VIF|SPEC", required_unless_present = "list")]
     pub(crate) vif: Option<String>,
 
-    /// The form that the guest's system reads
+    /// The format that the guest's system reads
     #[arg(long, value_name = "FORMAT", required_unless_present = "list", value_parser = PossibleValuesParser::new(Format::ALL.iter().map(|f| f.name())))]
     pub(crate) format: Option<String>,
 
-    /// Writes the file to its place below this directory, the root of the guest's mounted image; never over a file that is there
+    /// Writes the file to its place below this directory, the root of the guest's mounted image; existing files are kept
     #[arg(long, value_name = "DIR")]
     pub(crate) into: Option<PathBuf>,
 
-    /// Replaces files that are there
+    /// Replaces existing files
     #[arg(long, requires = "into")]
     pub(crate) force: bool,
 
@@ -30,7 +30,7 @@ pub(crate) struct GuestArgs {
     #[arg(long, value_name = "NETWORK")]
     pub(crate) prefix: Vec<String>,
 
-    /// The guest's gateway, at most one a family; one that is in none of the guest's prefixes is reached on the link
+    /// The guest's gateway, at most one per family; a gateway outside the guest's prefixes is reached on the link
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) gateway: Vec<String>,
 

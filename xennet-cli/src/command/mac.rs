@@ -27,8 +27,7 @@ fn entropy() -> Result<[u8; 6]> {
         // Fewer than 256 bytes come at once or not at all (`getrandom(2)`).
         Ok(6) => Ok(bytes),
         Ok(_) => Err(Error::new(ErrorKind::Io, "the kernel's generator gave too few bytes")),
-        Err(e) => {
-            Err(Error::new(ErrorKind::Io, "the kernel's generator gave no bytes").with_errno(Errno(e.raw_os_error())))
-        }
+        Err(e) => Err(Error::new(ErrorKind::Io, "the kernel's random number generator gave no bytes")
+            .with_errno(Errno(e.raw_os_error()))),
     }
 }

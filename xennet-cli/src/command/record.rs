@@ -1,7 +1,7 @@
-//! `record`: all that can be seen of a host in one file, and hosts that are read from such files.
+//! `record`: the network state of a host in one file; and reading such files.
 
 use std::fs::OpenOptions;
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde_json::json;
 use xennet_core::recording::{Described, Recording, Taken, Unseen};
 use xennet_core::xenstore::{Client, Options, Store};
-use xennet_core::{Errno, Error, ErrorKind, Host, Result};
+use xennet_core::{Errno, Error, Host, Result};
 
 use super::common::open;
 use crate::cli::{BackendName, Global, RecordArgs};
@@ -18,62 +18,59 @@ use crate::{files, input};
 
 pub(super) fn run(global: &Global, args: &RecordArgs, output: &mut Output) -> Result<()> {
     let mut host = open(global)?;
-    let described = std::fs::read_to_string(&args.file);
-    let described = described.map(|text| Described { file: args.file.display().to_string(), text });
-    // A model of the kernel has no xenstore beside it.
-    let store = match global.backend {
-        BackendName::Netlink => Some(Client::open(&Options::default(), &|name| std::env::var_os(name))),
-        BackendName::Fake => None,
-    };
-    let text = described.as_ref().ok().cloned();
-    let mut recording = match store {
-        Some(Ok(mut store)) => host.record(taken(), text, Some(&mut store as &mut dyn Store)),
-        Some(Err(e)) => {
-            let mut recording = host.record(taken(), text, None);
-            recording.unseen.retain(|unseen| unseen.what != "xenstore");
-            recording.unseen.push(Unseen { what: "xenstore".into(), why: e.to_string() });
-            recording
+    let text = std::fs::read_to_string(&args.file);
+    let described = text.as_ref().ok().map(|text| Described { file: shown(&args.file), text: text.clone() });
+    let mut client = match global.backend {
+        BackendName::Netlink => {
+            Client::open(&Options::default(), &|name| std::env::var_os(name)).map_err(|e| e.to_string())
         }
-        None => host.record(taken(), text, None),
+        // A model of the kernel has no xenstore beside it.
+        BackendName::Fake => Err("there is none here".to_owned()),
     };
-    if let Err(e) = described
-        && e.kind() != std::io::ErrorKind::NotFound
+    let store = client.as_mut().map(|client| client as &mut dyn Store).map_err(|why| why.clone());
+    let mut recording = host.record(taken(), described, store);
+    if let Err(e) = text
+        && e.kind() != ErrorKind::NotFound
     {
-        recording.unseen.push(Unseen { what: args.file.display().to_string(), why: e.to_string() });
+        recording.unseen.push(Unseen { what: shown(&args.file), why: e.to_string() });
     }
     if args.anonymous {
         recording = recording.anonymous(key()?)?;
     }
-    for unseen in &recording.unseen {
-        output.note(&format!("{} was not looked at: {}", unseen.what, unseen.why));
-    }
+    tell_unseen(&recording, output);
     let text = recording.to_json() + "\n";
     if args.path == Path::new("-") {
         return output.line(text.trim_end());
     }
-    // It tells what every guest may do: nobody else is to read it.
+    // It names every guest's permissions, so only its owner may read it.
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&args.path);
     let written = file.and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()));
+    let path = shown(&args.path);
     written.map_err(|e| match e.kind() {
-        std::io::ErrorKind::AlreadyExists => {
-            let shown = args.path.display().to_string();
-            Error::new(ErrorKind::Conflict, format!("{shown} is there already"))
-                .with_object(&shown)
-                .as_before("unchanged")
-                .with_hint("name another file, or remove that one first")
-        }
+        ErrorKind::AlreadyExists => Error::new(xennet_core::ErrorKind::Conflict, format!("{path} is there already"))
+            .with_object(&path)
+            .as_before("unchanged")
+            .with_hint("name another file, or remove that one first"),
         _ => files::failed(&args.path, "cannot be written", &e),
     })?;
-    let path = args.path.display().to_string();
     output.answer(|| format!("{path}: written, {} bytes", text.len()), || json!({ "file": path, "bytes": text.len() }))
+}
+
+fn shown(path: &Path) -> String {
+    path.display().to_string()
+}
+
+/// What a recording lacks, as remarks.
+fn tell_unseen(recording: &Recording, output: &mut Output) {
+    for unseen in &recording.unseen {
+        output.note(&format!("{} was not looked at: {}", unseen.what, unseen.why));
+    }
 }
 
 /// A rehearsal on a recorded host.
 pub(super) fn read(file: &Path, output: &mut Output) -> Result<Host> {
-    let recording = Recording::from_json(&input::file(file)?).map_err(|e| e.in_file(&file.display().to_string()))?;
-    for unseen in &recording.unseen {
-        output.note(&format!("{} was not looked at: {}", unseen.what, unseen.why));
-    }
+    let recording = Recording::from_json(&input::file(file)?).map_err(|e| e.in_file(&shown(file)))?;
+    tell_unseen(&recording, output);
     Ok(Host::from_recording(&recording))
 }
 
@@ -88,12 +85,15 @@ fn taken() -> Taken {
     }
 }
 
-/// A key that nobody knows, and that is forgotten.
+/// A key that nobody knows. It is not kept.
 fn key() -> Result<[u8; 16]> {
     let mut key = [0; 16];
     match rustix::rand::getrandom(&mut key, rustix::rand::GetRandomFlags::empty()) {
         Ok(n) if n == key.len() => Ok(key),
-        Ok(_) => Err(Error::new(ErrorKind::Io, "no random key could be had")),
-        Err(e) => Err(Error::new(ErrorKind::Io, "no random key could be had").with_errno(Errno(e.raw_os_error()))),
+        Ok(_) => Err(Error::new(xennet_core::ErrorKind::Io, "no random key could be had")),
+        Err(e) => {
+            Err(Error::new(xennet_core::ErrorKind::Io, "no random key could be had")
+                .with_errno(Errno(e.raw_os_error())))
+        }
     }
 }

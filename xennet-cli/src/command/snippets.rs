@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use xennet_core::managers::{self, Found, Manager, Put, Snippet};
-use xennet_core::{Error, ErrorKind, IfName, Outcome, Result};
+use xennet_core::{Error, ErrorKind, IfName, Result};
 
 use crate::cli::SnippetsArgs;
-use crate::files::failed;
+use crate::files::{after, failed};
 use crate::output::Output;
 
 /// The error of a command that the sandbox does not keep from the real files.
@@ -90,19 +90,11 @@ fn write(snippets: &[Snippet], dir: &Path, force: bool, output: &mut Output) -> 
             }
         });
     }
-    for (done, (path, text)) in acts.iter().enumerate() {
+    let mut written = Vec::new();
+    for (path, text) in &acts {
         if let Some(text) = text {
-            put(path, text).map_err(|e| {
-                let written = acts[..done].iter().filter(|(_, text)| text.is_some()).count();
-                failed(path, "cannot be written", &e).with_outcome(
-                    if written == 0 { Outcome::Unchanged } else { Outcome::Incomplete },
-                    match written {
-                        0 => "unchanged".to_owned(),
-                        1 => "the file before it is written".to_owned(),
-                        n => format!("the {n} files before it are written"),
-                    },
-                )
-            })?;
+            put(path, text).map_err(|e| after(&written, failed(path, "cannot be written", &e)))?;
+            written.push(path.clone());
         }
     }
     let said = |(path, text): &(PathBuf, Option<String>)| match text {

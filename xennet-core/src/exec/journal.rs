@@ -44,8 +44,7 @@ impl Entry {
         let Some(first) = &self.previous else { return self.before.clone() };
         let mut origin = first.before.clone();
         // What a new description has brought, and what it has given up.
-        let mut brought = self.before.scope.clone();
-        brought.retain(|part| !origin.scope.contains(part));
+        let brought = self.before.scope.clone().without(&origin.scope);
         origin.merge(self.before.seen(&brought));
         if let Goal::Start { started, .. } = &self.goal {
             origin.forget(&plan::given_up(started));

@@ -1,5 +1,5 @@
-//! cloud-init's network-config. As a part of cloud-init's own configuration it goes before what a data source says; as `network-config`
-//! of a NoCloud seed the same text is read.
+//! cloud-init's network-config. In `/etc/cloud/cloud.cfg.d` it takes precedence over a data source's. The same text can be the
+//! `network-config` of a NoCloud seed.
 
 use std::fmt::Write as _;
 

@@ -1,6 +1,6 @@
-//! What a guest has to know, checked as a whole.
+//! The network configuration of one interface in a guest, checked as a whole.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr};
 
 use ipnetwork::IpNetwork;
 use serde::Serialize;
@@ -9,11 +9,9 @@ use super::connection::Connection;
 use super::{GuestLink, GuestWish};
 use crate::error::{Error, ErrorKind};
 use crate::model::{Attachment, DevId, DnsDomain, GuestMac, Mtu, Started, VifSpec, unusable};
+use crate::snapshot::Family;
 
-/// RFC 8200, section 5. Linux ends IPv6 on a link with less.
-const IPV6_MIN_MTU: u32 = 1280;
-
-/// What a guest has to know of one vif.
+/// The network configuration of one interface in a guest.
 ///
 /// Made by [`new`](Self::new) or [`attached`](Self::attached) only, so it is always complete: each family has addresses with their prefix
 /// lengths, or is served, or is off.
@@ -38,15 +36,15 @@ pub struct GuestConfig {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "method", rename_all = "lowercase")]
 pub enum Method {
-    /// It has none, and makes none.
+    /// It has no addresses of this family, not even a link-local one.
     Off,
-    /// It asks by DHCP (IPv4), or listens to router advertisements, and asks by DHCPv6 where they say so (IPv6).
+    /// IPv4: it asks by DHCP. IPv6: it listens to router advertisements, and asks by DHCPv6 if they say so.
     Auto,
-    /// It has these.
+    /// It has fixed addresses.
     Static {
         /// The addresses, each with the prefix length of its network; at least one.
         addresses: Vec<IpNetwork>,
-        /// The way to everybody else; `None`: there is none.
+        /// The default gateway, if there is one.
         #[serde(skip_serializing_if = "Option::is_none")]
         gateway: Option<Gateway>,
     },
@@ -69,7 +67,7 @@ impl Method {
         }
     }
 
-    /// Whether the guest is served.
+    /// Whether DHCP or router advertisements give the guest its addresses.
     pub const fn is_auto(&self) -> bool {
         matches!(self, Method::Auto)
     }
@@ -85,32 +83,8 @@ pub struct Gateway {
     pub on_link: bool,
 }
 
-/// IPv4 or IPv6.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum IpVersion {
-    /// IPv4.
-    Ipv4,
-    /// IPv6.
-    Ipv6,
-}
-
-impl IpVersion {
-    pub(super) const BOTH: [IpVersion; 2] = [IpVersion::Ipv4, IpVersion::Ipv6];
-
-    pub(super) const fn of(address: IpAddr) -> Self {
-        if address.is_ipv4() { IpVersion::Ipv4 } else { IpVersion::Ipv6 }
-    }
-
-    pub(super) const fn word(self) -> &'static str {
-        match self {
-            IpVersion::Ipv4 => "IPv4",
-            IpVersion::Ipv6 => "IPv6",
-        }
-    }
-}
-
 impl GuestConfig {
-    /// What the guest of a vif has to know.
+    /// The configuration for the guest of a vif.
     ///
     /// `network` is the network that the vif is in; `None` for a bridge that belongs to no network, and where `script=` is that of
     /// another mode and no network of that mode is started. A description that is not started is [`Started::new`].
@@ -122,7 +96,7 @@ impl GuestConfig {
         GuestConfig::made(vif, &Connection::of(vif, network, None)?, wish)
     }
 
-    /// What the guest of a vif has to know that is attached so: the addresses and gateways are those of the attachment.
+    /// The configuration for the guest of an attached vif: its addresses and gateways are those of the attachment.
     ///
     /// # Errors
     /// As [`new`](Self::new).
@@ -163,7 +137,7 @@ impl GuestConfig {
 
     /// The rules that hold whatever the network is.
     fn check(&self) -> Result<(), Error> {
-        for (family, method) in [(IpVersion::Ipv4, &self.ipv4), (IpVersion::Ipv6, &self.ipv6)] {
+        for (family, method) in [(Family::Ipv4, &self.ipv4), (Family::Ipv6, &self.ipv6)] {
             for address in method.addresses() {
                 if let Some(what) = reserved(address) {
                     let message = format!("{address} cannot be the guest's: it is {what}");
@@ -178,7 +152,7 @@ impl GuestConfig {
             }
             if method.addresses().iter().any(|a| a.ip() == gateway.address) {
                 let message =
-                    format!("{} is the guest's own address, and its {} gateway", gateway.address, family.word());
+                    format!("{} is the guest's own address, and its {} gateway", gateway.address, family.name());
                 return Err(invalid(&gateway.address.to_string(), message, "name the router's address".into()));
             }
         }
@@ -188,16 +162,16 @@ impl GuestConfig {
         }
         let is_off = |a: &IpAddr| [&self.ipv6, &self.ipv4][usize::from(a.is_ipv4())] == &Method::Off;
         if let Some(server) = self.dns.iter().find(|a| is_off(a) && !a.is_loopback()) {
-            let word = IpVersion::of(*server).word();
+            let word = Family::of(server).name();
             let message = format!("{server} cannot be the guest's name server: the guest has no {word} address");
             let hint =
                 format!("name a server of the other family, or give the guest an {word} address in the vif line: ip=");
             return Err(invalid(&server.to_string(), message, hint));
         }
-        if let Some(mtu) = self.mtu.filter(|m| m.get() < IPV6_MIN_MTU && self.ipv6 != Method::Off) {
+        if let Some(mtu) = self.mtu.filter(|m| m.get() < Mtu::IPV6_MIN && self.ipv6 != Method::Off) {
             let message =
-                format!("mtu={mtu} is too small for the guest's IPv6: links with IPv6 have {IPV6_MIN_MTU} bytes");
-            let hint = format!("write mtu={IPV6_MIN_MTU} or more, or leave the IPv6 addresses out");
+                format!("mtu={mtu} is too small for the guest's IPv6: links with IPv6 have {} bytes", Mtu::IPV6_MIN);
+            let hint = format!("write mtu={} or more, or leave the IPv6 addresses out", Mtu::IPV6_MIN);
             return Err(invalid(&format!("mtu={mtu}"), message, hint));
         }
         Ok(())
@@ -208,7 +182,7 @@ impl GuestConfig {
         self.devid
     }
 
-    /// The MAC by which the guest can tell the interface, if the vif line says one.
+    /// The MAC address of the vif line, if there is one: the guest can match the interface by it.
     pub const fn mac(&self) -> Option<GuestMac> {
         self.mac
     }
@@ -248,12 +222,12 @@ impl GuestConfig {
         &self.search
     }
 
-    /// The largest packet; `None`: the guest's own default.
+    /// The MTU in bytes; `None`: the guest's own default.
     pub const fn mtu(&self) -> Option<Mtu> {
         self.mtu
     }
 
-    /// What a reader should know besides, a sentence each.
+    /// Notes for the reader, one sentence each.
     pub fn notes(&self) -> &[String] {
         &self.notes
     }
@@ -270,7 +244,7 @@ impl GuestConfig {
     }
 }
 
-/// What an address of its own prefix is that no host can have.
+/// Why no host can have this address of its prefix; `None` if a host can.
 fn reserved(address: &IpNetwork) -> Option<&'static str> {
     match address {
         IpNetwork::V4(n) if n.prefix() < 31 && n.ip() == n.network() => Some("the network's own address"),
@@ -281,12 +255,8 @@ fn reserved(address: &IpNetwork) -> Option<&'static str> {
 
 /// Whether a gateway is outside of the guest's prefixes.
 pub(super) fn gateway(address: IpAddr, addresses: &[IpNetwork]) -> Gateway {
-    let is_link_local = matches!(address, IpAddr::V6(a) if is_link_local(a));
+    let is_link_local = matches!(address, IpAddr::V6(a) if a.is_unicast_link_local());
     Gateway { address, on_link: !is_link_local && !addresses.iter().any(|n| n.contains(address)) }
-}
-
-pub(super) const fn is_link_local(address: Ipv6Addr) -> bool {
-    address.segments()[0] & 0xffc0 == 0xfe80
 }
 
 pub(super) fn invalid(object: &str, message: String, hint: String) -> Error {

@@ -1,22 +1,23 @@
-//! Where a guest is: what the way that its vif is connected says about its addresses and gateways.
+//! A vif's connection, and what follows from it for the guest's addresses and gateways.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
 
 use super::GuestWish;
-use super::config::{IpVersion, Method, gateway, invalid};
-use crate::error::{Error, ErrorKind};
+use super::config::{Method, gateway, invalid};
+use crate::error::Error;
 use crate::model::vif::is_single;
-use crate::model::{Attachment, DnsDomain, GuestLinks, Mtu, Network, NetworkMode, Started, Subnet, VifSpec, vifnat};
-
-/// This domain's address on the vif of every IPv6 guest that it has a route to (`plan/routes.rs`).
-const LINK_LOCAL_GATEWAY: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1));
+use crate::model::{
+    Attachment, DnsDomain, GuestLinks, LINK_LOCAL_GATEWAY, Mode, Mtu, Network, NetworkMode, Started, Subnet, VifSpec,
+    vifnat,
+};
+use crate::snapshot::Family;
 
 /// What the guest's link is part of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Segment {
-    /// A port of a bridge of others, too: the LAN's rules count, which no description has.
+    /// A port of a bridge with a LAN behind it, whose prefixes and gateway no description has.
     Lan,
     /// A port of the private bridge of a NAT network: the neighbours are on the link.
     Private,
@@ -26,12 +27,12 @@ enum Segment {
     Routed,
 }
 
-/// Where a guest is.
+/// A vif's connection: its network, and its attachment if it is attached.
 pub(super) struct Connection<'a> {
     segment: Segment,
     network: Option<&'a Started>,
     attachment: Option<&'a Attachment>,
-    /// What `ip=` says, or, where it says nothing, what the guest was given.
+    /// The addresses of `ip=`; without `ip=` those that the attachment gave the guest.
     given: Vec<IpNetwork>,
 }
 
@@ -46,7 +47,11 @@ impl<'a> Connection<'a> {
             (_, Some(Attachment::Bridge { .. })) | (Some(NetworkMode::Bridge(_)), _) => Segment::Lan,
             (_, Some(Attachment::Nat { .. })) | (Some(NetworkMode::Nat(_)), _) => Segment::Nat,
             (_, Some(Attachment::Routed { .. })) | (Some(NetworkMode::Routed(_)), _) => Segment::Routed,
-            (None, None) => by_script(vif)?,
+            (None, None) => match Mode::of_vif(vif)? {
+                Mode::Bridge => Segment::Lan,
+                Mode::Nat => Segment::Nat,
+                Mode::Routed => Segment::Routed,
+            },
         };
         let given = match attachment {
             Some(attachment) if vif.ip().is_empty() => attachment.guest().to_vec(),
@@ -76,8 +81,8 @@ impl<'a> Connection<'a> {
         }
         self.check_wish(wish, &addresses, served)?;
         let mut methods = [Method::Off, Method::Off];
-        for ((family, served), method) in IpVersion::BOTH.into_iter().zip(served).zip(&mut methods) {
-            let own: Vec<IpNetwork> = addresses.iter().filter(|a| IpVersion::of(a.ip()) == family).copied().collect();
+        for ((family, served), method) in Family::BOTH.into_iter().zip(served).zip(&mut methods) {
+            let own: Vec<IpNetwork> = addresses.iter().filter(|a| Family::of(&a.ip()) == family).copied().collect();
             *method = match own.first() {
                 _ if served => Method::Auto,
                 None => Method::Off,
@@ -91,7 +96,7 @@ impl<'a> Connection<'a> {
         Ok(methods)
     }
 
-    /// What is wrong with a vif that has no address.
+    /// The error for a vif without an address.
     fn no_address(&self, networks: &[String]) -> Error {
         let message = match networks {
             [] => "the vif line names no address of the guest, and no DHCP tells it one".to_owned(),
@@ -112,10 +117,10 @@ impl<'a> Connection<'a> {
 
     /// Whether each family is served by DHCP or router advertisements, and the guest shall ask.
     fn served(&self, wish: &GuestWish, addresses: &[IpNetwork]) -> Result<[bool; 2], Error> {
-        let has = |family: IpVersion| addresses.iter().any(|a| IpVersion::of(a.ip()) == family);
+        let has = |family: Family| addresses.iter().any(|a| Family::of(&a.ip()) == family);
         if self.segment == Segment::Lan {
             // Declared addresses are the only ones that the guest may send from.
-            return Ok(IpVersion::BOTH.map(|family| wish.dhcp && (self.given.is_empty() || has(family))));
+            return Ok(Family::BOTH.map(|family| wish.dhcp && (self.given.is_empty() || has(family))));
         }
         let services = self.network().and_then(|n| n.services().map(|s| (n, s))).filter(|(_, s)| s.dhcp);
         let Some((network, services)) = services else {
@@ -128,8 +133,8 @@ impl<'a> Connection<'a> {
             let hint = "write dhcp = true in networks.toml, or let the guest have its address without".to_owned();
             return Err(invalid("dhcp", message, hint));
         };
-        Ok(IpVersion::BOTH.map(|family| {
-            let of_family = |address: IpAddr| IpVersion::of(address) == family;
+        Ok(Family::BOTH.map(|family| {
+            let of_family = |address: IpAddr| Family::of(&address) == family;
             // On a link of its own a guest is only told the addresses of its vif line.
             let range = self.segment == Segment::Private && services.range.iter().any(|r| of_family(r.first()));
             let told = network.subnets().iter().any(|s| of_family(s.network().ip()));
@@ -137,7 +142,7 @@ impl<'a> Connection<'a> {
         }))
     }
 
-    /// What the caller gave that is about nothing here.
+    /// Refuses a prefix or gateway of the caller's that nothing here would use.
     fn check_wish(&self, wish: &GuestWish, addresses: &[IpNetwork], served: [bool; 2]) -> Result<(), Error> {
         if let Some(prefix) = wish.prefix.iter().find(|p| !addresses.iter().any(|a| p.contains(a.ip()))) {
             let message = format!("prefix {prefix} has none of the guest's addresses in it");
@@ -149,21 +154,21 @@ impl<'a> Connection<'a> {
         }
         let mut seen = [false, false];
         for router in &wish.gateway {
-            let family = IpVersion::of(*router);
-            let at = usize::from(family == IpVersion::Ipv6);
+            let family = Family::of(router);
+            let at = usize::from(family == Family::Ipv6);
             let (message, hint) = if std::mem::replace(&mut seen[at], true) {
-                (format!("{router} is a second {} gateway", family.word()), "name one gateway a family")
+                (format!("{router} is a second {} gateway", family.name()), "name one gateway a family")
             } else if served[at] {
                 (
                     format!(
                         "{router} cannot be the gateway: the guest is told its {} gateway by the network",
-                        family.word()
+                        family.name()
                     ),
                     "leave the gateway out, or DHCP",
                 )
-            } else if !addresses.iter().any(|a| IpVersion::of(a.ip()) == family) {
+            } else if !addresses.iter().any(|a| Family::of(&a.ip()) == family) {
                 (
-                    format!("{router} cannot be the gateway: the guest has no {} address", family.word()),
+                    format!("{router} cannot be the gateway: the guest has no {} address", family.name()),
                     "leave the gateway out, or give the guest an address of its family in the vif line: ip=",
                 )
             } else {
@@ -221,8 +226,8 @@ impl<'a> Connection<'a> {
     }
 
     /// The guest's gateway of one family.
-    fn router(&self, family: IpVersion, first: &IpNetwork, wish: &GuestWish) -> Result<Option<IpAddr>, Error> {
-        let of_family = |list: &[IpAddr]| list.iter().copied().find(|a| IpVersion::of(*a) == family);
+    fn router(&self, family: Family, first: &IpNetwork, wish: &GuestWish) -> Result<Option<IpAddr>, Error> {
+        let of_family = |list: &[IpAddr]| list.iter().copied().find(|a| Family::of(a) == family);
         if let Some(given) = of_family(&wish.gateway) {
             return Ok(Some(given));
         }
@@ -233,15 +238,15 @@ impl<'a> Connection<'a> {
         let router = match (self.segment, family) {
             (Segment::Lan, _) => None,
             (Segment::Private, _) => subnet,
-            (Segment::Nat | Segment::Routed, IpVersion::Ipv6) => Some(LINK_LOCAL_GATEWAY),
-            (Segment::Nat, IpVersion::Ipv4) => match (subnet, self.attachment) {
+            (Segment::Nat | Segment::Routed, Family::Ipv6) => Some(LINK_LOCAL_GATEWAY.into()),
+            (Segment::Nat, Family::Ipv4) => match (subnet, self.attachment) {
                 (Some(subnet), _) => Some(subnet),
                 (None, Some(Attachment::Nat { gateway, .. })) => {
                     gateway.iter().map(IpNetwork::ip).find(IpAddr::is_ipv4)
                 }
                 (None, _) => vifnat::router(&self.sources(), |_| Ok::<bool, Error>(false))?.map(IpAddr::V4),
             },
-            (Segment::Routed, IpVersion::Ipv4) => subnet.or_else(|| self.source()),
+            (Segment::Routed, Family::Ipv4) => subnet.or_else(|| self.source()),
         };
         match router {
             Some(router) => Ok(Some(router)),
@@ -268,8 +273,8 @@ impl<'a> Connection<'a> {
         attached.or(described)
     }
 
-    fn unknown_gateway(&self, family: IpVersion, address: IpAddr) -> Error {
-        let message = format!("the {} gateway of {address} is not known", family.word());
+    fn unknown_gateway(&self, family: Family, address: IpAddr) -> Error {
+        let message = format!("the {} gateway of {address} is not known", family.name());
         let hint = match self.segment {
             Segment::Routed => {
                 "it is this domain's address on the vif: start the network or attach the vif first, or name the gateway"
@@ -300,20 +305,6 @@ impl<'a> Connection<'a> {
             NetworkMode::Nat(nat) => nat.mtu,
             NetworkMode::Routed(routed) => routed.mtu,
         }
-    }
-}
-
-/// How a vif is connected that belongs to no network.
-fn by_script(vif: &VifSpec) -> Result<Segment, Error> {
-    let Some(script) = vif.script() else { return Ok(Segment::Lan) };
-    let name = script.as_str().rsplit('/').next().unwrap_or_default();
-    match name.strip_prefix("xennet-").unwrap_or(name) {
-        "vif-bridge" => Ok(Segment::Lan),
-        "vif-nat" => Ok(Segment::Nat),
-        "vif-route" => Ok(Segment::Routed),
-        _ => Err(Error::new(ErrorKind::Unsupported, format!("script={script} is not a script that xennet replaces"))
-            .with_object(script.as_str())
-            .with_hint("leave script= out, or write script=vif-bridge, vif-nat or vif-route")),
     }
 }
 

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{GuestConfig, cloud_init, freebsd, ifupdown, kernel, keyfile, netplan, netsh, networkd};
 use crate::error::{Error, ErrorKind};
 
-/// The form in which a guest's system reads its network.
+/// A format in which a guest's system reads its network configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Format {
@@ -66,10 +66,19 @@ pub struct Rendered {
     pub format: Format,
     /// The files: the format's own first; at least one.
     pub files: Vec<GuestFile>,
-    /// What a reader should know besides, a sentence each: what the format cannot say, and what the guest needs for it.
+    /// Notes for the reader, one sentence each: what the format cannot express, and what the guest needs for it.
     pub notes: Vec<String>,
-    /// What was written in this form.
+    /// The configuration that was written.
     pub config: GuestConfig,
+}
+
+impl Rendered {
+    /// The same, with the remarks of the vif line's parser before its own notes.
+    #[must_use]
+    pub fn with_remarks(mut self, remarks: Vec<String>) -> Self {
+        self.notes.splice(0..0, remarks);
+        self
+    }
 }
 
 /// What one format writes.
@@ -166,10 +175,10 @@ impl Format {
         }
     }
 
-    /// Writes what a guest has to know in this form.
+    /// Writes a configuration in this format.
     ///
     /// # Errors
-    /// [`ErrorKind::Unsupported`] for what the format cannot say and the guest cannot do without. What it can do without is told by
+    /// [`ErrorKind::Unsupported`] for what the format cannot express and the guest needs. What the guest can do without is named in
     /// [`Rendered::notes`].
     pub fn render(self, config: &GuestConfig) -> Result<Rendered, Error> {
         let mut texts = match self {
@@ -189,7 +198,7 @@ impl Format {
         Ok(Rendered { format: self, files: texts.files, notes, config: config.clone() })
     }
 
-    /// The error of something that this format cannot say.
+    /// The error for something that this format cannot express.
     pub(super) fn refuse(self, what: &str, rule: &str, instead: &str) -> Error {
         Error::new(ErrorKind::Unsupported, format!("{} cannot say {what}: {rule}", self.name()))
             .with_object(self.name())
@@ -222,7 +231,7 @@ impl Serialize for Format {
     }
 }
 
-/// Items with something between them.
+/// The items with a separator between them.
 pub(super) fn joined<T: fmt::Display>(items: &[T], between: &str) -> String {
     items.iter().map(T::to_string).collect::<Vec<_>>().join(between)
 }

@@ -1,8 +1,8 @@
-//! `rc.conf(5)` of FreeBSD, in the file that an installed system has not yet and reads last.
+//! `rc.conf(5)` of FreeBSD, as `/etc/rc.conf.local`: an installed system does not have this file yet, and reads it last.
 
 use std::fmt::Write as _;
 
-use super::config::{gateway, is_link_local, mask};
+use super::config::{gateway, mask};
 use super::format::Texts;
 use super::{Format, GuestConfig, GuestFile, GuestLink, Method};
 use crate::error::Error;
@@ -74,7 +74,7 @@ fn routes(text: &mut String, config: &GuestConfig, name: &str) {
             continue;
         }
         let zone = match address {
-            std::net::IpAddr::V6(a) if is_link_local(a) => format!("%{name}"),
+            std::net::IpAddr::V6(a) if a.is_unicast_link_local() => format!("%{name}"),
             _ => String::new(),
         };
         let _ = writeln!(text, "{prefix}defaultrouter=\"{address}{zone}\"");

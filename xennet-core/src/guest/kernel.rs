@@ -39,7 +39,7 @@ pub(super) fn render(config: &GuestConfig) -> Result<Texts, Error> {
             format!("ip={ip}::{router}:{mask}::{name}:off{dns}\n")
         }
     };
-    // What is told by DHCP has its servers from there.
+    // With DHCP the name servers come from there, too.
     let said = if config.ipv4().is_auto() { 0 } else { SERVERS };
     let four = config.dns().iter().filter(|a| a.is_ipv4()).skip(said);
     left_out.extend(four.chain(config.dns().iter().filter(|a| a.is_ipv6())).map(|a| format!("the name server {a}")));

@@ -1,7 +1,7 @@
-//! What a guest has to be told of its network, in the words of its own system. Without I/O.
+//! The network configuration of a guest, in the format of its own system. Without I/O.
 //!
-//! [`GuestConfig`] is what the guest must know: addresses, gateways, name servers, MTU, or that DHCP tells it. It is made from a vif line
-//! and the network that the vif is in. [`Format`] writes it as the file of one system.
+//! [`GuestConfig`] holds addresses, gateways, name servers and MTU, or says that the guest uses DHCP. It is made from a vif line and the
+//! network that the vif is in. [`Format`] writes it as the file of one system.
 //!
 //! ```
 //! use xennet_core::guest::{Format, GuestConfig, GuestWish};

@@ -66,7 +66,7 @@ impl Host {
             None => self.left_by_earlier(id, TypeIf::Vif, vif.vifname()),
         };
         let left = match left {
-            // Anybody may plan, but not everybody may read our tables.
+            // A caller without CAP_NET_ADMIN can plan, but cannot read our tables.
             Err(e) if e.kind() == ErrorKind::Denied => {
                 notes.push(format!(
                     "whether an earlier guest of {id} left something in xennet's nft tables is not known: {e}"
@@ -197,10 +197,8 @@ impl Host {
                 self.tell_of_guest(&started, id, vif)?;
             }
             // A vif that is as wanted already, but not by our doing, is ours from now on. A recorded line that cannot be read is replaced.
-            let is_recorded = session
-                .record()
-                .is_some_and(|record| record.text.as_deref().is_none_or(|text| text.parse::<VifSpec>().is_ok()));
-            if plan.is_empty() && is_recorded {
+            let is_readable = |text: &str| text.parse::<VifSpec>().is_ok();
+            if plan.is_empty() && session.record().is_some_and(|r| r.text.as_deref().is_none_or(is_readable)) {
                 return Ok(Applied::nothing(plan).with_put_back(put_back));
             }
             let makes_table = plan.steps().iter().any(|p| tables::makes_table(&p.step));

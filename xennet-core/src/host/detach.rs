@@ -170,6 +170,7 @@ impl Host {
     /// Detaches; and whether there was no link.
     fn detach_held(&mut self, session: &mut Session, id: VifId, type_if: TypeIf) -> Result<(Applied, bool), Error> {
         let subject = Subject::of(id, type_if);
+        // The vif's connections stay with the vif when its twin goes.
         let attached = match session.record().map(|entry| &entry.goal) {
             Some(Goal::Resolved(Resolved::Attach(a))) if type_if == TypeIf::Vif => Some(a.wish.clone()),
             _ => None,
@@ -185,7 +186,6 @@ impl Host {
         // Even an empty plan is written down: somebody else has detached the vif, and this is the name under which it is found
         // again.
         let mut applied = self.carry_out(session, subject, plan, None, &format!("cannot detach {subject}"))?;
-        // The vif's connections stay with the vif when its twin goes.
         if let Some(a) = attached {
             let guest = a.attachment.guest();
             let elsewhere = self.led_elsewhere(guest, &own_links(id, type_if, &[a.name]))?;

@@ -16,7 +16,7 @@ use crate::model::{Attach, Attachment, Behind, IfName, NetworkMode, Resolved, Re
 use crate::plan::{self, Goal, Plan};
 use crate::snapshot::{Part, Route, Scope, Snapshot};
 
-/// What our tables have of a link by an earlier guest that no record is about.
+/// The elements in our tables that an earlier guest left on a link, and of which there is no record.
 pub(super) struct Leftover {
     link: IfName,
     elements: Scope,

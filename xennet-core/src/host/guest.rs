@@ -1,14 +1,15 @@
-//! What the guest of a vif has to be told.
+//! The network configuration for the guest of a vif.
 
+use super::place::network_of;
 use super::{Host, joined};
 use crate::error::{Error, ErrorKind};
 use crate::exec::Subject;
 use crate::guest::{GuestConfig, GuestWish};
-use crate::model::{IfName, Network, NetworkMode, Resolved, Started, VifId, VifSpec};
+use crate::model::{Mode, Network, Resolved, Started, VifId, VifSpec};
 use crate::plan::Goal;
 
 impl Host {
-    /// What the guest of an attached vif has to be told: by its vif line, its network, and how it is attached.
+    /// The configuration for the guest of an attached vif, from its vif line, its network, and its attachment.
     ///
     /// # Errors
     /// [`ErrorKind::Invalid`] if there is no record of the vif; else as [`GuestConfig::attached`].
@@ -21,7 +22,7 @@ impl Host {
         let Some((attach, line)) = attached else {
             return Err(Error::new(ErrorKind::Invalid, format!("{vif} is not attached: there is no record of it"))
                 .with_object(vif.to_string())
-                .with_hint("attach it first, or give its vif line in the place of its name"));
+                .with_hint("attach it first, or give its vif line instead of its name"));
         };
         // The line is one that this library wrote; a vif without one is known by its attachment.
         let spec = line.and_then(|line| line.parse::<VifSpec>().ok()).unwrap_or_default().numbered(vif.devid);
@@ -32,8 +33,8 @@ impl Host {
         GuestConfig::attached(&spec, &attach.wish.attachment, network.as_ref(), wish)
     }
 
-    /// What the guest of a vif will have to be told that has this vif line: by the network that it belongs to, started or, of those in
-    /// `described`, not started yet.
+    /// The configuration for the guest of a vif with this line, before it is attached. The vif's network is a started one, or one of those
+    /// in `described`.
     ///
     /// # Errors
     /// As [`GuestConfig::new`], and [`ErrorKind::Invalid`] if the line leaves open which network is meant.
@@ -58,37 +59,20 @@ impl Host {
                 return Ok(Some(Started::new(network.clone())));
             }
         }
-        let Some(is_of_mode) = mode_of(vif) else { return Ok(None) };
+        let mode = Mode::of_vif(vif)?;
+        if mode == Mode::Bridge {
+            return Ok(None);
+        }
         let mut all: Vec<Started> = self.records.all_started()?;
         for network in described {
             if !all.iter().any(|s| s.network.name() == network.name()) {
                 all.push(Started::new(network.clone()));
             }
         }
-        all.retain(|s| is_of_mode(s.network.mode()));
-        let has = |s: &Started| vif.ip().iter().any(|n| s.network.subnet_of(n.ip()).is_some());
-        if let Some(at) = all.iter().position(has) {
-            return Ok(Some(all.swap_remove(at)));
-        }
-        if all.len() > 1 {
-            let names: Vec<IfName> = all.iter().map(|s| s.network.name()).collect();
-            let message = "the vif line says neither by bridge= nor by ip= to which network it belongs";
-            return Err(Error::new(ErrorKind::Invalid, message).with_object("bridge").with_hint(format!(
-                "name one of {}: bridge={}",
-                joined(&names),
-                names[0]
-            )));
-        }
-        Ok(all.pop())
-    }
-}
-
-/// The mode that `script=` asks for, where a network of it need not be named.
-fn mode_of(vif: &VifSpec) -> Option<fn(&NetworkMode) -> bool> {
-    let name = vif.script()?.as_str().rsplit('/').next().unwrap_or_default();
-    match name.strip_prefix("xennet-").unwrap_or(name) {
-        "vif-nat" => Some(|mode| matches!(mode, NetworkMode::Nat(_))),
-        "vif-route" => Some(|mode| matches!(mode, NetworkMode::Routed(_))),
-        _ => None,
+        network_of(mode, all, vif).map_err(|names| {
+            let message = "neither bridge= nor ip= says which network the vif belongs to";
+            let hint = format!("name one of {}: bridge={}", joined(&names), names[0]);
+            Error::new(ErrorKind::Invalid, message).with_object("bridge").with_hint(hint)
+        })
     }
 }

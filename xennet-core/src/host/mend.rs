@@ -152,20 +152,17 @@ impl Host {
     /// `nft flush ruleset` nothing else names those. A listing.
     fn mended_by(&mut self, network: &Network) -> Result<Vec<(Subject, ResolvedVif<Attach>)>, Error> {
         let started = self.records.all_started()?;
-        let is_of_another = |a: &Attach| started.iter().any(|s| need::is_guest(a, &s.network));
+        let is_own = |a: &Attach| need::is_guest(a, network);
+        let is_of_none = |a: &Attach| !started.iter().any(|s| need::is_guest(a, &s.network));
         let mut guests = self.attached()?;
-        guests.retain(|(_, a)| need::is_guest(&a.wish, network) || !is_of_another(&a.wish));
-        let of_none = guests.iter().filter(|(_, a)| !need::is_guest(&a.wish, network));
-        let of_none: Vec<(Subject, Resolved)> = of_none.map(|(subject, a)| (*subject, a.clone().into())).collect();
-        let all: Vec<Resolved> = of_none.iter().map(|(_, resolved)| resolved.clone()).collect();
-        let now = self.look(&need::tables_scope(&all))?;
+        guests.retain(|(_, a)| is_own(&a.wish) || is_of_none(&a.wish));
+        let of_none = guests.iter().filter(|(_, a)| !is_own(&a.wish));
+        let of_none: Vec<Resolved> = of_none.map(|(_, a)| a.clone().into()).collect();
+        let now = self.look(&need::tables_scope(&of_none))?;
         // Where somebody else has a table of that name, mending says so.
-        let has_all = |resolved: &Resolved| {
-            need::tables_lack(std::slice::from_ref(resolved), &now).is_ok_and(|steps| steps.is_empty())
-        };
-        let whole = of_none.iter().filter(|(_, resolved)| has_all(resolved));
-        let whole: BTreeSet<Subject> = gather::set(whole.map(|(subject, _)| *subject));
-        guests.retain(|(subject, _)| !whole.contains(subject));
+        let is_whole =
+            |a: &ResolvedVif<Attach>| need::tables_lack(&[a.clone().into()], &now).is_ok_and(|steps| steps.is_empty());
+        guests.retain(|(_, a)| is_own(&a.wish) || !is_whole(a));
         Ok(guests)
     }
 

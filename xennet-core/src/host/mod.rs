@@ -26,7 +26,6 @@ mod undo;
 mod vlans;
 
 use std::fmt;
-use std::mem::ManuallyDrop;
 use std::time::Duration;
 
 use self::records::{Records, Session};
@@ -69,7 +68,7 @@ pub struct Host {
     /// Whether each lock is kept after its call, and the lock that is held now.
     keeps: bool,
     kept: Option<(Subject, Session)>,
-    /// Whether the process ends soon: what was looked at and planned is left to that.
+    /// Whether the process ends soon. Then the memory of a plan is left for its end to free.
     ends: bool,
     /// The plan that is to be carried out as it was shown.
     shown: Option<ShownPlan>,
@@ -181,7 +180,7 @@ impl Host {
         self
     }
 
-    /// For a process that ends after an operation or two: memory that its end gives back is not given back piece by piece before.
+    /// For a process that ends after an operation or two: the memory of plans is not freed piece by piece before that.
     #[must_use]
     pub(crate) fn ending_soon(mut self) -> Host {
         self.ends = true;
@@ -333,11 +332,10 @@ impl Host {
     ) -> Result<Applied, Error> {
         match session {
             Session::Held(held) => {
-                // A plan is memory, and nothing that has to be closed.
-                let plan = ManuallyDrop::new(plan);
                 let done = carry_out_in(&plan, &mut *self.backend, &mut held.journal(text), what);
-                if !self.ends {
-                    drop(ManuallyDrop::into_inner(plan));
+                if self.ends {
+                    // It is memory alone: nothing in it has to be closed.
+                    std::mem::forget(plan);
                 }
                 done
             }

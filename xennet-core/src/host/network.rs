@@ -54,10 +54,9 @@ impl Host {
 
     /// Starts a network: its bridge and what its uplink had of its own, this domain's addresses in it, and the settings it needs.
     ///
-    /// A network that is started already gets back what it lacks, and so do its guests that are there,
-    /// and guests of no network whose elements in our nft tables are lost; nothing is changed where nothing is missing. One that is described
-    /// otherwise by now takes that over, where its guests and its uplink can stay as they are
-    /// ([`networks::changed`] says what that is). What is handed on to a guest by a forward that is no more goes on until it ends.
+    /// A network that is started already gets back what it lacks, and so do its guests that are there. So do guests of no network whose
+    /// elements in our nft tables are lost. Nothing is changed where nothing is missing. A network that is described otherwise by now takes
+    /// over what it can while its guests and its uplink stay as they are ([`networks::changed`] says what that is). What is handed on to a guest by a forward that is no more goes on until it ends.
     ///
     /// The uplink's addresses and routes go over to the bridge without a gap: every address is on the bridge before it leaves the
     /// uplink, and every route is replaced in one go. What comes from outside in between is received all the time.
@@ -108,7 +107,7 @@ impl Host {
         // What guests will need is there before the first one comes.
         self.backend.prepare(&tables::of_network(network));
         let mut started = Started::of(&resolved);
-        // How settings were before: by now those of a started network are as it needs them itself.
+        // The values from before its first start: what the kernel has now, the network itself has set.
         if resolved.is_started
             && let Some(known) = self.records.started_or_stopping(&network.name())?
         {
@@ -205,7 +204,7 @@ impl Host {
         let subject = Subject::Network(*name);
         let plan = self.restore_network(name, &entry, Guests::AreCutOff)?;
         self.carry_out(session, subject, plan, None, &format!("cannot stop network {name}"))?;
-        // One of two that serve its guests may run.
+        // A network can have two dnsmasqs, of which one runs.
         self.note_recovered(subject)
     }
 
@@ -382,7 +381,7 @@ impl Host {
         let plan = self.restore_network(name, entry, guests)?;
         self.check_shown(&plan)?;
         let known = self.records.started_or_stopping(name)?;
-        // Nobody new shall find it.
+        // No new guest may find it.
         let applied = self.pause_service(name).and_then(|()| self.records.set_stopping(name)).and_then(|()| {
             let what = format!("cannot stop network {name}");
             self.carry_out(session, subject, plan, None, &what)

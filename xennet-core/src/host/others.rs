@@ -13,7 +13,7 @@ use super::{Host, joined};
 use crate::error::{Error, ErrorKind};
 use crate::gather;
 use crate::model::vif::{Bare, is_single};
-use crate::model::{IfName, Network, NetworkMode, Started, Subnet};
+use crate::model::{IfName, Network, NetworkMode, Started, Subnet, covering};
 use crate::plan;
 use crate::snapshot::{Family, Part, Route, RouteKind, Scope};
 
@@ -38,7 +38,7 @@ impl<'a> Gateways<'a> {
         Gateways { guest, on: BTreeMap::new() }
     }
 
-    /// The gateways of all routes through a link that lie in this network, which is one of those that are asked about.
+    /// The gateways of all routes through a link that lie in this network of the question.
     fn within(&mut self, host: &mut Host, link: IfName, n: &IpNetwork) -> Result<Vec<IpAddr>, Error> {
         let family = Family::of(&n.ip());
         if !self.on.contains_key(&(link, family)) {
@@ -51,13 +51,6 @@ impl<'a> Gateways<'a> {
         let (first, last) = (n.network(), n.broadcast());
         Ok(self.on.get(&(link, family)).into_iter().flat_map(|on| on.range(first..=last)).copied().collect())
     }
-}
-
-/// The smallest network that contains two of one family.
-fn covering(a: IpNetwork, b: IpNetwork) -> IpNetwork {
-    let shorter = if a.prefix() <= b.prefix() { a } else { b };
-    let of = |prefix| IpNetwork::new(shorter.ip(), prefix).ok();
-    (0..=shorter.prefix()).rev().filter_map(of).find(|n| n.contains(a.ip()) && n.contains(b.ip())).unwrap_or(shorter)
 }
 
 /// The subnets in which this domain has a gateway address.

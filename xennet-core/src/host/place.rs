@@ -9,44 +9,10 @@ use crate::error::{Errno, Error, ErrorKind};
 use crate::exec::Subject;
 use crate::model::vif::Bare;
 use crate::model::{
-    Attachment, GuestLinks, IfName, Mtu, NatNetwork, NetworkMode, Resolved, RoutedNetwork, Started, Subnet, TypeIf,
-    VifId, VifSpec, Word, vifnat,
+    Attachment, GuestLinks, IfName, Mode, Mtu, NatNetwork, NetworkMode, Resolved, RoutedNetwork, Started, Subnet,
+    TypeIf, VifId, VifSpec, vifnat,
 };
 use crate::snapshot::{Family, Part, Scope};
-
-/// A mode, as a script's name says it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Mode {
-    Bridge,
-    Nat,
-    Routed,
-}
-
-impl Mode {
-    const fn script(self) -> &'static str {
-        match self {
-            Mode::Bridge => "vif-bridge",
-            Mode::Nat => "vif-nat",
-            Mode::Routed => "vif-route",
-        }
-    }
-
-    const fn word(self) -> &'static str {
-        match self {
-            Mode::Bridge => "bridge",
-            Mode::Nat => "NAT",
-            Mode::Routed => "routed",
-        }
-    }
-
-    fn is_of(self, started: &Started) -> bool {
-        match started.network.mode() {
-            NetworkMode::Bridge(_) => self == Mode::Bridge,
-            NetworkMode::Nat(_) => self == Mode::Nat,
-            NetworkMode::Routed(_) => self == Mode::Routed,
-        }
-    }
-}
 
 /// Where a vif belongs.
 pub(super) struct Place {
@@ -185,7 +151,7 @@ impl Host {
         notes: &mut Vec<String>,
     ) -> Result<Place, Error> {
         let asked = VifLine { subject: Subject::of(id, type_if), id, type_if, vif };
-        let mode = mode(&asked, vif.script())?;
+        let mode = Mode::of_vif(vif).map_err(|e| e.about(&asked.subject.to_string()).unchanged())?;
         let named = match vif.bridge() {
             Some(name) => self.records.started(&name)?,
             None => None,
@@ -262,21 +228,14 @@ impl Host {
 
     /// The started network of a mode that a vif belongs to that names none.
     fn network_for(&self, asked: &VifLine<'_>, mode: Mode) -> Result<Option<Started>, Error> {
-        let mut of_mode: Vec<Started> = self.records.all_started()?.into_iter().filter(|s| mode.is_of(s)).collect();
-        let has = |s: &Started| asked.vif.ip().iter().any(|n| s.network.subnet_of(n.ip()).is_some());
-        if let Some(at) = of_mode.iter().position(has) {
-            return Ok(Some(of_mode.swap_remove(at)));
-        }
-        if of_mode.len() > 1 {
-            let names: Vec<IfName> = of_mode.iter().map(|s| s.network.name()).collect();
+        network_of(mode, self.records.all_started()?, asked.vif).map_err(|names| {
             let message = format!(
                 "several {} networks are started, and the vif line says neither by bridge= nor by ip= to which it belongs",
                 mode.word()
             );
             let hint = format!("name one of {}: bridge={}", joined(&names), names[0]);
-            return Err(asked.refuse(ErrorKind::Invalid, message, hint));
-        }
-        Ok(of_mode.pop())
+            asked.refuse(ErrorKind::Invalid, message, hint)
+        })
     }
 
     fn nat(
@@ -434,15 +393,16 @@ impl Host {
     }
 }
 
-fn mode(asked: &VifLine<'_>, script: Option<&Word>) -> Result<Mode, Error> {
-    let Some(script) = script else { return Ok(Mode::Bridge) };
-    let name = script.as_str().rsplit('/').next().unwrap_or_default();
-    // The same beside Xen's own: `xennet install-scripts`.
-    let name = name.strip_prefix("xennet-").unwrap_or(name);
-    let known = [Mode::Bridge, Mode::Nat, Mode::Routed].into_iter().find(|mode| mode.script() == name);
-    known.ok_or_else(|| {
-        let message = format!("script={script} is not a script that xennet replaces");
-        let hint = "leave script= out, or write script=vif-bridge, vif-nat or vif-route".to_owned();
-        asked.refuse(ErrorKind::Unsupported, message, hint).with_object(script.as_str())
-    })
+/// The network of a mode that a vif belongs to whose line names none: the one that has the guest's address in a subnet, or the only one.
+/// Where several can be meant, their names are the error.
+pub(super) fn network_of(mode: Mode, networks: Vec<Started>, vif: &VifSpec) -> Result<Option<Started>, Vec<IfName>> {
+    let mut of_mode: Vec<Started> = networks.into_iter().filter(|s| mode.is_of(s.network.mode())).collect();
+    let has = |s: &Started| vif.ip().iter().any(|n| s.network.subnet_of(n.ip()).is_some());
+    if let Some(at) = of_mode.iter().position(has) {
+        return Ok(Some(of_mode.swap_remove(at)));
+    }
+    if of_mode.len() > 1 {
+        return Err(of_mode.iter().map(|s| s.network.name()).collect());
+    }
+    Ok(of_mode.pop())
 }

@@ -29,8 +29,8 @@ impl Host {
     /// Puts back what was there before the last operation on this vif, bridge or network.
     ///
     /// # Errors
-    /// [`ErrorKind::NothingToUndo`] if nothing is recorded for it, as of a network that is not started; [`ErrorKind::WouldCutOff`] if this domain would lose a default
-    /// route; [`ErrorKind::Conflict`] if a bridge would go with what others have on it by now: ports, addresses, routes, a started
+    /// [`ErrorKind::NothingToUndo`] if nothing is recorded for it, as of a network that is not started; [`ErrorKind::WouldCutOff`] if this
+    /// domain would lose a default route; [`ErrorKind::Conflict`] if a bridge would go with what others have on it by now: ports, addresses, routes, a started
     /// network; else as [`attach`](Self::attach).
     pub fn undo(&mut self, subject: Subject) -> Result<Applied, Error> {
         if let Subject::Network(name) = subject {

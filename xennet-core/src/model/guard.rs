@@ -68,7 +68,7 @@ fn network(address: IpNetwork) -> IpNetwork {
 }
 
 /// The link-local address that IPv6 makes from a MAC (RFC 4291, appendix A: modified EUI-64).
-fn link_local(mac: MacAddr) -> Ipv6Addr {
+pub(crate) fn link_local(mac: MacAddr) -> Ipv6Addr {
     let [a, b, c, d, e, f] = mac.octets();
     Ipv6Addr::from([0xfe, 0x80, 0, 0, 0, 0, 0, 0, a ^ 0x02, b, c, 0xff, 0xfe, d, e, f])
 }

@@ -8,6 +8,7 @@ mod id;
 mod ifname;
 mod mac;
 pub mod macgen;
+mod mode;
 mod net;
 mod network;
 mod rate;
@@ -23,16 +24,18 @@ mod word;
 pub use bridge::BridgeSpec;
 pub use colo::ColoKey;
 pub use guard::Guard;
-pub(crate) use guard::apart;
+pub(crate) use guard::{apart, link_local};
 pub use id::{DevId, DomId, TypeIf, VifId};
 pub use ifname::{IfName, IfNameError};
 pub use mac::{GuestMac, MacAddr};
+pub(crate) use mode::Mode;
+pub(crate) use net::LINK_LOCAL_GATEWAY;
 pub use net::{Mtu, MtuError};
 pub use network::{
     AddressRange, BridgeNetwork, DnsDomain, GuestLinks, Guests, NatNetwork, Network, NetworkMode, PortForward,
     Protocol, ResolvedNetwork, RoutedNetwork, Services, Started, Subnet,
 };
-pub(crate) use network::{NetworkDocument, Place, is_label, overlap, together, unusable};
+pub(crate) use network::{NetworkDocument, Place, covering, is_label, overlap, together, unusable};
 pub use rate::RateLimit;
 pub use request::Request;
 pub use resolved::{FoundVif, RecordedVif, Resolved, ResolvedVif};

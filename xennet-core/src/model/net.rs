@@ -1,6 +1,7 @@
-//! Sizes of packets.
+//! Sizes of packets, and the address that is the same on every guest's link.
 
 use std::fmt;
+use std::net::Ipv6Addr;
 
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +14,9 @@ use crate::error::{Error, ErrorKind};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "u32", into = "u32")]
 pub struct Mtu(u16);
+
+/// This domain's address on the vif of every IPv6 guest that it has a route to: a gateway that is the same everywhere.
+pub(crate) const LINK_LOCAL_GATEWAY: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
 
 /// A number that is no [`Mtu`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -30,6 +34,8 @@ impl Mtu {
     pub const MIN: Mtu = Mtu(68);
     /// 65517 bytes.
     pub const MAX: Mtu = Mtu(65517);
+    /// The smallest MTU in bytes that IPv6 lives on (RFC 8200, section 5). Linux ends IPv6 on a link with less (`IPV6_MIN_MTU`).
+    pub const IPV6_MIN: u32 = 1280;
     /// 1500 bytes, ethernet's usual size.
     pub const ETHERNET: Mtu = Mtu(1500);
 

@@ -116,12 +116,11 @@ pub(crate) fn around(target: &Snapshot, now: &Snapshot) -> Scope {
             }
         }
     }
-    scope.retain(|part| !now.scope.contains(part));
-    scope
+    scope.without(&now.scope)
 }
 
-/// Refuses a way back that removes what the operation did not add: a [way out](is_way_out) that does not come back, ports, and addresses and
-/// routes of bridges. `around` is what is there now.
+/// Refuses a way back that removes what the operation did not add: a [way out](is_way_out) that does not come back, ports, and addresses
+/// and routes of bridges. `around` is what is there now.
 ///
 /// # Errors
 /// [`ErrorKind::WouldCutOff`], [`ErrorKind::Conflict`].

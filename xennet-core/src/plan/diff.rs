@@ -12,11 +12,11 @@ use std::collections::BTreeSet;
 use ipnetwork::IpNetwork;
 
 use super::uplink::{as_added, as_removed};
-use super::want::{IPV6_MIN_MTU, LinkTarget, LinkWish, Wanted, WantedLink, Wish};
+use super::want::{LinkTarget, LinkWish, Wanted, WantedLink, Wish};
 use super::{Planned, ROUTE_PROTOCOL, Reason, refused};
 use crate::error::{Error, ErrorKind};
 use crate::gather;
-use crate::model::IfName;
+use crate::model::{IfName, Mtu};
 use crate::snapshot::{AddrGenMode, Address, Link, LinkKind, PortState, Route, Snapshot};
 use crate::step::{
     AddrStep, BridgeChange, Implied, LinkChange, LinkRef, LinkStep, NeighStep, NewMaster, PortChange, PortStep,
@@ -262,7 +262,8 @@ impl Path<'_> {
             }),
             txqueuelen: target.txqueuelen.filter(|t| *t != link.txqueuelen),
             // IPv6 leaves a link together with such an MTU, before the kernel comes to this.
-            addr_gen_mode: gen_mode_difference(target, link).filter(|_| target.mtu.unwrap_or(link.mtu) >= IPV6_MIN_MTU),
+            addr_gen_mode: gen_mode_difference(target, link)
+                .filter(|_| target.mtu.unwrap_or(link.mtu) >= Mtu::IPV6_MIN),
             bridge: bridge_difference(&target.bridge, link),
         };
         if change != LinkChange::default() {

@@ -92,10 +92,7 @@ pub(super) fn former(started: &ResolvedNetwork) -> Vec<Item> {
 
 /// The forwards that a changed description releases: another network may have them by now.
 pub(crate) fn given_up(started: &ResolvedNetwork) -> Scope {
-    let own = GATE.scope(&of_network(started));
-    let mut scope = GATE.scope(&former(started));
-    scope.retain(|part| !own.contains(part));
-    scope
+    GATE.scope(&former(started)).without(&GATE.scope(&of_network(started)))
 }
 
 /// Of what a network has given up, that which another one has by now, and the errors of wanting it back.

@@ -142,16 +142,11 @@ pub fn scope(resolved: &Resolved, seen: &Snapshot) -> Option<Scope> {
 /// - [`ErrorKind::WouldCutOff`]: a step would take dom0's own connectivity;
 /// - [`ErrorKind::Kernel`]: by our model the kernel would refuse a step, with the error number it would give.
 pub fn plan(resolved: &Resolved, now: &Snapshot) -> Result<Plan, Error> {
-    plan_from(resolved, now.clone())
+    plan_instead(resolved, now.clone(), &Scope::none())
 }
 
-/// As [`plan`], from an observation that nobody else needs.
-pub(crate) fn plan_from(resolved: &Resolved, now: Snapshot) -> Result<Plan, Error> {
-    plan_instead(resolved, now, &Scope::none())
-}
-
-/// As [`plan_from`], for a vif of whose earlier guest these elements of our tables are left: before any link is touched they go, unless the
-/// wish needs them.
+/// As [`plan`], from an observation that nobody else needs. An earlier guest of the vif may have `left` elements in our tables: those that
+/// the wish does not need are removed before any link is touched.
 pub(crate) fn plan_instead(resolved: &Resolved, now: Snapshot, left: &Scope) -> Result<Plan, Error> {
     let (mut wanted, notes) = want::want(resolved, &now)?;
     TableWish::clear_first(&mut wanted.tables, left);

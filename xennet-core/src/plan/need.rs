@@ -64,8 +64,7 @@ pub(crate) fn is_guest(a: &Attach, network: &Network) -> bool {
 
 /// As [`scope`](super::scope), with all rules of the tables.
 pub(crate) fn whole_scope(resolved: &Resolved, seen: &Snapshot) -> Option<Scope> {
-    let mut missing = tables::whole(want::scope(resolved, seen));
-    missing.retain(|part| !seen.scope.contains(part));
+    let missing = tables::whole(want::scope(resolved, seen)).without(&seen.scope);
     (missing != Scope::none()).then_some(missing)
 }
 
@@ -141,8 +140,7 @@ pub(crate) fn bridge_scope(started: &ResolvedNetwork, seen: &Snapshot) -> Option
     if items.is_empty() {
         return None;
     }
-    let mut scope = GATE.scope(&items).union(GATE.frame_scope(&items, seen));
-    scope.retain(|part| !seen.scope.contains(part));
+    let scope = GATE.scope(&items).union(GATE.frame_scope(&items, seen)).without(&seen.scope);
     (scope != Scope::none()).then_some(scope)
 }
 

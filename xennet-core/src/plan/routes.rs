@@ -2,7 +2,6 @@
 //! addresses, the settings of the link, and what the gate has of it.
 
 use std::collections::BTreeSet;
-use std::net::Ipv6Addr;
 
 use ipnetwork::{IpNetwork, Ipv6Network};
 
@@ -11,12 +10,12 @@ use super::want::{Wanted, Wish};
 use super::{ROUTE_PROTOCOL, Reason, gate};
 use crate::gather;
 use crate::model::vif::is_single;
-use crate::model::{Attach, Attachment, Behind, IfName, ResolvedVif};
+use crate::model::{Attach, Attachment, Behind, IfName, LINK_LOCAL_GATEWAY, ResolvedVif};
 use crate::snapshot::{Address, Family, Neighbour, NeighbourKind, Part, Route, Scope, Snapshot, SysctlKey};
 use crate::tables::gate::GATE;
 
-/// This domain's link-local address on every vif whose guest has IPv6: a gateway that is the same everywhere.
-const LINK_LOCAL_GATEWAY: IpNetwork = match Ipv6Network::new_checked(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1), 64) {
+/// The gateway of IPv6 guests, with the prefix that link-local addresses have.
+const LINK_LOCAL: IpNetwork = match Ipv6Network::new_checked(LINK_LOCAL_GATEWAY, 64) {
     Some(network) => IpNetwork::V6(network),
     None => panic!("a prefix of IPv6 has 128 bits"),
 };
@@ -60,7 +59,7 @@ fn addresses(a: &Attach) -> BTreeSet<Address> {
         .map(|n| Address { nodad: n.is_ipv6(), no_prefix_route: !is_single(n), ..Address::new(a.name, *n) })
         .collect();
     if a.attachment.guest().iter().any(IpNetwork::is_ipv6) {
-        addresses.insert(Address { nodad: true, scope: Route::SCOPE_LINK, ..Address::new(a.name, LINK_LOCAL_GATEWAY) });
+        addresses.insert(Address { nodad: true, scope: Route::SCOPE_LINK, ..Address::new(a.name, LINK_LOCAL) });
     }
     addresses
 }

@@ -9,15 +9,12 @@ use super::table::TableWish;
 use super::{Reason, guard, network, routes, uplink};
 use crate::error::{Error, ErrorKind};
 use crate::gather;
-use crate::model::{Attach, Attachment, BridgeSpec, Detach, IfName, MacAddr, Resolved, ResolvedVif, VlanSpec};
+use crate::model::{Attach, Attachment, BridgeSpec, Detach, IfName, MacAddr, Mtu, Resolved, ResolvedVif, VlanSpec};
 use crate::snapshot::{
     AddrGenMode, Address, FdbEntry, Link, LinkKind, Neighbour, Part, PortVlan, Route, Rule, Scope, Snapshot, SysctlKey,
 };
 use crate::step::{BridgeChange, LinkRef, NewLink, PortChange};
 use crate::tables::guard::{GUARD, RESERVED};
-
-/// The smallest MTU that IPv6 lives on (`IPV6_MIN_MTU`).
-pub(super) const IPV6_MIN_MTU: u32 = 1280;
 
 /// Wanted objects. What is not mentioned may be as it is.
 #[derive(Default)]
@@ -103,7 +100,7 @@ pub(super) fn scope(resolved: &Resolved, seen: &Snapshot) -> Scope {
                 Attachment::Bridge { bridge, vlan, .. } => {
                     scope.insert(Part::Link(*bridge));
                     // The bridge may follow, and IPv6 with all its addresses and routes leaves a link with such an MTU.
-                    let small = |mtu: u32| mtu < IPV6_MIN_MTU;
+                    let small = |mtu: u32| mtu < Mtu::IPV6_MIN;
                     if a.wish.mtu.is_some_and(|m| small(m.get()))
                         && seen.links.get(bridge).is_some_and(|b| !small(b.mtu))
                     {

@@ -6,13 +6,14 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use ipnetwork::IpNetwork;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::{Described, Recording, Unseen};
 use crate::config::networks;
 use crate::error::{Error, ErrorKind};
-use crate::model::MacAddr;
+use crate::model::{MacAddr, covering, link_local};
 
 /// As [`Recording::anonymous`].
 pub(super) fn anonymous(of: &Recording, key: [u8; 16]) -> Result<Recording, Error> {
@@ -43,7 +44,7 @@ fn name_domains(recording: &mut Recording) {
     }
 }
 
-/// The descriptions are written anew from what they mean: what people wrote beside them is nobody else's.
+/// The descriptions are parsed and written anew, so comments are left out.
 fn without_comments(recording: &mut Recording) {
     let Some(Described { file, text }) = &mut recording.described else { return };
     match networks::parse(text) {
@@ -56,10 +57,10 @@ fn without_comments(recording: &mut Recording) {
     }
 }
 
-/// Which address stands for which.
+/// The replacement of each address.
 struct Addresses {
     key: [u8; 16],
-    /// Whether the bit behind a prefix is turned round, by family, length and prefix.
+    /// Whether the bit behind a prefix is flipped, by family, length and prefix.
     bits: BTreeMap<(bool, u32, u128), bool>,
 }
 
@@ -86,7 +87,7 @@ impl Addresses {
         }
     }
 
-    /// Both ends of an interval: where it is a network, that is another network afterwards.
+    /// Both ends of an interval. One that is a network becomes another network.
     fn interval(&mut self, first: &mut Value, last: &mut Value) {
         match (first, last) {
             (Value::Array(first), Value::Array(last)) if first.len() == last.len() => {
@@ -97,11 +98,9 @@ impl Addresses {
             }
             (Value::String(first), Value::String(last)) => {
                 let ends = first.parse::<IpAddr>().ok().zip(last.parse::<IpAddr>().ok());
-                if let Some((low, high)) = ends.filter(|(low, high)| low != high)
-                    && let Some(length) = network_between(low, high)
-                {
-                    let start = masked(self.ip(low), length);
-                    (*first, *last) = (start.to_string(), filled(start, length).to_string());
+                if let Some(network) = ends.and_then(|(low, high)| network_between(low, high)) {
+                    let other = self.network(network);
+                    (*first, *last) = (other.network().to_string(), other.broadcast().to_string());
                 } else {
                     (*first, *last) = (self.text(first), self.text(last));
                 }
@@ -113,7 +112,7 @@ impl Addresses {
         }
     }
 
-    /// A text with other addresses wherever it has some.
+    /// The text with each address in it replaced.
     fn text(&mut self, text: &str) -> String {
         let is_part = |c: char| c.is_ascii_hexdigit() || matches!(c, ':' | '.');
         let mut out = String::with_capacity(text.len());
@@ -122,7 +121,7 @@ impl Addresses {
             let (before, from) = rest.split_at(start);
             let (word, after) = from.split_at(from.find(|c| !is_part(c)).unwrap_or(from.len()));
             out.push_str(before);
-            // A word that goes on on either side is another one: "feature" has no address at its beginning.
+            // "feature" has no address at its beginning: a letter or digit beside the word makes it another one.
             let goes_on = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
             match goes_on(before.chars().next_back()) || goes_on(after.chars().next()) {
                 true => out.push_str(word),
@@ -133,9 +132,9 @@ impl Addresses {
         out + rest
     }
 
-    /// One word; with a prefix length behind it, it may be a network, which is one afterwards, too.
-    fn word(&mut self, word: &str, length: Option<u32>) -> String {
-        // What ends a sentence is no part of it.
+    /// One word. If a prefix length follows, the word may be the address of a network, and is one afterwards, too.
+    fn word(&mut self, word: &str, length: Option<u8>) -> String {
+        // Punctuation at the end is not part of the word.
         let bare = word.trim_end_matches(['.', ':']);
         for (text, end) in [(word, ""), (bare, &word[bare.len()..])] {
             if let Ok(mac) = text.parse::<MacAddr>()
@@ -144,12 +143,21 @@ impl Addresses {
                 return format!("{}{end}", MacAddr::new(self.mac(mac.octets())));
             }
             if let Ok(address) = text.parse::<IpAddr>() {
-                let network = length.filter(|length| end.is_empty() && masked(address, *length) == address);
-                let other = self.ip(address);
-                return format!("{}{end}", network.map_or(other, |length| masked(other, length)));
+                let network = length.and_then(|length| IpNetwork::new(address, length).ok());
+                let other = match network.filter(|n| end.is_empty() && n.network() == address) {
+                    Some(network) => self.network(network).network(),
+                    None => self.ip(address),
+                };
+                return format!("{other}{end}");
             }
         }
         word.to_owned()
+    }
+
+    /// Another network of the same length.
+    fn network(&mut self, network: IpNetwork) -> IpNetwork {
+        // The length is one of the same family, so it fits.
+        IpNetwork::new(self.ip(network.ip()), network.prefix()).unwrap_or(network)
     }
 
     fn ip(&mut self, address: IpAddr) -> IpAddr {
@@ -167,7 +175,7 @@ impl Addresses {
                 };
                 // What a link makes of its hardware address tells it.
                 let host = match eui64(a) {
-                    Some(mac) => u128::from(Ipv6Addr::from_octets(of_eui64(self.mac(mac)))),
+                    Some(mac) => u128::from(link_local(MacAddr::new(self.mac(mac)))),
                     None if is_everybodys_6(a) => given,
                     None => self.prefix_preserving(true, given, 64, 128),
                 };
@@ -177,13 +185,14 @@ impl Addresses {
         }
     }
 
-    /// The bits from `first` to `last` each turned round or not, as the key and all bits before it say.
+    /// The address with bits `first` to `last` flipped or not. Whether a bit is flipped follows from the key and from all bits before it, so
+    /// addresses with a common prefix have one afterwards, too.
     fn prefix_preserving(&mut self, six: bool, address: u128, first: u32, last: u32) -> u128 {
         let mut out = address;
         for at in first..last {
             let prefix = if at == 0 { 0 } else { address >> (128 - at) };
             let key = self.key;
-            let turned = *self.bits.entry((six, at, prefix)).or_insert_with(|| {
+            let is_flipped = *self.bits.entry((six, at, prefix)).or_insert_with(|| {
                 let mut hash = Sha256::new();
                 hash.update(key);
                 hash.update([u8::from(six)]);
@@ -191,14 +200,14 @@ impl Addresses {
                 hash.update(prefix.to_be_bytes());
                 hash.finalize().first().is_some_and(|octet| octet & 1 == 1)
             });
-            if turned {
+            if is_flipped {
                 out ^= 1 << (127 - at);
             }
         }
         out
     }
 
-    /// The same maker, another card. Each card gets one of its own: the bits are turned round one by one here, too.
+    /// An address of the same maker. No two cards get the same one.
     fn mac(&mut self, octets: [u8; 6]) -> [u8; 6] {
         let is_everybodys = octets == [0; 6] || octets == [0xff; 6] || octets == MacAddr::BACKEND.octets();
         if is_everybodys || octets[0] & 1 == 1 {
@@ -212,51 +221,21 @@ impl Addresses {
 }
 
 /// The prefix length with which a text begins: `/24`.
-fn length(text: &str) -> Option<u32> {
+fn length(text: &str) -> Option<u8> {
     let digits = text.strip_prefix('/')?;
     digits.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
-/// An address as 128 bits, and how many of these it has.
-fn bits(address: IpAddr) -> (u128, u32) {
-    match address {
-        IpAddr::V4(a) => (u128::from(u32::from(a)) << 96, 32),
-        IpAddr::V6(a) => (u128::from(a), 128),
-    }
-}
-
-fn of_bits(bits: u128, like: IpAddr) -> IpAddr {
-    match like {
-        IpAddr::V4(_) => Ipv4Addr::from(u32::try_from(bits >> 96).unwrap_or(0)).into(),
-        IpAddr::V6(_) => Ipv6Addr::from(bits).into(),
-    }
-}
-
-/// The bits behind a prefix of this length.
-fn behind(length: u32) -> u128 {
-    u128::MAX.checked_shr(length).unwrap_or(0)
-}
-
-/// The first address of the network that an address is in.
-fn masked(address: IpAddr, length: u32) -> IpAddr {
-    of_bits(bits(address).0 & !behind(length), address)
-}
-
-/// The last one.
-fn filled(address: IpAddr, length: u32) -> IpAddr {
-    of_bits(bits(address).0 | behind(length), address)
-}
-
-/// The length of the network that goes from one address to the other.
-fn network_between(low: IpAddr, high: IpAddr) -> Option<u32> {
-    if low.is_ipv4() != high.is_ipv4() {
+/// The network that goes from one address to the other.
+fn network_between(low: IpAddr, high: IpAddr) -> Option<IpNetwork> {
+    if low == high || low.is_ipv4() != high.is_ipv4() {
         return None;
     }
-    let length = (bits(low).0 ^ bits(high).0).leading_zeros();
-    (masked(low, length) == low && filled(low, length) == high).then_some(length)
+    let network = covering(low.into(), high.into());
+    (network.network() == low && network.broadcast() == high).then_some(network)
 }
 
-/// Addresses that every host may have, or that nobody has: these tell nothing.
+/// Addresses that are kept, since any host can have them, or none: they identify nobody.
 fn is_everybodys_4(a: Ipv4Addr) -> bool {
     let is_shared = a.octets()[0] == 100 && a.octets()[1] & 0xc0 == 64;
     let is_netmask = u32::from(a).leading_ones() + u32::from(a).trailing_zeros() == 32;
@@ -273,22 +252,16 @@ fn is_everybodys_4(a: Ipv4Addr) -> bool {
 }
 
 fn is_everybodys_6(a: Ipv6Addr) -> bool {
-    let first = a.segments()[0];
     let is_documentation = a.segments()[..2] == [0x2001, 0xdb8];
-    // Unique local, link-local, multicast, and what begins with zeros (loopback, mapped addresses).
-    is_documentation || first == 0 || first & 0xfe00 == 0xfc00 || first & 0xffc0 == 0xfe80 || a.is_multicast()
+    // As loopback and mapped addresses do.
+    let begins_with_zeros = a.segments()[0] == 0;
+    is_documentation || begins_with_zeros || a.is_unique_local() || a.is_unicast_link_local() || a.is_multicast()
 }
 
 /// The hardware address that an interface identifier was made of.
 fn eui64(a: Ipv6Addr) -> Option<[u8; 6]> {
     let o = a.octets();
     (o[11] == 0xff && o[12] == 0xfe).then(|| [o[8] ^ 2, o[9], o[10], o[13], o[14], o[15]])
-}
-
-fn of_eui64(m: [u8; 6]) -> [u8; 16] {
-    let mut out = [0; 16];
-    out[8..].copy_from_slice(&[m[0] ^ 2, m[1], m[2], 0xff, 0xfe, m[3], m[4], m[5]]);
-    out
 }
 
 #[cfg(test)]
@@ -367,7 +340,7 @@ mod tests {
         let mut key = serde_json::json!({ "first": [{ "name": "web0" }, { "ipv4": "8.8.4.0" }], "last": [{ "name": "web0" }, { "ipv4": "8.8.5.255" }] });
         a.replace(&mut key);
         let end = |which: &str| key[which][1]["ipv4"].as_str().unwrap().parse::<IpAddr>().unwrap();
-        assert_eq!(network_between(end("first"), end("last")), Some(23), "{key}");
+        assert_eq!(network_between(end("first"), end("last")).map(|n| n.prefix()), Some(23), "{key}");
         let whole = serde_json::json!({ "all": "0.0.0.0/0 and ::/0", "first": "x", "last": "8.8.8.8" });
         let mut told = whole.clone();
         a.replace(&mut told);
@@ -381,9 +354,7 @@ mod tests {
         let told = a.text("mac=00:16:3e:01:02:03,ip=8.8.8.8, fe80::216:3eff:fe01:203/64.");
         let mac = &told["mac=".len().."mac=".len() + 17];
         assert!(mac.starts_with("00:16:3e:") && mac != "00:16:3e:01:02:03", "{told}");
-        let octets = mac.parse::<MacAddr>().unwrap().octets();
-        let link_local = Ipv6Addr::from_octets(of_eui64(octets)).segments();
-        let expected = Ipv6Addr::new(0xfe80, 0, 0, 0, link_local[4], link_local[5], link_local[6], link_local[7]);
+        let expected = link_local(mac.parse().unwrap());
         assert!(told.ends_with(&format!(", {expected}/64.")), "{told}");
         assert!(!told.contains("8.8.8.8") && told.contains(",ip=8."), "{told}");
     }

@@ -1,4 +1,4 @@
-//! What was seen of a host at one moment, as one document: a bug report that can be looked into on another machine.
+//! The network state of a host at one moment, as one document: a bug report that can be examined on another machine.
 //!
 //! [`Host::record`](crate::Host::record) makes it, and changes nothing. [`Host::from_recording`](crate::Host::from_recording) makes a
 //! rehearsal of it: `show`, `status` and every plan give there what they give on the host itself.
@@ -23,7 +23,7 @@
 //!
 //! let mut host = Host::fake();
 //! host.attach(DomId::new(5)?, &"bridge=xenbr0".parse()?)?;
-//! let document = host.record(Taken::default(), None, None).to_json();
+//! let document = host.record(Taken::default(), None, Err("there is none here".into())).to_json();
 //!
 //! let mut elsewhere = Host::from_recording(&Recording::from_json(&document)?);
 //! assert_eq!(elsewhere.show()?, host.show()?);
@@ -41,7 +41,7 @@ use crate::exec::Entry;
 use crate::model::{Started, Subject};
 use crate::snapshot::{Snapshot, StorePath};
 
-/// All that was seen of a host.
+/// The network state of a host at one moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Recording {
@@ -57,7 +57,7 @@ pub struct Recording {
     /// The last operation on each vif, bridge and network; the newest of all is the last one.
     #[serde(default)]
     pub records: Vec<Entry>,
-    /// What an interrupted operation is about.
+    /// The subjects of interrupted operations.
     #[serde(default)]
     pub open: Vec<Subject>,
     /// The networks as they are described.
@@ -71,7 +71,7 @@ pub struct Recording {
     pub unseen: Vec<Unseen>,
 }
 
-/// When and where a recording was made, by whom it is told: nothing here asks a clock.
+/// When and where a recording was made, as the caller says: the library does not read the clock.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Taken {

@@ -1,28 +1,25 @@
-//! Starting and ending a dnsmasq, and telling it who comes and goes.
+//! Starting and ending a network's dnsmasqs.
 
 use std::net::IpAddr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 
-use super::files::{self, Put};
+use super::files;
 use super::process::{self, Process};
 use super::program::{Ended, find, places, run};
-use super::{Client, Daemon, Outcome, Part, Place, dir_of, file_of, hearing, place_of, text};
+use super::{Daemon, Outcome, Part, Place, dir_of, hearing, place_of, text};
 use crate::budget::Budget;
 use crate::error::{Error, ErrorKind};
 use crate::exec::{Entry, StateDir};
-use crate::model::{IfName, Started, VifId};
+use crate::model::{IfName, Started};
 
 /// How long dnsmasq may take to check its configuration, and to start: it takes hundredths of a second.
 pub(super) const START: Duration = if cfg!(test) { Duration::from_millis(500) } else { Duration::from_secs(10) };
 /// How long it may take to end.
 const END: Duration = Duration::from_secs(5);
-/// With less time than this a dnsmasq that runs is not ended to be started anew.
-const RESTART: Duration = Duration::from_millis(300);
 /// How long one is waited for that was told to start and did not in time.
 const LATE: Duration = Duration::from_millis(500);
 
@@ -30,18 +27,18 @@ const LATE: Duration = Duration::from_millis(500);
 /// is not what is wanted, [`start`] restarts the dnsmasq.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-struct Record {
+pub(super) struct Record {
     /// The format of this document, by the numbers of [`Entry::FORMAT`]; 0 where it was written without one.
     xennet: u32,
     /// Its process; `None` in a record that was read if it does not run.
     #[serde(flatten)]
-    process: Option<Process>,
+    pub(super) process: Option<Process>,
     /// The program it was started from.
-    program: PathBuf,
+    pub(super) program: PathBuf,
     /// What it was told.
-    config: String,
+    pub(super) config: String,
     /// The bridge that it hears alone, by its number: one that is made anew under the same name is another one to it.
-    bridge: Option<u32>,
+    pub(super) bridge: Option<u32>,
 }
 
 impl Record {
@@ -192,158 +189,13 @@ pub fn status(dir: &StateDir, network: &IfName) -> Result<Vec<Daemon>, Error> {
     Ok(all)
 }
 
-/// A guest's vif has come, or is otherwise than it was. Its files are written, and a dnsmasq that runs takes note of them;
-/// one that does not yet run will read them. The same again does nothing.
-///
-/// No process is started, with one exception: where dnsmasq has given one of the addresses to somebody who has not given it
-/// back (a guest that was destroyed; with IPv6 also the system that this guest ran before a reboot), it would not give it to
-/// this one for up to half a day. It knows no other way to forget a lease than to end, so it is started anew without that one,
-/// which takes some hundredths of a second, and is done only where there is time to start it anew.
-///
-/// # Errors
-/// As [`start`] where that has to be done; [`ErrorKind::Busy`] where there is no time, and with
-/// [`ErrorKind::StateFull`], [`ErrorKind::StateUnusable`] for the files.
-pub fn guest(dir: &StateDir, started: &Started, id: VifId, client: &Client, budget: Budget) -> Result<(), Error> {
-    let (hosts, names) = (text::host_line(started, client), text::names(started, client));
-    if hosts.is_none() && names.is_none() {
-        return no_guest(dir, &started.network.name(), id, budget);
-    }
-    let path = files::absolute(dir_of(dir, &started.network.name()))?;
-    let place = place_of(&path, super::Account::Default);
-    let _lock = files::hold(&path, budget)?;
-    let (mut changed, mut stale) = (false, false);
-    let host = place.hosts().join(file_of(id));
-    let known = files::read(&host)?;
-    for (dir, wanted) in [(place.hosts(), &hosts), (place.names(), &names)] {
-        let file = dir.join(file_of(id));
-        match wanted {
-            Some(text) => {
-                if !dir.is_dir() {
-                    files::make_all(&place)?;
-                }
-                let put = files::put(&file, text)?;
-                changed |= put != Put::Same;
-                stale |= put == Put::Other;
-            }
-            None => stale |= files::remove(&file)?,
-        }
-    }
-    if changed
-        && hosts.is_some()
-        && let Err(e) = forget_leases(&place, started, client, budget)
-    {
-        // Otherwise the next call would find the guest's file unchanged, and not remove the lease.
-        let back = match known {
-            Some(text) => files::put(&host, &text).map(|_| ()),
-            None => files::remove(&host).map(|_| ()),
-        };
-        let _ = back.and_then(|()| forget_files(&place));
-        return Err(e);
-    }
-    if stale {
-        forget_files(&place)?;
-    }
-    Ok(())
-}
-
-/// A guest's vif has gone. Its files are removed, and a dnsmasq that runs is told to forget what stood in them. One that was
-/// not known is a success.
-///
-/// # Errors
-/// [`ErrorKind::Busy`], [`ErrorKind::StateUnusable`] for the files; [`ErrorKind::Denied`] if dnsmasq may not be told.
-pub fn no_guest(dir: &StateDir, network: &IfName, id: VifId, budget: Budget) -> Result<(), Error> {
-    let path = files::absolute(dir_of(dir, network))?;
-    let Some(_lock) = files::hold_existing(&path, budget)? else { return Ok(()) };
-    let place = place_of(&path, super::Account::Default);
-    let (host, name) =
-        (files::remove(&place.hosts().join(file_of(id)))?, files::remove(&place.names().join(file_of(id)))?);
-    if host || name { forget_files(&place) } else { Ok(()) }
-}
-
-/// Tells those that run to forget files that are not there any more. dnsmasq notices by itself only what is added: it would
-/// refuse the next guest with an address that it still knows.
-fn forget_files(place: &Place<'_>) -> Result<(), Error> {
-    for part in Part::ALL {
-        if let Some(process) = record(place, part)?.and_then(|r| r.process) {
-            // One that has ended meanwhile has forgotten, too.
-            process::signal(&process, |pid| process::has_argument(pid, &argument(place, part)), Signal::HUP)?;
-        }
-    }
-    Ok(())
-}
-
-/// Sees to it that nobody else's lease keeps a guest from its addresses.
-fn forget_leases(place: &Place<'_>, started: &Started, client: &Client, budget: Budget) -> Result<(), Error> {
-    let addresses = text::addresses(&started.network, client);
-    let file = place.leases();
-    let Some(leases) = files::read(&file)?.filter(|text| files::in_the_way(text, client, &addresses)) else {
-        return Ok(());
-    };
-    let mut served = None;
-    for part in [Part::Bridge, Part::Dhcp] {
-        if let Some(record) = record(place, part)?.filter(|r| r.process.is_some()) {
-            served = Some((part, record));
-            break;
-        }
-    }
-    // A disk without room shows before anything is ended.
-    let fresh = files::draft(&file, &files::without(&leases, &addresses))?;
-    let Some((part, record)) = served else { return fresh.publish() };
-    if budget.left() < RESTART {
-        let name = started.network.name();
-        let message = format!(
-            "network {name}: its dnsmasq has leased the address to another guest, and no time is left to restart it"
-        );
-        return Err(Error::new(ErrorKind::Busy, message)
-            .with_object(name.as_str())
-            .as_before("dnsmasq runs as before")
-            .with_hint("try again"));
-    }
-    let (config, program, bridge) = told(place, part, record, started)?;
-    if !end_process(place, part, budget)? {
-        return fresh.publish();
-    }
-    // From here on the dnsmasq is started whatever fails: all other guests of the network depend on it.
-    let replaced = files::read(&file).and_then(|now| match now {
-        // Leases that it gave since the first look.
-        Some(now) if now != leases => {
-            // Both have the same name.
-            drop(fresh);
-            files::draft(&file, &files::without(&now, &addresses))
-        }
-        _ => Ok(fresh),
-    });
-    let replaced = replaced.and_then(files::Draft::publish);
-    let launched = launch(place, part, config, &program, bridge, budget);
-    match (replaced, launched) {
-        (Ok(()), launched) => launched,
-        (Err(e), Ok(())) => Err(e.as_before("dnsmasq was restarted, with the leases as before")),
-        (Err(e), Err(more)) => Err(e.incomplete(more.to_string())),
-    }
-}
-
-/// Configuration, program and bridge of a dnsmasq that runs, to start it once more. Where the record does not say, its files do.
-fn told(
-    place: &Place<'_>,
-    part: Part,
-    record: Record,
-    started: &Started,
-) -> Result<(String, PathBuf, Option<u32>), Error> {
-    let Record { config, program, bridge, .. } = record;
-    if !config.is_empty() && !program.as_os_str().is_empty() {
-        return Ok((config, program, bridge));
-    }
-    let config = files::read(&place.config(part))?.unwrap_or(config);
-    Ok((config, find(places(), &started.network.name())?, index(started)?))
-}
-
 fn record_file(place: &Place<'_>, part: Part) -> PathBuf {
     place.dir.join(format!("{}.json", part.name()))
 }
 
 /// What is known of a part that was started. One that runs is found without a record, too: the caller that started it may have been killed
 /// before it wrote the record, or have had no room for it.
-fn record(place: &Place<'_>, part: Part) -> Result<Option<Record>, Error> {
+pub(super) fn record(place: &Place<'_>, part: Part) -> Result<Option<Record>, Error> {
     let text = files::read(&record_file(place, part))?;
     let mut record = text.as_deref().map(Record::of).unwrap_or_default();
     let process =
@@ -362,7 +214,7 @@ fn by_number(place: &Place<'_>, part: Part) -> Result<Option<Process>, Error> {
 }
 
 /// The argument that a dnsmasq of ours has.
-fn argument(place: &Place<'_>, part: Part) -> Vec<u8> {
+pub(super) fn argument(place: &Place<'_>, part: Part) -> Vec<u8> {
     [b"--conf-file=", place.config(part).as_os_str().as_bytes()].concat()
 }
 
@@ -381,7 +233,7 @@ fn end(place: &Place<'_>, part: Part, budget: Budget) -> Result<bool, Error> {
 }
 
 /// Ends a part if it runs, and leaves all its files. False if it did not run.
-fn end_process(place: &Place<'_>, part: Part, budget: Budget) -> Result<bool, Error> {
+pub(super) fn end_process(place: &Place<'_>, part: Part, budget: Budget) -> Result<bool, Error> {
     let Some(process) = record(place, part)?.and_then(|record| record.process) else { return Ok(false) };
     let ours = |pid| process::has_argument(pid, &argument(place, part));
     process::end(&process, ours, END, budget)
@@ -389,7 +241,7 @@ fn end_process(place: &Place<'_>, part: Part, budget: Budget) -> Result<bool, Er
 }
 
 /// The number of the network's private bridge, if it has one and it is there.
-fn index(started: &Started) -> Result<Option<u32>, Error> {
+pub(super) fn index(started: &Started) -> Result<Option<u32>, Error> {
     let Some(bridge) = started.network.bridge() else { return Ok(None) };
     number_of_link(&bridge.name())
 }
@@ -435,7 +287,7 @@ fn check(place: &Place<'_>, part: Part, config: &str, program: &Path, budget: Bu
 }
 
 /// Starts a part, waits until it serves, and writes down that it does.
-fn launch(
+pub(super) fn launch(
     place: &Place<'_>,
     part: Part,
     config: String,
@@ -467,7 +319,7 @@ fn launch(
                 Error::new(ErrorKind::Internal, format!("{}: cannot be written as JSON: {e}", file.display()))
             })?;
             let put = files::put(&record_file(place, part), &text);
-            put.map(|_| ()).map_err(|e| e.incomplete("dnsmasq runs, which is not written down"))
+            put.map(|_| ()).map_err(|e| e.incomplete("dnsmasq runs, but its record could not be written"))
         }
         _ => {
             // One that came too late to be waited for.
@@ -477,7 +329,7 @@ fn launch(
             let e = failed(place, "did not start", ended, &said, program, time);
             let program = program.display();
             Err(match kept {
-                Ok(_) => e.incomplete(format!("{program} does not run; what it was told is in {}", file.display())),
+                Ok(_) => e.incomplete(format!("{program} does not run; its configuration is in {}", file.display())),
                 Err(more) => e.incomplete(format!("{program} does not run; {more}")),
             })
         }

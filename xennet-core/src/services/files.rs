@@ -107,7 +107,7 @@ impl Draft {
 
 impl Drop for Draft {
     fn drop(&mut self) {
-        // What was begun is of no use to anybody; what is in its place has this name no more.
+        // An unpublished draft is removed. A published one no longer has this name.
         let _ = fs::remove_file(&self.whole);
     }
 }

@@ -1,8 +1,8 @@
 //! Whether a dnsmasq can answer questions for names at the gateways' addresses.
 //!
 //! Where each guest has a link of its own, a gateway's address comes with the first guest. dnsmasq binds its sockets then, and only logs
-//! that it cannot (`bind-dynamic`). So the ports are tried as dnsmasq does it, address by address, whether the address is there or not
-//! (`IP_FREEBIND`): the kernel's answer is the one that dnsmasq would get.
+//! that it cannot (`bind-dynamic`). So this binds the ports as dnsmasq would, address by address, also where the address is not there yet
+//! (`IP_FREEBIND`): the kernel gives the answer that dnsmasq would get.
 
 use std::fmt;
 use std::fs;
@@ -19,7 +19,7 @@ const PORT: u16 = 53;
 const NOTICED: Duration = Duration::from_millis(500);
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// What keeps a dnsmasq from answering.
+/// Why a dnsmasq cannot answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Obstacle {
     /// Another program has the port at this address, or at all.
@@ -58,7 +58,7 @@ fn look(addresses: &[IpAddr], own: Option<u32>) -> Option<Obstacle> {
     for protocol in [Protocol::Udp, Protocol::Tcp] {
         for address in addresses.iter().copied() {
             if let Some(pid) = own {
-                // Nothing can be said of a process whose files this one may not see.
+                // Without the right to read that process's files its sockets are not known.
                 if is_heard(pid, address, protocol)? {
                     continue;
                 }
@@ -69,7 +69,7 @@ fn look(addresses: &[IpAddr], own: Option<u32>) -> Option<Obstacle> {
                 Ok(()) if own.is_some() && is_here(address) => {
                     return Some(Obstacle::Unheard { address, protocol: name });
                 }
-                // Where this process may not try, dnsmasq does.
+                // Without the right to bind the port this is left to dnsmasq.
                 _ => {}
             }
         }

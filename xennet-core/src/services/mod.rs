@@ -45,6 +45,7 @@
 pub(crate) mod again;
 mod daemon;
 mod files;
+mod guests;
 mod hearing;
 mod process;
 mod program;
@@ -59,7 +60,8 @@ use crate::error::{Error, ErrorKind};
 use crate::exec::StateDir;
 use crate::model::{IfName, MacAddr, Network, VifId, is_label};
 
-pub use daemon::{guest, no_guest, pause, remark, start, status, stop};
+pub use daemon::{pause, remark, start, status, stop};
+pub use guests::{guest, no_guest};
 pub use text::{config, host_line, names};
 
 /// A name of one word that a computer can have: letters, digits and `-`, 63 at the most, in lower case.

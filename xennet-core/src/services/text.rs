@@ -22,8 +22,6 @@ const LEASES: u32 = 65_536;
 /// How long guests use a router that they do not hear of again: as long as dnsmasq can say. With a vif a guest it repeats
 /// its advertisements on one of the links only; on all it answers who asks.
 const ROUTER_LIFETIME: u32 = 9_000;
-/// RFC 8200, section 5. The kernel ends IPv6 on a link with less.
-const IPV6_MIN_MTU: u32 = 1280;
 /// How often advertisements are repeated, in seconds: dnsmasq's own number.
 const ROUTER_INTERVAL: u32 = 600;
 
@@ -191,15 +189,15 @@ impl Writer<'_> {
             if let Some(domain) = &self.services.domain {
                 let _ = writeln!(text, "dhcp-option=option6:domain-search,{domain}");
             }
-            if let Some(small) = mtu.filter(|m| m.get() < IPV6_MIN_MTU) {
+            if let Some(small) = mtu.filter(|m| m.get() < Mtu::IPV6_MIN) {
                 let name = &self.started.network.name();
-                let rule = format!("links with IPv6 have {IPV6_MIN_MTU} bytes at least");
+                let rule = format!("links with IPv6 have {} bytes at least", Mtu::IPV6_MIN);
                 return Err(Error::new(
                     ErrorKind::Invalid,
                     format!("network {name}: no IPv6 with mtu = {}: {rule}", small.get()),
                 )
                 .with_object(name.as_str())
-                .with_hint(format!("write mtu = {IPV6_MIN_MTU} or more, or leave the IPv6 subnets out")));
+                .with_hint(format!("write mtu = {} or more, or leave the IPv6 subnets out", Mtu::IPV6_MIN)));
             }
             text.push_str("enable-ra\n");
             let mtu = mtu.map(|m| format!("mtu:{},", m.get())).unwrap_or_default();

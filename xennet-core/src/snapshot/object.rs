@@ -21,6 +21,17 @@ pub enum Family {
 }
 
 impl Family {
+    /// Both, IPv4 first.
+    pub const BOTH: [Family; 2] = [Family::Ipv4, Family::Ipv6];
+
+    /// Its name: `IPv4`, `IPv6`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Family::Ipv4 => "IPv4",
+            Family::Ipv6 => "IPv6",
+        }
+    }
+
     /// The family of an address.
     pub const fn of(address: &IpAddr) -> Self {
         match address {

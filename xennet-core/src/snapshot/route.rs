@@ -250,6 +250,24 @@ pub struct Rule {
     pub protocol: u8,
 }
 
+impl Rule {
+    /// A rule for all packets of a family, which does not say who made it.
+    pub const fn for_all(family: Family, priority: u32, action: RuleAction) -> Self {
+        Rule {
+            family,
+            priority,
+            from: None,
+            to: None,
+            iif: None,
+            oif: None,
+            mark: None,
+            not: false,
+            action,
+            protocol: 0,
+        }
+    }
+}
+
 /// What a policy rule does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -21,9 +21,9 @@ const ORDER: &[&str] = &[
     "model",
     "config",
     "advise",
-    "guest",
     "managers",
     "snapshot",
+    "guest",
     "step",
     "tables",
     "plan",
@@ -38,7 +38,7 @@ const ORDER: &[&str] = &[
 ];
 /// Modules that touch nothing outside the process, and use only each other.
 const PURE: &[&str] =
-    &["error", "gather", "model", "config", "advise", "guest", "managers", "snapshot", "step", "tables", "plan"];
+    &["error", "gather", "model", "config", "advise", "managers", "snapshot", "guest", "step", "tables", "plan"];
 /// The crates that a pure module may use.
 const PURE_CRATES: &[&str] =
     &["alloc", "core", "std", "ipnetwork", "macaddr", "md5", "serde", "serde_json", "sha2", "thiserror", "toml"];

@@ -98,7 +98,7 @@ class PortForward(_Forwarded, total=False):
 class GuestFile(TypedDict):
     """A file of a guest's system."""
 
-    #: Absolute in the guest; None for what is no file there: a kernel parameter, a batch of commands.
+    #: Absolute in the guest; None if the text is no file there: a kernel parameter, a batch of commands.
     path: str | None
     #: The access rights.
     mode: int
@@ -111,7 +111,7 @@ class GuestTold(TypedDict):
     format: str
     #: The format's own file first.
     files: list[GuestFile]
-    #: What the format cannot say, and what the guest needs for it, a sentence each.
+    #: What the format cannot express, and what the guest needs for it, one sentence each.
     notes: list[str]
     #: Addresses, gateways, name servers and the rest, whatever the format.
     config: dict[str, Any]

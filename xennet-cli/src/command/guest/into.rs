@@ -12,9 +12,11 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, ResolveFlags};
 use rustix::io::Errno as Number;
 use xennet_core::guest::{Format, GuestFile};
-use xennet_core::{Errno, Error, ErrorKind, Outcome, Result};
+use xennet_core::{Error, ErrorKind, Result};
 
-/// Writes the files below the root of an image; the paths that were written.
+use crate::files::{self, after};
+
+/// Writes the files below the root of an image, and returns the paths that were written.
 pub(super) fn write(root: &Path, format: Format, files: &[GuestFile], force: bool) -> Result<Vec<PathBuf>> {
     let mut targets = Vec::new();
     for file in files {
@@ -27,7 +29,7 @@ pub(super) fn write(root: &Path, format: Format, files: &[GuestFile], force: boo
         targets.push((path, file));
     }
     let image = Image::open(root)?;
-    // All of them before the first is written.
+    // All targets are checked before the first file is written.
     for (path, _) in &targets {
         if let Some(present) = image.present(path)? {
             image.check(path, present, force)?;
@@ -35,19 +37,16 @@ pub(super) fn write(root: &Path, format: Format, files: &[GuestFile], force: boo
     }
     let mut written = Vec::new();
     for (path, file) in targets {
-        image.put(path, file, force).map_err(|e| match written.len() {
-            0 => e,
-            n => e.with_outcome(Outcome::Incomplete, format!("the {n} file before it is written")),
-        })?;
+        image.put(path, file, force).map_err(|e| after(&written, e))?;
         written.push(image.shown(path));
     }
     Ok(written)
 }
 
-/// What is at a path already.
+/// What a path of the image has already.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Present {
-    /// A file, or something else that a file can take the place of.
+    /// A file, or anything else that a rename replaces.
     File,
     Directory,
 }
@@ -83,20 +82,17 @@ impl<'a> Image<'a> {
                 // A directory was renamed meanwhile, and the kernel cannot tell whether the way led out.
                 Err(Number::AGAIN | Number::INTR) => {}
                 Err(Number::NOSYS) => {
-                    return Err(Error::new(
-                        ErrorKind::Unsupported,
-                        "this kernel cannot keep a path inside of an image",
-                    )
-                    .with_object("openat2")
-                    .as_before("unchanged")
-                    .with_hint("openat2(2) is there since Linux 5.6; without --into the text is printed"));
+                    return Err(Error::new(ErrorKind::Unsupported, "this kernel cannot resolve links inside an image")
+                        .with_object("openat2")
+                        .as_before("unchanged")
+                        .with_hint("openat2(2) is there since Linux 5.6; without --into the text is printed"));
                 }
                 Err(e) => return Err(failed(&self.shown(path), "cannot be opened as a directory of the image", e)),
             }
         }
     }
 
-    /// The same, made where it is missing.
+    /// The same; directories that are missing are made.
     fn made_dir(&self, path: &str) -> Result<OwnedFd> {
         if let Some(fd) = self.dir(path)? {
             return Ok(fd);
@@ -113,7 +109,7 @@ impl<'a> Image<'a> {
                 Err(Error::new(ErrorKind::Conflict, format!("{} is a link to nothing", self.shown(path).display()))
                     .with_object(self.shown(path).display().to_string())
                     .as_before("unchanged")
-                    .with_hint("look at it inside of the image, and make the directory that it names"))
+                    .with_hint("look at it inside the image, and make the directory that it names"))
             }
         }
     }
@@ -134,7 +130,7 @@ impl<'a> Image<'a> {
             Present::File if force => Ok(()),
             Present::File => Err(self.is_there(path, "is there already", "--force replaces it")),
             Present::Directory => {
-                Err(self.is_there(path, "is a directory", "look at it inside of the image, and move it away"))
+                Err(self.is_there(path, "is a directory", "look at it inside the image, and move it away"))
             }
         }
     }
@@ -153,7 +149,7 @@ impl<'a> Image<'a> {
         let draft = format!(".{name}.xennet-{:016x}", random());
         let result = self.draft(&dir, &draft, path, file).and_then(|()| self.place(&dir, &draft, path, name, force));
         if result.is_err() {
-            // The first failure is the one to tell.
+            // The first error is the one to report.
             let _ = rustix::fs::unlinkat(&dir, draft.as_str(), AtFlags::empty());
         }
         result
@@ -199,24 +195,19 @@ fn split(path: &str) -> (&str, &str) {
     }
 }
 
-/// A number that nobody has chosen, so that two calls at once have two drafts.
+/// A random number, so that two calls at once write two drafts.
 fn random() -> u64 {
     let mut bytes = [0; 8];
-    // Without it the name is taken at worst, which is an error and no harm.
+    // If it fails, the number is 0. At worst the draft exists already, and `O_EXCL` makes that an error.
     let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
     u64::from_ne_bytes(bytes)
 }
 
 fn failed(path: &Path, what: &str, e: Number) -> Error {
-    let errno = Errno(e.raw_os_error());
-    let error = Error::new(ErrorKind::Io, format!("{} {what}", path.display()))
-        .with_object(path.display().to_string())
-        .with_errno(errno)
-        .as_before("unchanged");
-    match errno {
-        Errno::EACCES | Errno::EPERM => error.with_hint("run it as root"),
-        Errno::EROFS => error.with_hint("mount the image for writing"),
-        Errno::ELOOP => error.with_hint("a link in the image leads to itself: look at it inside of the image"),
+    let error = files::failed(path, what, &e.into());
+    match e {
+        Number::ROFS => error.with_hint("mount the image for writing"),
+        Number::LOOP => error.with_hint("a link in the image leads to itself: look at it inside the image"),
         _ => error,
     }
 }

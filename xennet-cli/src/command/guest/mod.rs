@@ -1,4 +1,4 @@
-//! `guest`: what the system inside a guest has to be told.
+//! `guest`: the network configuration of a guest in the format of its own system.
 
 mod into;
 

@@ -82,18 +82,8 @@ impl Fake {
         world.links.insert(IfName::literal("lo"), lo);
         for (family, tables) in [(Family::Ipv4, &[255, 254, 253][..]), (Family::Ipv6, &[255, 254])] {
             for (table, priority) in tables.iter().zip([0, 32766, 32767]) {
-                world.rules.insert(Rule {
-                    family,
-                    priority,
-                    from: None,
-                    to: None,
-                    iif: None,
-                    oif: None,
-                    mark: None,
-                    not: false,
-                    action: RuleAction::Table(*table),
-                    protocol: 2,
-                });
+                let rule = Rule::for_all(family, priority, RuleAction::Table(*table));
+                world.rules.insert(Rule { protocol: 2, ..rule });
             }
         }
         let root =

@@ -226,7 +226,7 @@ impl StateDir {
 struct Written {
     /// The last operation that counts.
     record: Option<Entry>,
-    /// Where its line lies in the file, if it would be written again as it stands there.
+    /// Where its line is in the text of the file, if the line can be copied as it is.
     as_written: Option<Range<usize>>,
     /// An operation that has begun and is not closed.
     open: Option<Entry>,
@@ -405,7 +405,7 @@ fn line(path: &Path, entry: &Entry) -> Result<Vec<u8>, Error> {
     })
 }
 
-/// The line of an entry with its previous one, which is a line already: writing that takes as long as all the rest.
+/// The line of an entry whose previous entry was read as a line. That line is copied: to write it anew takes as long as all the rest.
 fn line_before(path: &Path, entry: &Entry, previous: &[u8]) -> Result<Vec<u8>, Error> {
     let mut text = line(path, entry)?;
     // It is the last field of the object.

@@ -25,7 +25,7 @@ pub use forward::{PortForward, Protocol};
 pub(crate) use rules::Place;
 pub use started::{Guests, ResolvedNetwork, Started};
 pub use subnet::{AddressRange, Subnet};
-pub(crate) use subnet::{overlap, unusable};
+pub(crate) use subnet::{covering, overlap, unusable};
 pub(crate) use together::together;
 
 /// The error of one value that breaks a rule.

@@ -185,6 +185,13 @@ pub(crate) fn overlap(a: IpNetwork, b: IpNetwork) -> bool {
     a.contains(b.ip()) || b.contains(a.ip())
 }
 
+/// The smallest network that contains two of one family.
+pub(crate) fn covering(a: IpNetwork, b: IpNetwork) -> IpNetwork {
+    let shorter = if a.prefix() <= b.prefix() { a } else { b };
+    let of = |prefix| IpNetwork::new(shorter.ip(), prefix).ok();
+    (0..=shorter.prefix()).rev().filter_map(of).find(|n| n.contains(a.ip()) && n.contains(b.ip())).unwrap_or(shorter)
+}
+
 /// Whether no single host can have this address.
 pub(crate) fn unusable(address: IpAddr) -> bool {
     address.is_multicast()
