@@ -1,6 +1,10 @@
 //! A host that was recorded, looked into elsewhere.
 
+use xennet_core::backend::fake::Fake;
 use xennet_core::recording::{Described, Recording, Taken};
+use xennet_core::snapshot::{
+    Details, NftChain, NftExpr, NftFamily, NftField, NftHeader, NftRule, NftTable, NftTableId, NftValue,
+};
 use xennet_core::{ErrorKind, Guests, Host, Shown};
 
 use super::ownership::both;
@@ -65,6 +69,36 @@ fn an_anonymous_recording_has_nothing_that_tells_whose_it_is_and_still_answers()
         let ports = |shown: &Shown| shown.bridges.iter().map(|b| (b.bridge, b.ports.clone())).collect::<Vec<_>>();
         assert_eq!(ports(&shown), ports(&host.show().unwrap()));
     });
+}
+
+#[test]
+fn what_is_no_state_is_recorded_and_no_bytes_of_others_rules_are_given_away() {
+    let filter = NftTableId::new(NftFamily::Ip, "filter");
+    let opaque = NftExpr::Opaque { name: "match".into(), data: vec![8, 8, 4, 4] };
+    let known = NftExpr::eq(NftField::IpSaddr, NftValue::Ipv4("8.8.4.4".parse().unwrap()));
+    let field = NftField::Payload { header: NftHeader::Network, offset: 12, bytes: 2 };
+    let raw = NftExpr::eq(field, NftValue::Bytes(vec![8, 8]));
+    let rule = NftRule::new([opaque, raw.clone(), known]).with_comment("the customer's");
+    let chain = NftChain { base: None, rules: vec![rule] };
+    let table = NftTable { chains: [("FORWARD".to_owned(), chain)].into(), ..NftTable::default() };
+    let details = Details { foreign: [(filter.clone(), table)].into(), ..Details::default() };
+    let mut host = Host::with_backend(Box::new(Fake::example().with_details(details)));
+    let recording = host.record(taken(), None, Err("there is none here".into()));
+    assert!(recording.details.links["eth0"].carrier, "a link that is up has a carrier");
+    let read = Recording::from_json(&recording.to_json()).unwrap();
+    assert_eq!(read, recording);
+    let again = Host::from_recording(&read).record(taken(), None, Err("there is none here".into()));
+    assert_eq!(again.details, recording.details);
+
+    let anonymous = recording.anonymous([7; 16]).unwrap();
+    let rule = &anonymous.details.foreign[&filter].chains["FORWARD"].rules[0];
+    assert_eq!(rule.comment, None);
+    let [NftExpr::Opaque { data: first, .. }, NftExpr::Opaque { data: second, .. }, known] = &rule.exprs[..] else {
+        panic!("{rule:?}")
+    };
+    assert!(first.is_empty() && second.is_empty(), "{rule:?}");
+    let NftExpr::Match { value: NftValue::Ipv4(source), .. } = known else { panic!("{known:?}") };
+    assert_eq!((source.octets()[0], *source == "8.8.4.4".parse::<std::net::Ipv4Addr>().unwrap()), (8, false));
 }
 
 #[test]

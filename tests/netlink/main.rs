@@ -1,6 +1,7 @@
 //! The netlink backend against the real kernel: every kind of step is applied and read back, every part is looked at,
 //! and refusals come with the kernel's own words. Links are made of what every kernel has: bridges and veths.
 
+mod details;
 mod objects;
 mod refusals;
 mod scopes;

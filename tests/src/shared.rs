@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use xennet_core::backend::fake::Fake;
-use xennet_core::backend::{Backend, BackendError, Capabilities};
-use xennet_core::snapshot::{Scope, Snapshot};
+use xennet_core::backend::{Backend, BackendError, Capabilities, Missed};
+use xennet_core::snapshot::{Details, Scope, Snapshot};
 use xennet_core::step::Step;
 
 /// Something that happens to the world without a step, as when a domain ends.
@@ -61,6 +61,10 @@ impl Backend for Shared {
 
     fn observe(&mut self, scope: &Scope) -> Result<Snapshot, BackendError> {
         self.inside().fake.observe(scope)
+    }
+
+    fn details(&mut self) -> Result<(Details, Vec<Missed>), BackendError> {
+        self.inside().fake.details()
     }
 
     fn apply(&mut self, step: &Step) -> Result<(), BackendError> {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::error::Errno;
 use crate::model::IfName;
-use crate::snapshot::{Part, Scope, Snapshot};
+use crate::snapshot::{Details, Part, Scope, Snapshot};
 use crate::step::{NftTransaction, Step};
 
 /// Something that can be looked at and changed: the kernel, or a model of it.
@@ -26,6 +26,17 @@ pub trait Backend {
     /// When the looking itself fails: no permission, an answer that cannot be read, a listing that was interrupted again
     /// and again.
     fn observe(&mut self, scope: &Scope) -> Result<Snapshot, BackendError>;
+
+    /// Looks at what is no state: carriers, counters, learned entries, and other programs' tables, of the whole host; and what of it could
+    /// not be looked at. A listing.
+    ///
+    /// A backend that does not say has none.
+    ///
+    /// # Errors
+    /// When nothing of it can be looked at.
+    fn details(&mut self) -> Result<(Details, Vec<Missed>), BackendError> {
+        Ok((Details::default(), Vec::new()))
+    }
 
     /// Waits until there is a link of this name, for the given time at the most; whether there is one now.
     ///
@@ -74,6 +85,22 @@ pub trait Backend {
     /// The system's refusal.
     fn track_connections(&mut self) -> Result<(), BackendError> {
         Ok(())
+    }
+}
+
+/// Something that a backend could not look at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Missed {
+    /// What, in words: `learned neighbours`.
+    pub what: &'static str,
+    /// Why.
+    pub why: BackendError,
+}
+
+impl Missed {
+    /// This could not be looked at, for this reason.
+    pub const fn new(what: &'static str, why: BackendError) -> Self {
+        Missed { what, why }
     }
 }
 

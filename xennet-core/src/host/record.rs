@@ -74,6 +74,8 @@ impl Host {
     ) -> Recording {
         let mut unseen = Vec::new();
         let snapshot = self.all_seen(&mut unseen);
+        let (details, missed) = found(&mut unseen, "carriers, counters and learned entries", self.backend.details());
+        unseen.extend(missed.into_iter().map(|m| Unseen { what: m.what.into(), why: m.why.to_string() }));
         let networks = found(&mut unseen, "started networks", self.records.all_started());
         let records = found(&mut unseen, "records", self.records.newest_last());
         let open = match &self.records {
@@ -82,12 +84,24 @@ impl Host {
         };
         let nodes = store.and_then(|store| nodes(store).map_err(|e| e.to_string()));
         let store = found(&mut unseen, "xenstore", nodes);
-        Recording { version: Recording::VERSION, taken, snapshot, networks, records, open, described, store, unseen }
+        Recording {
+            version: Recording::VERSION,
+            taken,
+            snapshot,
+            details,
+            networks,
+            records,
+            open,
+            described,
+            store,
+            unseen,
+        }
     }
 
     /// A rehearsal on what was recorded: the same objects, records and networks in memory.
     pub fn from_recording(recording: &Recording) -> Host {
-        let mut host = Host::with_backend(Box::new(Fake::with_world(recording.snapshot.clone())));
+        let fake = Fake::with_world(recording.snapshot.clone()).with_details(recording.details.clone());
+        let mut host = Host::with_backend(Box::new(fake));
         host.records = Records::remembering(recording.records.iter().cloned(), recording.networks.iter().cloned());
         host
     }

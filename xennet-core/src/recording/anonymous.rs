@@ -14,6 +14,7 @@ use super::{Described, Recording, Unseen};
 use crate::config::networks;
 use crate::error::{Error, ErrorKind};
 use crate::model::{MacAddr, covering, link_local};
+use crate::snapshot::{NftExpr, NftField, NftType};
 
 /// As [`Recording::anonymous`].
 pub(super) fn anonymous(of: &Recording, key: [u8; 16]) -> Result<Recording, Error> {
@@ -24,6 +25,7 @@ pub(super) fn anonymous(of: &Recording, key: [u8; 16]) -> Result<Recording, Erro
     recording.taken.host = "host".into();
     name_domains(&mut recording);
     without_comments(&mut recording);
+    without_bytes(&mut recording);
     for link in recording.snapshot.links.values_mut() {
         link.alias = None;
     }
@@ -54,6 +56,29 @@ fn without_comments(recording: &mut Recording) {
             recording.unseen.push(Unseen { what: file.clone(), why });
             recording.described = None;
         }
+    }
+}
+
+/// Other programs' rules keep what this library has words for. Addresses may be among the bytes of the rest.
+fn without_bytes(recording: &mut Recording) {
+    let is_opaque = |field: &NftField| matches!(field, NftField::Payload { .. });
+    for rule in recording.details.foreign.values_mut().flat_map(|t| t.chains.values_mut()).flat_map(|c| &mut c.rules) {
+        rule.comment = None;
+        for expr in &mut rule.exprs {
+            match expr {
+                NftExpr::Opaque { data, .. } => data.clear(),
+                NftExpr::Match { field, .. } if is_opaque(field) => {
+                    *expr = NftExpr::Opaque { name: "payload".into(), data: Vec::new() };
+                }
+                _ => {}
+            }
+        }
+    }
+    for set in recording.details.foreign.values_mut().flat_map(|t| t.sets.values_mut()) {
+        if set.key.iter().any(|kind| matches!(kind, NftType::Other { .. })) {
+            set.elements.clear();
+        }
+        set.elements.values_mut().for_each(|element| element.comment = None);
     }
 }
 

@@ -10,6 +10,7 @@
 //! | `version` | the number of this format |
 //! | `taken` | when, on which host, with which kernel and which xennet |
 //! | `snapshot` | the kernel's objects ([`Snapshot`]): links, addresses, routes, rules, neighbours, forwarding entries, VLANs, settings, our nft tables with all that is in them, the base chains of others' tables |
+//! | `details` | what is no state ([`Details`]): carriers, counters, learned entries, other programs' nft tables |
 //! | `networks` | the started networks, as hotplug calls know them ([`Started`]) |
 //! | `records` | the last operation on each vif, bridge and network ([`Entry`]) |
 //! | `open` | operations that were interrupted and not closed yet: their vifs, bridges and networks |
@@ -39,7 +40,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, ErrorKind, json_text};
 use crate::exec::Entry;
 use crate::model::{Started, Subject};
-use crate::snapshot::{Snapshot, StorePath};
+use crate::snapshot::{Details, Snapshot, StorePath};
 
 /// The network state of a host at one moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +52,9 @@ pub struct Recording {
     pub taken: Taken,
     /// The kernel's objects.
     pub snapshot: Snapshot,
+    /// What is no state: carriers, counters, learned entries, other programs' tables.
+    #[serde(default)]
+    pub details: Details,
     /// The started networks.
     #[serde(default)]
     pub networks: Vec<Started>,
@@ -157,6 +161,7 @@ impl Recording {
     /// * Public addresses get others, of which the same ones share a prefix; the first 8 bits of an IPv4 address and the first 16 of an
     ///   IPv6 address stay. Private, local and documentation addresses stay as they are.
     /// * Of a hardware address the maker stays, and the rest is another one.
+    /// * Other programs' rules lose their comments and what this library cannot read of them: there may be addresses in it.
     /// * The host, domains and what else is named freely get names by numbers. Links and networks keep theirs: these are what the
     ///   report is about.
     ///

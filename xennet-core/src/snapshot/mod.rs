@@ -4,6 +4,7 @@
 //! machines; the index is carried in [`Link::index`] for the kernel's use and left out of comparisons
 //! ([`Snapshot::normalised`]).
 
+mod details;
 mod diff;
 mod hidden;
 mod nft;
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::gather;
 use crate::model::IfName;
 
+pub use details::*;
 pub use diff::Change;
 pub use hidden::Hidden;
 pub use nft::*;

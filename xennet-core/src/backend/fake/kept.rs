@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::{Fake, Netback};
-use crate::backend::{Backend, BackendError, Capabilities};
+use crate::backend::{Backend, BackendError, Capabilities, Missed};
 use crate::error::{Errno, Error, ErrorKind};
 use crate::private::{self, Holds, Use};
-use crate::snapshot::{Scope, Snapshot};
+use crate::snapshot::{Details, Scope, Snapshot};
 use crate::step::Step;
 
 /// A [`Fake`] whose world is kept in a file, so that one process finds what another has done, as on a real host.
@@ -116,6 +116,10 @@ impl Backend for Kept {
         // A vif has appeared: its index is given out for good. Where nothing can be written it is seen all the same, so that
         // a plan can be shown to somebody who may not write here.
         self.alone(|fake| fake.observe(scope)).or(Ok(seen))
+    }
+
+    fn details(&mut self) -> Result<(Details, Vec<Missed>), BackendError> {
+        self.load()?.details()
     }
 
     fn apply(&mut self, step: &Step) -> Result<(), BackendError> {

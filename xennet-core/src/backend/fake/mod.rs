@@ -18,11 +18,12 @@ mod kept;
 
 use ipnetwork::IpNetwork;
 
-use super::{Backend, BackendError, Capabilities};
+use super::{Backend, BackendError, Capabilities, Missed};
 use crate::error::{Errno, Error, ErrorKind};
 use crate::model::{IfName, MacAddr, VifId};
 use crate::snapshot::{
-    Address, Family, Link, LinkKind, Route, Rule, RuleAction, Scope, Snapshot, StoreNode, StorePath, StorePermission,
+    Address, Details, Family, Link, LinkDetails, LinkKind, OperState, PortForwarding, Route, Rule, RuleAction, Scope,
+    Snapshot, StoreNode, StorePath, StorePermission,
 };
 use crate::step::{self, AddrStep, BridgeChange, LinkChange, LinkRef, LinkStep, NewLink, RouteStep, Step};
 
@@ -48,6 +49,7 @@ pub struct Fake {
     observations: usize,
     crashed: bool,
     machine_id: Vec<u8>,
+    details: Details,
 }
 
 /// Whether vifs come into being when they are asked for.
@@ -109,6 +111,7 @@ impl Fake {
             observations: 0,
             crashed: false,
             machine_id: MACHINE_ID.to_vec(),
+            details: Details::default(),
         }
     }
 
@@ -162,6 +165,18 @@ impl Fake {
     pub fn with_machine_id(mut self, id: impl Into<Vec<u8>>) -> Self {
         self.machine_id = id.into();
         self
+    }
+
+    /// What is no state. Of a link that is not in it, the carrier follows from the world: a link that is up has one.
+    #[must_use]
+    pub fn with_details(mut self, details: Details) -> Self {
+        self.details = details;
+        self
+    }
+
+    /// What is no state, to be changed by hand.
+    pub fn details_mut(&mut self) -> &mut Details {
+        &mut self.details
     }
 
     /// Whether vifs spring into being when they are named.
@@ -289,6 +304,22 @@ impl Fake {
     }
 }
 
+/// What follows from the world: a link that is up carries packets, and a port forwards at once.
+fn derived(world: &Snapshot, link: &Link) -> LinkDetails {
+    let has_carrier = link.up;
+    let forwards = link.master.and_then(|master| world.links.get(&master)).is_some_and(|master| master.up);
+    LinkDetails {
+        carrier: has_carrier,
+        state: if has_carrier { OperState::Up } else { OperState::Down },
+        port_state: link.port.as_ref().map(|_| match has_carrier && forwards {
+            true => PortForwarding::Forwarding,
+            false => PortForwarding::Disabled,
+        }),
+        querier_seen: link.bridge.as_ref().map(|_| false),
+        ..LinkDetails::default()
+    }
+}
+
 /// A link of hardware: down, ethernet's MTU.
 fn hardware(index: u32) -> Link {
     Link {
@@ -337,6 +368,16 @@ impl Backend for Fake {
             }
         }
         Ok(self.world.seen(scope))
+    }
+
+    fn details(&mut self) -> Result<(Details, Vec<Missed>), BackendError> {
+        self.alive("observation")?;
+        let mut details = self.details.clone();
+        details.links.retain(|name, _| self.world.links.contains_key(name));
+        for (name, link) in &self.world.links {
+            details.links.entry(*name).or_insert_with(|| derived(&self.world, link));
+        }
+        Ok((details, Vec::new()))
     }
 
     fn apply(&mut self, step: &Step) -> Result<(), BackendError> {

@@ -30,10 +30,10 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::backend::{Backend, BackendError, Capabilities};
+use crate::backend::{Backend, BackendError, Capabilities, Missed};
 use crate::error::{Errno, Error, ErrorKind};
 use crate::model::IfName;
-use crate::snapshot::{Scope, Snapshot};
+use crate::snapshot::{Details, Scope, Snapshot};
 use crate::step::{NftOp, NftTransaction, Step};
 
 pub use linger::close_in_background;
@@ -144,6 +144,11 @@ impl Backend for Netlink {
         let mut seen = observe::observe(self, scope)?;
         seen.hidden.names_held_while_up = held;
         Ok(seen)
+    }
+
+    fn details(&mut self) -> Result<(Details, Vec<Missed>), BackendError> {
+        self.check_process()?;
+        Ok(observe::details::details(self))
     }
 
     fn wait(&mut self, link: &IfName, patience: Duration) -> Result<bool, BackendError> {

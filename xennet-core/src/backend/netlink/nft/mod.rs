@@ -208,10 +208,25 @@ impl Nft {
     /// # Errors
     /// As [`observe`](Self::observe).
     pub(crate) fn observe_own(&mut self) -> Result<BTreeMap<NftTableId, NftTable>, BackendError> {
+        self.observe_all(NftTableId::is_own)
+    }
+
+    /// The tables that are not xennet's own, with all that is in them. A listing.
+    ///
+    /// # Errors
+    /// As [`observe`](Self::observe).
+    pub(crate) fn observe_foreign(&mut self) -> Result<BTreeMap<NftTableId, NftTable>, BackendError> {
+        self.observe_all(|id| !id.is_own())
+    }
+
+    fn observe_all(
+        &mut self,
+        which: impl Fn(&NftTableId) -> bool,
+    ) -> Result<BTreeMap<NftTableId, NftTable>, BackendError> {
         let mut ask = question(message::GET_TABLE, 0, |_| {});
         let ids = self.socket.dump(&mut ask, decode::table).map_err(|e| e.about("nft tables"))?;
         let mut out = BTreeMap::new();
-        for id in ids.into_iter().filter(NftTableId::is_own) {
+        for id in ids.into_iter().filter(which) {
             if let Some(table) = self.observe(&id)? {
                 out.insert(id, table);
             }

@@ -1,6 +1,7 @@
 //! Looking: one part of a scope after the other, each by the narrowest question that the kernel answers.
 
 mod address;
+pub(super) mod details;
 pub(super) mod ip;
 mod link;
 mod neighbour;

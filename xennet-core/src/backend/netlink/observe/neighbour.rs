@@ -94,6 +94,40 @@ pub(crate) fn read_fdb(body: &[u8], mut name: impl FnMut(u32) -> Option<IfName>)
     })
 }
 
+/// A learned entry: of a link with this number.
+pub(crate) struct Learned {
+    pub(crate) index: u32,
+    pub(crate) address: Option<std::net::IpAddr>,
+    pub(crate) mac: Option<MacAddr>,
+    pub(crate) vlan: Option<u16>,
+    /// Nobody has answered.
+    pub(crate) silent: bool,
+}
+
+const NUD_INCOMPLETE: u16 = 0x01;
+const NUD_FAILED: u16 = 0x20;
+
+/// Reads the body of an `RTM_NEWNEIGH` about a learned neighbour.
+pub(crate) fn read_learned(body: &[u8]) -> Option<Learned> {
+    let header = header(body)?;
+    let is_fixed = header.flags & NTF_PROXY != 0 || header.state & (NUD_PERMANENT | NUD_NOARP) != 0;
+    (!is_fixed && header.state != 0).then_some(())?;
+    let attributes = Attributes::after(body, HEADER);
+    let address = ip::address(header.family, attributes.find(NDA_DST)?)?;
+    let silent = header.state & (NUD_INCOMPLETE | NUD_FAILED) != 0;
+    Some(Learned { index: header.index, address: Some(address), mac: mac(attributes), vlan: None, silent })
+}
+
+/// Reads the body of an `RTM_NEWNEIGH` about a station that a bridge has learned.
+pub(crate) fn read_station(body: &[u8]) -> Option<Learned> {
+    let header = header(body)?;
+    let is_learned = header.family == AF_BRIDGE && header.state & (NUD_PERMANENT | NUD_NOARP) == 0;
+    (is_learned && header.flags & NTF_SELF == 0).then_some(())?;
+    let attributes = Attributes::after(body, HEADER);
+    let vlan = attributes.find(NDA_VLAN).and_then(wire::u16).filter(|vlan| *vlan != 0);
+    Some(Learned { index: header.index, address: None, mac: Some(mac(attributes)?), vlan, silent: false })
+}
+
 const BRIDGE_VLANDB_ENTRY: u16 = 1;
 const BRIDGE_VLANDB_ENTRY_INFO: u16 = 1;
 const BRIDGE_VLANDB_ENTRY_RANGE: u16 = 2;
