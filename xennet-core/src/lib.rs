@@ -57,6 +57,7 @@
 //! * [`services`]: a dnsmasq for a network: DHCP and names for its guests.
 //! * [`Host`]: the front door.
 //! * [`hotplug`]: the call that libxl makes for every vif, and what belongs to it.
+//! * [`doctor`]: what is wrong with a host's network, and what mends it.
 //!
 //! # Features
 //!
@@ -69,6 +70,7 @@ pub mod advise;
 pub mod backend;
 mod budget;
 pub mod config;
+pub mod doctor;
 pub mod error;
 pub mod exec;
 mod gather;

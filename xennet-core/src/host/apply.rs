@@ -29,6 +29,24 @@ impl Host {
         self.apply_shown(&ShownPlan::try_from(plan)?)
     }
 
+    /// The plan of a request, as the method that it stands for would make it. Changes nothing.
+    ///
+    /// # Errors
+    /// As that method.
+    pub fn plan_request(&mut self, request: &Request) -> Result<Plan, Error> {
+        match request {
+            Request::Attach { domid, vif } => self.plan_attach(*domid, vif),
+            Request::Detach { domid, devid } => self.plan_detach(*domid, *devid),
+            Request::Bridge(bridge) => self.plan_bridge(bridge),
+            Request::Start(network) => self.plan_start(network),
+            Request::Stop { network, guests } => {
+                self.plan_stop(network, *guests).map(|plan| plan.unwrap_or_else(Plan::nothing))
+            }
+            Request::Undo(subject) => self.plan_undo(*subject),
+            Request::Recover(subject) => self.plan_recover_of(*subject),
+        }
+    }
+
     /// As [`apply`](Self::apply), for a plan that was kept as a document.
     ///
     /// # Errors

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use super::{Host, Records};
 use crate::backend::fake::Fake;
-use crate::model::{DevId, DomId, IfName};
-use crate::recording::{Described, Recording, Taken, Unseen, text_of};
+use crate::model::{DevId, DomId, IfName, Started};
+use crate::recording::{Described, Recording, Service, Surroundings, Taken, Unseen, text_of};
+use crate::services;
 use crate::snapshot::{Family, NftFamily, NftHook, Part, Scope, Snapshot, StorePath, SysctlKey};
 use crate::tables;
 use crate::xenstore::{Store, StoreError};
@@ -45,7 +46,7 @@ const OF_HOST: [&str; 12] = [
 ];
 
 /// The nodes that a frontend driver writes. A guest can make any number of other nodes beside them.
-const OF_FRONTEND: [&str; 9] = [
+const OF_FRONTEND: [&str; 10] = [
     "backend",
     "backend-id",
     "feature-gso-tcpv4",
@@ -53,6 +54,7 @@ const OF_FRONTEND: [&str; 9] = [
     "feature-rx-copy",
     "handle",
     "mac",
+    "mtu",
     "multi-queue-num-queues",
     "state",
 ];
@@ -82,6 +84,8 @@ impl Host {
             Records::Dir(dir) => found(&mut unseen, "interrupted operations", dir.interrupted()),
             Records::Memory(_) => Vec::new(),
         };
+        let awaited = networks.iter().map(|s| s.network.name()).filter(|name| self.records.is_awaited(name)).collect();
+        let services = self.services_of(&networks, &mut unseen);
         let nodes = store.and_then(|store| nodes(store).map_err(|e| e.to_string()));
         let store = found(&mut unseen, "xenstore", nodes);
         Recording {
@@ -92,10 +96,34 @@ impl Host {
             networks,
             records,
             open,
+            awaited,
+            services,
+            surroundings: Surroundings::default(),
             described,
             store,
             unseen,
         }
+    }
+
+    /// The dnsmasqs of these networks.
+    fn services_of(&self, networks: &[Started], unseen: &mut Vec<Unseen>) -> Vec<Service> {
+        let mut all = Vec::new();
+        for network in networks.iter().map(|s| &s.network) {
+            let Some(dir) = self.served_in(network) else { continue };
+            let name = network.name();
+            let found = found(unseen, &format!("dnsmasq of network {name}"), services::status(dir, &name));
+            let one = |d: &services::Daemon| Service {
+                network: name,
+                part: d.part.name().into(),
+                runs: d.pid.is_some(),
+                unheard: d.unheard.clone(),
+            };
+            all.extend(found.iter().map(one));
+            if found.is_empty() {
+                all.push(Service { network: name, part: String::new(), runs: false, unheard: None });
+            }
+        }
+        all
     }
 
     /// A rehearsal on what was recorded: the same objects, records and networks in memory.

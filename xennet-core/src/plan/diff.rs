@@ -247,6 +247,16 @@ impl Path<'_> {
                 Reason::fixed(if moved { "it is down while it is moved" } else { "it is down while it is renamed" });
             self.push(Step::Link(LinkStep::Set { link: at, change }), &why)?;
         }
+        // The kernel comes to the delay before the spanning tree, and refuses a short one while that is on (br_set_forward_delay).
+        let (at_now, link) = self.find(wanted, target)?;
+        if link.bridge.as_ref().is_some_and(|b| b.stp) && target.bridge.stp == Some(false) {
+            let bridge = BridgeChange { stp: Some(false), ..BridgeChange::default() };
+            let change = LinkChange { bridge, ..LinkChange::default() };
+            self.push(
+                Step::Link(LinkStep::Set { link: LinkRef { index: wanted.link.index, ..at_now }, change }),
+                &wanted.why,
+            )?;
+        }
         let (_, link) = self.find(wanted, target)?;
         let change = LinkChange {
             mac: differs(target.mac, link.mac),

@@ -16,6 +16,9 @@
 //! | `open` | operations that were interrupted and not closed yet: their vifs, bridges and networks |
 //! | `described` | the file with the networks' descriptions, and its text |
 //! | `store` | nodes of xenstore about vifs and their domains, path and value |
+//! | `awaited` | networks whose last start waits for a confirmation |
+//! | `services` | the dnsmasqs of started networks |
+//! | `surroundings` | what is around: other programs' files, hooks, scripts, modules ([`Surroundings`]) |
 //! | `unseen` | what could not be looked at, and why |
 //!
 //! ```
@@ -32,6 +35,7 @@
 //! ```
 
 mod anonymous;
+mod surroundings;
 
 use std::collections::BTreeMap;
 
@@ -39,8 +43,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, json_text};
 use crate::exec::Entry;
-use crate::model::{Started, Subject};
+use crate::model::{IfName, Started, Subject};
 use crate::snapshot::{Details, Snapshot, StorePath};
+
+pub use surroundings::{OldCall, Problem, Surroundings};
 
 /// The network state of a host at one moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,6 +70,15 @@ pub struct Recording {
     /// The subjects of interrupted operations.
     #[serde(default)]
     pub open: Vec<Subject>,
+    /// Networks whose last start waits for a confirmation.
+    #[serde(default)]
+    pub awaited: Vec<IfName>,
+    /// The dnsmasqs of started networks.
+    #[serde(default)]
+    pub services: Vec<Service>,
+    /// What is around. [`Host::record`](crate::Host::record) does not look at it.
+    #[serde(default)]
+    pub surroundings: Surroundings,
     /// The networks as they are described.
     #[serde(default)]
     pub described: Option<Described>,
@@ -96,6 +111,20 @@ pub struct Described {
     pub file: String,
     /// Its text, which may have errors.
     pub text: String,
+}
+
+/// A dnsmasq of a started network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Service {
+    /// The network.
+    pub network: IfName,
+    /// Which of its dnsmasqs: `bridge`, `dhcp`, `dns` ([`Part::name`](crate::services::Part::name)); empty where none was started.
+    pub part: String,
+    /// Whether it runs.
+    pub runs: bool,
+    /// Why guests are not heard although it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unheard: Option<String>,
 }
 
 /// Something that could not be looked at.

@@ -77,6 +77,11 @@ impl Feature {
     }
 }
 
+/// Whether a kernel of this release tells who asks for multicast groups (`IFLA_BR_MCAST_QUERIER_STATE`).
+pub(super) fn tells_queriers(release: &str) -> bool {
+    Version::of(release).is_some_and(|is| is >= Version(5, 16))
+}
+
 /// The running kernel's release: `6.1.0-56-amd64`.
 pub(super) fn release() -> String {
     rustix::system::uname().release().to_string_lossy().into_owned()

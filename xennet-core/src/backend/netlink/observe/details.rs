@@ -16,6 +16,7 @@ use super::link;
 use super::neighbour::{self, Learned};
 use super::or_none;
 use crate::backend::netlink::Netlink;
+use crate::backend::netlink::needs;
 use crate::backend::netlink::nft::{self, Nft};
 use crate::backend::netlink::refusal::Refusal;
 use crate::backend::netlink::sysctl;
@@ -103,10 +104,11 @@ pub(in crate::backend::netlink) fn details(netlink: &mut Netlink) -> (Details, V
 
 /// All links. Unlike the snapshot's question this one asks for the counters.
 fn links(netlink: &mut Netlink) -> Result<Vec<Told>, Refusal> {
-    netlink.list(&Rtnl::GetLink(LinkMessage::default()), link::NEW, read_link)
+    let tells = needs::tells_queriers(&needs::release());
+    netlink.list(&Rtnl::GetLink(LinkMessage::default()), link::NEW, |body| read_link(body, tells))
 }
 
-fn read_link(body: &[u8]) -> Option<Told> {
+fn read_link(body: &[u8], tells_queriers: bool) -> Option<Told> {
     let index = wire::u32(body.get(4..)?)?;
     let flags = wire::u32(body.get(8..)?)?;
     let mut details = LinkDetails { carrier: flags & IFF_LOWER_UP != 0, ..LinkDetails::default() };
@@ -124,7 +126,7 @@ fn read_link(body: &[u8]) -> Option<Told> {
                 is_pair = kind == Some(b"veth");
                 let data = info.find(IFLA_INFO_DATA).map(Attributes::of);
                 match (kind, data) {
-                    (Some(b"bridge"), Some(data)) => read_querier(data, &mut details),
+                    (Some(b"bridge"), Some(data)) => read_querier(data, tells_queriers, &mut details),
                     (Some(b"vlan"), Some(data)) => details.vlan = data.find(IFLA_VLAN_ID).and_then(wire::u16),
                     _ => {}
                 }
@@ -144,16 +146,13 @@ fn read_link(body: &[u8]) -> Option<Told> {
 
 /// Whether multicast groups are asked for: by the bridge itself, or by somebody whose address the kernel knows
 /// (`br_multicast_dump_querier_state`, which tells nothing of a family that nobody asks in).
-fn read_querier(bridge: Attributes<'_>, details: &mut LinkDetails) {
+fn read_querier(bridge: Attributes<'_>, tells: bool, details: &mut LinkDetails) {
     details.querier = bridge.find(IFLA_BR_MCAST_QUERIER).and_then(wire::u8).is_some_and(|on| on != 0);
-    details.querier_seen = bridge.find(IFLA_BR_MCAST_QUERIER_STATE).map(|state| {
+    let by_others = bridge.find(IFLA_BR_MCAST_QUERIER_STATE).is_some_and(|state| {
         let state = Attributes::of(state);
-        details.querier
-            || [BRIDGE_QUERIER_IP_ADDRESS, BRIDGE_QUERIER_IPV6_ADDRESS].iter().any(|kind| state.find(*kind).is_some())
+        [BRIDGE_QUERIER_IP_ADDRESS, BRIDGE_QUERIER_IPV6_ADDRESS].iter().any(|kind| state.find(*kind).is_some())
     });
-    if details.querier_seen.is_none() && details.querier {
-        details.querier_seen = Some(true);
-    }
+    details.querier_seen = (tells || details.querier || by_others).then_some(details.querier || by_others);
 }
 
 fn oper_state(number: u8) -> OperState {

@@ -1,0 +1,115 @@
+//! One finding.
+
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+use super::table::{Code, Level};
+use crate::model::Request;
+use crate::plan::Plan;
+
+/// Something on a host that keeps guests from the network that they were promised, or will.
+///
+/// Serde writes `code`, `level`, `object`, `title`, `cause`, `evidence`, `fix`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Finding {
+    /// Its row of the table.
+    pub code: Code,
+    /// What it is about: a link, a vif, a network, a table, a file.
+    pub object: String,
+    /// What is so, in a sentence.
+    pub cause: String,
+    /// What was observed, a fact a line.
+    pub evidence: Vec<String>,
+    /// What mends it; `None` where that is not on this host.
+    pub fix: Option<Fix>,
+}
+
+/// What mends a finding.
+///
+/// Serde writes `command` and `plan`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Fix {
+    /// A command for a shell.
+    pub command: String,
+    /// What xennet would do, where it can do it.
+    pub plan: Option<Plan>,
+    /// What to ask a host for, so that it does.
+    #[serde(skip)]
+    pub request: Option<Request>,
+}
+
+impl Finding {
+    pub(super) fn new(code: Code, object: impl fmt::Display, cause: impl Into<String>) -> Self {
+        Finding { code, object: object.to_string(), cause: cause.into(), evidence: Vec::new(), fix: None }
+    }
+
+    /// Adds a fact.
+    pub(super) fn seen(mut self, fact: impl Into<String>) -> Self {
+        self.evidence.push(fact.into());
+        self
+    }
+
+    pub(super) fn all_seen(mut self, facts: impl IntoIterator<Item = String>) -> Self {
+        self.evidence.extend(facts);
+        self
+    }
+
+    /// A command shows more of it.
+    pub(super) fn look(mut self, command: impl fmt::Display) -> Self {
+        self.evidence.push(format!("to look: {command}"));
+        self
+    }
+
+    /// A command mends it.
+    pub(super) fn by_command(mut self, command: impl Into<String>) -> Self {
+        self.fix = Some(Fix { command: command.into(), plan: None, request: None });
+        self
+    }
+
+    /// A host that is asked for this mends it.
+    pub(super) fn by_request(mut self, command: impl Into<String>, request: Request) -> Self {
+        self.fix = Some(Fix { command: command.into(), plan: None, request: Some(request) });
+        self
+    }
+
+    /// How bad it is.
+    pub const fn level(&self) -> Level {
+        self.code.level()
+    }
+}
+
+impl Serialize for Finding {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Document<'a> {
+            code: Code,
+            level: Level,
+            object: &'a str,
+            title: &'static str,
+            cause: &'a str,
+            evidence: &'a [String],
+            fix: Option<&'a Fix>,
+        }
+        let Finding { code, object, cause, evidence, fix } = self;
+        let fix = fix.as_ref();
+        Document { code: *code, level: code.level(), object, title: code.title(), cause, evidence, fix }
+            .serialize(serializer)
+    }
+}
+
+impl fmt::Display for Finding {
+    /// Several lines, without one at the end.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}  {}: {}\n    {}", self.code, self.level(), self.object, self.code.title(), self.cause)?;
+        for fact in &self.evidence {
+            write!(f, "\n    - {fact}")?;
+        }
+        match &self.fix {
+            Some(fix) => write!(f, "\n    fix: {}", fix.command),
+            None => Ok(()),
+        }
+    }
+}
