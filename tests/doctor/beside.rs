@@ -256,25 +256,6 @@ fn a_network_that_was_described_otherwise() {
 }
 
 #[test]
-fn a_routed_network_that_the_outside_does_not_know() {
-    beside(
-        "a_routed_network_that_the_outside_does_not_know",
-        |w| {
-            w.described = NETWORKS.replace("proxy_arp = true", "");
-            let networks = xennet_core::config::networks::parse(&w.described).unwrap();
-            w.host.start_network(networks.iter().find(|n| n.name().as_str() == "public").unwrap()).unwrap();
-        },
-        Code::UpstreamRoute,
-        "network public",
-        |w, _| {
-            w.described = NETWORKS.into();
-            let networks = xennet_core::config::networks::parse(&w.described).unwrap();
-            w.host.start_network(networks.iter().find(|n| n.name().as_str() == "public").unwrap()).unwrap();
-        },
-    );
-}
-
-#[test]
 fn a_masquerade_of_others() {
     beside(
         "a_masquerade_of_others",

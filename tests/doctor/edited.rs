@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use xennet_core::Subject;
 use xennet_core::doctor::{self, Code, Level};
 use xennet_core::managers::Manager;
 use xennet_core::recording::{Problem, Recording, Service, Unseen};
 use xennet_core::snapshot::{
-    Address, Family, LinkDetails, LinkKind, NftFamily, NftTable, NftTableId, OperState, PortForwarding, Route,
-    SysctlKey,
+    Address, Family, LinkDetails, LinkKind, NftFamily, NftTable, NftTableId, OperState, PortForwarding, PortVlan,
+    Route, SysctlKey,
 };
+use xennet_core::{Subject, Tagging, Vid};
 use xennet_tests::in_netns;
 use xennet_tests::steps::name;
 
@@ -80,14 +80,14 @@ const EDITS: &[(Code, &str, Edit)] = &[
         let one = Address::new(name("xenbr0"), "2001:db8::77/64".parse().unwrap());
         r.snapshot.addresses.insert(Address { flags: Address::IS_DUPLICATE, ..one });
     }),
-    (Code::TableOfOthers, "vif1.0", |r| {
+    (Code::TableOfOthers, "nft table bridge xennet-guard", |r| {
         r.snapshot.nft.insert(NftTableId::new(NftFamily::Bridge, "xennet-guard"), NftTable::default());
     }),
     (Code::MtuOfLower, "eth0.7", |r| {
         card(r, "eth0.7", |l| (l.master, l.mtu, l.kind) = (None, 9000, LinkKind::Other("vlan".into())));
         details(r, "eth0.7").lower = Some(name("eth0"));
     }),
-    (Code::LegacyTables, "ip filter", |r| drop(r.details.legacy.insert("ip filter".into()))),
+    (Code::LegacyTables, "ip filter", |r| r.details.legacy = ["ip filter".to_owned()].into()),
     (Code::ManagerTakesLinks, "NetworkManager", |r| {
         let snippets = xennet_core::managers::snippets(&[]).unwrap();
         let found = xennet_core::managers::Found { running: true, files: Vec::new() };
@@ -106,7 +106,7 @@ const EDITS: &[(Code, &str, Edit)] = &[
         let unheard = Some("port 53 of 10.1.0.254 is another program's".into());
         r.services.push(Service { network: name("private"), part: "dns".into(), runs: true, unheard });
     }),
-    (Code::ChecksumErrors, "UDP", |r| drop(r.details.checksum_errors.insert("udp".into(), 4711))),
+    (Code::ChecksumErrors, "UDP", |r| r.details.checksum_errors = [("udp".to_owned(), 4711)].into()),
     (Code::LinkErrors, "eth0", |r| details(r, "eth0").counters.rx_errors = 3),
     (Code::ModulesMissing, "nf_conntrack_netlink", |r| {
         r.surroundings.modules.insert("nf_conntrack_netlink".into());
@@ -115,6 +115,15 @@ const EDITS: &[(Code, &str, Edit)] = &[
     (Code::HookBroken, "/etc/xen/scripts/vif-post.d/a.hook", |r| {
         let path = "/etc/xen/scripts/vif-post.d/a.hook".into();
         r.surroundings.hooks.push(Problem { path, why: "others than root can change it".into() });
+    }),
+    (Code::UpstreamRoute, "network public", |r| {
+        *r = Recording::from_json(&r.to_json().replace("\"proxy_arp\":true", "\"proxy_arp\":false")).unwrap();
+    }),
+    (Code::VlanEnds, "network lan", |r| {
+        r.snapshot.links.get_mut("xenbr0").unwrap().bridge.as_mut().unwrap().vlan_filtering = Some(true);
+        let vlan = |vid: u16| PortVlan { vid: Vid::new(vid).unwrap(), tagging: Tagging::Untagged, pvid: true };
+        r.snapshot.port_vlans.insert(name("eth0"), [vlan(1)].into());
+        r.snapshot.port_vlans.insert(name("vif1.0"), [vlan(10)].into());
     }),
     (Code::AddressOutside, "vif4.0", |r| {
         let text = serde_json::to_string(&r.networks).unwrap().replace("198.51.100.0/28", "198.51.100.128/28");

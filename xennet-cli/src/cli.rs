@@ -90,6 +90,12 @@ pub(crate) enum Command {
         #[arg(long, value_name = "FILE")]
         from: Option<PathBuf>,
     },
+    /// Finds what keeps guests from the network that they were promised, and says what mends it
+    ///
+    /// Looks at the kernel, xenstore, the records, the networks file and other programs' files, and changes nothing without --fix. WHAT is a
+    /// network, a vif (vif5.0), a link, or a domain's name: only findings about it are told. xennet doctor --codes explains all kinds.
+    #[command(after_long_help = DOCTOR_EXIT)]
+    Doctor(DoctorArgs),
     /// Writes the network state of this host into one file, for a bug report that is examined on another machine
     ///
     /// The file is a JSON document: links, addresses, routes, settings, nft tables, the records of xennet, and what xenstore says of vifs.
@@ -381,6 +387,37 @@ pub(crate) struct DetachArgs {
     /// The vif's index in the domain [default: 0]
     #[arg(value_name = "DEVID")]
     pub(crate) devid: Option<String>,
+}
+
+/// What `doctor` ends with.
+const DOCTOR_EXIT: &str = "Exit codes:\n   0  nothing above a note was found\n   1  warnings, and no errors\n   2  errors\n\
+                           An error of the command itself ends as with every other command, and says so on standard error.";
+
+#[derive(Args, Debug)]
+pub(crate) struct DoctorArgs {
+    /// Only findings about this: a network, a vif, a link, a domain's name
+    #[arg(value_name = "WHAT")]
+    pub(crate) what: Option<String>,
+
+    /// Mends what xennet can mend: shows each plan, asks, carries it out, and looks again
+    #[arg(long, conflicts_with = "from")]
+    pub(crate) fix: bool,
+
+    /// With --fix: does not ask
+    #[arg(long, requires = "fix")]
+    pub(crate) yes: bool,
+
+    /// Examines a recorded host instead of this one: a file of xennet record, or - for standard input
+    #[arg(long, value_name = "FILE")]
+    pub(crate) from: Option<PathBuf>,
+
+    /// Explains every kind of finding, and looks at nothing
+    #[arg(long, conflicts_with_all = ["what", "fix", "from"])]
+    pub(crate) codes: bool,
+
+    /// The file with the descriptions of networks
+    #[arg(long, value_name = "FILE", default_value = xennet_core::config::networks::PATH)]
+    pub(crate) file: PathBuf,
 }
 
 #[derive(Args, Debug)]

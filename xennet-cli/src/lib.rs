@@ -2,6 +2,7 @@
 //!
 //! - Exit codes are the numbers of [`ErrorKind`](xennet_core::ErrorKind); 0 is success, 2 is wrong usage as well as wrong
 //!   text.
+//! - `doctor` answers by its exit code, too: 0 without findings above note, 1 with warnings, 2 with errors.
 //! - With `--json` the answer is one JSON document, and standard error has one JSON document a line: errors as
 //!   [`Error::to_json`](xennet_core::Error::to_json) makes them, remarks as `{"note": "..."}`; wrong usage is an
 //!   error like others there.
@@ -66,7 +67,7 @@ pub fn main() -> ExitCode {
 /// The exit code for a result, and the error's words.
 fn end(result: xennet_core::Result<()>, output: &mut Output) -> ExitCode {
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => ExitCode::from(output.status()),
         Err(e) => {
             output.error(&e);
             ExitCode::from(e.kind().number())

@@ -9,6 +9,7 @@ use xennet_core::{Diagnostic, Errno, Error, ErrorKind, Result};
 pub(crate) struct Output {
     json: bool,
     colour: bool,
+    status: u8,
     stdout: BufWriter<Stdout>,
 }
 
@@ -17,7 +18,16 @@ impl Output {
         let set = |name| std::env::var_os(name).is_some_and(|v| !v.is_empty());
         let dumb = std::env::var_os("TERM").is_some_and(|t| t == "dumb");
         let colour = !json && std::io::stderr().is_terminal() && !set("NO_COLOR") && !dumb;
-        Output { json, colour, stdout: BufWriter::new(std::io::stdout()) }
+        Output { json, colour, status: 0, stdout: BufWriter::new(std::io::stdout()) }
+    }
+
+    /// What the command ends with if it does its work: an answer of its own, as a verdict.
+    pub(crate) fn ends_with(&mut self, status: u8) {
+        self.status = status;
+    }
+
+    pub(crate) fn status(&self) -> u8 {
+        self.status
     }
 
     /// Whether answers are JSON documents.

@@ -57,6 +57,7 @@
 //! * [`services`]: a dnsmasq for a network: DHCP and names for its guests.
 //! * [`Host`]: the front door.
 //! * [`hotplug`]: the call that libxl makes for every vif, and what belongs to it.
+//! * [`surroundings`]: what is around the kernel's objects: other programs' files, hooks, scripts.
 //! * [`doctor`]: what is wrong with a host's network, and what mends it.
 //!
 //! # Features
@@ -85,6 +86,7 @@ pub mod recording;
 pub mod services;
 pub mod snapshot;
 pub mod step;
+pub mod surroundings;
 mod tables;
 pub mod xenstore;
 

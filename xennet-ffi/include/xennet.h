@@ -105,6 +105,162 @@ enum xennet_outcome {
   XENNET_OUTCOME_INCOMPLETE = 3
 };
 
+/**
+ * What a finding of `xennet_doctor` is. The numbers are those of the codes, and never change.
+ */
+enum xennet_finding {
+  /** `XN0101`, error: The networks file cannot be read. */
+  XENNET_FINDING_DESCRIPTION_UNREADABLE = 101,
+  /** `XN0102`, warning: An operation was interrupted. */
+  XENNET_FINDING_INTERRUPTED = 102,
+  /** `XN0103`, warning: A start waits for its confirmation. */
+  XENNET_FINDING_UNCONFIRMED = 103,
+  /** `XN0104`, error: A bridge is missing. */
+  XENNET_FINDING_BRIDGE_MISSING = 104,
+  /** `XN0105`, error: A link with a bridge's name is no bridge. */
+  XENNET_FINDING_NOT_A_BRIDGE = 105,
+  /** `XN0106`, error: A bridge is down. */
+  XENNET_FINDING_BRIDGE_DOWN = 106,
+  /** `XN0107`, error: Two vifs want one name. */
+  XENNET_FINDING_NAME_COLLISION = 107,
+  /** `XN0201`, error: The uplink of a network is missing. */
+  XENNET_FINDING_UPLINK_MISSING = 201,
+  /** `XN0202`, error: The uplink is no port of its bridge. */
+  XENNET_FINDING_UPLINK_LOST = 202,
+  /** `XN0203`, error: The uplink is down. */
+  XENNET_FINDING_UPLINK_DOWN = 203,
+  /** `XN0204`, error: The uplink has no carrier. */
+  XENNET_FINDING_UPLINK_WITHOUT_CARRIER = 204,
+  /** `XN0205`, error: A bridge port does not forward. */
+  XENNET_FINDING_PORT_BLOCKED = 205,
+  /** `XN0206`, warning: The bridge lets new ports wait. */
+  XENNET_FINDING_FORWARD_DELAY = 206,
+  /** `XN0207`, warning: A bridge has two uplinks, and no spanning tree. */
+  XENNET_FINDING_TWO_UPLINKS = 207,
+  /** `XN0208`, error: This host has no default route. */
+  XENNET_FINDING_NO_DEFAULT_ROUTE = 208,
+  /** `XN0209`, error: The gateway does not answer. */
+  XENNET_FINDING_GATEWAY_SILENT = 209,
+  /** `XN0210`, warning: A bridge port has an address. */
+  XENNET_FINDING_ADDRESS_ON_PORT = 210,
+  /** `XN0211`, note: There are two default routes of one metric. */
+  XENNET_FINDING_MULTIPLE_DEFAULT_ROUTES = 211,
+  /** `XN0301`, error: Reverse path filtering drops guests' packets. */
+  XENNET_FINDING_REVERSE_PATH = 301,
+  /** `XN0302`, error: IPv6 is switched off on a link that needs it. */
+  XENNET_FINDING_IPV6_DISABLED = 302,
+  /** `XN0303`, warning: The IPv6 default route will run out. */
+  XENNET_FINDING_ROUTER_ADVERTISEMENTS_LOST = 303,
+  /** `XN0304`, note: The bridge tracks multicast groups, and nobody asks for them. */
+  XENNET_FINDING_SNOOPING_WITHOUT_QUERIER = 304,
+  /** `XN0305`, error: A VLAN ends at the bridge. */
+  XENNET_FINDING_VLAN_ENDS = 305,
+  /** `XN0306`, error: A route or a rule drops guests' packets. */
+  XENNET_FINDING_ROUTE_REFUSES = 306,
+  /** `XN0401`, error: Two guests have one MAC address. */
+  XENNET_FINDING_MAC_TWICE = 401,
+  /** `XN0402`, error: A guest has a MAC address of this host. */
+  XENNET_FINDING_MAC_OF_HOST = 402,
+  /** `XN0403`, error: A guest's MAC address cannot be one. */
+  XENNET_FINDING_MAC_UNUSABLE = 403,
+  /** `XN0404`, warning: A guest's MAC address was seen behind another port. */
+  XENNET_FINDING_MAC_ELSEWHERE = 404,
+  /** `XN0405`, warning: A vif has not the usual backend MAC. */
+  XENNET_FINDING_BACKEND_MAC = 405,
+  /** `XN0406`, error: Two guests have one address. */
+  XENNET_FINDING_ADDRESS_TWICE = 406,
+  /** `XN0407`, error: A guest has an address of this host. */
+  XENNET_FINDING_ADDRESS_OF_HOST = 407,
+  /** `XN0408`, error: A guest has the gateway's address. */
+  XENNET_FINDING_ADDRESS_OF_GATEWAY = 408,
+  /** `XN0409`, error: A guest's address is answered by another machine. */
+  XENNET_FINDING_ADDRESS_ELSEWHERE = 409,
+  /** `XN0410`, error: An address of this host is used by another machine. */
+  XENNET_FINDING_ADDRESS_DUPLICATE = 410,
+  /** `XN0411`, warning: A guest's address is in no subnet of its network. */
+  XENNET_FINDING_ADDRESS_OUTSIDE = 411,
+  /** `XN0501`, error: The guard is not whole. */
+  XENNET_FINDING_GUARD_DAMAGED = 501,
+  /** `XN0502`, error: The gate is not whole. */
+  XENNET_FINDING_GATE_DAMAGED = 502,
+  /** `XN0503`, error: Another program has a table with our name. */
+  XENNET_FINDING_TABLE_OF_OTHERS = 503,
+  /** `XN0504`, error: A started network lacks something. */
+  XENNET_FINDING_NETWORK_DAMAGED = 504,
+  /** `XN0505`, error: This host does not route. */
+  XENNET_FINDING_FORWARDING_OFF = 505,
+  /** `XN0506`, error: A vif is not on its bridge. */
+  XENNET_FINDING_VIF_OUTSIDE = 506,
+  /** `XN0507`, error: A vif is down. */
+  XENNET_FINDING_VIF_DOWN = 507,
+  /** `XN0508`, error: A vif lacks something. */
+  XENNET_FINDING_VIF_LACKS = 508,
+  /** `XN0509`, error: The route to a guest leads elsewhere. */
+  XENNET_FINDING_ROUTE_ELSEWHERE = 509,
+  /** `XN0510`, warning: A record is of a domain that has gone. */
+  XENNET_FINDING_RECORD_OF_GONE = 510,
+  /** `XN0511`, warning: Our tables know a link that nobody has. */
+  XENNET_FINDING_ELEMENT_OF_GONE = 511,
+  /** `XN0512`, note: The outside needs a route to a routed network. */
+  XENNET_FINDING_UPSTREAM_ROUTE = 512,
+  /** `XN0513`, note: A network is described otherwise than it was started. */
+  XENNET_FINDING_STARTED_OTHERWISE = 513,
+  /** `XN0601`, error: The hotplug call of a vif failed. */
+  XENNET_FINDING_HOTPLUG_FAILED = 601,
+  /** `XN0602`, error: The hotplug call of a vif never answered. */
+  XENNET_FINDING_HOTPLUG_MISSING = 602,
+  /** `XN0603`, error: xenstore has a connected vif, and the kernel has no such link. */
+  XENNET_FINDING_VIF_WITHOUT_LINK = 603,
+  /** `XN0604`, warning: The kernel has a vif of which xenstore knows nothing. */
+  XENNET_FINDING_LINK_WITHOUT_NODE = 604,
+  /** `XN0605`, warning: A guest's driver has not connected. */
+  XENNET_FINDING_FRONTEND_NOT_CONNECTED = 605,
+  /** `XN0606`, warning: Two domains have one name. */
+  XENNET_FINDING_DOMAIN_NAME_TWICE = 606,
+  /** `XN0607`, error: The hotplug script of a vif is not there. */
+  XENNET_FINDING_SCRIPT_MISSING = 607,
+  /** `XN0608`, warning: A script calls a function that newer Xen does not have. */
+  XENNET_FINDING_SCRIPT_OF_OLD_XEN = 608,
+  /** `XN0609`, warning: A hook cannot run. */
+  XENNET_FINDING_HOOK_BROKEN = 609,
+  /** `XN0701`, error: A port's MTU is smaller than its bridge's. */
+  XENNET_FINDING_MTU_OF_PORT = 701,
+  /** `XN0702`, error: The uplink's MTU is smaller than that of guests. */
+  XENNET_FINDING_MTU_OF_UPLINK = 702,
+  /** `XN0703`, error: The link below has a smaller MTU. */
+  XENNET_FINDING_MTU_OF_LOWER = 703,
+  /** `XN0704`, warning: A guest was told another MTU. */
+  XENNET_FINDING_MTU_OF_FRONTEND = 704,
+  /** `XN0801`, error: Another firewall drops guests' packets. */
+  XENNET_FINDING_FOREIGN_DROP = 801,
+  /** `XN0802`, note: Another firewall has rules that cannot be judged. */
+  XENNET_FINDING_FOREIGN_UNJUDGED = 802,
+  /** `XN0803`, note: The kernel has tables of iptables-legacy. */
+  XENNET_FINDING_LEGACY_TABLES = 803,
+  /** `XN0804`, warning: Another table hides the guests of a routed network. */
+  XENNET_FINDING_FOREIGN_MASQUERADE = 804,
+  /** `XN0805`, warning: Another program manages guests' links. */
+  XENNET_FINDING_MANAGER_TAKES_LINKS = 805,
+  /** `XN0806`, warning: Somebody has given a vif an address. */
+  XENNET_FINDING_ADDRESS_ON_VIF = 806,
+  /** `XN0807`, error: The table of tracked connections is nearly full. */
+  XENNET_FINDING_CONNTRACK_FULL = 807,
+  /** `XN0808`, warning: The neighbour table is small for so many guests. */
+  XENNET_FINDING_NEIGHBOUR_TABLE_SMALL = 808,
+  /** `XN0901`, error: dnsmasq does not run. */
+  XENNET_FINDING_DNSMASQ_DEAD = 901,
+  /** `XN0902`, error: dnsmasq does not hear its guests. */
+  XENNET_FINDING_DNSMASQ_UNHEARD = 902,
+  /** `XN0903`, warning: This host receives packets with wrong checksums. */
+  XENNET_FINDING_CHECKSUM_ERRORS = 903,
+  /** `XN0904`, note: A link has counted errors. */
+  XENNET_FINDING_LINK_ERRORS = 904,
+  /** `XN0905`, note: Calls ask the kernel for modules that it does not have. */
+  XENNET_FINDING_MODULES_MISSING = 905,
+  /** `XN0906`, note: Something could not be looked at. */
+  XENNET_FINDING_NOT_SEEN = 906
+};
+
 
 /**
  * The longest text that a function takes, in bytes.

@@ -14,6 +14,7 @@
 
 mod boundary;
 pub mod cast;
+pub mod doctor;
 pub mod error;
 pub mod guest;
 pub mod host;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use cbindgen::{Builder, Config, DocumentationLength, DocumentationStyle, Language, Style};
 use serde_json::Value;
 use xennet_core::config::networks;
+use xennet_core::doctor::Code;
 use xennet_core::{DomId, ErrorKind, Host, Outcome};
 
 const PREFACE: &str = "\
@@ -73,6 +74,18 @@ fn constant(kind: ErrorKind) -> String {
     kind.slug().to_uppercase().replace('-', "_")
 }
 
+/// The kinds of findings as an enumeration, from the one table in the core.
+fn findings() -> String {
+    let row = |c: &Code| {
+        format!("  /** `{c}`, {}: {}. */\n  XENNET_FINDING_{} = {}", c.level(), c.title(), c.constant(), c.number())
+    };
+    let rows: Vec<String> = Code::ALL.iter().map(row).collect();
+    format!(
+        "/**\n * What a finding of `xennet_doctor` is. The numbers are those of the codes, and never change.\n */\nenum xennet_finding {{\n{}\n}};\n",
+        rows.join(",\n")
+    )
+}
+
 /// The kinds as an enumeration, from the one list in the core.
 fn kinds() -> String {
     let mut text = String::from(
@@ -136,7 +149,7 @@ fn generate() -> String {
         header: Some(format!("/* SPDX-License-Identifier: MIT OR Apache-2.0 */\n\n{PREFACE}")),
         no_includes: true,
         sys_includes: vec!["stddef.h".to_owned(), "stdint.h".to_owned()],
-        after_includes: Some(format!("{}\n{}\n{}", versions(), kinds(), outcomes())),
+        after_includes: Some(format!("{}\n{}\n{}", versions(), kinds(), outcomes() + "\n" + &findings())),
         documentation: true,
         documentation_style: DocumentationStyle::Doxy,
         documentation_length: DocumentationLength::Full,

@@ -1,16 +1,17 @@
 //! `Host`: the front door.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyType};
 use xennet_core::exec::{StateDir, Subject};
-use xennet_core::{DevId, DomId, Error, ErrorKind, Guests, OpenedBy, VifId};
+use xennet_core::{DevId, DomId, Error, ErrorKind, Guests, OpenedBy, VifId, surroundings};
 
 use crate::bridge::BridgeSpec;
 use crate::convert::{Digits, OrText, to_python};
+use crate::doctor::parsed;
 use crate::error::{OrRaise, raised};
 use crate::guest;
 use crate::network::{Network, named};
@@ -259,6 +260,21 @@ impl Host {
     fn show<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let shown = self.work(py, |core| core.show())?;
         to_python(py, &shown)
+    }
+
+    /// All that can be seen of the host, as one document, as `xennet record` writes it: `{"version": 1, "taken": ..., "snapshot": ...}`. What
+    /// could not be looked at stands in it, in `unseen`. Its cost grows with the host.
+    ///
+    /// `file` has the descriptions of networks. With `anonymous` public addresses, hardware addresses and the names of the host and of domains
+    /// are replaced by others.
+    #[pyo3(signature = (*, file=None, anonymous=false))]
+    fn record<'py>(&self, py: Python<'py>, file: Option<PathBuf>, anonymous: bool) -> PyResult<Bound<'py, PyAny>> {
+        let file = file.unwrap_or_else(|| PathBuf::from(xennet_core::config::networks::PATH));
+        let document = self.work(py, |core| {
+            let recording = surroundings::record(core, &file, Some(Path::new("/")));
+            Ok(if anonymous { surroundings::anonymous(&recording)?.to_json() } else { recording.to_json() })
+        })?;
+        parsed(py, &document)
     }
 
     /// The network configuration of the vif's guest, as `xennet.guest_config` gives it. The vif is an attached one by its

@@ -4,6 +4,7 @@
 
 mod bridge;
 mod convert;
+mod doctor;
 mod error;
 mod guest;
 mod host;
@@ -24,6 +25,8 @@ fn _xennet(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(vif::parse_to_document, module)?)?;
     module.add_function(wrap_pyfunction!(network::parse_networks, module)?)?;
     module.add_function(wrap_pyfunction!(guest::guest_config, module)?)?;
+    module.add_function(wrap_pyfunction!(doctor::doctor, module)?)?;
+    module.add("CODES", doctor::codes(module.py())?)?;
     module.add_class::<plan::Plan>()?;
     module.add_class::<plan::Step>()?;
     module.add_class::<plan::Applied>()?;

@@ -4,6 +4,7 @@ mod advise;
 mod common;
 mod demo;
 mod describe;
+mod doctor;
 mod guest;
 mod host;
 mod import;
@@ -42,6 +43,7 @@ pub(crate) fn run(cli: &Cli, output: &mut Output) -> Result<()> {
         Command::Attach(args) => host::attach(global, args, output),
         Command::Detach(args) => host::detach(global, args, output),
         Command::Show { from } => host::show(global, from.as_deref(), output),
+        Command::Doctor(args) => doctor::run(global, args, output),
         Command::Record(args) => record::run(global, args, output),
         Command::Network(what) => network::run(global, what, output),
         Command::Confirm { names } => network::confirm(global, names, output),

@@ -4,12 +4,11 @@ use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
-use xennet_core::recording::{Described, Recording, Taken, Unseen};
-use xennet_core::xenstore::{Client, Options, Store};
-use xennet_core::{Errno, Error, Host, Result};
+use xennet_core::recording::Recording;
+use xennet_core::surroundings;
+use xennet_core::{Error, Host, Result};
 
 use super::common::open;
 use crate::cli::{BackendName, Global, RecordArgs};
@@ -17,25 +16,9 @@ use crate::output::Output;
 use crate::{files, input};
 
 pub(super) fn run(global: &Global, args: &RecordArgs, output: &mut Output) -> Result<()> {
-    let mut host = open(global)?;
-    let text = std::fs::read_to_string(&args.file);
-    let described = text.as_ref().ok().map(|text| Described { file: shown(&args.file), text: text.clone() });
-    let mut client = match global.backend {
-        BackendName::Netlink => {
-            Client::open(&Options::default(), &|name| std::env::var_os(name)).map_err(|e| e.to_string())
-        }
-        // A model of the kernel has no xenstore beside it.
-        BackendName::Fake => Err("there is none here".to_owned()),
-    };
-    let store = client.as_mut().map(|client| client as &mut dyn Store).map_err(|why| why.clone());
-    let mut recording = host.record(taken(), described, store);
-    if let Err(e) = text
-        && e.kind() != ErrorKind::NotFound
-    {
-        recording.unseen.push(Unseen { what: shown(&args.file), why: e.to_string() });
-    }
+    let mut recording = whole(global, &args.file)?;
     if args.anonymous {
-        recording = recording.anonymous(key()?)?;
+        recording = surroundings::anonymous(&recording)?;
     }
     tell_unseen(&recording, output);
     let text = recording.to_json() + "\n";
@@ -56,6 +39,12 @@ pub(super) fn run(global: &Global, args: &RecordArgs, output: &mut Output) -> Re
     output.answer(|| format!("{path}: written, {} bytes", text.len()), || json!({ "file": path, "bytes": text.len() }))
 }
 
+/// All that can be seen of this host, with the descriptions of networks in this file. In the sandbox other programs' files are not its own.
+pub(super) fn whole(global: &Global, file: &Path) -> Result<Recording> {
+    let is_here = global.backend == BackendName::Netlink && !global.sandbox;
+    Ok(surroundings::record(&mut open(global)?, file, is_here.then_some(Path::new("/"))))
+}
+
 fn shown(path: &Path) -> String {
     path.display().to_string()
 }
@@ -69,31 +58,12 @@ fn tell_unseen(recording: &Recording, output: &mut Output) {
 
 /// A rehearsal on a recorded host.
 pub(super) fn read(file: &Path, output: &mut Output) -> Result<Host> {
-    let recording = Recording::from_json(&input::file(file)?).map_err(|e| e.in_file(&shown(file)))?;
+    let recording = from_file(file)?;
     tell_unseen(&recording, output);
     Ok(Host::from_recording(&recording))
 }
 
-/// When and where.
-fn taken() -> Taken {
-    let system = rustix::system::uname();
-    Taken {
-        at: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
-        host: system.nodename().to_string_lossy().into_owned(),
-        kernel: system.release().to_string_lossy().into_owned(),
-        xennet: env!("CARGO_PKG_VERSION").into(),
-    }
-}
-
-/// A key that nobody knows. It is not kept.
-fn key() -> Result<[u8; 16]> {
-    let mut key = [0; 16];
-    match rustix::rand::getrandom(&mut key, rustix::rand::GetRandomFlags::empty()) {
-        Ok(n) if n == key.len() => Ok(key),
-        Ok(_) => Err(Error::new(xennet_core::ErrorKind::Io, "no random key could be had")),
-        Err(e) => {
-            Err(Error::new(xennet_core::ErrorKind::Io, "no random key could be had")
-                .with_errno(Errno(e.raw_os_error())))
-        }
-    }
+/// A recording of a file.
+pub(super) fn from_file(file: &Path) -> Result<Recording> {
+    Recording::from_json(&input::file(file)?).map_err(|e| e.in_file(&shown(file)))
 }

@@ -1,13 +1,13 @@
 //! `snippets`: what makes other managers of links leave those of guests alone.
 
-use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
-use xennet_core::managers::{self, Found, Manager, Put, Snippet};
+use xennet_core::managers::{self, Manager, Put, Snippet};
+use xennet_core::surroundings;
 use xennet_core::{Error, ErrorKind, IfName, Result};
 
 use crate::cli::SnippetsArgs;
@@ -123,67 +123,15 @@ fn write(snippets: &[Snippet], dir: &Path, force: bool, output: &mut Output) -> 
 /// Who would take links of this name, as remarks for who starts a network; nothing where that cannot be found out.
 pub(super) fn warnings(links: &[IfName]) -> Vec<String> {
     let root = Path::new("/");
-    let found = managers::snippets(links).and_then(|snippets| Ok(managers::check(&snippets, &look(&snippets, root)?)));
+    let found = managers::snippets(links)
+        .and_then(|snippets| Ok(managers::check(&snippets, &surroundings::managers(root, &snippets)?)));
     let said = |w: managers::Warning| format!("{}; {}", w.message, w.command);
     found.unwrap_or_default().into_iter().map(said).collect()
 }
 
-/// Who runs here, and what their files say.
-fn look(snippets: &[Snippet], dir: &Path) -> Result<BTreeMap<Manager, Found>> {
-    let processes = processes(&dir.join("proc"));
-    let mut found = BTreeMap::new();
-    for snippet in snippets {
-        let manager = snippet.manager;
-        let running = processes.iter().any(|name| name == manager.process())
-            || manager.traces().iter().any(|trace| below(dir, trace).exists());
-        let files = if running { files(manager, dir)? } else { Vec::new() };
-        found.insert(manager, Found { running, files });
-    }
-    Ok(found)
-}
-
-/// The files of a manager below a root in the order in which it reads them, each with its path and its text.
-fn files(manager: Manager, dir: &Path) -> Result<Vec<(String, String)>> {
-    let (places, extension) = manager.files();
-    // By name, or, of those that are read one place after the other, by place and name.
-    let by_place = manager == Manager::NetworkManager;
-    let mut found: BTreeMap<(usize, String), String> = BTreeMap::new();
-    for (at, place) in places.iter().enumerate() {
-        let paths = match place.strip_suffix('/') {
-            Some(place) => {
-                entries(&below(dir, place), extension)?.into_iter().map(|n| format!("{place}/{n}")).collect()
-            }
-            None => vec![(*place).to_owned()],
-        };
-        for path in paths {
-            let name = path.rsplit('/').next().unwrap_or_default().to_owned();
-            if !found.keys().any(|(_, known)| *known == name) {
-                found.insert((if by_place { places.len() - at } else { 0 }, name), path);
-            }
-        }
-    }
-    let mut files = Vec::new();
-    for path in found.into_values() {
-        if let Some(text) = read(&below(dir, &path))? {
-            files.push((path, text));
-        }
-    }
-    Ok(files)
-}
-
-/// The names in a directory that end so; none where there is no such directory.
-fn entries(dir: &Path, extension: &str) -> Result<Vec<String>> {
-    let listing = match fs::read_dir(dir) {
-        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(Vec::new()),
-        listing => listing.map_err(|e| failed(dir, "cannot be read", &e))?,
-    };
-    let names = listing.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    Ok(names.filter(|name| name.ends_with(&format!(".{extension}")) && !name.starts_with('.')).collect())
-}
-
 /// Who runs here, and would take these links.
 fn check(snippets: &[Snippet], dir: &Path, output: &mut Output) -> Result<()> {
-    let found = look(snippets, dir)?;
+    let found = surroundings::managers(dir, snippets)?;
     let warnings = managers::check(snippets, &found);
     let running: Vec<Manager> = found.iter().filter(|(_, found)| found.running).map(|(manager, _)| *manager).collect();
     let text = || {
@@ -204,16 +152,6 @@ fn check(snippets: &[Snippet], dir: &Path, output: &mut Output) -> Result<()> {
     let message = format!("guests' links are not safe from {}", titles.join(", "));
     let hint = "the commands above show what keeps each of them off; --dir / writes all of it";
     Err(Error::new(ErrorKind::Conflict, message).with_object(warnings[0].manager.name()).with_hint(hint))
-}
-
-/// The names of all processes that can be seen; none where there is no `/proc`.
-fn processes(proc: &Path) -> Vec<String> {
-    let Ok(entries) = fs::read_dir(proc) else { return Vec::new() };
-    let is_process = |name: &std::ffi::OsStr| name.as_encoded_bytes().iter().all(u8::is_ascii_digit);
-    // A process that ends meanwhile is none.
-    let name = |entry: fs::DirEntry| fs::read_to_string(entry.path().join("comm")).ok();
-    let entries = entries.filter_map(io::Result::ok).filter(|entry| is_process(&entry.file_name()));
-    entries.filter_map(name).map(|name| name.trim_end().to_owned()).collect()
 }
 
 /// A path of a system whose root is this directory.

@@ -14,10 +14,28 @@ use crate::snapshot::{NftFamily, NftKey, NftTableId, NftValue};
 use crate::step::{LinkStep, NftOp, PortStep, Step};
 
 pub(super) fn check(seen: &Seen<'_>, host: &mut Host, out: &mut Vec<Finding>) {
+    of_others(seen, out);
     lost(seen, host, out);
     gone(seen, out);
     left_elements(seen, out);
     described(seen, host, out);
+}
+
+/// Tables with the names of ours that xennet has not made: they have no number of a version.
+fn strange<'a>(seen: &Seen<'a>) -> impl Iterator<Item = &'a NftTableId> + use<'a> {
+    let tables = seen.snapshot().nft.iter();
+    tables.filter(|(id, table)| id.is_kept() && !table.sets.contains_key(NftTableId::VERSION)).map(|(id, _)| id)
+}
+
+fn of_others(seen: &Seen<'_>, out: &mut Vec<Finding>) {
+    for id in strange(seen) {
+        let finding = Finding::new(
+            Code::TableOfOthers,
+            format!("nft table {id}"),
+            format!("there is an nft table {id} that xennet has not made"),
+        );
+        out.push(finding.by_command(format!("nft delete table {id} && xennet recover")));
+    }
 }
 
 /// What a plan would put back, sorted by what it means. Tables that are not whole are told once, whoever needs them.
@@ -101,7 +119,7 @@ fn left(seen: &Seen<'_>, subject: Subject, notes: &[String], out: &mut Vec<Findi
         let bridges = seen.started().iter().filter(|s| s.network.name() == network || s.outside.is_none());
         let lacks_bridge = bridges.filter_map(|s| s.network.bridge()).any(|b| is_missing(b.name()));
         let outside = seen.started().iter().find(|s| s.network.name() == network).and_then(|s| s.outside);
-        if !notes.is_empty() && !lacks_bridge && !outside.is_some_and(is_missing) {
+        if !notes.is_empty() && strange(seen).next().is_none() && !lacks_bridge && !outside.is_some_and(is_missing) {
             let finding =
                 Finding::new(Code::NetworkDamaged, who(seen, subject), "it lacks something that is not put back");
             out.push(finding.all_seen(notes.iter().cloned()));
@@ -124,6 +142,8 @@ fn left(seen: &Seen<'_>, subject: Subject, notes: &[String], out: &mut Vec<Findi
                 .by_command(format!("ip link set {name} master {bridge} && xennet recover")),
             );
         }
+        // What stands in the way is told by itself.
+        None if strange(seen).next().is_some() => {}
         None => out.push(
             Finding::new(Code::VifLacks, vif.id, format!("{} lacks something that is not put back", vif.who()))
                 .all_seen(notes.iter().cloned()),
@@ -177,7 +197,7 @@ fn of_error(seen: &Seen<'_>, subject: Subject, e: &Error) -> Option<Code> {
     match e.kind() {
         ErrorKind::BridgeNotFound | ErrorKind::NotABridge | ErrorKind::LinkNotFound => None,
         ErrorKind::NameTaken => None,
-        _ if e.object().is_some_and(|o| o.starts_with("nft table")) => Some(Code::TableOfOthers),
+        _ if strange(seen).next().is_some() => None,
         _ if matches!(subject, Subject::Network(_)) => {
             // An uplink that has gone is told by itself.
             let uplink_gone = seen.uplinks().any(|(_, _, uplink)| seen.link(&uplink).is_none());

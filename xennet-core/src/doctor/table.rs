@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
+use crate::error::json_text;
+
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -243,6 +245,50 @@ table! {
         "What it would have told is not in this report. Ask as root, or on the host itself.";
 }
 
+impl Code {
+    /// The number in the code: 104 of `XN0104`.
+    pub fn number(self) -> u16 {
+        self.code().trim_start_matches("XN").parse().unwrap_or_default()
+    }
+
+    /// The name as a constant of C and Python: `BRIDGE_MISSING`.
+    pub fn constant(self) -> String {
+        let mut name = String::new();
+        for c in format!("{self:?}").chars() {
+            if c.is_ascii_uppercase() && !name.is_empty() {
+                name.push('_');
+            }
+            name.push(c.to_ascii_uppercase());
+        }
+        name
+    }
+
+    /// All kinds as a JSON document: `{"version":1,"codes":[{"code","name","level","title","meaning"}]}`.
+    pub fn document() -> String {
+        #[derive(Serialize)]
+        struct Row {
+            code: Code,
+            name: String,
+            level: Level,
+            title: &'static str,
+            meaning: &'static str,
+        }
+        #[derive(Serialize)]
+        struct Document {
+            version: u32,
+            codes: Vec<Row>,
+        }
+        let row = |code: &Code| Row {
+            code: *code,
+            name: code.constant(),
+            level: code.level(),
+            title: code.title(),
+            meaning: code.meaning(),
+        };
+        json_text(&Document { version: super::VERSION, codes: Code::ALL.iter().map(row).collect() })
+    }
+}
+
 /// Codes that no finding has any more. They are not given to another kind.
 pub const RETIRED: &[&str] = &[];
 
@@ -271,6 +317,7 @@ mod tests {
             assert!(digits.len() == 4 && digits.bytes().all(|b| b.is_ascii_digit()), "{code}");
             assert!(!RETIRED.contains(code), "{code} is retired");
         }
+        assert_eq!((Code::BridgeMissing.number(), Code::BridgeMissing.constant()), (104, "BRIDGE_MISSING".into()));
         assert!(codes.len() >= 45, "{}", codes.len());
     }
 

@@ -126,6 +126,11 @@ impl Host {
         all
     }
 
+    /// Whether it is a model of a kernel: nothing of the system that this process runs in belongs to it.
+    pub(crate) fn is_in_memory(&self) -> bool {
+        !self.backend.capabilities().programs
+    }
+
     /// A rehearsal on what was recorded: the same objects, records and networks in memory.
     pub fn from_recording(recording: &Recording) -> Host {
         let fake = Fake::with_world(recording.snapshot.clone()).with_details(recording.details.clone());

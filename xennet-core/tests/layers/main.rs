@@ -35,6 +35,7 @@ const ORDER: &[&str] = &[
     "services",
     "host",
     "hotplug",
+    "surroundings",
     "doctor",
 ];
 /// Modules that touch nothing outside the process, and use only each other.

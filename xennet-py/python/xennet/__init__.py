@@ -39,10 +39,12 @@ from ._xennet import (
     Step,
     VifSpec,
     __version__,
+    doctor,
     guest_config,
     parse_networks,
     parse_vif,
 )
+from .codes import Code
 from .errors import (
     BridgeNotFound,
     Busy,
@@ -79,6 +81,8 @@ __all__ = [
     "Step",
     "VifSpec",
     "__version__",
+    "Code",
+    "doctor",
     "documents",
     "errors",
     "guest_config",

@@ -3,9 +3,9 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, SupportsIndex, final
 
-from .documents import GuestTold, NetworkStatus, ParsedVif, PortForward, Recovered, Shown
+from .documents import CodeRow, Doctor, GuestTold, NetworkStatus, ParsedVif, PortForward, Recovered, Shown
 
-__all__ = ["__version__", "KINDS", "VifSpec", "BridgeSpec", "Network", "Plan", "Step", "Applied", "Host", "guest_config", "parse_networks", "parse_vif"]
+__all__ = ["__version__", "KINDS", "VifSpec", "BridgeSpec", "Network", "Plan", "Step", "Applied", "Host", "CODES", "doctor", "guest_config", "parse_networks", "parse_vif"]
 
 __version__: str
 KINDS: tuple[tuple[int, str, str, str], ...]
@@ -197,6 +197,9 @@ class Network:
     def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
 
 def parse_vif(line: str, /, *, dialect: str = "strict") -> ParsedVif: ...
+CODES: list[CodeRow]
+
+def doctor(recording: Mapping[str, Any] | str, /) -> Doctor: ...
 def parse_networks(text: str, /) -> tuple[Network, ...]: ...
 def guest_config(
     vif: VifSpec | str,
@@ -270,6 +273,7 @@ class Host:
     def stop_network(self, name: str, *, force: bool = False) -> Applied: ...
     def network_status(self, network: Network) -> NetworkStatus: ...
     def show(self) -> Shown: ...
+    def record(self, *, file: str | os.PathLike[str] | None = None, anonymous: bool = False) -> dict[str, Any]: ...
     def guest_config(
         self,
         vif: VifSpec | str,

@@ -117,6 +117,51 @@ class GuestTold(TypedDict):
     config: dict[str, Any]
 
 
+class CodeRow(TypedDict):
+    """A kind of finding: a row of the table."""
+
+    #: ``XN0104``; never given to another kind.
+    code: str
+    #: The member of ``xennet.Code``: ``BRIDGE_MISSING``.
+    name: str
+    #: ``error``, ``warning`` or ``note``.
+    level: str
+    title: str
+    meaning: str
+
+
+class Fix(TypedDict):
+    """What mends a finding."""
+
+    #: A command for a shell.
+    command: str
+    #: What xennet would do, where it can do it: a plan for ``Host.apply``.
+    plan: dict[str, Any] | None
+
+
+class Finding(TypedDict):
+    """Something that keeps guests from the network that they were promised, or will."""
+
+    code: str
+    level: str
+    #: A link, a vif, a network, a table, a file.
+    object: str
+    title: str
+    #: What is so, in a sentence.
+    cause: str
+    #: What was observed, a fact each.
+    evidence: list[str]
+    fix: Fix | None
+
+
+class Doctor(TypedDict):
+    """What ``doctor`` gives: the same as the command and the C ABI."""
+
+    version: int
+    #: The worst first.
+    findings: list[Finding]
+
+
 class ParsedVif(TypedDict):
     """What ``parse_vif`` gives: the same as the command and the C ABI."""
 

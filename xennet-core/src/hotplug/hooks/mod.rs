@@ -98,6 +98,36 @@ impl Hooks<'_> {
     /// # Errors
     /// [`ErrorKind::HookFailed`] where the directory is there and cannot be read, and for a hook that other users can change.
     pub fn find(&self) -> Result<Vec<PathBuf>, Error> {
+        let mut found = self.named()?;
+        found.retain(|path| is_wanted(path));
+        found.iter().try_for_each(|hook| trust::check(hook))?;
+        Ok(found)
+    }
+
+    /// The hooks that cannot run as they are, each with the reason. One that is not executable is left out by Xen's scripts and here.
+    ///
+    /// # Errors
+    /// [`ErrorKind::HookFailed`] where the directory is there and cannot be read.
+    pub fn broken(&self) -> Result<Vec<(PathBuf, String)>, Error> {
+        let mut broken = Vec::new();
+        for path in self.named()? {
+            let is_executable = fs::metadata(&path).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0);
+            let lacking = shell::lacking(&path);
+            let why = match trust::check(&path) {
+                _ if !is_executable => "it is not executable, so no call runs it".to_owned(),
+                Err(e) => e.message().to_owned(),
+                Ok(()) if !lacking.is_empty() => {
+                    format!("it calls {}, which hooks do not have here", lacking.join(", "))
+                }
+                Ok(()) => continue,
+            };
+            broken.push((path, why));
+        }
+        Ok(broken)
+    }
+
+    /// The files that are called as hooks are.
+    fn named(&self) -> Result<Vec<PathBuf>, Error> {
         let unreadable = |e: &io::Error| {
             let what = "the directory of the hooks cannot be read";
             Error::new(ErrorKind::HookFailed, format!("{}: {what}", self.dir.display()))
@@ -118,9 +148,7 @@ impl Hooks<'_> {
             }
         }
         names.sort_unstable_by(|a, b| a.as_bytes().cmp(b.as_bytes()));
-        let found: Vec<PathBuf> = names.iter().map(|name| self.dir.join(name)).filter(|path| is_wanted(path)).collect();
-        found.iter().try_for_each(|hook| trust::check(hook))?;
-        Ok(found)
+        Ok(names.iter().map(|name| self.dir.join(name)).collect())
     }
 
     /// The hooks that call functions of Xen's scripts which they do not find here, each with these functions.
