@@ -75,7 +75,7 @@ pub fn look(root: &Path, recording: &Recording) -> (Surroundings, Vec<Unseen>) {
 }
 
 /// All that can be seen of a host: what [`Host::record`] tells, with the networks of a file, xenstore, the time and this host's name; and,
-/// with a root directory, what is around it. What cannot be looked at is noted in it. Changes nothing.
+/// with a root directory, what is around it, unless it is a host in memory. What cannot be looked at is noted in it. Changes nothing.
 ///
 /// xenstore is looked for where its own tools look for it, by the variables of the environment that they know. A host in memory has none.
 ///
@@ -100,7 +100,7 @@ pub fn record(host: &mut Host, file: &Path, root: Option<&Path>) -> Recording {
     {
         recording.unseen.push(Unseen { what: shown(), why: e.to_string() });
     }
-    if let Some(root) = root {
+    if let Some(root) = root.filter(|_| !host.is_in_memory()) {
         let (surroundings, unseen) = look(root, &recording);
         recording.surroundings = surroundings;
         recording.unseen.extend(unseen);

@@ -14,8 +14,8 @@ use crate::error::OrRaise;
 ///
 ///     >>> import xennet
 ///     >>> recording = xennet.Host.fake().record()
-///     >>> [finding["level"] for finding in xennet.doctor(recording)["findings"]]
-///     ['note']
+///     >>> {finding["level"] for finding in xennet.doctor(recording)["findings"]}
+///     {'note'}
 #[pyfunction]
 #[pyo3(signature = (recording, /))]
 pub(crate) fn doctor<'py>(py: Python<'py>, recording: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {

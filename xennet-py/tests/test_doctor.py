@@ -5,6 +5,7 @@ import json
 import pytest
 
 import xennet
+from xennet import _xennet
 
 
 def test_a_host_that_is_well_has_notes_alone():
@@ -14,7 +15,8 @@ def test_a_host_that_is_well_has_notes_alone():
     assert recording["version"] == 1 and "vif5.0" in recording["snapshot"]["links"]
     told = xennet.doctor(recording)
     assert told["version"] == 1
-    assert [(f["code"], f["level"]) for f in told["findings"]] == [(xennet.Code.NOT_SEEN, "note")]
+    assert {f["level"] for f in told["findings"]} == {"note"}
+    assert told["findings"][-1]["code"] == xennet.Code.NOT_SEEN
     assert xennet.doctor(json.dumps(recording)) == told
 
 
@@ -40,10 +42,10 @@ def test_an_anonymous_recording_keeps_no_names():
 
 
 def test_every_code_is_a_member():
-    assert len(xennet.Code) >= 45
+    assert [(code.name, code.value) for code in xennet.Code] == [(row["name"], row["code"]) for row in _xennet.CODES]
     for code in xennet.Code:
         assert code.value.startswith("XN") and code.level in ("error", "warning", "note")
-        assert code.title and code.meaning.endswith(".")
+        assert code.summary and code.meaning.endswith(".")
     assert str(xennet.Code.BRIDGE_MISSING) == "XN0104"
 
 

@@ -1,9 +1,0 @@
-import enum
-
-class Code(str, enum.Enum):
-    @property
-    def level(self) -> str: ...
-    @property
-    def title(self) -> str: ...
-    @property
-    def meaning(self) -> str: ...
