@@ -1,6 +1,7 @@
 //! The command line: the one definition that help, man page and completions come from.
 
 mod guest;
+mod trace;
 
 use std::path::PathBuf;
 
@@ -13,6 +14,7 @@ use xennet_core::managers::Manager;
 
 pub(crate) use self::guest::GuestArgs;
 use self::guest::formats;
+pub(crate) use self::trace::TraceArgs;
 use crate::names::{SCRIPTS, STATE_DIR};
 
 /// The networking of a Xen host: planned as data, applied to the kernel, verified, undone
@@ -101,6 +103,16 @@ pub(crate) enum Command {
     /// The file is a JSON document: links, addresses, routes, settings, nft tables, the records of xennet, and what xenstore says of vifs.
     /// What cannot be read is listed in it with the reason. Nothing is changed on the host, and an existing file is kept.
     Record(RecordArgs),
+    /// Says what happens to a packet, hop by hop, and to its answer: who drops it, or by which address it arrives
+    ///
+    /// FROM and TO are a domain's name, a domain id, a vif (vif5.0), dom0, outside, or an IP address. It is a simulation on what is seen of
+    /// the host, or on a recording: nothing is sent. The first line is the answer; below it are the rule, route or link of each hop.
+    ///
+    /// Exit status: 0 if the packet arrives, 1 if it is dropped, 2 if that is not known, as when a rule decides that cannot be judged. An
+    /// error has nothing on standard output: 3 for a domain or vif that is not there, 18 for a question with two meanings on this host,
+    /// and others as in xennet --help.
+    #[command(verbatim_doc_comment)]
+    Trace(TraceArgs),
     /// Starts, stops and shows the networks of /etc/xennet/networks.toml
     #[command(subcommand)]
     Network(NetworkCommand),

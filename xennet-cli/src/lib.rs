@@ -1,8 +1,7 @@
 //! The command `xennet`: data goes to standard output, everything else to standard error.
 //!
 //! - Exit codes are the numbers of [`ErrorKind`](xennet_core::ErrorKind); 0 is success, 2 is wrong usage as well as wrong
-//!   text.
-//! - `doctor` answers by its exit code, too: 0 without findings above note, 1 with warnings, 2 with errors.
+//!   text. `trace` and `doctor` answer with 0, 1 or 2, too: their answer is then on standard output.
 //! - With `--json` the answer is one JSON document, and standard error has one JSON document a line: errors as
 //!   [`Error::to_json`](xennet_core::Error::to_json) makes them, remarks as `{"note": "..."}`; wrong usage is an
 //!   error like others there.

@@ -21,15 +21,6 @@ impl Output {
         Output { json, colour, status: 0, stdout: BufWriter::new(std::io::stdout()) }
     }
 
-    /// What the command ends with if it does its work: an answer of its own, as a verdict.
-    pub(crate) fn ends_with(&mut self, status: u8) {
-        self.status = status;
-    }
-
-    pub(crate) fn status(&self) -> u8 {
-        self.status
-    }
-
     /// Whether answers are JSON documents.
     pub(crate) fn is_json(&self) -> bool {
         self.json
@@ -47,6 +38,16 @@ impl Output {
         }
         let newline: &[u8] = if text.ends_with('\n') { b"" } else { b"\n" };
         self.stdout.write_all(text.as_bytes()).and_then(|()| self.stdout.write_all(newline)).map_err(|e| unwritten(&e))
+    }
+
+    /// The answer is one that scripts read from the exit status.
+    pub(crate) fn answers_with(&mut self, status: u8) {
+        self.status = status;
+    }
+
+    /// The exit status of a command that has answered.
+    pub(crate) fn status(&self) -> u8 {
+        self.status
     }
 
     /// Everything said so far reaches standard output.

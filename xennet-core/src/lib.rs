@@ -54,6 +54,7 @@
 //! * [`backend`]: observe, and apply one step; on the kernel ([`backend::netlink`], feature `netlink`, on by default) or
 //!   in memory ([`backend::fake`]).
 //! * [`exec`]: apply, verify, restore; the journal that survives a crash.
+//! * [`trace`]: what happens to a packet, hop by hop, by a recording.
 //! * [`services`]: a dnsmasq for a network: DHCP and names for its guests.
 //! * [`Host`]: the front door.
 //! * [`hotplug`]: the call that libxl makes for every vif, and what belongs to it.
@@ -88,6 +89,7 @@ pub mod snapshot;
 pub mod step;
 pub mod surroundings;
 mod tables;
+pub mod trace;
 pub mod xenstore;
 
 pub use budget::Budget;

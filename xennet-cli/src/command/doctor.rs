@@ -31,7 +31,7 @@ pub(super) fn run(global: &Global, args: &DoctorArgs, output: &mut Output) -> Re
         }
         None => all,
     };
-    output.ends_with(match doctor::worst(&told) {
+    output.answers_with(match doctor::worst(&told) {
         Some(Level::Error) => 2,
         Some(Level::Warning) => 1,
         _ => 0,

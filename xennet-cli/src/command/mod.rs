@@ -15,6 +15,7 @@ mod network;
 mod parse;
 mod record;
 mod snippets;
+mod trace;
 
 use xennet_core::Result;
 
@@ -45,6 +46,7 @@ pub(crate) fn run(cli: &Cli, output: &mut Output) -> Result<()> {
         Command::Show { from } => host::show(global, from.as_deref(), output),
         Command::Doctor(args) => doctor::run(global, args, output),
         Command::Record(args) => record::run(global, args, output),
+        Command::Trace(args) => trace::run(global, args, output),
         Command::Network(what) => network::run(global, what, output),
         Command::Confirm { names } => network::confirm(global, names, output),
         Command::Undo { what } => host::undo(global, what.as_deref(), output),

@@ -56,11 +56,16 @@ fn tell_unseen(recording: &Recording, output: &mut Output) {
     }
 }
 
-/// A rehearsal on a recorded host.
-pub(super) fn read(file: &Path, output: &mut Output) -> Result<Host> {
+/// A recording in a file, with remarks on what it lacks.
+pub(super) fn recorded(file: &Path, output: &mut Output) -> Result<Recording> {
     let recording = from_file(file)?;
     tell_unseen(&recording, output);
-    Ok(Host::from_recording(&recording))
+    Ok(recording)
+}
+
+/// A rehearsal on a recorded host.
+pub(super) fn read(file: &Path, output: &mut Output) -> Result<Host> {
+    Ok(Host::from_recording(&recorded(file, output)?))
 }
 
 /// A recording of a file.

@@ -32,6 +32,7 @@ const ORDER: &[&str] = &[
     "backend",
     "exec",
     "recording",
+    "trace",
     "services",
     "host",
     "hotplug",
