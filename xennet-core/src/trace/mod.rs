@@ -127,6 +127,9 @@ pub struct Trace {
     pub why: String,
     /// The source address that the receiver sees.
     pub source_seen: Option<IpAddr>,
+    /// Whether its answer comes back; `None` where that is not known, or where it does not arrive. The JSON document has it among the
+    /// hops.
+    pub answered: Option<bool>,
     /// The way, and the way back.
     pub hops: Vec<Hop>,
     sentence: String,
@@ -254,13 +257,18 @@ fn simulate(world: &World<'_>, question: &Question) -> (Trace, Option<Gap>) {
     let back = answer_to(&packet).map(|answer| walk.send(station, answer));
     let doubt = walk.doubt.take();
     let mut gap = None;
+    let mut answered = Some(true);
     let lost = match (back, doubt) {
         (Some(Ok((receiver, answer))), doubt) => {
             let right = receiver == question.from.station && answer.addresses() == Some((target, source));
             match (right, doubt) {
                 (true, None) => None,
-                (true, Some(stop)) => Some(lost(&stop)),
+                (true, Some(stop)) => {
+                    answered = None;
+                    Some(lost(&stop))
+                }
                 (false, _) => {
+                    answered = Some(false);
                     let from = answer.addresses().map_or_else(String::new, |a| a.0.to_string());
                     let who = walk.name(receiver);
                     Some(format!("but its answer does not come back to it: {who} gets it, from {from}"))
@@ -269,6 +277,7 @@ fn simulate(world: &World<'_>, question: &Question) -> (Trace, Option<Gap>) {
         }
         (Some(Err(stop)), _) => {
             gap = stop.gap.filter(|gap| *gap == Gap::Port);
+            answered = stop.gap.is_none().then_some(false);
             Some(lost(&stop))
         }
         (None, _) => None,
@@ -288,7 +297,8 @@ fn simulate(world: &World<'_>, question: &Question) -> (Trace, Option<Gap>) {
         sentence.push_str("; ");
         sentence.push_str(note);
     }
-    (Trace { verdict: Verdict::Delivered, location: None, why, source_seen: seen, hops: walk.hops, sentence }, gap)
+    let hops = walk.hops;
+    (Trace { verdict: Verdict::Delivered, location: None, why, source_seen: seen, answered, hops, sentence }, gap)
 }
 
 fn lost(stop: &Stop) -> String {
@@ -333,5 +343,13 @@ fn stopped(question: &Question, stop: &Stop, hops: Vec<Hop>) -> Trace {
             (Verdict::Unknown, format!("what becomes of a packet between {ends} is not known{place}; {}", stop.why))
         }
     };
-    Trace { verdict, location: stop.place.clone(), why: stop.why.clone(), source_seen: None, hops, sentence }
+    Trace {
+        verdict,
+        location: stop.place.clone(),
+        why: stop.why.clone(),
+        source_seen: None,
+        answered: None,
+        hops,
+        sentence,
+    }
 }

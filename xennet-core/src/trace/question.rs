@@ -16,14 +16,14 @@ use crate::snapshot::Family;
 /// What kind of packet it is: the first one of a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Traffic {
-    /// Any: as long as it makes no difference.
+    /// Any but DHCP: as long as it makes no difference.
     #[default]
     Any,
     /// An echo request.
     Icmp,
     /// A segment with SYN; without a port any, as long as it makes no difference.
     Tcp(Option<u16>),
-    /// A datagram; without a port any, as long as it makes no difference.
+    /// A datagram; without a port any but those of DHCP, as long as it makes no difference.
     Udp(Option<u16>),
 }
 

@@ -36,14 +36,26 @@ pub(super) fn all_known(bytes: &[Byte]) -> Result<Vec<u8>, Gap> {
     bytes.iter().copied().collect()
 }
 
-/// Bytes against a value of the same length.
-pub(super) fn compare(bytes: &[Byte], op: NftCmp, value: &[u8]) -> Result<bool, Gap> {
-    let gap = bytes.iter().find_map(|b| b.err());
-    let differs = bytes.iter().zip(value).any(|(b, v)| match b {
+/// The ports of DHCP, for IPv4 and IPv6.
+const DHCP: [u16; 4] = [67, 68, 546, 547];
+
+/// Whether a byte that is known is another one.
+fn differs(bytes: &[Byte], value: &[u8]) -> bool {
+    bytes.iter().zip(value).any(|(b, v)| match b {
         Ok(b) => b != v,
         Err(Gap::Station) => v & 1 == 1,
         Err(_) => false,
-    });
+    })
+}
+
+/// Bytes against a value of the same length.
+pub(super) fn compare(bytes: &[Byte], op: NftCmp, value: &[u8]) -> Result<bool, Gap> {
+    let gap = bytes.iter().find_map(|b| b.err());
+    // A question without a port is none about DHCP.
+    let is_dhcp = |b: &[Byte], v: &[u8]| {
+        *b == [Err(Gap::Port); 2] && v.first_chunk().is_some_and(|v| DHCP.contains(&u16::from_be_bytes(*v)))
+    };
+    let differs = differs(bytes, value) || bytes.windows(2).zip(value.windows(2)).any(|(b, v)| is_dhcp(b, v));
     match (op, gap) {
         (NftCmp::Eq, _) if differs => Ok(false),
         (NftCmp::Ne, _) if differs => Ok(true),

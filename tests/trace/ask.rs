@@ -1,0 +1,147 @@
+//! One world: its questions, what trace says, and what happens.
+
+use std::time::Duration;
+
+use xennet_core::snapshot::Family;
+use xennet_core::trace::{Question, Telling, Traffic, Verdict, trace};
+use xennet_tests::NetNs;
+
+use crate::chance::Chance;
+use crate::fire::{Ears, Kind, Seen, Shot};
+use crate::stage::{Kind as Who, Stage};
+use crate::{deeds, firewalls};
+
+/// What a world told.
+#[derive(Default)]
+pub(crate) struct Told {
+    pub(crate) pairs: usize,
+    pub(crate) unknown: usize,
+    pub(crate) wrong: Vec<String>,
+}
+
+const TCP: [u16; 6] = [22, 80, 443, 8080, 20005, 5432];
+const UDP: [u16; 5] = [53, 80, 123, 5353, 20005];
+
+/// How many questions are sent at once.
+const QUESTIONS: usize = 110;
+
+/// Makes a world, asks, sends and compares.
+pub(crate) fn world(chance: &mut Chance, seed: u64) -> Told {
+    NetNs::new().unwrap().run(|| here(chance, seed)).unwrap()
+}
+
+fn here(chance: &mut Chance, seed: u64) -> Told {
+    let mut stage = Stage::new(chance);
+    let mut planted = false;
+    if chance.percent(75) {
+        planted |= firewalls::plant(chance, &mut stage);
+    }
+    for _ in 0..chance.below(4) {
+        deeds::do_one(chance, &mut stage);
+    }
+    compare(&mut stage, chance, planted, &format!("XENNET_TRACE_SEED={seed}"))
+}
+
+/// Asks in a world that is ready.
+pub(crate) fn compare(stage: &mut Stage, chance: &mut Chance, planted: bool, name: &str) -> Told {
+    let recording = stage.record();
+    assert!(recording.unseen.iter().all(|u| u.what == "xenstore"), "{:?}", recording.unseen);
+    let ears = Ears::new(&stage.parties);
+    let shots: Vec<Shot> =
+        (0..QUESTIONS).filter_map(|number| shot(stage, chance, u32::try_from(number).unwrap())).collect();
+    let seen = ears.fire(&shots, Duration::from_millis(450));
+    let mut told = Told::default();
+    for shot in &shots {
+        let traffic = match shot.kind {
+            Kind::Tcp => Traffic::Tcp(Some(shot.port)),
+            Kind::Udp => Traffic::Udp(Some(shot.port)),
+            Kind::Icmp => Traffic::Icmp,
+        };
+        let family = Family::of(&shot.target);
+        let from = &stage.parties[shot.from];
+        let sender = match from.kind {
+            Who::Lan | Who::Behind => from.name.clone(),
+            Who::Dom0 | Who::Outside => shot.source.to_string(),
+        };
+        let question = Question::new(&recording, &sender, &shot.target.to_string(), traffic, Some(family));
+        let question = question.unwrap_or_else(|e| panic!("{name}: {sender} to {}: {}", shot.target, e.report()));
+        let answer = trace(&recording, &question);
+        let seen = seen[&shot.number];
+        told.pairs += 1;
+        if answer.verdict == Verdict::Unknown {
+            told.unknown += 1;
+            if planted {
+                continue;
+            }
+        }
+        let right = match answer.verdict {
+            Verdict::Delivered => {
+                seen.arrived.map(|a| a.1) == answer.source_seen
+                    && answer.answered.is_none_or(|answered| answered == seen.answered)
+                    && (planted || answer.answered.is_some())
+            }
+            Verdict::Dropped => seen == Seen::default(),
+            Verdict::Unknown => false,
+        };
+        if !right {
+            let saw = match seen.arrived {
+                None => "nothing arrives".to_owned(),
+                Some((who, ip)) => {
+                    format!("{} gets it from {ip}, answered: {}", stage.parties[who].name, seen.answered)
+                }
+            };
+            told.wrong.push(format!(
+                "{name}: {sender} ({}) to {} {traffic}\n  the kernel: {saw}\n  trace: {}\n  networks {:?}; {}\n",
+                shot.source,
+                shot.target,
+                answer.text(Telling::Full).replace('\n', "\n    "),
+                stage.networks,
+                stage.story.join("\n  ")
+            ));
+        }
+    }
+    told
+}
+
+/// A question: somebody, somebody else, and what.
+fn shot(stage: &Stage, chance: &mut Chance, number: u32) -> Option<Shot> {
+    let parties = &stage.parties;
+    let (from, to) = (chance.below(parties.len()), chance.below(parties.len()));
+    let v4 = chance.percent(50);
+    let of_family = |who: usize| {
+        let all = parties[who].addresses.iter().copied().filter(|a| a.is_ipv4() == v4);
+        all.collect::<Vec<_>>()
+    };
+    let (sources, targets) = (of_family(from), of_family(to));
+    if from == to && parties[from].kind != Who::Dom0 || sources.is_empty() || targets.is_empty() {
+        return None;
+    }
+    let target = *chance.one(&targets);
+    let kinds = (parties[from].kind, parties[to].kind);
+    // A guest of the LAN reaches what is behind dom0 by a router outside, of which a recording knows nothing.
+    let on_lan =
+        |a: &std::net::IpAddr| a.to_string().starts_with("192.168.0.") || a.to_string().starts_with("2001:db8::");
+    let by_router = kinds.0 == Who::Lan && matches!(kinds.1, Who::Behind | Who::Dom0) && !on_lan(&target);
+    let back_by_router = kinds.1 == Who::Lan && kinds.0 == Who::Behind;
+    if by_router || back_by_router {
+        return None;
+    }
+    let source = match parties[from].kind {
+        Who::Dom0 => source_of_dom0(target)?,
+        _ => *chance.one(&sources),
+    };
+    if kinds.0 == Who::Dom0 && kinds.1 == Who::Dom0 && source.is_ipv6() != target.is_ipv6() {
+        return None;
+    }
+    let kind = *chance.one(&[Kind::Tcp, Kind::Tcp, Kind::Udp, Kind::Udp, Kind::Icmp]);
+    let port = if kind == Kind::Tcp { *chance.one(&TCP) } else { *chance.one(&UDP) };
+    Some(Shot { number, from, source, target, kind, port })
+}
+
+/// What dom0 would send from; the kernel says.
+fn source_of_dom0(target: std::net::IpAddr) -> Option<std::net::IpAddr> {
+    let any = if target.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+    let socket = std::net::UdpSocket::bind(any).ok()?;
+    socket.connect((target, 53)).ok()?;
+    Some(socket.local_addr().ok()?.ip())
+}

@@ -1,0 +1,1 @@
+//! Named worlds: what has once been answered wrongly.
