@@ -46,12 +46,26 @@ fn here(chance: &mut Chance, seed: u64) -> Told {
 pub(crate) fn compare(stage: &mut Stage, chance: &mut Chance, planted: bool, name: &str) -> Told {
     let recording = stage.record();
     assert!(recording.unseen.iter().all(|u| u.what == "xenstore"), "{:?}", recording.unseen);
+    // It has some on every vif.
+    let own = recording.snapshot.addresses.iter().map(|a| a.address.ip());
+    let own = own.filter(|ip| !ip.is_loopback() && !ip.to_string().starts_with("fe80"));
+    if let Some(dom0) = stage.parties.iter_mut().find(|p| p.kind == Who::Dom0) {
+        dom0.all = own.collect::<std::collections::BTreeSet<_>>().into_iter().collect();
+    }
     let ears = Ears::new(&stage.parties);
     let shots: Vec<Shot> =
         (0..QUESTIONS).filter_map(|number| shot(stage, chance, u32::try_from(number).unwrap())).collect();
     let seen = ears.fire(&shots, Duration::from_millis(450));
     let mut told = Told::default();
+    if std::env::var_os("XENNET_TRACE_LOOK").is_some() {
+        look(stage);
+    }
     for shot in &shots {
+        // Of a link that is down IPv6 addresses are gone.
+        let is_dom0 = stage.parties.iter().any(|p| p.kind == Who::Dom0 && p.addresses.contains(&shot.target));
+        if is_dom0 && !recording.snapshot.addresses.iter().any(|a| a.address.ip() == shot.target) {
+            continue;
+        }
         let traffic = match shot.kind {
             Kind::Tcp => Traffic::Tcp(Some(shot.port)),
             Kind::Udp => Traffic::Udp(Some(shot.port)),
@@ -144,4 +158,25 @@ fn source_of_dom0(target: std::net::IpAddr) -> Option<std::net::IpAddr> {
     let socket = std::net::UdpSocket::bind(any).ok()?;
     socket.connect((target, 53)).ok()?;
     Some(socket.local_addr().ok()?.ip())
+}
+
+/// What a person looks at who wants to know why.
+fn look(stage: &Stage) {
+    println!("{}", stage.story.join("\n"));
+    for line in [
+        "ip neigh",
+        "ip -6 neigh",
+        "ip rule",
+        "ip route",
+        "ip -6 route",
+        "ip addr",
+        "bridge link",
+        "nft list ruleset",
+        "cat /proc/net/netstat",
+        "cat /proc/net/snmp",
+    ] {
+        let mut words = line.split_whitespace();
+        let output = std::process::Command::new(words.next().unwrap()).args(words).output().unwrap();
+        println!("# {line}\n{}", String::from_utf8_lossy(&output.stdout));
+    }
 }

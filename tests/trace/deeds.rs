@@ -33,7 +33,7 @@ pub(crate) fn do_one(chance: &mut Chance, stage: &mut Stage) {
                 "from 10.1.0.2 lookup 77",
             ]);
             if which.contains("77") {
-                command("ip route add default via 192.168.0.1 table 77");
+                command("ip route add unreachable default table 77");
             }
             ip(&format!("ip rule add {which} priority 50"))
         }

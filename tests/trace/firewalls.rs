@@ -18,7 +18,8 @@ pub(crate) fn plant(chance: &mut Chance, stage: &mut Stage) -> bool {
         if stage.story.iter().any(|s| s.lines().next() == rules.lines().next()) {
             continue;
         }
-        planted |= blind;
+        // Of stations outside no address is known.
+        planted |= blind || rules.contains("ether saddr");
         nft(&rules);
         stage.story.push(rules);
     }
@@ -41,7 +42,7 @@ fn docker(chance: &mut Chance, stage: &Stage) -> String {
         "tcp dport { 22, 443 } drop; return",
         "ip saddr 10.0.0.0/8 ip daddr 192.168.0.0/24 udp dport 53 accept; return",
     ]);
-    let to = chance.one(&["10.0.0.2:80", "10.1.0.1:443", "10.2.0.1"]);
+    let to = chance.one(&["10.0.0.2:80", "10.1.0.1:443", "10.2.0.1:22"]);
     format!(
         "table ip filter {{
     chain DOCKER-USER {{ {user}; }}
@@ -60,7 +61,7 @@ table ip nat {{
         tcp dport 5432 counter dnat to {to}
     }}
     chain PREROUTING {{ type nat hook prerouting priority dstnat; policy accept; fib daddr type local counter jump DOCKER; }}
-    chain OUTPUT {{ type nat hook output priority dstnat; policy accept; ip daddr != 127.0.0.0/8 fib daddr type local counter jump DOCKER; }}
+    chain OUTPUT {{ type nat hook output priority -100; policy accept; ip daddr != 127.0.0.0/8 fib daddr type local counter jump DOCKER; }}
     chain POSTROUTING {{ type nat hook postrouting priority srcnat; policy accept; oifname != \"docker0\" ip saddr 172.17.0.0/16 counter masquerade; }}
 }}
 "
@@ -244,7 +245,7 @@ fn own(chance: &mut Chance, stage: &Stage) -> String {
         "ether saddr 00:16:3e:00:00:0b drop".to_owned(),
         "meta pkttype host udp dport 20005 drop".to_owned(),
         "udp dport != { 53, 80, 123, 5353 } meta l4proto udp drop".to_owned(),
-        "th dport @ports drop".to_owned(),
+        "meta l4proto { tcp, udp } th dport @ports drop".to_owned(),
         "ip saddr @from4 ip daddr != @from4 drop".to_owned(),
         "iifname . oifname { \"eth0\" . \"natbr0\", \"natbr0\" . \"eth0\" } tcp dport 1-1000 drop".to_owned(),
         "ct direction reply meta l4proto icmp drop".to_owned(),

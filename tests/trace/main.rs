@@ -31,7 +31,7 @@ fn what_trace_says_is_what_arrives() {
         let mut wrong = Vec::new();
         let begin = std::time::Instant::now();
         let mut seed = one.unwrap_or(1);
-        while pairs < wanted && wrong.len() < 20 {
+        while pairs < wanted && wrong.len() < 150 {
             let told = ask::world(&mut Chance::new(seed), seed);
             pairs += told.pairs;
             unknown += told.unknown;

@@ -338,10 +338,13 @@ impl<'a> World<'a> {
         self.addresses.get(link).map_or(&[], Vec::as_slice)
     }
 
-    /// The links that have an address of this domain's, and are up.
+    /// The links that have an address of this domain's. An IPv4 address works while its link is down, too: its local route stays
+    /// (`fib_sync_down_dev`).
     pub(super) fn links_with(&self, address: IpAddr) -> impl Iterator<Item = IfName> + '_ {
         let all = self.own.get(&address).map_or(&[][..], Vec::as_slice);
-        let usable = |a: &&&Address| a.flags & Address::IS_DUPLICATE == 0 && self.link(&a.link).is_some_and(|l| l.up);
+        let usable = |a: &&&Address| {
+            a.address.is_ipv4() || (a.flags & Address::IS_DUPLICATE == 0 && self.link(&a.link).is_some_and(|l| l.up))
+        };
         all.iter().filter(usable).map(|a| a.link)
     }
 

@@ -35,7 +35,7 @@ impl<'w> Walk<'w> {
         let asked = Asked { source: Some(source), target, iif: Some(iif), oif: None, mark: packet.mark.unwrap_or(0) };
         match self.world.way(&asked) {
             Way::Local(link) => {
-                self.valid_source(source, &iif, None)?;
+                self.valid_source(source, target, &iif, None)?;
                 self.detail(Stage::Route, format!("address of {link}"), format!("{target} is dom0's"));
                 self.ip_hook(NftHook::Input, Some(iif), None, &mut packet)?;
                 self.hop(Stage::Host, "dom0", format!("arrives from {source}"));
@@ -43,7 +43,7 @@ impl<'w> Walk<'w> {
             }
             Way::Out { link, gateway, route, several } => {
                 self.forwards(&packet, &iif)?;
-                self.valid_source(source, &iif, Some(link))?;
+                self.valid_source(source, target, &iif, Some(link))?;
                 if scoped(source) || scoped(target) {
                     return dropped(format!("link {iif}"), "an address of the link alone is never forwarded");
                 }
@@ -119,8 +119,8 @@ impl<'w> Walk<'w> {
         Ok(())
     }
 
-    /// Whether a source may come in by a link (`fib_validate_source`). IPv4 only: IPv6 does not look.
-    pub(super) fn valid_source(&self, source: IpAddr, iif: &IfName, _oif: Option<IfName>) -> Went<()> {
+    /// Whether a source may come in by a link (`fib_validate_source`): whether the answer would leave by it. IPv4 only: IPv6 does not look.
+    pub(super) fn valid_source(&self, source: IpAddr, target: IpAddr, iif: &IfName, oif: Option<IfName>) -> Went<()> {
         if source.is_ipv6() || *iif == loopback() {
             return Ok(());
         }
@@ -137,8 +137,8 @@ impl<'w> Walk<'w> {
         let all = world.conf(Family::Ipv4, "all", "rp_filter");
         let name = if all >= world.conf(Family::Ipv4, iif.as_str(), "rp_filter") { "all" } else { iif.as_str() };
         let key = format!("net.ipv4.conf.{name}.rp_filter = {filter}");
-        let asked = |oif| Asked { source: None, target: source, iif: None, oif, mark: 0 };
-        let way = world.way(&asked(None));
+        // The answer's way, from the destination; as if it had come in by where the packet goes.
+        let way = world.way(&Asked { source: Some(target), target: source, iif: oif, oif: None, mark: 0 });
         let has_address = world.addresses_on(iif).iter().any(|a| a.address.is_ipv4());
         match way {
             Way::Out { route, .. } if route.leads_through(iif) => Ok(()),
@@ -253,11 +253,8 @@ impl<'w> Walk<'w> {
             }
             Station::Outside => {
                 let ours = self.world.is_own(target) || !self.world.guests_with(target).is_empty();
-                if ours && !self.is_bridged_to(&link, target) {
-                    let why = format!(
-                        "it leaves by {link} to a gateway outside, and what that does with {target} is not known"
-                    );
-                    return unknown(Some(format!("link {link}")), why);
+                if ours {
+                    return self.strayed(&link, source, target);
                 }
                 self.hop(Stage::Uplink, link.to_string(), format!("leaves with source {source}"));
             }
@@ -266,9 +263,21 @@ impl<'w> Walk<'w> {
         Ok((station, frame))
     }
 
-    /// Whether somebody outside may have an address that one of ours has, too: never, as far as a recording tells.
-    fn is_bridged_to(&self, _link: &IfName, _target: IpAddr) -> bool {
-        false
+    /// A packet for somebody on this host has left it. Where it would leave again if it came back, it never arrives.
+    fn strayed(&self, link: &IfName, source: IpAddr, target: IpAddr) -> Went<(Station, Packet)> {
+        let iif = self.world.bridge_of(link).unwrap_or(*link);
+        let asked = Asked { source: Some(source), target, iif: Some(iif), oif: None, mark: 0 };
+        match self.world.way(&asked) {
+            Way::Out { link: again, route, .. } if again == iif && self.on_bridge_guest(&iif, target).is_none() => {
+                let why = format!("{target} is on this host, and dom0 has no route to it but one to the outside");
+                dropped(format!("route {route}"), why)
+            }
+            _ => {
+                let why =
+                    format!("it leaves by {link} to a gateway outside, and what that does with {target} is not known");
+                unknown(Some(format!("link {link}")), why)
+            }
+        }
     }
 }
 

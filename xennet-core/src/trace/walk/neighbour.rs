@@ -257,7 +257,7 @@ impl<'w> Walk<'w> {
         Ok((holder, port))
     }
 
-    fn on_bridge_guest(&self, bridge: &IfName, address: IpAddr) -> Option<usize> {
+    pub(super) fn on_bridge_guest(&self, bridge: &IfName, address: IpAddr) -> Option<usize> {
         let world = self.world;
         let here = |at: &usize| world.guests.get(*at).is_some_and(|g| world.bridge_of(&g.link) == Some(*bridge));
         world.guests_with(address).into_iter().find(here)
@@ -335,9 +335,14 @@ impl<'w> Walk<'w> {
             return dropped(format!("link {link}"), why);
         }
         // The kernel routes the question as if it were a packet.
-        self.valid_source(asker, link, None)?;
         let asked = Asked { source: Some(asker), target: address, iif: Some(*link), oif: None, mark: 0 };
-        match world.way(&asked) {
+        let way = world.way(&asked);
+        let out = match &way {
+            Way::Out { link, .. } => Some(*link),
+            _ => None,
+        };
+        self.valid_source(asker, address, link, out)?;
+        match way {
             Way::Local(_) => {
                 let ignore = world.most(Family::Ipv4, link, "arp_ignore");
                 let here = world.links_with(address).any(|l| l == *link);
