@@ -20,4 +20,5 @@ mod readme;
 mod record;
 mod refusals;
 mod snippets;
+mod trace;
 mod units;

@@ -16,6 +16,9 @@ use crate::{deeds, firewalls};
 pub(crate) struct Told {
     pub(crate) pairs: usize,
     pub(crate) unknown: usize,
+    /// How many arrived, and how many of these were answered.
+    pub(crate) arrived: usize,
+    pub(crate) answered: usize,
     pub(crate) wrong: Vec<String>,
 }
 
@@ -82,6 +85,8 @@ pub(crate) fn compare(stage: &mut Stage, chance: &mut Chance, planted: bool, nam
         let answer = trace(&recording, &question);
         let seen = seen[&shot.number];
         told.pairs += 1;
+        told.arrived += usize::from(seen.arrived.is_some());
+        told.answered += usize::from(seen.answered);
         if answer.verdict == Verdict::Unknown {
             told.unknown += 1;
             if planted {

@@ -27,7 +27,7 @@ fn what_trace_says_is_what_arrives() {
         let number = |name: &str| std::env::var(name).ok().and_then(|n| n.parse::<u64>().ok());
         let one = number("XENNET_TRACE_SEED");
         let wanted = number("XENNET_TRACE_PAIRS").map_or(PAIRS, |n| usize::try_from(n).unwrap());
-        let (mut pairs, mut unknown, mut worlds) = (0, 0, 0);
+        let (mut pairs, mut unknown, mut worlds, mut arrived, mut answered) = (0, 0, 0, 0, 0);
         let mut wrong = Vec::new();
         let begin = std::time::Instant::now();
         let mut seed = one.unwrap_or(1);
@@ -35,6 +35,8 @@ fn what_trace_says_is_what_arrives() {
             let told = ask::world(&mut Chance::new(seed), seed);
             pairs += told.pairs;
             unknown += told.unknown;
+            arrived += told.arrived;
+            answered += told.answered;
             worlds += 1;
             wrong.extend(told.wrong);
             if one.is_some() {
@@ -42,7 +44,10 @@ fn what_trace_says_is_what_arrives() {
             }
             seed += 1;
         }
-        println!("{pairs} pairs in {worlds} worlds, {unknown} not judged, {:?}", begin.elapsed());
+        let took = begin.elapsed();
+        println!(
+            "{pairs} pairs in {worlds} worlds: {arrived} arrived, {answered} answered, {unknown} not judged; {took:?}"
+        );
         assert!(wrong.is_empty(), "{} of {pairs} pairs differ:\n{}", wrong.len(), wrong.join("\n"));
     });
 }
