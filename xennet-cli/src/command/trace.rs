@@ -1,5 +1,7 @@
 //! `trace`: what happens to a packet.
 
+use std::path::Path;
+
 use serde_json::json;
 use xennet_core::Result;
 use xennet_core::snapshot::Family;

@@ -25,6 +25,7 @@ mod addresses;
 mod bridges;
 mod domains;
 mod finding;
+mod firewalls;
 mod mtu;
 mod others;
 mod ours;
@@ -59,6 +60,7 @@ pub fn examine(recording: &Recording) -> Vec<Finding> {
     domains::check(&seen, &mut found);
     mtu::check(&seen, &mut found);
     others::check(&seen, &mut found);
+    firewalls::check(&seen, &mut found);
     settings::check(&seen, &mut found);
     services::check(&seen, &mut found);
     for fix in found.iter_mut().filter_map(|f| f.fix.as_mut()) {
