@@ -5,5 +5,6 @@
 mod beside;
 mod edited;
 mod firewalls;
+mod healthy;
 mod planted;
 mod world;

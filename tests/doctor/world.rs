@@ -48,6 +48,12 @@ pub(crate) fn sh(line: &str) {
     assert!(output.status.success(), "{line}\n{}", String::from_utf8_lossy(&output.stderr));
 }
 
+/// Whether no port waits for its carrier or its bridge any more.
+pub(crate) fn forwards() -> bool {
+    let (details, _) = Netlink::open().unwrap().details().unwrap();
+    details.links.values().all(|l| l.port_state.is_none_or(|s| s == PortForwarding::Forwarding))
+}
+
 impl World {
     /// A host with nothing wrong about it.
     pub(crate) fn healthy() -> Self {
@@ -82,15 +88,8 @@ impl World {
         ] {
             world.attach(n, line);
         }
-        soon("every port forwards", || world.forwards());
+        soon("every port forwards", forwards);
         world
-    }
-
-    fn forwards(&mut self) -> bool {
-        let (details, _) = Netlink::open().unwrap().details().unwrap();
-        ["eth0", "vif1.0", "vif2.0"].iter().all(|l| {
-            details.links.get(&name(l)).is_none_or(|l| l.port_state.is_none_or(|s| s == PortForwarding::Forwarding))
-        })
     }
 
     /// A guest, as its toolstack starts it.
@@ -199,7 +198,7 @@ impl World {
             let Some(first) = bad.iter().find(|f| f.fix.is_some()) else { break };
             self.mend(&first.clone());
         }
-        soon("every port forwards", || self.forwards());
+        soon("every port forwards", forwards);
         self.assert_healthy();
     }
 }
