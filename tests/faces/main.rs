@@ -6,6 +6,7 @@ mod advise;
 mod command;
 mod demo;
 mod describe;
+mod doctor;
 mod guest;
 mod guide;
 mod host;
