@@ -11,7 +11,7 @@
  *   and `*_free` functions take NULL and answer NULL or 0, so `xennet_error_kind(NULL)` is `XENNET_KIND_NONE`.
  * - **Arguments.** First the object, then what goes in, then what comes out. What comes out is written on success only. A
  *   NULL where none is allowed is an error of kind `XENNET_KIND_INVALID`.
- * - **Texts** that go in are a pointer and a length in bytes, UTF-8, at most `XENNET_TEXT_MAX` bytes; a final zero is not
+ * - **Texts** that go in are a pointer and a length in bytes, UTF-8, at most `XENNET_TEXT_MAX` bytes (a recording: `XENNET_RECORDING_MAX`); a final zero is not
  *   needed and is not counted. NULL with length 0 is the empty text. They are not kept. Texts that come out are UTF-8 and
  *   end with a zero.
  * - **Owners.** What a function hands out is freed with the `*_free` function of its type, once. What an accessor returns
@@ -268,6 +268,11 @@ enum xennet_finding {
 #define XENNET_TEXT_MAX (1 << 20)
 
 /**
+ * The longest recording that is taken, in bytes: one of ten thousand vifs has some ten million.
+ */
+#define XENNET_RECORDING_MAX (1 << 28)
+
+/**
  * The strict dialect: what xl would drop, guess or misread is an error.
  */
 #define XENNET_DIALECT_STRICT 0
@@ -292,6 +297,11 @@ enum xennet_finding {
  * Guests that are still connected to a network which is stopped are cut off, and networks that leave through its bridge.
  */
 #define XENNET_GUESTS_ARE_CUT_OFF 1
+
+/**
+ * For `xennet_host_record`: public addresses, hardware addresses and the names of the host and of domains are replaced by others.
+ */
+#define XENNET_RECORD_ANONYMOUS 1
 
 /**
  * Why a call failed, owned by the caller. It never changes.
@@ -864,6 +874,47 @@ xennet_error *xennet_host_guest_config(const xennet_host *host,
                                        const char *format,
                                        size_t format_len,
                                        xennet_text **document);
+
+/**
+ * Records all that can be seen of a host: links, addresses, routes, settings, nft tables, the records of xennet, what xenstore says of vifs,
+ * the networks file, and other programs' files. Changes nothing. Its cost grows with the host.
+ *
+ * \param host The host.
+ * \param file The path of the file with the descriptions of networks; NULL for "/etc/xennet/networks.toml".
+ * \param file_len Its length in bytes.
+ * \param flags 0, or `XENNET_RECORD_ANONYMOUS`.
+ * \param document Gets the recording, a JSON document, as `xennet record` writes it: `{"version": 1, "taken", "snapshot", ...}`. What could not
+ *   be looked at stands in it, in `unseen`.
+ * \return NULL on success.
+ */
+xennet_error *xennet_host_record(const xennet_host *host,
+                                 const char *file,
+                                 size_t file_len,
+                                 uint32_t flags,
+                                 xennet_text **document);
+
+/**
+ * Says what is wrong with a recorded host, and what mends it. Uses its arguments alone; nothing on this host is read.
+ *
+ * \param recording A JSON document of `xennet_host_record` or `xennet record`.
+ * \param recording_len Its length in bytes, at most `XENNET_RECORDING_MAX`.
+ * \param document Gets a JSON document: `{"version": 1, "findings": [{"code", "level", "object", "title", "cause", "evidence", "fix"}]}`, the
+ *   worst finding first. `level` is "error", "warning" or "note"; `evidence` has the facts that were observed; `fix` is null, or
+ *   `{"command", "plan"}`, where `plan` is null, or a plan for `xennet_host_apply_shown`. `xennet_doctor_codes` has all codes.
+ * \return NULL on success; `XENNET_KIND_INVALID` for a text that is no recording, or one of another version.
+ */
+xennet_error *xennet_doctor(const char *recording,
+                            size_t recording_len,
+                            xennet_text **document);
+
+/**
+ * All kinds of findings.
+ *
+ * \param document Gets a JSON document: `{"version": 1, "codes": [{"code", "name", "level", "title", "meaning"}]}`, in the order of the codes. A
+ *   code is never given to another kind. `enum xennet_finding` has their numbers.
+ * \return NULL on success.
+ */
+xennet_error *xennet_doctor_codes(xennet_text **document);
 
 #ifdef __cplusplus
 }  // extern "C"

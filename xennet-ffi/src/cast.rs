@@ -9,6 +9,9 @@ use xennet_core::{Error, ErrorKind};
 /// The longest text that a function takes, in bytes.
 pub const XENNET_TEXT_MAX: usize = 1 << 20;
 
+/// The longest recording that is taken, in bytes: one of ten thousand vifs has some ten million.
+pub const XENNET_RECORDING_MAX: usize = 1 << 28;
+
 /// A `const char *` that C gave: a promise that the length beside it is right and that the bytes stay as they are during
 /// the call. Rust code cannot make one, so the functions below, which rely on the promise, are safe to call.
 ///
@@ -23,12 +26,17 @@ impl Chars {
     }
 }
 
-/// The given bytes. NULL is taken for an empty text of length 0, and for nothing else.
+/// The given bytes.
 pub(crate) fn bytes<'a>(chars: &'a Chars, len: usize, name: &str) -> Result<&'a [u8], Error> {
-    if len > XENNET_TEXT_MAX {
+    up_to(chars, len, name, XENNET_TEXT_MAX)
+}
+
+/// The given bytes, so many at most. NULL is taken for an empty text of length 0, and for nothing else.
+fn up_to<'a>(chars: &'a Chars, len: usize, name: &str, most: usize) -> Result<&'a [u8], Error> {
+    if len > most {
         return Err(Error::new(
             ErrorKind::Invalid,
-            format!("{name} is too long: {len} bytes were given, {XENNET_TEXT_MAX} are taken at most"),
+            format!("{name} is too long: {len} bytes were given, {most} are taken at most"),
         )
         .with_object(name)
         .with_hint("the length counts the bytes of the text, without the final zero"));
@@ -40,13 +48,21 @@ pub(crate) fn bytes<'a>(chars: &'a Chars, len: usize, name: &str) -> Result<&'a 
         return Err(crate::boundary::missing(name));
     }
     // SAFETY: not null; C promises `len` readable bytes that do not change while the borrow of `chars` lasts, which is at
-    // most this call; `len` is at most XENNET_TEXT_MAX, far below isize::MAX; every bit pattern is a u8.
+    // most this call; `len` is at most XENNET_RECORDING_MAX, far below isize::MAX; every bit pattern is a u8.
     Ok(unsafe { std::slice::from_raw_parts(chars.0.cast::<u8>(), len) })
 }
 
 /// The given text, which must be UTF-8.
 pub(crate) fn text<'a>(chars: &'a Chars, len: usize, name: &str) -> Result<&'a str, Error> {
-    let bytes = bytes(chars, len, name)?;
+    utf8(bytes(chars, len, name)?, name)
+}
+
+/// The given recording's text, which must be UTF-8.
+pub(crate) fn recording<'a>(chars: &'a Chars, len: usize, name: &str) -> Result<&'a str, Error> {
+    utf8(up_to(chars, len, name, XENNET_RECORDING_MAX)?, name)
+}
+
+fn utf8<'a>(bytes: &'a [u8], name: &str) -> Result<&'a str, Error> {
     std::str::from_utf8(bytes).map_err(|e| {
         Error::new(
             ErrorKind::Invalid,

@@ -23,7 +23,7 @@ const PREFACE: &str = "\
  *   and `*_free` functions take NULL and answer NULL or 0, so `xennet_error_kind(NULL)` is `XENNET_KIND_NONE`.
  * - **Arguments.** First the object, then what goes in, then what comes out. What comes out is written on success only. A
  *   NULL where none is allowed is an error of kind `XENNET_KIND_INVALID`.
- * - **Texts** that go in are a pointer and a length in bytes, UTF-8, at most `XENNET_TEXT_MAX` bytes; a final zero is not
+ * - **Texts** that go in are a pointer and a length in bytes, UTF-8, at most `XENNET_TEXT_MAX` bytes (a recording: `XENNET_RECORDING_MAX`); a final zero is not
  *   needed and is not counted. NULL with length 0 is the empty text. They are not kept. Texts that come out are UTF-8 and
  *   end with a zero.
  * - **Owners.** What a function hands out is freed with the `*_free` function of its type, once. What an accessor returns
@@ -168,7 +168,7 @@ fn generate() -> String {
         config.export.rename.insert(rust.to_owned(), c.to_owned());
     }
     let mut builder = Builder::new().with_config(config);
-    for file in ["cast", "kind", "error", "text", "vif", "plan", "host", "network", "guest"] {
+    for file in ["cast", "kind", "error", "text", "vif", "plan", "host", "network", "guest", "doctor"] {
         builder = builder.with_src(source(file));
     }
     let mut made = Vec::new();

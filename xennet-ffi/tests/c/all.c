@@ -346,6 +346,36 @@ static void test_guest_config(void)
     xennet_host_free(host);
 }
 
+static void test_doctor(void)
+{
+    xennet_host *host = NULL;
+    xennet_text *recording = NULL;
+    xennet_text *document = NULL;
+    enum xennet_finding not_seen = XENNET_FINDING_NOT_SEEN;
+
+    accepted(xennet_host_new_fake(&host));
+    accepted(xennet_host_attach(host, 5, TEXT("mac=00:16:3e:01:02:03,bridge=xenbr0,ip=8.8.4.4"), NULL));
+    accepted(xennet_host_record(host, NULL, 0, XENNET_RECORD_ANONYMOUS, &recording));
+    refused(xennet_host_record(host, TEXT("/nonexistent/networks.toml"), 2, &document), XENNET_KIND_INVALID, "flags cannot be 2");
+    CHECK(document == NULL);
+    CHECK(has(xennet_text_data(recording), "\"version\":1") && !has(xennet_text_data(recording), "8.8.4.4"));
+    accepted(xennet_doctor(xennet_text_data(recording), xennet_text_len(recording), &document));
+    CHECK(has(xennet_text_data(document), "\"version\":1") && has(xennet_text_data(document), "\"XN0906\""));
+    CHECK(!has(xennet_text_data(document), "\"error\""));
+    CHECK(not_seen == 906);
+    xennet_text_free(document);
+    document = NULL;
+    refused(xennet_doctor(xennet_text_data(recording), xennet_text_len(recording) - 1, &document), XENNET_KIND_INVALID,
+            "the recording cannot be read");
+    refused(xennet_doctor(TEXT("{\"version\": 9}"), &document), XENNET_KIND_INVALID, "is of version 9");
+    CHECK(document == NULL);
+    xennet_text_free(recording);
+    accepted(xennet_doctor_codes(&document));
+    CHECK(has(xennet_text_data(document), "\"code\":\"XN0104\""));
+    xennet_text_free(document);
+    xennet_host_free(host);
+}
+
 static void test_a_network_from_plan_to_stop(void)
 {
     xennet_host *host = NULL;
@@ -490,6 +520,7 @@ int main(int argc, char **argv)
     test_networks_parse();
     test_networks_get();
     test_guest_config();
+    test_doctor();
     test_a_network_from_plan_to_stop();
     test_null_is_named();
     test_the_kernel(argv[1]);
