@@ -111,3 +111,28 @@ fn what_is_no_recording_is_refused() {
     assert_eq!((refused.code, refused.stdout.as_str()), (2, ""), "{refused:?}");
     assert!(refused.stderr.contains("is of version 9, and this xennet reads version 1"), "{refused:?}");
 }
+
+#[test]
+fn the_reference_page_is_the_table() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../xennet-core/FINDINGS.md");
+    if std::env::var_os("XENNET_BLESS").is_some() {
+        std::fs::write(file, Code::page()).unwrap();
+        return;
+    }
+    assert_eq!(std::fs::read_to_string(file).unwrap(), Code::page(), "write it anew with XENNET_BLESS=1");
+}
+
+#[test]
+fn the_schema_has_the_codes_and_members_of_the_document() {
+    let schema: Value = serde_json::from_str(&run(["doctor", "--schema"]).stdout).unwrap();
+    let finding = &schema["properties"]["findings"]["items"];
+    let codes: Vec<&str> = Code::ALL.iter().map(|c| c.code()).collect();
+    assert_eq!(finding["properties"]["code"]["enum"], serde_json::json!(codes));
+    let state = StateDir::new();
+    let dir = state.path().join("state");
+    let told = run(["--backend", "fake", "--state-dir", dir.to_str().unwrap(), "doctor", "--json"]);
+    let document: Value = serde_json::from_str(&told.stdout).unwrap();
+    let names = |v: &Value| v.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(&document), names(&schema["properties"]));
+    assert_eq!(names(&document["findings"][0]), names(&finding["properties"]));
+}

@@ -406,6 +406,7 @@ const DOCTOR_EXIT: &str = "Exit codes:\n   0  nothing above a note was found\n  
                            An error of the command itself ends as with every other command, and says so on standard error.";
 
 #[derive(Args, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "options")]
 pub(crate) struct DoctorArgs {
     /// Only findings about this: a network, a vif, a link, a domain's name
     #[arg(value_name = "WHAT")]
@@ -426,6 +427,10 @@ pub(crate) struct DoctorArgs {
     /// Explains every kind of finding, and looks at nothing
     #[arg(long, conflicts_with_all = ["what", "fix", "from"])]
     pub(crate) codes: bool,
+
+    /// Prints the JSON schema of the findings, and looks at nothing
+    #[arg(long, conflicts_with_all = ["what", "fix", "from", "codes"])]
+    pub(crate) schema: bool,
 
     /// The file with the descriptions of networks
     #[arg(long, value_name = "FILE", default_value = xennet_core::config::networks::PATH)]

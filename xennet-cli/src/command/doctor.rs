@@ -19,6 +19,9 @@ pub(super) fn run(global: &Global, args: &DoctorArgs, output: &mut Output) -> Re
     if args.codes {
         return codes(output);
     }
+    if args.schema {
+        return output.line(&doctor::schema());
+    }
     if args.fix {
         mend(global, args, output)?;
     }

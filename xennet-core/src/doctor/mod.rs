@@ -29,6 +29,7 @@ mod firewalls;
 mod mtu;
 mod others;
 mod ours;
+mod schema;
 mod seen;
 mod services;
 mod settings;
@@ -42,6 +43,7 @@ use crate::host::Host;
 use crate::recording::Recording;
 
 pub use finding::{Finding, Fix};
+pub use schema::schema;
 use seen::Seen;
 pub use table::{Code, Level, RETIRED};
 

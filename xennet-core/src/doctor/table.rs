@@ -263,6 +263,18 @@ impl Code {
         name
     }
 
+    /// The reference page of all kinds, as Markdown.
+    pub fn page() -> String {
+        let mut page = String::from(
+            "# What `xennet doctor` finds\n\nMade of the table in the library: `XENNET_BLESS=1 cargo test -p xennet-cli --test faces page`. A code is \
+             never given to another kind.\n\n| code | level | what | what it means |\n|---|---|---|---|\n",
+        );
+        for code in Code::ALL {
+            page.push_str(&format!("| {code} | {} | {} | {} |\n", code.level(), code.title(), code.meaning()));
+        }
+        page
+    }
+
     /// All kinds as a JSON document: `{"version":1,"codes":[{"code","name","level","title","meaning"}]}`.
     pub fn document() -> String {
         #[derive(Serialize)]
