@@ -22,4 +22,5 @@ mod record;
 mod refusals;
 mod snippets;
 mod trace;
+mod troubleshooting;
 mod units;

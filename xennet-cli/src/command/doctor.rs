@@ -121,6 +121,10 @@ fn mend(global: &Global, args: &DoctorArgs, output: &mut Output) -> Result<()> {
         }
         let applied = host.apply(&plan)?;
         output.note(&format!("{}: {} steps done", finding.object, applied.steps));
+        // More than was shown: what hangs on the same table is put back with it.
+        if applied.steps > plan.steps().len() {
+            applied.done.iter().for_each(|what| output.note(&format!("  done: {what}")));
+        }
         // What one plan mends can be asked for again by another finding.
         tried.retain(|r| *r == request);
     }

@@ -15,7 +15,7 @@ pub(super) fn check(seen: &Seen<'_>, out: &mut Vec<Finding>) {
         return;
     }
     let mut asked: BTreeSet<(Option<IfName>, Option<IfName>, Family)> = BTreeSet::new();
-    let mut told: BTreeSet<String> = BTreeSet::new();
+    let mut told: Vec<Finding> = Vec::new();
     for vif in &seen.vifs {
         let Some((_, link)) = vif.link.filter(|(_, l)| l.up) else { continue };
         for family in families(vif) {
@@ -27,11 +27,15 @@ pub(super) fn check(seen: &Seen<'_>, out: &mut Vec<Finding>) {
                 let Ok(question) = Question::new(seen.recording, &vif.id.to_string(), to, traffic, Some(family)) else {
                     continue;
                 };
-                let finding = judged(seen, vif, what, &trace(seen.recording, &question));
-                out.extend(finding.filter(|f| told.insert(f.object.clone())));
+                let Some(finding) = judged(seen, vif, what, &trace(seen.recording, &question)) else { continue };
+                match told.iter_mut().find(|f| f.object == finding.object && f.code == finding.code) {
+                    Some(known) => known.evidence.push(finding.cause),
+                    None => told.push(finding),
+                }
             }
         }
     }
+    out.append(&mut told);
 }
 
 fn families(vif: &Vif<'_>) -> Vec<Family> {

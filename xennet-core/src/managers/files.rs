@@ -77,6 +77,8 @@ struct Line<'a> {
     section: &'a str,
     key: &'a str,
     value: &'a str,
+    /// Its number in the file, from 1.
+    number: usize,
 }
 
 impl Line<'_> {
@@ -88,11 +90,11 @@ impl Line<'_> {
 fn lines(text: &str) -> Vec<Line<'_>> {
     let mut section = "";
     let mut found = Vec::new();
-    for line in text.lines().map(str::trim).filter(|l| !l.starts_with(['#', ';'])) {
+    for (at, line) in text.lines().map(str::trim).enumerate().filter(|(_, l)| !l.starts_with(['#', ';'])) {
         if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
             section = name;
         } else if let Some((key, value)) = line.split_once('=') {
-            found.push(Line { section, key: key.trim(), value: value.trim() });
+            found.push(Line { section, key: key.trim(), value: value.trim(), number: at + 1 });
         }
     }
     found
@@ -124,28 +126,35 @@ fn is_like(pattern: &str, name: &str) -> bool {
     pattern.bytes().filter(|b| *b == b'*').count() <= 4 && matches(pattern.as_bytes(), name.as_bytes())
 }
 
+/// A place in a file, for people.
+fn place(path: &str, line: usize) -> String {
+    format!("{path}, line {line},")
+}
+
 /// systemd: the first file that fits a link is the only one.
 fn by_first_that_fits(files: &[(String, String)], links: &Links<'_>, takes: impl Fn(&[Line<'_>]) -> bool) -> Does {
-    let mut unsure: Vec<(bool, &str)> = Vec::new();
+    let mut unsure: Vec<(bool, String)> = Vec::new();
     let mut last = (false, None);
     for (path, text) in files {
         let file = lines(text);
+        let by_match = file.iter().find(|l| l.section == "Match").or(file.first());
+        let at = || place(path, by_match.map_or(1, |l| l.number));
         // A file without a line masks one of its name.
         if file.is_empty() {
             continue;
         }
         match fits(&file, links) {
             Fits::No => {}
-            Fits::Perhaps => unsure.push((takes(&file), path)),
+            Fits::Perhaps => unsure.push((takes(&file), at())),
             Fits::Yes => {
-                last = (takes(&file), Some(path));
+                last = (takes(&file), Some(at()));
                 break;
             }
         }
     }
-    match unsure.iter().find(|(takes, _)| *takes != last.0) {
-        Some((_, path)) => Does::CannotTell((*path).to_owned()),
-        None if last.0 => Does::Takes(last.1.cloned()),
+    match unsure.into_iter().find(|(takes, _)| *takes != last.0) {
+        Some((_, place)) => Does::CannotTell(place),
+        None if last.0 => Does::Takes(last.1),
         None => Does::Nothing,
     }
 }
@@ -187,7 +196,7 @@ fn fits(file: &[Line<'_>], links: &Links<'_>) -> Fits {
 /// NetworkManager: a list of devices that it leaves alone, which each file replaces or goes on with, and sections `[device...]`.
 fn by_network_manager(files: &[(String, String)], links: &Links<'_>) -> Does {
     let mut list: Vec<&str> = Vec::new();
-    let mut sections: Vec<(&str, &str)> = Vec::new();
+    let mut sections: Vec<(&str, String)> = Vec::new();
     let mut last = None;
     for (path, text) in files {
         let file = lines(text);
@@ -203,11 +212,11 @@ fn by_network_manager(files: &[(String, String)], links: &Links<'_>) -> Does {
                     b'+' => list.extend(specs),
                     _ => list = specs,
                 }
-                last = Some(path);
+                last = Some(place(path, line.number));
             }
             if line.section.starts_with("device") && line.key == "managed" && !is_yes(line.value) {
                 let all = file.iter().find(|l| l.is(line.section, "match-device"));
-                sections.push((all.map_or("*", |l| l.value), path));
+                sections.push((all.map_or("*", |l| l.value), place(path, line.number)));
             }
         }
     }
@@ -227,7 +236,7 @@ fn by_network_manager(files: &[(String, String)], links: &Links<'_>) -> Does {
             && (positive.iter().any(|s| spec(s)) || positive.is_empty() && !except.is_empty())
     };
     let left = links.fits(|name| is_in(&list, name) || sections.iter().any(|(value, _)| is_in(&specs(value), name)));
-    if left == Fits::Yes { Does::Nothing } else { Does::Takes(last.or(sections.last().map(|_| &files[0].0)).cloned()) }
+    if left == Fits::Yes { Does::Nothing } else { Does::Takes(last.or(sections.last().map(|(_, place)| place.clone()))) }
 }
 
 fn specs(value: &str) -> Vec<&str> {

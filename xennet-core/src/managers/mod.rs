@@ -532,9 +532,9 @@ mod tests {
         let any = [("/x/all", "[Match]\nName=*\nOriginalName=*\n[Link]\nMACAddressPolicy=persistent\n")];
         let warnings = check(&all, &every(true, &any));
         assert_eq!(warnings.len(), 4);
-        assert!(warnings[1].message.ends_with(": /x/all is about vif*"), "{}", warnings[1]);
+        assert!(warnings[1].message.ends_with(": /x/all, line 2, is about vif*"), "{}", warnings[1]);
         let host = [("/x/host", "[Match]\nHost=a\n[Link]\nMACAddressPolicy=persistent\n")];
         let warnings = check(&all, &every(true, &host));
-        assert!(warnings[1].message.contains("whether /x/host is about vif* cannot be told"), "{}", warnings[1]);
+        assert!(warnings[1].message.contains("whether /x/host, line 2, is about vif* cannot be told"), "{}", warnings[1]);
     }
 }
