@@ -159,8 +159,11 @@ fn who_runs_and_would_take_our_links_is_named() {
     put("etc/NetworkManager/conf.d/50-mine.conf", "[keyfile]\nunmanaged-devices=interface-name:vif*\n");
     put("usr/lib/systemd/network/90-all.network", "[Match]\nName=*\n[Network]\nDHCP=yes\n");
     let text = run(["snippets", "--check", "--dir", dir, "--bridge", "xenbr0"]);
-    assert!(text.stdout.contains(": /etc/NetworkManager/conf.d/50-mine.conf does not name tap*\n"), "{text:?}");
-    assert!(text.stdout.contains(": /usr/lib/systemd/network/90-all.network is about vif*\n"), "{text:?}");
+    assert!(
+        text.stdout.contains(": /etc/NetworkManager/conf.d/50-mine.conf, line 2, does not name tap*\n"),
+        "{text:?}"
+    );
+    assert!(text.stdout.contains(": /usr/lib/systemd/network/90-all.network, line 2, is about vif*\n"), "{text:?}");
     assert!(text.code == 18 && text.stderr.contains("not safe from NetworkManager, systemd-networkd"), "{text:?}");
     put("etc/systemd/network/90-all.network", "");
     assert_eq!(check().json()["warnings"].as_array().unwrap().len(), 1);

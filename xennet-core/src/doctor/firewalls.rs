@@ -29,7 +29,8 @@ pub(super) fn check(seen: &Seen<'_>, out: &mut Vec<Finding>) {
                 };
                 let Some(finding) = judged(seen, vif, what, &trace(seen.recording, &question)) else { continue };
                 match told.iter_mut().find(|f| f.object == finding.object && f.code == finding.code) {
-                    Some(known) => known.evidence.push(finding.cause),
+                    // Before the command that shows more.
+                    Some(known) => known.evidence.insert(known.evidence.len().saturating_sub(1), finding.cause),
                     None => told.push(finding),
                 }
             }

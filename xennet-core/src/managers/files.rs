@@ -236,7 +236,11 @@ fn by_network_manager(files: &[(String, String)], links: &Links<'_>) -> Does {
             && (positive.iter().any(|s| spec(s)) || positive.is_empty() && !except.is_empty())
     };
     let left = links.fits(|name| is_in(&list, name) || sections.iter().any(|(value, _)| is_in(&specs(value), name)));
-    if left == Fits::Yes { Does::Nothing } else { Does::Takes(last.or(sections.last().map(|(_, place)| place.clone()))) }
+    if left == Fits::Yes {
+        Does::Nothing
+    } else {
+        Does::Takes(last.or(sections.last().map(|(_, place)| place.clone())))
+    }
 }
 
 fn specs(value: &str) -> Vec<&str> {

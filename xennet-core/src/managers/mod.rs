@@ -535,6 +535,10 @@ mod tests {
         assert!(warnings[1].message.ends_with(": /x/all, line 2, is about vif*"), "{}", warnings[1]);
         let host = [("/x/host", "[Match]\nHost=a\n[Link]\nMACAddressPolicy=persistent\n")];
         let warnings = check(&all, &every(true, &host));
-        assert!(warnings[1].message.contains("whether /x/host, line 2, is about vif* cannot be told"), "{}", warnings[1]);
+        assert!(
+            warnings[1].message.contains("whether /x/host, line 2, is about vif* cannot be told"),
+            "{}",
+            warnings[1]
+        );
     }
 }
