@@ -247,8 +247,13 @@ pub fn managers(root: &Path, snippets: &[Snippet]) -> Result<BTreeMap<Manager, F
     let mut found = BTreeMap::new();
     for snippet in snippets {
         let manager = snippet.manager;
-        let running = processes.iter().any(|name| name == manager.process())
-            || manager.traces().iter().any(|trace| below(root, trace).exists());
+        let mut its =
+            processes.iter().filter(|(name, _)| name == manager.process()).map(|(_, is_here)| *is_here).peekable();
+        // One in another network namespace has nothing to do with the links of this one.
+        let running = match its.peek() {
+            Some(_) => its.any(|is_here| is_here),
+            None => manager.traces().iter().any(|trace| below(root, trace).exists()),
+        };
         let files = if running { files(manager, root)? } else { Vec::new() };
         found.insert(manager, Found { running, files });
     }
@@ -302,14 +307,27 @@ fn names(dir: &Path) -> Result<Vec<String>, Error> {
     Ok(names)
 }
 
-/// The names of all processes that can be seen; none where there is no `/proc`.
-fn processes(proc: &Path) -> Vec<String> {
+/// The processes that can be seen, by their names, and whether each is in the network namespace of this thread; none where there is no
+/// `/proc`. One whose namespace cannot be told, as another user's, may be in it.
+fn processes(proc: &Path) -> Vec<(String, bool)> {
     let Ok(entries) = fs::read_dir(proc) else { return Vec::new() };
+    let own = fs::read_link(proc.join("thread-self/ns/net")).ok();
     let is_process = |name: &std::ffi::OsStr| name.as_encoded_bytes().iter().all(u8::is_ascii_digit);
     // A process that ends meanwhile is none.
-    let name = |entry: fs::DirEntry| fs::read_to_string(entry.path().join("comm")).ok();
+    let of = |entry: fs::DirEntry| {
+        let name = fs::read_to_string(entry.path().join("comm")).ok()?;
+        let is_here = match (&own, fs::read_link(entry.path().join("ns/net"))) {
+            (Some(own), Ok(namespace)) => *own == namespace,
+            // It is another user's, or this is a copy of a `/proc`.
+            (Some(_), Err(e)) if e.kind() == io::ErrorKind::PermissionDenied => true,
+            (None, _) => true,
+            // It has ended, and its parent has not asked for its status.
+            (Some(_), Err(_)) => return None,
+        };
+        Some((name.trim_end().to_owned(), is_here))
+    };
     let entries = entries.filter_map(io::Result::ok).filter(|entry| is_process(&entry.file_name()));
-    entries.filter_map(name).map(|name| name.trim_end().to_owned()).collect()
+    entries.filter_map(of).collect()
 }
 
 /// A path of the host whose root directory this is.
