@@ -158,6 +158,23 @@ fn each_is_the_first_of_its_level() {
     });
 }
 
+/// As an ordinary user sees it: without the tables, the settings and xenstore.
+#[test]
+fn what_was_not_looked_at_is_a_note_and_no_damage() {
+    in_netns("edited::what_was_not_looked_at_is_a_note_and_no_damage", || {
+        let mut recording = World::healthy().recording();
+        recording.snapshot.nft.clear();
+        recording.snapshot.sysctls.clear();
+        recording.store.clear();
+        for what in ["nft table bridge xennet-guard", "nft table inet xennet", "kernel settings", "xenstore"] {
+            recording.unseen.push(Unseen { what: what.into(), why: "EPERM".into() });
+        }
+        let found = doctor::examine(&recording);
+        assert!(found.iter().all(|f| f.level() == Level::Note), "{}", told(&found));
+        assert_eq!(found.iter().filter(|f| f.code == Code::NotSeen).count(), 4);
+    });
+}
+
 #[test]
 fn each_code_is_in_a_test() {
     let sources = concat!(

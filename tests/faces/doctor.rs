@@ -33,7 +33,7 @@ fn a_fault_is_told_ended_with_and_mended() {
         guest(&state);
         let well = on(&state, &["doctor"]);
         assert_eq!(well.code, 0, "{well:?}");
-        assert!(well.stdout.trim_end().lines().last().unwrap().starts_with("nothing is wrong; "), "{well:?}");
+        assert!(well.stdout.trim_end().lines().last().unwrap().starts_with("nothing wrong was found; "), "{well:?}");
 
         sh("ip link set vif5.0 nomaster");
         let ill = on(&state, &["doctor"]);
@@ -81,7 +81,7 @@ fn a_warning_ends_with_one_and_one_thing_can_be_asked_for() {
         let elsewhere = run(["doctor", "--from", file, "xenbr0"]);
         assert_eq!((elsewhere.code, elsewhere.stdout), (1, slow.stdout));
         let vif = on(&state, &["doctor", "vif5.0"]);
-        assert_eq!(vif.stdout, "nothing is wrong\n", "{vif:?}");
+        assert_eq!(vif.stdout, "nothing wrong was found\n", "{vif:?}");
         let nobody = on(&state, &["doctor", "vif6.0"]);
         assert_eq!((nobody.code, nobody.stdout.as_str()), (2, ""), "{nobody:?}");
         assert!(nobody.stderr.contains("there is no network, vif, link or domain \"vif6.0\" here"), "{nobody:?}");

@@ -75,8 +75,8 @@ fn summary(findings: &[Finding]) -> String {
     let count = |level: Level| findings.iter().filter(|f| f.level() == level).count();
     let many = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
     match (count(Level::Error), count(Level::Warning), count(Level::Note)) {
-        (0, 0, 0) => "nothing is wrong".to_owned(),
-        (0, 0, notes) => format!("nothing is wrong; {}", many(notes, "note")),
+        (0, 0, 0) => "nothing wrong was found".to_owned(),
+        (0, 0, notes) => format!("nothing wrong was found; {}", many(notes, "note")),
         (errors, warnings, notes) => {
             format!("{}, {}, {}", many(errors, "error"), many(warnings, "warning"), many(notes, "note"))
         }

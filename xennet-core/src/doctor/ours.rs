@@ -52,7 +52,7 @@ fn lost(seen: &Seen<'_>, host: &mut Host, out: &mut Vec<Finding>) {
     for (subject, plan) in &plans {
         match plan {
             Ok(plan) if plan.is_empty() => left(seen, *subject, plan.notes(), out),
-            Ok(plan) => sort(*subject, plan, &mut tables, &mut found),
+            Ok(plan) => sort(seen, *subject, plan, &mut tables, &mut found),
             Err(e) => {
                 if let Some(code) = of_error(seen, *subject, e) {
                     found.entry((*subject, code)).or_default().push(e.to_string());
@@ -153,6 +153,7 @@ fn left(seen: &Seen<'_>, subject: Subject, notes: &[String], out: &mut Vec<Findi
 
 /// What the steps of a plan mean.
 fn sort(
+    seen: &Seen<'_>,
     subject: Subject,
     plan: &Plan,
     tables: &mut BTreeMap<NftTableId, Vec<Subject>>,
@@ -162,6 +163,9 @@ fn sort(
     let mut steps: BTreeMap<Code, Vec<String>> = BTreeMap::new();
     for planned in plan.steps() {
         let code = match &planned.step {
+            // What was not looked at is not known to be missing.
+            Step::Nft(t) if seen.is_unseen(&format!("nft table {}", t.table)) => continue,
+            Step::Sysctl(_) if seen.is_unseen("kernel settings") => continue,
             Step::Nft(t) if t.ops.iter().any(is_of_frame) => {
                 tables.entry(t.table.clone()).or_default().push(subject);
                 continue;

@@ -98,6 +98,11 @@ impl<'a> Seen<'a> {
         &self.recording.networks
     }
 
+    /// Whether this could not be looked at.
+    pub(super) fn is_unseen(&self, what: &str) -> bool {
+        self.recording.unseen.iter().any(|unseen| unseen.what == what)
+    }
+
     /// Whether xenstore was looked at: without it nothing follows from a missing node.
     pub(super) fn has_store(&self) -> bool {
         !self.recording.store.is_empty()

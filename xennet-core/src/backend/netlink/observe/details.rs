@@ -90,7 +90,10 @@ pub(in crate::backend::netlink) fn details(netlink: &mut Netlink) -> (Details, V
     for (family, path) in LEGACY {
         match read(netlink, path) {
             Ok(text) => found.legacy.extend(text.lines().map(|name| format!("{family} {}", name.trim_end()))),
-            Err(e) => missed.push(Missed::new("tables of iptables-legacy", e)),
+            Err(e) => {
+                missed.push(Missed::new("tables of iptables-legacy", e));
+                break;
+            }
         }
     }
     for (path, parse) in [("/proc/net/snmp", snmp as fn(&str) -> Vec<(String, u64)>), ("/proc/net/snmp6", snmp6)] {
