@@ -5,6 +5,7 @@
 mod beside;
 mod edited;
 mod firewalls;
+mod founding;
 mod healthy;
 mod planted;
 mod world;
