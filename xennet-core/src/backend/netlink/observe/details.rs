@@ -12,7 +12,10 @@ use rtnetlink::packet_route::RouteNetlinkMessage as Rtnl;
 use rtnetlink::packet_route::link::LinkMessage;
 use rtnetlink::packet_route::neighbour::NeighbourMessage;
 
-use super::link;
+use super::link::{
+    self, HEADER, IFLA_IFNAME, IFLA_INFO_DATA, IFLA_INFO_KIND, IFLA_INFO_SLAVE_DATA, IFLA_INFO_SLAVE_KIND, IFLA_LINK,
+    IFLA_LINK_NETNSID, IFLA_LINKINFO,
+};
 use super::neighbour::{self, Learned};
 use super::or_none;
 use crate::backend::netlink::Netlink;
@@ -26,20 +29,10 @@ use crate::error::Errno;
 use crate::model::IfName;
 use crate::snapshot::{Counters, Details, LearnedNeighbour, LinkDetails, OperState, PortForwarding, Station};
 
-/// Bytes of `struct ifinfomsg`.
-const HEADER: usize = 16;
 const IFF_LOWER_UP: u32 = 1 << 16;
 
-const IFLA_IFNAME: u16 = 3;
-const IFLA_LINK: u16 = 5;
 const IFLA_OPERSTATE: u16 = 16;
-const IFLA_LINKINFO: u16 = 18;
 const IFLA_STATS64: u16 = 23;
-const IFLA_LINK_NETNSID: u16 = 37;
-const IFLA_INFO_KIND: u16 = 1;
-const IFLA_INFO_DATA: u16 = 2;
-const IFLA_INFO_SLAVE_KIND: u16 = 4;
-const IFLA_INFO_SLAVE_DATA: u16 = 5;
 const IFLA_BR_MCAST_QUERIER: u16 = 25;
 const IFLA_BR_MCAST_QUERIER_STATE: u16 = 47;
 const BRIDGE_QUERIER_IP_ADDRESS: u16 = 1;
