@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
 
-use super::finding::Finding;
+use super::finding::{Finding, sh};
 use super::seen::{Seen, Vif};
 use super::table::Code;
 use super::uplinks::default_route;
@@ -79,7 +79,7 @@ fn elsewhere(seen: &Seen<'_>, out: &mut Vec<Finding>) {
                     format!("{} has {}, which was seen behind {}", vif.who(), station.mac, station.port),
                 )
                 .seen(format!("its own port is {own}"))
-                .look(format!("bridge fdb show br {}", link.master.unwrap_or(*own))),
+                .look(sh!("bridge fdb show br {}", link.master.unwrap_or(*own))),
             );
         }
     }
@@ -98,7 +98,7 @@ fn backend(seen: &Seen<'_>, out: &mut Vec<Finding>) {
                     vif.id,
                     format!("{name} has {mac}, where vifs have {}", MacAddr::BACKEND),
                 )
-                .by_command(format!("ip link set {name} address {}", MacAddr::BACKEND)),
+                .by_command(sh!("ip link set {} address {}", name, MacAddr::BACKEND)),
             );
         }
     }
@@ -139,7 +139,7 @@ fn addresses(seen: &Seen<'_>, out: &mut Vec<Finding>) {
                         format!("{address} of {} is at {seen_mac}", vif.who()),
                     )
                     .seen(format!("the guest's own MAC is {mac}"))
-                    .look(format!("ip neigh show {address} dev {link}")),
+                    .look(sh!("ip neigh show {} dev {}", address, link)),
                 );
             }
             outside(seen, vif, address, out);

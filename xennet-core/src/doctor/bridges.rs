@@ -1,6 +1,6 @@
 //! Bridges and their ports.
 
-use super::finding::Finding;
+use super::finding::{Finding, sh};
 use super::seen::Seen;
 use super::table::Code;
 use crate::model::{BridgeSpec, IfName, Request, Subject};
@@ -57,20 +57,20 @@ fn missing(seen: &Seen<'_>, out: &mut Vec<Finding>) {
         let finding = finding.all_seen(whose.iter().map(|who| format!("{who} is to be on it")));
         let started = seen.started().iter().find(|s| s.network.bridge().is_some_and(|b| b.name() == bridge));
         out.push(match started {
-            _ if !is_missing => finding.by_command(format!("ip link set {bridge} name OTHER")),
+            _ if !is_missing => finding.by_command(sh!("ip link set {} name OTHER", bridge)),
             Some(s) => {
                 let name = s.network.name();
                 // What had moved to it from the uplink comes back by a stop alone.
                 match seen.uplinks().any(|(network, _, _)| network.name() == name) {
                     true => {
-                        finding.by_command(format!("xennet network stop {name} --force && xennet network start {name}"))
+                        finding.by_command(sh!("xennet network stop {} --force && xennet network start {}", name, name))
                     }
                     false => finding
-                        .by_request(format!("xennet network start {name}"), Request::Recover(Subject::Network(name))),
+                        .by_request(sh!("xennet network start {}", name), Request::Recover(Subject::Network(name))),
                 }
             }
             None => finding.by_request(
-                format!("ip link add {bridge} type bridge && ip link set {bridge} up"),
+                sh!("ip link add {} type bridge && ip link set {} up", bridge, bridge),
                 Request::Bridge(Box::new(BridgeSpec::new(bridge))),
             ),
         });
@@ -108,9 +108,7 @@ fn down(seen: &Seen<'_>, bridge: IfName, link: &Link, state: &BridgeState, out: 
     }
     let ports = seen.snapshot().ports(&bridge).count();
     let finding = Finding::new(Code::BridgeDown, bridge, format!("bridge {bridge} is down, and has {ports} ports"));
-    out.push(
-        finding.by_request(format!("ip link set {bridge} up"), Request::Bridge(Box::new(as_it_is(bridge, state)))),
-    );
+    out.push(finding.by_request(sh!("ip link set {} up", bridge), Request::Bridge(Box::new(as_it_is(bridge, state)))));
 }
 
 fn delay(seen: &Seen<'_>, bridge: IfName, link: &Link, state: &BridgeState, out: &mut Vec<Finding>) {
@@ -131,7 +129,7 @@ fn delay(seen: &Seen<'_>, bridge: IfName, link: &Link, state: &BridgeState, out:
         )
         .seen(format!("the spanning tree is on, and the forward delay is {seconds:.0} seconds"))
         .by_request(
-            format!("ip link set {bridge} type bridge stp_state 0 forward_delay 0"),
+            sh!("ip link set {} type bridge stp_state 0 forward_delay 0", bridge),
             Request::Bridge(Box::new(BridgeSpec::new(bridge))),
         ),
     );
@@ -144,7 +142,7 @@ fn snooping(seen: &Seen<'_>, bridge: IfName, state: &BridgeState, out: &mut Vec<
         out.push(
             Finding::new(Code::SnoopingWithoutQuerier, bridge, format!("{bridge} tracks groups, and knows no querier"))
                 .seen("multicast_snooping is 1, multicast_querier is 0, and no router has asked")
-                .by_command(format!("ip link set {bridge} type bridge mcast_snooping 0")),
+                .by_command(sh!("ip link set {} type bridge mcast_snooping 0", bridge)),
         );
     }
 }
@@ -161,7 +159,7 @@ fn two_uplinks(seen: &Seen<'_>, bridge: IfName, state: &BridgeState, out: &mut V
         out.push(
             Finding::new(Code::TwoUplinks, bridge, format!("{} are ports of {bridge}", cards.join(" and ")))
                 .seen("the spanning tree is off")
-                .by_command(format!("ip link set {bridge} type bridge stp_state 1")),
+                .by_command(sh!("ip link set {} type bridge stp_state 1", bridge)),
         );
     }
 }
@@ -182,8 +180,8 @@ fn ports(seen: &Seen<'_>, out: &mut Vec<Finding>) {
         if let Some(waits) = waits {
             out.push(
                 Finding::new(Code::PortBlocked, name, format!("{name} is {waits} on {bridge}"))
-                    .seen(format!("bridge link show dev {name}"))
-                    .by_command(format!("ip link set {bridge} type bridge stp_state 0")),
+                    .seen(sh!("bridge link show dev {}", name))
+                    .by_command(sh!("ip link set {} type bridge stp_state 0", bridge)),
             );
         }
         let counts = |a: &&Address| !a.is_own() && !a.is_temporary();
@@ -195,8 +193,14 @@ fn ports(seen: &Seen<'_>, out: &mut Vec<Finding>) {
                 false => (Code::AddressOnPort, format!("{} is on {name}, a port of {bridge}", address.address)),
             };
             let command = match of_guest {
-                true => format!("ip address del {} dev {name}", address.address),
-                false => format!("ip address add {0} dev {bridge} && ip address del {0} dev {name}", address.address),
+                true => sh!("ip address del {} dev {}", address.address, name),
+                false => sh!(
+                    "ip address add {} dev {} && ip address del {} dev {}",
+                    address.address,
+                    bridge,
+                    address.address,
+                    name
+                ),
             };
             out.push(Finding::new(code, name, cause).by_command(command));
         }

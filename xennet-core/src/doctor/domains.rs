@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::finding::Finding;
+use super::finding::{Finding, sh};
 use super::seen::{Node, Seen, Vif, printable};
 use super::table::Code;
 use crate::model::{IfName, Request, Subject};
@@ -46,7 +46,7 @@ fn with_node(vif: &Vif<'_>, node: &Node<'_>, out: &mut Vec<Finding>) {
         Some("error") => {
             let why = node.backend.get("hotplug-error").map_or("no reason is given".to_owned(), |e| printable(e));
             let cause = format!("the hotplug call of {} failed: {why}", vif.who());
-            out.push(Finding::new(Code::HotplugFailed, vif.id, cause).look(format!("xennet log {}", vif.id)));
+            out.push(Finding::new(Code::HotplugFailed, vif.id, cause).look(sh!("xennet log {}", vif.id)));
         }
         Some("connected") if vif.link.is_none() => {
             out.push(
@@ -65,7 +65,7 @@ fn with_node(vif: &Vif<'_>, node: &Node<'_>, out: &mut Vec<Finding>) {
                 out.push(
                     Finding::new(Code::FrontendNotConnected, vif.id, format!("the driver of {} {told}", vif.who()))
                         .seen(format!("netback is {}", backend.map_or("unknown", state_name)))
-                        .look(format!("xl console {}", vif.id.domid)),
+                        .look(sh!("xl console {}", vif.id.domid)),
                 );
             }
         }
@@ -76,7 +76,7 @@ fn with_node(vif: &Vif<'_>, node: &Node<'_>, out: &mut Vec<Finding>) {
                 Finding::new(Code::HotplugMissing, vif.id, format!("{} waits for its hotplug call", vif.who()))
                     .seen("netback is waiting, and there is no hotplug-status")
                     .seen(script)
-                    .look(format!("xennet log {}", vif.id)),
+                    .look(sh!("xennet log {}", vif.id)),
             );
         }
         _ => {}
@@ -143,13 +143,12 @@ fn around(seen: &Seen<'_>, out: &mut Vec<Finding>) {
     let around = &seen.recording.surroundings;
     for p in &around.scripts {
         out.push(
-            Finding::new(Code::ScriptMissing, &p.path, format!("{}: {}", p.path, p.why))
-                .look(format!("ls -l {}", p.path)),
+            Finding::new(Code::ScriptMissing, &p.path, format!("{}: {}", p.path, p.why)).look(sh!("ls -l {}", p.path)),
         );
     }
     for p in &around.hooks {
         out.push(
-            Finding::new(Code::HookBroken, &p.path, format!("{}: {}", p.path, p.why)).look(format!("ls -l {}", p.path)),
+            Finding::new(Code::HookBroken, &p.path, format!("{}: {}", p.path, p.why)).look(sh!("ls -l {}", p.path)),
         );
     }
     for call in &around.old_calls {
@@ -165,7 +164,7 @@ fn around(seen: &Seen<'_>, out: &mut Vec<Finding>) {
                     .as_ref()
                     .map_or("which Xen this is, is not known".to_owned(), |x| format!("this is Xen {x}")),
             )
-            .look(format!("sed -n {}p {}", call.line, call.path)),
+            .look(sh!("sed -n {}p {}", call.line, call.path)),
         );
     }
     for subject in &seen.recording.open {
@@ -178,7 +177,7 @@ fn around(seen: &Seen<'_>, out: &mut Vec<Finding>) {
         out.push(
             Finding::new(Code::Unconfirmed, name, format!("the last start of network {name} is not confirmed"))
                 .seen(format!("{}", Subject::Network(*name)))
-                .by_command(format!("xennet confirm {name}")),
+                .by_command(sh!("xennet confirm {}", name)),
         );
     }
 }

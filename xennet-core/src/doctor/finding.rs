@@ -41,6 +41,26 @@ pub struct Fix {
     pub request: Option<Request>,
 }
 
+/// A command for a shell: a format, and words that are quoted where a shell would read more into them. Names of links and files come from
+/// configurations and other programs.
+macro_rules! sh {
+    ($text:literal $(, $word:expr)* $(,)?) => {
+        format!($text $(, $crate::doctor::finding::word(&$word))*)
+    };
+}
+pub(super) use sh;
+
+/// A word of a command. The name of an nft table is two words.
+pub(super) fn word(text: &impl fmt::Display) -> String {
+    let text = text.to_string();
+    let is_plain =
+        |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_./:@%+=,*".contains(&b));
+    let is_table = text
+        .split_once(' ')
+        .is_some_and(|(family, name)| ["ip", "ip6", "inet", "bridge"].contains(&family) && is_plain(name));
+    if is_plain(&text) || is_table { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
+}
+
 impl Finding {
     pub(super) fn new(code: Code, object: impl fmt::Display, cause: impl Into<String>) -> Self {
         Finding { code, object: object.to_string(), cause: cause.into(), evidence: Vec::new(), fix: None }
@@ -111,5 +131,24 @@ impl fmt::Display for Finding {
             Some(fix) => write!(f, "\n    fix: {}", fix.command),
             None => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::word;
+
+    #[test]
+    fn what_a_shell_would_read_more_into_is_quoted() {
+        for plain in
+            ["vif5.0", "eth0.7", "ip filter", "/etc/xen/scripts/vif-mine", "10.0.0.0/24", "net/ipv4/ip_forward"]
+        {
+            assert_eq!(word(&plain), plain);
+        }
+        assert_eq!(word(&"a;reboot"), "'a;reboot'");
+        assert_eq!(word(&"$(reboot)"), "'$(reboot)'");
+        assert_eq!(word(&"it's"), "'it'\\''s'");
+        assert_eq!(word(&"ip a;b"), "'ip a;b'");
+        assert_eq!(word(&""), "''");
     }
 }

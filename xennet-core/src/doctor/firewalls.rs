@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::finding::Finding;
+use super::finding::{Finding, sh};
 use super::seen::{Seen, Vif};
 use super::table::Code;
 use crate::model::{IfName, NetworkMode};
@@ -83,6 +83,6 @@ fn judged(seen: &Seen<'_>, vif: &Vif<'_>, what: &str, answer: &Trace) -> Option<
         Finding::new(code, format!("nft table {table}"), cause)
             .seen(answer.sentence())
             .seen(format!("{place}: {}", answer.why))
-            .look(format!("xennet trace {} {to}", vif.id)),
+            .look(sh!("xennet trace {} {}", vif.id, to)),
     )
 }

@@ -1,6 +1,6 @@
 //! The chain of MTUs: uplink, VLAN, bond, bridge, port, frontend.
 
-use super::finding::Finding;
+use super::finding::{Finding, sh};
 use super::seen::Seen;
 use super::table::Code;
 use crate::snapshot::LinkKind;
@@ -17,7 +17,7 @@ pub(super) fn check(seen: &Seen<'_>, out: &mut Vec<Finding>) {
                         name,
                         format!("{name} has an MTU of {}, and its bridge {bridge} one of {}", port.mtu, link.mtu),
                     )
-                    .by_command(format!("ip link set {name} mtu {}", link.mtu)),
+                    .by_command(sh!("ip link set {} mtu {}", name, link.mtu)),
                 );
             }
             if let Some((uplink, outer)) = smallest
@@ -33,7 +33,7 @@ pub(super) fn check(seen: &Seen<'_>, out: &mut Vec<Finding>) {
                             port.mtu, outer.mtu
                         ),
                     )
-                    .by_command(format!("ip link set {uplink} mtu {}", port.mtu)),
+                    .by_command(sh!("ip link set {} mtu {}", uplink, port.mtu)),
                 );
             }
         }
@@ -49,7 +49,7 @@ pub(super) fn check(seen: &Seen<'_>, out: &mut Vec<Finding>) {
                     name,
                     format!("{name} has an MTU of {}, and {lower}, on which it sits, one of {}", link.mtu, below.mtu),
                 )
-                .by_command(format!("ip link set {lower} mtu {}", link.mtu)),
+                .by_command(sh!("ip link set {} mtu {}", lower, link.mtu)),
             );
         }
         let is_bond =
@@ -63,7 +63,7 @@ pub(super) fn check(seen: &Seen<'_>, out: &mut Vec<Finding>) {
                     master,
                     format!("{master} has an MTU of {}, and its link {name} one of {}", bond.mtu, link.mtu),
                 )
-                .by_command(format!("ip link set {name} mtu {}", bond.mtu)),
+                .by_command(sh!("ip link set {} mtu {}", name, bond.mtu)),
             );
         }
     }
@@ -77,7 +77,7 @@ pub(super) fn check(seen: &Seen<'_>, out: &mut Vec<Finding>) {
                     vif.id,
                     format!("{} was told an MTU of {told}, and {name} has {}", vif.who(), link.mtu),
                 )
-                .by_command(format!("ip link set {name} mtu {told}")),
+                .by_command(sh!("ip link set {} mtu {}", name, told)),
             );
         }
     }

@@ -1,6 +1,6 @@
 //! Other programs: link managers, firewalls.
 
-use super::finding::Finding;
+use super::finding::{Finding, sh};
 use super::seen::Seen;
 use super::table::Code;
 use crate::snapshot::{NftChainKind, NftExpr, NftField, NftHook, NftNat, NftRule, NftTableId, NftValue};
@@ -9,7 +9,7 @@ pub(super) fn check(seen: &Seen<'_>, out: &mut Vec<Finding>) {
     for warning in &seen.recording.surroundings.managers {
         out.push(
             Finding::new(Code::ManagerTakesLinks, warning.manager.title(), &warning.message)
-                .by_command(format!("xennet snippets {} --dir /", warning.manager.name())),
+                .by_command(sh!("xennet snippets {} --dir /", warning.manager.name())),
         );
     }
     for table in &seen.details().legacy {
@@ -20,8 +20,11 @@ pub(super) fn check(seen: &Seen<'_>, out: &mut Vec<Finding>) {
             _ => "iptables-legacy",
         };
         out.push(
-            Finding::new(Code::LegacyTables, table, format!("the kernel has the table {name} of {program}"))
-                .look(format!("{program} -t {name} -L -v -n")),
+            Finding::new(Code::LegacyTables, table, format!("the kernel has the table {name} of {program}")).look(sh!(
+                "{} -t {} -L -v -n",
+                program,
+                name
+            )),
         );
     }
     masquerade(seen, out);
@@ -48,7 +51,7 @@ fn masquerade(seen: &Seen<'_>, out: &mut Vec<Finding>) {
                             format!("nft table {id}"),
                             format!("rule {} of chain {chain} gives guests of network {name} another address", at + 1),
                         )
-                        .look(format!("nft -a list chain {id} {chain}")),
+                        .look(sh!("nft -a list chain {} {}", id, chain)),
                     );
                 }
             }

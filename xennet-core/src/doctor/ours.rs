@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::finding::Finding;
+use super::finding::{Finding, sh};
 use super::seen::Seen;
 use super::table::Code;
 use crate::config::networks;
@@ -34,7 +34,7 @@ fn of_others(seen: &Seen<'_>, out: &mut Vec<Finding>) {
             format!("nft table {id}"),
             format!("there is an nft table {id} that xennet has not made"),
         );
-        out.push(finding.by_command(format!("nft delete table {id} && xennet recover")));
+        out.push(finding.by_command(sh!("nft delete table {} && xennet recover", id)));
     }
 }
 
@@ -83,7 +83,7 @@ fn lost(seen: &Seen<'_>, host: &mut Host, out: &mut Vec<Finding>) {
         };
         let of_network = matches!(subject, Subject::Network(_));
         let command = match subject {
-            Subject::Network(name) => format!("xennet network start {name}"),
+            Subject::Network(name) => sh!("xennet network start {}", name),
             _ => "xennet recover".to_owned(),
         };
         let object = match subject {
@@ -139,7 +139,7 @@ fn left(seen: &Seen<'_>, subject: Subject, notes: &[String], out: &mut Vec<Findi
                     format!("{} is a port {on}; it was attached to {bridge}", vif.who()),
                 )
                 .seen("another program has moved it, so `xennet recover` leaves it there")
-                .by_command(format!("ip link set {name} master {bridge} && xennet recover")),
+                .by_command(sh!("ip link set {} master {} && xennet recover", name, bridge)),
             );
         }
         // What stands in the way is told by itself.
@@ -252,7 +252,7 @@ fn left_elements(seen: &Seen<'_>, out: &mut Vec<Finding>) {
                     name,
                     format!("nft table {id} has {count} elements of {name}, which is not there"),
                 )
-                .look(format!("nft list table {id}")),
+                .look(sh!("nft list table {}", id)),
             );
         }
     }
@@ -274,7 +274,7 @@ fn described(seen: &Seen<'_>, host: &mut Host, out: &mut Vec<Finding>) {
             out.push(
                 Finding::new(Code::DescriptionUnreadable, &described.file, e.to_string())
                     .all_seen(e.report().lines().skip(1).map(str::to_owned))
-                    .look(format!("xennet parse networks {}", described.file)),
+                    .look(sh!("xennet parse networks {}", described.file)),
             );
             return;
         }
@@ -291,8 +291,8 @@ fn status(host: &mut Host, network: &Network, out: &mut Vec<Finding>) {
     let Ok(status) = host.network_status(network) else { return };
     if !status.changed.is_empty() {
         let stop = match status.needs_stop.is_empty() {
-            true => format!("xennet network start {name}"),
-            false => format!("xennet network stop {name} && xennet network start {name}"),
+            true => sh!("xennet network start {}", name),
+            false => sh!("xennet network stop {} && xennet network start {}", name, name),
         };
         out.push(
             Finding::new(

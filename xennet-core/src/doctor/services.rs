@@ -1,6 +1,6 @@
 //! DHCP and names, and what was not looked at.
 
-use super::finding::Finding;
+use super::finding::{Finding, sh};
 use super::seen::Seen;
 use super::table::Code;
 use crate::model::{Request, Subject};
@@ -13,7 +13,7 @@ pub(super) fn check(seen: &Seen<'_>, out: &mut Vec<Finding>) {
         let network = s.network;
         let part = if s.part.is_empty() { String::new() } else { format!(" ({})", s.part) };
         let mend = |f: Finding| {
-            f.by_request(format!("xennet network start {network}"), Request::Recover(Subject::Network(network)))
+            f.by_request(sh!("xennet network start {}", network), Request::Recover(Subject::Network(network)))
         };
         if !s.runs {
             let cause = format!("the dnsmasq{part} of network {network} does not run");

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
 
-use super::finding::Finding;
+use super::finding::{Finding, sh};
 use super::seen::Seen;
 use super::table::Code;
 use super::uplinks::default_route;
@@ -42,7 +42,7 @@ fn reverse_path(seen: &Seen<'_>, out: &mut Vec<Finding>) {
     let finding = |link: &IfName, cause: String| {
         Finding::new(Code::ReversePath, link, cause)
             .seen(format!("rp_filter of {link}, or of all links, is 1"))
-            .by_command(format!("sysctl -w net/ipv4/conf/{link}/rp_filter=2"))
+            .by_command(sh!("sysctl -w net/ipv4/conf/{}/rp_filter=2", link))
     };
     for s in seen.started() {
         let (false, Some(outside)) = (s.network.is_bridge(), s.outside) else { continue };
@@ -78,7 +78,7 @@ fn ipv6(seen: &Seen<'_>, out: &mut Vec<Finding>) {
                     link,
                     format!("{who} has IPv6 addresses, and disable_ipv6 of {link} is 1"),
                 )
-                .by_command(format!("sysctl -w net/ipv6/conf/{link}/disable_ipv6=0")),
+                .by_command(sh!("sysctl -w net/ipv6/conf/{}/disable_ipv6=0", link)),
             );
         }
     };
@@ -105,7 +105,7 @@ fn ipv6(seen: &Seen<'_>, out: &mut Vec<Finding>) {
                 format!("the default route of IPv6 came by a router advertisement on {link}"),
             )
             .seen(format!("IPv6 forwarding is on, and accept_ra of {link} is not 2"))
-            .by_command(format!("sysctl -w net/ipv6/conf/{link}/accept_ra=2")),
+            .by_command(sh!("sysctl -w net/ipv6/conf/{}/accept_ra=2", link)),
         );
     }
 }
@@ -131,7 +131,7 @@ fn removal(route: &Route) -> String {
         RouteKind::Prohibit => "prohibit ",
         _ => "",
     };
-    let through = route.link.map_or(String::new(), |link| format!(" dev {link}"));
+    let through = route.link.map_or(String::new(), |link| sh!(" dev {}", link));
     let family = six(Family::of(&route.destination.ip()));
     format!("ip {family}route del {kind}{}{through} metric {}", route.destination, route.metric)
 }
@@ -189,7 +189,7 @@ fn routes(seen: &Seen<'_>, out: &mut Vec<Finding>) {
                     format!("rule {}", rule.priority),
                     format!("a policy rule drops packets of {address}, {who}"),
                 )
-                .by_command(format!("ip {}rule del priority {}", six(rule.family), rule.priority)),
+                .by_command(sh!("ip {}rule del priority {}", six(rule.family), rule.priority)),
             );
         }
     }
@@ -217,7 +217,7 @@ fn tables_of_the_kernel(seen: &Seen<'_>, out: &mut Vec<Finding>) {
                 "connection tracking",
                 format!("{count} of {max} connections are tracked"),
             )
-            .by_command(format!("sysctl -w net/netfilter/nf_conntrack_max={}", max.saturating_mul(2))),
+            .by_command(sh!("sysctl -w net/netfilter/nf_conntrack_max={}", max.saturating_mul(2))),
         );
     }
     let guests = u64::try_from(seen.vifs.iter().filter(|v| v.link.is_some()).count()).unwrap_or(u64::MAX);
@@ -232,7 +232,7 @@ fn tables_of_the_kernel(seen: &Seen<'_>, out: &mut Vec<Finding>) {
                     family.name(),
                     format!("{guests} vifs, and room for {most} neighbours"),
                 )
-                .by_command(format!("sysctl -w {key}={more}")),
+                .by_command(sh!("sysctl -w {}={}", key, more)),
             );
         }
     }

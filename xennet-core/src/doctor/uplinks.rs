@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::finding::Finding;
+use super::finding::{Finding, sh, word};
 use super::seen::Seen;
 use super::table::Code;
 use crate::model::{Egress, IfName, NetworkMode, Request, Subject};
@@ -27,7 +27,7 @@ pub(super) fn check(seen: &Seen<'_>, out: &mut Vec<Finding>) {
             out.push(
                 Finding::new(Code::UplinkLost, uplink, format!("{uplink} is a port {now}; it belongs to {bridge}"))
                     .seen(format!("network {name} was started with {uplink} as the uplink of {bridge}"))
-                    .by_request(format!("xennet network start {name}"), Request::Recover(Subject::Network(name))),
+                    .by_request(sh!("xennet network start {}", name), Request::Recover(Subject::Network(name))),
             );
         }
     }
@@ -64,7 +64,7 @@ fn carrier(seen: &Seen<'_>, name: IfName, out: &mut Vec<Finding>) {
         // A bridge that is down is a finding of its own.
         if link.bridge.is_none() {
             let finding = Finding::new(Code::UplinkDown, name, format!("{name} is down, and guests leave by it"));
-            out.push(finding.by_command(format!("ip link set {name} up")));
+            out.push(finding.by_command(sh!("ip link set {} up", name)));
         }
         return;
     }
@@ -79,7 +79,7 @@ fn carrier(seen: &Seen<'_>, name: IfName, out: &mut Vec<Finding>) {
     if rx > 0 || tx > 0 {
         out.push(
             Finding::new(Code::LinkErrors, name, format!("{name} has counted {rx} errors received and {tx} sent"))
-                .look(format!("ip -s -s link show {name}")),
+                .look(sh!("ip -s -s link show {}", name)),
         );
     }
 }
@@ -104,7 +104,7 @@ fn carried(seen: &Seen<'_>, family: Family) -> Option<String> {
         let bridge = started.network.bridge().map(|b| b.name())?;
         let route = carried.routes.iter().find(|r| is_default(r, family))?;
         let six = if family == Family::Ipv6 { "-6 " } else { "" };
-        Some(format!("ip {six}route add default via {} dev {bridge}", route.gateway?))
+        Some(format!("ip {six}route add default via {} dev {}", route.gateway?, word(&bridge)))
     })
 }
 
@@ -148,7 +148,7 @@ fn default_routes(seen: &Seen<'_>, out: &mut Vec<Finding>) {
                         format!("{} was asked on {}, and is silent", n.address, n.link),
                     )
                     .seen(format!("the default route of {} leads to it", family.name()))
-                    .look(format!("ip neigh show {}", n.address)),
+                    .look(sh!("ip neigh show {}", n.address)),
                 );
             }
         }
