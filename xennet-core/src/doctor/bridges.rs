@@ -3,6 +3,7 @@
 use super::finding::{Finding, sh};
 use super::seen::Seen;
 use super::table::Code;
+use super::uplinks::is_uplink;
 use crate::model::{BridgeSpec, IfName, Request, Subject};
 use crate::snapshot::{Address, BridgeState, Link, LinkKind, PortForwarding};
 
@@ -152,7 +153,7 @@ fn two_uplinks(seen: &Seen<'_>, bridge: IfName, state: &BridgeState, out: &mut V
     let outer = seen.outer_ports(bridge);
     let cards: Vec<String> = outer
         .iter()
-        .filter(|(name, link)| link.kind == LinkKind::Plain && link.up && has_carrier(name))
+        .filter(|(name, link)| is_uplink(link) && link.up && has_carrier(name))
         .map(|(name, _)| name.to_string())
         .collect();
     if cards.len() > 1 && !state.stp {

@@ -7,7 +7,7 @@ use super::seen::Seen;
 use super::table::Code;
 use crate::model::{Egress, IfName, NetworkMode, Request, Subject};
 use crate::plan::Goal;
-use crate::snapshot::{Family, Route, RouteKind};
+use crate::snapshot::{Family, Link, LinkKind, Route, RouteKind};
 
 pub(super) fn check(seen: &Seen<'_>, out: &mut Vec<Finding>) {
     for (network, bridge, uplink) in seen.uplinks() {
@@ -39,7 +39,7 @@ pub(super) fn check(seen: &Seen<'_>, out: &mut Vec<Finding>) {
 
 fn cards(seen: &Seen<'_>) -> String {
     let is_card = |name: &&IfName| !seen.is_of_guest(name);
-    let plain = seen.snapshot().links.iter().filter(|(_, l)| l.kind == crate::snapshot::LinkKind::Plain);
+    let plain = seen.snapshot().links.iter().filter(|(_, l)| l.kind == LinkKind::Plain);
     let names: Vec<&str> = plain.map(|(name, _)| name).filter(is_card).map(IfName::as_str).collect();
     if names.is_empty() { "none".into() } else { names.join(", ") }
 }
@@ -50,12 +50,20 @@ fn outer_links(seen: &Seen<'_>) -> Vec<IfName> {
     links.extend(seen.started().iter().filter_map(|s| s.outside));
     for bridge in seen.bridges() {
         // Of a bridge of somebody else's every port to the outside counts.
-        let is_uplink = |link: &crate::snapshot::Link| link.kind == crate::snapshot::LinkKind::Plain;
         links.extend(seen.outer_ports(bridge).iter().filter(|(_, l)| is_uplink(l)).map(|(name, _)| **name));
     }
     links.sort_unstable();
     links.dedup();
     links
+}
+
+/// Whether a link is one that leads out: a card, or what is made of cards.
+pub(super) fn is_uplink(link: &Link) -> bool {
+    match &link.kind {
+        LinkKind::Plain => true,
+        LinkKind::Other(kind) => ["bond", "team", "vlan"].contains(&kind.as_str()),
+        _ => false,
+    }
 }
 
 fn carrier(seen: &Seen<'_>, name: IfName, out: &mut Vec<Finding>) {
@@ -140,7 +148,7 @@ fn default_routes(seen: &Seen<'_>, out: &mut Vec<Finding>) {
         let Some(best) = default_route(seen, family) else { continue };
         let gateways: Vec<IpAddr> = best.gateways().map(|(gateway, _)| gateway).collect();
         for n in &seen.details().neighbours {
-            if n.silent && gateways.contains(&n.address) && !seen.started().is_empty() {
+            if n.silent && gateways.contains(&n.address) && !(seen.started().is_empty() && seen.vifs.is_empty()) {
                 out.push(
                     Finding::new(
                         Code::GatewaySilent,
