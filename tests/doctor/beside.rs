@@ -256,6 +256,32 @@ fn a_network_that_was_described_otherwise() {
 }
 
 #[test]
+fn what_only_a_trace_tells() {
+    for (n, (fault, end)) in [
+        ("ip rule add prohibit pref 100", "ip rule del prohibit pref 100"),
+        ("ip rule add iif vif3.0 blackhole pref 100", "ip rule del iif vif3.0 blackhole pref 100"),
+        ("sysctl -qw net/ipv4/conf/vif3.0/forwarding=0", "sysctl -qw net/ipv4/conf/vif3.0/forwarding=1"),
+        (
+            "ip rule add from 10.1.0.0/24 lookup 78 pref 50; ip route add prohibit default table 78",
+            "ip rule del pref 50; ip route flush table 78",
+        ),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        in_netns("beside::what_only_a_trace_tells", || {
+            let mut world = World::healthy();
+            world.assert_healthy();
+            sh(fault);
+            let bad = world.bad();
+            assert!(bad.iter().any(|f| f.code == Code::PacketsDropped && f.object == "vif3.0"), "{n}: {}", told(&bad));
+            sh(end);
+            world.assert_healthy();
+        });
+    }
+}
+
+#[test]
 fn a_masquerade_of_others() {
     beside(
         "a_masquerade_of_others",

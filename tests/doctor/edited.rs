@@ -141,7 +141,9 @@ const EDITS: &[(Code, &str, Edit)] = &[
 #[test]
 fn each_is_the_first_of_its_level() {
     in_netns("edited::each_is_the_first_of_its_level", || {
-        let healthy = World::healthy().recording();
+        let mut healthy = World::healthy().recording();
+        // As root sees it.
+        healthy.unseen.clear();
         let mut wrong = String::new();
         for (code, object, edit) in EDITS {
             let mut recording = healthy.clone();
@@ -163,6 +165,7 @@ fn each_is_the_first_of_its_level() {
 fn what_was_not_looked_at_is_a_note_and_no_damage() {
     in_netns("edited::what_was_not_looked_at_is_a_note_and_no_damage", || {
         let mut recording = World::healthy().recording();
+        recording.unseen.clear();
         recording.snapshot.nft.clear();
         recording.snapshot.sysctls.clear();
         recording.store.clear();

@@ -78,7 +78,7 @@ fn what_was_learned_and_counted_is_told() {
         let asked: IpAddr = "192.0.2.77".parse().unwrap();
         let socket = std::net::UdpSocket::bind("192.0.2.1:0").unwrap();
         socket.send_to(b"x", (asked, 9)).unwrap();
-        let details = kernel.details_when(|d| d.neighbours.iter().any(|n| n.address == asked));
+        let details = kernel.details_when(|d| d.neighbours.iter().any(|n| n.address == asked && n.silent));
         let neighbour = details.neighbours.iter().find(|n| n.address == asked).unwrap();
         assert_eq!((neighbour.link, neighbour.mac, neighbour.silent), (name("xenbr0"), None, true));
         // Its question left through the port, and something of the other end's own comes back: a station.

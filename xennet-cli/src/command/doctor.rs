@@ -28,10 +28,7 @@ pub(super) fn run(global: &Global, args: &DoctorArgs, output: &mut Output) -> Re
     let recording = recording(global, args)?;
     let all = doctor::examine(&recording);
     let told: Vec<Finding> = match &args.what {
-        Some(what) => {
-            check_known(&recording, &all, what)?;
-            doctor::about(&all, what).into_iter().cloned().collect()
-        }
+        Some(what) => named(&recording, &all, what)?,
         None => all,
     };
     output.answers_with(match doctor::worst(&told) {
@@ -53,33 +50,32 @@ fn recording(global: &Global, args: &DoctorArgs) -> Result<Recording> {
     }
 }
 
-/// A name that nothing here has is a slip, and no sign of health.
-fn check_known(recording: &Recording, findings: &[Finding], what: &str) -> Result<()> {
-    let is_domain = recording.store.iter().any(|(path, name)| path.as_str().ends_with("/name") && name == what);
-    let is_network = recording.networks.iter().any(|s| s.network.name().as_str() == what);
-    let is_subject = recording.records.iter().any(|entry| entry.subject.to_string() == what);
-    let is_link = recording.snapshot.links.keys().any(|name| name.as_str() == what);
-    let is_told = !doctor::about(findings, what).is_empty();
-    if is_domain || is_network || is_subject || is_link || is_told {
-        return Ok(());
+/// The findings about what is named. A name that nothing here has is a slip, and no sign of health.
+fn named(recording: &Recording, all: &[Finding], what: &str) -> Result<Vec<Finding>> {
+    match doctor::about(recording, all, what) {
+        Some(found) => Ok(found.into_iter().cloned().collect()),
+        None => Err(Error::new(
+            ErrorKind::Invalid,
+            format!("there is no network, vif, link or domain \"{}\" here", what.escape_debug()),
+        )
+        .with_object(what)
+        .with_hint("name one that `xennet show` lists, or none for the whole host")),
     }
-    Err(Error::new(
-        ErrorKind::Invalid,
-        format!("there is no network, vif, link or domain \"{}\" here", what.escape_debug()),
-    )
-    .with_object(what)
-    .with_hint("name one that `xennet show` lists, or none for the whole host"))
 }
 
 fn summary(findings: &[Finding]) -> String {
     let count = |level: Level| findings.iter().filter(|f| f.level() == level).count();
     let many = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
-    match (count(Level::Error), count(Level::Warning), count(Level::Note)) {
+    let text = match (count(Level::Error), count(Level::Warning), count(Level::Note)) {
         (0, 0, 0) => "nothing wrong was found".to_owned(),
         (0, 0, notes) => format!("nothing wrong was found; {}", many(notes, "note")),
         (errors, warnings, notes) => {
             format!("{}, {}, {}", many(errors, "error"), many(warnings, "warning"), many(notes, "note"))
         }
+    };
+    match findings.iter().filter(|f| f.code == Code::NotSeen).count() {
+        0 => text,
+        n => format!("{text}; {} of this host could not be looked at", many(n, "part")),
     }
 }
 
@@ -92,43 +88,63 @@ fn codes(output: &mut Output) -> Result<()> {
     output.line(&Code::ALL.iter().map(one).collect::<Vec<_>>().join("\n\n"))
 }
 
-/// Mends one finding after the other, and looks again after each: what follows from one goes with it.
+/// Mends one finding after the other, and looks again after each: what follows from one goes with it. One that cannot be mended is left, with
+/// the reason as a remark.
 fn mend(global: &Global, args: &DoctorArgs, output: &mut Output) -> Result<()> {
     let mut tried: Vec<Request> = Vec::new();
     for _ in 0..ROUNDS {
         let recording = recording(global, args)?;
-        let all = doctor::examine(&recording);
-        let is_asked = |f: &Finding| match &args.what {
-            Some(what) => doctor::about(std::slice::from_ref(f), what).len() == 1,
-            None => true,
-        };
-        let next = all.iter().filter(|f| is_asked(f)).find_map(|f| {
+        let mut all = doctor::examine(&recording);
+        if let Some(what) = &args.what {
+            all = named(&recording, &all, what)?;
+        }
+        let next = all.iter().find_map(|f| {
             let request = f.fix.as_ref()?.request.clone()?;
             (!tried.contains(&request)).then_some((f, request))
         });
         let Some((finding, request)) = next else { return Ok(()) };
         tried.push(request.clone());
-        let mut host = open(global)?;
-        let plan = host.plan_request(&request)?;
-        if plan.is_empty() && plan.notes().is_empty() {
-            continue;
+        if let Err(e) = mend_one(global, args, finding, &request, output)? {
+            output.note(&format!("{} is left as it is: {e}", finding.object));
         }
-        output.note(&format!("{} {}: {}", finding.code, finding.object, finding.cause));
-        let text = plan.to_string();
-        text.lines().for_each(|line| output.note(&format!("  {line}")));
-        if !args.yes && !agreed(output)? {
-            continue;
-        }
-        let applied = host.apply(&plan)?;
-        output.note(&format!("{}: {} steps done", finding.object, applied.steps));
-        // More than was shown: what hangs on the same table is put back with it.
-        if applied.steps > plan.steps().len() {
-            applied.done.iter().for_each(|what| output.note(&format!("  done: {what}")));
-        }
-        // What one plan mends can be asked for again by another finding.
-        tried.retain(|r| *r == request);
     }
     Ok(())
+}
+
+/// The inner result is that of the mending; the outer one is an error that ends the command.
+fn mend_one(
+    global: &Global,
+    args: &DoctorArgs,
+    finding: &Finding,
+    request: &Request,
+    output: &mut Output,
+) -> Result<Result<()>> {
+    let mut host = open(global)?;
+    let plan = match host.plan_request(request) {
+        Ok(plan) if plan.is_empty() => return Ok(Ok(())),
+        Ok(plan) => plan,
+        Err(e) => return Ok(Err(e)),
+    };
+    let told = finding.to_string();
+    told.lines().take(2).for_each(|line| output.note(line.trim_start()));
+    plan.to_string().lines().for_each(|line| output.note(&format!("  {line}")));
+    if !args.yes && !agreed(output)? {
+        return Ok(Ok(()));
+    }
+    let applied = match host.apply(&plan) {
+        Ok(applied) => applied,
+        Err(e) => return Ok(Err(e)),
+    };
+    output.note(&format!(
+        "{}: {} done",
+        finding.object,
+        if applied.steps == 1 { "1 step".into() } else { format!("{} steps", applied.steps) }
+    ));
+    // More than was shown: what hangs on the same table is put back with it.
+    if applied.steps > plan.steps().len() {
+        applied.done.iter().for_each(|what| output.note(&format!("  done: {what}")));
+    }
+    Ok(Ok(()))
 }
 
 /// Whether somebody at the terminal agrees.

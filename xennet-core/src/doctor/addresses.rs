@@ -6,12 +6,12 @@ use std::net::IpAddr;
 use ipnetwork::IpNetwork;
 
 use super::finding::{Finding, sh};
-use super::seen::{Seen, Vif};
+use super::seen::{Seen, Vif, are_one_guest};
 use super::table::Code;
 use super::uplinks::default_route;
 use crate::model::vif::is_single;
 use crate::model::{IfName, MacAddr};
-use crate::snapshot::{Address, Family, LinkKind};
+use crate::snapshot::{Address, Family, Link, LinkKind};
 
 pub(super) fn check(seen: &Seen<'_>, out: &mut Vec<Finding>) {
     macs(seen, out);
@@ -26,6 +26,12 @@ fn place(vif: &Vif<'_>) -> Option<IfName> {
 
 fn macs(seen: &Seen<'_>, out: &mut Vec<Finding>) {
     let mut of: BTreeMap<(Option<IfName>, MacAddr), Vec<&Vif<'_>>> = BTreeMap::new();
+    let mut links: BTreeMap<MacAddr, Vec<(&IfName, &Link)>> = BTreeMap::new();
+    for (name, link) in seen.snapshot().links.iter().filter(|(name, _)| !seen.is_of_guest(name)) {
+        if let Some(mac) = link.mac {
+            links.entry(mac).or_default().push((name, link));
+        }
+    }
     for vif in &seen.vifs {
         let Some(mac) = vif.mac() else { continue };
         of.entry((place(vif), mac)).or_default().push(vif);
@@ -36,8 +42,7 @@ fn macs(seen: &Seen<'_>, out: &mut Vec<Finding>) {
             );
             continue;
         }
-        let is_other = |name: &IfName| !seen.is_of_guest(name);
-        for (name, link) in seen.snapshot().links.iter().filter(|(name, l)| is_other(name) && l.mac == Some(mac)) {
+        for (name, link) in links.get(&mac).into_iter().flatten() {
             // A bridge takes the MAC of a port.
             let is_port_of_it = link.kind == LinkKind::Bridge && vif.link.is_some_and(|(_, l)| l.mac == Some(mac));
             if !is_port_of_it {
@@ -49,7 +54,9 @@ fn macs(seen: &Seen<'_>, out: &mut Vec<Finding>) {
         }
     }
     for ((bridge, mac), vifs) in of {
-        if let [first, second, ..] = vifs[..] {
+        if let [first, second, ..] = vifs[..]
+            && !are_one_guest(&vifs)
+        {
             let on = bridge.map_or(String::new(), |b| format!(" on {b}"));
             let who: Vec<String> = vifs.iter().map(|v| v.who()).collect();
             out.push(
@@ -146,11 +153,8 @@ fn addresses(seen: &Seen<'_>, out: &mut Vec<Finding>) {
         }
     }
     for (address, vifs) in of {
-        // In a migration two domains have one name: the newer one has it.
-        let names: std::collections::BTreeSet<Option<&str>> = vifs.iter().map(|v| v.domain).collect();
-        let is_migration = vifs.len() == 2 && names.len() == 1 && !names.contains(&None);
         if let [_, second, ..] = vifs[..]
-            && !is_migration
+            && !are_one_guest(&vifs)
             && vifs.iter().any(|v| v.id.domid != second.id.domid || place(v) == place(second))
         {
             let who: Vec<String> = vifs.iter().map(|v| v.who()).collect();

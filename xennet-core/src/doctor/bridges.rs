@@ -4,7 +4,7 @@ use super::finding::{Finding, sh};
 use super::seen::Seen;
 use super::table::Code;
 use super::uplinks::is_uplink;
-use crate::model::{BridgeSpec, IfName, Request, Subject};
+use crate::model::{BridgeSpec, IfName, Request, Started, Subject};
 use crate::snapshot::{Address, BridgeState, Link, LinkKind, PortForwarding};
 
 pub(super) fn check(seen: &Seen<'_>, out: &mut Vec<Finding>) {
@@ -58,23 +58,36 @@ fn missing(seen: &Seen<'_>, out: &mut Vec<Finding>) {
         let finding = finding.all_seen(whose.iter().map(|who| format!("{who} is to be on it")));
         let started = seen.started().iter().find(|s| s.network.bridge().is_some_and(|b| b.name() == bridge));
         out.push(match started {
-            _ if !is_missing => finding.by_command(sh!("ip link set {} name OTHER", bridge)),
-            Some(s) => {
-                let name = s.network.name();
-                // What had moved to it from the uplink comes back by a stop alone.
-                match seen.uplinks().any(|(network, _, _)| network.name() == name) {
-                    true => {
-                        finding.by_command(sh!("xennet network stop {} --force && xennet network start {}", name, name))
-                    }
-                    false => finding
-                        .by_request(sh!("xennet network start {}", name), Request::Recover(Subject::Network(name))),
-                }
-            }
-            None => finding.by_request(
-                sh!("ip link add {} type bridge && ip link set {} up", bridge, bridge),
-                Request::Bridge(Box::new(BridgeSpec::new(bridge))),
-            ),
+            _ if !is_missing => finding.seen("give one of the two another name"),
+            Some(s) => match renamed(seen, s) {
+                Some(now) => finding.seen(format!("{now} is that bridge by another name")).by_command(sh!(
+                    "ip link set {} name {}",
+                    now,
+                    bridge
+                )),
+                None => again(seen, finding, s.network.name()),
+            },
+            None => finding.seen("xennet did not make it, and does not know its uplink and addresses"),
         });
+    }
+}
+
+/// The bridge of a started network that has another name by now: it has the uplink, or the MAC that it was given.
+fn renamed(seen: &Seen<'_>, started: &Started) -> Option<IfName> {
+    let uplink = seen.uplinks().find(|(network, _, _)| network.name() == started.network.name());
+    let of_uplink = uplink.and_then(|(_, _, uplink)| seen.link(&uplink)?.master);
+    let is_it = |name: &IfName, link: &Link| {
+        link.kind == LinkKind::Bridge
+            && (of_uplink == Some(*name) || (link.mac.is_some() && link.mac == started.bridge_mac))
+    };
+    seen.snapshot().links.iter().find(|(name, link)| is_it(name, link)).map(|(name, _)| *name)
+}
+
+/// How the bridge of a started network is made again. What had moved to it from the uplink comes back by a stop alone.
+fn again(seen: &Seen<'_>, finding: Finding, name: IfName) -> Finding {
+    match seen.uplinks().any(|(network, _, _)| network.name() == name) {
+        true => finding.by_command(sh!("xennet network stop {} --force && xennet network start {}", name, name)),
+        false => finding.by_request(sh!("xennet network start {}", name), Request::Recover(Subject::Network(name))),
     }
 }
 
@@ -112,9 +125,12 @@ fn down(seen: &Seen<'_>, bridge: IfName, link: &Link, state: &BridgeState, out: 
     out.push(finding.by_request(sh!("ip link set {} up", bridge), Request::Bridge(Box::new(as_it_is(bridge, state)))));
 }
 
+/// The shortest delay that a bridge with a spanning tree takes, in hundredths of a second (`BR_MIN_FORWARD_DELAY`).
+const SHORTEST_DELAY: u32 = 200;
+
 fn delay(seen: &Seen<'_>, bridge: IfName, link: &Link, state: &BridgeState, out: &mut Vec<Finding>) {
     // Without the spanning tree a port forwards at once (br_make_forwarding).
-    if !state.stp || state.forward_delay_cs == 0 || !link.up {
+    if !state.stp || state.forward_delay_cs <= SHORTEST_DELAY || !link.up {
         return;
     }
     let wanted = |s: &BridgeSpec| s.name() == bridge && s.stp();
@@ -122,6 +138,7 @@ fn delay(seen: &Seen<'_>, bridge: IfName, link: &Link, state: &BridgeState, out:
         return;
     }
     let seconds = f64::from(state.forward_delay_cs) / 100.0;
+    // The tree itself may be what keeps a loop closed, so it stays.
     out.push(
         Finding::new(
             Code::ForwardDelay,
@@ -129,10 +146,7 @@ fn delay(seen: &Seen<'_>, bridge: IfName, link: &Link, state: &BridgeState, out:
             format!("a new port of {bridge} forwards after {:.0} seconds", seconds * 2.0),
         )
         .seen(format!("the spanning tree is on, and the forward delay is {seconds:.0} seconds"))
-        .by_request(
-            sh!("ip link set {} type bridge stp_state 0 forward_delay 0", bridge),
-            Request::Bridge(Box::new(BridgeSpec::new(bridge))),
-        ),
+        .by_command(sh!("ip link set {} type bridge forward_delay {}", bridge, SHORTEST_DELAY)),
     );
 }
 
@@ -159,8 +173,7 @@ fn two_uplinks(seen: &Seen<'_>, bridge: IfName, state: &BridgeState, out: &mut V
     if cards.len() > 1 && !state.stp {
         out.push(
             Finding::new(Code::TwoUplinks, bridge, format!("{} are ports of {bridge}", cards.join(" and ")))
-                .seen("the spanning tree is off")
-                .by_command(sh!("ip link set {} type bridge stp_state 1", bridge)),
+                .seen("the spanning tree is off"),
         );
     }
 }
@@ -171,20 +184,7 @@ fn ports(seen: &Seen<'_>, out: &mut Vec<Finding>) {
         let Some(bridge) = link.master.filter(|m| seen.link(m).is_some_and(|m| m.kind == LinkKind::Bridge)) else {
             continue;
         };
-        let state = seen.details_of(name).and_then(|d| d.port_state);
-        let waits = match state {
-            Some(PortForwarding::Blocking) => Some("blocking"),
-            Some(PortForwarding::Listening) => Some("listening"),
-            Some(PortForwarding::Learning) => Some("learning"),
-            _ => None,
-        };
-        if let Some(waits) = waits {
-            out.push(
-                Finding::new(Code::PortBlocked, name, format!("{name} is {waits} on {bridge}"))
-                    .seen(sh!("bridge link show dev {}", name))
-                    .by_command(sh!("ip link set {} type bridge stp_state 0", bridge)),
-            );
-        }
+        blocked(seen, *name, link, bridge, out);
         let counts = |a: &&Address| !a.is_own() && !a.is_temporary();
         let addresses: Vec<&Address> = seen.snapshot().addresses_of(name).filter(counts).collect();
         for address in addresses {
@@ -193,17 +193,36 @@ fn ports(seen: &Seen<'_>, out: &mut Vec<Finding>) {
                 true => (Code::AddressOnVif, format!("{} is on {name}, which is a port of {bridge}", address.address)),
                 false => (Code::AddressOnPort, format!("{} is on {name}, a port of {bridge}", address.address)),
             };
-            let command = match of_guest {
-                true => sh!("ip address del {} dev {}", address.address, name),
-                false => sh!(
-                    "ip address add {} dev {} && ip address del {} dev {}",
-                    address.address,
-                    bridge,
-                    address.address,
-                    name
-                ),
-            };
-            out.push(Finding::new(code, name, cause).by_command(command));
+            let finding = Finding::new(code, name, cause);
+            out.push(match of_guest {
+                true => finding.by_command(sh!("ip address del {} dev {}", address.address, name)),
+                // Its routes go with it, so a command alone could cost this host its way out.
+                false => finding.seen(format!("move the address and the routes of {name} to {bridge}")),
+            });
         }
     }
+}
+
+/// A port that does not forward, although it could. One that waits for the forward delay is told of its bridge, and one that the spanning
+/// tree has closed has a reason as long as another one leads out.
+fn blocked(seen: &Seen<'_>, name: IfName, link: &Link, bridge: IfName, out: &mut Vec<Finding>) {
+    let forwards =
+        |name: &IfName| seen.details_of(name).is_some_and(|d| d.port_state == Some(PortForwarding::Forwarding));
+    let is_up = link.up && seen.link(&bridge).is_some_and(|b| b.up);
+    let Some(details) = seen.details_of(&name).filter(|d| is_up && d.carrier) else { return };
+    let has_tree = seen.link(&bridge).and_then(|l| l.bridge.as_ref()).is_some_and(|b| b.stp);
+    let is_closed_by_tree = has_tree
+        && !seen.is_of_guest(&name)
+        && seen.outer_ports(bridge).iter().any(|(other, _)| **other != name && forwards(other));
+    let (state, is_set) = match details.port_state {
+        Some(PortForwarding::Blocking) => ("blocking", !has_tree),
+        Some(PortForwarding::Disabled) => ("disabled", true),
+        _ => return,
+    };
+    if is_closed_by_tree || !seen.bridges().contains(&bridge) {
+        return;
+    }
+    let finding = Finding::new(Code::PortBlocked, name, format!("{name} is {state} on {bridge}"))
+        .look(sh!("bridge -d link show dev {}", name));
+    out.push(if is_set { finding.by_command(sh!("bridge link set dev {} state 3", name)) } else { finding });
 }

@@ -29,7 +29,7 @@ fn state_name(state: u32) -> &'static str {
 pub(super) fn check(seen: &Seen<'_>, out: &mut Vec<Finding>) {
     for vif in &seen.vifs {
         match &vif.node {
-            Some(node) => with_node(vif, node, out),
+            Some(node) => with_node(seen, vif, node, out),
             None => without_node(seen, vif, out),
         }
     }
@@ -38,10 +38,9 @@ pub(super) fn check(seen: &Seen<'_>, out: &mut Vec<Finding>) {
     around(seen, out);
 }
 
-fn with_node(vif: &Vif<'_>, node: &Node<'_>, out: &mut Vec<Finding>) {
+fn with_node(seen: &Seen<'_>, vif: &Vif<'_>, node: &Node<'_>, out: &mut Vec<Finding>) {
     let status = node.backend.get("hotplug-status").copied();
     let (backend, frontend) = (Node::state(&node.backend), Node::state(&node.frontend));
-    let again = format!("xl network-detach {0} {1} && xl network-attach {0} …", vif.id.domid, vif.id.devid);
     match status {
         Some("error") => {
             let why = node.backend.get("hotplug-error").map_or("no reason is given".to_owned(), |e| printable(e));
@@ -55,11 +54,13 @@ fn with_node(vif: &Vif<'_>, node: &Node<'_>, out: &mut Vec<Finding>) {
                     vif.id,
                     format!("hotplug-status of {} is connected, and the kernel has no link for it", vif.who()),
                 )
-                .by_command(again),
+                .seen("detach the interface and attach it again"),
             );
         }
         Some("connected") => {
-            let waits = frontend != Some(CONNECTED) && backend.is_some_and(|state| state <= CONNECTED);
+            // A guest without such a driver uses the emulated card.
+            let has_twin = vif.link.and_then(|(name, _)| seen.link(&name.tap().ok()?)).is_some_and(|twin| twin.up);
+            let waits = frontend != Some(CONNECTED) && backend.is_some_and(|state| state <= CONNECTED) && !has_twin;
             if waits {
                 let told = frontend.map_or("has not answered".to_owned(), |state| format!("is {}", state_name(state)));
                 out.push(
@@ -108,7 +109,6 @@ fn names(seen: &Seen<'_>, out: &mut Vec<Finding>) {
         let name = printable(name);
         out.push(
             Finding::new(Code::DomainNameTwice, &name, format!("domains {} are called {name}", ids.join(" and ")))
-                .seen("while a domain migrates into this host both have its name")
                 .look("xl list"),
         );
     }

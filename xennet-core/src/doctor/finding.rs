@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
+use super::seen::printable;
 use super::table::{Code, Level};
 use crate::model::Request;
 use crate::plan::Plan;
@@ -121,14 +122,15 @@ impl Serialize for Finding {
 }
 
 impl fmt::Display for Finding {
-    /// Several lines, without one at the end.
+    /// Several lines, without one at the end. What could move a terminal is escaped: names come from other programs and from guests.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}  {}: {}\n    {}", self.code, self.level(), self.object, self.code.title(), self.cause)?;
+        let (object, cause) = (printable(&self.object), printable(&self.cause));
+        write!(f, "{} {}  {object}: {}\n    {cause}", self.code, self.level(), self.code.title())?;
         for fact in &self.evidence {
-            write!(f, "\n    - {fact}")?;
+            write!(f, "\n    - {}", printable(fact))?;
         }
         match &self.fix {
-            Some(fix) => write!(f, "\n    fix: {}", fix.command),
+            Some(fix) => write!(f, "\n    fix: {}", printable(&fix.command)),
             None => Ok(()),
         }
     }

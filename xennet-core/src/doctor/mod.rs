@@ -62,9 +62,10 @@ pub fn examine(recording: &Recording) -> Vec<Finding> {
     domains::check(&seen, &mut found);
     mtu::check(&seen, &mut found);
     others::check(&seen, &mut found);
-    firewalls::check(&seen, &mut found);
     settings::check(&seen, &mut found);
     services::check(&seen, &mut found);
+    // What is left.
+    firewalls::check(&seen, &mut found);
     for fix in found.iter_mut().filter_map(|f| f.fix.as_mut()) {
         // What cannot be planned now has a command all the same.
         fix.plan =
@@ -75,16 +76,23 @@ pub fn examine(recording: &Recording) -> Vec<Finding> {
     found
 }
 
-/// The findings about one thing: a network, a vif, a link, or a domain's name or number, as it stands in a finding's object or facts.
-pub fn about<'a>(findings: &'a [Finding], what: &str) -> Vec<&'a Finding> {
-    let words = |text: &str| -> bool {
-        text.split(|c: char| c.is_whitespace() || matches!(c, '(' | ')' | ',' | ':' | ';' | '"'))
-            .any(|word| word == what)
+/// The findings about one thing, as a person names it: a network, a vif, a link, or a domain's name or number. So are those of what it stands
+/// on: a vif's bridge, network and uplink, and the tables that it needs. `None` where this host has no such thing.
+pub fn about<'a>(recording: &Recording, findings: &'a [Finding], what: &str) -> Option<Vec<&'a Finding>> {
+    let related = Seen::of(recording).related(what);
+    let names_it = |text: &str| {
+        let is_edge = |c: Option<char>| c.is_none_or(|c| !(c.is_alphanumeric() || matches!(c, '.' | '_' | '-')));
+        text.match_indices(what)
+            .any(|(at, _)| is_edge(text[..at].chars().next_back()) && is_edge(text[at + what.len()..].chars().next()))
     };
-    findings
-        .iter()
-        .filter(|f| words(&f.object) || words(&f.cause) || f.evidence.iter().any(|fact| words(fact)))
-        .collect()
+    let is_about = |f: &Finding| {
+        related.contains(&f.object)
+            || names_it(&f.object)
+            || names_it(&f.cause)
+            || f.evidence.iter().any(|fact| names_it(fact))
+    };
+    let found: Vec<&Finding> = findings.iter().filter(|f| is_about(f)).collect();
+    (!related.is_empty() || !found.is_empty()).then_some(found)
 }
 
 /// The findings as a JSON document: `{"version":1,"findings":[…]}`.

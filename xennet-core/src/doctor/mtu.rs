@@ -3,12 +3,18 @@
 use super::finding::{Finding, sh};
 use super::seen::Seen;
 use super::table::Code;
+use super::uplinks::is_uplink;
 use crate::snapshot::LinkKind;
 
 pub(super) fn check(seen: &Seen<'_>, out: &mut Vec<Finding>) {
     for bridge in seen.bridges() {
         let Some(link) = seen.link(&bridge) else { continue };
-        let smallest = seen.outer_ports(bridge).into_iter().min_by_key(|(_, l)| l.mtu);
+        // Of the ways out, and not of what else is on the bridge.
+        let declared: Vec<_> = seen.uplinks().filter(|(_, b, _)| *b == bridge).map(|(_, _, uplink)| uplink).collect();
+        let leads_out = |(name, link): &(&crate::model::IfName, &crate::snapshot::Link)| {
+            declared.contains(name) || (declared.is_empty() && is_uplink(link))
+        };
+        let smallest = seen.outer_ports(bridge).into_iter().filter(leads_out).min_by_key(|(_, l)| l.mtu);
         for (name, port) in seen.snapshot().ports(&bridge) {
             if port.mtu < link.mtu {
                 out.push(
@@ -24,17 +30,14 @@ pub(super) fn check(seen: &Seen<'_>, out: &mut Vec<Finding>) {
                 && seen.is_of_guest(name)
                 && port.mtu > outer.mtu
             {
-                out.push(
-                    Finding::new(
-                        Code::MtuOfUplink,
-                        name,
-                        format!(
-                            "{name} has an MTU of {}, and {uplink}, by which it leaves, one of {}",
-                            port.mtu, outer.mtu
-                        ),
-                    )
-                    .by_command(sh!("ip link set {} mtu {}", uplink, port.mtu)),
-                );
+                out.push(Finding::new(
+                    Code::MtuOfUplink,
+                    name,
+                    format!(
+                        "{name} has an MTU of {}, and {uplink}, by which it leaves, one of {}",
+                        port.mtu, outer.mtu
+                    ),
+                ));
             }
         }
     }
@@ -70,15 +73,14 @@ pub(super) fn check(seen: &Seen<'_>, out: &mut Vec<Finding>) {
     for vif in &seen.vifs {
         let (Some((name, link)), Some(node)) = (vif.link, &vif.node) else { continue };
         let told = node.frontend.get("mtu").and_then(|mtu| mtu.trim().parse::<u32>().ok());
+        // The guest can write what it likes there.
+        let told = told.filter(|told| (68..=65_535).contains(told));
         if let Some(told) = told.filter(|told| *told != link.mtu && link.master.is_some()) {
-            out.push(
-                Finding::new(
-                    Code::MtuOfFrontend,
-                    vif.id,
-                    format!("{} was told an MTU of {told}, and {name} has {}", vif.who(), link.mtu),
-                )
-                .by_command(sh!("ip link set {} mtu {}", name, told)),
-            );
+            out.push(Finding::new(
+                Code::MtuOfFrontend,
+                vif.id,
+                format!("{} was told an MTU of {told}, and {name} has {}", vif.who(), link.mtu),
+            ));
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::host::Host;
 use crate::model::{IfName, Network, NetworkMode, Request, Subject, VifId};
 use crate::plan::Plan;
 use crate::snapshot::{NftFamily, NftKey, NftTableId, NftValue};
-use crate::step::{LinkStep, NftOp, PortStep, Step};
+use crate::step::{LinkChange, LinkStep, NftOp, PortStep, Step};
 
 pub(super) fn check(seen: &Seen<'_>, host: &mut Host, out: &mut Vec<Finding>) {
     of_others(seen, out);
@@ -79,9 +79,8 @@ fn lost(seen: &Seen<'_>, host: &mut Host, out: &mut Vec<Finding>) {
             Code::VifOutside => format!("{} is not a port of its bridge", who(seen, subject)),
             Code::VifDown => format!("the link of {} is down", who(seen, subject)),
             Code::ForwardingOff => format!("{} needs this host to route, and forwarding is off", who(seen, subject)),
-            _ => format!("{} lacks {} of what it needs", who(seen, subject), facts.len()),
+            _ => format!("{} has not what it needs", who(seen, subject)),
         };
-        let of_network = matches!(subject, Subject::Network(_));
         let command = match subject {
             Subject::Network(name) => sh!("xennet network start {}", name),
             _ => "xennet recover".to_owned(),
@@ -92,8 +91,6 @@ fn lost(seen: &Seen<'_>, host: &mut Host, out: &mut Vec<Finding>) {
         };
         // What an error says has no plan, and its own way out.
         let is_error = plans.get(&subject).is_some_and(Result::is_err);
-        let facts =
-            facts.into_iter().map(|fact| if is_error || of_network { fact } else { format!("missing: {fact}") });
         let finding = Finding::new(code, object, cause).all_seen(facts);
         out.push(match is_error {
             true => finding,
@@ -166,6 +163,10 @@ fn sort(
             // What was not looked at is not known to be missing.
             Step::Nft(t) if seen.is_unseen(&format!("nft table {}", t.table)) => continue,
             Step::Sysctl(_) if seen.is_unseen("kernel settings") => continue,
+            // A link is down while it is moved.
+            Step::Link(LinkStep::Set { change, .. }) if of_vif && change.up == Some(false) => continue,
+            // Told of the link itself.
+            Step::Link(LinkStep::Set { link, change }) if !of_vif && is_told(seen, &link.name, change) => continue,
             Step::Nft(t) if t.ops.iter().any(is_of_frame) => {
                 tables.entry(t.table.clone()).or_default().push(subject);
                 continue;
@@ -177,7 +178,7 @@ fn sort(
             _ if of_vif => Code::VifLacks,
             _ => Code::NetworkDamaged,
         };
-        steps.entry(code).or_default().push(planned.step.to_string());
+        steps.entry(code).or_default().push(format!("needs: {} {}", planned.step.sign(), planned.step));
     }
     // What else a vif lacks follows from its having been moved: the settings of the port went with the bridge.
     for first in [Code::VifOutside, Code::VifDown] {
@@ -189,6 +190,11 @@ fn sort(
     for (code, facts) in steps {
         found.entry((subject, code)).or_default().extend(facts);
     }
+}
+
+/// Whether a step only puts up a bridge or an uplink that is down.
+fn is_told(seen: &Seen<'_>, name: &IfName, change: &LinkChange) -> bool {
+    *change == LinkChange { up: Some(true), ..LinkChange::default() } && seen.link(name).is_some_and(|link| !link.up)
 }
 
 /// Whether an operation is about what a table is made of, and not about who is in it.

@@ -11,12 +11,14 @@ use crate::model::{
 };
 use crate::plan::{Goal, need};
 use crate::recording::Recording;
-use crate::snapshot::{Details, Link, LinkDetails, LinkKind, Snapshot};
+use crate::snapshot::{Details, Link, LinkDetails, LinkKind, NftTableId, Snapshot};
 
 /// What the checks look at.
 pub(super) struct Seen<'a> {
     pub(super) recording: &'a Recording,
     pub(super) vifs: Vec<Vif<'a>>,
+    /// The links of vifs.
+    of_vifs: BTreeSet<IfName>,
 }
 
 /// One vif, and what is known of it from each side.
@@ -74,7 +76,9 @@ impl<'a> Seen<'a> {
             }
             vif.node = Some(node);
         }
-        Seen { recording, vifs: vifs.into_values().collect() }
+        let vifs: Vec<Vif<'a>> = vifs.into_values().collect();
+        let of_vifs = gather::set(vifs.iter().filter_map(|vif| vif.link.map(|(name, _)| *name)));
+        Seen { recording, vifs, of_vifs }
     }
 
     pub(super) fn snapshot(&self) -> &'a Snapshot {
@@ -131,13 +135,77 @@ impl<'a> Seen<'a> {
         VifId::from_vif_name(name.as_str()).is_some()
             || name.as_str().ends_with("-emu")
             || name.as_str().starts_with("tap")
-            || self.vifs.iter().any(|vif| vif.link.is_some_and(|(own, _)| own == name))
+            || self.of_vifs.contains(name)
     }
 
     /// The ports of a bridge that lead elsewhere than to guests.
     pub(super) fn outer_ports(&self, bridge: IfName) -> Vec<(&'a IfName, &'a Link)> {
         let is_port = |(_, l): &(&IfName, &Link)| l.master == Some(bridge);
         self.snapshot().links.iter().filter(is_port).filter(|(name, _)| !self.is_of_guest(name)).collect()
+    }
+
+    /// The objects of findings that one thing stands on, itself among them, as findings name them. Empty where there is no such thing.
+    pub(super) fn related(&self, what: &str) -> BTreeSet<String> {
+        let mut all = BTreeSet::new();
+        let is_vif = |vif: &&Vif<'_>| {
+            vif.id.to_string() == what
+                || vif.domain == Some(what)
+                || vif.id.domid.to_string() == what
+                || vif.link.is_some_and(|(name, _)| name.as_str() == what)
+        };
+        for vif in self.vifs.iter().filter(is_vif) {
+            all.insert(vif.id.to_string());
+            all.extend(vif.link.map(|(name, _)| name.to_string()));
+            self.stands_on(vif, &mut all);
+        }
+        for s in self.started().iter().filter(|s| s.network.name().as_str() == what) {
+            self.of_network(s, &mut all);
+            let is_guest = |vif: &&Vif<'_>| {
+                let network = vif.attach.and_then(|a| a.network);
+                network == Some(s.network.name())
+                    || vif.bridge().is_some_and(|b| s.network.bridge().is_some_and(|own| own.name() == b))
+            };
+            all.extend(self.vifs.iter().filter(is_guest).map(|vif| vif.id.to_string()));
+        }
+        if self.snapshot().links.keys().any(|name| name.as_str() == what) {
+            all.insert(what.to_owned());
+        }
+        all
+    }
+
+    fn stands_on(&self, vif: &Vif<'_>, all: &mut BTreeSet<String>) {
+        let network = vif.attach.and_then(|a| a.network).or(vif.bridge());
+        let bridge = vif.bridge().or(vif.link.and_then(|(_, link)| link.master));
+        all.extend(bridge.map(|b| b.to_string()));
+        if let Some(bridge) = bridge {
+            all.extend(self.outer_ports(bridge).iter().map(|(name, _)| name.to_string()));
+        }
+        let is_its = |s: &&Started| {
+            Some(s.network.name()) == network || (bridge.is_some() && s.network.bridge().map(|b| b.name()) == bridge)
+        };
+        for s in self.started().iter().filter(is_its) {
+            self.of_network(s, all);
+        }
+        if vif.attach.is_some_and(|a| a.guard.is_some()) {
+            all.insert(format!("nft table {}", NftTableId::guard()));
+        }
+        // Other programs' tables are told of by the guests that they drop.
+    }
+
+    fn of_network(&self, s: &Started, all: &mut BTreeSet<String>) {
+        all.insert(format!("network {}", s.network.name()));
+        all.insert(s.network.name().to_string());
+        all.extend(s.network.bridge().map(|b| b.name().to_string()));
+        all.extend(s.outside.map(|o| o.to_string()));
+        // What leads outside may be the bridge of another network, with an uplink of its own.
+        for (network, bridge, uplink) in self.uplinks() {
+            if network.name() == s.network.name() || s.outside == Some(bridge) {
+                all.extend([bridge.to_string(), uplink.to_string()]);
+            }
+        }
+        if !s.network.is_bridge() {
+            all.insert(format!("nft table {}", NftTableId::gate()));
+        }
     }
 
     /// What a guest is called in a sentence: `web01 (vif5.0)`.
@@ -215,6 +283,18 @@ impl<'a> Node<'a> {
     }
 }
 
+/// What two domains of one guest share of their names: xl gives a domain that migrates a suffix, and libxl that of a device model.
+pub(super) fn base_name(name: &str) -> &str {
+    ["--incoming", "--migratedaway", "-dm"].iter().find_map(|suffix| name.strip_suffix(suffix)).unwrap_or(name)
+}
+
+/// Whether several vifs are of one guest: one that migrates, or has a device model of its own.
+pub(super) fn are_one_guest(vifs: &[&Vif<'_>]) -> bool {
+    let names: BTreeSet<Option<&str>> = gather::set(vifs.iter().map(|v| v.domain.map(base_name)));
+    let domains: BTreeSet<DomId> = gather::set(vifs.iter().map(|v| v.id.domid));
+    names.len() == 1 && !names.contains(&None) && domains.len() == vifs.len()
+}
+
 /// The link of an attached vif: by its index, as every part of this library finds it.
 fn link_of<'a>(
     entry: &Entry,
@@ -255,7 +335,10 @@ fn nodes(recording: &Recording) -> BTreeMap<VifId, Node<'_>> {
     all
 }
 
-/// A text of others' that can be shown on a terminal.
+/// A text of others' that can be shown on a terminal: without what moves its cursor or the order of its letters.
 pub(super) fn printable(text: &str) -> String {
-    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+    let moves = |c: char| {
+        c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.chars().flat_map(|c| if moves(c) { c.escape_default().collect() } else { vec![c] }).collect()
 }

@@ -47,7 +47,7 @@ fn reverse_path(seen: &Seen<'_>, out: &mut Vec<Finding>) {
     for s in seen.started() {
         let (false, Some(outside)) = (s.network.is_bridge(), s.outside) else { continue };
         let best = default_route(seen, Family::Ipv4);
-        let leads_elsewhere = best.is_some_and(|r| r.gateways().all(|(_, link)| link.or(r.link) != Some(outside)));
+        let leads_elsewhere = best.is_some_and(|r| !r.leads_through(&outside));
         if leads_elsewhere && s.network.routes(false) && is_strict(seen, &outside) {
             let through = best.and_then(|r| r.link).map_or("another link".to_owned(), |l| l.to_string());
             out.push(finding(
@@ -96,7 +96,7 @@ fn ipv6(seen: &Seen<'_>, out: &mut Vec<Finding>) {
     let routes = setting(seen, &SysctlKey::forwarding(Family::Ipv6)) == Some("1");
     let best = default_route(seen, Family::Ipv6).filter(|r| r.protocol == Route::BY_ROUTERS);
     if let Some(link) = best.and_then(|r| r.link).filter(|_| routes)
-        && of_link(seen, Family::Ipv6, &link, "accept_ra").is_some_and(|v| v != "2")
+        && of_link(seen, Family::Ipv6, &link, "accept_ra") == Some("1")
     {
         out.push(
             Finding::new(
@@ -147,7 +147,8 @@ fn routes(seen: &Seen<'_>, out: &mut Vec<Finding>) {
             let covers = |r: &&&Route| r.destination.is_ipv4() == guest.is_ipv4() && r.destination.contains(guest.ip());
             let best = main.iter().filter(covers).max_by_key(|r| (r.destination.prefix(), std::cmp::Reverse(r.metric)));
             let Some(best) = best else { continue };
-            if refuses(best) {
+            let has_own = main.iter().any(|r| r.link == Some(*name) && r.destination.contains(guest.ip()));
+            if refuses(best) && has_own {
                 out.push(
                     Finding::new(
                         Code::RouteRefuses,
@@ -157,7 +158,8 @@ fn routes(seen: &Seen<'_>, out: &mut Vec<Finding>) {
                     .seen(format!("{:?} {} metric {}", best.kind, best.destination, best.metric).to_lowercase())
                     .by_command(removal(best)),
                 );
-            } else if best.destination.prefix() == guest.prefix() && leads_elsewhere(seen, best, name) {
+            } else if !refuses(best) && best.destination.prefix() == guest.prefix() && leads_elsewhere(seen, best, name)
+            {
                 let through = best.link.map_or("other links".to_owned(), |l| l.to_string());
                 out.push(
                     Finding::new(
@@ -182,14 +184,16 @@ fn routes(seen: &Seen<'_>, out: &mut Vec<Finding>) {
                 && (within(rule.from) && within(rule.to))
         };
         let hit = guests.iter().find(|(address, _)| is_about(address));
-        if let Some((address, who)) = hit.filter(|_| drops && !rule.not && rule.mark.is_none()) {
+        if let Some((address, who)) =
+            hit.filter(|_| drops && !rule.not && rule.mark.is_none() && rule.iif.is_none() && rule.oif.is_none())
+        {
             out.push(
                 Finding::new(
                     Code::RouteRefuses,
                     format!("rule {}", rule.priority),
                     format!("a policy rule drops packets of {address}, {who}"),
                 )
-                .by_command(sh!("ip {}rule del priority {}", six(rule.family), rule.priority)),
+                .look(format!("ip {}rule show priority {}", six(rule.family), rule.priority)),
             );
         }
     }

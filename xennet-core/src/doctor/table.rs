@@ -181,6 +181,8 @@ table! {
         "Without it, packets of the guests leave and answers never come. Where the gateway has it, nothing has to be done.";
     StartedOtherwise "XN0513" Note "A network is described otherwise than it was started"
         "Starting it again takes the description over.";
+    PacketsDropped "XN0514" Error "Packets of a guest are dropped"
+        "No other check says why; a trace has the place: a setting, a route, a port or a rule.";
 
     // 06: domains and xenstore.
     HotplugFailed "XN0601" Error "The hotplug call of a vif failed"

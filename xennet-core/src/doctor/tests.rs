@@ -37,8 +37,25 @@ fn what_a_domain_is_called_cannot_move_a_terminal() {
 
 #[test]
 fn findings_about_one_thing_are_those_that_name_it() {
-    let found = examine(&recording());
-    assert_eq!(about(&found, "vif5.0").first().map(|f| f.code), Some(Code::VifOutside));
-    assert_eq!(about(&found, "vif5").len(), 0);
-    assert!(about(&found, "xenbr0").iter().all(|f| f.code != Code::NotSeen));
+    let recording = recording();
+    let found = examine(&recording);
+    let codes =
+        |what: &str| -> Option<Vec<Code>> { Some(about(&recording, &found, what)?.iter().map(|f| f.code).collect()) };
+    assert_eq!(codes("vif5.0").and_then(|all| all.first().copied()), Some(Code::VifOutside));
+    assert_eq!(codes("5"), codes("vif5.0"), "by the number of its domain");
+    assert_eq!(codes("vif5"), None);
+    assert!(codes("eth0").is_some_and(|all| all.is_empty()), "it is there, and nothing is wrong with it");
+    assert!(codes("xenstore").is_some_and(|all| all == [Code::NotSeen]));
+}
+
+#[test]
+fn a_guest_is_told_of_the_bridge_that_it_stands_on() {
+    let mut recording = recording();
+    recording.snapshot.links.get_mut("xenbr0").unwrap().up = false;
+    recording.store.insert("/local/domain/5/name".parse().unwrap(), "Windows 10".into());
+    let found = examine(&recording);
+    for what in ["vif5.0", "Windows 10", "5"] {
+        let told = about(&recording, &found, what).unwrap();
+        assert!(told.iter().any(|f| f.code == Code::BridgeDown), "{what}");
+    }
 }

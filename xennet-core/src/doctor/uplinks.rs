@@ -72,11 +72,22 @@ fn carrier(seen: &Seen<'_>, name: IfName, out: &mut Vec<Finding>) {
         // A bridge that is down is a finding of its own.
         if link.bridge.is_none() {
             let finding = Finding::new(Code::UplinkDown, name, format!("{name} is down, and guests leave by it"));
-            out.push(finding.by_command(sh!("ip link set {} up", name)));
+            let of_network =
+                seen.uplinks().find(|(_, _, uplink)| *uplink == name).map(|(network, _, _)| network.name());
+            out.push(match of_network {
+                Some(network) => {
+                    finding.by_request(sh!("ip link set {} up", name), Request::Recover(Subject::Network(network)))
+                }
+                None => finding.by_command(sh!("ip link set {} up", name)),
+            });
         }
         return;
     }
     let Some(details) = seen.details_of(&name) else { return };
+    // What it sits on has no carrier either, and is where to look.
+    if let Some(lower) = details.lower.filter(|lower| !details.carrier && seen.link(lower).is_some()) {
+        return carrier(seen, lower, out);
+    }
     if !details.carrier && link.bridge.is_none() {
         out.push(
             Finding::new(Code::UplinkWithoutCarrier, name, format!("{name} is up, and has no carrier"))
@@ -130,7 +141,10 @@ fn default_routes(seen: &Seen<'_>, out: &mut Vec<Finding>) {
             // Guests of a NAT network that had no way out in IPv6 were promised none.
             let has_way = family == Family::Ipv4 || s.source.iter().any(|a| Family::of(a) == family);
             let is_needed = s.network.routes(family == Family::Ipv6) && has_way;
-            if is_needed && default_route(seen, family).is_none() {
+            // One in another table may be what policy rules lead to.
+            let elsewhere =
+                seen.snapshot().routes.iter().any(|r| is_default(&Route { table: Route::MAIN, ..r.clone() }, family));
+            if is_needed && !elsewhere {
                 let name = s.network.name();
                 let cause =
                     format!("network {name} leaves by the default route of {}, and there is none", family.name());
@@ -146,9 +160,13 @@ fn default_routes(seen: &Seen<'_>, out: &mut Vec<Finding>) {
     }
     for family in Family::BOTH {
         let Some(best) = default_route(seen, family) else { continue };
-        let gateways: Vec<IpAddr> = best.gateways().map(|(gateway, _)| gateway).collect();
+        let gateways: Vec<(IpAddr, Option<IfName>)> =
+            best.gateways().map(|(to, link)| (to, link.or(best.link))).collect();
         for n in &seen.details().neighbours {
-            if n.silent && gateways.contains(&n.address) && !(seen.started().is_empty() && seen.vifs.is_empty()) {
+            if n.silent
+                && gateways.contains(&(n.address, Some(n.link)))
+                && !(seen.started().is_empty() && seen.vifs.is_empty())
+            {
                 out.push(
                     Finding::new(
                         Code::GatewaySilent,

@@ -151,7 +151,9 @@ impl Recording {
             version: Option<u64>,
         }
         let unreadable = |e: &serde_json::Error| {
-            Error::new(ErrorKind::Invalid, format!("the recording cannot be read: {e}"))
+            // The reader quotes what it does not know.
+            let why = e.to_string().escape_debug().to_string().replace("\\\"", "\"").replace("\\'", "'");
+            Error::new(ErrorKind::Invalid, format!("the recording cannot be read: {why}"))
                 .with_object("recording")
                 .with_hint("it was cut short or changed; `xennet record FILE` makes one")
                 .unchanged()

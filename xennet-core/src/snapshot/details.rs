@@ -137,10 +137,10 @@ pub struct LearnedNeighbour {
     pub link: IfName,
     /// The address.
     pub address: IpAddr,
-    /// Its hardware address; `None` while it does not answer.
+    /// Its hardware address; `None` while it has not answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mac: Option<MacAddr>,
-    /// Whether it did not answer (`NUD_FAILED`, `NUD_INCOMPLETE`).
+    /// Whether it did not answer, and the kernel has given up asking for now (`NUD_FAILED`).
     #[serde(default, skip_serializing_if = "is_false")]
     pub silent: bool,
 }

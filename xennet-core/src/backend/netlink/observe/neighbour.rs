@@ -100,11 +100,10 @@ pub(crate) struct Learned {
     pub(crate) address: Option<std::net::IpAddr>,
     pub(crate) mac: Option<MacAddr>,
     pub(crate) vlan: Option<u16>,
-    /// Nobody has answered.
+    /// Nobody has answered, and the kernel has given up asking for now.
     pub(crate) silent: bool,
 }
 
-const NUD_INCOMPLETE: u16 = 0x01;
 const NUD_FAILED: u16 = 0x20;
 
 /// Reads the body of an `RTM_NEWNEIGH` about a learned neighbour.
@@ -114,7 +113,7 @@ pub(crate) fn read_learned(body: &[u8]) -> Option<Learned> {
     (!is_fixed && header.state != 0).then_some(())?;
     let attributes = Attributes::after(body, HEADER);
     let address = ip::address(header.family, attributes.find(NDA_DST)?)?;
-    let silent = header.state & (NUD_INCOMPLETE | NUD_FAILED) != 0;
+    let silent = header.state & NUD_FAILED != 0;
     Some(Learned { index: header.index, address: Some(address), mac: mac(attributes), vlan: None, silent })
 }
 
