@@ -205,6 +205,8 @@ enum xennet_finding {
   XENNET_FINDING_UPSTREAM_ROUTE = 512,
   /** `XN0513`, note: A network is described otherwise than it was started. */
   XENNET_FINDING_STARTED_OTHERWISE = 513,
+  /** `XN0514`, error: Packets of a guest are dropped. */
+  XENNET_FINDING_PACKETS_DROPPED = 514,
   /** `XN0601`, error: The hotplug call of a vif failed. */
   XENNET_FINDING_HOTPLUG_FAILED = 601,
   /** `XN0602`, error: The hotplug call of a vif never answered. */

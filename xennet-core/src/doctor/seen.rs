@@ -124,7 +124,8 @@ impl<'a> Seen<'a> {
 
     /// Bridges with at least one vif, or of a started network.
     pub(super) fn bridges(&self) -> BTreeSet<IfName> {
-        let of_vifs = self.vifs.iter().filter_map(|vif| vif.link?.1.master);
+        let of_vifs =
+            self.vifs.iter().flat_map(|vif| [vif.link.and_then(|(_, link)| link.master), vif.bridge()]).flatten();
         let of_networks = self.started().iter().filter_map(|s| s.network.bridge().map(|b| b.name()));
         let is_there = |name: &IfName| self.link(name).is_some_and(|l| l.kind == LinkKind::Bridge);
         gather::set(of_vifs.chain(of_networks).filter(is_there))
@@ -304,8 +305,8 @@ fn link_of<'a>(
     now: &'a Snapshot,
 ) -> Option<(&'a IfName, &'a Link)> {
     let was = entry.before.links.get(&device)?;
-    by_index.get(&was.index)?;
-    need::link_of(wish, was.index, was, &wish.id.vif_name(), now)
+    let found = *by_index.get(&was.index)?;
+    need::is_link_of(wish, was, &wish.id.vif_name(), found, now).then_some(found)
 }
 
 /// The nodes of all vifs.

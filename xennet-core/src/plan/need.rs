@@ -44,13 +44,18 @@ pub(crate) fn link_of<'a>(
     made: &IfName,
     now: &'a Snapshot,
 ) -> Option<(&'a IfName, &'a Link)> {
-    let (name, link) = now.link_by_index(index)?;
+    now.link_by_index(index).filter(|found| is_link_of(a, was, made, *found, now))
+}
+
+/// Whether a link with the index of an attached vif is that vif's.
+pub(crate) fn is_link_of(a: &Attach, was: &Link, made: &IfName, found: (&IfName, &Link), now: &Snapshot) -> bool {
+    let (name, link) = found;
     if *name == a.name || name == made {
-        return Some((name, link));
+        return true;
     }
     let is_same = link.kind == was.kind && (link.mac == was.mac || link.mac == Some(MacAddr::BACKEND));
     let is_free = |name: &IfName| !now.links.contains_key(name);
-    (is_same && is_free(&a.name) && is_free(made)).then_some((name, link))
+    is_same && is_free(&a.name) && is_free(made)
 }
 
 /// Whether an attached vif is a guest of this network.
