@@ -7,7 +7,7 @@ use xennet_core::trace::{Question, Telling, Traffic, Verdict, trace};
 use xennet_tests::NetNs;
 
 use crate::chance::Chance;
-use crate::fire::{Ears, Kind, Seen, Shot};
+use crate::fire::{Ears, Kind, PORTS, Seen, Shot};
 use crate::stage::{Kind as Who, Stage};
 use crate::{deeds, firewalls};
 
@@ -22,11 +22,12 @@ pub(crate) struct Told {
     pub(crate) wrong: Vec<String>,
 }
 
-const TCP: [u16; 6] = [22, 80, 443, 8080, 20005, 5432];
 const UDP: [u16; 5] = [53, 80, 123, 5353, 20005];
 
 /// How many questions are sent at once.
 const QUESTIONS: usize = 110;
+/// And how many where each is sent alone.
+const FEW: usize = 24;
 
 /// Makes a world, asks, sends and compares.
 pub(crate) fn world(chance: &mut Chance, seed: u64) -> Told {
@@ -56,9 +57,19 @@ pub(crate) fn compare(stage: &mut Stage, chance: &mut Chance, planted: bool, nam
         dom0.all = own.collect::<std::collections::BTreeSet<_>>().into_iter().collect();
     }
     let ears = Ears::new(&stage.parties);
-    let shots: Vec<Shot> =
-        (0..QUESTIONS).filter_map(|number| shot(stage, chance, u32::try_from(number).unwrap())).collect();
-    let seen = ears.fire(&shots, Duration::from_millis(450));
+    // Who may be asked and does not answer is known to those whom it has asked itself: then each question is asked alone.
+    let alone = ["arp_ignore", "flood off", "locked on"].iter().any(|w| stage.story.iter().any(|s| s.contains(w)));
+    let many = if alone { FEW } else { QUESTIONS };
+    let shots: Vec<Shot> = (0..many).filter_map(|number| shot(stage, chance, u32::try_from(number).unwrap())).collect();
+    let seen = if alone {
+        let one = |shot: &Shot| {
+            stage.forget_neighbours();
+            ears.fire(std::slice::from_ref(shot), Duration::from_millis(200))
+        };
+        shots.iter().flat_map(one).collect()
+    } else {
+        ears.fire(&shots, Duration::from_millis(450))
+    };
     let mut told = Told::default();
     if std::env::var_os("XENNET_TRACE_LOOK").is_some() {
         look(stage);
@@ -141,19 +152,19 @@ fn shot(stage: &Stage, chance: &mut Chance, number: u32) -> Option<Shot> {
     let on_lan =
         |a: &std::net::IpAddr| a.to_string().starts_with("192.168.0.") || a.to_string().starts_with("2001:db8::");
     let by_router = kinds.0 == Who::Lan && matches!(kinds.1, Who::Behind | Who::Dom0) && !on_lan(&target);
-    let back_by_router = kinds.1 == Who::Lan && kinds.0 == Who::Behind;
-    if by_router || back_by_router {
-        return None;
-    }
     let source = match parties[from].kind {
         Who::Dom0 => source_of_dom0(target)?,
         _ => *chance.one(&sources),
     };
+    let back_by_router = kinds.1 == Who::Lan && kinds.0 == Who::Behind && !on_lan(&source);
+    if by_router || back_by_router {
+        return None;
+    }
     if kinds.0 == Who::Dom0 && kinds.1 == Who::Dom0 && source.is_ipv6() != target.is_ipv6() {
         return None;
     }
     let kind = *chance.one(&[Kind::Tcp, Kind::Tcp, Kind::Udp, Kind::Udp, Kind::Icmp]);
-    let port = if kind == Kind::Tcp { *chance.one(&TCP) } else { *chance.one(&UDP) };
+    let port = if kind == Kind::Tcp { *chance.one(&PORTS) } else { *chance.one(&UDP) };
     Some(Shot { number, from, source, target, kind, port })
 }
 

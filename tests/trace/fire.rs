@@ -1,10 +1,10 @@
 //! Packets, sent and received by raw sockets: each with a number that comes through every translation.
 //!
-//! Of TCP the number is the sequence number of the segment with SYN, to which the receiver's kernel answers with RST; of UDP and ICMP it is
-//! in the content. Datagrams are answered here.
+//! Of TCP the number is the sequence number of the segment with SYN, which the receiver's kernel answers, as it answers echo requests; of
+//! UDP and ICMP it is in the content. Datagrams are answered here.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
@@ -50,8 +50,11 @@ struct Ear {
     socket: OwnedFd,
 }
 
-/// The ears of everybody, which are mouths, too.
-pub(crate) struct Ears(Vec<Ear>);
+/// The ears of everybody, which are mouths, too; and who takes connections.
+pub(crate) struct Ears(Vec<Ear>, Vec<TcpListener>);
+
+/// The ports on which connections are taken.
+pub(crate) const PORTS: [u16; 6] = [22, 80, 443, 8080, 20005, 5432];
 
 fn open(at: IpAddr, kind: Kind) -> Option<OwnedFd> {
     let family = if at.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
@@ -160,7 +163,7 @@ fn heard(kind: Kind, v4: bool, message: &[u8]) -> Option<Heard> {
                 return Some(Heard::First(sequence & 0xff_ffff));
             }
             let of = acknowledged.wrapping_sub(1);
-            (flags & 0x14 == 0x14 && of & 0xff00_0000 == SEQUENCE).then_some(Heard::Answer(of & 0xff_ffff))
+            (flags & 0x16 == 0x12 && of & 0xff00_0000 == SEQUENCE).then_some(Heard::Answer(of & 0xff_ffff))
         }
         Kind::Udp => {
             (u32_at(message, 8)? == MAGIC).then_some(())?;
@@ -184,7 +187,7 @@ const QUIET: Duration = Duration::from_millis(150);
 
 impl Ears {
     pub(crate) fn new(parties: &[Party]) -> Ears {
-        let mut all = Vec::new();
+        let (mut all, mut listeners) = (Vec::new(), Vec::new());
         for (party, one) in parties.iter().enumerate() {
             let addresses = &one.all;
             let open_all = || {
@@ -192,8 +195,10 @@ impl Ears {
                 each.filter_map(|(at, kind)| Some(Ear { party, at, kind, socket: open(at, kind)? })).collect::<Vec<_>>()
             };
             all.extend(one.namespace.run(open_all).unwrap());
+            let listen = || PORTS.map(|port| TcpListener::bind(("::", port)).unwrap());
+            listeners.extend(one.namespace.run(listen).unwrap());
         }
-        Ears(all)
+        Ears(all, listeners)
     }
 
     /// Sends everything, and waits until nothing comes any more.
@@ -211,6 +216,7 @@ impl Ears {
                 self.listen(&by_number, &mut seen);
             }
         }
+        debug_assert!(!self.1.is_empty());
         let begin = Instant::now();
         let mut last = begin;
         while begin.elapsed() < patience || last.elapsed() < QUIET {

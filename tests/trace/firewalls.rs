@@ -1,11 +1,14 @@
 //! Other programs' firewalls, as docker, firewalld and ufw make them, and rules of an administrator's own.
 
 use crate::chance::Chance;
-use crate::stage::{Stage, nft};
+use crate::stage::{DMZ, LAN, PRIVATE, SHARED, Stage, command, nft};
 
 /// Loads one or two; whether there is a rule in it that cannot be judged.
 pub(crate) fn plant(chance: &mut Chance, stage: &mut Stage) -> bool {
     let mut planted = false;
+    if chance.percent(20) {
+        stage.story.push(iptables(chance, stage));
+    }
     for _ in 0..=chance.below(2) {
         let (rules, blind) = match chance.below(6) {
             0 => (docker(chance, stage), false),
@@ -26,8 +29,49 @@ pub(crate) fn plant(chance: &mut Chance, stage: &mut Stage) -> bool {
     planted
 }
 
+/// By the commands of iptables, which make rules of nft of them.
+fn iptables(chance: &mut Chance, stage: &Stage) -> String {
+    let (link, other) = (inner(stage, chance), inner(stage, chance));
+    let to = guest(chance, stage);
+    let bare = to.split(':').next().unwrap();
+    let rules = [
+        "-A FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT".to_owned(),
+        format!("-A FORWARD -i {link} ! -o {other} -j ACCEPT"),
+        format!("-A FORWARD -o {other} -p udp -j DROP"),
+        "-A FORWARD -p tcp -m multiport --dports 22,80,5000:6000 -j REJECT".to_owned(),
+        "-A FORWARD -p udp -m udp --dport 50:60 -m comment --comment names -j DROP".to_owned(),
+        "-A FORWARD -p tcp -m tcp ! --dport 443 -j DROP".to_owned(),
+        "-A FORWARD -m conntrack --ctstate DNAT -j ACCEPT".to_owned(),
+        "-A FORWARD -s 10.0.0.0/25 -d 192.168.0.0/24 -j DROP".to_owned(),
+        "-A INPUT -m addrtype ! --dst-type LOCAL -j DROP".to_owned(),
+        "-A INPUT -p icmp --icmp-type echo-request -j DROP".to_owned(),
+        "-A INPUT -p udp -m mark ! --mark 0x1/0xff -m conntrack --ctstate NEW -j REJECT".to_owned(),
+        "-A INPUT -p tcp -m conntrack --ctstate INVALID,NEW -m multiport --dports 443,8080 -j DROP".to_owned(),
+        "-P FORWARD DROP".to_owned(),
+        format!("-t nat -A PREROUTING -p tcp -m tcp --dport 5432 -j DNAT --to-destination {to}"),
+        format!(
+            "-t nat -A PREROUTING -p udp -m udp --dport 123 -m addrtype --dst-type LOCAL -j DNAT --to-destination {bare}"
+        ),
+        "-t nat -A PREROUTING -p tcp -m tcp --dport 22 -d 198.51.100.0/24 -j REDIRECT --to-ports 443".to_owned(),
+        format!("-t nat -A POSTROUTING -o {link} -p udp -j MASQUERADE"),
+        "-t nat -A POSTROUTING -s 10.2.0.0/24 -p tcp -j SNAT --to-source 192.168.0.3".to_owned(),
+    ];
+    let some: Vec<&String> = (0..=chance.below(4)).map(|_| chance.one(&rules)).collect();
+    for rule in &some {
+        command(&format!("iptables-nft {rule}"));
+    }
+    some.into_iter().map(|r| format!("iptables-nft {r}\n")).collect()
+}
+
 fn inner(stage: &Stage, chance: &mut Chance) -> String {
     chance.one(&stage.links).clone()
+}
+
+/// Somewhere that a connection can be handed on to.
+fn guest(chance: &mut Chance, stage: &Stage) -> String {
+    let all = [(PRIVATE, "10.0.0.2:80"), (SHARED, "10.1.0.1:443"), (DMZ, "10.2.0.1:22"), (LAN, "192.168.0.6:5432")];
+    let here: Vec<&str> = all.iter().filter(|(network, _)| stage.has(network)).map(|(_, to)| *to).collect();
+    (*chance.one(&here)).to_owned()
 }
 
 fn docker(chance: &mut Chance, stage: &Stage) -> String {
@@ -42,7 +86,7 @@ fn docker(chance: &mut Chance, stage: &Stage) -> String {
         "tcp dport { 22, 443 } drop; return",
         "ip saddr 10.0.0.0/8 ip daddr 192.168.0.0/24 udp dport 53 accept; return",
     ]);
-    let to = chance.one(&["10.0.0.2:80", "10.1.0.1:443", "10.2.0.1:22"]);
+    let to = guest(chance, stage);
     format!(
         "table ip filter {{
     chain DOCKER-USER {{ {user}; }}

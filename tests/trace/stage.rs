@@ -50,6 +50,8 @@ pub(crate) const LAN: &str = "lan";
 pub(crate) const PRIVATE: &str = "private";
 pub(crate) const SHARED: &str = "shared";
 pub(crate) const DMZ: &str = "dmz";
+/// Routed, with addresses of the LAN: dom0 answers for its guests there.
+pub(crate) const NEAR: &str = "near";
 
 const FORWARDS: &str = "forward = [\n  { protocol = \"tcp\", ports = \"8080\", to = \"10.0.0.1\", to_port = 80 },\n  \
      { protocol = \"udp\", ports = \"5353\", to = \"10.0.0.1\", to_port = 53 },\n  \
@@ -57,16 +59,21 @@ const FORWARDS: &str = "forward = [\n  { protocol = \"tcp\", ports = \"8080\", t
      { protocol = \"tcp\", ports = \"8080\", to = \"fd00:1::11\", to_port = 80 },\n]\n";
 
 fn text(networks: &[&str]) -> String {
-    let one = |network: &&str| match *network {
+    let one = |network: &&str| {
+        match *network {
         LAN => "[network.lan]\nmode = \"bridge\"\nuplink = \"eth0\"\nbridge = \"xenbr0\"\n\n".to_owned(),
         PRIVATE => {
             format!("[network.private]\nmode = \"nat\"\nsubnets = [\"10.0.0.0/24\", \"fd00:1::/64\"]\n{FORWARDS}\n")
         }
         SHARED => {
-            "[network.shared]\nmode = \"nat\"\nsubnets = [\"10.1.0.0/24\", \"fd00:2::/64\"]\nbridge = \"natbr0\"\n\n"
+            "[network.shared]\nmode = \"nat\"\nsubnets = [\"10.1.0.0/24\", \"fd00:2::/64\"]\nbridge = \"natbr0\"\nforward = [\n  { protocol = \"tcp\", ports = \"443\", to = \"10.1.0.1\", to_port = 5432 },\n  { protocol = \"udp\", ports = \"53\", to = \"fd00:2::12\" },\n]\n\n"
                 .to_owned()
         }
+        NEAR => "[network.near]\nmode = \"routed\"\nsubnets = [\"192.168.0.128/28\", \"2001:db8::80/124\"]\nproxy_arp = true\n\
+                 proxy_ndp = true\n\n"
+            .to_owned(),
         _ => "[network.dmz]\nmode = \"routed\"\nsubnets = [\"10.2.0.0/24\", \"2001:db8:7::/64\"]\n\n".to_owned(),
+    }
     };
     networks.iter().map(one).collect()
 }
@@ -94,6 +101,12 @@ fn inside(network: &str, number: u8) -> Inside {
             ["10.1.0.254", "fd00:2::1"],
             Kind::Behind,
         ),
+        NEAR => (
+            "bridge=near",
+            [format!("192.168.0.{}/28", 128 + number), format!("2001:db8::8{}/128", 1 + number)],
+            ["192.168.0.142", "fe80::1"],
+            Kind::Behind,
+        ),
         _ => (
             "bridge=dmz",
             [format!("10.2.0.{number}/24"), format!("2001:db8:7::1{number}/128")],
@@ -110,6 +123,8 @@ pub(crate) fn write(key: &str, value: &str) -> bool {
 }
 
 fn unfiltered() {
+    // A router asks with its own address on the link.
+    write("net/ipv4/conf/eth0/arp_announce", "2");
     for link in ["all", "default", "eth0"] {
         write(&format!("net/ipv4/conf/{link}/rp_filter"), "0");
     }
@@ -178,9 +193,20 @@ impl Stage {
             &[LAN, SHARED],
             &[PRIVATE, DMZ],
             &[LAN],
+            &[LAN, NEAR],
+            &[PRIVATE, NEAR],
         ];
         let networks = chance.one(&all).to_vec();
+        Stage::with(&networks, chance)
+    }
+
+    /// With these networks.
+    pub(crate) fn with(networks: &[&'static str], chance: &mut Chance) -> Stage {
+        let networks = networks.to_vec();
         unfiltered();
+        // An address that is being looked for among neighbours cannot ask for a second.
+        write("net/ipv6/conf/default/accept_dad", "0");
+        write("net/ipv6/conf/default/dad_transmits", "0");
         write("net/bridge/bridge-nf-call-iptables", "0");
         write("net/bridge/bridge-nf-call-ip6tables", "0");
         let mut on = Netlink::open().unwrap();
@@ -257,9 +283,12 @@ impl Stage {
             write(&format!("net/ipv6/neigh/{link}/proxy_delay"), "0");
         }
         let mut own = bare(&["192.168.0.3/24", "2001:db8::3/64"]);
-        for (network, addresses) in
-            [(PRIVATE, ["10.0.0.254", ""]), (SHARED, ["10.1.0.254", "fd00:2::1"]), (DMZ, ["10.2.0.254", ""])]
-        {
+        for (network, addresses) in [
+            (PRIVATE, ["10.0.0.254", ""]),
+            (SHARED, ["10.1.0.254", "fd00:2::1"]),
+            (DMZ, ["10.2.0.254", ""]),
+            (NEAR, ["192.168.0.142", ""]),
+        ] {
             if networks.contains(&network) {
                 own.extend(addresses.iter().filter(|a| !a.is_empty()).map(|a| a.parse::<IpAddr>().unwrap()));
             }
@@ -277,6 +306,13 @@ impl Stage {
 
     pub(crate) fn record(&mut self) -> Recording {
         self.host.record(Taken::default(), None, Err("there is none here".into()))
+    }
+
+    /// Nobody knows anybody's hardware address any more.
+    pub(crate) fn forget_neighbours(&self) {
+        for party in &self.parties {
+            party.namespace.run(|| command("ip neigh flush all")).unwrap();
+        }
     }
 
     pub(crate) fn has(&self, network: &str) -> bool {

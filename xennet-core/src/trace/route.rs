@@ -25,6 +25,10 @@ pub(super) struct Asked {
     pub(super) mark: u32,
 }
 
+/// How good a source is, by the rules of RFC 6724: whether its scope reaches there, how narrow it is, whether it is on the link, whether it
+/// has the label of the destination, and how long their common prefix is.
+type Score = (bool, u32, bool, bool, u8);
+
 /// Where it goes.
 #[derive(Clone, Debug)]
 pub(super) enum Way<'a> {
@@ -227,7 +231,7 @@ impl<'a> World<'a> {
 
     fn source6(&self, link: Option<&IfName>, target: Ipv6Addr) -> Option<IpAddr> {
         let scope = |a: &Ipv6Addr| if a.is_unicast_link_local() { 2 } else { 14 };
-        let mut best: Option<(&Address, (bool, u32, bool, bool, u8))> = None;
+        let mut best: Option<(IpAddr, Score)> = None;
         // The kernel looks at the addresses of a link in its order, the youngest first, and changes its mind for a better one only.
         for a in self.own_addresses() {
             let IpAddr::V6(own) = a.address.ip() else { continue };
@@ -244,10 +248,10 @@ impl<'a> World<'a> {
             let same = u8::try_from((u128::from(own) ^ u128::from(target)).leading_zeros()).unwrap_or(0);
             let score = (reaches, wide, same_link, label(own) == label(target), same.min(a.address.prefix()));
             if best.is_none_or(|(_, known)| score > known) {
-                best = Some((a, score));
+                best = Some((a.address.ip(), score));
             }
         }
-        best.map(|(a, _)| a.address.ip())
+        best.map(|(ip, _)| ip)
     }
 
     /// The source of this domain's own packets.

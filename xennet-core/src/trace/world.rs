@@ -427,18 +427,25 @@ impl<'a> World<'a> {
         self.recording.snapshot.neighbours.contains(&proxy)
     }
 
-    /// Whether a link is this domain's way to the outside, by the default routes and the started networks.
-    pub(super) fn default_link(&self, family: Family) -> Option<IfName> {
+    /// The default route of a family with the smallest metric.
+    fn default_route(&self, family: Family) -> Option<&'a Route> {
         let any: IpAddr = match family {
             Family::Ipv4 => std::net::Ipv4Addr::UNSPECIFIED.into(),
             Family::Ipv6 => std::net::Ipv6Addr::UNSPECIFIED.into(),
         };
-        let by_route = self
-            .routes(Route::MAIN, any, 0)
-            .iter()
-            .min_by_key(|r| r.metric)
-            .and_then(|r| r.link.or_else(|| r.next_hops.first().and_then(|h| h.link)));
+        self.routes(Route::MAIN, any, 0).iter().copied().min_by_key(|r| r.metric)
+    }
+
+    /// This domain's link to the outside, by the default routes and the started networks.
+    pub(super) fn default_link(&self, family: Family) -> Option<IfName> {
+        let of_route = |r: &Route| r.link.or_else(|| r.next_hops.first().and_then(|h| h.link));
+        let by_route = self.default_route(family).and_then(of_route);
         by_route.or_else(|| self.recording.networks.iter().find_map(|s| s.outside))
+    }
+
+    /// The gateway of the default route.
+    pub(super) fn default_gateway(&self, family: Family) -> Option<IpAddr> {
+        self.default_route(family).and_then(|r| r.gateways().next()).map(|(gateway, _)| gateway)
     }
 
     /// Names of all links with addresses.

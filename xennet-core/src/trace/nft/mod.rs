@@ -399,6 +399,17 @@ impl<'a> Machine<'a> {
                 }
             }
             Op::Nat { side, family, address, port } => self.nat(state, *side, *family, *address, *port),
+            Op::Translate { source, address, port } => {
+                let length = if state.packet.family() == Family::Ipv4 { 4 } else { 16 };
+                let address = address.as_ref().and_then(|bytes| address_of(bytes.get(..length)?));
+                let port = *port;
+                let translation = match source {
+                    true => Translation::Source { address, port },
+                    false => Translation::Target { address, port },
+                };
+                translated(state, translation)
+            }
+            Op::RedirectTo { port } => translated(state, Translation::Redirect { port: *port }),
             Op::Reject => Next::Reject,
             Op::NoTrack => {
                 state.untracked = true;
@@ -645,7 +656,9 @@ fn fib(place: &Place<'_>, packet: &Packet, result: u32, flags: u32) -> Option<Ve
     if result == 3 {
         return Some(known(&place.world.address_type(address, on).to_ne_bytes()));
     }
-    let found = place.world.leads_to(address, on);
+    // What this domain says to itself is where it should be (`nft_fib_is_loopback`).
+    let to_itself = place.iif.filter(|l| place.hook == NftHook::Prerouting && l.as_str() == "lo");
+    let found = to_itself.or_else(|| place.world.leads_to(address, on));
     if flags & PRESENT != 0 {
         return Some(vec![Ok(u8::from(found.is_some()))]);
     }

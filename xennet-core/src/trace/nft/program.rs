@@ -98,6 +98,15 @@ pub(super) enum Op {
         address: Option<Register>,
         port: Option<Register>,
     },
+    /// The same with what iptables writes into its rules: 16 bytes of an address of the table's family.
+    Translate {
+        source: bool,
+        address: Option<Vec<u8>>,
+        port: Option<u16>,
+    },
+    RedirectTo {
+        port: Option<u16>,
+    },
     /// Refuses it with a message: dropped.
     Reject,
     NoTrack,

@@ -103,16 +103,37 @@ pub(super) fn read_target(name: &str, revision: u32, info: &[u8]) -> Op {
         "REJECT" => Op::Reject,
         "MASQUERADE" => Op::Masquerade,
         "NOTRACK" => Op::NoTrack,
-        // The destination's address and port, where there is one of each; as a range of one (nf_nat_range, nf_nat_range2).
-        "DNAT" | "SNAT" if revision >= 1 => {
+        "DNAT" | "SNAT" if revision == 2 || (revision == 1 && name == "SNAT") => {
             translation(name, info).unwrap_or_else(|| Op::Ends(format!("xt target \"{name}\"")))
         }
+        "REDIRECT" if revision == 0 => redirection(info).unwrap_or_else(|| Op::Ends(format!("xt target \"{name}\""))),
         "MARK" => Op::SetUnknown("the mark, by xt target \"MARK\""),
         _ => Op::Ends(format!("xt target \"{name}\"")),
     }
 }
 
-/// Not judged: where the address goes is in a structure that differs by family and revision.
-fn translation(_: &str, _: &[u8]) -> Option<Op> {
-    None
+/// `NF_NAT_RANGE_MAP_IPS`, `NF_NAT_RANGE_PROTO_SPECIFIED`.
+const ADDRESS: u32 = 1;
+const PORT: u32 = 2;
+
+/// One address and one port (`struct nf_nat_range2`, and `nf_nat_range` before it): of ranges the kernel takes any.
+fn translation(name: &str, info: &[u8]) -> Option<Op> {
+    let flags = u32_at(info, 0)?;
+    let (first, last) = (info.get(4..20)?, info.get(20..36)?);
+    let port = |at| info.get(at..)?.first_chunk::<2>().copied().map(u16::from_be_bytes);
+    let (least, most) = (port(36)?, port(38)?);
+    let plain = flags & !(ADDRESS | PORT) == 0 && first == last && (flags & PORT == 0 || least == most);
+    plain.then_some(())?;
+    let address = (flags & ADDRESS != 0).then(|| first.to_vec());
+    let port = (flags & PORT != 0).then_some(least);
+    Some(Op::Translate { source: name == "SNAT", address, port })
+}
+
+/// To this domain, perhaps to another port (`struct nf_nat_ipv4_multi_range_compat`).
+fn redirection(info: &[u8]) -> Option<Op> {
+    let flags = u32_at(info, 4)?;
+    let port = |at| info.get(at..)?.first_chunk::<2>().copied().map(u16::from_be_bytes);
+    let (least, most) = (port(16)?, port(18)?);
+    (flags & !PORT == 0 && (flags == 0 || least == most)).then_some(())?;
+    Some(Op::RedirectTo { port: (flags & PORT != 0).then_some(least) })
 }

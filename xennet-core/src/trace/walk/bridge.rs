@@ -33,7 +33,7 @@ impl<'w> Walk<'w> {
         }
     }
 
-    fn leaves_vlan(&self, port: &IfName, vlan: Option<Vid>) -> Went<()> {
+    pub(super) fn leaves_vlan(&self, port: &IfName, vlan: Option<Vid>) -> Went<()> {
         let Some(vid) = vlan else { return Ok(()) };
         let vlans = self.world.recording.snapshot.port_vlans.get(port);
         match vlans.into_iter().flatten().find(|v| v.vid == vid) {

@@ -137,8 +137,8 @@ impl<'w> Walk<'w> {
     pub(super) fn send(&mut self, from: Station, packet: Packet) -> Went<(Station, Packet)> {
         match from {
             Station::Dom0 => self.output(packet),
-            Station::Guest(at) => self.from_guest(at, packet),
-            Station::Outside => self.from_outside(packet),
+            Station::Guest(at) => self.guest_sends(at, packet),
+            Station::Outside => self.outside_sends(packet),
         }
     }
 }

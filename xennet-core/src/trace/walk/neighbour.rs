@@ -110,8 +110,8 @@ impl<'w> Walk<'w> {
             // `ndisc_solicit`: a link without an address of its own does not ask.
             (None, IpAddr::V6(_)) => {
                 let all = world.addresses_on(oif).iter().map(|a| a.address.ip());
-                let scoped = all.filter(|ip| matches!(ip, IpAddr::V6(a) if a.is_unicast_link_local())).last();
-                match scoped {
+                let mut scoped = all.filter(|ip| matches!(ip, IpAddr::V6(a) if a.is_unicast_link_local()));
+                match scoped.next() {
                     Some(own) => own,
                     None => {
                         return dropped(
@@ -150,7 +150,8 @@ impl<'w> Walk<'w> {
         let mac = self.mac_of(station, oif, next);
         let mut told = answer(asker, next).framed(mac, own);
         if let Some(port) = port {
-            self.question_in(oif, &port, &mut told)?;
+            let vlan = self.question_in(oif, &port, &mut told)?;
+            self.leaves_vlan(oif, vlan)?;
             self.bridge_hook(NftHook::Input, Some(port), None, &mut told)?;
         }
         if next.is_ipv6() {
@@ -286,7 +287,8 @@ impl<'w> Walk<'w> {
         }
         // To this domain.
         let shown = bridge.is_some_and(|b| self.has_shown(&b, &asked));
-        if bridge.is_some() {
+        if let Some(bridge) = &bridge {
+            self.leaves_vlan(bridge, vlan)?;
             self.bridge_hook(NftHook::Input, Some(link), None, &mut asked)?;
         }
         if next.is_ipv6() {
@@ -315,7 +317,7 @@ impl<'w> Walk<'w> {
     /// Whether this domain answers on a link for an address (`arp_process`, `ndisc_recv_ns`).
     fn answers(&self, link: &IfName, address: IpAddr, asker: IpAddr) -> Went<()> {
         let world = self.world;
-        if let IpAddr::V6(_) = address {
+        if address.is_ipv6() {
             if world.links_with(address).any(|l| l == *link) {
                 return Ok(());
             }
@@ -345,8 +347,10 @@ impl<'w> Walk<'w> {
         match way {
             Way::Local(_) => {
                 let ignore = world.most(Family::Ipv4, link, "arp_ignore");
-                let here = world.links_with(address).any(|l| l == *link);
-                if ignore == 0 || (ignore <= 2 && here) {
+                // `arp_ignore`: 1 for an address of the link, 2 if the asker is in its prefix, too.
+                let here = world.addresses_on(link).iter().map(|a| a.address).find(|n| n.ip() == address);
+                let beside = here.is_some_and(|n| n.contains(asker));
+                if matches!(ignore, 0 | 4..=7) || (ignore == 1 && here.is_some()) || (ignore == 2 && beside) {
                     return Ok(());
                 }
                 let key = format!("net.ipv4.conf.{link}.arp_ignore = {ignore}");

@@ -13,7 +13,7 @@ use crate::trace::route::{Asked, Way};
 use crate::trace::world::GuestVif;
 
 impl<'w> Walk<'w> {
-    pub(super) fn from_guest(&mut self, at: usize, packet: Packet) -> Went<(Station, Packet)> {
+    pub(super) fn guest_sends(&mut self, at: usize, packet: Packet) -> Went<(Station, Packet)> {
         let Some(guest) = self.world.guests.get(at) else { return dropped("guest", "no such guest") };
         let Some((source, target)) = packet.addresses() else { return dropped("guest", "no packet of IP") };
         let link = guest.link;
@@ -102,7 +102,7 @@ impl<'w> Walk<'w> {
         told.or_else(of_dom0).or_else(usual).unwrap_or_else(|| IpNetwork::from(source))
     }
 
-    pub(super) fn from_outside(&mut self, packet: Packet) -> Went<(Station, Packet)> {
+    pub(super) fn outside_sends(&mut self, packet: Packet) -> Went<(Station, Packet)> {
         let Some((source, target)) = packet.addresses() else { return dropped("outside", "no packet of IP") };
         let family = Family::of(&source);
         let world = self.world;
@@ -110,7 +110,7 @@ impl<'w> Walk<'w> {
         let (link, router) = match world.way(&asked) {
             Way::Out { link, gateway, .. } if world.guest_at(&link).is_none() => (link, gateway.unwrap_or(source)),
             _ => match world.default_link(family) {
-                Some(link) => (link, source),
+                Some(link) => (link, world.default_gateway(family).unwrap_or(source)),
                 None => {
                     let why =
                         format!("this host has no {} way to the outside, so nothing comes in by one", family.name());
