@@ -22,4 +22,5 @@ pub mod kind;
 pub mod network;
 pub mod plan;
 pub mod text;
+pub mod trace;
 pub mod vif;

@@ -168,7 +168,7 @@ fn generate() -> String {
         config.export.rename.insert(rust.to_owned(), c.to_owned());
     }
     let mut builder = Builder::new().with_config(config);
-    for file in ["cast", "kind", "error", "text", "vif", "plan", "host", "network", "guest", "doctor"] {
+    for file in ["cast", "kind", "error", "text", "vif", "plan", "host", "network", "guest", "doctor", "trace"] {
         builder = builder.with_src(source(file));
     }
     let mut made = Vec::new();

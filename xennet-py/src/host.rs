@@ -277,6 +277,24 @@ impl Host {
         parsed(py, &document)
     }
 
+    /// What happens to a packet on this host, as `xennet.trace` gives it: the host is recorded first. Nothing is sent, and nothing is changed.
+    #[pyo3(signature = (source, target, /, protocol=None, port=None))]
+    fn trace<'py>(
+        &self,
+        py: Python<'py>,
+        source: &str,
+        target: &str,
+        protocol: Option<&str>,
+        port: Option<u16>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let file = PathBuf::from(xennet_core::config::networks::PATH);
+        let document = self.work(py, |core| {
+            let recording = surroundings::record(core, &file, Some(Path::new("/")));
+            crate::trace::document(&recording, source, target, protocol, port)
+        })?;
+        parsed(py, &document)
+    }
+
     /// The network configuration of the vif's guest, as `xennet.guest_config` gives it. The vif is an attached one by its
     /// name (`vif5.0`), or a `VifSpec` or vif line, whose network is the started one that it belongs to.
     #[pyo3(signature = (vif, *, format, prefix=None, gateway=None, no_gateway=false, dns=None, search=None, dhcp=false, interface=None))]

@@ -10,6 +10,7 @@ mod guest;
 mod host;
 mod network;
 mod plan;
+mod trace;
 mod vif;
 
 use pyo3::prelude::*;
@@ -26,6 +27,7 @@ fn _xennet(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(network::parse_networks, module)?)?;
     module.add_function(wrap_pyfunction!(guest::guest_config, module)?)?;
     module.add_function(wrap_pyfunction!(doctor::doctor, module)?)?;
+    module.add_function(wrap_pyfunction!(trace::trace, module)?)?;
     module.add("CODES", doctor::codes(module.py())?)?;
     module.add_class::<plan::Plan>()?;
     module.add_class::<plan::Step>()?;

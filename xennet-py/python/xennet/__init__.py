@@ -43,6 +43,7 @@ from ._xennet import (
     guest_config,
     parse_networks,
     parse_vif,
+    trace,
 )
 from .codes import Code
 from .errors import (
@@ -88,6 +89,7 @@ __all__ = [
     "guest_config",
     "parse_networks",
     "parse_vif",
+    "trace",
     "BridgeNotFound",
     "Busy",
     "Conflict",

@@ -3,9 +3,9 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, SupportsIndex, final
 
-from .documents import CodeRow, Doctor, GuestTold, NetworkStatus, ParsedVif, PortForward, Recovered, Shown
+from .documents import CodeRow, Doctor, GuestTold, NetworkStatus, ParsedVif, PortForward, Recovered, Shown, Trace
 
-__all__ = ["__version__", "KINDS", "VifSpec", "BridgeSpec", "Network", "Plan", "Step", "Applied", "Host", "CODES", "doctor", "guest_config", "parse_networks", "parse_vif"]
+__all__ = ["__version__", "KINDS", "VifSpec", "BridgeSpec", "Network", "Plan", "Step", "Applied", "Host", "CODES", "doctor", "guest_config", "parse_networks", "parse_vif", "trace"]
 
 __version__: str
 KINDS: tuple[tuple[int, str, str, str], ...]
@@ -199,6 +199,9 @@ class Network:
 def parse_vif(line: str, /, *, dialect: str = "strict") -> ParsedVif: ...
 CODES: list[CodeRow]
 
+def trace(
+    recording: Mapping[str, Any] | str, source: str, target: str, /, protocol: str | None = None, port: int | None = None
+) -> Trace: ...
 def doctor(recording: Mapping[str, Any] | str, /) -> Doctor: ...
 def parse_networks(text: str, /) -> tuple[Network, ...]: ...
 def guest_config(
@@ -274,6 +277,9 @@ class Host:
     def network_status(self, network: Network) -> NetworkStatus: ...
     def show(self) -> Shown: ...
     def record(self, *, file: str | os.PathLike[str] | None = None, anonymous: bool = False) -> dict[str, Any]: ...
+    def trace(
+        self, source: str, target: str, /, protocol: str | None = None, port: int | None = None
+    ) -> Trace: ...
     def guest_config(
         self,
         vif: VifSpec | str,

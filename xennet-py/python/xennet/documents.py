@@ -162,6 +162,36 @@ class Doctor(TypedDict):
     findings: list[Finding]
 
 
+class Hop(TypedDict):
+    """One station of a packet's way."""
+
+    #: "there" for the packet, "back" for its answer.
+    direction: str
+    #: "guest", "neighbour", "guard", "bridge", "gate", "firewall", "nat", "route", "host", "uplink" or "note".
+    stage: str
+    #: The link, bridge, chain or route.
+    at: str
+    #: What happens there.
+    text: str
+    #: Whether it changes nothing and decides nothing.
+    detail: bool
+
+
+class Trace(TypedDict):
+    """What ``trace`` gives: the same as the command and the C ABI."""
+
+    version: int
+    #: "delivered", "dropped" or "unknown".
+    verdict: str
+    #: What decided: a rule, a route, a link, a setting.
+    where: str | None
+    #: The reason, in words.
+    why: str
+    #: The source address that the receiver sees.
+    source_seen: str | None
+    hops: list[Hop]
+
+
 class ParsedVif(TypedDict):
     """What ``parse_vif`` gives: the same as the command and the C ABI."""
 
