@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use xennet_core::recording::Recording;
 use xennet_core::snapshot::Family;
-use xennet_core::trace::{Question, Telling, Traffic, Verdict, trace};
+use xennet_core::trace::{Question, Telling, Trace, Traffic, Verdict, trace};
 use xennet_tests::NetNs;
 
 use crate::chance::Chance;
@@ -57,11 +58,13 @@ pub(crate) fn compare(stage: &mut Stage, chance: &mut Chance, planted: bool, nam
         dom0.all = own.collect::<std::collections::BTreeSet<_>>().into_iter().collect();
     }
     let ears = Ears::new(&stage.parties);
-    // Who may be asked and does not answer is known to those whom it has asked itself: then each question is asked alone.
-    let alone = ["arp_ignore", "flood off", "locked on"].iter().any(|w| stage.story.iter().any(|s| s.contains(w)));
-    let many = if alone { FEW } else { QUESTIONS };
-    let shots: Vec<Shot> = (0..many).filter_map(|number| shot(stage, chance, u32::try_from(number).unwrap())).collect();
-    let seen = if alone {
+    let mut shots: Vec<Shot> =
+        (0..QUESTIONS).filter_map(|number| shot(stage, chance, u32::try_from(number).unwrap())).collect();
+    let asked: Vec<(String, Traffic, Trace)> = shots.iter().map(|shot| ask(stage, &recording, shot, name)).collect();
+    // Who cannot be asked for its hardware address is known to those whom it has asked itself: then each question is put alone.
+    let unasked = |a: &Trace| [" (ARP) for ", " (neighbour discovery) for "].iter().any(|w| a.sentence().contains(w));
+    let seen = if asked.iter().any(|(_, _, a)| unasked(a)) {
+        shots.truncate(FEW);
         let one = |shot: &Shot| {
             stage.forget_neighbours();
             ears.fire(std::slice::from_ref(shot), Duration::from_millis(200))
@@ -74,26 +77,12 @@ pub(crate) fn compare(stage: &mut Stage, chance: &mut Chance, planted: bool, nam
     if std::env::var_os("XENNET_TRACE_LOOK").is_some() {
         look(stage);
     }
-    for shot in &shots {
+    for (shot, (sender, traffic, answer)) in shots.iter().zip(&asked) {
         // Of a link that is down IPv6 addresses are gone.
         let is_dom0 = stage.parties.iter().any(|p| p.kind == Who::Dom0 && p.addresses.contains(&shot.target));
         if is_dom0 && !recording.snapshot.addresses.iter().any(|a| a.address.ip() == shot.target) {
             continue;
         }
-        let traffic = match shot.kind {
-            Kind::Tcp => Traffic::Tcp(Some(shot.port)),
-            Kind::Udp => Traffic::Udp(Some(shot.port)),
-            Kind::Icmp => Traffic::Icmp,
-        };
-        let family = Family::of(&shot.target);
-        let from = &stage.parties[shot.from];
-        let sender = match from.kind {
-            Who::Lan | Who::Behind => from.name.clone(),
-            Who::Dom0 | Who::Outside => shot.source.to_string(),
-        };
-        let question = Question::new(&recording, &sender, &shot.target.to_string(), traffic, Some(family));
-        let question = question.unwrap_or_else(|e| panic!("{name}: {sender} to {}: {}", shot.target, e.report()));
-        let answer = trace(&recording, &question);
         let seen = seen[&shot.number];
         told.pairs += 1;
         told.arrived += usize::from(seen.arrived.is_some());
@@ -131,6 +120,25 @@ pub(crate) fn compare(stage: &mut Stage, chance: &mut Chance, planted: bool, nam
         }
     }
     told
+}
+
+/// Puts a question to the recording.
+fn ask(stage: &Stage, recording: &Recording, shot: &Shot, name: &str) -> (String, Traffic, Trace) {
+    let traffic = match shot.kind {
+        Kind::Tcp => Traffic::Tcp(Some(shot.port)),
+        Kind::Udp => Traffic::Udp(Some(shot.port)),
+        Kind::Icmp => Traffic::Icmp,
+    };
+    let from = &stage.parties[shot.from];
+    let sender = match from.kind {
+        Who::Lan | Who::Behind => from.name.clone(),
+        Who::Dom0 | Who::Outside => shot.source.to_string(),
+    };
+    let family = Some(Family::of(&shot.target));
+    let question = Question::new(recording, &sender, &shot.target.to_string(), traffic, family);
+    let question = question.unwrap_or_else(|e| panic!("{name}: {sender} to {}: {}", shot.target, e.report()));
+    let answer = trace(recording, &question);
+    (sender, traffic, answer)
 }
 
 /// A question: somebody, somebody else, and what.

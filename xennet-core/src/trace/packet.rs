@@ -14,6 +14,8 @@ pub(super) enum Gap {
     Unseen,
     /// The first byte of a hardware address that is not known: of one station, so its lowest bit is 0.
     Station,
+    /// How many hops a packet may still go: more than a few, as systems send it.
+    Hops,
 }
 
 /// A byte that a rule may look at, if it is known.
@@ -210,7 +212,7 @@ impl Packet {
                 out.extend([ANY; 4]);
                 // No fragment; senders of today forbid fragments.
                 out.extend(known(&[0x40, 0]));
-                out.push(ANY);
+                out.push(Err(Gap::Hops));
                 out.push(self.protocol().ok_or(Gap::Unseen));
                 out.extend([ANY; 2]);
                 out.extend(known(&source.octets()));
@@ -219,7 +221,7 @@ impl Packet {
             }
             Content::Ip { source, target, .. } => {
                 let mut out = vec![Ok(0x60), ANY, ANY, ANY, ANY, ANY, self.protocol().ok_or(Gap::Unseen)];
-                out.push(if self.is_discovery() { Ok(255) } else { ANY });
+                out.push(if self.is_discovery() { Ok(255) } else { Err(Gap::Hops) });
                 for ip in [source, target] {
                     match ip {
                         IpAddr::V6(a) => out.extend(known(&a.octets())),

@@ -686,6 +686,19 @@ fn xt_match(place: &Place<'_>, packet: &Packet, matched: &xt::Match) -> Next {
             Some(own) => told(own & mask == *mark, *inverted),
             None => Next::Perhaps(Gap::Unseen, "xt match \"mark\"".into()),
         },
+        xt::Match::Icmp { protocol, kind, codes, inverted } => {
+            let Some(header) = packet.transport_header().filter(|_| packet.protocol() == Some(*protocol)) else {
+                return Next::Break;
+            };
+            // 255 stands for any in IPv4.
+            let any = *kind == 255 && *protocol == 1;
+            let within =
+                |at: usize, first: u8, last: u8| value::within(header.get(at..=at).unwrap_or(&[]), &[first], &[last]);
+            match (within(0, *kind, *kind), within(1, codes.0, codes.1)) {
+                (Ok(same), Ok(code)) => told(any || (same && code), *inverted),
+                (Err(gap), _) | (_, Err(gap)) => Next::Perhaps(gap, "xt match \"icmp\"".into()),
+            }
+        }
         xt::Match::AddressType { source, target, inverted } => {
             let Some((from, to)) = packet.addresses() else { return Next::Break };
             let is =

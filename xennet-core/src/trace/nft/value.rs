@@ -39,11 +39,15 @@ pub(super) fn all_known(bytes: &[Byte]) -> Result<Vec<u8>, Gap> {
 /// The ports of DHCP, for IPv4 and IPv6.
 const DHCP: [u16; 4] = [67, 68, 546, 547];
 
+/// The fewest hops that a packet has left: systems send with 64 and more, and few routers are on the way.
+const HOPS: u8 = 32;
+
 /// Whether a byte that is known is another one.
 fn differs(bytes: &[Byte], value: &[u8]) -> bool {
     bytes.iter().zip(value).any(|(b, v)| match b {
         Ok(b) => b != v,
         Err(Gap::Station) => v & 1 == 1,
+        Err(Gap::Hops) => *v < HOPS,
         Err(_) => false,
     })
 }
@@ -63,7 +67,10 @@ pub(super) fn compare(bytes: &[Byte], op: NftCmp, value: &[u8]) -> Result<bool, 
         (NftCmp::Ne, None) => Ok(false),
         (NftCmp::Eq | NftCmp::Ne, Some(gap)) => Err(gap),
         (_, gap) => {
-            let filled = |with: u8| bytes.iter().map(|b| b.unwrap_or(with)).collect::<Vec<u8>>();
+            let filled = |with: u8| {
+                let least = |gap: Gap| if gap == Gap::Hops { with.max(HOPS) } else { with };
+                bytes.iter().map(|b| b.unwrap_or_else(least)).collect::<Vec<u8>>()
+            };
             let holds = |bytes: &[u8]| match op {
                 NftCmp::Lt => bytes < value,
                 NftCmp::Le => bytes <= value,

@@ -13,6 +13,8 @@ pub(super) enum Match {
     Ports { protocol: u8, source: Vec<(u16, u16)>, target: Vec<(u16, u16)>, either: bool, inverted: (bool, bool) },
     /// `-m addrtype`: bits by route kind, for source and destination.
     AddressType { source: u16, target: u16, inverted: (bool, bool) },
+    /// `--icmp-type`: the type, and whether it is any; the codes; whether it is inverted.
+    Icmp { protocol: u8, kind: u8, codes: (u8, u8), inverted: bool },
     /// `-m mark`.
     Mark { mark: u32, mask: u32, inverted: bool },
 }
@@ -84,6 +86,12 @@ fn known_match(name: &str, revision: u32, info: &[u8]) -> Option<Match> {
             let inverted = (flags & 1 != 0, flags & 2 != 0);
             Some(Match::AddressType { source: u16_at(info, 0)?, target: u16_at(info, 2)?, inverted })
         }
+        ("icmp" | "icmp6", 0) => Some(Match::Icmp {
+            protocol: if name == "icmp" { 1 } else { 58 },
+            kind: *info.first()?,
+            codes: (*info.get(1)?, *info.get(2)?),
+            inverted: *info.get(3)? & 1 != 0,
+        }),
         ("mark", 1) => {
             Some(Match::Mark { mark: u32_at(info, 0)?, mask: u32_at(info, 4)?, inverted: *info.get(8)? != 0 })
         }
@@ -103,8 +111,9 @@ pub(super) fn read_target(name: &str, revision: u32, info: &[u8]) -> Op {
         "REJECT" => Op::Reject,
         "MASQUERADE" => Op::Masquerade,
         "NOTRACK" => Op::NoTrack,
-        "DNAT" | "SNAT" if revision == 2 || (revision == 1 && name == "SNAT") => {
-            translation(name, info).unwrap_or_else(|| Op::Ends(format!("xt target \"{name}\"")))
+        "DNAT" | "SNAT" => {
+            let read = if revision == 0 { translation4(name, info) } else { translation(name, info) };
+            read.unwrap_or_else(|| Op::Ends(format!("xt target \"{name}\"")))
         }
         "REDIRECT" if revision == 0 => redirection(info).unwrap_or_else(|| Op::Ends(format!("xt target \"{name}\""))),
         "MARK" => Op::SetUnknown("the mark, by xt target \"MARK\""),
@@ -127,6 +136,18 @@ fn translation(name: &str, info: &[u8]) -> Option<Op> {
     let address = (flags & ADDRESS != 0).then(|| first.to_vec());
     let port = (flags & PORT != 0).then_some(least);
     Some(Op::Translate { source: name == "SNAT", address, port })
+}
+
+/// The same in its first form, for IPv4 (`struct nf_nat_ipv4_multi_range_compat` with one range).
+fn translation4(name: &str, info: &[u8]) -> Option<Op> {
+    let (count, flags) = (u32_at(info, 0)?, u32_at(info, 4)?);
+    let (first, last) = (info.get(8..12)?, info.get(12..16)?);
+    let port = |at| info.get(at..)?.first_chunk::<2>().copied().map(u16::from_be_bytes);
+    let (least, most) = (port(16)?, port(18)?);
+    let plain = count == 1 && flags & !(ADDRESS | PORT) == 0 && first == last && (flags & PORT == 0 || least == most);
+    plain.then_some(())?;
+    let address = (flags & ADDRESS != 0).then(|| first.to_vec());
+    Some(Op::Translate { source: name == "SNAT", address, port: (flags & PORT != 0).then_some(least) })
 }
 
 /// To this domain, perhaps to another port (`struct nf_nat_ipv4_multi_range_compat`).

@@ -249,6 +249,13 @@ impl<'w> Walk<'w> {
                         format!("{} does not have the address {target}", guest.name()),
                     );
                 }
+                if guest.hosts(Family::of(&source)).contains(&source) {
+                    let why = format!(
+                        "{} gets it from its own address {source}, and no system takes such a packet",
+                        guest.name()
+                    );
+                    return dropped(format!("link {link}"), why);
+                }
                 self.hop(Stage::Guest, link.to_string(), format!("{} gets it from {source}", guest.name()));
             }
             Station::Outside => {
