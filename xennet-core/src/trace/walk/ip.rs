@@ -249,7 +249,8 @@ impl<'w> Walk<'w> {
                         format!("{} does not have the address {target}", guest.name()),
                     );
                 }
-                if guest.hosts(Family::of(&source)).contains(&source) {
+                // A martian source (`ip_route_input_slow`); IPv6 takes it.
+                if source.is_ipv4() && guest.hosts(Family::Ipv4).contains(&source) {
                     let why = format!(
                         "{} gets it from its own address {source}, and no system takes such a packet",
                         guest.name()
@@ -259,8 +260,7 @@ impl<'w> Walk<'w> {
                 self.hop(Stage::Guest, link.to_string(), format!("{} gets it from {source}", guest.name()));
             }
             Station::Outside => {
-                let ours = self.world.is_own(target) || !self.world.guests_with(target).is_empty();
-                if ours {
+                if self.is_ours(target) {
                     return self.strayed(&link, source, target);
                 }
                 self.hop(Stage::Uplink, link.to_string(), format!("leaves with source {source}"));

@@ -129,6 +129,11 @@ impl<'w> Walk<'w> {
         Ok((station, port))
     }
 
+    /// Whether an address is this domain's, or a guest's of this host.
+    pub(super) fn is_ours(&self, address: IpAddr) -> bool {
+        self.world.is_own(address) || !self.world.guests_with(address).is_empty()
+    }
+
     fn ask_for_dom0(
         &mut self,
         oif: &IfName,
@@ -168,6 +173,10 @@ impl<'w> Walk<'w> {
         let world = self.world;
         if !world.is_bridge(link) {
             return match world.guest_at(link) {
+                None if self.is_ours(address) => dropped(
+                    format!("link {link}"),
+                    format!("{address} is on this host, and nobody behind {link} has it"),
+                ),
                 None => Ok((Station::Outside, None)),
                 Some(at) => {
                     let knows = world.guests.get(at).is_none_or(|g| g.addresses.is_empty() || g.has(address));
@@ -183,6 +192,9 @@ impl<'w> Walk<'w> {
             };
         }
         match self.on_bridge(link, address, None) {
+            Some((Station::Outside, _)) if self.is_ours(address) => {
+                dropped(format!("bridge {link}"), format!("{address} is on this host, and nobody on {link} has it"))
+            }
             Some((station, port)) => Ok((station, Some(port))),
             None => dropped(format!("bridge {link}"), format!("nobody on {link} has the address {address}")),
         }
@@ -238,9 +250,10 @@ impl<'w> Walk<'w> {
             Some(bridge) if !of_dom0 => self.on_bridge(&bridge, next, Some(link)).map(|(s, p)| (s, Some(p))),
             _ => Some((Station::Dom0, None)),
         };
-        // Somebody outside does not answer for what this domain answers for.
+        // Somebody outside does not answer for what this domain answers for, nor for who is on this host: then the question is why this
+        // domain does not answer.
         if let (Some(bridge), None | Some((Station::Outside, _))) = (bridge, found)
-            && self.answers(&bridge, next, own).is_ok()
+            && (self.is_ours(next) || self.answers(&bridge, next, own).is_ok())
         {
             found = Some((Station::Dom0, None));
         }

@@ -21,6 +21,12 @@ impl<'w> Walk<'w> {
         if let Some(why) = self.world.dead(&link) {
             return dropped(format!("link {link}"), why);
         }
+        if guest.hosts(Family::of(&target)).contains(&target) {
+            return dropped(
+                format!("link {link}"),
+                format!("{target} is {}'s own address: it does not leave", guest.name()),
+            );
+        }
         let (station, port) = match self.guest_next(guest, source, target) {
             Some(next) => self.find_for_station(Station::Guest(at), link, source, next)?,
             // To a gateway of its LAN that only the guest knows.
