@@ -918,6 +918,37 @@ xennet_error *xennet_doctor(const char *recording,
  */
 xennet_error *xennet_doctor_codes(xennet_text **document);
 
+/**
+ * Says what happens to a packet on a recorded host, hop by hop, and to its answer. Uses its arguments alone; nothing is sent, and nothing
+ * on this host is read.
+ *
+ * \param recording A JSON document of `xennet_host_record` or `xennet record`.
+ * \param recording_len Its length in bytes.
+ * \param from Who sends: a domain's name, a domain id, a vif ("vif5.0"), "dom0", "outside" or an IP address.
+ * \param from_len Its length in bytes.
+ * \param to To whom, in the same words.
+ * \param to_len Its length in bytes.
+ * \param protocol "tcp", "udp" or "icmp"; NULL for any, as long as it makes no difference.
+ * \param protocol_len Its length in bytes.
+ * \param port The port that it is sent to; 0 for any, as long as it makes no difference.
+ * \param document Gets a JSON document: `{"version": 1, "verdict", "where", "why", "source_seen", "hops": [{"direction", "stage", "at",
+ *   "text", "detail"}]}`. `verdict` is "delivered", "dropped" or "unknown"; `where` is what decided (a rule, a route, a link, a setting) or
+ *   null; `why` the reason in words; `source_seen` the source address that the receiver sees, or null; `direction` is "there" or "back".
+ * \return NULL on success; `XENNET_KIND_CONFLICT` for a question that has two meanings on that host, which the message names, and for one
+ *   without a protocol or port where a rule depends on it; `XENNET_KIND_LINK_NOT_FOUND` for a domain or vif that is not there;
+ *   `XENNET_KIND_INVALID` for another text that cannot be used.
+ */
+xennet_error *xennet_trace(const char *recording,
+                           size_t recording_len,
+                           const char *from,
+                           size_t from_len,
+                           const char *to,
+                           size_t to_len,
+                           const char *protocol,
+                           size_t protocol_len,
+                           uint16_t port,
+                           xennet_text **document);
+
 #ifdef __cplusplus
 }  // extern "C"
 #endif  // __cplusplus

@@ -376,6 +376,31 @@ static void test_doctor(void)
     xennet_host_free(host);
 }
 
+static void test_trace(void)
+{
+    xennet_text *document = NULL;
+    const char *recording = "{\"version\": 1, \"taken\": {}, \"snapshot\": {}}";
+
+    accepted(xennet_trace(recording, strlen(recording), TEXT("192.0.2.1"), TEXT("192.0.2.2"), TEXT("tcp"), 22, &document));
+    CHECK(has(xennet_text_data(document), "\"verdict\":\"dropped\""));
+    CHECK(has(xennet_text_data(document), "\"where\":\"routing tables of dom0\""));
+    xennet_text_free(document);
+    document = NULL;
+    accepted(xennet_trace(recording, strlen(recording), TEXT("192.0.2.1"), TEXT("192.0.2.2"), NULL, 0, 0, &document));
+    CHECK(has(xennet_text_data(document), "\"hops\":["));
+    xennet_text_free(document);
+    document = NULL;
+    refused(xennet_trace(recording, strlen(recording), TEXT("web01"), TEXT("192.0.2.2"), NULL, 0, 0, &document),
+            XENNET_KIND_LINK_NOT_FOUND, "\"web01\" is no domain, vif or address here");
+    refused(xennet_trace(recording, strlen(recording), TEXT("192.0.2.1"), TEXT("192.0.2.2"), NULL, 0, 22, &document),
+            XENNET_KIND_INVALID, "a port needs its protocol");
+    refused(xennet_trace(TEXT("{}"), TEXT("192.0.2.1"), TEXT("192.0.2.2"), NULL, 0, 0, &document), XENNET_KIND_INVALID,
+            "this JSON document is no recording");
+    refused(xennet_trace(recording, strlen(recording), TEXT("192.0.2.1"), TEXT("192.0.2.2"), NULL, 0, 0, NULL),
+            XENNET_KIND_INVALID, "document is NULL");
+    CHECK(document == NULL);
+}
+
 static void test_a_network_from_plan_to_stop(void)
 {
     xennet_host *host = NULL;
@@ -521,6 +546,7 @@ int main(int argc, char **argv)
     test_networks_get();
     test_guest_config();
     test_doctor();
+    test_trace();
     test_a_network_from_plan_to_stop();
     test_null_is_named();
     test_the_kernel(argv[1]);
