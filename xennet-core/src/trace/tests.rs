@@ -8,7 +8,7 @@ use super::world::World;
 use super::{Question, Trace, Traffic, Verdict, trace};
 use crate::Host;
 use crate::model::{DomId, IfName, MacAddr, Tagging, Vid};
-use crate::recording::{Recording, Taken};
+use crate::recording::{Recording, Taken, Unseen};
 use crate::snapshot::{
     Family, NftBase, NftChain, NftChainKind, NftCmp, NftData, NftDataType, NftElement, NftExpr, NftFamily, NftField,
     NftHook, NftKey, NftPolicy, NftRule, NftSet, NftTable, NftTableId, NftType, NftValue, NftVerdict, PortVlan,
@@ -365,6 +365,18 @@ fn a_table_whose_rules_were_not_recorded_cannot_be_judged() {
     let dormant = NftTable { flags: NftTable::DORMANT, ..table };
     recording.details.foreign.insert(NftTableId::new(NftFamily::Bridge, "filter"), dormant);
     assert_eq!(asked(&recording, "vif5.0", "vif6.0").verdict, Verdict::Delivered, "a dormant table does nothing");
+}
+
+#[test]
+fn what_a_recording_could_not_look_at_makes_an_answer_unsure() {
+    let mut recording = host();
+    let unseen = |what: &str| Unseen { what: what.into(), why: "denied".into() };
+    recording.unseen.push(unseen("counters of wrong checksums"));
+    assert_eq!(asked(&recording, "vif5.0", "vif6.0").verdict, Verdict::Delivered, "it decides nothing");
+    recording.unseen.push(unseen("other programs' nft tables"));
+    let told = asked(&recording, "vif5.0", "vif6.0");
+    assert_eq!((told.verdict, told.location.as_deref()), (Verdict::Unknown, Some("other programs' nft tables")));
+    assert_eq!(told.why, "the recording does not have other programs' nft tables: denied");
 }
 
 #[test]

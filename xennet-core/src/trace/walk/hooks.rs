@@ -62,6 +62,7 @@ impl<'w> Walk<'w> {
         oif: Option<IfName>,
         packet: &mut Packet,
     ) -> Went<()> {
+        self.unseen();
         let place = Place { world: self.world, family: NftFamily::Bridge, hook, iif, oif };
         for (_, id, table, chain) in self.world.chains(NftFamily::Bridge, hook) {
             self.chain(place, id, table, chain, packet)?;
@@ -80,6 +81,7 @@ impl<'w> Walk<'w> {
         let world = self.world;
         let family = nft_family(packet.family());
         let place = Place { world, family, hook, iif, oif };
+        self.unseen();
         self.legacy(packet.family());
         let mut steps = Vec::new();
         if matches!(hook, NftHook::Prerouting | NftHook::Output) {
@@ -110,6 +112,20 @@ impl<'w> Walk<'w> {
             self.connection.mark = packet.tracked.mark;
         }
         Ok(())
+    }
+
+    /// The recording could not look at what decides about packets.
+    fn unseen(&mut self) {
+        let decides = |what: &str| {
+            what.contains("nft")
+                || ["links, addresses", "kernel settings", "carriers, counters"].iter().any(|w| what.starts_with(w))
+        };
+        if self.doubt.is_none()
+            && let Some(unseen) = self.world.recording.unseen.iter().find(|u| decides(&u.what))
+        {
+            let why = format!("the recording does not have {}: {}", unseen.what, unseen.why);
+            self.doubt = Some(Box::new(Stop { gap: Some(Gap::Unseen), place: Some(unseen.what.clone()), why }));
+        }
     }
 
     /// Tables of iptables-legacy are there, and nobody has read them.
