@@ -368,6 +368,30 @@ fn a_table_whose_rules_were_not_recorded_cannot_be_judged() {
 }
 
 #[test]
+fn a_vif_that_another_toolstack_has_connected_is_known_by_xenstore() {
+    let mut recording = host();
+    let name = |text: &str| text.parse::<IfName>().unwrap();
+    let mut link = recording.snapshot.links[&name("vif6.0")].clone();
+    link.index = 77;
+    recording.snapshot.links.insert(name("vif7.0"), link);
+    if let Some(details) = recording.details.links.get(&name("vif6.0")).cloned() {
+        recording.details.links.insert(name("vif7.0"), details);
+    }
+    let nameless = Question::new(&recording, "vif7.0", "5", Traffic::Icmp, None).unwrap_err();
+    assert!(nameless.message().contains("address of vif7.0 is known"), "{nameless}");
+    let mut tell = |path: &str, value: &str| {
+        recording.store.insert(path.parse().unwrap(), value.into());
+    };
+    tell("/local/domain/7/name", "mail");
+    tell("/local/domain/0/backend/vif/7/0/mac", "00:16:3e:00:00:07");
+    tell("/local/domain/0/backend/vif/7/0/ip", "192.0.2.7");
+    let told = asked(&recording, "mail", "vif5.0");
+    assert_eq!(told.sentence(), "mail reaches vif5.0 tcp/22 as 192.0.2.7");
+    assert_eq!(told.answered, Some(true));
+    assert_eq!(asked(&recording, "5", "7").sentence(), "domain 5 reaches mail tcp/22 as 192.0.2.5");
+}
+
+#[test]
 fn what_a_recording_could_not_look_at_makes_an_answer_unsure() {
     let mut recording = host();
     let unseen = |what: &str| Unseen { what: what.into(), why: "denied".into() };
