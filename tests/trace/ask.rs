@@ -27,6 +27,8 @@ const UDP: [u16; 5] = [53, 80, 123, 5353, 20005];
 
 /// How many questions are sent at once.
 const QUESTIONS: usize = 110;
+/// What is added to the number of a packet that is sent again.
+const AGAIN: u32 = 10_000;
 /// And how many where each is sent alone.
 const FEW: usize = 24;
 
@@ -69,11 +71,11 @@ pub(crate) fn compare(stage: &mut Stage, chance: &mut Chance, planted: bool, nam
         shots.truncate(FEW);
         let one = |shot: &Shot| {
             stage.forget_neighbours();
-            ears.fire(std::slice::from_ref(shot), Duration::from_millis(200))
+            ears.fire(std::slice::from_ref(shot), Duration::from_millis(200) * xennet_tests::slower())
         };
         shots.iter().flat_map(one).collect()
     } else {
-        ears.fire(&shots, Duration::from_millis(450))
+        ears.fire(&shots, Duration::from_millis(450) * xennet_tests::slower())
     };
     let mut told = Told::default();
     if std::env::var_os("XENNET_TRACE_LOOK").is_some() {
@@ -85,7 +87,16 @@ pub(crate) fn compare(stage: &mut Stage, chance: &mut Chance, planted: bool, nam
         if is_dom0 && !recording.snapshot.addresses.iter().any(|a| a.address.ip() == shot.target) {
             continue;
         }
-        let seen = seen[&shot.number];
+        let mut seen = seen[&shot.number];
+        let more = answer.verdict == Verdict::Delivered
+            && (seen.arrived.is_none() || (answer.answered == Some(true) && !seen.answered));
+        if more {
+            // A machine with much else to do may be late: once more, as another connection, and with patience.
+            let again = Shot { number: shot.number + AGAIN, ..shot.clone() };
+            stage.forget_neighbours();
+            seen =
+                ears.fire(std::slice::from_ref(&again), Duration::from_secs(2) * xennet_tests::slower())[&again.number];
+        }
         told.pairs += 1;
         told.arrived += usize::from(seen.arrived.is_some());
         told.answered += usize::from(seen.answered);
