@@ -62,3 +62,11 @@ fn arp_ignore_looks_at_the_prefix_of_the_asker() {
         crate::stage::write("net/ipv4/conf/all/arp_ignore", "2");
     });
 }
+
+/// What this domain sends to find its neighbours has a link before it is sent (`ndisc_alloc_skb`): at postrouting it seems to have come in.
+#[test]
+fn neighbour_discovery_comes_in_by_the_link_it_leaves_through() {
+    case("neighbour_discovery_comes_in_by_the_link_it_leaves_through", &[PRIVATE, DMZ], || {
+        nft("table inet mine { chain post { type filter hook postrouting priority 0; iifname \"vif12.0\" drop; }; }");
+    });
+}

@@ -146,7 +146,8 @@ impl<'w> Walk<'w> {
         let mut asked = question(asker, next);
         if next.is_ipv6() {
             self.ip_hook(NftHook::Output, None, Some(*oif), &mut asked)?;
-            self.ip_hook(NftHook::Postrouting, None, Some(*oif), &mut asked)?;
+            // Its link is set already (`ndisc_alloc_skb`), and `ip6_output` takes it for where it came in.
+            self.ip_hook(NftHook::Postrouting, Some(*oif), Some(*oif), &mut asked)?;
         }
         let mut asked = asked.framed(own, Some(group_of(next)));
         if let Some(port) = port {
@@ -318,7 +319,7 @@ impl<'w> Walk<'w> {
         if next.is_ipv6() {
             told.framed = false;
             self.ip_hook(NftHook::Output, None, Some(segment), &mut told)?;
-            self.ip_hook(NftHook::Postrouting, None, Some(segment), &mut told)?;
+            self.ip_hook(NftHook::Postrouting, Some(segment), Some(segment), &mut told)?;
             told.framed = true;
         }
         match bridge {
