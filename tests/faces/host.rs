@@ -43,7 +43,7 @@ fn a_plan_has_one_line_a_step_with_sign_and_reason_and_does_nothing() {
     let document: serde_json::Value = serde_json::from_str(&fake.ok(&["plan", "attach", "5", SPEC, "--json"])).unwrap();
     assert_eq!(document["steps"].as_array().unwrap().len(), plan.lines().count());
     assert_eq!(fake.ok(&["plan", "attach", "5", SPEC]), plan, "nothing has changed");
-    assert!(!fake.ok(&["show"]).contains("vif5.0"));
+    assert!(!fake.ok(&["show"]).contains("vif5.0  5       xenbr0"));
 }
 
 #[test]
@@ -54,7 +54,8 @@ fn what_one_call_does_the_next_one_sees() {
     assert_eq!(fake.ok(&["plan", "attach", "5", SPEC]), "nothing to do\n");
     let shown: serde_json::Value = serde_json::from_str(&fake.ok(&["show", "--json"])).unwrap();
     assert_eq!((&shown["vifs"][0]["vif"], &shown["vifs"][0]["bridge"]), (&"vif5.0".into(), &"xenbr0".into()));
-    assert!(fake.ok(&["show"]).contains(SPEC));
+    assert_eq!(shown["vifs"][0]["spec"], SPEC);
+    assert!(fake.ok(&["show"]).contains("vif5.0  5       xenbr0  up     00:16:3e:01:02:03\n"));
     assert!(fake.ok(&["detach", "5"]).starts_with("vif5.0: detached, "));
     assert_eq!(fake.ok(&["detach", "5"]), "vif5.0: detached already\n");
     assert_eq!(fake.ok(&["recover"]), "nothing was interrupted, and nothing is missing\n");
@@ -127,7 +128,7 @@ fn an_empty_variable_is_an_unset_one_and_an_empty_option_is_wrong_usage() {
     let got = finish(xennet().env("XENNET_STATE_DIR", "").args(arguments).arg(dir));
     assert_eq!(got.code, 0, "{got:?}");
     let got = finish(xennet().env("XENNET_STATE_DIR", dir).args(["--backend", "fake", "show"]));
-    assert!(got.stdout.contains(SPEC), "{got:?}");
+    assert!(got.stdout.contains("vif5.0  5       xenbr0"), "{got:?}");
     for value in ["", "/dev/null"] {
         let got =
             finish(xennet().env("XENNET_STATE_DIR", value).args(["--backend", "fake", "show", "--state-dir", ""]));
@@ -169,8 +170,8 @@ fn a_vif_whose_link_is_gone_is_shown_as_gone() {
     // The next call finds the model as it was at first, where domain 5 has no vif yet.
     std::fs::remove_file(fake.0.path().join("fake.json")).unwrap();
     let shown = fake.ok(&["show"]);
-    let row: Vec<&str> = shown.lines().nth(1).unwrap().split_whitespace().collect();
-    assert_eq!(row, ["vif5.0", "-", "-", "gone", "-", SPEC]);
+    let row: Vec<&str> = shown.lines().find(|l| l.starts_with("vif5.0")).unwrap().split_whitespace().collect();
+    assert_eq!(row, ["vif5.0", "5", "-", "gone"]);
 }
 
 #[test]
@@ -378,7 +379,7 @@ fn a_plan_that_was_kept_is_carried_out_as_it_was_shown_or_not_at_all() {
     let piped = run_with_input(&on_input, plans.as_bytes());
     assert_eq!(piped.code, 0, "{piped:?}");
     assert_eq!(piped.stdout.lines().count(), 2, "{piped:?}");
-    assert!(!fake.ok(&["show"]).contains("vif5.0"));
+    assert!(!fake.ok(&["show"]).contains("vif5.0  5       xenbr0"));
     for (text, words) in [("", "no plan in it"), ("{}", "cannot be read"), ("plan", "cannot be read")] {
         let got = run_with_input(&on_input, text.as_bytes());
         refused(&got, ErrorKind::Invalid);

@@ -86,11 +86,19 @@ pub(crate) enum Command {
     Attach(AttachArgs),
     /// Disconnects a vif
     Detach(DetachArgs),
-    /// Lists the attached vifs and the bridges
+    /// Shows what the networking of this host is: networks, uplinks, bridges, vifs with their guests, traffic, routes, filters, and what is
+    /// not as it was made
+    ///
+    /// With --json it is one document: vifs and bridges, networks, routes, guest_routes (how many lead to guests), filters, made_by (who has
+    /// made each link), managers (programs that may take guests' links), picture (who is where, as of xennet --json picture), and unseen (what could not be looked at, and why).
     Show {
         /// Shows a recorded host instead of this one: a file of xennet record, or - for standard input
         #[arg(long, value_name = "FILE")]
         from: Option<PathBuf>,
+
+        /// Shows it anew whenever links, addresses, routes or nft tables change; with --json one document a line
+        #[arg(long, conflicts_with = "from")]
+        watch: bool,
     },
     /// Finds what keeps guests from the network that they were promised, and says what mends it
     ///
@@ -98,6 +106,12 @@ pub(crate) enum Command {
     /// network, a vif (vif5.0), a link, or a domain's name: only findings about it are told. xennet doctor --codes explains all kinds.
     #[command(after_long_help = DOCTOR_EXIT)]
     Doctor(DoctorArgs),
+    /// Draws the network: outside, gateway, uplinks, bridges and routes, vifs, guests with name, address and MAC
+    ///
+    /// Of this host, of a recorded one (--from), of networks as they are described (--described), or of what plans would change (--plan).
+    /// As text, if nothing else is asked for: as wide as the terminal, or 100 columns. Many guests that differ in nothing but name and
+    /// address are drawn as one.
+    Picture(PictureArgs),
     /// Writes the network state of this host into one file, for a bug report that is examined on another machine
     ///
     /// The file is a JSON document: links, addresses, routes, settings, nft tables, the records of xennet, and what xenstore says of vifs.
@@ -435,6 +449,63 @@ pub(crate) struct DoctorArgs {
     /// The file with the descriptions of networks
     #[arg(long, value_name = "FILE", default_value = xennet_core::config::networks::PATH)]
     pub(crate) file: PathBuf,
+}
+
+#[derive(Args, Debug)]
+#[command(group = clap::ArgGroup::new("form").args(["text", "svg", "png", "dot", "mermaid"]))]
+pub(crate) struct PictureArgs {
+    #[command(flatten)]
+    pub(crate) form: PictureForm,
+
+    /// Draws a recorded host instead of this one: a file of xennet record, or - for standard input
+    #[arg(long, value_name = "FILE")]
+    pub(crate) from: Option<PathBuf>,
+
+    /// Draws the networks of a file as they are described, started or not [default: /etc/xennet/networks.toml]
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = xennet_core::config::networks::PATH, conflicts_with_all = ["from", "plan"])]
+    pub(crate) described: Option<PathBuf>,
+
+    /// Marks what plans would add, change and remove: a file with the plans as JSON, as xennet --json plan ... prints them; - for
+    /// standard input
+    #[arg(long, value_name = "FILE")]
+    pub(crate) plan: Option<PathBuf>,
+
+    /// Shows what went through each link
+    #[arg(long)]
+    pub(crate) counters: bool,
+
+    /// Draws every guest by itself, however many there are
+    #[arg(long)]
+    pub(crate) all: bool,
+
+    /// Writes it into a file instead of standard output
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+/// In which form a picture is made; one of them, or none.
+#[derive(Args, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "options, of which clap takes one at most")]
+pub(crate) struct PictureForm {
+    /// As text
+    #[arg(long)]
+    pub(crate) text: bool,
+
+    /// As SVG, light and dark in one file
+    #[arg(long)]
+    pub(crate) svg: bool,
+
+    /// As PNG
+    #[arg(long)]
+    pub(crate) png: bool,
+
+    /// In the language of Graphviz
+    #[arg(long)]
+    pub(crate) dot: bool,
+
+    /// As a flow chart of Mermaid, for Markdown
+    #[arg(long)]
+    pub(crate) mermaid: bool,
 }
 
 #[derive(Args, Debug)]

@@ -21,6 +21,8 @@ mod legacy;
 mod names;
 mod output;
 pub mod sandbox;
+mod table;
+mod terminal;
 
 use std::process::ExitCode;
 

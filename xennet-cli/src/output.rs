@@ -15,9 +15,7 @@ pub(crate) struct Output {
 
 impl Output {
     pub(crate) fn new(json: bool) -> Self {
-        let set = |name| std::env::var_os(name).is_some_and(|v| !v.is_empty());
-        let dumb = std::env::var_os("TERM").is_some_and(|t| t == "dumb");
-        let colour = !json && std::io::stderr().is_terminal() && !set("NO_COLOR") && !dumb;
+        let colour = !json && std::io::stderr().is_terminal() && may_colour();
         Output { json, colour, status: 0, stdout: BufWriter::new(std::io::stdout()) }
     }
 
@@ -48,6 +46,11 @@ impl Output {
     /// The exit status of a command that has answered.
     pub(crate) fn status(&self) -> u8 {
         self.status
+    }
+
+    /// Whether text on standard output is coloured: on a terminal, unless `NO_COLOR` is set.
+    pub(crate) fn is_coloured(&self) -> bool {
+        !self.json && may_colour() && std::io::stdout().is_terminal()
     }
 
     /// Everything said so far reaches standard output.
@@ -132,6 +135,13 @@ const WORDS: &[(&str, &str)] = &[
     ("a state directory", "a state directory (--state-dir)"),
     ("the right state directory", "the right state directory (--state-dir)"),
 ];
+
+/// Whether the environment lets text be coloured.
+fn may_colour() -> bool {
+    let set = |name| std::env::var_os(name).is_some_and(|v| !v.is_empty());
+    let dumb = std::env::var_os("TERM").is_some_and(|t| t == "dumb");
+    !set("NO_COLOR") && !dumb
+}
 
 const STDOUT: &str = "standard output";
 

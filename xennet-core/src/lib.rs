@@ -57,6 +57,7 @@
 //! * [`trace`]: what happens to a packet, hop by hop, by a recording.
 //! * [`services`]: a dnsmasq for a network: DHCP and names for its guests.
 //! * [`Host`]: the front door.
+//! * [`picture`]: a host, described networks, or a plan, drawn: as text, SVG, DOT and Mermaid.
 //! * [`hotplug`]: the call that libxl makes for every vif, and what belongs to it.
 //! * [`surroundings`]: what is around the kernel's objects: other programs' files, hooks, scripts.
 //! * [`doctor`]: what is wrong with a host's network, and what mends it.
@@ -81,6 +82,7 @@ mod host;
 pub mod hotplug;
 pub mod managers;
 pub mod model;
+pub mod picture;
 pub mod plan;
 mod private;
 pub mod recording;
@@ -89,12 +91,16 @@ pub mod snapshot;
 pub mod step;
 pub mod surroundings;
 mod tables;
+mod text;
 pub mod trace;
 pub mod xenstore;
 
 pub use budget::Budget;
 pub use error::{Diagnostic, Errno, Error, ErrorKind, Outcome, Result};
-pub use host::{Host, MacBinding, NetworkState, NetworkStatus, OpenedBy, Recovered, Shown, ShownBridge, ShownVif};
+pub use host::{
+    Host, MacBinding, NetworkState, NetworkStatus, OpenedBy, Overview, Recovered, Shown, ShownBridge, ShownFilter,
+    ShownNetwork, ShownRoute, ShownVif,
+};
 pub use ipnetwork;
 pub use macaddr;
 pub use model::*;

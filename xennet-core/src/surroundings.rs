@@ -7,12 +7,13 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::config::networks;
 use crate::error::{Errno, Error, ErrorKind};
 use crate::gather;
-use crate::host::Host;
+use crate::host::{Host, Overview};
 use crate::hotplug::hooks::Hooks;
 use crate::managers::{self, Found, Manager, Snippet};
-use crate::model::{IfName, NetworkMode};
+use crate::model::{IfName, Network, NetworkMode};
 use crate::recording::{Described, OldCall, Problem, Recording, Surroundings, Taken, Unseen};
 use crate::snapshot::LinkKind;
 use crate::xenstore::{Client, Options, Store};
@@ -106,6 +107,34 @@ pub fn record(host: &mut Host, file: &Path, root: Option<&Path>) -> Recording {
         recording.unseen.extend(unseen);
     }
     recording
+}
+
+/// What the networking of a host is ([`Host::overview`]), with the networks of a file, xenstore, the time and this host's name; and, with a
+/// root directory, the managers of links that run there and may take those of guests. A host in memory has neither. Changes nothing.
+///
+/// # Errors
+/// As [`Host::overview`].
+pub fn overview(host: &mut Host, file: &Path, root: Option<&Path>) -> Result<Overview, Error> {
+    // Whoever may not read the file, or has errors in it, is told by what is about the file.
+    let described = fs::read_to_string(file).ok().and_then(|text| networks::parse(&text).ok());
+    let described: Vec<Network> = described.iter().flat_map(|all| all.iter().cloned()).collect();
+    let mut client = match host.is_in_memory() {
+        false => Client::open(&Options::default(), &|name| std::env::var_os(name)).map_err(|e| e.to_string()),
+        true => Err(String::new()),
+    };
+    let store = client.as_mut().map(|client| client as &mut dyn Store).map_err(|why| why.clone());
+    let mut overview = host.overview(taken(), &described, store)?;
+    if let Some(root) = root.filter(|_| !host.is_in_memory()) {
+        let bridges: Vec<IfName> = overview.shown.bridges.iter().map(|bridge| bridge.bridge).collect();
+        let bridges: Vec<IfName> = bridges.into_iter().filter(|name| managers::snippets(&[*name]).is_ok()).collect();
+        let found = managers::snippets(&bridges)
+            .and_then(|snippets| Ok(managers::check(&snippets, &self::managers(root, &snippets)?)));
+        match found {
+            Ok(found) => overview.managers = found,
+            Err(e) => overview.unseen.push(Unseen { what: "files of link managers".into(), why: e.to_string() }),
+        }
+    }
+    Ok(overview)
 }
 
 /// When and where this is.

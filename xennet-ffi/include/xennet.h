@@ -627,6 +627,32 @@ xennet_error *xennet_host_show(const xennet_host *host,
                                xennet_text **document);
 
 /**
+ * What the networking of this host is, in one document. Changes nothing. Its cost grows with the host.
+ *
+ * \param host The host.
+ * \param document Gets a JSON document: the members of `xennet_host_show`, and `{"networks": [{"network", "mode", "state", "outside",
+ *   "bridge", "subnets", "vifs", "missing", "elsewhere"}], "routes": [{"destination", "ways", "by"}], "guest_routes": 0, "filters":
+ *   [{"table", "own", "rules", "drops"}], "made_by": {}, "picture": {"about", "uplinks", "hubs", "notes"}, "unseen": [{"what",
+ *   "why"}]}`. `state` is "started", "damaged" or "unconfirmed" by what is there, or null if not all that it needs could be looked
+ *   at; `made_by` says of each link who has made it; the ports of the picture's hubs have guests' names, addresses, filters and
+ *   counters; `unseen` is what could not be looked at.
+ * \return NULL on success.
+ */
+xennet_error *xennet_host_overview(const xennet_host *host,
+                                   xennet_text **document);
+
+/**
+ * Draws the networking of this host: outside, gateway, uplinks, bridges and routes, vifs, guests. Changes nothing.
+ *
+ * \param host The host.
+ * \param form "text" (100 columns), "svg", "dot", "mermaid", or "json" for the model.
+ * \param form_len Its length in bytes.
+ * \param picture Gets the picture in that form.
+ * \return NULL on success; else `XENNET_KIND_INVALID` for another form.
+ */
+xennet_error *xennet_host_picture(const xennet_host *host, const char *form, size_t form_len, xennet_text **picture);
+
+/**
  * Carries out a plan as it was shown, or says what has changed since. The host plans anew; where the same steps come out they are
  * carried out, as by the function that the plan is of. Any host may do it, on which the same is to be done.
  *

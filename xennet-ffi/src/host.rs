@@ -9,9 +9,11 @@ use std::sync::Mutex;
 
 use serde::Serialize;
 use serde_json::{Value, json};
+use xennet_core::config::networks;
 use xennet_core::exec::{StateDir, Subject};
+use xennet_core::picture::{Form, View};
 use xennet_core::plan::ShownPlan;
-use xennet_core::{BridgeSpec, DevId, DomId, Error, ErrorKind, OpenedBy};
+use xennet_core::{BridgeSpec, DevId, DomId, Error, ErrorKind, OpenedBy, Overview, surroundings};
 
 use crate::boundary::{Out, fallible, free, given};
 use crate::cast::{self, Chars};
@@ -33,6 +35,11 @@ pub struct Host {
 impl Host {
     fn new(core: xennet_core::Host) -> Self {
         Host { core: Mutex::new(core), opened: OpenedBy::this_process() }
+    }
+
+    /// All of the host's networking, with the names of guests where xenstore tells them.
+    pub(crate) fn overview(&self) -> Result<Overview, Error> {
+        self.work(|core| surroundings::overview(core, networks::PATH.as_ref(), Some("/".as_ref())))
     }
 
     pub(crate) fn work<R>(&self, work: impl FnOnce(&mut xennet_core::Host) -> Result<R, Error>) -> Result<R, Error> {
@@ -268,6 +275,50 @@ pub extern "C" fn xennet_host_show(
         let (host, document) = (given(host, "host")?, given(document, "document")?);
         let shown = host.work(|core| core.show())?;
         document.write(Some(Box::new(Text::json(&shown))));
+        Ok(())
+    })
+}
+
+/// What the networking of this host is, in one document. Changes nothing. Its cost grows with the host.
+///
+/// \param host The host.
+/// \param document Gets a JSON document: the members of `xennet_host_show`, and `{"networks": [{"network", "mode", "state", "outside",
+///   "bridge", "subnets", "vifs", "missing", "elsewhere"}], "routes": [{"destination", "ways", "by"}], "guest_routes": 0, "filters":
+///   [{"table", "own", "rules", "drops"}], "made_by": {}, "managers": [], "picture": {"about", "uplinks", "hubs", "notes"}, "unseen": [{"what",
+///   "why"}]}`. `state` is "started", "damaged" or "unconfirmed" by what is there, or null if not all that it needs could be looked
+///   at; `made_by` says of each link who has made it; `managers` are programs that may take guests' links; the ports of the picture's hubs have guests' names, addresses, filters and
+///   counters; `unseen` is what could not be looked at.
+/// \return NULL on success.
+#[unsafe(no_mangle)]
+pub extern "C" fn xennet_host_overview(
+    host: Option<&Host>,
+    document: Option<&mut MaybeUninit<Option<Box<Text>>>>,
+) -> Option<Box<Failure>> {
+    fallible("xennet_host_overview", || {
+        let (host, document) = (given(host, "host")?, given(document, "document")?);
+        document.write(Some(Box::new(Text::json(&host.overview()?))));
+        Ok(())
+    })
+}
+
+/// Draws the networking of this host: outside, gateway, uplinks, bridges and routes, vifs, guests. Changes nothing.
+///
+/// \param host The host.
+/// \param form "text" (100 columns), "svg", "dot", "mermaid", or "json" for the model.
+/// \param form_len Its length in bytes.
+/// \param picture Gets the picture in that form.
+/// \return NULL on success; else `XENNET_KIND_INVALID` for another form.
+#[unsafe(no_mangle)]
+pub extern "C" fn xennet_host_picture(
+    host: Option<&Host>,
+    form: Chars,
+    form_len: usize,
+    picture: Option<&mut MaybeUninit<Option<Box<Text>>>>,
+) -> Option<Box<Failure>> {
+    fallible("xennet_host_picture", || {
+        let (host, picture) = (given(host, "host")?, given(picture, "picture")?);
+        let form: Form = cast::text(&form, form_len, "form")?.parse()?;
+        picture.write(Some(Box::new(Text::new(&host.overview()?.picture.to_form(form, &View::new())))));
         Ok(())
     })
 }

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyType};
+use xennet_core::config::networks;
 use xennet_core::exec::{StateDir, Subject};
-use xennet_core::{DevId, DomId, Error, ErrorKind, Guests, OpenedBy, VifId, surroundings};
+use xennet_core::picture::{Form, View};
+use xennet_core::{DevId, DomId, Error, ErrorKind, Guests, OpenedBy, Overview, VifId, surroundings};
 
 use crate::bridge::BridgeSpec;
 use crate::convert::{Digits, OrText, to_python};
@@ -78,6 +80,11 @@ impl Host {
             ErrorKind::Busy => self.take_raised().unwrap_or_else(|| raised(&e)),
             _ => raised(&e),
         })
+    }
+
+    /// All of the host's networking, with the names of guests where xenstore tells them.
+    fn seen(&self, py: Python<'_>) -> PyResult<Overview> {
+        self.work(py, |core| surroundings::overview(core, networks::PATH.as_ref(), Some("/".as_ref())))
     }
 
     fn take_raised(&self) -> Option<PyErr> {
@@ -153,10 +160,11 @@ impl Host {
     fn netlink(_class: &Bound<'_, PyType>, state_dir: Option<PathBuf>) -> PyResult<Self> {
         let state_dir = state_dir.map(StateDir::checked).transpose().or_raise()?;
         let core = xennet_core::Host::netlink().or_raise()?;
-        Ok(Host::on(match state_dir {
+        let core = match state_dir {
             Some(dir) => core.with_state_dir(dir),
             None => core,
-        }))
+        };
+        Ok(Host::on(core))
     }
 
     /// A rehearsal in memory: a host with an uplink `eth0`, a bridge `xenbr0`, and a netback that makes a vif when it is
@@ -293,6 +301,29 @@ impl Host {
             crate::trace::document(&recording, source, target, protocol, port)
         })?;
         parsed(py, &document)
+    }
+
+    /// What the networking of this host is: what `show` gives, and networks, routes, filters, who is where (`picture`), and what could not
+    /// be looked at (`unseen`). Names of guests are there where xenstore tells them. Its cost grows with the host.
+    fn overview<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let overview = self.seen(py)?;
+        to_python(py, &overview)
+    }
+
+    /// The networking of this host, drawn: outside, gateway, uplinks, bridges and routes, vifs, guests. `form` is "text" (100 columns),
+    /// "svg", "dot", "mermaid", or "json". With `counters` what went through each link is shown; with `every_guest` no guests are
+    /// put together, however many there are.
+    #[pyo3(signature = (form="text", *, counters=false, every_guest=false))]
+    fn picture(&self, py: Python<'_>, form: &str, counters: bool, every_guest: bool) -> PyResult<String> {
+        let form: Form = form.parse().or_raise()?;
+        let mut view = View::new();
+        if counters {
+            view = view.with_counters();
+        }
+        if every_guest {
+            view = view.with_every_guest();
+        }
+        Ok(self.seen(py)?.picture.to_form(form, &view))
     }
 
     /// The network configuration of the vif's guest, as `xennet.guest_config` gives it. The vif is an attached one by its

@@ -193,6 +193,23 @@ def test_threads_share_a_host(host):
     assert [v["domid"] for v in host.show()["vifs"]] == list(range(1, 21))
 
 
+def test_the_whole_of_it_is_one_document_and_one_picture(host):
+    host.attach(5, "bridge=xenbr0,mac=00:16:3e:01:02:03,ip=192.0.2.5")
+    seen = host.overview()
+    documents = xennet.documents
+    assert set(seen) == set(documents.Overview.__annotations__) | set(documents.Shown.__annotations__)
+    for name, kind in [("routes", documents.ShownRoute), ("filters", documents.ShownFilter)]:
+        assert seen[name] and all(set(item) == set(kind.__annotations__) for item in seen[name])
+    (port,) = seen["picture"]["hubs"][0]["ports"]
+    assert (port["link"], port["filter"], port["guest"]["mac"]) == ("vif5.0", "guard", "00:16:3e:01:02:03")
+    assert "vif5.0" in host.picture() and "192.0.2.5" in host.picture("text", counters=True, every_guest=True)
+    assert host.picture("svg").startswith("<svg xmlns=") and host.picture("dot").startswith("graph xennet {")
+    assert "flowchart LR" in host.picture("mermaid")
+    assert json.loads(host.picture("json"))["hubs"] == seen["picture"]["hubs"]
+    with pytest.raises(xennet.Invalid, match="no form of a picture"):
+        host.picture("gif")
+
+
 def test_a_plan_that_was_shown_is_applied_as_it_was_shown_or_not_at_all(host):
     plan = host.plan_attach(5, "bridge=xenbr0")
     assert plan.to_dict()["request"] == {"attach": {"domid": 5, "vif": {"bridge": "xenbr0"}}}

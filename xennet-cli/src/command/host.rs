@@ -146,20 +146,6 @@ pub(super) fn hotplug(global: &Global, script: &str, arguments: &[OsString]) -> 
     crate::hotplug::main(script, arguments, crate::hotplug::Elsewhere { state_dir })
 }
 
-pub(super) fn show(global: &Global, from: Option<&Path>, output: &mut Output) -> Result<()> {
-    let mut host = match from {
-        Some(file) => super::record::read(file, output)?,
-        None => open(global)?,
-    };
-    let shown = host.show()?;
-    if !output.is_json() {
-        for obstacle in shown.vifs.iter().flat_map(|vif| &vif.obstacles) {
-            output.note(obstacle);
-        }
-    }
-    output.answer(|| table(&shown), || json!(shown))
-}
-
 /// What an operation did: one line, or one document. Remarks stand beside it, as those of a plan do.
 fn done(subject: &Subject, what: &str, applied: &Applied, output: &mut Output) -> Result<()> {
     if !output.is_json() {

@@ -13,7 +13,9 @@ mod log;
 mod mac;
 mod network;
 mod parse;
+mod picture;
 mod record;
+mod show;
 mod snippets;
 mod trace;
 
@@ -43,8 +45,9 @@ pub(crate) fn run(cli: &Cli, output: &mut Output) -> Result<()> {
         Command::Apply { file } => host::apply(global, file, output),
         Command::Attach(args) => host::attach(global, args, output),
         Command::Detach(args) => host::detach(global, args, output),
-        Command::Show { from } => host::show(global, from.as_deref(), output),
         Command::Doctor(args) => doctor::run(global, args, output),
+        Command::Show { from, watch } => show::run(global, from.as_deref(), *watch, output),
+        Command::Picture(args) => picture::run(global, args, output),
         Command::Record(args) => record::run(global, args, output),
         Command::Trace(args) => trace::run(global, args, output),
         Command::Network(what) => network::run(global, what, output),

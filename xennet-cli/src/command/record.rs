@@ -6,9 +6,10 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use serde_json::json;
+use xennet_core::config::networks;
 use xennet_core::recording::Recording;
 use xennet_core::surroundings;
-use xennet_core::{Error, Host, Result};
+use xennet_core::{Error, Overview, Result};
 
 use super::common::open;
 use crate::cli::{BackendName, Global, RecordArgs};
@@ -45,6 +46,12 @@ pub(super) fn whole(global: &Global, file: &Path) -> Result<Recording> {
     Ok(surroundings::record(&mut open(global)?, file, is_here.then_some(Path::new("/"))))
 }
 
+/// This host at one glance, with the networks that are described.
+pub(super) fn overview(global: &Global) -> Result<Overview> {
+    let is_here = global.backend == BackendName::Netlink && !global.sandbox;
+    surroundings::overview(&mut open(global)?, Path::new(networks::PATH), is_here.then_some(Path::new("/")))
+}
+
 fn shown(path: &Path) -> String {
     path.display().to_string()
 }
@@ -61,11 +68,6 @@ pub(super) fn recorded(file: &Path, output: &mut Output) -> Result<Recording> {
     let recording = from_file(file)?;
     tell_unseen(&recording, output);
     Ok(recording)
-}
-
-/// A rehearsal on a recorded host.
-pub(super) fn read(file: &Path, output: &mut Output) -> Result<Host> {
-    Ok(Host::from_recording(&recorded(file, output)?))
 }
 
 /// A recording of a file.

@@ -26,6 +26,19 @@ pub(crate) fn observe_whole(
     observe(resolved, on, Frames::Whole, known)
 }
 
+/// As [`observe_whole`], for several wishes at once.
+pub(crate) fn observe_all_whole(
+    wishes: &[Resolved],
+    on: &mut dyn Backend,
+    known: Snapshot,
+) -> Result<Snapshot, BackendError> {
+    let next = |seen: &Snapshot| {
+        let missing = wishes.iter().filter_map(|resolved| plan::need::whole_scope(resolved, seen));
+        missing.reduce(Scope::union)
+    };
+    observe_until(&next, on, known)
+}
+
 /// Whether the frames of nft tables are looked at. Where elements are found in their sets again, the table is still the one
 /// that was looked at before, and reading all its rules a second time would tell nothing more.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -42,16 +55,25 @@ fn observe(
     frames: Frames,
     known: Snapshot,
 ) -> Result<Snapshot, BackendError> {
-    let mut seen = known;
-    let next = |seen: &Snapshot| match frames {
-        Frames::Whole => plan::need::whole_scope(resolved, seen),
-        Frames::Look | Frames::Leave => plan::scope(resolved, seen),
-    };
-    while let Some(mut scope) = next(&seen) {
+    let next = |seen: &Snapshot| {
+        let mut scope = match frames {
+            Frames::Whole => plan::need::whole_scope(resolved, seen),
+            Frames::Look | Frames::Leave => plan::scope(resolved, seen),
+        }?;
         scope.retain(|part| frames != Frames::Leave || !tables::is_of_frame(part));
-        if scope == Scope::none() {
-            break;
-        }
+        (scope != Scope::none()).then_some(scope)
+    };
+    observe_until(&next, on, known)
+}
+
+/// Looks at what is `next` after what was seen, until that is nothing.
+fn observe_until(
+    next: &dyn Fn(&Snapshot) -> Option<Scope>,
+    on: &mut dyn Backend,
+    known: Snapshot,
+) -> Result<Snapshot, BackendError> {
+    let mut seen = known;
+    while let Some(scope) = next(&seen) {
         seen.merge(on.observe(&scope)?);
     }
     // The kernel lists rules bit by bit, and amid others' changes a listing may have one twice without saying so. Making the

@@ -29,7 +29,7 @@ pub(crate) use journal::Unwritten;
 pub use journal::{Entry, Journal, MemoryJournal};
 pub use look::observe_for;
 use look::verify_amid_own_doing;
-pub(crate) use look::{Unverified, look_around, observe_whole, verify};
+pub(crate) use look::{Unverified, look_around, observe_all_whole, observe_whole, verify};
 pub use networks::HeldNetworks;
 pub(crate) use networks::other_name;
 pub use state::{Held, HeldJournal, StateDir};

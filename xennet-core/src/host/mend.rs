@@ -3,7 +3,7 @@
 //! `nft flush ruleset`, a deleted rule, a port that was taken out of its bridge: the kernel tells nobody. What a vif or network needs
 //! stands in its record ([`plan::need`]), so a look finds what is missing, and it is put back for all guests that are there.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::attach::FRAME_TRIES;
@@ -50,6 +50,19 @@ pub(super) fn is_of_tables(e: &Error) -> bool {
     let words = [Errno::ENOENT, Errno::EEXIST, Errno::EINTR, Errno::ERESTART];
     let refused = e.object().is_some_and(|o| o.starts_with("nft ")) && e.errno().is_some_and(|n| words.contains(&n));
     refused || (e.kind() == ErrorKind::NotVerified && e.message().contains("nft table "))
+}
+
+/// How many vifs are looked at together.
+const TOGETHER: usize = 64;
+
+/// What is missing of what a vif needs, in words.
+fn lacking(resolved: &Resolved, now: &Snapshot) -> Vec<String> {
+    match plan::missing(resolved, now) {
+        Ok(steps) => need::in_words(&steps),
+        // It has gone meanwhile.
+        Err(e) if e.kind() == ErrorKind::LinkNotFound => Vec::new(),
+        Err(e) => vec![e.to_string()],
+    }
 }
 
 /// The wishes of guests, each with its subject, and those of networks.
@@ -105,12 +118,29 @@ impl Host {
             exec::observe_whole(&resolved, &mut *self.backend, known.clone()).map_err(|e| e.into_observe_error())?;
         let frames: Scope = now.scope.parts().filter(|part| tables::is_of_frame(part)).cloned().collect();
         known.merge(now.seen(&frames));
-        match plan::missing(&resolved, &now) {
-            Ok(steps) => Ok(need::in_words(&steps)),
-            // It has gone meanwhile.
-            Err(e) if e.kind() == ErrorKind::LinkNotFound => Ok(Vec::new()),
-            Err(e) => Ok(vec![e.to_string()]),
+        Ok(lacking(&resolved, &now))
+    }
+
+    /// The same of many vifs, of which some are looked at together: the rules of our tables are many more than what a vif has in them.
+    pub(super) fn vifs_lack(
+        &mut self,
+        vifs: Vec<(Subject, ResolvedVif<Attach>)>,
+    ) -> Result<BTreeMap<Subject, Vec<String>>, Error> {
+        let mut wishes: Vec<(Subject, Resolved)> = Vec::new();
+        for (subject, a) in vifs {
+            wishes.push((subject, Resolved::from(self.follow(subject, a)?)));
         }
+        let (mut lacks, mut known) = (BTreeMap::new(), Snapshot::default());
+        for some in wishes.chunks(TOGETHER) {
+            let all: Vec<Resolved> = some.iter().map(|(_, resolved)| resolved.clone()).collect();
+            let now = exec::observe_all_whole(&all, &mut *self.backend, known).map_err(|e| e.into_observe_error())?;
+            for (subject, resolved) in some {
+                lacks.insert(*subject, lacking(resolved, &now));
+            }
+            let frames: Scope = now.scope.parts().filter(|part| tables::is_of_frame(part)).cloned().collect();
+            known = now.seen(&frames);
+        }
+        Ok(lacks)
     }
 
     /// What is missing of what a started network needs, in words, without its guests.
@@ -168,13 +198,14 @@ impl Host {
 
     /// What is missing of what the guests of a network need, in words, and of what those of no network have lost in our tables.
     pub(super) fn guests_lack(&mut self, network: &Network) -> Result<Vec<String>, Error> {
-        let mut missing = Vec::new();
-        let mut known = Snapshot::default();
-        for (subject, a) in self.mended_by(network)? {
-            missing
-                .extend(self.vif_lacks(subject, &a, &mut known)?.into_iter().map(|what| format!("{subject}: {what}")));
-        }
-        Ok(missing)
+        let guests = self.mended_by(network)?;
+        let order: Vec<Subject> = guests.iter().map(|(subject, _)| *subject).collect();
+        let mut lacks = self.vifs_lack(guests)?;
+        let of = |subject: Subject| {
+            let lacks = lacks.remove(&subject).unwrap_or_default();
+            lacks.into_iter().map(move |what| format!("{subject}: {what}"))
+        };
+        Ok(order.into_iter().flat_map(of).collect())
     }
 
     /// The plan of a start, followed by what its attached guests lack.

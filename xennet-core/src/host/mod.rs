@@ -13,6 +13,8 @@ mod network;
 mod opened;
 mod others;
 mod outside;
+mod overview;
+mod picture;
 mod place;
 mod record;
 mod records;
@@ -39,6 +41,7 @@ use crate::plan::{self, Plan, ShownPlan};
 use crate::snapshot::{LinkKind, Part, Scope, Snapshot};
 
 pub use opened::OpenedBy;
+pub use overview::{Overview, ShownFilter, ShownNetwork, ShownRoute};
 pub use recover::Recovered;
 pub use show::{Shown, ShownBridge, ShownVif};
 pub use status::{NetworkState, NetworkStatus};

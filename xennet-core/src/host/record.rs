@@ -62,20 +62,42 @@ const OF_FRONTEND: [&str; 10] = [
 /// How much of a node's value is kept where the guest can write it, in bytes.
 const OF_GUEST: usize = 256;
 
+/// Which kernel settings are recorded.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Settings {
+    All,
+    None,
+}
+
 impl Host {
     /// All that can be seen of this host, and what could not be looked at, with the reason. Changes nothing. A listing: it grows with the
     /// host.
     ///
     /// The caller says when and where it is taken, what the file with the descriptions of networks has, and gives a connection to xenstore,
-    /// or the reason why there is none.
+    /// or the reason why there is none; an empty reason where there can be none.
     pub fn record(
         &mut self,
         taken: Taken,
         described: Option<Described>,
         store: Result<&mut dyn Store, String>,
     ) -> Recording {
+        self.recorded(taken, described, store, Settings::All)
+    }
+
+    /// The same without the settings of links, of which there are more than of all else.
+    pub(super) fn glance(&mut self, taken: Taken, store: Result<&mut dyn Store, String>) -> Recording {
+        self.recorded(taken, None, store, Settings::None)
+    }
+
+    fn recorded(
+        &mut self,
+        taken: Taken,
+        described: Option<Described>,
+        store: Result<&mut dyn Store, String>,
+        kept: Settings,
+    ) -> Recording {
         let mut unseen = Vec::new();
-        let snapshot = self.all_seen(&mut unseen);
+        let snapshot = self.all_seen(&mut unseen, kept);
         let (details, missed) = found(&mut unseen, "carriers, counters and learned entries", self.backend.details());
         unseen.extend(missed.into_iter().map(|m| Unseen { what: m.what.into(), why: m.why.to_string() }));
         let networks = found(&mut unseen, "started networks", self.records.all_started());
@@ -86,8 +108,11 @@ impl Host {
         };
         let awaited = networks.iter().map(|s| s.network.name()).filter(|name| self.records.is_awaited(name)).collect();
         let services = self.services_of(&networks, &mut unseen);
-        let nodes = store.and_then(|store| nodes(store).map_err(|e| e.to_string()));
-        let store = found(&mut unseen, "xenstore", nodes);
+        let store = match store {
+            // Where there can be none, none is missing.
+            Err(why) if why.is_empty() => BTreeMap::new(),
+            store => found(&mut unseen, "xenstore", store.and_then(|store| nodes(store).map_err(|e| e.to_string()))),
+        };
         Recording {
             version: Recording::VERSION,
             taken,
@@ -140,7 +165,7 @@ impl Host {
     }
 
     /// The kernel's objects, one kind after the other, so that one that cannot be looked at does not hide the others.
-    fn all_seen(&mut self, unseen: &mut Vec<Unseen>) -> Snapshot {
+    fn all_seen(&mut self, unseen: &mut Vec<Unseen>, kept: Settings) -> Snapshot {
         let mut seen = Snapshot::default();
         let mut add = |host: &mut Host, what: &str, scope: Scope| seen.merge(found(unseen, what, host.look(&scope)));
         add(self, "links, addresses, routes and neighbours", Scope::none().with(Part::Routing));
@@ -152,8 +177,10 @@ impl Host {
             let chains = NftHook::ALL.map(|hook| Part::NftOthersAt(family, hook));
             add(self, "other programs' nft chains", Scope::from_iter(chains));
         }
-        let links: Vec<IfName> = seen.links.keys().copied().collect();
-        seen.merge(found(unseen, "kernel settings", self.look(&settings(&links))));
+        if kept == Settings::All {
+            let links: Vec<IfName> = seen.links.keys().copied().collect();
+            seen.merge(found(unseen, "kernel settings", self.look(&settings(&links))));
+        }
         seen
     }
 }

@@ -14,7 +14,7 @@ use crate::plan::Goal;
 use crate::snapshot::{LinkKind, Part, Route, Scope, Snapshot};
 
 /// What there is to see: the vifs that are attached by our doing, and the bridges with their ports.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 #[non_exhaustive]
 pub struct Shown {
     /// Attached vifs, in the order of domain and index.
@@ -78,18 +78,24 @@ impl Host {
     /// As [`Backend::observe`](crate::backend::Backend::observe), and
     /// [`ErrorKind::StateUnusable`](crate::ErrorKind::StateUnusable).
     pub fn show(&mut self) -> Result<Shown, Error> {
+        self.shown_with(Err)
+    }
+
+    /// The same. `unseen` decides about the error of a look at what vifs lack, which needs more rights than the rest.
+    pub(super) fn shown_with(&mut self, mut unseen: impl FnMut(Error) -> Result<(), Error>) -> Result<Shown, Error> {
         let now = self.look(&Scope::none().with(Part::Links))?;
-        let (mut vifs, mut attached) = (Vec::new(), Vec::new());
-        let mut known = Snapshot::default();
+        let (mut vifs, mut subjects, mut attached) = (Vec::new(), Vec::new(), Vec::new());
+        let mut needs = Vec::new();
         for (subject, entry) in self.records.all()? {
             let (Subject::Vif(id) | Subject::Tap(id)) = subject else { continue };
             let Some((index, _)) = entry.owned_link() else { continue };
             let link = now.link_by_index(index);
-            let (mut missing, mut obstacles) = (Vec::new(), Vec::new());
-            if let Some(a) = super::mend::need_of(subject, &entry, &now) {
-                obstacles.extend(led_to(subject, &self.superseding(subject, &a)?));
-                let a = self.without_superseded(subject, a)?;
-                missing = self.vif_lacks(subject, &a, &mut known)?;
+            let mut obstacles = Vec::new();
+            if let Some(mut a) = super::mend::need_of(subject, &entry, &now) {
+                let superseding = self.superseding(subject, &a)?;
+                obstacles.extend(led_to(subject, &superseding));
+                a.found.superseded = superseding.into_iter().map(|r| r.destination).collect();
+                needs.push((subject, a));
             }
             let attach = match &entry.goal {
                 Goal::Resolved(Resolved::Attach(a)) => Some(&a.wish),
@@ -112,10 +118,18 @@ impl Host {
                 mtu: link.map_or(0, |(_, l)| l.mtu),
                 spec: entry.text,
                 obstacles,
-                missing,
+                missing: Vec::new(),
             });
+            subjects.push(subject);
             // A link that has gone reaches nobody for another reason.
             attached.extend(attach.filter(|_| link.is_some()).map(|a| (vifs.len() - 1, a.clone())));
+        }
+        let mut lacks = match self.vifs_lack(needs) {
+            Ok(lacks) => lacks,
+            Err(e) => unseen(e).map(|()| BTreeMap::new())?,
+        };
+        for (vif, subject) in vifs.iter_mut().zip(&subjects) {
+            vif.missing = lacks.remove(subject).unwrap_or_default();
         }
         let obstacles = self.obstacles_of_vifs(&attached.iter().map(|(_, a)| a).collect::<Vec<_>>(), &now);
         for ((at, _), obstacles) in attached.iter().zip(obstacles) {

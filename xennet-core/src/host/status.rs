@@ -132,13 +132,13 @@ impl Host {
 }
 
 /// The name that the uplink of a bridge has while its network is started.
-fn uplink_of(network: &Network) -> Option<IfName> {
+pub(super) fn uplink_of(network: &Network) -> Option<IfName> {
     let NetworkMode::Bridge(b) = network.mode() else { return None };
     b.uplink.map(|uplink| b.uplink_name.unwrap_or(uplink))
 }
 
 /// The routes that stations and gateways outside need, as commands (the founding document's fifth step).
-fn routes_outside(started: &ResolvedNetwork) -> Vec<String> {
+pub(super) fn routes_outside(started: &ResolvedNetwork) -> Vec<String> {
     let NetworkMode::Routed(r) = started.network.mode() else { return Vec::new() };
     let answered = |family| match family {
         Family::Ipv4 => r.proxy_arp,

@@ -17,6 +17,7 @@ use scan::{Module, Names, Source};
 const ORDER: &[&str] = &[
     "error",
     "gather",
+    "text",
     "budget",
     "model",
     "config",
@@ -32,6 +33,7 @@ const ORDER: &[&str] = &[
     "backend",
     "exec",
     "recording",
+    "picture",
     "trace",
     "services",
     "host",
@@ -40,8 +42,9 @@ const ORDER: &[&str] = &[
     "doctor",
 ];
 /// Modules that touch nothing outside the process, and use only each other.
-const PURE: &[&str] =
-    &["error", "gather", "model", "config", "advise", "managers", "snapshot", "guest", "step", "tables", "plan"];
+const PURE: &[&str] = &[
+    "error", "gather", "text", "model", "config", "advise", "managers", "snapshot", "guest", "step", "tables", "plan",
+];
 /// The crates that a pure module may use.
 const PURE_CRATES: &[&str] =
     &["alloc", "core", "std", "ipnetwork", "macaddr", "md5", "serde", "serde_json", "sha2", "thiserror", "toml"];

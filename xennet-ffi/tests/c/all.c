@@ -172,6 +172,15 @@ static void test_a_vif_from_plan_to_undo(void)
     accepted(xennet_host_show(host, &text));
     CHECK(has(xennet_text_data(text), "\"vif\":\"vif5.0\""));
     xennet_text_free(text);
+    accepted(xennet_host_overview(host, &text));
+    CHECK(has(xennet_text_data(text), "\"vif\":\"vif5.0\"") && has(xennet_text_data(text), "\"hubs\":["));
+    xennet_text_free(text);
+    accepted(xennet_host_picture(host, TEXT("text"), &text));
+    CHECK(has(xennet_text_data(text), "xenbr0: bridge") && has(xennet_text_data(text), "vif5.0"));
+    xennet_text_free(text);
+    accepted(xennet_host_picture(host, TEXT("svg"), &text));
+    CHECK(has(xennet_text_data(text), "<svg xmlns=") && has(xennet_text_data(text), "vif5.0"));
+    xennet_text_free(text);
 
     /* Again: nothing to do. As a document: the same. */
     accepted(xennet_host_plan_attach(host, 5, TEXT("bridge=xenbr0"), &plan));
@@ -484,6 +493,11 @@ static void test_null_is_named(void)
     refused(xennet_host_ensure_bridge(host, NULL, 2, &text), XENNET_KIND_INVALID, "bridge is NULL");
     refused(xennet_host_show(NULL, &text), XENNET_KIND_INVALID, "host is NULL");
     refused(xennet_host_show(host, NULL), XENNET_KIND_INVALID, "document is NULL");
+    refused(xennet_host_overview(NULL, &text), XENNET_KIND_INVALID, "host is NULL");
+    refused(xennet_host_overview(host, NULL), XENNET_KIND_INVALID, "document is NULL");
+    refused(xennet_host_picture(NULL, "svg", 3, &text), XENNET_KIND_INVALID, "host is NULL");
+    refused(xennet_host_picture(host, "svg", 3, NULL), XENNET_KIND_INVALID, "picture is NULL");
+    refused(xennet_host_picture(host, "gif", 3, &text), XENNET_KIND_INVALID, "\"gif\" is no form of a picture");
     refused(xennet_host_apply(NULL, NULL, &text), XENNET_KIND_INVALID, "host is NULL");
     refused(xennet_host_apply(host, NULL, &text), XENNET_KIND_INVALID, "plan is NULL");
     refused(xennet_host_apply_json(NULL, TEXT("{}"), &text), XENNET_KIND_INVALID, "host is NULL");

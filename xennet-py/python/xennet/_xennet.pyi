@@ -3,7 +3,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, SupportsIndex, final
 
-from .documents import CodeRow, Doctor, GuestTold, NetworkStatus, ParsedVif, PortForward, Recovered, Shown, Trace
+from .documents import CodeRow, Doctor, GuestTold, NetworkStatus, Overview, ParsedVif, PortForward, Recovered, Shown, Trace
 
 __all__ = ["__version__", "KINDS", "VifSpec", "BridgeSpec", "Network", "Plan", "Step", "Applied", "Host", "CODES", "doctor", "guest_config", "parse_networks", "parse_vif", "trace"]
 
@@ -280,6 +280,8 @@ class Host:
     def trace(
         self, source: str, target: str, /, protocol: str | None = None, port: int | None = None
     ) -> Trace: ...
+    def overview(self) -> Overview: ...
+    def picture(self, form: str = "text", *, counters: bool = False, every_guest: bool = False) -> str: ...
     def guest_config(
         self,
         vif: VifSpec | str,

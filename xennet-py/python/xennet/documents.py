@@ -4,7 +4,21 @@ from __future__ import annotations
 
 from typing import Any, TypedDict
 
-__all__ = ["GuestFile", "GuestTold", "NetworkStatus", "ParsedVif", "PortForward", "Recovered", "Shown", "ShownBridge", "ShownVif"]
+__all__ = [
+    "GuestFile",
+    "GuestTold",
+    "NetworkStatus",
+    "Overview",
+    "ParsedVif",
+    "PortForward",
+    "Recovered",
+    "Shown",
+    "ShownBridge",
+    "ShownFilter",
+    "ShownNetwork",
+    "ShownRoute",
+    "ShownVif",
+]
 
 
 class ShownVif(TypedDict):
@@ -50,6 +64,65 @@ class Shown(TypedDict):
 
     vifs: list[ShownVif]
     bridges: list[ShownBridge]
+
+
+class ShownNetwork(TypedDict):
+    """A network of a host, started or described."""
+
+    network: str
+    #: bridge, nat, routed.
+    mode: str
+    #: started, damaged, unconfirmed, stopped; None if not all that it needs could be looked at.
+    state: str | None
+    outside: str | None
+    bridge: str | None
+    subnets: list[str]
+    #: Its guests that are there.
+    vifs: list[str]
+    #: What it lacks, without its guests.
+    missing: list[str]
+    #: Commands for the gateway outside.
+    elsewhere: list[str]
+
+
+class ShownRoute(TypedDict):
+    """A route of the main table."""
+
+    destination: str
+    #: ``via 192.0.2.1 on eth0``, one way each.
+    ways: list[str]
+    #: Who has made it.
+    by: str
+
+
+class ShownFilter(TypedDict):
+    """An nft table, or one of iptables-legacy."""
+
+    table: str
+    #: Whether it is xennet's.
+    own: bool
+    #: How many rules it has; None if that was not looked at.
+    rules: int | None
+    #: The hooks where it drops what none of its rules decides about.
+    drops: list[str]
+
+
+class Overview(Shown):
+    """What ``Host.overview`` gives: what ``Host.show`` gives, and all else."""
+
+    networks: list[ShownNetwork]
+    #: But for those to guests.
+    routes: list[ShownRoute]
+    guest_routes: int
+    filters: list[ShownFilter]
+    #: Who has made each link.
+    made_by: dict[str, str]
+    #: Programs that manage links, run here, and do not leave those of guests alone.
+    managers: list[dict[str, Any]]
+    #: Who is where, in layers: about, uplinks, hubs, notes.
+    picture: dict[str, Any]
+    #: What could not be looked at: what, why.
+    unseen: list[dict[str, str]]
 
 
 class NetworkStatus(TypedDict):

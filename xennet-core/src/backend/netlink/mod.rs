@@ -39,6 +39,7 @@ use crate::step::{NftOp, NftTransaction, Step};
 pub use linger::close_in_background;
 use nft::Nft;
 use socket::{Protocol, Socket};
+pub use watch::Events;
 
 /// The network of a namespace, as the kernel has it.
 #[derive(Debug)]
