@@ -632,9 +632,9 @@ xennet_error *xennet_host_show(const xennet_host *host,
  * \param host The host.
  * \param document Gets a JSON document: the members of `xennet_host_show`, and `{"networks": [{"network", "mode", "state", "outside",
  *   "bridge", "subnets", "vifs", "missing", "elsewhere"}], "routes": [{"destination", "ways", "by"}], "guest_routes": 0, "filters":
- *   [{"table", "own", "rules", "drops"}], "made_by": {}, "picture": {"about", "uplinks", "hubs", "notes"}, "unseen": [{"what",
+ *   [{"table", "own", "rules", "drops"}], "made_by": {}, "managers": [], "picture": {"about", "uplinks", "hubs", "notes"}, "unseen": [{"what",
  *   "why"}]}`. `state` is "started", "damaged" or "unconfirmed" by what is there, or null if not all that it needs could be looked
- *   at; `made_by` says of each link who has made it; the ports of the picture's hubs have guests' names, addresses, filters and
+ *   at; `made_by` says of each link who has made it; `managers` are programs that may take guests' links; the ports of the picture's hubs have guests' names, addresses, filters and
  *   counters; `unseen` is what could not be looked at.
  * \return NULL on success.
  */
