@@ -181,10 +181,22 @@ fn bridges(overview: &Overview) -> Table {
             Cell::new(bridge.mac.map_or_else(|| "-".to_owned(), |mac| mac.to_string())),
             Cell::list(addresses.unwrap_or_default()),
             Cell::new(overview.made_by.get(&bridge.bridge).cloned().unwrap_or_default()),
-            Cell::list(bridge.ports.iter().map(ToString::to_string)),
+            Cell::list(ports(&bridge.ports)),
         ]);
     }
     table
+}
+
+/// The ports of a bridge. Many vifs, of which each has a line of its own below, are counted.
+fn ports(ports: &[IfName]) -> Vec<String> {
+    const MOST: usize = 8;
+    let is_vif = |port: &&IfName| VifId::from_vif_name(port.as_str()).is_some();
+    let (vifs, others): (Vec<&IfName>, Vec<&IfName>) = ports.iter().partition(is_vif);
+    let others = others.into_iter().map(ToString::to_string);
+    match vifs.len() {
+        0..=MOST => ports.iter().map(ToString::to_string).collect(),
+        many => others.chain([format!("{many} vifs")]).collect(),
+    }
 }
 
 /// Where a vif is, and its port.

@@ -179,19 +179,21 @@ fn dot_text(text: &str) -> String {
 }
 
 /// Text between quotes in Mermaid, which reads HTML and Markdown there: everything but letters, digits and harmless signs by its number.
+/// What would begin a list in Markdown (`- `, `+ `, `1. `) is no harmless sign there.
 fn mermaid_text(text: &str) -> String {
-    text.chars().fold(String::new(), |mut out, c| {
+    let mut out = String::new();
+    let mut rest = text.chars().peekable();
+    while let Some(c) = rest.next() {
+        let begins_list = (c == '-' && out.is_empty()) || (c == '.' && rest.peek().is_none_or(|next| *next == ' '));
+        let is_harmless =
+            c.is_alphanumeric() || matches!(c, ' ' | '.' | ',' | ':' | '-' | '/' | '…' | '×' | '→' | '−' | '·');
         match c {
             c if c.is_control() => out.push('\u{fffd}'),
-            c if c.is_alphanumeric()
-                || matches!(c, ' ' | '.' | ',' | ':' | '-' | '/' | '+' | '…' | '×' | '→' | '−' | '·') =>
-            {
-                out.push(c);
-            }
+            c if is_harmless && !begins_list => out.push(c),
             c => add(&mut out, format_args!("#{};", u32::from(c))),
         }
-        out
-    })
+    }
+    out
 }
 
 impl Picture {

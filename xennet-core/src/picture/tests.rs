@@ -207,6 +207,10 @@ fn is_mermaid(text: &str) {
             let label = label.replace("<br/>", " ");
             assert!(!label.contains(['<', '>', '[', ']', '`', '(', ')', '{', '}', '|', '&', '*']), "{line}");
             assert!(is_name(before.split(['[', '(', ' ']).next().unwrap()), "{line}");
+            assert!(
+                parts[1].split("<br/>").all(|line| !line.starts_with(['-', '+', '*']) && !line.contains(". ")),
+                "{line}"
+            );
             continue;
         }
         let words: Vec<&str> = line.split(' ').collect();
@@ -287,6 +291,8 @@ fn hostile_names_stay_text() {
         "名前が長い仮想マシンの名前が長い仮想マシンの名前が長い仮想マシン",
         &"x".repeat(2000),
         "🦀🦀🦀",
+        "1. one",
+        "- two",
         "",
     ];
     for guests in [1, 20] {
