@@ -218,3 +218,60 @@ fn a_file_and_a_model_are_not_watched() {
         assert_eq!(got.code, code, "{got:?}");
     }
 }
+
+/// What the command writes on a terminal so wide.
+fn on_terminal(columns: u16, no_colour: &str, arguments: &[&str]) -> String {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&ours).unwrap();
+    unlockpt(&ours).unwrap();
+    let path = ptsname(&ours, Vec::new()).unwrap().into_string().unwrap();
+    let size = rustix::termios::Winsize { ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    rustix::termios::tcsetwinsize(&ours, size).unwrap();
+    let theirs = fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
+    let mut command = xennet();
+    command.args(arguments).env("TERM", "xterm").env("NO_COLOR", no_colour).stdout(theirs);
+    let mut child = command.spawn().unwrap();
+    // The command's own copy is the last one then, and its end is the end of what can be read.
+    drop(command);
+    let mut text = Vec::new();
+    let mut ours = fs::File::from(ours);
+    let mut some = [0_u8; 4096];
+    while let Ok(n) = std::io::Read::read(&mut ours, &mut some) {
+        text.extend_from_slice(&some[..n]);
+        if n == 0 {
+            break;
+        }
+    }
+    assert!(child.wait().unwrap().success());
+    String::from_utf8(text).unwrap().replace("\r\n", "\n")
+}
+
+#[test]
+fn a_terminal_gets_colours_and_lines_of_its_width() {
+    let state = StateDir::new();
+    let dir = state.path().join("state");
+    let fake = |more: &[&str]| {
+        let mut all = vec!["--backend", "fake", "--state-dir", dir.to_str().unwrap()];
+        all.extend(more);
+        all.into_iter().map(str::to_owned).collect::<Vec<String>>()
+    };
+    for n in 1..=9 {
+        let line = format!("mac=00:16:3e:00:00:0{n},bridge=xenbr0,ip=192.0.2.1{n} 2001:db8::{n}");
+        assert_eq!(finish(xennet().args(fake(&["attach", &n.to_string(), &line]))).code, 0);
+    }
+    let show = fake(&["show"]);
+    let show: Vec<&str> = show.iter().map(String::as_str).collect();
+    let coloured = on_terminal(120, "", &show);
+    assert!(coloured.contains("\x1b[32mup\x1b[0m") && coloured.contains("\x1b[1mVIF"), "{coloured}");
+    let piped = finish(xennet().args(&show)).stdout;
+    assert!(!piped.contains('\x1b') && piped.lines().all(|line| line.chars().count() <= 100), "{piped}");
+    for columns in [80, 120] {
+        let plain = on_terminal(columns, "1", &show);
+        assert!(!plain.contains('\x1b'), "{plain}");
+        assert!(plain.lines().all(|line| line.chars().count() <= usize::from(columns)), "{plain}");
+        for n in 1..=9 {
+            assert!(plain.contains(&format!("192.0.2.1{n}")) && plain.contains(&format!("2001:db8::{n}")), "{plain}");
+        }
+    }
+}
