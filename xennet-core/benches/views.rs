@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use xennet_core::backend::Backend as _;
 use xennet_core::backend::netlink::Netlink;
 use xennet_core::config::networks;
+use xennet_core::doctor;
 use xennet_core::exec::StateDir;
 use xennet_core::picture::View;
 use xennet_core::recording::Taken;
@@ -116,6 +117,7 @@ fn measured(vifs: u32) {
     let recording = host.record(Taken::default(), None, none());
     tell(&format!("{vifs} vifs: recording in memory"), || Host::from_recording(&recording));
     tell(&format!("{vifs} vifs: recording shown"), || Host::from_recording(&recording).show().expect("shown"));
+    tell(&format!("{vifs} vifs: doctor"), || doctor::examine(&recording));
     tell(&format!("{vifs} vifs: model of the picture"), || Host::picture(&recording).expect("a picture"));
     let picture = Host::picture(&recording).expect("a picture");
     tell(&format!("{vifs} vifs: picture as text"), || picture.to_text(&View::new(), 100));
