@@ -19,7 +19,9 @@ fn run(program: &str, arguments: &str) {
 
 impl Kernel {
     fn details(&mut self) -> Details {
-        let (details, missed) = self.0.details().unwrap();
+        let (details, mut missed) = self.0.details().unwrap();
+        // Their files belong to the root of the host.
+        missed.retain(|m| m.what != "tables of iptables-legacy");
         assert_eq!(missed, []);
         details
     }

@@ -70,3 +70,17 @@ fn neighbour_discovery_comes_in_by_the_link_it_leaves_through() {
         nft("table inet mine { chain post { type filter hook postrouting priority 0; iifname \"vif12.0\" drop; }; }");
     });
 }
+
+/// A permanent neighbour entry is believed, whoever has the address.
+#[test]
+fn a_permanent_neighbour_entry_is_believed() {
+    case("a_permanent_neighbour_entry_is_believed", &[PRIVATE, DMZ], || {
+        command("ip neigh replace 10.2.0.1 lladdr 02:00:00:00:00:99 dev vif12.0 nud permanent");
+    });
+}
+
+/// A link without ARP takes its own hardware address for that of every neighbour (`arp_constructor`).
+#[test]
+fn a_link_without_arp_reaches_nobody() {
+    case("a_link_without_arp_reaches_nobody", &[PRIVATE, DMZ], || command("ip link set vif12.0 arp off"));
+}

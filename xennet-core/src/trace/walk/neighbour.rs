@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use super::bridge::Cast;
 use super::{Station, Stop, Walk, Went, dropped};
 use crate::model::{IfName, MacAddr};
-use crate::snapshot::{Family, NftHook};
+use crate::snapshot::{Family, LinkKind, NftHook};
 use crate::trace::Stage;
 use crate::trace::packet::{Content, Packet, Tracked, Upper};
 use crate::trace::route::{Asked, Way};
@@ -91,11 +91,24 @@ impl<'w> Walk<'w> {
     ) -> Went<(Station, Option<IfName>)> {
         let world = self.world;
         let (station, port) = self.holder(oif, next)?;
-        if world.permanent(oif, next).is_some() || self.met.contains(&(Station::Dom0, *oif, next)) {
+        if let Some(mac) = world.permanent(oif, next) {
+            // Nobody is asked, whoever has the address by now.
+            return match station {
+                Station::Guest(at) if world.guests.get(at).is_some_and(|g| g.mac.is_some_and(|own| own != mac)) => {
+                    dropped(
+                        format!("ip neigh {next} dev {oif}"),
+                        format!("a permanent neighbour entry says that {next} is at {mac}"),
+                    )
+                }
+                _ => Ok((station, port)),
+            };
+        }
+        if self.met.contains(&(Station::Dom0, *oif, next)) {
             return Ok((station, port));
         }
-        if world.link(oif).is_some_and(|l| !l.arp) {
-            return Ok((station, port));
+        if world.link(oif).is_some_and(|l| !l.arp && l.kind != LinkKind::Loopback) {
+            // Such a link takes its own hardware address for that of every neighbour (arp_constructor, ndisc_constructor).
+            return dropped(format!("link {oif}"), format!("ARP is off on {oif}, so nobody is asked for {next}"));
         }
         let own = packet.addresses().map(|a| a.0).filter(|ip| match ip {
             IpAddr::V4(_) => world.links_with(*ip).next().is_some(),
@@ -331,6 +344,9 @@ impl<'w> Walk<'w> {
     /// Whether this domain answers on a link for an address (`arp_process`, `ndisc_recv_ns`).
     fn answers(&self, link: &IfName, address: IpAddr, asker: IpAddr) -> Went<()> {
         let world = self.world;
+        if world.link(link).is_some_and(|l| !l.arp) {
+            return dropped(format!("link {link}"), format!("ARP is off on {link}, so dom0 answers nobody there"));
+        }
         if address.is_ipv6() {
             if world.links_with(address).any(|l| l == *link) {
                 return Ok(());
