@@ -1,13 +1,16 @@
 //! A recording of all that can be seen of this host.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Host, Records};
 use crate::backend::fake::Fake;
-use crate::model::{DevId, DomId, IfName, Started};
+use crate::exec::Entry;
+use crate::gather;
+use crate::model::{Attachment, DevId, DomId, IfName, Resolved, Started, VifId};
+use crate::plan::Goal;
 use crate::recording::{Described, Recording, Service, Surroundings, Taken, Unseen, text_of};
 use crate::services;
-use crate::snapshot::{Family, NftFamily, NftHook, Part, Scope, Snapshot, StorePath, SysctlKey};
+use crate::snapshot::{Family, Link, NftFamily, NftHook, Part, Scope, Snapshot, StorePath, SysctlKey};
 use crate::tables;
 use crate::xenstore::{Store, StoreError};
 
@@ -97,11 +100,11 @@ impl Host {
         kept: Settings,
     ) -> Recording {
         let mut unseen = Vec::new();
-        let snapshot = self.all_seen(&mut unseen, kept);
         let (details, missed) = found(&mut unseen, "carriers, counters and learned entries", self.backend.details());
         unseen.extend(missed.into_iter().map(|m| Unseen { what: m.what.into(), why: m.why.to_string() }));
         let networks = found(&mut unseen, "started networks", self.records.all_started());
         let records = found(&mut unseen, "records", self.records.newest_last());
+        let snapshot = self.all_seen(&records, kept, &mut unseen);
         let open = match &self.records {
             Records::Dir(dir) => found(&mut unseen, "interrupted operations", dir.interrupted()),
             Records::Memory(_) => Vec::new(),
@@ -165,7 +168,7 @@ impl Host {
     }
 
     /// The kernel's objects, one kind after the other, so that one that cannot be looked at does not hide the others.
-    fn all_seen(&mut self, unseen: &mut Vec<Unseen>, kept: Settings) -> Snapshot {
+    fn all_seen(&mut self, records: &[Entry], kept: Settings, unseen: &mut Vec<Unseen>) -> Snapshot {
         let mut seen = Snapshot::default();
         let mut add = |host: &mut Host, what: &str, scope: Scope| seen.merge(found(unseen, what, host.look(&scope)));
         add(self, "links, addresses, routes and neighbours", Scope::none().with(Part::Routing));
@@ -178,11 +181,24 @@ impl Host {
             add(self, "other programs' nft chains", Scope::from_iter(chains));
         }
         if kept == Settings::All {
-            let links: Vec<IfName> = seen.links.keys().copied().collect();
+            // Those of a bridge's port say nothing: its frames go to the bridge. They are most of the links of a host with many guests. A vif
+            // that is to be connected by routes may be a port by mistake.
+            let routed: BTreeSet<IfName> = gather::set(records.iter().filter_map(routed_link));
+            let counts = |(name, link): &(&IfName, &Link)| {
+                let is_vif = VifId::from_vif_name(name.as_str()).is_some();
+                (link.master.is_none() && (link.up || is_vif)) || routed.contains(*name)
+            };
+            let links: Vec<IfName> = seen.links.iter().filter(counts).map(|(name, _)| *name).collect();
             seen.merge(found(unseen, "kernel settings", self.look(&settings(&links))));
         }
         seen
     }
+}
+
+/// The link of a vif that a record connects by routes.
+fn routed_link(entry: &Entry) -> Option<IfName> {
+    let Goal::Resolved(Resolved::Attach(a)) = &entry.goal else { return None };
+    (!matches!(a.wish.attachment, Attachment::Bridge { .. })).then_some(a.wish.name)
 }
 
 /// The settings to read.
