@@ -97,7 +97,7 @@ fn backend(seen: &Seen<'_>, out: &mut Vec<Finding>) {
         let Some((name, link)) = vif.link else { continue };
         // Of one that we have attached the plan says it.
         let is_strange = link.master.is_some() && link.mac.is_some_and(|mac| mac != MacAddr::BACKEND);
-        if is_strange && !vif.has_record {
+        if is_strange && !vif.has_record() {
             let mac = link.mac.map(|m| m.to_string()).unwrap_or_default();
             out.push(
                 Finding::new(

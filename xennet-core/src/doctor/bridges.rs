@@ -6,6 +6,7 @@ use super::table::Code;
 use super::uplinks::is_uplink;
 use crate::model::{BridgeSpec, IfName, Request, Started, Subject};
 use crate::snapshot::{Address, BridgeState, Link, LinkKind, PortForwarding};
+use crate::text::printable;
 
 pub(super) fn check(seen: &Seen<'_>, out: &mut Vec<Finding>) {
     missing(seen, out);
@@ -105,7 +106,7 @@ fn kind(kind: &LinkKind) -> String {
         LinkKind::Tun => "a tun or tap".into(),
         LinkKind::Ifb => "an ifb".into(),
         LinkKind::Macvlan => "a macvlan".into(),
-        LinkKind::Other(name) => format!("a link of kind {}", super::seen::printable(name)),
+        LinkKind::Other(name) => format!("a link of kind {}", printable(name)),
     }
 }
 

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::finding::{Finding, sh};
-use super::seen::{Node, Seen, Vif, printable};
+use super::seen::{Node, Seen, Vif};
 use super::table::Code;
 use crate::model::{IfName, Request, Subject};
+use crate::text::printable;
 
 /// States of both ends (`xen/include/public/io/xenbus.h`, `enum xenbus_state`).
 const STATES: [&str; 9] = [
@@ -43,7 +44,10 @@ fn with_node(seen: &Seen<'_>, vif: &Vif<'_>, node: &Node<'_>, out: &mut Vec<Find
     let (backend, frontend) = (Node::state(&node.backend), Node::state(&node.frontend));
     match status {
         Some("error") => {
-            let why = node.backend.get("hotplug-error").map_or("no reason is given".to_owned(), |e| printable(e));
+            let why = node
+                .backend
+                .get("hotplug-error")
+                .map_or("no reason is given".to_owned(), |e| printable(e).into_owned());
             let cause = format!("the hotplug call of {} failed: {why}", vif.who());
             out.push(Finding::new(Code::HotplugFailed, vif.id, cause).look(sh!("xennet log {}", vif.id)));
         }

@@ -4,10 +4,10 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-use super::seen::printable;
 use super::table::{Code, Level};
 use crate::model::Request;
 use crate::plan::Plan;
+use crate::text::printable;
 
 /// Something on a host that keeps guests from the network that they were promised, or will.
 ///

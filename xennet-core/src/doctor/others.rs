@@ -3,7 +3,7 @@
 use super::finding::{Finding, sh};
 use super::seen::Seen;
 use super::table::Code;
-use crate::snapshot::{NftChainKind, NftExpr, NftField, NftHook, NftNat, NftRule, NftTableId, NftValue};
+use crate::snapshot::{NftChainKind, NftCmp, NftExpr, NftField, NftHook, NftNat, NftRule, NftValue};
 
 pub(super) fn check(seen: &Seen<'_>, out: &mut Vec<Finding>) {
     for warning in &seen.recording.surroundings.managers {
@@ -42,7 +42,7 @@ fn masquerade(seen: &Seen<'_>, out: &mut Vec<Finding>) {
                 let network = seen
                     .started()
                     .iter()
-                    .find(|s| matches!(s.network.mode(), crate::model::NetworkMode::Routed(_)) && hides(rule, id, s));
+                    .find(|s| matches!(s.network.mode(), crate::model::NetworkMode::Routed(_)) && hides(rule, s));
                 if let Some(s) = network {
                     let name = s.network.name();
                     out.push(
@@ -60,26 +60,16 @@ fn masquerade(seen: &Seen<'_>, out: &mut Vec<Finding>) {
 }
 
 /// Whether a rule translates the source of what a routed network's guests send out.
-fn hides(rule: &NftRule, _table: &NftTableId, started: &crate::model::Started) -> bool {
+fn hides(rule: &NftRule, started: &crate::model::Started) -> bool {
     let mut translates = false;
     for expr in &rule.exprs {
         match expr {
-            NftExpr::Match {
-                field: NftField::OifName,
-                mask: None,
-                op: crate::snapshot::NftCmp::Eq,
-                value: NftValue::Name(name),
-            } => {
+            NftExpr::Match { field: NftField::OifName, mask: None, op: NftCmp::Eq, value: NftValue::Name(name) } => {
                 if started.outside != Some(*name) {
                     return false;
                 }
             }
-            NftExpr::Match {
-                field: NftField::IpSaddr,
-                mask,
-                op: crate::snapshot::NftCmp::Eq,
-                value: NftValue::Ipv4(first),
-            } => {
+            NftExpr::Match { field: NftField::IpSaddr, mask, op: NftCmp::Eq, value: NftValue::Ipv4(first) } => {
                 let bits = match mask {
                     Some(NftValue::Ipv4(mask)) => u32::from(*mask),
                     None => u32::MAX,

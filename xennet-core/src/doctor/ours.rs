@@ -219,7 +219,7 @@ fn of_error(seen: &Seen<'_>, subject: Subject, e: &Error) -> Option<Code> {
 
 /// Records of vifs whose link has gone without a call.
 fn gone(seen: &Seen<'_>, out: &mut Vec<Finding>) {
-    for vif in seen.vifs.iter().filter(|vif| vif.has_record && vif.link.is_none()) {
+    for vif in seen.vifs.iter().filter(|vif| vif.has_record() && vif.link.is_none()) {
         let has_node = vif.node.is_some();
         let finding = Finding::new(
             Code::RecordOfGone,

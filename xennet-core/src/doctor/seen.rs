@@ -12,6 +12,7 @@ use crate::model::{
 use crate::plan::{Goal, need};
 use crate::recording::Recording;
 use crate::snapshot::{Details, Link, LinkDetails, LinkKind, NftTableId, Snapshot};
+use crate::text::printable;
 
 /// What the checks look at.
 pub(super) struct Seen<'a> {
@@ -29,7 +30,6 @@ pub(super) struct Vif<'a> {
     pub(super) link: Option<(&'a IfName, &'a Link)>,
     /// The wish that it was attached with by our doing.
     pub(super) attach: Option<&'a Attach>,
-    pub(super) has_record: bool,
     /// Its nodes in xenstore; `None` where there are none, or xenstore was not looked at.
     pub(super) node: Option<Node<'a>>,
 }
@@ -43,23 +43,14 @@ pub(super) struct Node<'a> {
 
 impl<'a> Seen<'a> {
     pub(super) fn of(recording: &'a Recording) -> Self {
-        let mut nodes = nodes(recording);
         let by_index: BTreeMap<u32, (&IfName, &Link)> =
             gather::map(recording.snapshot.links.iter().map(|(name, link)| (link.index, (name, link))));
         let mut vifs: BTreeMap<VifId, Vif<'a>> = BTreeMap::new();
-        let new = |id: VifId| Vif {
-            id,
-            domain: recording.domain_name(id.domid),
-            link: None,
-            attach: None,
-            has_record: false,
-            node: None,
-        };
+        let new = |id: VifId| Vif { id, domain: recording.domain_name(id.domid), link: None, attach: None, node: None };
         for entry in &recording.records {
             let Subject::Vif(id) = entry.subject else { continue };
             let Goal::Resolved(Resolved::Attach(a)) = &entry.goal else { continue };
             let vif = vifs.entry(id).or_insert_with(|| new(id));
-            vif.has_record = true;
             vif.attach = Some(&a.wish);
             vif.link = link_of(entry, &a.wish, a.found.device, &by_index, &recording.snapshot);
         }
@@ -68,7 +59,7 @@ impl<'a> Seen<'a> {
                 vifs.entry(id).or_insert_with(|| new(id)).link.get_or_insert((name, link));
             }
         }
-        for (id, node) in std::mem::take(&mut nodes) {
+        for (id, node) in nodes(recording) {
             let vif = vifs.entry(id).or_insert_with(|| new(id));
             if vif.link.is_none() {
                 // A vif that another program attached has the name that its node says.
@@ -93,7 +84,7 @@ impl<'a> Seen<'a> {
         self.recording.snapshot.links.get(name)
     }
 
-    /// Details of a link; of one that was not looked at what follows from it being up.
+    /// Details of a link; `None` of one that was not looked at.
     pub(super) fn details_of(&self, name: &IfName) -> Option<&'a LinkDetails> {
         self.recording.details.links.get(name)
     }
@@ -211,19 +202,18 @@ impl<'a> Seen<'a> {
 
     /// What a guest is called in a sentence: `web01 (vif5.0)`.
     pub(super) fn who(&self, id: VifId) -> String {
-        match self.recording.domain_name(id.domid) {
-            Some(name) => format!("{} ({id})", printable(name)),
-            None => id.to_string(),
-        }
+        who(id, self.recording.domain_name(id.domid))
     }
 }
 
 impl<'a> Vif<'a> {
+    /// Whether this library attached it.
+    pub(super) fn has_record(&self) -> bool {
+        self.attach.is_some()
+    }
+
     pub(super) fn who(&self) -> String {
-        match self.domain {
-            Some(name) => format!("{} ({})", printable(name), self.id),
-            None => self.id.to_string(),
-        }
+        who(self.id, self.domain)
     }
 
     /// The bridge that it is to be on: as it was attached, or as its node says.
@@ -284,6 +274,13 @@ impl<'a> Node<'a> {
     }
 }
 
+fn who(id: VifId, domain: Option<&str>) -> String {
+    match domain {
+        Some(name) => format!("{} ({id})", printable(name)),
+        None => id.to_string(),
+    }
+}
+
 /// What two domains of one guest share of their names: xl gives a domain that migrates a suffix, and libxl that of a device model.
 pub(super) fn base_name(name: &str) -> &str {
     ["--incoming", "--migratedaway", "-dm"].iter().find_map(|suffix| name.strip_suffix(suffix)).unwrap_or(name)
@@ -334,12 +331,4 @@ fn nodes(recording: &Recording) -> BTreeMap<VifId, Node<'_>> {
     // A frontend alone is what a guest has written.
     all.retain(|_, node| !node.backend.is_empty());
     all
-}
-
-/// A text of others' that can be shown on a terminal: without what moves its cursor or the order of its letters.
-pub(super) fn printable(text: &str) -> String {
-    let moves = |c: char| {
-        c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    text.chars().flat_map(|c| if moves(c) { c.escape_default().collect() } else { vec![c] }).collect()
 }

@@ -204,7 +204,7 @@ fn leads_elsewhere(seen: &Seen<'_>, route: &Route, own: &IfName) -> bool {
     let Some(link) = route.link else { return true };
     let is_twin = link.as_str().strip_suffix("-emu").is_some_and(|v| v == own.as_str());
     // A newer guest that has the address, as in a migration, is meant to be reached.
-    let is_newer = seen.vifs.iter().any(|v| v.link.is_some_and(|(name, _)| *name == link) && v.has_record);
+    let is_newer = seen.vifs.iter().any(|v| v.link.is_some_and(|(name, _)| *name == link) && v.has_record());
     link != *own && !is_twin && !is_newer
 }
 
