@@ -164,7 +164,7 @@ impl Bench<'_> {
     pub(crate) fn setting(&mut self, key: &str) -> Option<String> {
         let key: SysctlKey = key.parse().expect("cases use valid paths");
         let seen = self.0.observe(&Scope::none().with(Part::Sysctl(key.clone()))).expect("a setting can be read");
-        seen.sysctls.get(&key).cloned()
+        seen.sysctls.get(&key).map(str::to_owned)
     }
 
     /// The routes of the main table that are not about loopback, as text.

@@ -34,7 +34,7 @@ fn details<'a>(r: &'a mut Recording, which: &str) -> &'a mut LinkDetails {
 }
 
 fn set(r: &mut Recording, key: &str, value: &str) {
-    r.snapshot.sysctls.insert(key.parse().unwrap(), value.into());
+    r.snapshot.sysctls.insert(&key.parse().unwrap(), value);
 }
 
 const EDITS: &[(Code, &str, Edit)] = &[
@@ -134,7 +134,7 @@ const EDITS: &[(Code, &str, Edit)] = &[
         let one = r.snapshot.routes.iter().find(|r| r.destination.prefix() == 0).unwrap().clone();
         r.snapshot.routes.remove(&one);
         r.snapshot.routes.insert(Route { link: Some(name("eth9")), gateway: None, scope: 253, ..one });
-        r.snapshot.sysctls.insert(SysctlKey::conf(Family::Ipv4, &name("xenbr0"), "rp_filter"), "1".into());
+        r.snapshot.sysctls.insert(&SysctlKey::conf(Family::Ipv4, &name("xenbr0"), "rp_filter"), "1");
     }),
 ];
 

@@ -46,7 +46,7 @@ fn docker(recording: &mut Recording) {
     let user = NftChain::default();
     plant(recording, NftTableId::new(NftFamily::Ip, "filter"), &[("FORWARD", forward), ("DOCKER-USER", user)]);
     let key: SysctlKey = "net/bridge/bridge-nf-call-iptables".parse().unwrap();
-    recording.snapshot.sysctls.insert(key, "1".into());
+    recording.snapshot.sysctls.insert(&key, "1");
 }
 
 /// Asks a recorded host.

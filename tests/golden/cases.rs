@@ -38,14 +38,14 @@ pub(crate) fn all() -> Vec<(String, Case)> {
 pub(crate) fn text(fake: &Fake) -> String {
     let mut out = fake.clone().observe(&Scope::network()).unwrap().render();
     let usual = Fake::empty().world().sysctls.clone();
-    for (key, value) in &fake.world().sysctls {
+    for (key, value) in fake.world().sysctls.iter() {
         let known = match key.as_conf() {
             // A link's own settings start as those of `default`.
             Some((family, _, name)) => {
                 let folder = family.sysctl_folder();
                 usual.get(&format!("net/{folder}/conf/default/{name}").parse().unwrap())
             }
-            None => usual.get(key),
+            None => usual.get(&key),
         };
         let special = key.as_str().contains("/conf/lo/") || key.as_str().contains("/conf/all/");
         // How IPv6 makes its own address is told in the line of the link.

@@ -174,7 +174,7 @@ fn frames_that_another_firewall_would_drop() {
     let table = NftTable { chains, ..NftTable::default() };
     fake.world_mut().nft.insert(NftTableId::new(NftFamily::Ip, "filter"), table);
     let key: xennet_core::snapshot::SysctlKey = "net/bridge/bridge-nf-call-iptables".parse().unwrap();
-    fake.world_mut().sysctls.insert(key, "1".into());
+    fake.world_mut().sysctls.insert(&key, "1");
     let mut host = Host::with_backend(Box::new(fake));
     for (domid, line) in
         [(5, "mac=00:16:3e:00:00:05,bridge=xenbr0"), (6, "mac=00:16:3e:00:00:06,bridge=xenbr0,ip=192.0.2.6")]

@@ -325,7 +325,13 @@ pub(crate) fn addresses(which: &str) -> Vec<String> {
 /// A kernel setting of a link: `net/ipv4/conf/vif5.0/proxy_arp`.
 pub(crate) fn setting(key: &str) -> Option<String> {
     let key: SysctlKey = key.parse().unwrap();
-    Netlink::open().unwrap().observe(&Scope::none().with(Part::Sysctl(key.clone()))).unwrap().sysctls.remove(&key)
+    Netlink::open()
+        .unwrap()
+        .observe(&Scope::none().with(Part::Sysctl(key.clone())))
+        .unwrap()
+        .sysctls
+        .get(&key)
+        .map(str::to_owned)
 }
 
 pub(crate) fn subnets(list: &[&str]) -> Vec<Subnet> {

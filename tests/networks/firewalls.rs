@@ -123,7 +123,7 @@ fn what_another_firewall_drops_is_said() {
     // Frames of a bridge go there only where br_netfilter says so.
     let filtered = |value: &str| {
         let key = "net/bridge/bridge-nf-call-iptables".parse().unwrap();
-        on.change(|fake| drop(fake.world_mut().sysctls.insert(key, value.to_owned())));
+        on.change(|fake| fake.world_mut().sysctls.insert(&key, value));
     };
     filtered("0");
     assert_eq!(notes(&mut host, LAN).len(), 1, "IPv6 frames go to firewalld");

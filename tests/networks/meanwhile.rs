@@ -230,7 +230,15 @@ fn a_bridge_that_another_network_routes_through_is_whole() {
     host.start_network(&nat).unwrap();
     // A router listens to others no more, unless it is told to: the default route may come from there.
     let key: SysctlKey = "net/ipv6/conf/xenbr0/accept_ra".parse().unwrap();
-    let listens = || on.clone().observe(&Scope::none().with(Part::Sysctl(key.clone()))).unwrap().sysctls[&key].clone();
+    let listens = || {
+        on.clone()
+            .observe(&Scope::none().with(Part::Sysctl(key.clone())))
+            .unwrap()
+            .sysctls
+            .get(&key)
+            .unwrap()
+            .to_owned()
+    };
     assert_eq!(listens(), "2");
     assert_eq!(host.network_status(&lan).unwrap().missing, [""; 0]);
     assert_eq!((host.start_network(&lan).unwrap().steps, listens()), (0, "2".to_owned()));

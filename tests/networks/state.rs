@@ -338,7 +338,7 @@ fn a_bridge_is_set_as_its_uplink_was() {
         for (key, value) in values {
             let key: SysctlKey = key.replace("eth0", "xenbr0").parse().unwrap();
             let seen = on.observe(&Scope::none().with(Part::Sysctl(key.clone()))).unwrap();
-            assert_eq!(seen.sysctls.get(&key).map(String::as_str), Some(value), "{}", key.as_str());
+            assert_eq!(seen.sysctls.get(&key), Some(value), "{}", key.as_str());
         }
         // What is switched off makes no addresses.
         let seen = on.observe(&Scope::none().with(Part::Addresses(name("xenbr0")))).unwrap();
@@ -347,7 +347,7 @@ fn a_bridge_is_set_as_its_uplink_was() {
         for (key, value) in values {
             let key: SysctlKey = key.parse().unwrap();
             let seen = on.observe(&Scope::none().with(Part::Sysctl(key.clone()))).unwrap();
-            assert_eq!(seen.sysctls.get(&key).map(String::as_str), Some(value), "{}", key.as_str());
+            assert_eq!(seen.sysctls.get(&key), Some(value), "{}", key.as_str());
         }
     });
 }

@@ -64,7 +64,7 @@ fn a_link_that_others_leave_through_becomes_no_port() {
 
 fn setting(on: &mut dyn Backend, key: &str) -> String {
     let key: SysctlKey = key.parse().unwrap();
-    on.observe(&Scope::none().with(Part::Sysctl(key.clone()))).unwrap().sysctls.remove(&key).unwrap()
+    on.observe(&Scope::none().with(Part::Sysctl(key.clone()))).unwrap().sysctls.get(&key).unwrap().to_owned()
 }
 
 /// Without subnets guests may have addresses of both families, and what is answered for is routed.

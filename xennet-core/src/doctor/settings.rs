@@ -19,7 +19,7 @@ pub(super) fn check(seen: &Seen<'_>, out: &mut Vec<Finding>) {
 }
 
 fn setting<'a>(seen: &Seen<'a>, key: &SysctlKey) -> Option<&'a str> {
-    seen.snapshot().sysctls.get(key).map(String::as_str)
+    seen.snapshot().sysctls.get(key)
 }
 
 fn of_link<'a>(seen: &Seen<'a>, family: Family, link: &IfName, name: &'static str) -> Option<&'a str> {

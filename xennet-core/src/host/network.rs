@@ -501,13 +501,13 @@ impl Host {
     /// Notes how the settings were before any network needed them.
     fn keep_originals(&self, started: &mut Started, before: &Snapshot) -> Result<(), Error> {
         let others = self.others_started(&started.network.name())?;
-        for (key, value) in &before.sysctls {
+        for (key, value) in before.sysctls.iter() {
             let key = key.as_str();
             if !is_shared(key, started) || started.settings.contains_key(key) {
                 continue;
             }
-            let original = others.iter().find_map(|s| s.settings.get(key)).unwrap_or(value);
-            started.settings.insert(key.to_owned(), original.clone());
+            let original = others.iter().find_map(|s| s.settings.get(key)).map_or(value, String::as_str);
+            started.settings.insert(key.to_owned(), original.to_owned());
         }
         Ok(())
     }

@@ -142,11 +142,11 @@ impl Host {
             _ => BTreeMap::new(),
         };
         let set = settings_set(entry);
-        let keys: Vec<SysctlKey> = target.sysctls.keys().cloned().collect();
+        let keys: Vec<SysctlKey> = target.sysctls.keys().collect();
         for key in keys {
             match originals.get(key.as_str()) {
                 _ if is_needed(&others, &key) => let_be(&mut target, &key),
-                Some(original) => drop(target.sysctls.insert(key, original.clone())),
+                Some(original) => target.sysctls.insert(&key, original.as_str()),
                 // It found this setting as it needed it: another network had set it, which may be stopped since.
                 None if !set.contains(&key) => let_be(&mut target, &key),
                 None => {}
@@ -176,14 +176,14 @@ impl Host {
     /// Settings that others need stay; the last one puts the first value back, unless somebody else has changed it since.
     fn restore_settings(&self, target: &mut Snapshot, now: &Snapshot, known: &Started) -> Result<(), Error> {
         let others = self.others_started(&known.network.name())?;
-        let keys: Vec<SysctlKey> = target.sysctls.keys().cloned().collect();
+        let keys: Vec<SysctlKey> = target.sysctls.keys().collect();
         for key in keys {
             let Some(original) = known.settings.get(key.as_str()) else { continue };
             let changed = now.sysctls.get(&key).is_none_or(|v| v == "0");
             if is_needed(&others, &key) || changed {
                 let_be(target, &key);
             } else {
-                target.sysctls.insert(key, original.clone());
+                target.sysctls.insert(&key, original.as_str());
             }
         }
         Ok(())

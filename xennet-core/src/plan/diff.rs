@@ -123,7 +123,7 @@ impl Path<'_> {
         for (key, (value, why)) in
             gather::last(&wanted.sysctls, |(key, (value, _))| key.is_forwarding() && value != "0")
         {
-            if self.world.sysctls.get(key) != Some(value) {
+            if self.world.sysctls.get(key) != Some(value.as_str()) {
                 self.push(Step::Sysctl(SysctlStep { key: key.clone(), value: value.clone() }), why)?;
             }
         }

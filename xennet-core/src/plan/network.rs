@@ -276,7 +276,7 @@ fn bridged(
                 // A network that routes through the bridge has it go on listening to routers.
                 let raised = key == "accept_ra" && now.sysctls.get(&on_bridge).is_some_and(|v| v == "2");
                 let moved = MOVED_SETTINGS.contains(&(family, key));
-                (!(raised || moved) || !settled).then(|| (on_bridge, value.clone()))
+                (!(raised || moved) || !settled).then(|| (on_bridge, value.to_owned()))
             })
             .collect(),
         up: true,
@@ -414,7 +414,7 @@ fn find_uplink<'a>(
 fn listens(started: &ResolvedNetwork, now: &Snapshot) -> bool {
     let Some(outside) = started.outside else { return false };
     let routes = now.sysctls.get(&SysctlKey::forwarding(Family::Ipv6)).is_some_and(|v| v != "0");
-    match now.sysctls.get(&SysctlKey::conf(Family::Ipv6, &outside, "accept_ra")).map(String::as_str) {
+    match now.sysctls.get(&SysctlKey::conf(Family::Ipv6, &outside, "accept_ra")) {
         Some("2") => true,
         Some("1") => !routes,
         _ => false,

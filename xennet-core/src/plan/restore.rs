@@ -119,7 +119,7 @@ fn wanted(target: &Snapshot, now: &Snapshot) -> Wanted {
                 let link = key.as_conf().map(|(_, link, _)| link).filter(|l| !["all", "default"].contains(l));
                 let there = link.and_then(|l| IfName::check(l).ok()).is_none_or(|l| there(&l));
                 if let Some(value) = target.sysctls.get(key).filter(|_| there) {
-                    wanted.sysctls.insert(key.clone(), (value.clone(), WHY));
+                    wanted.sysctls.insert(key.clone(), (value.to_owned(), WHY));
                 }
             }
             _ => {}

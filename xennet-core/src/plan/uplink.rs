@@ -222,7 +222,7 @@ impl Move {
 
     fn prepare(&self, path: &mut Path<'_>) -> Result<(), Error> {
         for (key, value) in &self.settings {
-            if path.world.sysctls.get(key) != Some(value) {
+            if path.world.sysctls.get(key) != Some(value.as_str()) {
                 let step = SysctlStep { key: key.clone(), value: value.clone() };
                 path.push(Step::Sysctl(step), &Reason::fixed("as the uplink has it"))?;
             }

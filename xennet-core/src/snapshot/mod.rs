@@ -12,6 +12,7 @@ mod object;
 mod render;
 mod route;
 mod scope;
+mod settings;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,6 +29,7 @@ pub use nft::*;
 pub use object::*;
 pub use route::*;
 pub use scope::{Part, Scope};
+pub use settings::Settings;
 
 /// The observed state of a part of the system, or of all of it.
 ///
@@ -60,8 +62,8 @@ pub struct Snapshot {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub port_vlans: BTreeMap<IfName, BTreeSet<PortVlan>>,
     /// Kernel settings, without the trailing newline.
-    #[serde(with = "pairs", skip_serializing_if = "BTreeMap::is_empty")]
-    pub sysctls: BTreeMap<SysctlKey, String>,
+    #[serde(skip_serializing_if = "Settings::is_empty")]
+    pub sysctls: Settings,
     /// nftables tables with all that is in them.
     #[serde(with = "pairs", skip_serializing_if = "BTreeMap::is_empty")]
     pub nft: BTreeMap<NftTableId, NftTable>,
@@ -242,7 +244,7 @@ impl Snapshot {
         for (port, vlans) in other.port_vlans {
             self.port_vlans.entry(port).or_default().extend(vlans);
         }
-        self.sysctls.extend(other.sysctls);
+        self.sysctls.merge(other.sysctls);
         for (id, table) in other.nft {
             self.nft.entry(id).or_default().merge(table);
         }

@@ -1,5 +1,6 @@
 //! The kernel's objects and xenstore's nodes.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
@@ -398,7 +399,27 @@ pub struct SysctlKey(String);
 impl SysctlKey {
     /// A setting of one link: `net/<family>/conf/<link>/<name>`.
     pub fn conf(family: Family, link: &IfName, name: &'static str) -> Self {
-        SysctlKey(format!("net/{}/conf/{link}/{name}", family.sysctl_folder()))
+        SysctlKey(format!("{}/{link}/{name}", SysctlKey::folders(family)))
+    }
+
+    /// A setting of a link, `all` or `default`, whose folder's name ends with a slash.
+    pub(super) fn in_folder(family: Family, folder: &str, name: &str) -> Self {
+        SysctlKey(format!("{}/{folder}{name}", SysctlKey::folders(family)))
+    }
+
+    /// The same taken apart: family, folder with its slash, and name.
+    pub(super) fn as_in_folder(&self) -> Option<(Family, &str, &str)> {
+        let (family, link, name) = self.as_conf()?;
+        let end = self.0.len() - name.len();
+        Some((family, &self.0[end - link.len() - 1..end], name))
+    }
+
+    /// Where the folders of links are.
+    pub(super) fn folders(family: Family) -> &'static str {
+        match family {
+            Family::Ipv4 => "net/ipv4/conf",
+            Family::Ipv6 => "net/ipv6/conf",
+        }
     }
 
     /// `net/ipv4/ip_forward` or `net/ipv6/conf/all/forwarding`.
@@ -468,6 +489,12 @@ impl TryFrom<String> for SysctlKey {
 impl From<SysctlKey> for String {
     fn from(key: SysctlKey) -> String {
         key.0
+    }
+}
+
+impl Borrow<str> for SysctlKey {
+    fn borrow(&self) -> &str {
+        &self.0
     }
 }
 

@@ -35,6 +35,9 @@ pub enum Part {
     Route(ipnetwork::IpNetwork),
     /// The route with this exact destination, without host bits, through this link, in the main table; of several the one with
     /// the lowest metric. One question, whatever other routes there are. A link that is down has none.
+    ///
+    /// It is found by its first address: a more specific route to that address through the same link hides it, and IPv4's
+    /// default route is never found.
     RouteThrough(IfName, ipnetwork::IpNetwork),
     /// The route that this domain's own packets to an address take, by policy rules and tables, or a local one
     /// ([`Route::own`](super::Route::own)) where the address is this domain's. One question.

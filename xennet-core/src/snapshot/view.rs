@@ -1,6 +1,6 @@
 //! What of a world an observer sees who names a scope: exactly what the kernel's backend would bring.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use super::{
     Family, Hidden, LinkKind, Neighbour, NeighbourKind, NftChain, NftSet, NftTableId, Part, Route, RouteKind, Rule,
@@ -95,10 +95,18 @@ fn look(world: &Snapshot, part: &Part, seen: &mut Snapshot) {
             seen.routes.extend(world.routes.iter().filter(to).cloned());
         }
         Part::RouteThrough(name, destination) => {
-            let through = |r: &&Route| r.table == Route::MAIN && r.link == Some(*name);
-            let to = |r: &&Route| r.destination == *destination && r.kind == RouteKind::Unicast;
-            let best = world.routes.iter().filter(through).filter(to).min_by_key(|r| (r.tos, r.metric));
-            seen.routes.extend(best.filter(|_| world.links.get(name).is_some_and(|l| l.up)).cloned());
+            // The kernel looks its first address up; 0.0.0.0 is this host for it.
+            let first = destination.ip();
+            let through = |r: &&Route| {
+                r.table == Route::MAIN
+                    && r.link == Some(*name)
+                    && r.kind == RouteKind::Unicast
+                    && first != IpAddr::V4(Ipv4Addr::UNSPECIFIED)
+            };
+            let there = world.routes.iter().filter(through).filter(|r| r.destination.contains(first));
+            let best = there.min_by_key(|r| (std::cmp::Reverse(r.destination.prefix()), r.tos, r.metric));
+            let is_up = world.links.get(name).is_some_and(|l| l.up);
+            seen.routes.extend(best.filter(|r| is_up && r.destination == *destination).cloned());
         }
         Part::Way(address) => {
             if world.addresses.iter().any(|a| a.address.ip() == *address) {
@@ -184,6 +192,6 @@ fn look(world: &Snapshot, part: &Part, seen: &mut Snapshot) {
 
 fn see_setting(world: &Snapshot, key: &SysctlKey, seen: &mut Snapshot) {
     if let Some(value) = world.sysctls.get(key) {
-        seen.sysctls.insert(key.clone(), value.clone());
+        seen.sysctls.insert(key, value);
     }
 }

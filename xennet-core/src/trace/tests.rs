@@ -336,7 +336,7 @@ fn a_locked_port_and_a_bridge_that_is_down_are_named() {
 fn tables_of_iptables_legacy_make_an_answer_unsure_where_packets_meet_them() {
     let mut recording = host();
     recording.details.legacy.insert("ip filter".into());
-    recording.snapshot.sysctls.insert("net/bridge/bridge-nf-call-iptables".parse().unwrap(), "0".into());
+    recording.snapshot.sysctls.insert(&"net/bridge/bridge-nf-call-iptables".parse().unwrap(), "0");
     assert_eq!(asked(&recording, "vif5.0", "vif6.0").verdict, Verdict::Delivered, "bridges do not show their frames");
     let local = asked(&recording, "dom0", "vif6.0");
     assert_eq!(

@@ -1,8 +1,8 @@
 //! The settings of a network namespace as Linux 6.18 makes it.
 
-use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
-use crate::snapshot::SysctlKey;
+use crate::snapshot::{Settings, SysctlKey};
 
 /// Settings of every link and of `all` and `default`, with the value of `default`
 /// (`net/ipv4/devinet.c`, `ipv4_devconf_dflt`).
@@ -126,11 +126,16 @@ const GLOBAL: &[(&str, &str)] = &[
 ];
 
 /// All of them, for a world with loopback only.
-pub(super) fn settings() -> BTreeMap<SysctlKey, String> {
-    let mut out = BTreeMap::new();
+pub(super) fn settings() -> Settings {
+    static MADE: OnceLock<Settings> = OnceLock::new();
+    MADE.get_or_init(made).clone()
+}
+
+fn made() -> Settings {
+    let mut out = Settings::default();
     let mut put = |path: &str, value: &str| {
-        let key = format!("net/{path}").parse().expect("the tables above hold paths only");
-        out.insert(key, value.to_owned());
+        let key: SysctlKey = format!("net/{path}").parse().expect("the tables above hold paths only");
+        out.insert(&key, value);
     };
     for (family, table) in [("ipv4", IPV4), ("ipv6", IPV6)] {
         for link in ["all", "default", "lo"] {

@@ -352,9 +352,7 @@ pub(super) fn set_gen_mode(w: &mut World<'_>, link: &IfName, mode: AddrGenMode) 
         l.addr_gen_mode = Some(mode);
     }
     let key = SysctlKey::conf(Family::Ipv6, link, "addr_gen_mode");
-    if let Some(value) = w.now.sysctls.get_mut(&key) {
-        *value = gen_mode_number(mode).to_string();
-    }
+    w.now.sysctls.change(&key, &gen_mode_number(mode).to_string());
 }
 
 /// Whether IPv6 takes a mode for a link: `inet6_validate_link_af`.

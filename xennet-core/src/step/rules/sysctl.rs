@@ -12,19 +12,19 @@ const LONGEST: usize = 22;
 
 pub(super) fn step(w: &mut World<'_>, step: &SysctlStep) -> Result<(), Errno> {
     exists(w, &step.key)?;
-    let old = w.now.sysctls.get(&step.key).cloned();
+    let old = w.now.sysctls.get(&step.key).map(str::to_owned);
     let new = number(&step.value).ok_or(Errno::EINVAL)?;
     let own = step.key.as_str().strip_prefix("net/bridge/bridge-nf-");
     if own.is_some() {
         // brnf_sysctl_call_tables: any number but 0 is 1.
-        w.now.sysctls.insert(step.key.clone(), u8::from(new != 0).to_string());
+        w.now.sysctls.insert(&step.key, u8::from(new != 0).to_string());
         return Ok(());
     }
     if step.key.as_str() == "net/ipv4/ip_forward" {
         return forward4(w, new);
     }
     let Some((family, link, name)) = step.key.as_conf().map(|(f, l, n)| (f, l.to_owned(), n.to_owned())) else {
-        w.now.sysctls.insert(step.key.clone(), new.to_string());
+        w.now.sysctls.insert(&step.key, new.to_string());
         return Ok(());
     };
     match (family, name.as_str(), link.as_str()) {
@@ -57,7 +57,7 @@ pub(super) fn step(w: &mut World<'_>, step: &SysctlStep) -> Result<(), Errno> {
         _ => {}
     }
     if old.as_deref() != Some(new.to_string().as_str()) {
-        w.now.sysctls.insert(step.key.clone(), new.to_string());
+        w.now.sysctls.insert(&step.key, new.to_string());
     }
     Ok(())
 }
@@ -102,12 +102,8 @@ fn number(text: &str) -> Option<i32> {
 fn imply(w: &mut World<'_>, key: &str, value: i32) {
     let Ok(key) = key.parse::<SysctlKey>() else { return };
     let text = value.to_string();
-    match w.now.sysctls.get_mut(&key) {
-        Some(v) if *v != text => {
-            v.clone_from(&text);
-            w.tell(Implied::Sysctl { key, value: text });
-        }
-        _ => {}
+    if w.now.sysctls.change(&key, &text) {
+        w.tell(Implied::Sysctl { key, value: text });
     }
 }
 
@@ -127,7 +123,7 @@ fn forward4(w: &mut World<'_>, new: i32) -> Result<(), Errno> {
         let key: SysctlKey = key.parse().map_err(|_| Errno::EINVAL)?;
         // In a narrow world the step itself makes the setting known.
         if w.now.sysctls.contains_key(&key) || (key.as_str() == "net/ipv4/ip_forward" && !w.now.hidden.whole) {
-            w.now.sysctls.insert(key, new.to_string());
+            w.now.sysctls.insert(&key, new.to_string());
         }
     }
     if known == Some(i64::from(new)) {
@@ -162,9 +158,7 @@ fn disable6(w: &mut World<'_>, which: &str, new: i32) {
             (false, true) => addr6::disable(w, &link, Ends::Off),
             (true, false) => {
                 // What IPv6 does when it comes back is asked of the setting: it is written first.
-                if let Some(v) = w.now.sysctls.get_mut(&SysctlKey::conf(Family::Ipv6, &link, "disable_ipv6")) {
-                    *v = new.to_string();
-                }
+                w.now.sysctls.change(&SysctlKey::conf(Family::Ipv6, &link, "disable_ipv6"), &new.to_string());
                 if w.is_up(&link) {
                     addr6::link_up(w, &link);
                 }
@@ -176,36 +170,19 @@ fn disable6(w: &mut World<'_>, which: &str, new: i32) {
 
 /// The settings of a link come into being with the values of `default`.
 pub(super) fn appear(w: &mut World<'_>, link: &IfName, family: Family) {
-    let defaults: Vec<(String, String)> = w
-        .now
-        .sysctls
-        .iter()
-        .filter_map(|(k, v)| match k.as_conf() {
-            Some((f, "default", name)) if f == family => Some((name.to_owned(), v.clone())),
-            _ => None,
-        })
-        .collect();
-    for (name, value) in defaults {
-        if let Ok(key) = format!("net/{}/conf/{link}/{name}", family.sysctl_folder()).parse() {
-            w.now.sysctls.insert(key, value);
-        }
-    }
+    w.now.sysctls.appear(link.as_str(), family);
 }
 
 /// The settings of a link that goes, or that a family leaves.
 pub(super) fn vanish(w: &mut World<'_>, link: &IfName, only: Option<Family>) {
-    w.now.sysctls.retain(|k, _| k.as_conf().is_none_or(|(f, l, _)| *link != l || only.is_some_and(|o| o != f)));
+    for family in [Family::Ipv4, Family::Ipv6] {
+        if only.is_none_or(|only| only == family) {
+            w.now.sysctls.vanish(link.as_str(), family);
+        }
+    }
 }
 
 /// The settings of a link move with its name.
 pub(super) fn rename(w: &mut World<'_>, old: &IfName, new: &IfName) {
-    let moved: Vec<SysctlKey> =
-        w.now.sysctls.keys().filter(|k| k.as_conf().is_some_and(|(_, l, _)| *old == l)).cloned().collect();
-    for key in moved {
-        let Some((family, _, name)) = key.as_conf() else { continue };
-        let to = format!("net/{}/conf/{new}/{name}", family.sysctl_folder()).parse();
-        if let (Some(value), Ok(to)) = (w.now.sysctls.remove(&key), to) {
-            w.now.sysctls.insert(to, value);
-        }
-    }
+    w.now.sysctls.rename(old.as_str(), new.as_str());
 }

@@ -214,7 +214,7 @@ impl Observer<'_> {
             Part::Sysctl(key) => {
                 sysctl::check(self.netlink.namespace.as_ref()).map_err(|e| e.about(sysctl::path(key)))?;
                 if let Some(value) = sysctl::read(key)? {
-                    self.world.sysctls.insert(key.clone(), value);
+                    self.world.sysctls.insert(key, value);
                 }
                 Ok(())
             }
