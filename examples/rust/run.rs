@@ -24,3 +24,25 @@ fn a_toolstack_hears_what_is_missing() {
         assert!(text.starts_with("error: vif5.0: there is no such link\n") && text.contains("\nhint: "), "{text}");
     });
 }
+
+/// What a program prints that ends well.
+fn printed(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn a_network_is_started_and_stopped() {
+    let text = printed(env!("CARGO_BIN_EXE_network"), &[]);
+    assert!(text.contains("private: started, missing: 0\n") && text.ends_with("stopped\n"), "{text}");
+}
+
+#[test]
+fn an_own_backend_keeps_its_account_and_is_certified() {
+    let text = printed(env!("CARGO_BIN_EXE_backend"), &[]);
+    assert!(text.lines().count() >= 2 && text.lines().all(|line| line.ends_with(": done")), "{text}");
+    let text = printed(env!("CARGO_BIN_EXE_backend"), &["certify"]);
+    let cases = xennet_core::testing::cases().len();
+    assert_eq!(text, format!("certified: {cases} of {cases} cases pass\n"));
+}

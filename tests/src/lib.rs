@@ -11,16 +11,15 @@
 
 pub mod lease;
 mod netns;
-mod shared;
 mod state;
 pub mod steps;
 pub mod talk;
 
 pub use netns::in_netns;
-pub use shared::Shared;
 pub use state::StateDir;
 pub use xennet_cli::sandbox::namespace::NetNs;
 pub use xennet_cli::sandbox::{Guest, GuestSpec, World};
+pub use xennet_core::testing::SharedFake as Shared;
 
 /// How many times slower this machine is said to be than most, as an emulated one is: a test's times grow by it, all of them alike.
 pub fn slower() -> u32 {

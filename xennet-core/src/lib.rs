@@ -61,13 +61,15 @@
 //! * [`hotplug`]: the call that libxl makes for every vif, and what belongs to it.
 //! * [`surroundings`]: what is around the kernel's objects: other programs' files, hooks, scripts.
 //! * [`doctor`]: what is wrong with a host's network, and what mends it.
+//! * `testing`: what certifies a backend, and rehearses faults (feature `testing`).
 //!
 //! # Features
 //!
 //! * `netlink` (default): the backend of the real kernel.
 //! * `import`: readers of what Xen up to 4.4 had: `xend-config.sxp`, its wrapper scripts, the arguments of its network scripts, and
 //!   the config files of `xm`.
-//! * `testing`: a xenstored and a store in memory, for tests and rehearsals.
+//! * `testing`: for whoever writes a backend, or tests what is built on this crate: [`testing`](mod@testing) has the suite that certifies a
+//!   backend, a fake to share with a host, a xenstored and a store in memory.
 
 pub mod advise;
 pub mod backend;
@@ -91,6 +93,8 @@ pub mod snapshot;
 pub mod step;
 pub mod surroundings;
 mod tables;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod text;
 pub mod trace;
 pub mod xenstore;

@@ -40,6 +40,7 @@ const ORDER: &[&str] = &[
     "hotplug",
     "surroundings",
     "doctor",
+    "testing",
 ];
 /// Modules that touch nothing outside the process, and use only each other.
 const PURE: &[&str] = &[

@@ -1,18 +1,31 @@
-//! A fake that the test and a `Host` look at together.
+//! A fake that a test and a `Host` look at together.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use xennet_core::backend::fake::Fake;
-use xennet_core::backend::{Backend, BackendError, Capabilities, Missed};
-use xennet_core::snapshot::{Details, Scope, Snapshot};
-use xennet_core::step::Step;
+use crate::backend::fake::Fake;
+use crate::backend::{Backend, BackendError, Capabilities, Missed};
+use crate::snapshot::{Details, Scope, Snapshot};
+use crate::step::Step;
 
 /// Something that happens to the world without a step, as when a domain ends.
 type Event = Box<dyn FnOnce(&mut Fake) + Send>;
 
-/// A handle to a fake; clones are handles to the same one.
+/// A handle to a fake; clones are handles to the same one. A [`Host`](crate::Host) has one of them, a test another.
+///
+/// ```
+/// use xennet_core::testing::{Fake, SharedFake};
+/// use xennet_core::{DevId, DomId, Host, VifId};
+///
+/// let fake = SharedFake::new(Fake::example());
+/// let mut host = Host::with_backend(Box::new(fake.clone()));
+/// let domid = DomId::new(5)?;
+/// host.attach(domid, &"bridge=xenbr0".parse()?)?;
+/// fake.change(|world| world.remove_vif(VifId::new(domid, DevId::FIRST))); // its domain ends
+/// assert!(host.show()?.vifs[0].link.is_none());
+/// # Ok::<(), xennet_core::Error>(())
+/// ```
 #[derive(Clone)]
-pub struct Shared(Arc<Mutex<Inside>>);
+pub struct SharedFake(Arc<Mutex<Inside>>);
 
 struct Inside {
     fake: Fake,
@@ -21,13 +34,13 @@ struct Inside {
     steps: usize,
 }
 
-impl Shared {
+impl SharedFake {
     /// A handle to this fake.
     pub fn new(fake: Fake) -> Self {
-        Shared(Arc::new(Mutex::new(Inside { fake, event: None, steps: 0 })))
+        SharedFake(Arc::new(Mutex::new(Inside { fake, event: None, steps: 0 })))
     }
 
-    /// The same with something that happens before a step, counted from 0.
+    /// The same with something that happens before a step, counted from 0, for which there is no step: a domain ends, a cable is pulled.
     #[must_use]
     pub fn with_event(self, before: usize, event: impl FnOnce(&mut Fake) + Send + 'static) -> Self {
         self.inside().event = Some((before, Box::new(event)));
@@ -35,22 +48,22 @@ impl Shared {
     }
 
     fn inside(&self) -> MutexGuard<'_, Inside> {
-        // A panicking test has failed already.
+        // What panicked is the test, which has failed already.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The fake as it is, with its faults.
+    /// A copy of the fake as it is, with its faults.
     pub fn fake(&self) -> Fake {
         self.inside().fake.clone()
     }
 
-    /// Does something to the fake.
+    /// Changes the fake: puts faults in, or does to the world what hardware and other programs do.
     pub fn change(&self, change: impl FnOnce(&mut Fake)) {
         change(&mut self.inside().fake);
     }
 }
 
-impl Backend for Shared {
+impl Backend for SharedFake {
     fn capabilities(&self) -> Capabilities {
         self.inside().fake.capabilities()
     }
@@ -75,7 +88,7 @@ impl Backend for Shared {
         {
             event(&mut inside.fake);
         }
-        inside.steps += 1;
+        inside.steps = inside.steps.saturating_add(1);
         inside.fake.apply(step)
     }
 }
