@@ -2,6 +2,7 @@
 //! and refusals come with the kernel's own words. Links are made of what every kernel has: bridges and veths.
 
 mod details;
+mod links;
 mod objects;
 mod refusals;
 mod scopes;

@@ -103,7 +103,7 @@ pub use budget::Budget;
 pub use error::{Diagnostic, Errno, Error, ErrorKind, Outcome, Result};
 pub use host::{
     Host, MacBinding, NetworkState, NetworkStatus, OpenedBy, Overview, Recovered, Shown, ShownBridge, ShownFilter,
-    ShownNetwork, ShownRoute, ShownVif,
+    ShownNetwork, ShownRoute, ShownVif, guard_is_there, tell_guard,
 };
 pub use ipnetwork;
 pub use macaddr;

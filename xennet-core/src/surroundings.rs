@@ -162,6 +162,31 @@ pub fn anonymous(recording: &Recording) -> Result<Recording, Error> {
     }
 }
 
+/// Six bytes of the kernel's generator, for [`Scheme::generate`](crate::macgen::Scheme::generate). A failure is an error: an address of zeros or of old bytes would be given out
+/// twice.
+///
+/// ```
+/// use xennet_core::{DevId, macgen, surroundings};
+/// let mac = macgen::Scheme::Local.generate(None, DevId::FIRST, surroundings::entropy()?)?;
+/// assert!(mac.get().is_local());
+/// # Ok::<(), xennet_core::Error>(())
+/// ```
+///
+/// # Errors
+/// [`ErrorKind::Io`] where the kernel gives none.
+pub fn entropy() -> Result<[u8; 6], Error> {
+    let mut bytes = [0; 6];
+    match rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()) {
+        // Fewer than 256 bytes come at once or not at all (`getrandom(2)`).
+        Ok(6) => Ok(bytes),
+        Ok(_) => Err(Error::new(ErrorKind::Io, "the kernel's generator gave too few bytes")),
+        Err(e) => {
+            let what = "the kernel's random number generator gave no bytes";
+            Err(Error::new(ErrorKind::Io, what).with_errno(Errno(e.raw_os_error())))
+        }
+    }
+}
+
 /// The bridges whose names a link manager could take for its own.
 fn bridges_of(recording: &Recording) -> Vec<IfName> {
     let is_plain = |name: &&IfName| managers::snippets(&[**name]).is_ok();

@@ -1,6 +1,6 @@
 //! `network`, `confirm`: networks are started, stopped and looked at; and a start that nobody confirms is taken back.
 
-use std::io::{BufRead as _, BufReader, IsTerminal as _, Write as _};
+use std::io::{IsTerminal as _, Write as _};
 use std::os::fd::AsFd as _;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -8,8 +8,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use xennet_core::config::networks::{self, Networks};
 use xennet_core::exec::confirm::{Told, Verdict};
-use xennet_core::exec::{Applied, StateDir, Subject};
-use xennet_core::{Errno, Error, ErrorKind, Guests, Host, IfName, Network, NetworkStatus, Result};
+use xennet_core::exec::{Applied, StateDir};
+use xennet_core::{Errno, Error, ErrorKind, Guests, Host, IfName, Network, NetworkStatus, Result, guard_is_there};
 
 use super::common::{columns, open, show_plan, state_dir};
 use super::snippets;
@@ -178,25 +178,11 @@ impl Guard {
         // Who reads our standard error to its end shall not have to wait for the guard.
         let errors = if std::io::stderr().is_terminal() { Stdio::inherit() } else { Stdio::null() };
         command.current_dir("/").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(errors);
-        let mut child = command.spawn().map_err(|e| trouble(&e))?;
-        let mut line = String::new();
-        if let Some(stdout) = child.stdout.take() {
-            BufReader::new(stdout).read_line(&mut line).map_err(|e| trouble(&e))?;
+        let child = command.spawn().map_err(|e| trouble(&e))?;
+        if let Some(said) = &child.stdout {
+            guard_is_there(name, said.as_fd())?;
         }
-        match serde_json::from_str::<Value>(&line) {
-            Ok(Value::Bool(true)) => Ok(Guard { child }),
-            // It says why it cannot.
-            Ok(Value::Object(why)) => {
-                let kind = why.get("code").and_then(Value::as_u64).and_then(|n| u8::try_from(n).ok());
-                let text = |key| why.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-                let e =
-                    Error::new(kind.and_then(ErrorKind::from_number).unwrap_or(ErrorKind::Internal), text("message"))
-                        .with_object(name.as_str())
-                        .unchanged();
-                Err(e.with_hint(text("hint")))
-            }
-            _ => Err(trouble(&std::io::Error::other("it said nothing"))),
-        }
+        Ok(Guard { child })
     }
 
     /// What became of the change. A guard that does not hear it takes the change back.
@@ -210,29 +196,12 @@ impl Guard {
 
 /// What the guard process does. Nobody waits for it, and nobody reads what it says but for one line on its standard output.
 fn guard(global: &Global, name: &str, seconds: u64) -> Result<()> {
-    let dir = state_dir(global);
-    let begun = name.parse::<IfName>().and_then(|name| {
-        let awaiting = dir.await_confirmation(&name)?;
-        Ok((name, awaiting, dir.record(Subject::Network(name))?))
-    });
-    let (name, awaiting, known) = match begun {
-        Ok(begun) => begun,
-        Err(e) => {
-            let _ = writeln!(std::io::stdout(), "{}", e.to_json());
-            return Err(e);
-        }
-    };
-    // Not to end with the terminal that it is to guard against the loss of. Where it is its own session already, all is well.
-    let _ = rustix::process::setsid();
-    // Whoever does not hear it has ended, which is seen next.
-    let _ = writeln!(std::io::stdout(), "true");
-    let verdict = awaiting.wait(std::io::stdin().as_fd(), Duration::from_secs(seconds));
-    match verdict {
-        Ok(Verdict::Kept | Verdict::Failed) => return Ok(()),
-        Ok(Verdict::Late | Verdict::Died) | Err(_) => {}
+    let (name, patience): (IfName, _) = (name.parse()?, Duration::from_secs(seconds));
+    let (input, output) = (std::io::stdin(), std::io::stdout());
+    let pipes = (input.as_fd(), output.as_fd());
+    if let Verdict::Late | Verdict::Died = Host::guard(&name, &state_dir(global), patience, pipes, || open(global))? {
+        let _ = writeln!(std::io::stderr(), "xennet: network {name} was not confirmed, and is taken back");
     }
-    Host::undo_unconfirmed(&name, known.as_ref(), || open(global))?;
-    let _ = writeln!(std::io::stderr(), "xennet: network {name} was not confirmed, and is taken back");
     Ok(())
 }
 

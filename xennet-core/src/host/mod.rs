@@ -40,6 +40,7 @@ use crate::model::{BridgeSpec, IfName, Request, Resolved, macgen};
 use crate::plan::{self, Plan, ShownPlan};
 use crate::snapshot::{LinkKind, Part, Scope, Snapshot};
 
+pub use confirm::{guard_is_there, tell_guard};
 pub use opened::OpenedBy;
 pub use overview::{Overview, ShownFilter, ShownNetwork, ShownRoute};
 pub use recover::Recovered;

@@ -24,15 +24,23 @@ impl OpenedBy {
     /// # Errors
     /// [`ErrorKind::Invalid`] in a copy of it.
     pub fn check(self) -> Result<(), Error> {
+        self.check_for("host")
+    }
+
+    /// The same for another thing that has sockets: `what` is its name in the message, for example "store".
+    ///
+    /// # Errors
+    /// As [`check`](Self::check).
+    pub fn check_for(self, what: &str) -> Result<(), Error> {
         let here = std::process::id();
         if here == self.process {
             return Ok(());
         }
         let message =
-            format!("host belongs to process {}, and this is process {here}, a copy of it (fork)", self.process);
+            format!("{what} belongs to process {}, and this is process {here}, a copy of it (fork)", self.process);
         Err(Error::new(ErrorKind::Invalid, message)
-            .with_object("host")
+            .with_object(what)
             .unchanged()
-            .with_hint("open a host of its own in the copy, after the fork"))
+            .with_hint(format!("open a {what} of its own in the copy, after the fork")))
     }
 }

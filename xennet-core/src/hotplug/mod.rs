@@ -5,7 +5,8 @@
 //! itself believes the exit status.
 //!
 //! * [`call`]: arguments and environment, read as data.
-//! * [`run()`]: the call itself; never silent, and nothing is left half done.
+//! * [`run()`]: the call itself; never silent, and nothing is left half done. `carry_out` (feature `netlink`) is the whole of it, as a process
+//!   gets it.
 //! * [`settings`]: what the administrator has decided.
 //! * [`hooks`]: the administrator's programs behind every call.
 //! * [`log`]: what is remembered of a call.
@@ -52,7 +53,11 @@ pub mod hooks;
 pub mod log;
 mod nodes;
 mod run;
+#[cfg(feature = "netlink")]
+mod script;
 pub mod settings;
 
 pub use domain::is_driver_domain;
 pub use run::{Answer, World, begun, reason, run, write_failure};
+#[cfg(feature = "netlink")]
+pub use script::{Environment, SCRIPTS, carry_out, defect, script_of, tell_defect};

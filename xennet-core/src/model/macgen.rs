@@ -1,4 +1,5 @@
-//! Making MAC addresses. Pure: entropy comes from the caller, as bytes.
+//! Making MAC addresses. Pure: entropy comes from the caller, as bytes; [`surroundings::entropy`](crate::surroundings::entropy) is where
+//! most take it from.
 
 use std::fmt;
 use std::str::FromStr;

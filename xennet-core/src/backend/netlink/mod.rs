@@ -15,6 +15,7 @@ mod apply;
 mod conntrack;
 mod extack;
 mod linger;
+mod links;
 mod machine;
 mod needs;
 mod nfnetlink;
@@ -37,6 +38,7 @@ use crate::snapshot::{Details, Scope, Snapshot};
 use crate::step::{NftOp, NftTransaction, Step};
 
 pub use linger::close_in_background;
+pub use links::{LinkEvent, LinkEventKind, LinkEvents};
 use nft::Nft;
 use socket::{Protocol, Socket};
 pub use watch::Events;

@@ -13,7 +13,7 @@ use crate::error::{Errno, Error, ErrorKind};
 use crate::model::IfName;
 
 /// `RTNLGRP_LINK`: every change of a link is told (`include/uapi/linux/rtnetlink.h`).
-const LINKS: u32 = 1;
+pub(super) const LINKS: u32 = 1;
 
 /// Waits until there is a link of this name; whether there is one in time. Nothing is listed and nothing polled: the kernel
 /// tells of every new link, and of every renamed one.

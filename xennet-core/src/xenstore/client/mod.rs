@@ -65,6 +65,8 @@ pub struct Client {
     event_bytes: usize,
     lost: bool,
     unusable: Option<String>,
+    /// The transaction that [`Client::begin`] has opened.
+    open: Option<u32>,
 }
 
 impl AsFd for Client {
@@ -140,6 +142,7 @@ impl Client {
             event_bytes: 0,
             lost: false,
             unusable: None,
+            open: None,
         }
     }
 
@@ -149,7 +152,7 @@ impl Client {
     /// A [`StoreError`].
     pub fn domain_path(&mut self, domid: u16) -> Result<String, StoreError> {
         let what = domid.to_string();
-        self.one("find the home of domain", self.within(), Kind::GetDomainPath, (&what, b""), |body| {
+        self.one("find the home of domain", self.outside(), Kind::GetDomainPath, (&what, b""), |body| {
             wire::text(body).filter(|path| path.starts_with('/')).map(str::to_owned).ok_or("is not a path")
         })
     }
@@ -178,7 +181,7 @@ impl Client {
             return Err(invalid("a token has no NUL"));
         }
         let rest = format!("{token}\0");
-        self.one(operation, self.within(), kind, (path, rest.as_bytes()), ack)
+        self.one(operation, self.outside(), kind, (path, rest.as_bytes()), ack)
     }
 
     /// The next event. `None`: none came within this time.
@@ -209,8 +212,13 @@ impl Client {
         result.map_err(|failure| self.fail(failure, WHAT, ""))
     }
 
-    /// A step that begins now, outside of any transaction.
+    /// A step that begins now, in the transaction that is open.
     fn within(&self) -> Within {
+        Within { transaction: self.open.unwrap_or(0), ..self.outside() }
+    }
+
+    /// A step that begins now, outside of any transaction.
+    fn outside(&self) -> Within {
         let patience = self.budget.map_or(self.deadline, |budget| budget.left());
         Within { transaction: 0, end: until(patience), patience }
     }

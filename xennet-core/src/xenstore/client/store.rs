@@ -9,6 +9,10 @@ use crate::snapshot::StorePermission;
 use crate::xenstore::wire::{self, Kind};
 use crate::xenstore::{Store, StoreError, StoreErrorKind, check};
 
+/// What is done with a transaction, as a verb.
+const WHAT: &str = "carry out a transaction";
+const BEGIN: &str = "begin a transaction";
+
 /// How often a transaction is begun anew, and a long listing.
 const TRIES: u32 = 1000;
 const LISTINGS: u32 = 32;
@@ -42,21 +46,17 @@ impl Client {
         &mut self,
         mut work: impl FnMut(&mut Transaction<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
-        const WHAT: &str = "carry out a transaction";
-        let outside = self.within();
+        self.none_open()?;
+        let outside = self.outside();
         // A try that might not be finished in time is not begun: half of the time is for the last one.
         let begun = Instant::now();
         let last = begun.checked_add(outside.end.saturating_duration_since(begun) / 2).unwrap_or(begun);
         let mut tries = 0_u32;
         loop {
             tries = tries.saturating_add(1);
-            let number = self.one("begin a transaction", outside, Kind::TransactionStart, ("", b""), |body| {
-                let number = wire::text(body).and_then(|text| text.parse::<u32>().ok());
-                number.filter(|n| *n != 0).ok_or("is not the number of a transaction")
-            })?;
-            let within = Within { transaction: number, ..outside };
+            let within = Within { transaction: self.started(outside)?, ..outside };
             match work(&mut Transaction { client: self, within }) {
-                Ok(value) => match self.one(WHAT, within, Kind::TransactionEnd, ("T", b""), ack) {
+                Ok(value) => match self.end(within, true) {
                     Ok(()) => return Ok(value),
                     Err(e) if again(&e) && tries < TRIES && Instant::now() < last => {
                         // Others are at it, too: give way, a little longer each time.
@@ -67,11 +67,92 @@ impl Client {
                 },
                 Err(e) => {
                     // The error of the work is the one that matters; a server that is gone has forgotten it all anyway.
-                    let _ = self.one(WHAT, within, Kind::TransactionEnd, ("F", b""), ack);
+                    let _ = self.end(within, false);
                     return Err(e);
                 }
             }
         }
+    }
+
+    /// Opens a transaction on this connection, for callers to whom a function is no argument; [`transaction`](Self::transaction) is easier.
+    /// From now on what is read and written is in it, until [`commit`](Self::commit) or [`abort`](Self::abort).
+    ///
+    /// ```
+    /// # use xennet_core::xenstore::{Client, Store, StoreError, server::Server};
+    /// # let server = Server::start(Default::default())?;
+    /// # let mut client = Client::open(&server.options(), &|_| None)?;
+    /// loop {
+    ///     client.begin()?;
+    ///     let before = client.read("/count")?.unwrap_or_default();
+    ///     let next = String::from_utf8_lossy(&before).parse().unwrap_or(0_u32).saturating_add(1);
+    ///     client.write("/count", next.to_string().as_bytes())?;
+    ///     if client.commit()? {
+    ///         break; // else others have changed it meanwhile
+    ///     }
+    /// }
+    /// assert_eq!(client.read("/count")?.as_deref(), Some(b"1".as_slice()));
+    /// # Ok::<(), StoreError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::Invalid`] if one is open already; a [`StoreError`].
+    pub fn begin(&mut self) -> Result<(), StoreError> {
+        self.none_open()?;
+        self.open = Some(self.started(self.outside())?);
+        Ok(())
+    }
+
+    /// Carries out what was written since [`begin`](Self::begin), all at once. `false`: others have changed meanwhile what was looked at;
+    /// nothing was changed, and it is to be done again from its beginning. The transaction has ended in any case.
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::Invalid`] if none is open; a [`StoreError`].
+    pub fn commit(&mut self) -> Result<bool, StoreError> {
+        match self.ended(true) {
+            Ok(()) => Ok(true),
+            Err(e) if again(&e) => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Gives up what was written since [`begin`](Self::begin).
+    ///
+    /// # Errors
+    /// As [`commit`](Self::commit).
+    pub fn abort(&mut self) -> Result<(), StoreError> {
+        self.ended(false)
+    }
+
+    fn ended(&mut self, carries_out: bool) -> Result<(), StoreError> {
+        let within = self.within();
+        if self.open.take().is_none() {
+            let rule = "none is open: it begins with begin";
+            return Err(StoreError::new(StoreErrorKind::Invalid, Errno::EINVAL, WHAT, "", rule));
+        }
+        self.end(within, carries_out)
+    }
+
+    /// Refuses a second transaction within one: the server has none within others.
+    fn none_open(&self) -> Result<(), StoreError> {
+        match self.open {
+            None => Ok(()),
+            Some(_) => {
+                let rule = "one is open already: commit or abort it first";
+                Err(StoreError::new(StoreErrorKind::Invalid, Errno::EBUSY, BEGIN, "", rule))
+            }
+        }
+    }
+
+    /// The number of a new transaction.
+    fn started(&mut self, outside: Within) -> Result<u32, StoreError> {
+        self.one(BEGIN, outside, Kind::TransactionStart, ("", b""), |body| {
+            let number = wire::text(body).and_then(|text| text.parse::<u32>().ok());
+            number.filter(|n| *n != 0).ok_or("is not the number of a transaction")
+        })
+    }
+
+    fn end(&mut self, within: Within, carries_out: bool) -> Result<(), StoreError> {
+        self.one(WHAT, within, Kind::TransactionEnd, (if carries_out { "T" } else { "F" }, b""), ack)
     }
 
     fn read_in(&mut self, within: Within, paths: &[&str]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
@@ -273,6 +354,7 @@ store!(Client, |me| me, me.within(), |pairs| match pairs {
     // One write is all or nothing by itself.
     [] => Ok(()),
     [_] => me.write_in(me.within(), pairs),
+    _ if me.open.is_some() => me.write_in(me.within(), pairs),
     _ => me.transaction(|t| t.write_all(pairs)),
 });
 store!(Transaction<'_>, |me| me.client, me.within, |pairs| me.client.write_in(me.within, pairs));

@@ -3,7 +3,7 @@
 mod address;
 pub(super) mod details;
 pub(super) mod ip;
-mod link;
+pub(super) mod link;
 mod neighbour;
 mod route;
 #[cfg(test)]

@@ -1,0 +1,228 @@
+//! What happens to links, link by link, as the kernel tells it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant};
+
+use rtnetlink::sys;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::{RecvFlags, recv};
+use serde::Serialize;
+
+use super::Netlink;
+use super::observe::link::{self, NEW};
+use super::watch::LINKS;
+use super::wire::Messages;
+use crate::backend::Backend as _;
+use crate::error::{Errno, Error, ErrorKind};
+use crate::model::{IfName, MacAddr};
+use crate::snapshot::{Part, Scope};
+
+/// `RTM_DELLINK`.
+const DEL: u16 = 17;
+/// `AF_UNSPEC`: the link itself. `AF_BRIDGE` is about it as a port of a bridge, and its end is not the link's.
+const AF_UNSPEC: u8 = 0;
+/// The flag of a link that carries packets: it is up, and there is a carrier (`IFF_LOWER_UP`, `include/uapi/linux/if.h`).
+const IFF_LOWER_UP: u32 = 1 << 16;
+/// Room for what is told at once: a message about a link has one to three kilobytes.
+const ROOM: usize = 64 << 10;
+
+/// What has happened to a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum LinkEventKind {
+    /// It has come into being, here or in another namespace before.
+    Appeared,
+    /// Something about it has changed, its name perhaps.
+    Changed,
+    /// It has gone.
+    Gone,
+    /// So much happened at once that some of it was not told: everything is to be looked at anew. About no link.
+    Lost,
+}
+
+/// Something that has happened to a link, and how the link is by then.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct LinkEvent {
+    /// What has happened.
+    pub event: LinkEventKind,
+    /// The link's name; `None` where some were lost.
+    pub link: Option<IfName>,
+    /// Its number in the kernel, which stays the same when it is renamed; 0 where some were lost.
+    pub index: u32,
+    /// Whether it is switched on.
+    pub up: bool,
+    /// Whether it is switched on and has a carrier.
+    pub carrier: bool,
+    /// Its MTU in bytes.
+    pub mtu: u32,
+    /// Its MAC.
+    pub mac: Option<MacAddr>,
+    /// The number of the bridge that it is a port of.
+    pub master: Option<u32>,
+}
+
+impl LinkEvent {
+    fn lost() -> Self {
+        LinkEvent {
+            event: LinkEventKind::Lost,
+            link: None,
+            index: 0,
+            up: false,
+            carrier: false,
+            mtu: 0,
+            mac: None,
+            master: None,
+        }
+    }
+}
+
+/// The links of a network namespace, watched: an event for each that appears, changes or goes. Nothing is polled.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use xennet_core::backend::netlink::LinkEvents;
+///
+/// let mut events = LinkEvents::listen()?;
+/// while let Some(event) = events.next(Duration::from_secs(60))? {
+///     println!("{:?} {:?}", event.link, event.event);
+/// }
+/// # Ok::<(), xennet_core::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct LinkEvents {
+    socket: sys::Socket,
+    /// The links that are there, by their numbers: the kernel tells of a new one as of any change.
+    known: BTreeMap<u32, IfName>,
+    events: VecDeque<LinkEvent>,
+    room: Vec<u8>,
+}
+
+impl AsFd for LinkEvents {
+    /// For `poll`: readable when something has happened. Fetch with [`LinkEvents::next`] until there is nothing before waiting, since
+    /// several events come at once.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl LinkEvents {
+    /// Begins to listen, in the calling thread's network namespace. What happens from here on is told.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`] if the kernel gives no socket; as [`Netlink::open`].
+    pub fn listen() -> Result<LinkEvents, Error> {
+        let open = || {
+            let mut socket = sys::Socket::new(sys::protocols::NETLINK_ROUTE)?;
+            socket.bind(&sys::SocketAddr::new(0, 0))?;
+            socket.add_membership(LINKS)?;
+            Ok(socket)
+        };
+        let socket = open().map_err(|e: std::io::Error| {
+            Error::new(ErrorKind::Io, "the kernel's events of links cannot be listened to")
+                .with_object("netlink")
+                .with_errno(Errno::from_io(&e))
+        })?;
+        let mut events = LinkEvents { socket, known: BTreeMap::new(), events: VecDeque::new(), room: vec![0; ROOM] };
+        events.learn()?;
+        Ok(events)
+    }
+
+    /// The next event. `None`: nothing has happened within this time.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`] if the kernel cannot be heard.
+    pub fn next(&mut self, wait: Duration) -> Result<Option<LinkEvent>, Error> {
+        let end = Instant::now().checked_add(wait);
+        loop {
+            if let Some(event) = self.events.pop_front() {
+                return Ok(Some(event));
+            }
+            if !self.told(end)? {
+                return Ok(None);
+            }
+            self.take()?;
+        }
+    }
+
+    /// Waits until the kernel tells something; `false` when the time is over. `None` is no end.
+    fn told(&self, end: Option<Instant>) -> Result<bool, Error> {
+        loop {
+            let left = end.map(|end| end.saturating_duration_since(Instant::now()));
+            let timeout = left.map(|left| Timespec {
+                tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+                tv_nsec: left.subsec_nanos().into(),
+            });
+            match poll(&mut [PollFd::new(&self.socket, PollFlags::IN)], timeout.as_ref()) {
+                Ok(0) => return Ok(false),
+                Ok(_) => return Ok(true),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(errno) => return Err(failed(errno)),
+            }
+        }
+    }
+
+    /// Reads one datagram, if there is one.
+    fn take(&mut self) -> Result<(), Error> {
+        let len = match recv(&self.socket, &mut self.room[..], RecvFlags::TRUNC | RecvFlags::DONTWAIT) {
+            Ok((len, _)) if len <= ROOM => len,
+            // More than a message about one link ever has, or more messages than the socket holds.
+            Ok(_) | Err(rustix::io::Errno::NOBUFS) => {
+                self.learn()?;
+                self.events.push_back(LinkEvent::lost());
+                return Ok(());
+            }
+            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => return Ok(()),
+            Err(errno) => return Err(failed(errno)),
+        };
+        for message in Messages(&self.room[..len]) {
+            if let (NEW | DEL, Some(&AF_UNSPEC)) = (message.kind, message.body.first())
+                && let Some(event) = event(&mut self.known, message.kind, message.body)
+            {
+                self.events.push_back(event);
+            }
+        }
+        Ok(())
+    }
+
+    /// Learns which links are there.
+    fn learn(&mut self) -> Result<(), Error> {
+        let seen = Netlink::open()?.observe(&Scope::none().with(Part::Links)).map_err(|e| e.into_observe_error())?;
+        self.known = seen.links.iter().map(|(name, link)| (link.index, *name)).collect();
+        Ok(())
+    }
+}
+
+/// What a message is about; `None` for one that cannot be read.
+fn event(known: &mut BTreeMap<u32, IfName>, kind: u16, body: &[u8]) -> Option<LinkEvent> {
+    let flags = super::wire::u32(body.get(8..)?)?;
+    let told = link::read(body)?;
+    let index = told.link.index;
+    let event = match (kind, known.contains_key(&index)) {
+        (DEL, _) => LinkEventKind::Gone,
+        (_, true) => LinkEventKind::Changed,
+        (_, false) => LinkEventKind::Appeared,
+    };
+    match event {
+        LinkEventKind::Gone => known.remove(&index),
+        _ => known.insert(index, told.name),
+    };
+    Some(LinkEvent {
+        event,
+        link: Some(told.name),
+        index,
+        up: told.link.up,
+        carrier: told.link.up && flags & IFF_LOWER_UP != 0,
+        mtu: told.link.mtu,
+        mac: told.link.mac,
+        master: told.master,
+    })
+}
+
+fn failed(errno: rustix::io::Errno) -> Error {
+    Error::new(ErrorKind::Io, "the kernel's events of links cannot be heard")
+        .with_object("netlink")
+        .with_errno(Errno::of(errno))
+}
