@@ -68,6 +68,8 @@
 //! * `netlink` (default): the backend of the real kernel.
 //! * `import`: readers of what Xen up to 4.4 had: `xend-config.sxp`, its wrapper scripts, the arguments of its network scripts, and
 //!   the config files of `xm`.
+//! * `tracing`: events of the crate `tracing`: operations and their outcomes (`info`, and `warn` for what fails), locks, steps and
+//!   verification (`debug`). Without the feature nothing of it is compiled.
 //! * `testing`: for whoever writes a backend, or tests what is built on this crate: [`testing`](mod@testing) has the suite that certifies a
 //!   backend, a fake to share with a host, a xenstored and a store in memory.
 
@@ -77,6 +79,7 @@ mod budget;
 pub mod config;
 pub mod doctor;
 pub mod error;
+mod events;
 pub mod exec;
 mod gather;
 pub mod guest;

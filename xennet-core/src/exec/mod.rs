@@ -19,6 +19,7 @@ use serde::Serialize;
 
 use crate::backend::{Backend, BackendError, Capabilities};
 use crate::error::{Errno, Error, ErrorKind, Outcome, json_text};
+use crate::events::event;
 use crate::model::{Attachment, Guests, Resolved};
 use crate::plan::{self, Goal, Plan};
 use crate::snapshot::{Change, Snapshot};
@@ -228,6 +229,7 @@ pub fn apply(
     let of = plan.steps().len();
     for (at, planned) in plan.steps().iter().enumerate() {
         if let Err(cause) = on.apply(&planned.step) {
+            event!(warn, step = %planned.step, number = at + 1, of, error = %cause, "a step is refused");
             // It may be as wanted all the same: a vif that is to be detached and is gone, an answer that was lost.
             if let Ok(after) = verify(&goal, on) {
                 let _ = journal.commit();
@@ -248,15 +250,18 @@ pub fn apply(
                 recovery,
             });
         }
+        event!(debug, step = %planned.step, why = %planned.why, number = at + 1, of, "a step is done");
     }
     match verify_amid_own_doing(&goal, on) {
         Ok(after) => {
+            event!(debug, steps = of, "the wanted state is read back");
             // The wanted state is reached and read back. A journal that cannot be closed is no reason to report failure:
             // the next run finds it, sees the wanted state, and closes it.
             let _ = journal.commit();
             Ok(Applied::of(plan, of, after))
         }
         Err(Unverified { missing, cause }) => {
+            event!(warn, missing = missing.len(), "what was read back is not the wanted state");
             let recovery = restore_state(plan.before(), on);
             close(journal, &recovery);
             let missing = missing.into_iter().map(|m| m.text).collect();
@@ -330,6 +335,12 @@ const TRIES: usize = 4;
 /// The way back to an observed state: look, plan, apply; again if something else got in between. The last thing is a look,
 /// so the reported state is the observed one.
 pub(crate) fn restore_state(before: &Snapshot, on: &mut dyn Backend) -> Recovery {
+    let recovery = way_back(before, on);
+    event!(warn, state = %recovery, "the way back");
+    recovery
+}
+
+fn way_back(before: &Snapshot, on: &mut dyn Backend) -> Recovery {
     let mut errors = Vec::new();
     let mut undone = 0;
     let mut left = Vec::new();

@@ -35,6 +35,7 @@ use crate::backend::Backend;
 use crate::backend::fake::{Fake, Kept};
 use crate::budget::Budget;
 use crate::error::{Error, ErrorKind};
+use crate::events::event;
 use crate::exec::{self, Applied, Freshness, Journal, MemoryJournal, StateDir, Subject, observe_for};
 use crate::model::{BridgeSpec, IfName, Request, Resolved, macgen};
 use crate::plan::{self, Plan, ShownPlan};
@@ -273,7 +274,9 @@ impl Host {
         }
         Ok(match &self.records {
             Records::Dir(dir) => {
-                Session::Held(Box::new(dir.hold_unless(subject, self.patience(), &self.interrupted())?))
+                let held = dir.hold_unless(subject, self.patience(), &self.interrupted())?;
+                event!(debug, %subject, "the lock is taken");
+                Session::Held(Box::new(held))
             }
             Records::Memory(_) => Session::Memory(self.records.record(subject)?.map(Box::new)),
         })
@@ -327,6 +330,22 @@ impl Host {
     }
 
     fn carry_out(
+        &mut self,
+        session: &mut Session,
+        subject: Subject,
+        plan: Plan,
+        text: Option<String>,
+        what: &str,
+    ) -> Result<Applied, Error> {
+        let done = self.carry_out_with(session, subject, plan, text, what);
+        match &done {
+            Ok(applied) => event!(info, %subject, steps = applied.steps, "done"),
+            Err(error) => event!(warn, %subject, kind = error.kind().slug(), state = error.state(), %error, "failed"),
+        }
+        done
+    }
+
+    fn carry_out_with(
         &mut self,
         session: &mut Session,
         subject: Subject,

@@ -16,6 +16,7 @@ use scan::{Module, Names, Source};
 /// Top-level modules from the bottom up. Each may use itself and those before it.
 const ORDER: &[&str] = &[
     "error",
+    "events",
     "gather",
     "text",
     "budget",
