@@ -79,6 +79,9 @@ pub struct Host {
     shown: Option<ShownPlan>,
 }
 
+/// How often the interrupt is asked while a link is waited for.
+const OFTEN: Duration = Duration::from_millis(100);
+
 /// Says whether to give up waiting.
 type Interrupt = Box<dyn Fn() -> bool + Send + Sync>;
 
@@ -238,12 +241,29 @@ impl Host {
         self.carry_out(&mut session, subject, plan, None, &format!("cannot set up bridge {}", bridge.name()))
     }
 
-    /// Waits until there is a link of this name, for the given time at the most; whether there is one.
+    /// Waits until there is a link of this name, for the given time at the most; whether there is one. Asks the
+    /// [interrupt](Self::with_interrupt) some times a second.
     ///
     /// # Errors
-    /// As [`Backend::wait`].
+    /// As [`Backend::wait`]; [`ErrorKind::Busy`] if the interrupt gave up.
     pub fn await_link(&mut self, link: &IfName, patience: Duration) -> Result<bool, Error> {
-        self.backend.wait(link, patience.min(self.budget.left())).map_err(|e| e.into_observe_error())
+        self.opened.check()?;
+        let waits = Budget::of(patience.min(self.budget.left()));
+        // Nobody can interrupt a wait in the kernel.
+        let slice = if self.interrupt.is_some() { OFTEN } else { Duration::MAX };
+        loop {
+            let left = waits.left();
+            if self.backend.wait(link, left.min(slice)).map_err(|e| e.into_observe_error())? {
+                return Ok(true);
+            }
+            if left <= slice || self.is_in_memory() {
+                return Ok(false);
+            }
+            if self.interrupted()() {
+                let message = format!("link {link} is not waited for any longer");
+                return Err(Error::new(ErrorKind::Busy, message).with_object(link.as_str()).unchanged());
+            }
+        }
     }
 
     /// Whether there is a bridge of this name.

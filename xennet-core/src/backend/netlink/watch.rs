@@ -1,5 +1,6 @@
 //! Waiting: for a link to come into being, and for anything to change.
 
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use rtnetlink::sys;
@@ -98,6 +99,28 @@ impl Events {
     /// [`ErrorKind::Io`](crate::ErrorKind::Io) if waiting fails.
     pub fn wait(&mut self) -> Result<(), Error> {
         self.wait_until(None)?;
+        self.gather()
+    }
+
+    /// The same, for this time at the most. Whether something has changed; what belongs to that may take up to a second more.
+    ///
+    /// # Errors
+    /// As [`wait`](Self::wait).
+    pub fn wait_at_most(&mut self, patience: Duration) -> Result<bool, Error> {
+        let changed = self.wait_until(Some(patience))?;
+        if changed {
+            self.gather()?;
+        }
+        Ok(changed)
+    }
+
+    /// The descriptors to poll: one of them is readable when something has changed.
+    pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.sockets.iter().map(AsFd::as_fd)
+    }
+
+    /// Takes what belongs to a change.
+    fn gather(&self) -> Result<(), Error> {
         let end = Instant::now() + AT_MOST;
         while Instant::now() < end && self.wait_until(Some(TOGETHER))? {}
         Ok(())
@@ -109,11 +132,17 @@ impl Events {
             Error::new(ErrorKind::Io, "the kernel's events cannot be waited for")
                 .with_errno(Errno(errno.raw_os_error()))
         };
-        let patience = patience.map(|time| Timespec { tv_sec: 0, tv_nsec: i64::from(time.subsec_nanos()) });
+        let patience = patience.map(|time| Timespec {
+            tv_sec: i64::try_from(time.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: i64::from(time.subsec_nanos()),
+        });
         let mut all: Vec<PollFd<'_>> = self.sockets.iter().map(|socket| PollFd::new(socket, PollFlags::IN)).collect();
         match poll(&mut all, patience.as_ref()) {
             Ok(0) => return Ok(false),
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Ok(_) => {}
+            // The caller may want to know of the signal.
+            Err(rustix::io::Errno::INTR) if patience.is_some() => return Ok(false),
+            Err(rustix::io::Errno::INTR) => {}
             Err(errno) => return Err(failed(errno)),
         }
         // What is told is not read: everything is looked at anew, which is right even where too much happened at once to be told.
