@@ -5,7 +5,7 @@ use std::time::Duration;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
-use crate::convert::{Digits, FromText, OrText, call_text, hash_of, made_anew};
+use crate::convert::{Digits, FromText, OrText, Text, call_text, hash_of, made_anew};
 use crate::error::OrRaise;
 use crate::vif::size;
 
@@ -26,7 +26,7 @@ impl OrText<'_, BridgeSpec> {
     pub(crate) fn spec(&self) -> PyResult<xennet_core::BridgeSpec> {
         match self {
             OrText::Made(spec) => Ok(spec.get().0.clone()),
-            OrText::Text(name) => Ok(xennet_core::BridgeSpec::new(name.to_cow()?.parse().or_raise()?)),
+            OrText::Text(name) => Ok(xennet_core::BridgeSpec::new(Text::from_python(name)?.parse().or_raise()?)),
         }
     }
 }
@@ -36,14 +36,14 @@ impl BridgeSpec {
     #[new]
     #[pyo3(signature = (*, name, stp=false, forward_delay=None, mac=None, mtu=None, vlan_filtering=None))]
     fn new(
-        name: &str,
+        name: Text,
         stp: bool,
         forward_delay: Option<Duration>,
-        mac: Option<&str>,
+        mac: Option<Text>,
         mtu: Option<Digits>,
         vlan_filtering: Option<bool>,
     ) -> PyResult<Self> {
-        let mac: Option<xennet_core::MacAddr> = mac.map(str::parse).transpose().or_raise()?;
+        let mac: Option<xennet_core::MacAddr> = mac.map(|mac| mac.parse()).transpose().or_raise()?;
         let mtu = mtu.map(|m| size(&m)).transpose().or_raise()?;
         let spec = xennet_core::BridgeSpec::new(name.parse().or_raise()?).with_stp(stp).with_mtu(mtu);
         let spec = spec.with_vlan_filtering(vlan_filtering).with_mac(mac).or_raise()?;
@@ -51,6 +51,12 @@ impl BridgeSpec {
             Some(delay) => spec.with_forward_delay(delay).or_raise().map(BridgeSpec),
             None => Ok(BridgeSpec(spec)),
         }
+    }
+
+    /// What `copy.replace` calls (Python 3.13): as `replace`.
+    #[pyo3(signature = (**changes))]
+    fn __replace__<'py>(slf: &Bound<'py, Self>, changes: Option<&Bound<'py, PyDict>>) -> PyResult<Bound<'py, PyAny>> {
+        BridgeSpec::replace(slf, changes)
     }
 
     /// The same bridge with other values for these keywords.

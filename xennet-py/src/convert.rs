@@ -1,10 +1,14 @@
 //! Values between Python and Rust.
 
+use std::borrow::Cow;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::ops::Deref;
+use std::time::Duration;
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyDict, PyInt, PyList, PyNone, PyString, PyType};
+use pyo3::pybacked::PyBackedStr;
+use pyo3::types::{PyBool, PyDelta, PyDict, PyFloat, PyInt, PyList, PyNone, PyString, PyType};
 use serde::Serialize;
 use serde_json::Value;
 use xennet_core::{Error, ErrorKind};
@@ -92,6 +96,73 @@ impl<'py> FromPyObject<'_, 'py> for Digits {
     }
 }
 
+/// A text. One that has no UTF-8 (a lone surrogate) is refused as a value of the wrong type, so that the error names the argument.
+pub(crate) struct Text(PyBackedStr);
+
+impl Text {
+    pub(crate) fn from_python(text: &Bound<'_, PyString>) -> PyResult<Self> {
+        text.extract().map(Text).map_err(|_| no_utf8(text))
+    }
+}
+
+impl Deref for Text {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromPyObject<'_, '_> for Text {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
+        let text = object
+            .cast::<PyString>()
+            .map_err(|_| PyTypeError::new_err(format!("a text (a str) is needed, not {}", kind(&object))))?;
+        Text::from_python(&text)
+    }
+}
+
+/// The error for a text with lone surrogates.
+fn no_utf8(object: &Bound<'_, PyAny>) -> PyErr {
+    let shown = object.repr().map_or_else(|_| String::new(), |repr| repr.to_string());
+    let shown: String = shown.chars().take(80).collect();
+    PyTypeError::new_err(format!("a text that UTF-8 can say is needed, not {shown}, which has a lone surrogate"))
+}
+
+/// The longest time that is taken: a year.
+const LONGEST: f64 = 31_536_000.0;
+
+/// A time: a timedelta, or a number of seconds.
+pub(crate) fn time_of(name: &str, object: &Bound<'_, PyAny>) -> PyResult<Duration> {
+    let refused = |rule: &str| {
+        let given = object.repr().map_or_else(|_| kind(object), |repr| repr.to_string());
+        let given: String = given.chars().take(80).collect();
+        raised(
+            &Error::new(ErrorKind::Invalid, format!("{name} cannot be {given}: {rule}"))
+                .with_object(name)
+                .with_hint("give a timedelta, or a number of seconds"),
+        )
+    };
+    let seconds = match object.cast::<PyDelta>() {
+        Ok(delta) => delta.call_method0("total_seconds")?.extract::<f64>()?,
+        Err(_) if object.is_instance_of::<PyFloat>() => object.extract::<f64>()?,
+        Err(_) => match object.extract::<Digits>() {
+            Ok(digits) => digits.0.parse().unwrap_or(f64::NAN),
+            Err(_) => {
+                let message = format!("{name} is a timedelta or a number of seconds, not {}", kind(object));
+                return Err(PyTypeError::new_err(message));
+            }
+        },
+    };
+    // NaN is in no range.
+    if !(0.0..=LONGEST).contains(&seconds) {
+        return Err(refused("a time is 0 to 31536000 seconds (a year)"));
+    }
+    Duration::try_from_secs_f64(seconds).map_err(|e| refused(&e.to_string()))
+}
+
 /// A value of a class, or the text that it is made of.
 pub(crate) enum OrText<'py, T> {
     Made(Bound<'py, T>),
@@ -153,11 +224,36 @@ pub(crate) fn hash_of(text: &str) -> u64 {
     hasher.finish()
 }
 
-/// Several texts. One text alone would be taken for its letters, so it is refused.
+/// Several texts, or addresses and networks of the module ipaddress. One text alone would be taken for its letters, so it is refused.
 pub(crate) fn texts(name: &str, given: Option<Bound<'_, PyAny>>) -> PyResult<Vec<String>> {
     let Some(given) = given else { return Ok(Vec::new()) };
-    if given.is_instance_of::<PyString>() {
+    // A network of ipaddress has its addresses for items.
+    if given.is_instance_of::<PyString>() || is_of_ipaddress(&given) {
         return Err(PyTypeError::new_err(format!("{name} takes several texts, as in {name}=({},)", given.repr()?)));
     }
-    given.try_iter()?.map(|item| item?.extract()).collect()
+    let wrong = |one: &Bound<'_, PyAny>| {
+        PyTypeError::new_err(format!("{name} takes several texts or ipaddress objects, not {}", kind(one)))
+    };
+    given
+        .try_iter()
+        .map_err(|_| wrong(&given))?
+        .map(|item| {
+            let item = item?;
+            match item.cast::<PyString>() {
+                Ok(text) => text
+                    .to_cow()
+                    .map(Cow::into_owned)
+                    .map_err(|_| PyTypeError::new_err(format!("{name}: {}", no_utf8(&item).value(item.py())))),
+                Err(_) if is_of_ipaddress(&item) => Ok(item.str()?.to_cow()?.into_owned()),
+                Err(_) => Err(wrong(&item)),
+            }
+        })
+        .collect()
+}
+
+/// Whether it is an address, a network or an address with its network, of the module ipaddress. That is not loaded for the question.
+fn is_of_ipaddress(object: &Bound<'_, PyAny>) -> bool {
+    let class = object.get_type();
+    let module = class.getattr("__module__").and_then(|module| module.extract::<String>());
+    module.is_ok_and(|module| module == "ipaddress")
 }

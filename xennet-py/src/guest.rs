@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use xennet_core::guest::{Format, GuestConfig, GuestWish};
 use xennet_core::{Error, ErrorKind, Started};
 
-use crate::convert::{OrText, texts, to_python};
+use crate::convert::{OrText, Text, texts, to_python};
 use crate::error::{OrRaise, raised};
 use crate::network::Network;
 use crate::vif::VifSpec;
@@ -36,10 +36,10 @@ pub(crate) fn guest_config<'py>(
     dns: Option<Bound<'py, PyAny>>,
     search: Option<Bound<'py, PyAny>>,
     dhcp: bool,
-    interface: Option<&str>,
+    interface: Option<Text>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let (spec, remarks) = vif.spec()?;
-    let wish = wish([prefix, gateway, dns, search], no_gateway, dhcp, interface)?;
+    let wish = wish([prefix, gateway, dns, search], no_gateway, dhcp, interface.as_deref())?;
     let network = network.map(|network| Started::new(network.get().core.clone()));
     let config = GuestConfig::new(&spec, network.as_ref(), &wish).or_raise()?;
     rendered(py, &config, remarks, format)

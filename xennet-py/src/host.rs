@@ -1,85 +1,67 @@
 //! `Host`: the front door.
 
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::Duration;
 
+use pyo3::exceptions::{PyBaseException, PyTypeError};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyType};
+use pyo3::types::{PyBytes, PyDict, PyTuple};
+use xennet_core::backend::fake::{Fake, Fault};
+use xennet_core::backend::netlink::Events;
 use xennet_core::config::networks;
+use xennet_core::exec::confirm::Told;
 use xennet_core::exec::{StateDir, Subject};
 use xennet_core::picture::{Form, View};
-use xennet_core::{DevId, DomId, Error, ErrorKind, Guests, OpenedBy, Overview, VifId, surroundings};
+use xennet_core::recording::Recording;
+use xennet_core::step::{LinkChange, LinkStep, NewLink, Step};
+use xennet_core::{DevId, DomId, Errno, Error, ErrorKind, Guests, MacBinding, Overview, TypeIf, VifId, surroundings};
 
 use crate::bridge::BridgeSpec;
-use crate::convert::{Digits, OrText, to_python};
-use crate::doctor::parsed;
+use crate::convert::{Digits, OrText, Text, time_of, to_python};
+use crate::doctor::{self, parsed};
 use crate::error::{OrRaise, raised};
+use crate::events::KernelEvents;
 use crate::guest;
+use crate::machine::{Machine, in_namespace};
 use crate::network::{Network, named};
 use crate::plan::{Applied, Plan};
 use crate::vif::VifSpec;
 
-/// A Xen host, or a rehearsal of one in memory.
-///
-/// Made by `Host.netlink()` or `Host.fake()`. Every call that changes something either reaches the wanted state, which is
-/// read back, or restores the earlier one and raises an error that says so (`XennetError.state`). A host can be used by
-/// several threads; they wait for each other, and other threads run meanwhile. It belongs to the process that made it: a child that
-/// was forked makes one of its own, and its parent's raises `Invalid`.
-///
-///     >>> from xennet import Host
-///     >>> host = Host.fake()
-///     >>> print(len(host.plan_attach(5, "bridge=xenbr0")) > 0)  # nothing happens
-///     True
-///     >>> host.attach(5, "bridge=xenbr0").steps > 0
-///     True
-///     >>> host.attach(5, "bridge=xenbr0")
-///     Applied(steps=0)
-#[pyclass(frozen, module = "xennet")]
+/// The compiled part of `xennet.Host`, which says what it is.
+#[pyclass(frozen, subclass, module = "xennet._xennet")]
 pub(crate) struct Host {
-    // Poisoned by a call that panicked: then nothing is known about it any more. Nothing is left of it in a value that goes.
-    core: Mutex<Option<xennet_core::Host>>,
-    opened: OpenedBy,
-    turn: Turn,
-    raised: Raised,
+    machine: Machine,
+    backend: Backend,
 }
 
-/// What a signal has raised while something was waited for.
-type Raised = Arc<Mutex<Option<PyErr>>>;
+/// What a guard has to be told of a start, what was applied, and what went wrong.
+type ConfirmedStart<'py> = (Bound<'py, PyBytes>, Option<Applied>, Option<Py<PyBaseException>>);
+
+/// What a host works on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Backend {
+    Netlink,
+    Fake,
+    Recording,
+}
+
+impl Backend {
+    const fn name(self) -> &'static str {
+        match self {
+            Backend::Netlink => "netlink",
+            Backend::Fake => "fake",
+            Backend::Recording => "recording",
+        }
+    }
+}
 
 impl Host {
-    fn on(core: xennet_core::Host) -> Self {
-        let raised = Raised::default();
-        let seen = Arc::clone(&raised);
-        let core = core.with_interrupt(move || interrupted(&seen));
-        Host { core: Mutex::new(Some(core)), opened: OpenedBy::this_process(), turn: Turn::default(), raised }
-    }
-
-    /// Works on the host with the interpreter free for others.
     fn work<R: Send>(
         &self,
         py: Python<'_>,
         work: impl FnOnce(&mut xennet_core::Host) -> Result<R, Error> + Send,
     ) -> PyResult<R> {
-        // In a copy of the process a lock may be held for ever, by a thread that was not copied.
-        self.opened.check().or_raise()?;
-        let result = py.detach(|| {
-            let _turn = self.turn.take(|| interrupted(&self.raised))?;
-            match self.core.lock().as_deref_mut() {
-                Ok(Some(core)) => work(core),
-                _ => {
-                    Err(Error::new(ErrorKind::Internal, "host refuses work: a defect was met in an earlier call on it")
-                        .with_object("host")
-                        .unchanged()
-                        .with_hint("open another one; it recovers what was left open"))
-                }
-            }
-        });
-        result.map_err(|e| match e.kind() {
-            // Ctrl-C says more than that the lock was not waited for any longer.
-            ErrorKind::Busy => self.take_raised().unwrap_or_else(|| raised(&e)),
-            _ => raised(&e),
-        })
+        self.machine.work(py, work)
     }
 
     /// All of the host's networking, with the names of guests where xenstore tells them.
@@ -87,91 +69,108 @@ impl Host {
         self.work(py, |core| surroundings::overview(core, networks::PATH.as_ref(), Some("/".as_ref())))
     }
 
-    fn take_raised(&self) -> Option<PyErr> {
-        self.raised.lock().unwrap_or_else(PoisonError::into_inner).take()
+    /// The host as a recording.
+    fn recorded(&self, py: Python<'_>, file: Option<PathBuf>) -> PyResult<Recording> {
+        let file = file.unwrap_or_else(|| PathBuf::from(networks::PATH));
+        self.work(py, |core| Ok(surroundings::record(core, &file, Some(Path::new("/")))))
     }
-}
 
-impl Drop for Host {
-    fn drop(&mut self) {
-        let core = self.core.get_mut().unwrap_or_else(PoisonError::into_inner).take();
-        // Closing may take the kernel a while.
-        Python::try_attach(|py| py.detach(move || drop(core)));
-    }
-}
-
-/// Whether a signal came whose handler raises: Python's handlers run in the main thread only, and only when it asks.
-fn interrupted(seen: &Raised) -> bool {
-    match Python::try_attach(|py| py.check_signals()) {
-        Some(Err(e)) => {
-            *seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(e);
-            true
-        }
-        _ => false,
-    }
-}
-
-/// Whose turn it is among the threads of this process. Unlike a `Mutex` it can be given up.
-#[derive(Default)]
-struct Turn {
-    taken: Mutex<bool>,
-    free: Condvar,
-}
-
-struct Taken<'a>(&'a Turn);
-
-impl Turn {
-    fn take(&self, interrupted: impl Fn() -> bool) -> Result<Taken<'_>, Error> {
-        const OFTEN: Duration = Duration::from_millis(50);
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        while *taken {
-            let waited = self.free.wait_timeout(taken, OFTEN).unwrap_or_else(PoisonError::into_inner);
-            taken = waited.0;
-            if waited.1.timed_out() && *taken {
-                // Not with the lock: a handler of Python's may take any time.
-                drop(taken);
-                if interrupted() {
-                    let message = "host is at work for another thread; it is not waited for any longer";
-                    return Err(Error::new(ErrorKind::Busy, message).with_object("host").unchanged());
-                }
-                taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-            }
-        }
-        *taken = true;
-        Ok(Taken(self))
-    }
-}
-
-impl Drop for Taken<'_> {
-    fn drop(&mut self) {
-        *self.0.taken.lock().unwrap_or_else(PoisonError::into_inner) = false;
-        self.0.free.notify_one();
+    /// The state directory, for what only a host with one can do.
+    fn kept_in(&self, what: &str) -> PyResult<&StateDir> {
+        self.machine.check_process()?;
+        self.machine.state_dir.as_ref().ok_or_else(|| {
+            let message = format!("a host in memory cannot {what}: what it did is gone with this process");
+            raised(
+                &Error::new(ErrorKind::Unsupported, message)
+                    .with_object("host")
+                    .unchanged()
+                    .with_hint("open it with state_dir=, or take the kernel's: Host()"),
+            )
+        })
     }
 }
 
 #[pymethods]
 impl Host {
-    /// The kernel's networking, in the calling thread's network namespace, in which the host stays.
-    ///
-    /// Journals, locks and records are kept in `state_dir`, `/run/xennet` unless given. Raises `Invalid` for a path that is empty or
-    /// has a NUL in it.
-    #[classmethod]
-    #[pyo3(signature = (*, state_dir=None))]
-    fn netlink(_class: &Bound<'_, PyType>, state_dir: Option<PathBuf>) -> PyResult<Self> {
+    #[new]
+    #[pyo3(signature = (backend, /, *, state_dir=None, lock_deadline=None, budget=None, mac_binding="where-declared", faults=None,
+        recording=None, namespace=None))]
+    #[expect(clippy::too_many_arguments, reason = "keywords of Python")]
+    fn new(
+        backend: &str,
+        state_dir: Option<PathBuf>,
+        lock_deadline: Option<Bound<'_, PyAny>>,
+        budget: Option<Bound<'_, PyAny>>,
+        mac_binding: &str,
+        faults: Option<&str>,
+        recording: Option<&Bound<'_, PyAny>>,
+        namespace: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Self> {
         let state_dir = state_dir.map(StateDir::checked).transpose().or_raise()?;
-        let core = xennet_core::Host::netlink().or_raise()?;
-        let core = match state_dir {
-            Some(dir) => core.with_state_dir(dir),
+        let lock_deadline = lock_deadline.map(|time| time_of("lock_deadline", &time)).transpose()?;
+        let budget = budget.map(|time| time_of("budget", &time)).transpose()?;
+        let binding = binding(mac_binding).or_raise()?;
+        let namespace = namespace.map(copied).transpose()?;
+        let (backend, core) = match (backend, &state_dir) {
+            ("netlink", _) => {
+                let core = match &namespace {
+                    Some(namespace) => in_namespace(namespace.as_fd(), xennet_core::Host::netlink),
+                    None => Ok(xennet_core::Host::netlink()),
+                };
+                (Backend::Netlink, core.and_then(|core| core).or_raise()?)
+            }
+            ("recording", _) => {
+                let recording = recording.ok_or_else(|| PyTypeError::new_err("a recording is needed"))?;
+                (Backend::Recording, xennet_core::Host::from_recording(&doctor::read(recording)?))
+            }
+            (_, Some(dir)) if faults.is_none() => (Backend::Fake, xennet_core::Host::fake_in(dir.clone()).or_raise()?),
+            _ => {
+                let faults: Vec<Fault> = match faults {
+                    Some(text) => serde_json::from_str(text).map_err(|e| {
+                        let message = format!("faults are not understood: {e}");
+                        let hint = "the classes of xennet.faults make faults";
+                        raised(&Error::new(ErrorKind::Invalid, message).with_object("faults").with_hint(hint))
+                    })?,
+                    None => Vec::new(),
+                };
+                let fake = Fake::example().with_faults(faults);
+                (Backend::Fake, xennet_core::Host::with_backend(Box::new(fake)))
+            }
+        };
+        let core = match &state_dir {
+            Some(dir) => core.with_state_dir(dir.clone()),
             None => core,
         };
-        Ok(Host::on(core))
+        let core =
+            lock_deadline.into_iter().fold(core, xennet_core::Host::with_lock_deadline).with_mac_binding(binding);
+        let state_dir = match backend {
+            Backend::Netlink => Some(state_dir.unwrap_or_else(|| StateDir::at(StateDir::DEFAULT))),
+            _ => state_dir,
+        };
+        Ok(Host { machine: Machine::new(core, state_dir, namespace, budget), backend })
     }
 
-    /// A rehearsal in memory: a host with an uplink `eth0`, a bridge `xenbr0`, and a netback that makes a vif when it is
-    /// asked for. It needs no permission and touches nothing real. Nothing outlives the object.
-    #[classmethod]
-    fn fake(_class: &Bound<'_, PyType>) -> Self {
-        Host::on(xennet_core::Host::fake())
+    /// What the host works on: "netlink", "fake" or "recording".
+    #[getter]
+    fn backend(&self) -> &str {
+        self.backend.name()
+    }
+
+    /// Where operations are remembered; None: in memory, and gone with the host.
+    #[getter]
+    fn state_dir(&self) -> Option<&Path> {
+        self.machine.state_dir.as_ref().map(StateDir::path)
+    }
+
+    /// Ends every wait of a call on this host in any thread: for a lock, for a link, for its turn. That call raises `Busy`, and has changed
+    /// nothing. A call that is changing something goes on to its end.
+    fn interrupt(&self) {
+        self.machine.interrupt();
+    }
+
+    /// Closes the host, after the call that another thread may be in. Later calls raise `Invalid`. A second time nothing happens.
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        self.machine.close(py)
     }
 
     /// What `attach` would do. Changes nothing. `vif` is a `VifSpec` or a vif line.
@@ -203,6 +202,64 @@ impl Host {
     fn detach(&self, py: Python<'_>, domid: Digits, devid: Option<Digits>) -> PyResult<Applied> {
         let (domid, devid) = (domain(&domid)?, index(devid)?);
         self.work(py, |core| core.detach(domid, devid)).map(|a| Applied::from(&a))
+    }
+
+    /// Attaches the emulated twin of a vif, which the device model of an HVM guest has made (`vif5.0-emu`): as a port of the vif's bridge.
+    #[pyo3(signature = (domid, vif))]
+    fn attach_tap(&self, py: Python<'_>, domid: Digits, vif: OrText<'_, VifSpec>) -> PyResult<Applied> {
+        let (domid, (vif, notes)) = (domain(&domid)?, vif.spec()?);
+        let mut applied = self.work(py, |core| core.attach_tap(domid, &vif))?;
+        applied.notes.extend(notes);
+        Ok(Applied::from(&applied))
+    }
+
+    /// Detaches the emulated twin of a vif.
+    #[pyo3(signature = (domid, devid=None))]
+    fn detach_tap(&self, py: Python<'_>, domid: Digits, devid: Option<Digits>) -> PyResult<Applied> {
+        let (domid, devid) = (domain(&domid)?, index(devid)?);
+        self.work(py, |core| core.detach_tap(domid, devid)).map(|a| Applied::from(&a))
+    }
+
+    /// Detaches a vif, or with `type_if` "tap" its emulated twin, where nothing can be written down, because the state directory is full or
+    /// cannot be used. When a domain ends its vif has to go all the same.
+    #[pyo3(signature = (domid, devid=None, *, type_if="vif"))]
+    fn detach_unwritten(
+        &self,
+        py: Python<'_>,
+        domid: Digits,
+        devid: Option<Digits>,
+        type_if: &str,
+    ) -> PyResult<Applied> {
+        let (domid, devid) = (domain(&domid)?, index(devid)?);
+        let type_if = kind_of_link(type_if).or_raise()?;
+        self.work(py, |core| core.detach_unwritten(domid, devid, type_if)).map(|a| Applied::from(&a))
+    }
+
+    /// Waits until there is a link of this name, for `timeout` at the most (a timedelta, or seconds). Whether there is one. Ctrl-C and
+    /// `interrupt` end the wait. In memory nothing comes by itself, and nothing is waited for.
+    #[pyo3(signature = (link, timeout))]
+    fn await_link(&self, py: Python<'_>, link: Text, timeout: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let (link, timeout) = (named(&link)?, time_of("timeout", timeout)?);
+        self.work(py, |core| core.await_link(&link, timeout))
+    }
+
+    /// Whether there is a bridge of this name.
+    #[pyo3(signature = (name))]
+    fn is_bridge(&self, py: Python<'_>, name: Text) -> PyResult<bool> {
+        let name = named(&name)?;
+        self.work(py, |core| core.is_bridge(&name))
+    }
+
+    /// The link of the default route with the lowest metric, of IPv4, or else of IPv6; None without a default route.
+    fn default_route_link(&self, py: Python<'_>) -> PyResult<Option<String>> {
+        Ok(self.work(py, |core| core.default_route_link())?.map(|link| link.to_string()))
+    }
+
+    /// The uplink that a started network's bridge has taken over from, where this link is such a bridge; any other link is its own.
+    #[pyo3(signature = (link))]
+    fn uplink_of(&self, py: Python<'_>, link: Text) -> PyResult<Option<String>> {
+        let link = named(&link)?;
+        Ok(self.work(py, |core| core.uplink_of(Some(link)))?.map(|link| link.to_string()))
     }
 
     /// What `ensure_bridge` would do. Changes nothing.
@@ -240,8 +297,8 @@ impl Host {
 
     /// What `stop_network` would do. Changes nothing. None for a network that is not started.
     #[pyo3(signature = (name, *, force=false))]
-    fn plan_stop(&self, py: Python<'_>, name: &str, force: bool) -> PyResult<Option<Plan>> {
-        let (name, guests) = (named(name)?, fate(force));
+    fn plan_stop(&self, py: Python<'_>, name: Text, force: bool) -> PyResult<Option<Plan>> {
+        let (name, guests) = (named(&name)?, fate(force));
         Ok(self.work(py, |core| core.plan_stop(&name, guests))?.map(Plan))
     }
 
@@ -250,9 +307,73 @@ impl Host {
     /// Raises `Conflict` while guests are ports of the network's own bridge, or another network leaves through it; with `force` they
     /// are cut off.
     #[pyo3(signature = (name, *, force=false))]
-    fn stop_network(&self, py: Python<'_>, name: &str, force: bool) -> PyResult<Applied> {
-        let (name, guests) = (named(name)?, fate(force));
+    fn stop_network(&self, py: Python<'_>, name: Text, force: bool) -> PyResult<Applied> {
+        let (name, guests) = (named(&name)?, fate(force));
         self.work(py, |core| core.stop_network(&name, guests)).map(|a| Applied::from(&a))
+    }
+
+    /// The networks that are started, as they were described then.
+    fn started_networks<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        let started = self.work(py, |core| core.started_networks())?;
+        let networks = started.into_iter().map(|started| Network::of(started.network));
+        PyTuple::new(py, networks.collect::<PyResult<Vec<_>>>()?)
+    }
+
+    /// The names of the networks that are started, in the order in which they can be stopped: what leaves through a bridge before it.
+    fn in_order_of_stop(&self, py: Python<'_>) -> PyResult<Vec<String>> {
+        Ok(self.work(py, |core| core.in_order_of_stop())?.iter().map(ToString::to_string).collect())
+    }
+
+    /// What `Host.start_networks` is made of: what was applied, and what failed, by names.
+    fn _start_networks<'py>(
+        &self,
+        py: Python<'py>,
+        networks: Vec<Bound<'py, Network>>,
+    ) -> PyResult<(Bound<'py, PyDict>, Bound<'py, PyDict>)> {
+        let networks: Vec<_> = networks.iter().map(|network| network.get().core.clone()).collect();
+        let mut done = Vec::new();
+        let failed = self.work(py, |core| {
+            Ok(core.start_networks(&networks, |core, network| {
+                done.push((network.name(), core.start_network(network)?));
+                Ok(())
+            }))
+        })?;
+        let (applied, failures) = (PyDict::new(py), PyDict::new(py));
+        for (name, one) in done {
+            applied.set_item(name.as_str(), Applied::from(&one))?;
+        }
+        for (name, error) in failed {
+            failures.set_item(name.as_str(), raised(&error).into_value(py))?;
+        }
+        Ok((applied, failures))
+    }
+
+    /// What `Host.start_confirmed` is made of: what the guard has to be told, and what was applied or went wrong.
+    fn _start_confirmed<'py>(&self, py: Python<'py>, network: &Bound<'py, Network>) -> PyResult<ConfirmedStart<'py>> {
+        self.kept_in("wait for a confirmation")?;
+        let network = &network.get().core;
+        let mut told = Told::Nothing;
+        let (applied, error) = match self.work(py, |core| core.start_confirmed(network, |word| told = word)) {
+            Ok(applied) => (Some(Applied::from(&applied)), None),
+            Err(e) => (None, Some(e.into_value(py))),
+        };
+        Ok((PyBytes::new(py, told.bytes()), applied, error))
+    }
+
+    /// Confirms the last start of a network (`start_confirmed`): it stays. Any process may do that. Raises `NothingToUndo` if nobody waits
+    /// for it, or not any more.
+    #[pyo3(signature = (name))]
+    fn confirm(&self, py: Python<'_>, name: Text) -> PyResult<()> {
+        let name = named(&name)?;
+        let dir = self.kept_in("confirm a start")?;
+        py.detach(|| dir.confirm(&name)).or_raise()
+    }
+
+    /// The names of the networks whose last start waits for a confirmation.
+    fn unconfirmed(&self, py: Python<'_>) -> PyResult<Vec<String>> {
+        let Some(dir) = &self.machine.state_dir else { return Ok(Vec::new()) };
+        self.machine.check_process()?;
+        Ok(py.detach(|| dir.awaited()).or_raise()?.iter().map(ToString::to_string).collect())
     }
 
     /// How a network is, compared with how it was described: `{"network": ..., "started": ..., "missing": [...], ...}`.
@@ -277,12 +398,12 @@ impl Host {
     /// are replaced by others.
     #[pyo3(signature = (*, file=None, anonymous=false))]
     fn record<'py>(&self, py: Python<'py>, file: Option<PathBuf>, anonymous: bool) -> PyResult<Bound<'py, PyAny>> {
-        let file = file.unwrap_or_else(|| PathBuf::from(xennet_core::config::networks::PATH));
-        let document = self.work(py, |core| {
-            let recording = surroundings::record(core, &file, Some(Path::new("/")));
-            Ok(if anonymous { surroundings::anonymous(&recording)?.to_json() } else { recording.to_json() })
-        })?;
-        parsed(py, &document)
+        let recording = self.recorded(py, file)?;
+        let document = py.detach(|| match anonymous {
+            true => surroundings::anonymous(&recording).map(|recording| recording.to_json()),
+            false => Ok(recording.to_json()),
+        });
+        parsed(py, &document.or_raise()?)
     }
 
     /// What happens to a packet on this host, as `xennet.trace` gives it: the host is recorded first. Nothing is sent, and nothing is changed.
@@ -290,17 +411,14 @@ impl Host {
     fn trace<'py>(
         &self,
         py: Python<'py>,
-        source: &str,
-        target: &str,
-        protocol: Option<&str>,
+        source: Text,
+        target: Text,
+        protocol: Option<Text>,
         port: Option<u16>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let file = PathBuf::from(xennet_core::config::networks::PATH);
-        let document = self.work(py, |core| {
-            let recording = surroundings::record(core, &file, Some(Path::new("/")));
-            crate::trace::document(&recording, source, target, protocol, port)
-        })?;
-        parsed(py, &document)
+        let recording = self.recorded(py, None)?;
+        let document = py.detach(|| crate::trace::document(&recording, &source, &target, protocol.as_deref(), port));
+        parsed(py, &document.or_raise()?)
     }
 
     /// What the networking of this host is: what `show` gives, and networks, routes, filters, who is where (`picture`), and what could not
@@ -310,11 +428,8 @@ impl Host {
         to_python(py, &overview)
     }
 
-    /// The networking of this host, drawn: outside, gateway, uplinks, bridges and routes, vifs, guests. `form` is "text" (100 columns),
-    /// "svg", "dot", "mermaid", or "json". With `counters` what went through each link is shown; with `every_guest` no guests are
-    /// put together, however many there are.
-    #[pyo3(signature = (form="text", *, counters=false, every_guest=false))]
-    fn picture(&self, py: Python<'_>, form: &str, counters: bool, every_guest: bool) -> PyResult<String> {
+    /// What `Host.picture` is made of.
+    fn _picture(&self, py: Python<'_>, form: &str, counters: bool, every_guest: bool) -> PyResult<String> {
         let form: Form = form.parse().or_raise()?;
         let mut view = View::new();
         if counters {
@@ -341,11 +456,11 @@ impl Host {
         dns: Option<Bound<'py, PyAny>>,
         search: Option<Bound<'py, PyAny>>,
         dhcp: bool,
-        interface: Option<&str>,
+        interface: Option<Text>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let wish = guest::wish([prefix, gateway, dns, search], no_gateway, dhcp, interface)?;
+        let wish = guest::wish([prefix, gateway, dns, search], no_gateway, dhcp, interface.as_deref())?;
         let attached = match &vif {
-            OrText::Text(name) => VifId::from_vif_name(&name.to_cow()?),
+            OrText::Text(name) => VifId::from_vif_name(&Text::from_python(name)?),
             OrText::Made(_) => None,
         };
         let (config, remarks) = match attached {
@@ -367,9 +482,20 @@ impl Host {
     }
 
     /// What `undo` would do. Nothing happens.
-    fn plan_undo(&self, py: Python<'_>, subject: &str) -> PyResult<Plan> {
-        let subject = subject.parse::<Subject>().or_raise()?;
-        self.work(py, |core| core.plan_undo(subject)).map(Plan)
+    #[pyo3(signature = (subject=None))]
+    fn plan_undo(&self, py: Python<'_>, subject: Option<Text>) -> PyResult<Plan> {
+        let subject = subject.map(|subject| subject.parse::<Subject>()).transpose().or_raise()?;
+        let plan = self.work(py, |core| match subject {
+            Some(subject) => core.plan_undo(subject),
+            None => core.plan_undo_last(),
+        })?;
+        Ok(Plan(plan))
+    }
+
+    /// What `undo` without an argument would undo: the vif ("vif5.0"), bridge ("bridge-xenbr0") or network ("network-lan") that was changed
+    /// last. None if nothing is recorded.
+    fn last(&self, py: Python<'_>) -> PyResult<Option<String>> {
+        Ok(self.work(py, |core| core.last())?.map(|subject| subject.to_string()))
     }
 
     /// What `recover` would do: a plan for each vif, bridge or network, by its name. Nothing happens. Raises what stands in the way of
@@ -386,13 +512,41 @@ impl Host {
     /// Puts back what was there before the last operation on a vif ("vif5.0") or bridge ("xenbr0"); None for
     /// whatever was changed last.
     #[pyo3(signature = (subject=None))]
-    fn undo(&self, py: Python<'_>, subject: Option<&str>) -> PyResult<Applied> {
-        let subject = subject.map(str::parse::<Subject>).transpose().or_raise()?;
+    fn undo(&self, py: Python<'_>, subject: Option<Text>) -> PyResult<Applied> {
+        let subject = subject.map(|subject| subject.parse::<Subject>()).transpose().or_raise()?;
         let applied = self.work(py, |core| match subject {
             Some(subject) => core.undo(subject),
             None => core.undo_last(),
         })?;
         Ok(Applied::from(&applied))
+    }
+
+    /// The kernel's tidings of what changes where the host is; `Host.watch` is made of it.
+    fn _events(&self, py: Python<'_>) -> PyResult<KernelEvents> {
+        if self.backend != Backend::Netlink {
+            let message = "a host in memory does not change by itself: there is nothing to wait for";
+            let e = Error::new(ErrorKind::Unsupported, message).with_object("host");
+            return Err(raised(&e.with_hint("look at it after each call: Host.show()")));
+        }
+        self.machine.check_process()?;
+        py.detach(|| self.machine.inside(Events::listen)).and_then(|events| events).map(KernelEvents::of).or_raise()
+    }
+
+    /// Makes a pair of links that are connected with each other, in a sandbox: what netback's vif is there.
+    fn _make_cable(&self, py: Python<'_>, name: Text, peer: Text) -> PyResult<()> {
+        let (name, peer) = (named(&name)?, named(&peer)?);
+        let step = Step::Link(LinkStep::Create { name, kind: NewLink::Veth { peer }, change: LinkChange::default() });
+        self.work(py, |core| {
+            core.backend().apply(&step).map_err(|e| {
+                let made = Error::new(ErrorKind::Kernel, format!("link {name} cannot be made"));
+                made.with_object(name.as_str()).with_errno(e.errno).unchanged()
+            })
+        })
+    }
+
+    /// The host as it is now, as a recording in the core's own form: what `Host.rehearse` begins with.
+    fn _recorded(&self, py: Python<'_>, file: Option<PathBuf>) -> PyResult<String> {
+        Ok(self.recorded(py, file)?.to_json())
     }
 
     /// Closes every operation that a crash left open: `[{"subject": "vif5.0", "outcome": "restored", "steps": 2}]`. Then puts back
@@ -405,6 +559,40 @@ impl Host {
 
 fn domain(digits: &Digits) -> PyResult<DomId> {
     digits.0.parse().or_raise()
+}
+
+/// A copy of the descriptor of a Python file.
+fn copied(file: &Bound<'_, PyAny>) -> PyResult<OwnedFd> {
+    let number: i32 = file.call_method0("fileno")?.extract()?;
+    // `/proc/self/fd` opens what the number stands for anew, and borrows nothing.
+    std::fs::File::open(format!("/proc/self/fd/{number}")).map(OwnedFd::from).map_err(|e| {
+        let e = Error::new(ErrorKind::Io, "the network namespace cannot be held").with_errno(Errno::from_io(&e));
+        raised(&e)
+    })
+}
+
+/// The words of `MacBinding`.
+pub(crate) const BINDINGS: [&str; 2] = ["where-declared", "always"];
+
+fn binding(word: &str) -> Result<MacBinding, Error> {
+    match BINDINGS.iter().position(|known| *known == word) {
+        Some(0) => Ok(MacBinding::WhereDeclared),
+        Some(_) => Ok(MacBinding::Always),
+        None => Err(no_word("mac_binding", word, &BINDINGS)),
+    }
+}
+
+fn kind_of_link(word: &str) -> Result<TypeIf, Error> {
+    let all = [TypeIf::Vif, TypeIf::Tap];
+    let known = all.iter().find(|kind| kind.name() == word);
+    known.copied().ok_or_else(|| no_word("type_if", word, &all.map(TypeIf::name)))
+}
+
+/// An argument that has one of a few words.
+fn no_word(argument: &str, given: &str, words: &[&str]) -> Error {
+    Error::new(ErrorKind::Invalid, format!("{argument} cannot be {given:?}"))
+        .with_object(argument)
+        .with_hint(format!("it is one of: {}", words.join(", ")))
 }
 
 fn fate(force: bool) -> Guests {

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use xennet_core::config::{document, networks};
 use xennet_core::{IfName, NetworkMode};
 
-use crate::convert::{Digits, call_text, hash_of, kind, made_anew, texts, to_python, to_value};
+use crate::convert::{Digits, Text, call_text, hash_of, kind, made_anew, texts, to_python, to_value};
 use crate::error::OrRaise;
 
 /// One network: what a table `[network.NAME]` of networks.toml says.
@@ -48,7 +48,7 @@ impl<'py> FromPyObject<'_, 'py> for Word {
 
     fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
         match object.cast::<PyString>() {
-            Ok(text) => Ok(Word::Text(text.to_cow()?.into_owned())),
+            Ok(text) => Ok(Word::Text(Text::from_python(&text)?.to_owned())),
             Err(_) => object.extract().map(Word::Number).map_err(|_| {
                 PyTypeError::new_err(format!("a text or a whole number is needed in forward, not {}", kind(&object)))
             }),
@@ -95,19 +95,19 @@ impl Network {
         reason = "keywords of Python, one for each key of a network"
     )]
     fn new(
-        name: &str,
-        mode: &str,
-        bridge: Option<&str>,
-        uplink: Option<&str>,
-        uplink_name: Option<&str>,
+        name: Text,
+        mode: Text,
+        bridge: Option<Text>,
+        uplink: Option<Text>,
+        uplink_name: Option<Text>,
         stp: bool,
         forward_delay: Option<Duration>,
-        mac: Option<&str>,
+        mac: Option<Text>,
         mtu: Option<Digits>,
         vlan_filtering: Option<bool>,
         subnets: Option<Bound<'_, PyAny>>,
         gateways: Option<Bound<'_, PyAny>>,
-        egress: Option<&str>,
+        egress: Option<Text>,
         source: Option<Bound<'_, PyAny>>,
         proxy_arp: bool,
         proxy_ndp: bool,
@@ -117,12 +117,12 @@ impl Network {
         dhcp: bool,
         dns: bool,
         range: Option<Bound<'_, PyAny>>,
-        domain: Option<&str>,
+        domain: Option<Text>,
         forward: Option<Vec<BTreeMap<String, Word>>>,
     ) -> PyResult<Self> {
         let mut keys = Map::new();
         let mut put = |key: &str, value: Value| keys.insert(key.to_owned(), value);
-        put("mode", mode.into());
+        put("mode", (*mode).into());
         for (key, text) in [
             ("bridge", bridge),
             ("uplink", uplink),
@@ -131,7 +131,7 @@ impl Network {
             ("egress", egress),
             ("domain", domain),
         ] {
-            put(key, text.into());
+            put(key, text.as_deref().into());
         }
         for (key, on) in [
             ("stp", stp),
@@ -161,14 +161,20 @@ impl Network {
         });
         let forwards: Vec<Value> = forwards.collect();
         put("forward", (!forwards.is_empty()).then_some(forwards).into());
-        Network::of(networks::from_keys(name, &keys).or_raise()?)
+        Network::of(networks::from_keys(&name, &keys).or_raise()?)
     }
 
     /// Reads the JSON document of one network, as `to_json`, the command and the C ABI give it. Raises `Invalid`.
     #[classmethod]
     #[pyo3(signature = (document, /))]
-    fn from_json(_class: &Bound<'_, PyType>, document: &str) -> PyResult<Self> {
-        Network::of(document::read_network(document).or_raise()?)
+    fn from_json(_class: &Bound<'_, PyType>, document: Text) -> PyResult<Self> {
+        Network::of(document::read_network(&document).or_raise()?)
+    }
+
+    /// What `copy.replace` calls (Python 3.13): as `replace`.
+    #[pyo3(signature = (**changes))]
+    fn __replace__<'py>(slf: &Bound<'py, Self>, changes: Option<&Bound<'py, PyDict>>) -> PyResult<Bound<'py, PyAny>> {
+        Network::replace(slf, changes)
     }
 
     /// The same network with other values for these keywords.
@@ -354,7 +360,7 @@ impl Network {
 }
 
 impl Network {
-    fn of(core: xennet_core::Network) -> PyResult<Self> {
+    pub(crate) fn of(core: xennet_core::Network) -> PyResult<Self> {
         let keys = match to_value(&networks::to_keys(&core))? {
             Value::Object(keys) => keys,
             _ => Map::new(),
@@ -402,8 +408,8 @@ impl Network {
 ///     (Network(name='lan', mode='bridge', bridge='br-lan', uplink='eth0'),)
 #[pyfunction]
 #[pyo3(signature = (text, /))]
-pub(crate) fn parse_networks<'py>(py: Python<'py>, text: &str) -> PyResult<Bound<'py, PyTuple>> {
-    let found = networks::parse(text).or_raise()?;
+pub(crate) fn parse_networks<'py>(py: Python<'py>, text: Text) -> PyResult<Bound<'py, PyTuple>> {
+    let found = networks::parse(&text).or_raise()?;
     PyTuple::new(py, found.iter().map(|n| Network::of(n.clone())).collect::<PyResult<Vec<_>>>()?)
 }
 

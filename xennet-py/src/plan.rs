@@ -1,10 +1,10 @@
 //! Plans, their steps, and what was done.
 
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString, PyTuple};
+use pyo3::types::{PyDict, PyIterator, PyString, PyTuple};
 use xennet_core::plan::ShownPlan;
 
-use crate::convert::{FromText, OrText, call_text, hash_of, texts, to_python};
+use crate::convert::{FromText, OrText, Text, call_text, hash_of, made_anew, texts, to_python};
 use crate::error::OrRaise;
 
 /// What a call would do. Nothing has happened yet.
@@ -44,8 +44,22 @@ impl Plan {
         self.0.to_json()
     }
 
+    /// The vif ("vif5.0"), bridge ("bridge-xenbr0") or network ("network-lan") that it is about: what `Host.undo` takes.
+    #[getter]
+    fn subject(&self) -> Option<String> {
+        self.0.request().map(|request| request.subject().to_string())
+    }
+
     fn __len__(&self) -> usize {
         self.0.steps().len()
+    }
+
+    fn __iter__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyIterator>> {
+        self.steps(py)?.try_iter()
+    }
+
+    fn __bool__(&self) -> bool {
+        !self.0.is_empty()
     }
 
     fn __str__(&self) -> String {
@@ -70,7 +84,7 @@ impl OrText<'_, Plan> {
     pub(crate) fn shown(&self) -> PyResult<ShownPlan> {
         match self {
             OrText::Made(plan) => ShownPlan::try_from(&plan.get().0).or_raise(),
-            OrText::Text(json) => ShownPlan::from_json(&json.to_cow()?).or_raise(),
+            OrText::Text(json) => ShownPlan::from_json(&Text::from_python(json)?).or_raise(),
         }
     }
 }
@@ -103,6 +117,18 @@ impl Step {
     #[getter]
     fn effects<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         PyTuple::new(py, &self.effects)
+    }
+
+    /// The same with other values for these keywords.
+    #[pyo3(signature = (**changes))]
+    fn replace<'py>(slf: &Bound<'py, Self>, changes: Option<&Bound<'py, PyDict>>) -> PyResult<Bound<'py, PyAny>> {
+        made_anew(&slf.get_type(), &slf.get().fields(slf.py())?, changes)
+    }
+
+    /// What `copy.replace` calls (Python 3.13): as `replace`.
+    #[pyo3(signature = (**changes))]
+    fn __replace__<'py>(slf: &Bound<'py, Self>, changes: Option<&Bound<'py, PyDict>>) -> PyResult<Bound<'py, PyAny>> {
+        Step::replace(slf, changes)
     }
 
     fn __str__(&self) -> String {
@@ -144,9 +170,9 @@ pub(crate) struct Applied {
 #[pymethods]
 impl Applied {
     #[new]
-    #[pyo3(signature = (*, steps, notes = Vec::new()))]
-    fn new(steps: usize, notes: Vec<String>) -> Self {
-        Applied { steps, notes }
+    #[pyo3(signature = (*, steps, notes=None))]
+    fn new(steps: usize, notes: Option<Bound<'_, PyAny>>) -> PyResult<Self> {
+        Ok(Applied { steps, notes: texts("notes", notes)? })
     }
 
     /// What the caller should know besides, a sentence each.
@@ -155,20 +181,40 @@ impl Applied {
         PyTuple::new(py, &self.notes)
     }
 
+    /// The same with other values for these keywords.
+    #[pyo3(signature = (**changes))]
+    fn replace<'py>(slf: &Bound<'py, Self>, changes: Option<&Bound<'py, PyDict>>) -> PyResult<Bound<'py, PyAny>> {
+        made_anew(&slf.get_type(), &slf.get().fields(slf.py())?, changes)
+    }
+
+    /// What `copy.replace` calls (Python 3.13): as `replace`.
+    #[pyo3(signature = (**changes))]
+    fn __replace__<'py>(slf: &Bound<'py, Self>, changes: Option<&Bound<'py, PyDict>>) -> PyResult<Bound<'py, PyAny>> {
+        Applied::replace(slf, changes)
+    }
+
+    /// Whether anything was changed.
+    fn __bool__(&self) -> bool {
+        self.steps > 0
+    }
+
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
-        Ok(match self.notes.is_empty() {
-            true => format!("Applied(steps={})", self.steps),
-            false => format!("Applied(steps={}, notes={})", self.steps, self.notes(py)?.repr()?),
-        })
+        call_text("Applied", &self.fields(py)?)
     }
 
     fn __getnewargs_ex__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyTuple>, Bound<'py, PyDict>)> {
+        Ok((PyTuple::empty(py), self.fields(py)?))
+    }
+}
+
+impl Applied {
+    fn fields<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let fields = PyDict::new(py);
         fields.set_item("steps", self.steps)?;
         if !self.notes.is_empty() {
             fields.set_item("notes", self.notes(py)?)?;
         }
-        Ok((PyTuple::empty(py), fields))
+        Ok(fields)
     }
 }
 

@@ -5,6 +5,7 @@ use xennet_core::Error;
 use xennet_core::recording::Recording;
 use xennet_core::trace::{Question, Traffic};
 
+use crate::convert::Text;
 use crate::doctor::{parsed, read};
 use crate::error::OrRaise;
 
@@ -25,13 +26,13 @@ use crate::error::OrRaise;
 pub(crate) fn trace<'py>(
     py: Python<'py>,
     recording: &Bound<'py, PyAny>,
-    source: &str,
-    target: &str,
-    protocol: Option<&str>,
+    source: Text,
+    target: Text,
+    protocol: Option<Text>,
     port: Option<u16>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let recording = read(recording)?;
-    let text = py.detach(|| document(&recording, source, target, protocol, port)).or_raise()?;
+    let text = py.detach(|| document(&recording, &source, &target, protocol.as_deref(), port)).or_raise()?;
     parsed(py, &text)
 }
 

@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use pyo3::conversion::FromPyObjectOwned;
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString, PyTuple, PyType};
-use xennet_core::config::{Dialect, document, parse_vif};
-use xennet_core::{ColoKey, DevId, Diagnostic, Error, ErrorKind, Mtu};
+use pyo3::types::{PyBool, PyDict, PyString, PyTuple, PyType};
+use xennet_core::config::{Dialect, Parsed, parse_vif};
+use xennet_core::{ColoKey, DevId, Error, ErrorKind, Mtu, VifParts};
 
-use crate::convert::{Digits, FromText, OrText, call_text, hash_of, made_anew, texts, to_python};
+use crate::convert::{Digits, FromText, OrText, Text, call_text, hash_of, kind, texts, to_python};
 use crate::error::OrRaise;
+use crate::parse::notes;
 
 /// What a vif shall be: what one string of `vif = [ ... ]` says.
 ///
@@ -45,30 +48,11 @@ impl OrText<'_, VifSpec> {
         match self {
             OrText::Made(spec) => Ok((spec.get().0.clone(), Vec::new())),
             OrText::Text(line) => {
-                let parsed = parse_vif(&line.to_cow()?, Dialect::Strict).or_raise()?;
+                let parsed = parse_vif(&Text::from_python(line)?, Dialect::Strict).or_raise()?;
                 Ok((parsed.value, notes(&parsed.notes)))
             }
         }
     }
-}
-
-fn notes(found: &[Diagnostic]) -> Vec<String> {
-    found.iter().map(ToString::to_string).collect()
-}
-
-/// Reads a vif line, and gives what the command and the C ABI give for it: the document of the vif with libxl's field names, and
-/// what there is to remark.
-///
-/// In the dialect "xl" `nic` is what xl would hand to libxl, even where no vif can be so, which `VifSpec.parse` refuses.
-///
-///     >>> import xennet
-///     >>> xennet.parse_vif("bridge=br0 ,foo=1", dialect="xl")["nic"]["bridge"]
-///     'br0 '
-#[pyfunction]
-#[pyo3(name = "parse_vif", signature = (line, /, *, dialect="strict"))]
-pub(crate) fn parse_to_document<'py>(py: Python<'py>, line: &str, dialect: &str) -> PyResult<Bound<'py, PyAny>> {
-    let parsed = document::vif(line, dialect.parse().or_raise()?).or_raise()?;
-    to_python(py, &serde_json::json!({ "nic": parsed.value, "notes": notes(&parsed.notes) }))
 }
 
 #[pymethods]
@@ -79,48 +63,49 @@ impl VifSpec {
         forwarddev=None, colo=None))]
     #[expect(clippy::too_many_arguments, reason = "keywords of Python, one for each key of a vif line")]
     fn new(
-        devid: Option<Digits>,
-        mac: Option<&str>,
-        bridge: Option<&str>,
-        gatewaydev: Option<&str>,
+        devid: Option<Bound<'_, PyAny>>,
+        mac: Option<Bound<'_, PyAny>>,
+        bridge: Option<Bound<'_, PyAny>>,
+        gatewaydev: Option<Bound<'_, PyAny>>,
         ip: Option<Bound<'_, PyAny>>,
-        script: Option<&str>,
-        vifname: Option<&str>,
-        r#type: Option<&str>,
-        model: Option<&str>,
-        backend: Option<&str>,
-        rate: Option<&str>,
-        mtu: Option<Digits>,
-        vlan: Option<&str>,
-        trusted: Option<bool>,
+        script: Option<Bound<'_, PyAny>>,
+        vifname: Option<Bound<'_, PyAny>>,
+        r#type: Option<Bound<'_, PyAny>>,
+        model: Option<Bound<'_, PyAny>>,
+        backend: Option<Bound<'_, PyAny>>,
+        rate: Option<Bound<'_, PyAny>>,
+        mtu: Option<Bound<'_, PyAny>>,
+        vlan: Option<Bound<'_, PyAny>>,
+        trusted: Option<Bound<'_, PyAny>>,
         isolated: bool,
-        forwarddev: Option<&str>,
-        colo: Option<BTreeMap<String, String>>,
+        forwarddev: Option<Bound<'_, PyAny>>,
+        colo: Option<Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
-        let mut spec = xennet_core::VifParts::default();
-        spec.devid = devid.map(|d| d.0.parse::<DevId>()).transpose().or_raise()?;
-        spec.mac = parsed(mac)?;
-        spec.bridge = parsed(bridge)?;
-        spec.gatewaydev = parsed(gatewaydev)?;
-        let ip = texts("ip", ip)?;
-        if !ip.is_empty() {
-            spec.ip = xennet_core::VifSpec::parse_ip(&ip.join(" ")).or_raise()?;
+        let mut parts = VifParts::default();
+        parts.isolated = isolated;
+        for (key, value) in [
+            ("devid", devid),
+            ("mac", mac),
+            ("bridge", bridge),
+            ("gatewaydev", gatewaydev),
+            ("ip", ip),
+            ("script", script),
+            ("vifname", vifname),
+            ("type", r#type),
+            ("model", model),
+            ("backend", backend),
+            ("rate", rate),
+            ("mtu", mtu),
+            ("vlan", vlan),
+            ("trusted", trusted),
+            ("forwarddev", forwarddev),
+            ("colo", colo),
+        ] {
+            if let Some(value) = value {
+                set(&mut parts, key, &value)?;
+            }
         }
-        spec.script = parsed(script)?;
-        spec.vifname = parsed(vifname)?;
-        spec.vif_type = parsed(r#type)?;
-        spec.model = parsed(model)?;
-        spec.backend = parsed(backend)?;
-        spec.rate = parsed(rate)?;
-        spec.mtu = mtu.map(|m| size(&m)).transpose().or_raise()?;
-        spec.vlan = parsed(vlan)?;
-        spec.trusted = trusted;
-        spec.isolated = isolated;
-        spec.forwarddev = parsed(forwarddev)?;
-        for (key, value) in colo.unwrap_or_default() {
-            spec.colo.insert(ColoKey::try_from(key).or_raise()?, value.parse().or_raise()?);
-        }
-        Ok(VifSpec(spec.try_into().or_raise()?, Vec::new()))
+        Ok(VifSpec(parts.try_into().or_raise()?, Vec::new()))
     }
 
     /// Reads a vif line: one string of `vif = [ ... ]`.
@@ -133,16 +118,25 @@ impl VifSpec {
     ///     ('accel has no effect (line 1, column 15: xl does not support it)',)
     #[classmethod]
     #[pyo3(signature = (line, /, *, dialect="strict"))]
-    fn parse(_class: &Bound<'_, PyType>, line: &str, dialect: &str) -> PyResult<Self> {
+    fn parse(_class: &Bound<'_, PyType>, line: Text, dialect: &str) -> PyResult<Self> {
         let dialect: Dialect = dialect.parse().or_raise()?;
-        let parsed = parse_vif(line, dialect).or_raise()?;
-        Ok(VifSpec(parsed.value, notes(&parsed.notes)))
+        Ok(VifSpec::with_notes(parse_vif(&line, dialect).or_raise()?))
+    }
+
+    /// What `copy.replace` calls (Python 3.13): as `replace`.
+    #[pyo3(signature = (**changes))]
+    fn __replace__(&self, changes: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
+        self.replace(changes)
     }
 
     /// The same vif with other values for these keys.
     #[pyo3(signature = (**changes))]
-    fn replace<'py>(slf: &Bound<'py, Self>, changes: Option<&Bound<'py, PyDict>>) -> PyResult<Bound<'py, PyAny>> {
-        made_anew(&slf.get_type(), &slf.get().fields(slf.py())?, changes)
+    fn replace(&self, changes: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
+        let mut parts = self.0.clone().into_parts();
+        for (key, value) in changes.into_iter().flatten() {
+            set(&mut parts, &key.extract::<Text>()?, &value)?;
+        }
+        Ok(VifSpec(parts.try_into().or_raise()?, Vec::new()))
     }
 
     /// The vif as a dict with libxl's field names: the document that the command and the C ABI have for it.
@@ -279,6 +273,11 @@ impl VifSpec {
 }
 
 impl VifSpec {
+    /// What was read, with what there was to remark.
+    pub(crate) fn with_notes(parsed: Parsed<xennet_core::VifSpec>) -> Self {
+        VifSpec(parsed.value, notes(&parsed.notes))
+    }
+
     /// The keywords that make this spec again.
     fn fields<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let fields = PyDict::new(py);
@@ -311,8 +310,63 @@ impl VifSpec {
     }
 }
 
-fn parsed<T: std::str::FromStr<Err = Error>>(text: Option<&str>) -> PyResult<Option<T>> {
-    text.map(str::parse).transpose().or_raise()
+/// Sets what a key says, or with None takes it away.
+fn set(parts: &mut VifParts, key: &str, value: &Bound<'_, PyAny>) -> PyResult<()> {
+    match key {
+        "devid" => parts.devid = given::<Digits>(key, value)?.map(|d| d.0.parse::<DevId>()).transpose().or_raise()?,
+        "mac" => parts.mac = parsed(key, value)?,
+        "bridge" => parts.bridge = parsed(key, value)?,
+        "gatewaydev" => parts.gatewaydev = parsed(key, value)?,
+        "ip" => {
+            let ip = texts(key, (!value.is_none()).then(|| value.clone()))?;
+            parts.ip = match ip.is_empty() {
+                true => Vec::new(),
+                false => xennet_core::VifSpec::parse_ip(&ip.join(" ")).or_raise()?,
+            };
+        }
+        "script" => parts.script = parsed(key, value)?,
+        "vifname" => parts.vifname = parsed(key, value)?,
+        "type" => parts.vif_type = parsed(key, value)?,
+        "model" => parts.model = parsed(key, value)?,
+        "backend" => parts.backend = parsed(key, value)?,
+        "rate" => parts.rate = parsed(key, value)?,
+        "mtu" => parts.mtu = given::<Digits>(key, value)?.map(|m| size(&m)).transpose().or_raise()?,
+        "vlan" => parts.vlan = parsed(key, value)?,
+        "trusted" => parts.trusted = truth(key, value)?,
+        "isolated" => parts.isolated = truth(key, value)?.unwrap_or(false),
+        "forwarddev" => parts.forwarddev = parsed(key, value)?,
+        "colo" => {
+            parts.colo.clear();
+            for (key, value) in given::<BTreeMap<String, String>>(key, value)?.unwrap_or_default() {
+                parts.colo.insert(ColoKey::try_from(key).or_raise()?, value.parse().or_raise()?);
+            }
+        }
+        _ => return Err(PyTypeError::new_err(format!("VifSpec has no keyword {key}"))),
+    }
+    Ok(())
+}
+
+/// A value of a keyword, or None; a value of another type is refused by the keyword's name.
+fn given<'py, T: FromPyObjectOwned<'py>>(key: &str, value: &Bound<'py, PyAny>) -> PyResult<Option<T>> {
+    if value.is_none() {
+        return Ok(None);
+    }
+    value.extract::<T>().map(Some).map_err(|e| {
+        let e: PyErr = e.into();
+        PyTypeError::new_err(format!("{key}: {}", e.value(value.py())))
+    })
+}
+
+fn truth(key: &str, value: &Bound<'_, PyAny>) -> PyResult<Option<bool>> {
+    match value.cast::<PyBool>() {
+        Ok(truth) => Ok(Some(truth.is_true())),
+        Err(_) if value.is_none() => Ok(None),
+        Err(_) => Err(PyTypeError::new_err(format!("{key}: True, False or None is needed, not {}", kind(value)))),
+    }
+}
+
+fn parsed<T: std::str::FromStr<Err = Error>>(key: &str, value: &Bound<'_, PyAny>) -> PyResult<Option<T>> {
+    given::<Text>(key, value)?.map(|text| text.parse()).transpose().or_raise()
 }
 
 fn shown<T: ToString>(value: &Option<T>) -> Option<String> {

@@ -170,9 +170,9 @@ def test_what_cannot_be_done_is_refused_and_changes_nothing(host, call, kind):
     assert host.show() == before
 
 
-def test_a_host_is_made_by_its_two_doors_only():
-    with pytest.raises(TypeError):
-        Host()
+def test_a_sandbox_is_made_by_its_door_only():
+    with pytest.raises(TypeError, match="Host.sandbox"):
+        xennet.Sandbox()
 
 
 def test_threads_share_a_host(host):

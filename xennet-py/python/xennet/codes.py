@@ -108,4 +108,4 @@ class Code(str, enum.Enum):
         return _ROWS[self.value]["meaning"]
 
     def __str__(self) -> str:
-        return self.value
+        return str(self.value)

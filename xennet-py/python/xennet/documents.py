@@ -290,3 +290,154 @@ class Recovered(_Recovered, total=False):
     done: list[str]
     #: With "left": what stands in the way.
     why: str
+
+
+class Advice(TypedDict):
+    """What ``advise`` gives."""
+
+    #: The document of the network.
+    network: dict[str, Any]
+    #: Why, one sentence each.
+    reasons: list[str]
+    #: What is to be done elsewhere, if anything: on the network's router, in guests.
+    elsewhere: list[str]
+    #: The vif line of a first guest.
+    vif: str
+    #: The text of networks.toml, with all of the above as comments.
+    text: str
+
+
+class Imported(TypedDict):
+    """What ``import_xend`` gives."""
+
+    #: The documents of the networks: ``Network.from_json(json.dumps(...))``.
+    networks: list[dict[str, Any]]
+    #: The text of networks.toml.
+    text: str
+    #: What was dropped, guessed, or is done otherwise, each with its place.
+    notes: list[str]
+
+
+class Snippet(TypedDict):
+    """What makes a program leave guests' links alone: what ``snippets`` gives, one for each program."""
+
+    #: "networkmanager", "networkd", "udev", "dhcpcd".
+    manager: str
+    #: The file that the text belongs into; of dhcpcd's at its beginning.
+    path: str
+    text: str
+    #: The command that shows it.
+    command: str
+    #: The links that it is about.
+    names: list[str]
+
+
+class ManagerWarning(TypedDict):
+    """A program that would take guests' links."""
+
+    manager: str
+    message: str
+    #: The command that shows what keeps it off.
+    command: str
+
+
+class ManagersHere(TypedDict):
+    """What ``managers_here`` gives."""
+
+    running: list[str]
+    warnings: list[ManagerWarning]
+
+
+class Rate(TypedDict):
+    """The value of ``rate=``."""
+
+    bytes_per_interval: int
+    interval_usecs: int
+    #: As the backend reads it in xenstore.
+    backend_rate: str
+
+
+class ParsedRate(TypedDict):
+    """What ``parse_rate`` gives."""
+
+    rate: Rate
+    notes: list[str]
+
+
+class Mac(TypedDict):
+    """The value of ``mac=``."""
+
+    mac: str
+    multicast: bool
+    local: bool
+    xen_oui: bool
+
+
+class ParsedMac(TypedDict):
+    """What ``parse_mac`` gives."""
+
+    mac: Mac
+    notes: list[str]
+
+
+class Vlan(TypedDict):
+    """What ``parse_vlan`` gives: the VLAN of frames without a tag, and those that the port is in."""
+
+    pvid: int
+    tagged: list[int]
+    untagged: list[int]
+    text: str
+
+
+class ParsedVifList(TypedDict):
+    """What ``parse_vif_list`` gives: the vifs with libxl's field names."""
+
+    nics: list[dict[str, Any]]
+    notes: list[str]
+
+
+class XendConfig(TypedDict):
+    """What a xend-config.sxp says."""
+
+    #: What xend ran to make the network; None if nothing.
+    network_argv: list[str] | None
+    #: The script of each vif.
+    vif_script: str | None
+
+
+class ParsedXendConfig(TypedDict):
+    """What ``parse_xend_config`` gives."""
+
+    config: XendConfig
+    notes: list[str]
+
+
+class HotplugSettings(TypedDict):
+    """What ``parse_hotplug`` gives: the keys of hotplug.toml; times are in seconds."""
+
+    deadline: int
+    hooks: str
+    hook_deadline: int
+    log_file: str
+    syslog: bool
+    state_dir: str
+    bind_mac: bool
+    isolated: bool
+
+
+__all__ += [
+    "Advice",
+    "HotplugSettings",
+    "Imported",
+    "Mac",
+    "ManagerWarning",
+    "ManagersHere",
+    "ParsedMac",
+    "ParsedRate",
+    "ParsedVifList",
+    "ParsedXendConfig",
+    "Rate",
+    "Snippet",
+    "Vlan",
+    "XendConfig",
+]

@@ -37,48 +37,70 @@ class XennetError(Exception):
     code = 0
     #: The kind as it stands in JSON documents, for example "bridge-not-found".
     kind = ""
-    #: The sentence alone, without the kernel's words and the state.
-    message = None
-    #: The link, file or value that the error is about.
-    object = None
-    #: The kernel's error number.
-    errno = None
-    #: Its name, for example "EOPNOTSUPP".
-    errno_name = None
-    #: The kernel's own sentence.
-    kernel_message = None
-    #: The step that failed, for example "step 3 of 5: vif5.0 becomes a port of xenbr0".
-    step = None
-    #: What the failed call has made of the system: "unchanged", "restored" or "incomplete"; None where the error is about a value or a
-    #: text, and about no call that changes something.
-    outcome = None
-    #: The state that the system was left in, for example "restored, 2 steps undone".
-    state = None
-    #: The way out.
-    hint = None
-    #: Where in a text the error is: line and column from 1, and the bytes from and to.
-    line = None
-    column = None
-    span = None
-    #: The rule that the text breaks.
-    rule = None
+    # The other parts are made when somebody asks for one of them.
+    _details = None
 
-    _report = None
+    def __getattr__(self, name):
+        if name not in _PARTS:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        self._expand()
+        return self.__dict__.get(name)
+
+    def _expand(self):
+        details = self.__dict__.pop("_details", None)
+        if details is not None:
+            fields = details.expand()
+            # These are the class's own.
+            fields.pop("kind", None)
+            fields.pop("code", None)
+            if fields.get("span") is not None:
+                fields["span"] = tuple(fields["span"])
+            for part, value in fields.items():
+                self.__dict__.setdefault(part, value)
+
+    def __reduce_ex__(self, protocol):
+        self._expand()
+        return super().__reduce_ex__(protocol)
 
     def report(self):
         """The long form: several lines, with the place in a text marked, without colour."""
         return self._report if self._report is not None else f"error: {self}"
 
-    @classmethod
-    def _made(cls, text, report, fields):
-        """Called by the compiled part. ``kind`` and ``code`` are the class's own."""
-        error = cls(text)
-        for key in fields.keys() - {"kind", "code"}:
-            setattr(error, key, fields[key])
-        if error.span is not None:
-            error.span = tuple(error.span)
-        error._report = report
-        return error
+
+#: What an error may say besides its kind. A part that is not known is None.
+_PARTS = frozenset(
+    {
+        # The sentence alone, without the kernel's words and the state.
+        "message",
+        # The link, file or value that the error is about.
+        "object",
+        # The kernel's error number.
+        "errno",
+        # Its name, for example "EOPNOTSUPP".
+        "errno_name",
+        # The kernel's own sentence.
+        "kernel_message",
+        # The step that failed, for example "step 3 of 5: vif5.0 becomes a port of xenbr0".
+        "step",
+        # What the failed call has made of the system: "unchanged", "restored" or "incomplete"; None where the error is about a value or a
+        # text, and about no call that changes something.
+        "outcome",
+        # The state that the system was left in, for example "restored, 2 steps undone".
+        "state",
+        # The way out.
+        "hint",
+        # Where in a text the error is: line and column from 1, and the bytes from and to.
+        "line",
+        "column",
+        "span",
+        # The rule that the text breaks.
+        "rule",
+        # Of Host.start_networks and stop_networks: what was done, and all that failed, by the names of networks.
+        "applied",
+        "failures",
+        "_report",
+    }
+)
 
 
 def _class(code, name, kind, meaning):

@@ -1,0 +1,420 @@
+"""``Host``: the front door."""
+
+from __future__ import annotations
+
+from . import _xennet
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import datetime
+    import os
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from types import TracebackType
+    from typing import Any, TypeVar
+
+    from ._xennet import Applied, Network, Plan
+    from ._sandbox import Namespace as _Namespace
+    from .documents import Shown
+    from .drawing import Picture
+    from .faults import Fault
+
+    _Time = datetime.timedelta | float
+    _T = TypeVar("_T")
+    _H = TypeVar("_H", bound="Host")
+
+__all__ = ["Host", "Sandbox", "Unconfirmed"]
+
+
+class Host(_xennet.Host):
+    """A Xen host, or a rehearsal of one in memory.
+
+    ``Host()`` is the kernel's networking, in the calling thread's network namespace, in which the host stays. ``Host.fake()``,
+    ``Host.from_recording()``, ``Host.rehearse()`` are rehearsals that touch nothing real; ``Host.sandbox()`` is a network namespace of its own.
+
+    Every call that changes something either reaches the wanted state, which is read back, or restores the earlier one and raises an error
+    that says so (``XennetError.outcome``). A host can be used by several threads; they wait for each other, and other threads run meanwhile.
+    It belongs to the process that made it: a child that was forked makes one of its own, and its parent's raises ``Invalid``.
+
+    Settings are keywords of everything that makes a host. ``state_dir`` is where journals, locks and records are kept: ``/run/xennet`` for the
+    kernel, memory for a rehearsal. ``lock_deadline`` is how long a call waits for another process that works on the same vif or bridge (10 s),
+    and ``budget`` how long all that a call waits for may take together (no limit); both are a timedelta or seconds. ``mac_binding`` is a
+    ``MacBinding``: whether guests are bound to their MACs where nothing is declared.
+
+        >>> from xennet import Host
+        >>> with Host.fake() as host:
+        ...     plan = host.plan_attach(5, "bridge=xenbr0")  # nothing happens
+        ...     host.attach(5, "bridge=xenbr0").steps == len(plan)
+        True
+        >>> host = Host.fake()
+        >>> bool(host.attach(5, "bridge=xenbr0")), bool(host.attach(5, "bridge=xenbr0"))  # the second changes nothing
+        (True, False)
+    """
+
+    __module__ = "xennet"
+    __slots__ = ()
+
+    def __new__(
+        cls: type[_H],
+        *,
+        state_dir: str | os.PathLike[str] | None = None,
+        lock_deadline: _Time | None = None,
+        budget: _Time | None = None,
+        mac_binding: str = "where-declared",
+    ) -> _H:
+        return _xennet.Host.__new__(
+            cls, "netlink", state_dir=state_dir, lock_deadline=lock_deadline, budget=budget, mac_binding=mac_binding
+        )
+
+    @classmethod
+    def netlink(
+        cls: type[_H],
+        *,
+        state_dir: str | os.PathLike[str] | None = None,
+        lock_deadline: _Time | None = None,
+        budget: _Time | None = None,
+        mac_binding: str = "where-declared",
+    ) -> _H:
+        """The kernel's networking: the same as ``Host()``."""
+        return cls(state_dir=state_dir, lock_deadline=lock_deadline, budget=budget, mac_binding=mac_binding)
+
+    @classmethod
+    def fake(
+        cls: type[_H],
+        *,
+        faults: Iterable[Fault | Mapping[str, object]] | None = None,
+        state_dir: str | os.PathLike[str] | None = None,
+        lock_deadline: _Time | None = None,
+        budget: _Time | None = None,
+        mac_binding: str = "where-declared",
+    ) -> _H:
+        """A rehearsal in memory: a host with an uplink ``eth0``, a bridge ``xenbr0``, and a netback that makes a vif when it is asked for.
+
+        It needs no permission and touches nothing real. With ``state_dir`` the world and the records are kept in that directory, and the next
+        process finds them; otherwise nothing outlives the object. ``faults`` are values of ``xennet.faults``: what goes wrong at which step.
+        With faults the world is in memory, also where there is a ``state_dir``.
+        """
+        text = None
+        if faults is not None:
+            from .faults import _to_json
+
+            text = _to_json(faults)
+        return _xennet.Host.__new__(
+            cls,
+            "fake",
+            state_dir=state_dir,
+            lock_deadline=lock_deadline,
+            budget=budget,
+            mac_binding=mac_binding,
+            faults=text,
+        )
+
+    @classmethod
+    def from_recording(
+        cls: type[_H],
+        recording: Mapping[str, Any] | str,
+        /,
+        *,
+        lock_deadline: _Time | None = None,
+        budget: _Time | None = None,
+        mac_binding: str = "where-declared",
+    ) -> _H:
+        """A rehearsal on what was recorded (``record``): the same objects, records and networks in memory.
+
+            >>> from xennet import Host
+            >>> recording = Host.fake().record()
+            >>> Host.from_recording(recording).is_bridge("xenbr0")
+            True
+        """
+        return _xennet.Host.__new__(
+            cls, "recording", lock_deadline=lock_deadline, budget=budget, mac_binding=mac_binding, recording=recording
+        )
+
+    @classmethod
+    def sandbox(
+        cls,
+        *,
+        lock_deadline: _Time | None = None,
+        budget: _Time | None = None,
+        mac_binding: str = "where-declared",
+    ) -> Sandbox:
+        """A host in a network namespace made for it, on the real kernel: what is done there reaches nothing else, and goes with it.
+
+        It begins with a loopback link alone; ``Sandbox.add_vif`` and ``add_link`` make links. Needs root, or a user namespace in which one is
+        root: ``unshare --user --map-root-user python3 ...``. Raises ``Denied`` otherwise.
+        """
+        from ._sandbox import Namespace
+
+        namespace = Namespace()
+        try:
+            host = _xennet.Host.__new__(
+                Sandbox,
+                "netlink",
+                state_dir=namespace.state_dir,
+                lock_deadline=lock_deadline,
+                budget=budget,
+                mac_binding=mac_binding,
+                namespace=namespace.file,
+            )
+        except BaseException:
+            namespace.close()
+            raise
+        host._namespace = namespace
+        return host
+
+    def __enter__(self: _H) -> _H:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        where = "" if self.state_dir is None else f" in {self.state_dir}"
+        return f"<xennet.{type(self).__name__} {self.backend}{where}>"
+
+    def rehearse(self, *, file: str | os.PathLike[str] | None = None) -> Host:
+        """This host as it is now, in memory: what is done there happens nowhere else. ``file`` has the descriptions of networks.
+
+            >>> from xennet import Host
+            >>> host = Host.fake()
+            >>> with host.rehearse() as rehearsal:
+            ...     bool(rehearsal.attach(5, "bridge=xenbr0"))
+            True
+            >>> host.show()["vifs"]
+            []
+        """
+        return Host.from_recording(self._recorded(file))
+
+    def applied(self, plan: Plan | str) -> Reversible:
+        """Carries out a plan for the time of a ``with`` block, and restores on the way out what was there before, also when the block raises.
+
+        As ``apply`` raises ``Stale`` if the plan does not hold any more. Where restoring fails, that error is raised, and the block's own is its
+        ``__context__``: both are told. Only the last operation on the plan's subject is undone: what the block itself changed of the same vif,
+        bridge or network it has to undo itself.
+
+            >>> from xennet import Host
+            >>> host = Host.fake()
+            >>> with host.applied(host.plan_attach(5, "bridge=xenbr0")) as applied:
+            ...     applied.steps, len(host.show()["vifs"])
+            (2, 1)
+            >>> host.show()["vifs"]
+            []
+        """
+        return Reversible(self, plan)
+
+    def start_networks(self, networks: Iterable[Network]) -> dict[str, Applied]:
+        """Starts several networks: bridges first, since others may leave through them. One that another network stands in the way of is tried
+        again while others come through. If one cannot be started, the others are started all the same.
+
+        Gives what was done, by names. If some could not be started, the first one's error is raised after all; its ``failures`` has them all by
+        their names, and its ``applied`` what was done.
+        """
+        networks = list(networks)
+        for network in networks:
+            if not isinstance(network, _xennet.Network):
+                raise TypeError(f"networks are values of xennet.Network, not {type(network).__name__}")
+        applied, failures = self._start_networks(networks)
+        return _told(applied, failures)
+
+    def stop_networks(self, names: Iterable[str] | None = None, *, force: bool = False) -> dict[str, Applied]:
+        """Stops several networks, or all that are started, in an order in which that can be done. With ``force`` guests are cut off.
+
+        As ``start_networks`` it tries all of them, and then raises the first error, with its ``failures`` and ``applied``.
+        """
+        order = self.in_order_of_stop()
+        if names is None:
+            wanted = order
+        elif isinstance(names, str):
+            raise TypeError(f"names takes several texts, as in names=({names!r},)")
+        else:
+            place = {name: at for at, name in enumerate(order)}
+            wanted = sorted(names, key=lambda name: place.get(name, -1))
+        from .errors import XennetError
+
+        applied: dict[str, Applied] = {}
+        failures: dict[str, XennetError] = {}
+        for name in wanted:
+            try:
+                applied[name] = self.stop_network(name, force=force)
+            except XennetError as error:
+                failures[name] = error
+        return _told(applied, failures)
+
+    def start_confirmed(self, network: Network, within: _Time) -> Unconfirmed:
+        """Starts a network that is undone again unless somebody says in time that it is good (``Unconfirmed.confirm``, ``Host.confirm``, or
+        ``xennet confirm``). Who moves the link that they are logged in by cannot say so afterwards if it went wrong.
+
+        Used with ``with``, the end of the block confirms, unless the block raises::
+
+            with host.start_confirmed(network, 60):
+                urllib.request.urlopen("http://192.0.2.1/", timeout=20)  # the other end is still there
+
+        ``within`` is a timedelta or seconds, and runs from when the network is started. A process of its own holds the time, and lives on if this
+        one ends. Raises ``Unsupported`` for a host that remembers in memory, or is a sandbox.
+        """
+        from ._confirm import Guard
+
+        if not isinstance(network, _xennet.Network):
+            raise TypeError(f"network is a xennet.Network, not {type(network).__name__}")
+        guard = Guard(self, network.name, _xennet.seconds("within", within))
+        try:
+            told, applied, error = self._start_confirmed(network)
+        except BaseException:
+            # It hears the end of the pipe, and undoes what there is of the start.
+            guard.close()
+            raise
+        heard = guard.say(told)
+        if error is not None:
+            raise error
+        assert applied is not None
+        return Unconfirmed(self, network.name, applied, bool(told) and heard and told.startswith(b"made"))
+
+    def watch(self, *, timeout: _Time | None = None) -> Iterator[Shown]:
+        """What ``show`` gives, at once and then whenever it has changed: the kernel tells of links, addresses, routes and tables, and nothing is
+        polled. Ends when nothing has changed for ``timeout``; never, if that is None. Ctrl-C ends it.
+
+            for shown in host.watch():
+                print([vif["vif"] for vif in shown["vifs"]])
+
+        Raises ``Unsupported`` for a host in memory. A host that was made in another network namespace than the calling thread's is told what
+        happens in the thread's; a sandbox what happens in its own.
+        """
+        return self._watch(self._events(), timeout)
+
+    def _watch(self, events: _xennet.KernelEvents, timeout: _Time | None) -> Iterator[Shown]:
+        last: Shown | None = None
+        while True:
+            shown = self.show()
+            if shown != last:
+                last = shown
+                yield shown
+            if not events.wait(timeout):
+                return
+
+    def picture(self, form: str = "text", *, counters: bool = False, every_guest: bool = False) -> Picture:
+        """The networking of this host, drawn: outside, gateway, uplinks, bridges and routes, vifs, guests. ``form`` is a ``PictureForm``: "text"
+        (100 columns), "svg", "dot", "mermaid", or "json". With ``counters`` what went through each link is shown; with ``every_guest`` no guests are
+        put together, however many there are.
+
+        The picture is a str. A notebook draws one whose form is "svg".
+        """
+        from .drawing import Picture
+
+        return Picture(self._picture(form, counters, every_guest), str(form))
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows for a host: its picture."""
+        return self._picture("svg", False, False)
+
+
+class Sandbox(Host):
+    """A host in a network namespace of its own (``Host.sandbox``). Closing it takes the namespace away, with all that is in it."""
+
+    __module__ = "xennet"
+    __slots__ = ("_namespace",)
+
+    _namespace: _Namespace
+
+    def __new__(cls, *_arguments: object, **_settings: object) -> Sandbox:
+        raise TypeError("a sandbox is made by Host.sandbox()")
+
+    def add_vif(self, domid: int, devid: int = 0) -> str:
+        """Makes the link ``vif<domid>.<devid>``, as netback would, and gives its name. Its other end is ``guest<domid>.<devid>``."""
+        return self.add_link(f"vif{domid}.{devid}", f"guest{domid}.{devid}")
+
+    def add_link(self, name: str, peer: str) -> str:
+        """Makes a link of this name, down; its other end has the name ``peer`` and is in the sandbox, too."""
+        self._make_cable(name, peer)
+        return name
+
+    def run(self, function: Callable[..., _T], /, *arguments: Any, **keywords: Any) -> _T:
+        """Calls a function in the sandbox, in a thread of its own: ``sandbox.run(subprocess.run, ["ip", "link"])``. What it gives or raises comes
+        back."""
+        return self._namespace.run(function, *arguments, **keywords)
+
+    def close(self) -> None:
+        """Stops the networks that are started, closes the host, and takes the namespace away. A second time nothing happens."""
+        if self._namespace.closed:
+            return
+        try:
+            # Services of networks are processes that would keep the namespace.
+            self.stop_networks(force=True)
+        finally:
+            try:
+                super().close()
+            finally:
+                self._namespace.close()
+
+
+class Reversible:
+    """A plan that is carried out for the time of a ``with`` block: what ``Host.applied`` gives."""
+
+    __slots__ = ("_host", "_plan", "_subject")
+
+    def __init__(self, host: Host, plan: Plan | str) -> None:
+        self._host = host
+        self._plan = plan
+        self._subject: str | None = None
+
+    def __enter__(self) -> Applied:
+        if self._subject is not None:
+            raise RuntimeError("the plan is applied already")
+        subject = _xennet.subject_of(self._plan)
+        applied = self._host.apply(self._plan)
+        if applied.steps:
+            self._subject = subject
+        return applied
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        subject, self._subject = self._subject, None
+        if subject is not None:
+            # If this raises, the block's own error becomes its context.
+            self._host.undo(subject)
+
+
+class Unconfirmed:
+    """A network whose start waits for a confirmation: what ``Host.start_confirmed`` gives."""
+
+    __module__ = "xennet"
+    __slots__ = ("_host", "applied", "network", "pending")
+    #: The network's name.
+    network: str
+    #: What starting it did.
+    applied: Applied
+    #: Whether it is undone unless it is confirmed. A start that changed nothing needs no confirmation.
+    pending: bool
+
+    def __init__(self, host: Host, network: str, applied: Applied, pending: bool) -> None:
+        self._host = host
+        self.network = network
+        self.applied = applied
+        self.pending = pending
+
+    def confirm(self) -> None:
+        """The network stays. Raises ``NothingToUndo`` if it was too late."""
+        if self.pending:
+            self._host.confirm(self.network)
+            self.pending = False
+
+    def __enter__(self) -> Unconfirmed:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.confirm()
+
+    def __repr__(self) -> str:
+        return f"<xennet.Unconfirmed network {self.network}{', pending' if self.pending else ''}>"
+
+
+def _told(applied: dict[str, Applied], failures: dict[str, Any]) -> dict[str, Applied]:
+    for error in failures.values():
+        error.failures = failures
+        error.applied = applied
+        raise error
+    return applied

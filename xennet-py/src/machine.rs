@@ -1,0 +1,242 @@
+//! What stands behind a `Host`: the core's host, whose turn it is among the threads, and what ends a wait.
+
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::{Scope, ScopedJoinHandle};
+use std::time::Duration;
+
+use pyo3::prelude::*;
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use xennet_core::exec::StateDir;
+use xennet_core::{Budget, Errno, Error, ErrorKind, Host, OpenedBy};
+
+use crate::error::{OrRaise, raised};
+
+/// How often a wait looks whether it shall end.
+pub(crate) const OFTEN: Duration = Duration::from_millis(50);
+
+/// A host that several threads use, one after the other.
+pub(crate) struct Machine {
+    // Poisoned by a call that panicked: then nothing is known about it any more. Nothing is left of it in one that is closed.
+    core: Mutex<Option<Host>>,
+    opened: OpenedBy,
+    turn: Turn,
+    waits: Arc<Waits>,
+    /// Where its sockets are, if not where the threads are that use it: a sandbox.
+    namespace: Option<OwnedFd>,
+    budget: Option<Duration>,
+    /// Where it remembers operations; `None`: in memory.
+    pub(crate) state_dir: Option<StateDir>,
+}
+
+/// What ends waits before their time.
+#[derive(Default)]
+struct Waits {
+    /// What the handler of a signal has raised.
+    raised: Mutex<Option<PyErr>>,
+    /// How often somebody said that waits shall end.
+    ends: AtomicU64,
+    /// How often that was when the call began that is at work.
+    at_start: AtomicU64,
+}
+
+impl Waits {
+    /// Whether a call that began at this count shall not wait any longer.
+    fn are_over(&self, at_start: u64) -> bool {
+        self.ends.load(Ordering::Acquire) != at_start || self.signalled()
+    }
+
+    /// Whether a signal came whose handler raises: Python's handlers run in the main thread only, and only when it asks.
+    fn signalled(&self) -> bool {
+        match Python::try_attach(|py| py.check_signals()) {
+            Some(Err(e)) => {
+                *self.raised.lock().unwrap_or_else(PoisonError::into_inner) = Some(e);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn end(&self) {
+        self.ends.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+impl Machine {
+    pub(crate) fn new(
+        core: Host,
+        state_dir: Option<StateDir>,
+        namespace: Option<OwnedFd>,
+        budget: Option<Duration>,
+    ) -> Self {
+        let waits = Arc::<Waits>::default();
+        let asked = Arc::clone(&waits);
+        let core = core.with_interrupt(move || asked.are_over(asked.at_start.load(Ordering::Acquire)));
+        Machine {
+            core: Mutex::new(Some(core)),
+            opened: OpenedBy::this_process(),
+            turn: Turn::default(),
+            waits,
+            namespace,
+            budget,
+            state_dir,
+        }
+    }
+
+    /// Works on the host with the interpreter free for others.
+    pub(crate) fn work<R: Send>(
+        &self,
+        py: Python<'_>,
+        work: impl FnOnce(&mut Host) -> Result<R, Error> + Send,
+    ) -> PyResult<R> {
+        // In a copy of the process a lock may be held for ever, by a thread that was not copied.
+        self.opened.check().or_raise()?;
+        let at_start = self.waits.ends.load(Ordering::Acquire);
+        let result = py.detach(|| {
+            let _turn = self.turn.take(|| self.waits.are_over(at_start))?;
+            self.waits.at_start.store(at_start, Ordering::Release);
+            self.inside(|| match self.core.lock().as_deref_mut() {
+                Ok(Some(core)) => {
+                    core.set_budget(self.budget.map_or(Budget::unlimited(), Budget::of));
+                    work(core)
+                }
+                Ok(None) => Err(Error::new(ErrorKind::Invalid, "host is closed")
+                    .with_object("host")
+                    .unchanged()
+                    .with_hint("open another one")),
+                Err(_) => {
+                    Err(Error::new(ErrorKind::Internal, "host refuses work: a defect was met in an earlier call on it")
+                        .with_object("host")
+                        .unchanged()
+                        .with_hint("open another one; it recovers what was left open"))
+                }
+            })?
+        });
+        result.map_err(|e| match e.kind() {
+            // Ctrl-C says more than that something was not waited for any longer.
+            ErrorKind::Busy => self.take_raised().unwrap_or_else(|| raised(&e)),
+            _ => raised(&e),
+        })
+    }
+
+    /// Does something in the host's network namespace.
+    pub(crate) fn inside<R: Send>(&self, work: impl FnOnce() -> R + Send) -> Result<R, Error> {
+        let Some(namespace) = &self.namespace else { return Ok(work()) };
+        std::thread::scope(|scope| {
+            let (done, ends) = sync_channel::<()>(0);
+            let work = move || {
+                // Its end is what the other thread waits for.
+                let _done = done;
+                work()
+            };
+            let thread = in_thread(scope, namespace.as_fd(), work)?;
+            // Handlers of signals run in this thread only, if it is the first one.
+            while ends.recv_timeout(OFTEN) == Err(RecvTimeoutError::Timeout) {
+                if self.waits.signalled() {
+                    self.waits.end();
+                }
+            }
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+
+    /// Ends every wait that is going on.
+    pub(crate) fn interrupt(&self) {
+        self.waits.end();
+    }
+
+    /// Whether this process is the one that opened it.
+    pub(crate) fn check_process(&self) -> PyResult<()> {
+        self.opened.check().or_raise()
+    }
+
+    /// Closes it when no other thread works on it. Later calls are refused.
+    pub(crate) fn close(&self, py: Python<'_>) -> PyResult<()> {
+        self.opened.check().or_raise()?;
+        let at_start = self.waits.ends.load(Ordering::Acquire);
+        let closed = py.detach(|| {
+            let _turn = self.turn.take(|| self.waits.are_over(at_start))?;
+            let core = self.core.lock().unwrap_or_else(PoisonError::into_inner).take();
+            drop(core);
+            Ok(())
+        });
+        closed.map_err(|e: Error| self.take_raised().unwrap_or_else(|| raised(&e)))
+    }
+
+    fn take_raised(&self) -> Option<PyErr> {
+        self.waits.raised.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        let core = self.core.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        // Closing may take the kernel a while.
+        Python::try_attach(|py| py.detach(move || drop(core)));
+    }
+}
+
+/// Does something in a network namespace, on a thread of its own: this one stays where it is.
+pub(crate) fn in_namespace<R: Send>(namespace: BorrowedFd<'_>, work: impl FnOnce() -> R + Send) -> Result<R, Error> {
+    std::thread::scope(|scope| {
+        in_thread(scope, namespace, work)?.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+fn in_thread<'scope, R: Send + 'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    namespace: BorrowedFd<'scope>,
+    work: impl FnOnce() -> R + Send + 'scope,
+) -> Result<ScopedJoinHandle<'scope, Result<R, Error>>, Error> {
+    let io = |what: &str, errno: Errno| {
+        Error::new(ErrorKind::Io, format!("host: {what}")).with_object("host").with_errno(errno).unchanged()
+    };
+    let inside = move || {
+        move_into_link_name_space(namespace, Some(LinkNameSpaceType::Network))
+            .map_err(|e| io("its network namespace cannot be entered", Errno(e.raw_os_error())))?;
+        Ok(work())
+    };
+    std::thread::Builder::new()
+        .name("xennet-sandbox".to_owned())
+        .spawn_scoped(scope, inside)
+        .map_err(|e| io("no thread can be started", Errno::from_io(&e)))
+}
+
+/// Whose turn it is among the threads of this process. Unlike a `Mutex` it can be given up.
+#[derive(Default)]
+struct Turn {
+    taken: Mutex<bool>,
+    free: Condvar,
+}
+
+struct Taken<'a>(&'a Turn);
+
+impl Turn {
+    fn take(&self, is_over: impl Fn() -> bool) -> Result<Taken<'_>, Error> {
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        while *taken {
+            let waited = self.free.wait_timeout(taken, OFTEN).unwrap_or_else(PoisonError::into_inner);
+            taken = waited.0;
+            if waited.1.timed_out() && *taken {
+                // Not with the lock: a handler of Python's may take any time.
+                drop(taken);
+                if is_over() {
+                    let message = "host is at work for another thread; it is not waited for any longer";
+                    return Err(Error::new(ErrorKind::Busy, message).with_object("host").unchanged());
+                }
+                taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+            }
+        }
+        *taken = true;
+        Ok(Taken(self))
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        *self.0.taken.lock().unwrap_or_else(PoisonError::into_inner) = false;
+        self.0.free.notify_one();
+    }
+}

@@ -1,0 +1,211 @@
+//! What works without a host: MAC addresses, advice, the files of old and of others, hotplug calls, and the guard of a start.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::os::fd::AsFd as _;
+use std::path::PathBuf;
+
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use serde_json::json;
+use xennet_core::advise::{Question, Situation};
+use xennet_core::config::Dialect;
+use xennet_core::config::import::{self, File, Input};
+use xennet_core::config::legacy::Generation;
+use xennet_core::exec::confirm::Verdict;
+use xennet_core::exec::{StateDir, Subject};
+use xennet_core::guest::Format;
+use xennet_core::macgen::Scheme;
+use xennet_core::managers::{self, Manager};
+use xennet_core::picture::Form;
+use xennet_core::{Error, Host, IfName, hotplug, surroundings};
+
+use crate::convert::{Digits, OrText, Text, texts, time_of, to_python};
+use crate::error::{OrRaise, raised, raised_in};
+use crate::plan::Plan;
+
+/// The words of the library by the enums that Python has for them.
+pub(crate) fn words(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
+    let words = PyDict::new(py);
+    words.set_item("Dialect", Dialect::ALL.iter().map(|d| d.name()).collect::<Vec<_>>())?;
+    words.set_item("MacScheme", Scheme::ALL.iter().map(|s| s.name()).collect::<Vec<_>>())?;
+    words.set_item("PictureForm", Form::ALL.iter().map(|f| f.name()).collect::<Vec<_>>())?;
+    words.set_item("GuestFormat", Format::ALL.iter().map(|f| f.name()).collect::<Vec<_>>())?;
+    words.set_item("Manager", Manager::ALL.iter().map(|m| m.name()).collect::<Vec<_>>())?;
+    words.set_item("MacBinding", crate::host::BINDINGS.to_vec())?;
+    words.set_item("Question", Question::ALL.iter().map(|q| q.name()).collect::<Vec<_>>())?;
+    Ok(words)
+}
+
+/// Makes a guest's address; `entropy` are six bytes of the system's generator.
+#[pyfunction]
+pub(crate) fn generate_mac(scheme: &str, seed: Option<Text>, devid: Digits, entropy: [u8; 6]) -> PyResult<String> {
+    let scheme: Scheme = scheme.parse().or_raise()?;
+    let devid = devid.0.parse().or_raise()?;
+    Ok(scheme.generate(seed.as_deref(), devid, entropy).or_raise()?.to_string())
+}
+
+/// What the hints of advice are called in Python.
+const ADVICE: &[(&str, &str)] =
+    &[("--addresses own", "addresses=\"own\""), ("say it: --", "give the keyword, with one of these answers: ")];
+
+/// Which mode fits; `answers` are questions by their names, with their answers.
+#[pyfunction]
+pub(crate) fn advise<'py>(py: Python<'py>, answers: Vec<(String, String)>) -> PyResult<Bound<'py, PyAny>> {
+    let mut situation = Situation::default();
+    for (name, answer) in answers {
+        // The names are those of `Question`, which a test compares.
+        let question = Question::ALL.iter().find(|question| question.name() == name);
+        if let Some(question) = question {
+            situation.answer(*question, &answer).map_err(|e| raised_in(&e, ADVICE))?;
+        }
+    }
+    let advice = xennet_core::advise::advise(&situation).map_err(|e| raised_in(&e, ADVICE))?;
+    to_python(py, &advice)
+}
+
+/// The networks of Xen up to 4.4; each file is its path and its text.
+#[pyfunction]
+pub(crate) fn import_xend<'py>(
+    py: Python<'py>,
+    config: Option<(String, Text)>,
+    wrappers: Vec<(String, String)>,
+    xen: Option<Text>,
+    uplink: Option<Text>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let file = |(path, text): (String, String)| File { path, text };
+    let input = Input {
+        config: config.map(|(path, text)| file((path, text.to_owned()))),
+        wrappers: wrappers.into_iter().map(file).collect(),
+        generation: xen.map(|version| Generation::of_xen(&version)).transpose().or_raise()?,
+        uplink: uplink.map(|link| link.parse()).transpose().or_raise()?,
+    };
+    to_python(py, &import::import(&input).or_raise()?)
+}
+
+/// The script that xend runs by this text of a config, if that is a wrapper: none of Xen's own.
+#[pyfunction]
+#[pyo3(signature = (text, /))]
+pub(crate) fn wrapper_of(text: Text) -> PyResult<Option<String>> {
+    import::wrapper_of(&text).or_raise()
+}
+
+/// What makes NetworkManager, systemd-networkd, udev and dhcpcd leave guests' links alone: for each its file, the text that belongs into it, and
+/// the command that shows it. `links` are bridges, and vifs with a name of their own.
+///
+///     >>> import xennet
+///     >>> [snippet["manager"] for snippet in xennet.snippets(["xenbr0"])]
+///     ['networkmanager', 'networkd', 'udev', 'dhcpcd']
+#[pyfunction]
+#[pyo3(signature = (links=None))]
+pub(crate) fn snippets<'py>(py: Python<'py>, links: Option<Bound<'py, PyAny>>) -> PyResult<Bound<'py, PyAny>> {
+    to_python(py, &managers::snippets(&names(links)?).or_raise()?)
+}
+
+/// Which of these programs run here, and which of them would take these links: `{"running": [...], "warnings": [...]}`. `root` is the root of
+/// the system that is looked at.
+#[pyfunction]
+#[pyo3(signature = (links=None, *, root=None))]
+pub(crate) fn managers_here<'py>(
+    py: Python<'py>,
+    links: Option<Bound<'py, PyAny>>,
+    root: Option<PathBuf>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let snippets = managers::snippets(&names(links)?).or_raise()?;
+    let root = root.unwrap_or_else(|| PathBuf::from("/"));
+    let (running, warnings) = py
+        .detach(|| {
+            let found = surroundings::managers(&root, &snippets)?;
+            let running: Vec<Manager> = found.iter().filter(|(_, f)| f.running).map(|(manager, _)| *manager).collect();
+            Ok::<_, Error>((running, managers::check(&snippets, &found)))
+        })
+        .or_raise()?;
+    to_python(py, &json!({ "running": running, "warnings": warnings }))
+}
+
+fn names(links: Option<Bound<'_, PyAny>>) -> PyResult<Vec<IfName>> {
+    texts("links", links)?.iter().map(|link| link.parse().or_raise()).collect()
+}
+
+/// The record of a hotplug call, what belongs on standard error, and the error.
+type HotplugAnswer<'py> = (Bound<'py, PyAny>, Vec<String>, Option<Py<PyAny>>);
+
+/// Carries out the call of a vif script: the record of it, what belongs on standard error, and the error.
+#[pyfunction]
+pub(crate) fn run_hotplug<'py>(
+    py: Python<'py>,
+    script: String,
+    arguments: Vec<OsString>,
+    environment: BTreeMap<OsString, OsString>,
+    state_dir: Option<PathBuf>,
+) -> PyResult<HotplugAnswer<'py>> {
+    let variable = |name: &str| environment.get(std::ffi::OsStr::new(name)).cloned();
+    let answer = py.detach(|| {
+        let mut answer = hotplug::carry_out(&script, &arguments, &variable, state_dir);
+        // Its closing may take the kernel a while.
+        drop(answer.host.take());
+        answer
+    });
+    let lines = answer.lines(&script);
+    let error = answer.error.as_ref().map(|e| raised(e).into_value(py).into_any());
+    Ok((to_python(py, &answer.record)?, lines, error))
+}
+
+/// What the process does that undoes a start which nobody confirms. One line on standard output says that it is ready, or why it cannot be;
+/// standard input tells what became of the start.
+#[pyfunction]
+pub(crate) fn guard_start(
+    py: Python<'_>,
+    backend: String,
+    state_dir: PathBuf,
+    name: String,
+    within: &Bound<'_, PyAny>,
+) -> PyResult<()> {
+    let (dir, within) = (StateDir::checked(state_dir).or_raise()?, time_of("within", within)?);
+    py.detach(|| {
+        let begun = name.parse::<IfName>().and_then(|name| {
+            let awaiting = dir.await_confirmation(&name)?;
+            Ok((name, awaiting, dir.record(Subject::Network(name))?))
+        });
+        // Whoever does not hear it has ended, which is seen next.
+        let say = |line: &str| drop(writeln!(std::io::stdout(), "{line}"));
+        let (name, awaiting, known) = match begun {
+            Ok(begun) => begun,
+            Err(e) => {
+                say(&e.to_json());
+                return Ok(());
+            }
+        };
+        say("true");
+        match awaiting.wait(std::io::stdin().as_fd(), within) {
+            Ok(Verdict::Kept | Verdict::Failed) => return Ok(()),
+            Ok(Verdict::Late | Verdict::Died) | Err(_) => {}
+        }
+        Host::undo_unconfirmed(&name, known.as_ref(), || match backend.as_str() {
+            "fake" => Host::fake_in(dir.clone()),
+            _ => Ok(Host::netlink()?.with_state_dir(dir.clone())),
+        })
+    })
+    .or_raise()
+}
+
+/// The exception for an error that another process has told as its document.
+#[pyfunction]
+pub(crate) fn told_error(py: Python<'_>, code: u8, message: String, object: String, hint: String) -> Py<PyAny> {
+    let kind = xennet_core::ErrorKind::from_number(code).unwrap_or(xennet_core::ErrorKind::Internal);
+    let e = Error::new(kind, message).with_object(object).unchanged().with_hint(hint);
+    raised(&e).into_value(py).into_any()
+}
+
+/// A time in seconds; `name` is what it is called.
+#[pyfunction]
+pub(crate) fn seconds(name: &str, time: &Bound<'_, PyAny>) -> PyResult<f64> {
+    Ok(time_of(name, time)?.as_secs_f64())
+}
+
+/// What a plan, or the JSON of one, is about.
+#[pyfunction]
+pub(crate) fn subject_of(plan: OrText<'_, Plan>) -> PyResult<String> {
+    Ok(plan.shown()?.request().subject().to_string())
+}
