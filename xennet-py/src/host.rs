@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use pyo3::exceptions::{PyBaseException, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyTuple};
-use xennet_core::backend::fake::{Fake, Fault};
+use xennet_core::backend::fake::{Fake, Fault, Netback};
 use xennet_core::backend::netlink::Events;
 use xennet_core::config::networks;
 use xennet_core::exec::confirm::Told;
@@ -121,7 +121,7 @@ impl Host {
             }
             ("recording", _) => {
                 let recording = recording.ok_or_else(|| PyTypeError::new_err("a recording is needed"))?;
-                (Backend::Recording, xennet_core::Host::from_recording(&doctor::read(recording)?))
+                (Backend::Recording, xennet_core::Host::from_recording_with(&doctor::read(recording)?, Netback::Plays))
             }
             (_, Some(dir)) if faults.is_none() => (Backend::Fake, xennet_core::Host::fake_in(dir.clone()).or_raise()?),
             _ => {

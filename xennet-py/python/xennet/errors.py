@@ -40,12 +40,6 @@ class XennetError(Exception):
     # The other parts are made when somebody asks for one of them.
     _details = None
 
-    def __getattr__(self, name):
-        if name not in _PARTS:
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        self._expand()
-        return self.__dict__.get(name)
-
     def _expand(self):
         details = self.__dict__.pop("_details", None)
         if details is not None:
@@ -101,6 +95,23 @@ _PARTS = frozenset(
         "_report",
     }
 )
+
+
+def _part(name):
+    def get(self):
+        self._expand()
+        return self.__dict__.get(name)
+
+    def put(self, value):
+        self._expand()
+        self.__dict__[name] = value
+
+    # A property, since an OSError has an errno of its own.
+    return property(get, put)
+
+
+for _name in _PARTS:
+    setattr(XennetError, _name, _part(_name))
 
 
 def _class(code, name, kind, meaning):

@@ -118,7 +118,8 @@ class Host(_xennet.Host):
         budget: _Time | None = None,
         mac_binding: str = "where-declared",
     ) -> _H:
-        """A rehearsal on what was recorded (``record``): the same objects, records and networks in memory.
+        """A rehearsal on what was recorded (``record``): the same objects, records and networks in memory, and a netback that makes a vif when it is
+        asked for.
 
             >>> from xennet import Host
             >>> recording = Host.fake().record()
@@ -371,8 +372,12 @@ class Reversible:
     ) -> None:
         subject, self._subject = self._subject, None
         if subject is not None:
-            # If this raises, the block's own error becomes its context.
-            self._host.undo(subject)
+            try:
+                self._host.undo(subject)
+            except BaseException as failure:
+                # Exceptions of the compiled part have no context by themselves.
+                failure.__context__ = error
+                raise
 
 
 class Unconfirmed:

@@ -90,11 +90,20 @@ def import_xend(
     else:
         read = _text(config)
         files = [_text(path) for path in wrappers]
-        if not files:
-            named = _xennet.wrapper_of(read[1])
-            if named is not None and os.path.exists(named):
-                files.append(_text(named))
+        named = None if files else _wrapper_of(read[1])
+        if named is not None and os.path.exists(named):
+            files.append(_text(named))
     return _xennet.import_xend(read, files, xen, uplink)
+
+
+def _wrapper_of(config: str) -> str | None:
+    from .errors import Invalid
+
+    try:
+        return _xennet.wrapper_of(config)
+    except Invalid:
+        # What is wrong with it is told when it is imported, with the file's name.
+        return None
 
 
 def _text(path: str | os.PathLike[str]) -> tuple[str, str]:
