@@ -3,11 +3,15 @@
 No root is needed where user namespaces are allowed. Ends with 77 where they are not.
 """
 
+import asyncio
 import ctypes
 import os
+import signal
 import socket
 import struct
 import sys
+import threading
+import time
 
 import xennet
 
@@ -134,6 +138,219 @@ def networks(state_dir):
     assert host.show()["bridges"] == before
 
 
+def sandbox(state_dir):
+    """A namespace within this one: nothing of it is to be seen from here."""
+    before = os.listdir("/sys/class/net") if os.path.isdir("/sys/class/net") else None
+    with xennet.Host.sandbox(lock_deadline=5, mac_binding="always") as host:
+        assert host.add_vif(5) == "vif5.0" and host.add_link("eth0", "eth0-far") == "eth0"
+        assert host.ensure_bridge("xenbr0") and host.attach(5, "bridge=xenbr0,mac=00:16:3e:00:00:05")
+        assert bridge_of(host, "vif5.0") == "xenbr0"
+        private = xennet.Network(name="private", mode="nat", subnets=["10.0.0.0/24"], egress="eth0")
+        assert host.start_network(private) and host.network_status(private)["started"]
+        inside = host.run(lambda: open("/proc/thread-self/net/dev").read())
+        assert "vif5.0" in inside and "xenbr0" in inside and "xenbr0" not in open("/proc/net/dev").read()
+        try:
+            host.run(os.stat, "/none")
+        except FileNotFoundError:
+            pass
+        else:
+            raise AssertionError("what a function raises comes back")
+        for wrong in ("vif5.0", "a-name-that-is-long"):
+            try:
+                host.add_link(wrong, "other")
+            except xennet.XennetError as error:
+                assert error.outcome == "unchanged" or isinstance(error, xennet.Invalid), error.report()
+            else:
+                raise AssertionError(wrong)
+        try:
+            host.start_confirmed(private, 5)
+        except xennet.Unsupported as error:
+            assert "sandbox" in str(error)
+        else:
+            raise AssertionError("nobody would be there to confirm")
+        threads = [threading.Thread(target=host.await_link, args=("none", 0.3)) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        seen = []
+        watching = threading.Thread(target=lambda: seen.extend(host.watch(timeout=3)))
+        watching.start()
+        for thread in threads:
+            thread.join()
+        host.detach(5)
+        watching.join()
+        assert len(seen) >= 2 and seen[0]["vifs"] and not seen[-1]["vifs"], seen
+        place = host.state_dir
+        assert place.is_dir()
+    assert not place.exists()
+    host.close()
+    try:
+        host.run(print)
+    except xennet.Invalid as error:
+        assert "closed" in str(error)
+    else:
+        raise AssertionError("it is closed")
+    assert before is None or os.listdir("/sys/class/net") == before
+    # One that nobody closed leaves no directory either.
+    host = xennet.Host.sandbox()
+    place = host.state_dir
+    assert place.is_dir() and not host.await_link("none", 0)
+    del host
+    assert not place.exists()
+    # A rehearsal of what is there.
+    make_vif("vif7.0")
+    with xennet.Host(state_dir=state_dir) as host, host.rehearse() as rehearsal:
+        rehearsal.ensure_bridge("xenbr0")
+        assert rehearsal.attach(7, "bridge=xenbr0") and not host.is_bridge("xenbr0")
+
+
+def watching(state_dir):
+    host = xennet.Host(state_dir=state_dir)
+    looks = host.watch(timeout=5)
+    assert next(looks)["bridges"] == []
+    host.ensure_bridge("xenbr0")
+    assert [b["bridge"] for b in next(looks)["bridges"]] == ["xenbr0"]
+    assert list(host.watch(timeout=0.05)) == [host.show()], "it ends when nothing changes"
+
+    async def main():
+        async with xennet.aio.AsyncHost(host) as twin:
+            seen = []
+            async for shown in twin.watch(timeout=5):
+                seen.append([b["bridge"] for b in shown["bridges"]])
+                if len(seen) == 3:
+                    break
+                asyncio.get_running_loop().create_task(twin.ensure_bridge(f"xenbr{len(seen)}"))
+            assert seen == [["xenbr0"], ["xenbr0", "xenbr1"], ["xenbr0", "xenbr1", "xenbr2"]], seen
+            link_comes = asyncio.create_task(twin.await_link("vif5.0", 20))
+            await asyncio.sleep(0.1)
+            make_vif("vif5.0")
+            assert await link_comes
+            try:
+                await asyncio.wait_for(twin.await_link("vif6.0", 60), 0.2)
+            except asyncio.TimeoutError:
+                pass
+            else:
+                raise AssertionError("no such link comes")
+            assert await twin.attach(5, "bridge=xenbr0")
+
+    begun = time.monotonic()
+    asyncio.run(main())
+    assert time.monotonic() - begun < 30
+
+
+def waits(state_dir):
+    """Ctrl-C ends every wait, in the main thread, and so does another thread."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    host = xennet.Host(state_dir=state_dir)
+    server = xennet.xenstore.Server()
+    store = xennet.xenstore.Store(server.path)
+    box = xennet.Host.sandbox()
+    for wait in (
+        lambda: host.await_link("vif5.0", 60),
+        lambda: box.await_link("vif5.0", 60),
+        lambda: store.next_event(60),
+        lambda: list(host.watch(timeout=60)),
+        lambda: [event for event in store.events()],
+    ):
+        begun = time.monotonic()
+        timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
+        timer.start()
+        try:
+            wait()
+        except KeyboardInterrupt:
+            assert time.monotonic() - begun < 5
+        else:
+            raise AssertionError("it was waited for longer than somebody wanted")
+        timer.join()
+
+    # An exception of a handler of one's own comes out, too.
+    class Own(Exception):
+        pass
+
+    def handler(number, frame):
+        raise Own
+
+    signal.signal(signal.SIGUSR1, handler)
+    threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGUSR1)).start()
+    try:
+        host.await_link("vif5.0", 60)
+    except Own:
+        pass
+    else:
+        raise AssertionError("the handler raised")
+
+    timer = threading.Timer(0.2, host.interrupt)
+    timer.start()
+    try:
+        host.await_link("vif5.0", 60)
+    except xennet.Busy as error:
+        assert error.outcome == "unchanged" and "not waited for any longer" in str(error), error.report()
+    else:
+        raise AssertionError("it was interrupted")
+    timer.join()
+    make_vif("vif5.0")
+    assert host.await_link("vif5.0", 0), "the host is of use still"
+    box.close()
+
+
+def confirmed(state_dir):
+    link(RTM_NEWLINK, "eth0", attribute(IFLA_LINKINFO, attribute(IFLA_INFO_KIND, b"veth")), IFF_UP)
+    network = xennet.Network(name="lan", mode="bridge", uplink="eth0", bridge="xenbr0")
+    host = xennet.Host(state_dir=state_dir)
+    with host.start_confirmed(network, 60):
+        assert host.unconfirmed() == ["lan"]
+    assert host.unconfirmed() == [] and host.is_bridge("xenbr0") and host.uplink_of("xenbr0") == "eth0"
+    host.stop_network("lan")
+    host.start_confirmed(network, 0.3)
+    end = time.monotonic() + 20
+    while host.is_bridge("xenbr0") and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not host.is_bridge("xenbr0") and host.started_networks() == ()
+
+    # A process that dies in the middle of a start is noticed at once.
+    pid = os.fork()
+    if pid == 0:
+        from xennet._confirm import Guard
+
+        own = xennet.Host(state_dir=state_dir)
+        guard = Guard(own, "lan", 3600)
+        own._start_confirmed(network)
+        os._exit(0 if guard else 1)
+    os.waitpid(pid, 0)
+    end = time.monotonic() + 20
+    while (host.is_bridge("xenbr0") or host.unconfirmed()) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not host.is_bridge("xenbr0") and host.unconfirmed() == []
+
+
+def hotplug(state_dir):
+    """What libxl sees of a script in Python."""
+    make_vif("vif5.0")
+    xennet.Host(state_dir=state_dir).ensure_bridge("xenbr0")
+    with xennet.xenstore.Server() as server, xennet.xenstore.Store(server.path) as store:
+        path = "backend/vif/5/0"
+        store.write_all({f"{path}/bridge": "xenbr0", f"{path}/mac": "00:16:3e:00:00:05", f"{path}/handle": "0"})
+        environment = {
+            "XENSTORED_PATH": str(server.path), "XENBUS_PATH": path, "vif": "vif5.0", "XENNET_HOTPLUG_CONFIG": os.path.join(state_dir, "none.toml"),
+        }
+
+        def call(*arguments):
+            return xennet.hotplug("vif-bridge", arguments, environment=environment, state_dir=state_dir)
+
+        record = call("online", "type_if=vif")
+        assert record["outcome"] == "connected" and record["vif"] == "vif5.0" and record["bridge"] == "xenbr0", record
+        assert store.read(f"{path}/hotplug-status") == b"connected"
+        assert call("online", "type_if=vif")["outcome"] != "failed"
+        assert bridge_of(xennet.Host(state_dir=state_dir), "vif5.0") == "xenbr0"
+        assert call("offline", "type_if=vif")["outcome"] != "failed"
+        store.write(f"{path}/bridge", "none")
+        try:
+            call("online", "type_if=vif")
+        except xennet.BridgeNotFound:
+            assert store.read(f"{path}/hotplug-status") == b"error"
+        else:
+            raise AssertionError("there is no such bridge")
+
+
 def example(state_dir):
     here = os.path.dirname(os.path.abspath(__file__))
     program = os.path.join(here, "..", "..", "examples", "python", "attach.py")
@@ -144,4 +361,5 @@ def example(state_dir):
 
 if __name__ == "__main__":
     enter()
-    {"attach_and_back": attach_and_back, "refusals": refusals, "networks": networks, "example": example}[sys.argv[1]](sys.argv[2])
+    functions = [attach_and_back, refusals, networks, sandbox, watching, waits, confirmed, hotplug, example]
+    {function.__name__: function for function in functions}[sys.argv[1]](sys.argv[2])

@@ -20,7 +20,7 @@ def inside(function, state_dir):
     return done.stdout
 
 
-@pytest.mark.parametrize("function", ["attach_and_back", "networks", "refusals"])
+@pytest.mark.parametrize("function", ["attach_and_back", "confirmed", "hotplug", "networks", "refusals", "sandbox", "waits", "watching"])
 def test_the_kernel_does_it(function, tmp_path):
     inside(function, tmp_path)
 
@@ -35,3 +35,18 @@ def test_a_state_directory_that_cannot_be_is_refused_first():
     with pytest.raises(xennet.StateUnusable) as caught:
         host.attach(5, "bridge=xenbr0")
     assert isinstance(caught.value, OSError) and caught.value.errno_name == "ENOTDIR"
+
+
+def test_without_the_right_to_it_there_is_no_sandbox():
+    program = (
+        "import ctypes, os, xennet, xennet._sandbox\n"
+        "os.setgid(65534) if os.getuid() == 0 else None\n"
+        "os.setuid(65534) if os.getuid() == 0 else None\n"
+        "try:\n"
+        "    xennet.Host.sandbox()\n"
+        "except PermissionError as error:\n"
+        "    assert isinstance(error, xennet.Denied) and 'unshare --user' in error.hint, error\n"
+        "    print('denied')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout == "denied\n", done.stdout + done.stderr
