@@ -26,7 +26,7 @@ impl OrText<'_, BridgeSpec> {
     pub(crate) fn spec(&self) -> PyResult<xennet_core::BridgeSpec> {
         match self {
             OrText::Made(spec) => Ok(spec.get().0.clone()),
-            OrText::Text(name) => Ok(xennet_core::BridgeSpec::new(Text::from_python(name)?.parse().or_raise()?)),
+            OrText::Text(name) => Ok(xennet_core::BridgeSpec::new(name.parse().or_raise()?)),
         }
     }
 }

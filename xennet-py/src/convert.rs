@@ -166,7 +166,7 @@ pub(crate) fn time_of(name: &str, object: &Bound<'_, PyAny>) -> PyResult<Duratio
 /// A value of a class, or the text that it is made of.
 pub(crate) enum OrText<'py, T> {
     Made(Bound<'py, T>),
-    Text(Bound<'py, PyString>),
+    Text(Text),
 }
 
 /// A class whose values callers may give as a text.
@@ -183,7 +183,7 @@ impl<'py, T: pyo3::PyTypeCheck + FromText> FromPyObject<'_, 'py> for OrText<'py,
             return Ok(OrText::Made(made.to_owned()));
         }
         match object.cast::<PyString>() {
-            Ok(text) => Ok(OrText::Text(text.to_owned())),
+            Ok(text) => Text::from_python(&text).map(OrText::Text),
             Err(_) => Err(PyTypeError::new_err(format!("{} is needed, not {}", T::WANTED, kind(&object)))),
         }
     }

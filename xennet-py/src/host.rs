@@ -414,10 +414,11 @@ impl Host {
         source: Text,
         target: Text,
         protocol: Option<Text>,
-        port: Option<u16>,
+        port: Option<Digits>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let recording = self.recorded(py, None)?;
-        let document = py.detach(|| crate::trace::document(&recording, &source, &target, protocol.as_deref(), port));
+        let document =
+            py.detach(|| crate::trace::document(&recording, &source, &target, protocol.as_deref(), port.as_ref()));
         parsed(py, &document.or_raise()?)
     }
 
@@ -460,7 +461,7 @@ impl Host {
     ) -> PyResult<Bound<'py, PyAny>> {
         let wish = guest::wish([prefix, gateway, dns, search], no_gateway, dhcp, interface.as_deref())?;
         let attached = match &vif {
-            OrText::Text(name) => VifId::from_vif_name(&Text::from_python(name)?),
+            OrText::Text(name) => VifId::from_vif_name(name),
             OrText::Made(_) => None,
         };
         let (config, remarks) = match attached {

@@ -163,7 +163,8 @@ pub(crate) fn vifs<'py>(
         None => PyTypeError::new_err("lines are texts that UTF-8 can say"),
     })?;
     let joined = joined.cast_into::<PyString>()?;
-    let text = Text::from_python(&joined)?;
+    let text = Text::from_python(&joined)
+        .map_err(|_| PyTypeError::new_err("lines are texts that UTF-8 can say, and one has a lone surrogate"))?;
     if items.is_empty() {
         return Ok(PyList::empty(py));
     }

@@ -4,7 +4,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyIterator, PyString, PyTuple};
 use xennet_core::plan::ShownPlan;
 
-use crate::convert::{FromText, OrText, Text, call_text, hash_of, made_anew, texts, to_python};
+use crate::convert::{FromText, OrText, call_text, hash_of, made_anew, texts, to_python};
 use crate::error::OrRaise;
 
 /// What a call would do. Nothing has happened yet.
@@ -84,7 +84,7 @@ impl OrText<'_, Plan> {
     pub(crate) fn shown(&self) -> PyResult<ShownPlan> {
         match self {
             OrText::Made(plan) => ShownPlan::try_from(&plan.get().0).or_raise(),
-            OrText::Text(json) => ShownPlan::from_json(&Text::from_python(json)?).or_raise(),
+            OrText::Text(json) => ShownPlan::from_json(json).or_raise(),
         }
     }
 }

@@ -5,7 +5,7 @@ use xennet_core::Error;
 use xennet_core::recording::Recording;
 use xennet_core::trace::{Question, Traffic};
 
-use crate::convert::Text;
+use crate::convert::{Digits, Text};
 use crate::doctor::{parsed, read};
 use crate::error::OrRaise;
 
@@ -29,10 +29,10 @@ pub(crate) fn trace<'py>(
     source: Text,
     target: Text,
     protocol: Option<Text>,
-    port: Option<u16>,
+    port: Option<Digits>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let recording = read(recording)?;
-    let text = py.detach(|| document(&recording, &source, &target, protocol.as_deref(), port)).or_raise()?;
+    let text = py.detach(|| document(&recording, &source, &target, protocol.as_deref(), port.as_ref())).or_raise()?;
     parsed(py, &text)
 }
 
@@ -42,9 +42,9 @@ pub(crate) fn document(
     source: &str,
     target: &str,
     protocol: Option<&str>,
-    port: Option<u16>,
+    port: Option<&Digits>,
 ) -> Result<String, Error> {
-    let port = port.map(|port| port.to_string());
-    let question = Question::new(recording, source, target, Traffic::parse(protocol, port.as_deref())?, None)?;
+    let question =
+        Question::new(recording, source, target, Traffic::parse(protocol, port.map(|port| port.0.as_str()))?, None)?;
     Ok(xennet_core::trace::trace(recording, &question).to_json())
 }

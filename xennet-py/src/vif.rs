@@ -48,7 +48,7 @@ impl OrText<'_, VifSpec> {
         match self {
             OrText::Made(spec) => Ok((spec.get().0.clone(), Vec::new())),
             OrText::Text(line) => {
-                let parsed = parse_vif(&Text::from_python(line)?, Dialect::Strict).or_raise()?;
+                let parsed = parse_vif(line, Dialect::Strict).or_raise()?;
                 Ok((parsed.value, notes(&parsed.notes)))
             }
         }

@@ -5,6 +5,7 @@
 //! and is answered; so there is no moment in which a confirmation is neither in time nor too late. The guard's other end is a
 //! pipe from whoever makes the change: if that process dies before it says that the network is started, the guard knows at once.
 
+use std::cell::OnceCell;
 use std::fs;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -32,6 +33,8 @@ pub struct Awaiting {
     listener: UnixListener,
     // Its end gives the lock back.
     lock: Locked,
+    // Behind the lock: who has confirmed hears the end of it when nobody waits for a confirmation any more.
+    answered: OnceCell<UnixStream>,
 }
 
 /// How a guard's time ended.
@@ -109,7 +112,7 @@ impl StateDir {
         let closed = fs::set_permissions(&path, fs::Permissions::from_mode(0o600));
         closed.map_err(|e| unusable(&path, "cannot be closed to other users", &e))?;
         listener.set_nonblocking(true).map_err(|e| unusable(&path, "cannot be used", &e))?;
-        Ok(Awaiting { path, listener, lock })
+        Ok(Awaiting { path, listener, lock, answered: OnceCell::new() })
     }
 
     /// Confirms a network: what was changed for it stays.
@@ -244,7 +247,12 @@ impl Awaiting {
     fn answer(&self) -> bool {
         let Ok((mut stream, _)) = self.listener.accept() else { return false };
         // A client that disconnected did not confirm.
-        stream.write_all(KEPT).is_ok()
+        let heard = stream.write_all(KEPT).is_ok();
+        if heard {
+            // There is one answer only.
+            let _ = self.answered.set(stream);
+        }
+        heard
     }
 
     fn broken(&self, e: rustix::io::Errno) -> Error {
@@ -268,6 +276,28 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
     use super::*;
+
+    #[test]
+    fn when_it_is_confirmed_nobody_waits_any_more() {
+        let place = std::env::temp_dir().join(format!("xennet-confirmed-{}", std::process::id()));
+        let (dir, name) = (StateDir::at(&place), "lan".parse::<IfName>().unwrap());
+        for _ in 0..50 {
+            let guard = dir.await_confirmation(&name).unwrap();
+            let (maker, mut made) = std::io::pipe().unwrap();
+            made.write_all(Told::Made.bytes()).unwrap();
+            std::thread::scope(|scope| {
+                scope.spawn(move || {
+                    let verdict = guard.wait(maker.as_fd(), Duration::from_secs(60)).unwrap();
+                    assert_eq!(verdict, Verdict::Kept);
+                    std::thread::sleep(Duration::from_millis(2));
+                });
+                dir.confirm(&name).unwrap();
+                assert!(!dir.is_awaited(&name));
+                assert!(dir.awaited().unwrap().is_empty());
+            });
+        }
+        fs::remove_dir_all(&place).unwrap();
+    }
 
     #[test]
     fn who_only_looks_is_in_no_guards_way_and_a_guard_is_alone() {
