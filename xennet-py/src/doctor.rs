@@ -2,10 +2,13 @@
 
 use pyo3::prelude::*;
 use pyo3::types::PyString;
+use serde_json::Value;
 use xennet_core::doctor::{Code, document, examine};
 use xennet_core::recording::Recording;
+use xennet_core::{Error, ErrorKind};
 
-use crate::error::OrRaise;
+use crate::convert::to_python;
+use crate::error::{OrRaise, raised};
 
 /// What is wrong with a recorded host, and what mends it: `{"version": 1, "findings": [...]}`, the worst finding first.
 ///
@@ -37,7 +40,10 @@ pub(crate) fn read(recording: &Bound<'_, PyAny>) -> PyResult<Recording> {
 
 /// The table of all kinds, as it stands in the document.
 pub(crate) fn codes(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
-    parsed(py, &Code::document())?.get_item("codes")
+    // Not by Python's own module: it would be loaded with the package.
+    let document: Value = serde_json::from_str(&Code::document())
+        .map_err(|e| raised(&Error::new(ErrorKind::Internal, format!("the table of kinds cannot be read: {e}"))))?;
+    to_python(py, &document["codes"])
 }
 
 pub(crate) fn parsed<'py>(py: Python<'py>, document: &str) -> PyResult<Bound<'py, PyAny>> {

@@ -111,6 +111,10 @@ impl Host {
         let budget = budget.map(|time| time_of("budget", &time)).transpose()?;
         let binding = binding(mac_binding).or_raise()?;
         let namespace = namespace.map(copied).transpose()?;
+        let faults: Option<Vec<Fault>> = faults.map(serde_json::from_str).transpose().map_err(|e| {
+            let e = Error::new(ErrorKind::Invalid, format!("faults are not understood: {e}")).with_object("faults");
+            raised(&e.with_hint("the classes of xennet.faults make faults"))
+        })?;
         let (backend, core) = match (backend, &state_dir) {
             ("netlink", _) => {
                 let core = match &namespace {
@@ -121,19 +125,13 @@ impl Host {
             }
             ("recording", _) => {
                 let recording = recording.ok_or_else(|| PyTypeError::new_err("a recording is needed"))?;
-                (Backend::Recording, xennet_core::Host::from_recording_with(&doctor::read(recording)?, Netback::Plays))
+                let recording = doctor::read(recording)?;
+                let set_up = |fake: Fake| fake.with_netback(Netback::Plays).with_faults(faults.unwrap_or_default());
+                (Backend::Recording, xennet_core::Host::from_recording_with(&recording, set_up))
             }
             (_, Some(dir)) if faults.is_none() => (Backend::Fake, xennet_core::Host::fake_in(dir.clone()).or_raise()?),
             _ => {
-                let faults: Vec<Fault> = match faults {
-                    Some(text) => serde_json::from_str(text).map_err(|e| {
-                        let message = format!("faults are not understood: {e}");
-                        let hint = "the classes of xennet.faults make faults";
-                        raised(&Error::new(ErrorKind::Invalid, message).with_object("faults").with_hint(hint))
-                    })?,
-                    None => Vec::new(),
-                };
-                let fake = Fake::example().with_faults(faults);
+                let fake = Fake::example().with_faults(faults.unwrap_or_default());
                 (Backend::Fake, xennet_core::Host::with_backend(Box::new(fake)))
             }
         };

@@ -47,8 +47,11 @@ pub(crate) fn generate_mac(scheme: &str, seed: Option<Text>, devid: Digits, entr
 }
 
 /// What the hints of advice are called in Python.
-const ADVICE: &[(&str, &str)] =
-    &[("--addresses own", "addresses=\"own\""), ("say it: --", "give the keyword, with one of these answers: ")];
+const ADVICE: &[(&str, &str)] = &[
+    ("--addresses own", "addresses=\"own\""),
+    ("say it: --", "give the keyword, with one of these answers: "),
+    ("name one: --subnet ", "name one in subnets: "),
+];
 
 /// Which mode fits; `answers` are questions by their names, with their answers.
 #[pyfunction]
@@ -64,6 +67,10 @@ pub(crate) fn advise<'py>(py: Python<'py>, answers: Vec<(String, String)>) -> Py
     let advice = xennet_core::advise::advise(&situation).map_err(|e| raised_in(&e, ADVICE))?;
     to_python(py, &advice)
 }
+
+/// What the notes and hints of an import are called in Python.
+const FILES: &[(&str, &str)] =
+    &[("name its file: --wrapper ", "give its path in wrappers: "), ("--uplink ", "uplink="), ("--xen ", "xen=")];
 
 /// The networks of Xen up to 4.4; each file is its path and its text.
 #[pyfunction]
@@ -81,7 +88,13 @@ pub(crate) fn import_xend<'py>(
         generation: xen.map(|version| Generation::of_xen(&version)).transpose().or_raise()?,
         uplink: uplink.map(|link| link.parse()).transpose().or_raise()?,
     };
-    to_python(py, &import::import(&input).or_raise()?)
+    let mut imported = import::import(&input).map_err(|e| raised_in(&e, FILES))?;
+    for note in &mut imported.notes {
+        for (phrase, word) in FILES {
+            *note = note.replace(phrase, word);
+        }
+    }
+    to_python(py, &imported)
 }
 
 /// The script that xend runs by this text of a config, if that is a wrapper: none of Xen's own.

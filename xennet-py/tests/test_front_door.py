@@ -193,6 +193,9 @@ def test_a_rehearsal_leaves_the_host_alone():
     assert vifs(host) == ["vif5.0"] and not host.is_bridge("br9")
     with pytest.raises(xennet.Invalid, match="host is closed"):
         rehearsal.show()
+    with host.rehearse(faults=[faults.FailAt(step=0, errno=errno.EPERM)]) as rehearsal:
+        with pytest.raises(xennet.Denied):
+            rehearsal.attach(6, "bridge=xenbr0")
     text = json.dumps(host.record())
     assert vifs(Host.from_recording(text)) == ["vif5.0"]
     with pytest.raises(xennet.Invalid):

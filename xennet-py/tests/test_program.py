@@ -147,3 +147,120 @@ def test_hints_speak_of_python():
     with pytest.raises(xennet.Conflict) as caught:
         host.stop_network("lan")
     assert "--" not in caught.value.hint and "force=True" in caught.value.hint
+
+
+def program(text, *arguments, timeout=60, **keywords):
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", text, *map(str, arguments)], capture_output=True, text=True, timeout=timeout, **keywords
+    )
+
+
+ENDS = """
+import sys, threading, time, xennet
+from xennet import xenstore
+server = xenstore.Server()
+store = xenstore.Store(server.path)
+sandbox = xennet.Host.sandbox() if sys.argv[1] == "root" else None
+waits = [
+    lambda: store.next_event(),
+    lambda: list(store.events()),
+    lambda: sandbox and sandbox.await_link("none", 3600),
+    lambda: sandbox and list(sandbox.watch()),
+]
+for wait in waits:
+    threading.Thread(target=wait, daemon=True).start()
+time.sleep(0.3)
+print("ends", flush=True)
+"""
+
+
+def test_an_interpreter_can_end_in_the_middle_of_waits():
+    done = program(ENDS, "root" if os.getuid() == 0 else "user")
+    # A sandbox that nobody closed takes its directory with it all the same.
+    assert (done.returncode, done.stdout, done.stderr) == (0, "ends\n", ""), done
+
+
+ASYNC_ENDS = """
+import asyncio, signal, os, threading, xennet
+from xennet.aio import AsyncHost
+signal.signal(signal.SIGINT, signal.default_int_handler)
+async def main():
+    with xennet.xenstore.Server() as server, xennet.xenstore.Store(server.path) as store:
+        async with AsyncHost(xennet.Host.fake()) as host:
+            await host.attach(5, "bridge=xenbr0")
+            threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+            async for event in store.aevents():
+                raise AssertionError(event)
+try:
+    asyncio.run(main())
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+def test_ctrl_c_ends_an_asynchronous_watch():
+    done = program(ASYNC_ENDS)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "interrupted\n", ""), done
+
+
+def test_eight_threads_on_a_host_of_each_and_on_one():
+    shared, failures = Host.fake(), []
+
+    def work(number):
+        try:
+            own = Host.fake()
+            for domid in range(number * 10 + 1, number * 10 + 6):
+                for host in (own, shared):
+                    host.attach(domid, VifSpec(bridge="xenbr0", mac=f"00:16:3e:00:00:{domid:02x}"))
+                    assert xennet.parse_vifs([f"bridge=br{domid}"] * 50)[-1].bridge == f"br{domid}"
+                    with pytest.raises(xennet.BridgeNotFound):
+                        host.attach(domid, "bridge=none")
+                shared.detach(domid)
+            assert len(own.show()["vifs"]) == 5
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures and shared.show()["vifs"] == []
+
+
+SUB = """
+import sys
+try:
+    import _interpreters as interpreters
+except ImportError:
+    import _xxsubinterpreters as interpreters
+text = "import xennet; xennet.Host.fake().attach(5, 'bridge=xenbr0')"
+import xennet
+for _ in range(3):
+    sub = interpreters.create()
+    try:
+        result = interpreters.run_string(sub, text)
+        print("works" if result is None else f"refused: {getattr(result, 'formatted', result)}")
+    except Exception as error:
+        print("refused:", error)
+    interpreters.destroy(sub)
+assert xennet.Host.fake().attach(5, "bridge=xenbr0")
+"""
+
+
+def test_another_interpreter_of_the_process_is_refused_clearly_or_works():
+    done = program(SUB)
+    if "No module named '_xxsubinterpreters'" in done.stderr:
+        pytest.skip("this Python has no other interpreters")
+    assert done.returncode == 0 and done.stderr == "", done
+    lines = done.stdout.splitlines()
+    assert len(lines) == 3 and (set(lines) == {"works"} or all("interpreter" in line for line in lines)), lines
+
+
+def test_what_is_not_needed_is_not_loaded():
+    done = program(
+        "import sys; bare = set(sys.modules); import xennet; xennet.Host.fake().attach(5, 'bridge=xenbr0');"
+        "print(sorted(set(sys.modules) - bare))"
+    )
+    loaded = set(eval(done.stdout))
+    assert not loaded & {"typing", "enum", "json", "asyncio", "subprocess", "re", "inspect", "xennet.documents", "xennet.aio"}, loaded

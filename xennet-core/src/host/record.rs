@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Host, Records};
-use crate::backend::fake::{Fake, Netback};
+use crate::backend::fake::Fake;
 use crate::exec::Entry;
 use crate::gather;
 use crate::model::{Attachment, DevId, DomId, IfName, Resolved, Started, VifId};
@@ -161,23 +161,23 @@ impl Host {
 
     /// A rehearsal on what was recorded: the same objects, records and networks in memory. A vif that was not there is not there.
     pub fn from_recording(recording: &Recording) -> Host {
-        Host::from_recording_with(recording, Netback::Absent)
+        Host::from_recording_with(recording, |fake| fake)
     }
 
-    /// The same with a netback that makes vifs when they are named, or with none: for rehearsing what guests will do that are not there yet.
+    /// The same with something done to the model of the kernel first: a netback that makes vifs when they are named, for guests that are not there
+    /// yet; faults.
     ///
     /// ```
     /// use xennet_core::backend::fake::Netback;
     /// use xennet_core::{DomId, Host, surroundings};
     /// let recording = surroundings::record(&mut Host::fake(), "networks.toml".as_ref(), None);
-    /// let mut rehearsal = Host::from_recording_with(&recording, Netback::Plays);
+    /// let mut rehearsal = Host::from_recording_with(&recording, |fake| fake.with_netback(Netback::Plays));
     /// assert!(rehearsal.attach(DomId::new(5)?, &"bridge=xenbr0".parse()?)?.steps > 0);
     /// # Ok::<(), xennet_core::Error>(())
     /// ```
-    pub fn from_recording_with(recording: &Recording, netback: Netback) -> Host {
-        let fake =
-            Fake::with_world(recording.snapshot.clone()).with_details(recording.details.clone()).with_netback(netback);
-        let mut host = Host::with_backend(Box::new(fake));
+    pub fn from_recording_with(recording: &Recording, set_up: impl FnOnce(Fake) -> Fake) -> Host {
+        let fake = Fake::with_world(recording.snapshot.clone()).with_details(recording.details.clone());
+        let mut host = Host::with_backend(Box::new(set_up(fake)));
         host.records = Records::remembering(recording.records.iter().cloned(), recording.networks.iter().cloned());
         host
     }

@@ -21,7 +21,7 @@ it arrives. What came of the call is told by it: its ``__cause__`` is the call's
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from ._xennet import Applied, BridgeSpec, Network, Plan, VifSpec
     from .documents import GuestTold, NetworkStatus, Overview, Recovered, Shown, Trace
     from .drawing import Picture
+    from .faults import Fault
 
     _P = ParamSpec("_P")
     _Time = datetime.timedelta | float
@@ -243,9 +244,14 @@ class AsyncHost:
         """As ``Host.applied``, for ``async with``."""
         return AsyncReversible(self, self.host.applied(plan))
 
-    async def rehearse(self, *, file: str | os.PathLike[str] | None = None) -> AsyncHost:
+    async def rehearse(
+        self,
+        *,
+        file: str | os.PathLike[str] | None = None,
+        faults: Iterable[Fault | Mapping[str, object]] | None = None,
+    ) -> AsyncHost:
         """As ``Host.rehearse``: another ``AsyncHost``."""
-        return AsyncHost(await self.call(self.host.rehearse, file=file))
+        return AsyncHost(await self.call(self.host.rehearse, file=file, faults=faults))
 
     async def plan_undo(self, subject: str | None = None) -> Plan:
         """As ``Host.plan_undo``."""

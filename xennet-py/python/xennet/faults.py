@@ -20,7 +20,7 @@ import operator
 from collections.abc import Iterable, Mapping
 from typing import SupportsIndex
 
-__all__ = ["CrashAfter", "DumpInterrupted", "FailAt", "Fault", "HalfApply", "Intruder", "LieOnce"]
+__all__ = ["CrashAfter", "DumpInterrupted", "FailAt", "Fault", "HalfApply", "Intruder", "LieOnce", "to_json"]
 
 
 def _number(name: str, value: SupportsIndex) -> int:
@@ -161,7 +161,8 @@ class Intruder(Fault):
         self._set(before=_number("before", before), does=dict(does))
 
 
-def _to_json(faults: Iterable[Fault | Mapping[str, object]]) -> str:
+def to_json(faults: Iterable[Fault | Mapping[str, object]]) -> str:
+    """Faults as the JSON document that the library reads."""
     documents = []
     for fault in faults:
         if isinstance(fault, Fault):

@@ -93,11 +93,6 @@ class Host(_xennet.Host):
         process finds them; otherwise nothing outlives the object. ``faults`` are values of ``xennet.faults``: what goes wrong at which step.
         With faults the world is in memory, also where there is a ``state_dir``.
         """
-        text = None
-        if faults is not None:
-            from .faults import _to_json
-
-            text = _to_json(faults)
         return _xennet.Host.__new__(
             cls,
             "fake",
@@ -105,7 +100,7 @@ class Host(_xennet.Host):
             lock_deadline=lock_deadline,
             budget=budget,
             mac_binding=mac_binding,
-            faults=text,
+            faults=_document_of(faults),
         )
 
     @classmethod
@@ -114,12 +109,13 @@ class Host(_xennet.Host):
         recording: Mapping[str, Any] | str,
         /,
         *,
+        faults: Iterable[Fault | Mapping[str, object]] | None = None,
         lock_deadline: _Time | None = None,
         budget: _Time | None = None,
         mac_binding: str = "where-declared",
     ) -> _H:
         """A rehearsal on what was recorded (``record``): the same objects, records and networks in memory, and a netback that makes a vif when it is
-        asked for.
+        asked for. ``faults`` are values of ``xennet.faults``.
 
             >>> from xennet import Host
             >>> recording = Host.fake().record()
@@ -127,7 +123,13 @@ class Host(_xennet.Host):
             True
         """
         return _xennet.Host.__new__(
-            cls, "recording", lock_deadline=lock_deadline, budget=budget, mac_binding=mac_binding, recording=recording
+            cls,
+            "recording",
+            lock_deadline=lock_deadline,
+            budget=budget,
+            mac_binding=mac_binding,
+            faults=_document_of(faults),
+            recording=recording,
         )
 
     @classmethod
@@ -174,8 +176,14 @@ class Host(_xennet.Host):
         where = "" if self.state_dir is None else f" in {self.state_dir}"
         return f"<xennet.{type(self).__name__} {self.backend}{where}>"
 
-    def rehearse(self, *, file: str | os.PathLike[str] | None = None) -> Host:
-        """This host as it is now, in memory: what is done there happens nowhere else. ``file`` has the descriptions of networks.
+    def rehearse(
+        self,
+        *,
+        file: str | os.PathLike[str] | None = None,
+        faults: Iterable[Fault | Mapping[str, object]] | None = None,
+    ) -> Host:
+        """This host as it is now, in memory: what is done there happens nowhere else. ``file`` has the descriptions of networks; ``faults`` are what
+        goes wrong (``xennet.faults``).
 
             >>> from xennet import Host
             >>> host = Host.fake()
@@ -185,7 +193,7 @@ class Host(_xennet.Host):
             >>> host.show()["vifs"]
             []
         """
-        return Host.from_recording(self._recorded(file))
+        return Host.from_recording(self._recorded(file), faults=faults)
 
     def applied(self, plan: Plan | str) -> Reversible:
         """Carries out a plan for the time of a ``with`` block, and restores on the way out what was there before, also when the block raises.
@@ -415,6 +423,14 @@ class Unconfirmed:
 
     def __repr__(self) -> str:
         return f"<xennet.Unconfirmed network {self.network}{', pending' if self.pending else ''}>"
+
+
+def _document_of(faults: Iterable[Fault | Mapping[str, object]] | None) -> str | None:
+    if faults is None:
+        return None
+    from .faults import to_json
+
+    return to_json(faults)
 
 
 def _told(applied: dict[str, Applied], failures: dict[str, Any]) -> dict[str, Applied]:
