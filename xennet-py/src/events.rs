@@ -1,16 +1,62 @@
 //! What the kernel tells of changes.
 
-use std::os::fd::AsRawFd as _;
-use std::sync::Mutex;
+use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
 use xennet_core::OpenedBy;
-use xennet_core::backend::netlink::Events;
+use xennet_core::backend::netlink::{Events, LinkEvents};
 
-use crate::convert::time_of;
+use crate::convert::{time_of, to_python};
 use crate::error::OrRaise;
 use crate::machine::OFTEN;
+
+/// What happens to links, link by link.
+#[pyclass(frozen, module = "xennet._xennet")]
+pub(crate) struct KernelLinkEvents {
+    core: Mutex<LinkEvents>,
+    descriptor: i32,
+    opened: OpenedBy,
+}
+
+impl KernelLinkEvents {
+    pub(crate) fn of(core: LinkEvents) -> Self {
+        let descriptor = core.as_fd().as_raw_fd();
+        KernelLinkEvents { core: Mutex::new(core), descriptor, opened: OpenedBy::this_process() }
+    }
+}
+
+#[pymethods]
+impl KernelLinkEvents {
+    /// The next event as a document; None if none comes within `timeout`, which None makes as long as it takes.
+    #[pyo3(signature = (timeout=None))]
+    fn next<'py>(&self, py: Python<'py>, timeout: Option<&Bound<'py, PyAny>>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        self.opened.check_for("watch").or_raise()?;
+        let end = ends(timeout)?;
+        loop {
+            let left = end.map_or(Duration::MAX, |end| end.saturating_duration_since(Instant::now()));
+            let event = py.detach(|| self.core.lock().unwrap_or_else(PoisonError::into_inner).next(left.min(OFTEN)));
+            if let Some(event) = event.or_raise()? {
+                return to_python(py, &event).map(Some);
+            }
+            py.check_signals()?;
+            if left.is_zero() {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// The descriptor to poll. Before waiting, fetch events until there are none: several come at once.
+    fn fileno(&self) -> i32 {
+        self.descriptor
+    }
+}
+
+/// When a wait ends; `None`: never.
+fn ends(timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Option<Instant>> {
+    timeout.map(|timeout| Ok(Instant::now() + time_of("timeout", timeout)?)).transpose()
+}
 
 /// The kernel's tidings of what changes: links, addresses, routes and nft tables. What has changed is not told.
 #[pyclass(frozen, module = "xennet._xennet")]
@@ -33,14 +79,11 @@ impl KernelEvents {
     #[pyo3(signature = (timeout=None))]
     fn wait(&self, py: Python<'_>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<bool> {
         self.opened.check_for("watch").or_raise()?;
-        let end = match timeout {
-            Some(timeout) => Some(Instant::now() + time_of("timeout", timeout)?),
-            None => None,
-        };
+        let end = ends(timeout)?;
         loop {
             let left = end.map_or(Duration::MAX, |end| end.saturating_duration_since(Instant::now()));
             let changed = py.detach(|| {
-                let mut events = self.core.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                let mut events = self.core.lock().unwrap_or_else(PoisonError::into_inner);
                 events.wait_at_most(left.min(OFTEN))
             });
             if changed.or_raise()? {

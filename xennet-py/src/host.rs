@@ -7,20 +7,21 @@ use pyo3::exceptions::{PyBaseException, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyTuple};
 use xennet_core::backend::fake::{Fake, Fault, Netback};
-use xennet_core::backend::netlink::Events;
+use xennet_core::backend::netlink::{Events, LinkEvents};
 use xennet_core::config::networks;
 use xennet_core::exec::confirm::Told;
 use xennet_core::exec::{StateDir, Subject};
 use xennet_core::picture::{Form, View};
 use xennet_core::recording::Recording;
 use xennet_core::step::{LinkChange, LinkStep, NewLink, Step};
+use xennet_core::testing::SharedFake;
 use xennet_core::{DevId, DomId, Errno, Error, ErrorKind, Guests, MacBinding, Overview, TypeIf, VifId, surroundings};
 
 use crate::bridge::BridgeSpec;
 use crate::convert::{Digits, OrText, Text, time_of, to_python};
 use crate::doctor::{self, parsed};
 use crate::error::{OrRaise, raised};
-use crate::events::KernelEvents;
+use crate::events::{KernelEvents, KernelLinkEvents};
 use crate::guest;
 use crate::machine::{Machine, in_namespace};
 use crate::network::{Network, named};
@@ -32,6 +33,8 @@ use crate::vif::VifSpec;
 pub(crate) struct Host {
     machine: Machine,
     backend: Backend,
+    /// The world of a host in memory.
+    fake: Option<SharedFake>,
 }
 
 /// What a guard has to be told of a start, what was applied, and what went wrong.
@@ -75,18 +78,15 @@ impl Host {
         self.work(py, |core| Ok(surroundings::record(core, &file, Some(Path::new("/")))))
     }
 
-    /// The state directory, for what only a host with one can do.
-    fn kept_in(&self, what: &str) -> PyResult<&StateDir> {
+    /// Begins to listen to the kernel where the host is.
+    fn listening<T: Send>(&self, py: Python<'_>, listen: fn() -> Result<T, Error>) -> PyResult<T> {
+        if self.backend != Backend::Netlink {
+            let message = "a host in memory does not change by itself: there is nothing to wait for";
+            let e = Error::new(ErrorKind::Unsupported, message).with_object("host");
+            return Err(raised(&e.with_hint("look at it after each call: Host.show()")));
+        }
         self.machine.check_process()?;
-        self.machine.state_dir.as_ref().ok_or_else(|| {
-            let message = format!("a host in memory cannot {what}: what it did is gone with this process");
-            raised(
-                &Error::new(ErrorKind::Unsupported, message)
-                    .with_object("host")
-                    .unchanged()
-                    .with_hint("open it with state_dir=, or take the kernel's: Host()"),
-            )
-        })
+        py.detach(|| self.machine.inside(listen)).and_then(|events| events).or_raise()
     }
 }
 
@@ -111,10 +111,11 @@ impl Host {
         let budget = budget.map(|time| time_of("budget", &time)).transpose()?;
         let binding = binding(mac_binding).or_raise()?;
         let namespace = namespace.map(copied).transpose()?;
-        let faults: Option<Vec<Fault>> = faults.map(serde_json::from_str).transpose().map_err(|e| {
-            let e = Error::new(ErrorKind::Invalid, format!("faults are not understood: {e}")).with_object("faults");
-            raised(&e.with_hint("the classes of xennet.faults make faults"))
-        })?;
+        let faults = faults.map(faults_of).transpose()?;
+        let mut fake = None;
+        let mut shared = |world: Fake| -> Box<dyn xennet_core::backend::Backend + Send> {
+            Box::new(fake.insert(SharedFake::new(world)).clone())
+        };
         let (backend, core) = match (backend, &state_dir) {
             ("netlink", _) => {
                 let core = match &namespace {
@@ -126,13 +127,14 @@ impl Host {
             ("recording", _) => {
                 let recording = recording.ok_or_else(|| PyTypeError::new_err("a recording is needed"))?;
                 let recording = doctor::read(recording)?;
-                let set_up = |fake: Fake| fake.with_netback(Netback::Plays).with_faults(faults.unwrap_or_default());
+                let set_up =
+                    |world: Fake| shared(world.with_netback(Netback::Plays).with_faults(faults.unwrap_or_default()));
                 (Backend::Recording, xennet_core::Host::from_recording_with(&recording, set_up))
             }
             (_, Some(dir)) if faults.is_none() => (Backend::Fake, xennet_core::Host::fake_in(dir.clone()).or_raise()?),
             _ => {
-                let fake = Fake::example().with_faults(faults.unwrap_or_default());
-                (Backend::Fake, xennet_core::Host::with_backend(Box::new(fake)))
+                let world = Fake::example().with_faults(faults.unwrap_or_default());
+                (Backend::Fake, xennet_core::Host::with_backend(shared(world)))
             }
         };
         let core = match &state_dir {
@@ -145,7 +147,7 @@ impl Host {
             Backend::Netlink => Some(state_dir.unwrap_or_else(|| StateDir::at(StateDir::DEFAULT))),
             _ => state_dir,
         };
-        Ok(Host { machine: Machine::new(core, state_dir, namespace, budget), backend })
+        Ok(Host { machine: Machine::new(core, state_dir, namespace, budget), backend, fake })
     }
 
     /// What the host works on: "netlink", "fake" or "recording".
@@ -348,7 +350,6 @@ impl Host {
 
     /// What `Host.start_confirmed` is made of: what the guard has to be told, and what was applied or went wrong.
     fn _start_confirmed<'py>(&self, py: Python<'py>, network: &Bound<'py, Network>) -> PyResult<ConfirmedStart<'py>> {
-        self.kept_in("wait for a confirmation")?;
         let network = &network.get().core;
         let mut told = Told::Nothing;
         let (applied, error) = match self.work(py, |core| core.start_confirmed(network, |word| told = word)) {
@@ -363,15 +364,12 @@ impl Host {
     #[pyo3(signature = (name))]
     fn confirm(&self, py: Python<'_>, name: Text) -> PyResult<()> {
         let name = named(&name)?;
-        let dir = self.kept_in("confirm a start")?;
-        py.detach(|| dir.confirm(&name)).or_raise()
+        self.work(py, |core| core.confirm(&name))
     }
 
     /// The names of the networks whose last start waits for a confirmation.
-    fn unconfirmed(&self, py: Python<'_>) -> PyResult<Vec<String>> {
-        let Some(dir) = &self.machine.state_dir else { return Ok(Vec::new()) };
-        self.machine.check_process()?;
-        Ok(py.detach(|| dir.awaited()).or_raise()?.iter().map(ToString::to_string).collect())
+    fn awaited(&self, py: Python<'_>) -> PyResult<Vec<String>> {
+        Ok(self.work(py, |core| core.awaited())?.iter().map(ToString::to_string).collect())
     }
 
     /// How a network is, compared with how it was described: `{"network": ..., "started": ..., "missing": [...], ...}`.
@@ -522,13 +520,31 @@ impl Host {
 
     /// The kernel's tidings of what changes where the host is; `Host.watch` is made of it.
     fn _events(&self, py: Python<'_>) -> PyResult<KernelEvents> {
-        if self.backend != Backend::Netlink {
-            let message = "a host in memory does not change by itself: there is nothing to wait for";
-            let e = Error::new(ErrorKind::Unsupported, message).with_object("host");
-            return Err(raised(&e.with_hint("look at it after each call: Host.show()")));
+        self.listening(py, Events::listen).map(KernelEvents::of)
+    }
+
+    /// The same of links, one by one; `Host.link_events` is made of it.
+    fn _link_events(&self, py: Python<'_>) -> PyResult<KernelLinkEvents> {
+        self.listening(py, LinkEvents::listen).map(KernelLinkEvents::of)
+    }
+
+    /// Has other things go wrong from now on, or nothing: what `Host.set_faults` is made of.
+    fn _set_faults(&self, faults: &str) -> PyResult<()> {
+        let faults = faults_of(faults)?;
+        match &self.fake {
+            Some(fake) => {
+                self.machine.check_process()?;
+                fake.change(|fake| fake.set_faults(faults));
+                Ok(())
+            }
+            None => Err(raised(
+                &Error::new(ErrorKind::Unsupported, "only a host whose world is in memory has faults")
+                    .with_object("host")
+                    .with_hint(
+                        "Host.fake() without a state_dir, or with faults, has one; so has a rehearsal: Host.rehearse()",
+                    ),
+            )),
         }
-        self.machine.check_process()?;
-        py.detach(|| self.machine.inside(Events::listen)).and_then(|events| events).map(KernelEvents::of).or_raise()
     }
 
     /// Makes a pair of links that are connected with each other, in a sandbox: what netback's vif is there.
@@ -558,6 +574,13 @@ impl Host {
 
 fn domain(digits: &Digits) -> PyResult<DomId> {
     digits.0.parse().or_raise()
+}
+
+fn faults_of(document: &str) -> PyResult<Vec<Fault>> {
+    serde_json::from_str(document).map_err(|e| {
+        let e = Error::new(ErrorKind::Invalid, format!("faults are not understood: {e}")).with_object("faults");
+        raised(&e.with_hint("the classes of xennet.faults make faults"))
+    })
 }
 
 /// A copy of the descriptor of a Python file.

@@ -51,6 +51,7 @@ fn _xennet(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(tools::subject_of, module)?)?;
     module.add_class::<error::ErrorDetails>()?;
     module.add_class::<events::KernelEvents>()?;
+    module.add_class::<events::KernelLinkEvents>()?;
     module.add_class::<xenstore::StoreConnection>()?;
     module.add_class::<xenstore::StoreServer>()?;
     module.add_function(wrap_pyfunction!(network::parse_networks, module)?)?;

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::io::Write as _;
 use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 
@@ -13,8 +12,7 @@ use xennet_core::advise::{Question, Situation};
 use xennet_core::config::Dialect;
 use xennet_core::config::import::{self, File, Input};
 use xennet_core::config::legacy::Generation;
-use xennet_core::exec::confirm::Verdict;
-use xennet_core::exec::{StateDir, Subject};
+use xennet_core::exec::StateDir;
 use xennet_core::guest::Format;
 use xennet_core::macgen::Scheme;
 use xennet_core::managers::{self, Manager};
@@ -165,42 +163,25 @@ pub(crate) fn run_hotplug<'py>(
     Ok((to_python(py, &answer.record)?, lines, error))
 }
 
-/// What the process does that undoes a start which nobody confirms. One line on standard output says that it is ready, or why it cannot be;
-/// standard input tells what became of the start.
+/// Is the guard of a network's start, in a process of its own: see the core's `Host::guard`. Standard input tells what became of the start, and on
+/// standard output one line says that the guard is there, or why not.
 #[pyfunction]
 pub(crate) fn guard_start(
     py: Python<'_>,
     backend: String,
     state_dir: PathBuf,
-    name: String,
+    name: Text,
     within: &Bound<'_, PyAny>,
 ) -> PyResult<()> {
     let (dir, within) = (StateDir::checked(state_dir).or_raise()?, time_of("within", within)?);
-    py.detach(|| {
-        let begun = name.parse::<IfName>().and_then(|name| {
-            let awaiting = dir.await_confirmation(&name)?;
-            Ok((name, awaiting, dir.record(Subject::Network(name))?))
-        });
-        // Whoever does not hear it has ended, which is seen next.
-        let say = |line: &str| drop(writeln!(std::io::stdout(), "{line}"));
-        let (name, awaiting, known) = match begun {
-            Ok(begun) => begun,
-            Err(e) => {
-                say(&e.to_json());
-                return Ok(());
-            }
-        };
-        say("true");
-        match awaiting.wait(std::io::stdin().as_fd(), within) {
-            Ok(Verdict::Kept | Verdict::Failed) => return Ok(()),
-            Ok(Verdict::Late | Verdict::Died) | Err(_) => {}
-        }
-        Host::undo_unconfirmed(&name, known.as_ref(), || match backend.as_str() {
-            "fake" => Host::fake_in(dir.clone()),
-            _ => Ok(Host::netlink()?.with_state_dir(dir.clone())),
-        })
-    })
-    .or_raise()
+    let name: IfName = name.parse().or_raise()?;
+    let open = || match backend.as_str() {
+        "fake" => Host::fake_in(dir.clone()),
+        _ => Ok(Host::netlink()?.with_state_dir(dir.clone())),
+    };
+    let (hears, says) = (std::io::stdin(), std::io::stdout());
+    py.detach(|| Host::guard(&name, &dir, within, (hears.as_fd(), says.as_fd()), open)).or_raise()?;
+    Ok(())
 }
 
 /// The exception for an error that another process has told as its document.

@@ -232,7 +232,25 @@ def watching(state_dir):
                 raise AssertionError("no such link comes")
             assert await twin.attach(5, "bridge=xenbr0")
 
+    events = host.link_events(timeout=5)
+    make_vif("vif8.0")
+    event = next(event for event in events if event["link"] == "vif8.0")
+    assert event["event"] == "appeared" and not event["up"] and event["index"] > 0, event
+    assert set(event) == set(xennet.documents.LinkEvent.__annotations__)
+    link(RTM_DELLINK, "vif8.0")
+    assert ("gone", "vif8.0") in ((event["event"], event["link"]) for event in events)
+    assert list(host.link_events(timeout=0.01)) == []
+
+    async def changes():
+        async with xennet.aio.AsyncHost(xennet.Host(state_dir=state_dir)) as twin:
+            asyncio.get_running_loop().call_later(0.2, make_vif, "vif9.0")
+            async for event in twin.link_events(timeout=5):
+                if event["link"] == "vif9.0":
+                    return
+            raise AssertionError("it was not told")
+
     begun = time.monotonic()
+    asyncio.run(changes())
     asyncio.run(main())
     assert time.monotonic() - begun < 30
 
@@ -250,6 +268,7 @@ def waits(state_dir):
         lambda: store.next_event(60),
         lambda: list(host.watch(timeout=60)),
         lambda: [event for event in store.events()],
+        lambda: list(host.link_events()),
     ):
         begun = time.monotonic()
         timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
@@ -297,8 +316,8 @@ def confirmed(state_dir):
     network = xennet.Network(name="lan", mode="bridge", uplink="eth0", bridge="xenbr0")
     host = xennet.Host(state_dir=state_dir)
     with host.start_confirmed(network, 60):
-        assert host.unconfirmed() == ["lan"]
-    assert host.unconfirmed() == [] and host.is_bridge("xenbr0") and host.uplink_of("xenbr0") == "eth0"
+        assert host.awaited() == ["lan"]
+    assert host.awaited() == [] and host.is_bridge("xenbr0") and host.uplink_of("xenbr0") == "eth0"
     host.stop_network("lan")
     host.start_confirmed(network, 0.3)
     end = time.monotonic() + 20
@@ -317,9 +336,9 @@ def confirmed(state_dir):
         os._exit(0 if guard else 1)
     os.waitpid(pid, 0)
     end = time.monotonic() + 20
-    while (host.is_bridge("xenbr0") or host.unconfirmed()) and time.monotonic() < end:
+    while (host.is_bridge("xenbr0") or host.awaited()) and time.monotonic() < end:
         time.sleep(0.05)
-    assert not host.is_bridge("xenbr0") and host.unconfirmed() == []
+    assert not host.is_bridge("xenbr0") and host.awaited() == []
 
 
 def hotplug(state_dir):

@@ -164,8 +164,8 @@ def test_a_start_is_confirmed_by_the_end_of_the_block(tmp_path):
         network = xennet.Network(name="private", mode="nat", subnets=["10.0.0.0/24"], egress="eth0")
         async with AsyncHost(Host.fake(state_dir=tmp_path)) as host:
             async with await host.start_confirmed(network, 60) as start:
-                assert start.start.pending and await host.unconfirmed() == ["private"]
-            assert await host.unconfirmed() == [] and await host.started_networks() == (network,)
+                assert start.start.pending and await host.awaited() == ["private"]
+            assert await host.awaited() == [] and await host.started_networks() == (network,)
             assert list(await host.stop_networks()) == ["private"]
 
     asyncio.run(main())

@@ -247,20 +247,21 @@ def test_a_host_is_closed_once():
 
 def test_a_start_in_memory_cannot_be_confirmed():
     host = Host.fake()
-    for call in (lambda: host.start_confirmed(NAT, 5), lambda: host.confirm("private")):
-        with pytest.raises(xennet.Unsupported, match="in memory"):
-            call()
-    assert host.unconfirmed() == [] and host.started_networks() == ()
+    with pytest.raises(xennet.Unsupported, match="in memory"):
+        host.start_confirmed(NAT, 5)
+    with pytest.raises(xennet.NothingToUndo, match="nobody waits"):
+        host.confirm("private")
+    assert host.awaited() == [] and host.started_networks() == ()
 
 
 def test_a_start_is_kept_if_it_is_confirmed_and_undone_if_not(tmp_path):
     host = Host.fake(state_dir=tmp_path)
     with host.start_confirmed(NAT, datetime.timedelta(seconds=60)) as start:
-        assert start.pending and start.applied and host.unconfirmed() == ["private"]
+        assert start.pending and start.applied and host.awaited() == ["private"]
         assert host.network_status(NAT)["state"] == "unconfirmed"
         with pytest.raises(xennet.Conflict):
             host.start_confirmed(NAT, 1)
-    assert not start.pending and host.unconfirmed() == [] and host.network_status(NAT)["state"] == "started"
+    assert not start.pending and host.awaited() == [] and host.network_status(NAT)["state"] == "started"
     # Nothing changes, and nothing has to be confirmed.
     with host.start_confirmed(NAT, 60) as start:
         assert not start.pending
@@ -280,22 +281,38 @@ def test_a_start_is_kept_if_it_is_confirmed_and_undone_if_not(tmp_path):
         with host.start_confirmed(NAT, 0.2):
             raise KeyError("the gateway does not answer")
     end = time.monotonic() + 20
-    while host.started_networks() and time.monotonic() < end:
+    while (host.started_networks() or host.awaited()) and time.monotonic() < end:
         time.sleep(0.05)
-    assert host.started_networks() == () and host.unconfirmed() == []
+    assert host.started_networks() == () and host.awaited() == []
 
     # What cannot be started has no guard left over.
     with pytest.raises(xennet.LinkNotFound):
         host.start_confirmed(Network(name="n", mode="bridge", uplink="eth7"), 60)
     end = time.monotonic() + 20
-    while host.unconfirmed() and time.monotonic() < end:
+    while host.awaited() and time.monotonic() < end:
         time.sleep(0.05)
-    assert host.unconfirmed() == []
+    assert host.awaited() == []
 
 
 def test_a_host_in_memory_has_nothing_to_watch():
-    with pytest.raises(xennet.Unsupported, match="does not change by itself"):
-        Host.fake().watch()
+    for call in (Host.fake().watch, Host.fake().link_events):
+        with pytest.raises(xennet.Unsupported, match="does not change by itself"):
+            call()
+
+
+def test_faults_can_come_and_go(tmp_path):
+    for host in (Host.fake(), Host.fake().rehearse(), Host.fake(faults=[], state_dir=tmp_path / "a")):
+        host.attach(5, "bridge=xenbr0")
+        host.set_faults([faults.LieOnce(step=0)])
+        with pytest.raises(xennet.NotVerified) as caught:
+            host.detach(5)
+        assert caught.value.outcome == "unchanged" and vifs(host) == ["vif5.0"]
+        host.set_faults(())
+        assert host.detach(5)
+    with pytest.raises(xennet.Unsupported, match="in memory"):
+        Host.fake(state_dir=tmp_path / "b").set_faults(())
+    with pytest.raises(xennet.Invalid):
+        host.set_faults([{"no-such-fault": {}}])
 
 
 def test_a_picture_draws_itself():

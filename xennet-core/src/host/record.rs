@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Host, Records};
+use crate::backend::Backend;
 use crate::backend::fake::Fake;
 use crate::exec::Entry;
 use crate::gather;
@@ -161,23 +162,23 @@ impl Host {
 
     /// A rehearsal on what was recorded: the same objects, records and networks in memory. A vif that was not there is not there.
     pub fn from_recording(recording: &Recording) -> Host {
-        Host::from_recording_with(recording, |fake| fake)
+        Host::from_recording_with(recording, |fake| Box::new(fake))
     }
 
-    /// The same with something done to the model of the kernel first: a netback that makes vifs when they are named, for guests that are not there
-    /// yet; faults.
+    /// The same on a backend that is made of the model of the kernel: with a netback that makes vifs when they are named, for guests that are
+    /// not there yet; with faults; with a handle that is kept.
     ///
     /// ```
     /// use xennet_core::backend::fake::Netback;
     /// use xennet_core::{DomId, Host, surroundings};
     /// let recording = surroundings::record(&mut Host::fake(), "networks.toml".as_ref(), None);
-    /// let mut rehearsal = Host::from_recording_with(&recording, |fake| fake.with_netback(Netback::Plays));
+    /// let mut rehearsal = Host::from_recording_with(&recording, |fake| Box::new(fake.with_netback(Netback::Plays)));
     /// assert!(rehearsal.attach(DomId::new(5)?, &"bridge=xenbr0".parse()?)?.steps > 0);
     /// # Ok::<(), xennet_core::Error>(())
     /// ```
-    pub fn from_recording_with(recording: &Recording, set_up: impl FnOnce(Fake) -> Fake) -> Host {
+    pub fn from_recording_with(recording: &Recording, set_up: impl FnOnce(Fake) -> Box<dyn Backend + Send>) -> Host {
         let fake = Fake::with_world(recording.snapshot.clone()).with_details(recording.details.clone());
-        let mut host = Host::with_backend(Box::new(set_up(fake)));
+        let mut host = Host::with_backend(set_up(fake));
         host.records = Records::remembering(recording.records.iter().cloned(), recording.networks.iter().cloned());
         host
     }

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from typing import ParamSpec
 
     from ._xennet import Applied, BridgeSpec, Network, Plan, VifSpec
-    from .documents import GuestTold, NetworkStatus, Overview, Recovered, Shown, Trace
+    from .documents import GuestTold, LinkEvent, NetworkStatus, Overview, Recovered, Shown, Trace
     from .drawing import Picture
     from .faults import Fault
 
@@ -184,9 +184,9 @@ class AsyncHost:
         """As ``Host.confirm``."""
         await self.call(self.host.confirm, name)
 
-    async def unconfirmed(self) -> list[str]:
-        """As ``Host.unconfirmed``."""
-        return await self.call(self.host.unconfirmed)
+    async def awaited(self) -> list[str]:
+        """As ``Host.awaited``."""
+        return await self.call(self.host.awaited)
 
     async def plan_stop(self, name: str, *, force: bool = False) -> Plan | None:
         """As ``Host.plan_stop``."""
@@ -287,6 +287,22 @@ class AsyncHost:
                 return
             # What belongs together comes within a second.
             await loop.run_in_executor(None, events.wait, 0)
+
+    async def link_events(self, *, timeout: float | None = None) -> AsyncIterator[LinkEvent]:
+        """As ``Host.link_events``: ``async for event in host.link_events()``. The event loop waits. Listens from the first ``async for`` on."""
+        events = await self.call(self.host._link_events)
+        while True:
+            # Several come at once: those are fetched before anything is waited for.
+            event = events.next(0)
+            while event is None:
+                if not await _readable([events.fileno()], timeout):
+                    return
+                event = events.next(0)
+            yield event
+
+    async def set_faults(self, faults: Iterable[Fault | Mapping[str, object]]) -> None:
+        """As ``Host.set_faults``."""
+        await self.call(self.host.set_faults, faults)
 
 
 async def _readable(descriptors: Iterable[int], timeout: float | None) -> bool:

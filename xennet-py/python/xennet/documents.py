@@ -412,6 +412,26 @@ class ParsedXendConfig(TypedDict):
     notes: list[str]
 
 
+class LinkEvent(TypedDict):
+    """What ``Host.link_events`` gives: what has happened to a link, and how the link is by then."""
+
+    #: "appeared", "changed", "gone" or "lost".
+    event: str
+    #: Its name; None where some were lost.
+    link: str | None
+    #: Its number in the kernel, which stays the same when it is renamed.
+    index: int
+    #: Whether it is switched on.
+    up: bool
+    #: Whether it is switched on and has a carrier.
+    carrier: bool
+    #: In bytes.
+    mtu: int
+    mac: str | None
+    #: The number of the bridge that it is a port of.
+    master: int | None
+
+
 class HotplugSettings(TypedDict):
     """What ``parse_hotplug`` gives: the keys of hotplug.toml; times are in seconds."""
 
@@ -429,6 +449,7 @@ __all__ += [
     "Advice",
     "HotplugSettings",
     "Imported",
+    "LinkEvent",
     "Mac",
     "ManagerWarning",
     "ManagersHere",

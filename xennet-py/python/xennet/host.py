@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from ._xennet import Applied, Network, Plan
     from ._sandbox import Namespace as _Namespace
-    from .documents import Shown
+    from .documents import LinkEvent, Shown
     from .drawing import Picture
     from .faults import Fault
 
@@ -300,6 +300,42 @@ class Host(_xennet.Host):
                 yield shown
             if not events.wait(timeout):
                 return
+
+    def link_events(self, *, timeout: _Time | None = None) -> Iterator[LinkEvent]:
+        """What happens to links, link by link, as it happens: ``{"event": "appeared", "link": "vif5.0", "index": 7, "up": False, ...}``. ``event`` is
+        "appeared", "changed" or "gone"; or "lost", about no link, where so much happened at once that everything has to be looked at anew. Listens
+        from the call on. Ends when nothing has happened for ``timeout``; never, if that is None. Ctrl-C ends it.
+
+            for event in host.link_events():
+                if event["event"] == "appeared":
+                    print(event["link"])
+
+        Raises ``Unsupported`` for a host in memory. In which network namespace it listens, ``watch`` says.
+        """
+        return self._each(self._link_events(), timeout)
+
+    def _each(self, events: _xennet.KernelLinkEvents, timeout: _Time | None) -> Iterator[LinkEvent]:
+        while True:
+            event = events.next(timeout)
+            if event is None:
+                return
+            yield event
+
+    def set_faults(self, faults: Iterable[Fault | Mapping[str, object]]) -> None:
+        """Has other things go wrong in a rehearsal from now on, or with ``()`` nothing more; steps and observations are counted from here. Raises
+        ``Unsupported`` for a host whose world is not in memory.
+
+            >>> import errno, xennet
+            >>> host = xennet.Host.fake()
+            >>> _ = host.attach(5, "bridge=xenbr0")
+            >>> host.set_faults([xennet.faults.FailAt(step=0, errno=errno.EBUSY)])
+            >>> try:
+            ...     host.detach(5)
+            ... except xennet.XennetError as error:
+            ...     print(error.outcome)
+            unchanged
+        """
+        self._set_faults(_document_of(faults) or "[]")
 
     def picture(self, form: str = "text", *, counters: bool = False, every_guest: bool = False) -> Picture:
         """The networking of this host, drawn: outside, gateway, uplinks, bridges and routes, vifs, guests. ``form`` is a ``PictureForm``: "text"
