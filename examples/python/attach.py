@@ -4,14 +4,16 @@
     python3 attach.py DOMID VIF-LINE [STATE-DIR]    the kernel, on which netback has made vifDOMID.0
 """
 
+from __future__ import annotations
+
 import sys
 
 import xennet
 
 
-def main(arguments):
+def main(arguments: list[str]) -> None:
     if len(arguments) >= 2:
-        host = xennet.Host.netlink(state_dir=arguments[2] if len(arguments) > 2 else None)
+        host = xennet.Host(state_dir=arguments[2] if len(arguments) > 2 else None)
         domid, vif = int(arguments[0]), xennet.VifSpec.parse(arguments[1])
     else:
         host = xennet.Host.fake()

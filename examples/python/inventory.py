@@ -25,7 +25,7 @@ def opened(arguments: list[str]) -> xennet.Host:
 
 
 def rows(host: xennet.Host) -> list[tuple[str, ...]]:
-    found = [("VIF", "MODE", "BRIDGE", "STATE", "MTU", "MAC", "ADDRESSES", "WHAT IS WRONG")]
+    found: list[tuple[str, ...]] = [("VIF", "MODE", "BRIDGE", "STATE", "MTU", "MAC", "ADDRESSES", "WHAT IS WRONG")]
     for shown in host.show()["vifs"]:
         vif = xennet.VifSpec.parse(shown["spec"] or "", dialect=xennet.Dialect.XL)
         trouble = [*shown["missing"], *shown["obstacles"]]

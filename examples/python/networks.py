@@ -4,6 +4,8 @@
     python3 networks.py FILE NAME [STATE-DIR]      the kernel, and the network of this name in the file
 """
 
+from __future__ import annotations
+
 import sys
 
 import xennet
@@ -16,9 +18,9 @@ bridge = "natbr0"
 """
 
 
-def main(arguments):
+def main(arguments: list[str]) -> None:
     if len(arguments) >= 2:
-        host = xennet.Host.netlink(state_dir=arguments[2] if len(arguments) > 2 else None)
+        host = xennet.Host(state_dir=arguments[2] if len(arguments) > 2 else None)
         try:
             with open(arguments[0], encoding="utf-8") as file:
                 text, name = file.read(), arguments[1]

@@ -24,8 +24,8 @@ def worst(host: xennet.Host) -> set[str]:
 
 def main(arguments: list[str]) -> None:
     if arguments:
-        with open(arguments[0], encoding="utf-8") as recording, open(arguments[1], encoding="utf-8") as networks:
-            host, text = xennet.Host.from_recording(recording.read()), networks.read()
+        with open(arguments[0], encoding="utf-8") as recording, open(arguments[1], encoding="utf-8") as description:
+            host, text = xennet.Host.from_recording(recording.read()), description.read()
     else:
         host, text = xennet.Host.fake(), TEXT
     networks = xennet.parse_networks(text)

@@ -50,13 +50,13 @@ async def main(arguments: list[str]) -> None:
         async with AsyncHost() as host:
             await roll(host, arguments[0], map(int, arguments[1:]))
         return
-    host = rehearsed()
-    each = len(host.plan_attach(5, "bridge=br-new"))
-    async with AsyncHost(host.rehearse()) as rehearsal:
+    model = rehearsed()
+    each = len(model.plan_attach(5, "bridge=br-new"))
+    async with AsyncHost(model.rehearse()) as rehearsal:
         await roll(rehearsal, "br-new", range(5, 9))
         print("all moved:", {shown["bridge"] for shown in (await rehearsal.show())["vifs"]})
     # The second step of the third guest.
-    async with AsyncHost(host.rehearse(faults=[FailAt(step=2 * each + 1, errno=errno.EBUSY)])) as rehearsal:
+    async with AsyncHost(model.rehearse(faults=[FailAt(step=2 * each + 1, errno=errno.EBUSY)])) as rehearsal:
         try:
             await roll(rehearsal, "br-new", range(5, 9))
         except xennet.XennetError as error:

@@ -52,24 +52,28 @@ def pyroute2():
     from pyroute2 import IPRoute
 
     with IPRoute() as ip:
+
+        def index(name):
+            return list(ip.link_lookup(ifname=name))[0]
+
         ip.link("add", ifname="vif5.0", kind="veth", peer={"ifname": "guest5.0"})
         ip.link("add", ifname="xenbr0", kind="bridge")
-        ip.link("set", index=ip.link_lookup(ifname="xenbr0")[0], state="up")
+        ip.link("set", index=index("xenbr0"), state="up")
 
         def attach():
-            vif, bridge = ip.link_lookup(ifname="vif5.0")[0], ip.link_lookup(ifname="xenbr0")[0]
+            vif, bridge = index("vif5.0"), index("xenbr0")
             ip.link("set", index=vif, address="fe:ff:ff:ff:ff:ff")
             ip.link("set", index=vif, master=bridge)
             ip.link("set", index=vif, state="up")
-            (link,) = ip.get_links(vif)
+            (link,) = list(ip.get_links(vif))
             if link.get_attr("IFLA_MASTER") != bridge or not link["flags"] & 1:
                 raise RuntimeError("not attached")
 
         def detach():
-            vif = ip.link_lookup(ifname="vif5.0")[0]
+            vif = index("vif5.0")
             ip.link("set", index=vif, master=0)
             ip.link("set", index=vif, state="down")
-            (link,) = ip.get_links(vif)
+            (link,) = list(ip.get_links(vif))
             if link.get_attr("IFLA_MASTER") or link["flags"] & 1:
                 raise RuntimeError("not detached")
 

@@ -39,6 +39,7 @@ class XennetError(Exception):
     kind = ""
     # The other parts are made when somebody asks for one of them.
     _details = None
+    _report = None
 
     def _expand(self):
         details = self.__dict__.pop("_details", None)

@@ -1,4 +1,4 @@
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from ._xennet import Applied
 
@@ -40,7 +40,7 @@ class XennetError(Exception):
     errno_name: str | None
     kernel_message: str | None
     step: str | None
-    outcome: Literal["unchanged", "restored", "incomplete"] | None
+    outcome: str | None
     state: str | None
     hint: str | None
     line: int | None
