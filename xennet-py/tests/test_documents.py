@@ -1,6 +1,7 @@
 """What users read is true: examples run, docstrings are there, stubs match."""
 
 import doctest
+import importlib.metadata
 import pathlib
 import subprocess
 import sys
@@ -64,3 +65,8 @@ def test_the_stubs_say_what_there_is(tmp_path):
         [sys.executable, "-m", "mypy.stubtest", "xennet", "--concise"], capture_output=True, text=True, cwd=tmp_path
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_licences_come_along_and_the_package_says_that_it_is_typed():
+    files = {file.name for file in importlib.metadata.files("xennet") or ()}
+    assert {"LICENSE-MIT", "LICENSE-APACHE", "py.typed", "_xennet.pyi", "errors.pyi"} <= files
