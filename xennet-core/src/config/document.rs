@@ -175,6 +175,23 @@ pub fn network(text: &str, name: &str) -> Result<Document, Error> {
     Ok(Document::of(super::networks::parse(text)?.named(name)?))
 }
 
+/// Reads the document of several networks, that of [`networks()`]. Whether they contradict each other is seen when they are started.
+///
+/// # Errors
+/// As [`read_network`].
+pub fn read_networks(text: &str) -> Result<Vec<Network>, Error> {
+    #[derive(serde::Deserialize)]
+    struct Several {
+        networks: Vec<NetworkDocument>,
+    }
+    let several: Several = serde_json::from_str(text).map_err(|e| {
+        Error::new(ErrorKind::Invalid, format!("networks is not a document that is understood: {e}"))
+            .with_object("networks")
+            .with_hint("what reading a networks.toml gives is such a document")
+    })?;
+    several.networks.into_iter().map(Network::try_from).collect()
+}
+
 /// Reads the document of one network, an item of [`networks()`].
 ///
 /// # Errors

@@ -79,12 +79,19 @@ impl Flaw {
     }
 }
 
+/// How many characters of a text are shown.
+const SHOWN: usize = 64;
+
 /// A text as it stands in a message: escaped, so that no control character reaches a terminal, and cut where it is long.
 pub(crate) fn quoted(text: &str) -> String {
-    const SHOWN: usize = 64;
-    let cut: String = text.chars().take(SHOWN).collect();
+    let cut = beginning(text);
     let more = if cut.len() < text.len() { "..." } else { "" };
     format!("\"{}{more}\"", cut.escape_debug())
+}
+
+/// The beginning of a text, as the object of an error: not all of a megabyte.
+pub(crate) fn beginning(text: &str) -> String {
+    text.chars().take(SHOWN).collect()
 }
 
 /// A decimal number without sign, blanks or leading zeros; `None` for any other text and for one beyond 64 bits.

@@ -97,7 +97,7 @@ impl FromStr for Scheme {
     fn from_str(text: &str) -> Result<Self, Error> {
         Self::ALL.iter().copied().find(|s| s.name() == text).ok_or_else(|| {
             Error::new(ErrorKind::Invalid, format!("{} is no scheme for MAC addresses", super::flaw::quoted(text)))
-                .with_object(text)
+                .with_object(super::flaw::beginning(text))
                 .with_hint("the schemes are libxl, xen24, local, uuid and xapi")
         })
     }

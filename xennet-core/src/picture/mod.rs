@@ -43,6 +43,7 @@ mod words;
 use std::str::FromStr;
 
 use crate::error::{Error, ErrorKind, json_text};
+use crate::model::flaw::{beginning, quoted};
 
 pub use model::{About, Counters, Filter, Guest, Hub, HubKind, Mark, Outside, Picture, Port, Source, Uplink};
 
@@ -91,8 +92,8 @@ impl FromStr for Form {
     fn from_str(text: &str) -> Result<Self, Error> {
         Form::ALL.into_iter().find(|form| form.name() == text).ok_or_else(|| {
             let names: Vec<&str> = Form::ALL.iter().map(|form| form.name()).collect();
-            Error::new(ErrorKind::Invalid, format!("\"{}\" is no form of a picture", text.escape_debug()))
-                .with_object(text)
+            Error::new(ErrorKind::Invalid, format!("{} is no form of a picture", quoted(text)))
+                .with_object(beginning(text))
                 .with_hint(format!("one of {}", names.join(", ")))
         })
     }

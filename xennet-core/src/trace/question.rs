@@ -9,6 +9,7 @@ use super::walk::Station;
 use super::world::{GuestVif, World};
 use super::{Trace, Verdict, simulate};
 use crate::error::{Error, ErrorKind};
+use crate::model::flaw::{beginning, quoted};
 use crate::model::{DomId, VifId};
 use crate::recording::Recording;
 use crate::snapshot::Family;
@@ -41,7 +42,7 @@ impl Traffic {
             Some(text) => match text.parse::<u16>().ok().filter(|p| *p != 0) {
                 Some(port) => Some(port),
                 None => {
-                    let message = format!("\"{}\" is no port", text.escape_debug());
+                    let message = format!("{} is no port", quoted(text));
                     return Err(invalid(text, message, "a port is a number from 1 to 65535"));
                 }
             },
@@ -58,7 +59,7 @@ impl Traffic {
                 Err(invalid(&port.to_string(), "a port needs its protocol".into(), "name tcp or udp before it"))
             }
             (Some(other), _) => {
-                let message = format!("\"{}\" is none of the protocols tcp, udp and icmp", other.escape_debug());
+                let message = format!("{} is none of the protocols tcp, udp and icmp", quoted(other));
                 Err(invalid(other, message, "name one of them, or none"))
             }
         }
@@ -282,7 +283,7 @@ impl Named {
                 let words: Vec<&str> = several.iter().map(|(_, words)| words.as_str()).collect();
                 Err(Error::new(
                     ErrorKind::Conflict,
-                    format!("\"{}\" has {} meanings: {}", text.escape_debug(), several.len(), words.join(", or ")),
+                    format!("{} has {} meanings: {}", quoted(text), several.len(), words.join(", or ")),
                 )
                 .with_object(text)
                 .with_hint("name the vif (vif5.0) or an address"))
@@ -299,8 +300,8 @@ fn not_found(world: &World<'_>, text: &str) -> Error {
     } else {
         format!("guests here: {}", names.join(", "))
     };
-    Error::new(ErrorKind::LinkNotFound, format!("\"{}\" is no domain, vif or address here", text.escape_debug()))
-        .with_object(text)
+    Error::new(ErrorKind::LinkNotFound, format!("{} is no domain, vif or address here", quoted(text)))
+        .with_object(beginning(text))
         .with_hint(format!("{hint}; dom0, outside, an id, a vif (vif5.0) or an IP address will do, too"))
 }
 

@@ -115,13 +115,20 @@ impl fmt::Display for StoreError {
 impl StoreError {
     fn sentence(&self) -> String {
         let p = &*self.0;
-        let object = p.object.escape_debug();
+        let object = shown(&p.object).escape_debug().to_string();
         match p.kind {
             StoreErrorKind::NoServer => format!("cannot {} {object}: {}", p.operation, p.reason),
             _ if p.object.is_empty() => format!("cannot {} in xenstore: {}", p.operation, p.reason),
             _ => format!("cannot {} \"{object}\" in xenstore: {}", p.operation, p.reason),
         }
     }
+}
+
+/// The longest part of an object that is shown: longer than any path of a vif, and not all of a megabyte.
+const SHOWN: usize = 256;
+
+fn shown(object: &str) -> &str {
+    object.char_indices().nth(SHOWN).map_or(object, |(end, _)| &object[..end])
 }
 
 impl std::error::Error for StoreError {}
@@ -132,7 +139,7 @@ impl From<StoreError> for Error {
             StoreErrorKind::Invalid => ErrorKind::Invalid,
             _ => ErrorKind::Xenstore,
         };
-        let error = Error::new(kind, e.sentence()).with_object(e.object()).with_errno(e.errno());
+        let error = Error::new(kind, e.sentence()).with_object(shown(e.object())).with_errno(e.errno());
         match e.hint() {
             Some(hint) => error.with_hint(hint),
             None => error,
@@ -165,5 +172,7 @@ mod tests {
     fn an_object_cannot_break_the_line() {
         let e = StoreError::refused(Errno::EINVAL, "read", "/a\n\u{1b}[31mb");
         assert!(!e.to_string().contains(['\n', '\u{1b}']), "{e}");
+        let long = StoreError::refused(Errno::EINVAL, "read", "ä".repeat(1000));
+        assert!(long.to_string().contains(&format!("\"{}\"", "ä".repeat(256))), "{long}");
     }
 }

@@ -43,6 +43,7 @@ mod read;
 mod render;
 
 use crate::error::{Error, ErrorKind};
+use crate::model::flaw::{beginning, quoted};
 use crate::model::{IfName, Network, together};
 
 pub use change::{Change, changed};
@@ -78,7 +79,9 @@ impl Networks {
                 [] => "there are no networks in it".to_owned(),
                 _ => format!("networks there: {}", there.join(", ")),
             };
-            Error::new(ErrorKind::Invalid, format!("there is no network {name:?}")).with_object(name).with_hint(hint)
+            Error::new(ErrorKind::Invalid, format!("there is no network {}", quoted(name)))
+                .with_object(beginning(name))
+                .with_hint(hint)
         })
     }
 
