@@ -13,16 +13,23 @@
  *   NULL where none is allowed is an error of kind `XENNET_KIND_INVALID`.
  * - **Texts** that go in are a pointer and a length in bytes, UTF-8, at most `XENNET_TEXT_MAX` bytes (a recording: `XENNET_RECORDING_MAX`); a final zero is not
  *   needed and is not counted. NULL with length 0 is the empty text. They are not kept. Texts that come out are UTF-8 and
- *   end with a zero.
+ *   end with a zero; values of xenstore are bytes as they are, with a zero behind the last one. Lists of texts (`argv`) are as `main` gets them.
+ * - **Times** are numbers of the unit that the argument is called by: `milliseconds`, `seconds`. Truths are 0 and 1.
  * - **Owners.** What a function hands out is freed with the `*_free` function of its type, once. What an accessor returns
  *   (`const char *`) belongs to the object and lives as long.
  * - **Threads.** A function that takes a `const` pointer may be called on the same object by several threads at once; one
  *   that takes another pointer needs the object for itself. On one host the calls wait for each other, so threads that shall not
  *   wait have a host each. An object may be used and freed by another thread than the one that made it. Different objects never
  *   disturb each other; two hosts that change the same vif wait for each other.
- * - **Processes.** A host belongs to the process that opened it. After `fork` the child opens one of its own; it may free its
- *   parent's, and everything else refuses it. What the library locks during a call is not held by a child. The program may
- *   ignore `SIGCHLD` or wait for all children: the library needs no status of any.
+ * - **Processes.** A host belongs to the process that opened it, as a connection to xenstore and the events of links do. After `fork` the child
+ *   opens one of its own; it may free its parent's, and everything else refuses it. What the library locks during a call is not held by a child.
+ *   The program may ignore `SIGCHLD` or wait for all children: the library needs no status of any. Signals interrupt no call; the library changes no
+ *   handler of the program's.
+ * - **Descriptors** that come out are for `poll` alone: they are the object's, and are neither read from nor closed. Those that go in stay the
+ *   caller's, and are used during the call.
+ * - **Callbacks** (`xennet_log`) are called by the thread that has called, before that call returns, and while the library holds no lock: they may
+ *   call the library, on the same object, too. They must return: no `longjmp`, no `pthread_exit`, no exception (one that leaves a callback ends the
+ *   program). What they are given lives until they return.
  * - **Panics** (defects of the library) never cross this interface: they become errors of kind `XENNET_KIND_INTERNAL`.
  */
 
@@ -290,6 +297,66 @@ enum xennet_finding {
 #define XENNET_DIALECT_XM 2
 
 /**
+ * The kernel's networking.
+ */
+#define XENNET_BACKEND_NETLINK 0
+
+/**
+ * A rehearsal in memory, or with a state directory in files.
+ */
+#define XENNET_BACKEND_FAKE 1
+
+/**
+ * Guests are bound to their MACs where their vif line declares addresses (`ip=`).
+ */
+#define XENNET_MAC_BINDING_WHERE_DECLARED 0
+
+/**
+ * Every guest may send from its own MAC only.
+ */
+#define XENNET_MAC_BINDING_ALWAYS 1
+
+/**
+ * A small dom0: loopback, the uplink `eth0`, the bridge `xenbr0` with an address and the default route; a vif appears when it is named.
+ */
+#define XENNET_WORLD_EXAMPLE 0
+
+/**
+ * Nothing but loopback, as in a new network namespace; a vif appears when it is named.
+ */
+#define XENNET_WORLD_EMPTY 1
+
+/**
+ * A call has failed.
+ */
+#define XENNET_LOG_ERROR 1
+
+/**
+ * Something that the caller should know besides.
+ */
+#define XENNET_LOG_WARNING 2
+
+/**
+ * A step was carried out.
+ */
+#define XENNET_LOG_INFO 3
+
+/**
+ * A call has succeeded, and how long it took.
+ */
+#define XENNET_LOG_DEBUG 4
+
+/**
+ * Netback's link, `vif5.0`.
+ */
+#define XENNET_LINK_VIF 0
+
+/**
+ * The emulated twin of an HVM guest, `vif5.0-emu`, made by the device model.
+ */
+#define XENNET_LINK_TAP 1
+
+/**
  * Guests that are connected to a network which is stopped must have gone: while one is a port of the network's own bridge, the
  * network is not stopped.
  */
@@ -299,6 +366,26 @@ enum xennet_finding {
  * Guests that are still connected to a network which is stopped are cut off, and networks that leave through its bridge.
  */
 #define XENNET_GUESTS_ARE_CUT_OFF 1
+
+/**
+ * Somebody confirmed in time.
+ */
+#define XENNET_VERDICT_KEPT 0
+
+/**
+ * Nobody confirmed in time, and the start was undone.
+ */
+#define XENNET_VERDICT_LATE 1
+
+/**
+ * Who made the change ended without a word, and the start was undone.
+ */
+#define XENNET_VERDICT_DIED 2
+
+/**
+ * The start failed, or changed nothing: there is nothing to undo.
+ */
+#define XENNET_VERDICT_FAILED 3
 
 /**
  * For `xennet_host_record`: public addresses, hardware addresses and the names of the host and of domains are replaced by others.
@@ -321,14 +408,43 @@ typedef struct xennet_error xennet_error;
 typedef struct xennet_host xennet_host;
 
 /**
+ * The links of a network namespace, watched; owned by the caller. It needs no permission.
+ *
+ * Several threads may use one at once: their calls wait for each other. After a fork(2) it is the parent's alone, as a host is.
+ */
+typedef struct xennet_links xennet_links;
+
+/**
  * What a call would do, owned by the caller. It never changes, and outlives the host that it was made for.
  */
 typedef struct xennet_plan xennet_plan;
 
 /**
- * A text that a function returned: UTF-8, usually one JSON document. It never changes.
+ * How a host is opened, owned by the caller: every setting has a default. Hosts that were opened with it do not change with it.
+ */
+typedef struct xennet_settings xennet_settings;
+
+/**
+ * A connection to xenstored, owned by the caller.
+ *
+ * Several threads may use one at once: their calls wait for each other, also for one that waits for an event. A transaction is that of
+ * the connection, and so of all its threads. After a fork(2) it is the parent's alone, as a host is.
+ *
+ * Paths are absolute, or relative to the home of the own domain. After a failure behind which it is not known what xenstored says next (the
+ * deadline, a closed connection) every call fails at once with `XENNET_KIND_XENSTORE`: another connection is needed. A refusal does no harm.
+ */
+typedef struct xennet_store xennet_store;
+
+/**
+ * A text that a function returned: UTF-8, usually one JSON document; of xenstore, the bytes of a value. It never changes.
  */
 typedef struct xennet_text xennet_text;
+
+/**
+ * A function of C's that is told what happens: level, sentence, JSON document. With an ABI that lets an exception of C++ through, which then
+ * ends the program in a defined way (Rust's `catch_unwind` refuses it) instead of an undefined one.
+ */
+typedef void (*xennet_log)(void*, uint32_t, const char*, const char*);
 
 #ifdef __cplusplus
 extern "C" {
@@ -464,6 +580,95 @@ void xennet_text_free(xennet_text *text);
 xennet_error *xennet_vif_parse(uint32_t dialect, const char *line, size_t line_len, xennet_text **document);
 
 /**
+ * Reads the `vif = [ ... ]` of a domain's configuration file.
+ *
+ * \param dialect `XENNET_DIALECT_*`.
+ * \param text The text of the file, UTF-8.
+ * \param text_len Its length in bytes.
+ * \param document Gets a JSON document: `{"value": {"nics": [...]}, "notes": []}`; each of `nics` is what `xennet_host_attach` takes, `notes` are
+ *   sentences for the reader.
+ * \return NULL on success; else an error of kind `XENNET_KIND_INVALID`, with line and column where the text is wrong.
+ */
+xennet_error *xennet_vif_list_parse(uint32_t dialect,
+                                    const char *text,
+                                    size_t text_len,
+                                    xennet_text **document);
+
+/**
+ * Reads the arguments of `xl network-attach` behind the domain.
+ *
+ * \param dialect `XENNET_DIALECT_*`.
+ * \param args The arguments, each with a final zero.
+ * \param count How many.
+ * \param document Gets a JSON document: `{"value": {...}, "notes": []}`; `value` is what `xennet_host_attach` takes.
+ * \return NULL on success; else an error of kind `XENNET_KIND_INVALID`.
+ */
+xennet_error *xennet_attach_parse(uint32_t dialect, char *const *args, size_t count, xennet_text **document);
+
+/**
+ * Reads the value of `rate=`, for example "10Mb/s@20ms".
+ *
+ * \param dialect `XENNET_DIALECT_*`.
+ * \param text The text, UTF-8.
+ * \param text_len Its length in bytes.
+ * \param document Gets a JSON document: `{"value": {"bytes_per_interval", "interval_usecs", "backend_rate"}, "notes": []}`.
+ * \return NULL on success; else an error of kind `XENNET_KIND_INVALID`, with line and column where the text is wrong.
+ */
+xennet_error *xennet_rate_parse(uint32_t dialect,
+                                const char *text,
+                                size_t text_len,
+                                xennet_text **document);
+
+/**
+ * Reads the value of `mac=`.
+ *
+ * \param dialect `XENNET_DIALECT_*`.
+ * \param text The text, UTF-8.
+ * \param text_len Its length in bytes.
+ * \param document Gets a JSON document: `{"value": {"mac", "multicast", "local", "xen_oui"}, "notes": []}`.
+ * \return NULL on success; else an error of kind `XENNET_KIND_INVALID`, with line and column where the text is wrong.
+ */
+xennet_error *xennet_mac_parse(uint32_t dialect, const char *text, size_t text_len, xennet_text **document);
+
+/**
+ * Reads the value of `vlan=`, for example "10p/20".
+ *
+ * \param text The text, UTF-8.
+ * \param text_len Its length in bytes.
+ * \param document Gets a JSON document: `{"value": {"pvid", "tagged", "untagged", "text"}, "notes": []}`.
+ * \return NULL on success; else an error of kind `XENNET_KIND_INVALID`, with line and column where the text is wrong.
+ */
+xennet_error *xennet_vlan_parse(const char *text, size_t text_len, xennet_text **document);
+
+/**
+ * Reads the text of a `xend-config.sxp`, of Xen up to 4.4.
+ *
+ * \param text The text, UTF-8.
+ * \param text_len Its length in bytes.
+ * \param document Gets a JSON document: `{"value": {"network_argv", "vif_script"}, "notes": []}`: what xend ran to make the network (null if
+ *   nothing), and the script of each vif.
+ * \return NULL on success; else an error of kind `XENNET_KIND_INVALID`, with line and column where the text is wrong.
+ */
+xennet_error *xennet_xend_config_parse(const char *text,
+                                       size_t text_len,
+                                       xennet_text **document);
+
+/**
+ * Makes a `networks.toml` of what Xen up to 4.4 had. Uses its arguments alone; nothing on this host is read.
+ *
+ * \param input A JSON document: `{"config": {"path", "text"}, "wrappers": [{"path", "text"}], "xen": "4.1", "uplink": "eth0"}`, all of it optional:
+ *   `xend-config.sxp`; wrapper scripts, in the order in which they count; the version of Xen whose defaults are meant; the link of the default
+ *   route. A path is for messages only.
+ * \param input_len Its length in bytes.
+ * \param document Gets a JSON document: `{"networks": [], "text", "notes": []}`: the networks, the text of `networks.toml` for them, and what was
+ *   dropped, guessed or is done otherwise.
+ * \return NULL on success; else an error of kind `XENNET_KIND_INVALID`, with line and column where a text is wrong.
+ */
+xennet_error *xennet_import(const char *input,
+                            size_t input_len,
+                            xennet_text **document);
+
+/**
  * How many steps there are; 0 if everything is as wanted already.
  */
 size_t xennet_plan_len(const xennet_plan *plan);
@@ -488,6 +693,124 @@ const char *xennet_plan_json(const xennet_plan *plan);
  * Frees a plan. NULL is fine.
  */
 void xennet_plan_free(xennet_plan *plan);
+
+/**
+ * New settings: each has its default.
+ *
+ * \param settings Gets the settings.
+ * \return NULL on success.
+ */
+xennet_error *xennet_settings_new(xennet_settings **settings);
+
+/**
+ * Where journals, locks and records are kept. By default `/run/xennet`, and of a rehearsal nowhere: it is in memory. With one, a rehearsal is kept
+ * there, so that another process finds what this one has done.
+ *
+ * \param settings The settings.
+ * \param path The path, without final zero.
+ * \param path_len Its length in bytes.
+ * \return NULL on success; else `XENNET_KIND_INVALID` for an empty path, or one with a zero byte in it.
+ */
+xennet_error *xennet_settings_state_dir(xennet_settings *settings,
+                                        const char *path,
+                                        size_t path_len);
+
+/**
+ * How long a call waits for another process that works on the same vif, bridge or network. By default 10 s.
+ *
+ * \param settings The settings.
+ * \param milliseconds The time; 0 for not at all.
+ * \return NULL on success.
+ */
+xennet_error *xennet_settings_lock_deadline(xennet_settings *settings, uint32_t milliseconds);
+
+/**
+ * How long all that one call waits for may take together: locks, links, a dnsmasq that is started anew. By default there is no such limit, and
+ * each wait has its own.
+ *
+ * \param settings The settings.
+ * \param milliseconds The time; 0 for no limit.
+ * \return NULL on success.
+ */
+xennet_error *xennet_settings_budget(xennet_settings *settings,
+                                     uint32_t milliseconds);
+
+/**
+ * Whether guests are bound to their MACs where their vif lines declare no addresses.
+ *
+ * \param settings The settings.
+ * \param binding `XENNET_MAC_BINDING_*`.
+ * \return NULL on success.
+ */
+xennet_error *xennet_settings_mac_binding(xennet_settings *settings, uint32_t binding);
+
+/**
+ * What a rehearsal begins with.
+ *
+ * \param settings The settings.
+ * \param world `XENNET_WORLD_*`.
+ * \return NULL on success.
+ */
+xennet_error *xennet_settings_world(xennet_settings *settings, uint32_t world);
+
+/**
+ * Lets a rehearsal begin with a recorded host: the same objects, records and networks.
+ *
+ * \param settings The settings.
+ * \param recording A JSON document of `xennet_host_record` or `xennet record`.
+ * \param recording_len Its length in bytes, at most `XENNET_RECORDING_MAX`.
+ * \return NULL on success; `XENNET_KIND_INVALID` for a text that is no recording, or one of another version.
+ */
+xennet_error *xennet_settings_recording(xennet_settings *settings, const char *recording, size_t recording_len);
+
+/**
+ * What goes wrong in a rehearsal in memory. Steps are counted from 0, from when the host is opened.
+ *
+ * \param settings The settings.
+ * \param faults A JSON document, a list of `{"fail-at": {"step": 1, "errno": 16}}`, `{"half-apply": {"step": 1}}`, `{"lie-once": {"step": 1}}`,
+ *   `{"crash-after": {"step": 1}}`, `{"dump-interrupted": {"times": 2}}`, `{"intruder": {"before": 1, "does": STEP}}`, where `STEP` is a
+ *   `step` of a plan's document.
+ * \param faults_len Its length in bytes.
+ * \return NULL on success; `XENNET_KIND_INVALID` for a text that is no such list.
+ */
+xennet_error *xennet_settings_faults(xennet_settings *settings,
+                                     const char *faults,
+                                     size_t faults_len);
+
+/**
+ * Lets a function of the program know what happens in calls on the host.
+ *
+ * It is called by the thread that has called, before that call returns, and when the host is free again: it may use the host. It must return:
+ * no `longjmp`, no exception (one that leaves it ends the program), no `pthread_exit`. Threads that use the host at once call it at once. What
+ * it is given lives until it returns.
+ *
+ * \param settings The settings.
+ * \param function Gets `context`, the level (`XENNET_LOG_*`), a sentence, and a JSON document: `{"event", "call", ...}`, where `event` is "step"
+ *   (`number`, `text`), "note" (`text`), "done" (`took_us`) or "failed" (`took_us`, `error`). NULL for no function.
+ * \param context What the function gets as its first argument. It has to live as long as hosts that were opened with these settings.
+ * \return NULL on success.
+ */
+xennet_error *xennet_settings_log(xennet_settings *settings,
+                                  xennet_log function,
+                                  void *context);
+
+/**
+ * Frees settings. Hosts that were opened with them stay open. NULL is fine.
+ */
+void xennet_settings_free(xennet_settings *settings);
+
+/**
+ * Opens a host.
+ *
+ * \param settings How; NULL for the defaults.
+ * \param backend `XENNET_BACKEND_*`. The kernel's networking is that of the calling thread's network namespace, and the handle stays in it.
+ * \param host Gets the handle.
+ * \return NULL on success; else `XENNET_KIND_IO` or `XENNET_KIND_DENIED` if no netlink socket can be opened; `XENNET_KIND_INVALID` for settings
+ *   that the backend cannot have; `XENNET_KIND_STATE_UNUSABLE` if the directory holds a rehearsal that cannot be read.
+ */
+xennet_error *xennet_host_new(const xennet_settings *settings,
+                              uint32_t backend,
+                              xennet_host **host);
 
 /**
  * Opens the kernel's networking, in the calling thread's network namespace; the handle stays in that namespace.
@@ -734,6 +1057,50 @@ xennet_error *xennet_host_recover(const xennet_host *host,
                                   xennet_text **document);
 
 /**
+ * Attaches the emulated twin of a vif (`vif5.0-emu`) as `xennet_host_attach` does the vif.
+ *
+ * \param host The host.
+ * \param domid The domain's number, 0 to 32751.
+ * \param vif As of `xennet_host_attach`.
+ * \param vif_len Its length in bytes.
+ * \param done Gets a JSON document, `{"steps": 3, "notes": []}`. May be NULL.
+ * \return NULL on success; else an error as of `xennet_host_attach`, or `XENNET_KIND_INVALID` where the tap's name would be too long.
+ */
+xennet_error *xennet_host_attach_tap(const xennet_host *host,
+                                     uint32_t domid,
+                                     const char *vif,
+                                     size_t vif_len,
+                                     xennet_text **done);
+
+/**
+ * Detaches the emulated twin of a vif. One that is gone already is a success.
+ *
+ * \param host The host.
+ * \param domid The domain's number, 0 to 32751.
+ * \param devid The vif's index in the domain, 0 to 65535.
+ * \param done Gets a JSON document, `{"steps": 1, "notes": []}`. May be NULL.
+ * \return NULL on success; else an error as of `xennet_host_detach`.
+ */
+xennet_error *xennet_host_detach_tap(const xennet_host *host, uint32_t domid, uint32_t devid, xennet_text **done);
+
+/**
+ * Detaches a link of a vif where the state directory cannot be written to, as on a full disk: what xennet has made for it is taken away, as far as
+ * it can be told without a record.
+ *
+ * \param host The host.
+ * \param domid The domain's number, 0 to 32751.
+ * \param devid The vif's index in the domain, 0 to 65535.
+ * \param link `XENNET_LINK_VIF` or `XENNET_LINK_TAP`.
+ * \param done Gets a JSON document, `{"steps": 1, "notes": []}`. May be NULL.
+ * \return NULL on success; else an error as of `xennet_host_detach`.
+ */
+xennet_error *xennet_host_detach_unwritten(const xennet_host *host,
+                                           uint32_t domid,
+                                           uint32_t devid,
+                                           uint32_t link,
+                                           xennet_text **done);
+
+/**
  * Reads the text of a `networks.toml`. The networks in it do not contradict each other.
  *
  * \param text The text, UTF-8.
@@ -832,6 +1199,45 @@ xennet_error *xennet_host_stop_network(const xennet_host *host,
                                        xennet_text **done);
 
 /**
+ * The networks that are started, in the order in which they can be stopped: what leaves through a bridge before it.
+ *
+ * \param host The host.
+ * \param document Gets a JSON document: `{"networks": [{"name", "mode"}]}`, each as of `xennet_networks_parse`, as it was described when it was
+ *   started.
+ * \return NULL on success.
+ */
+xennet_error *xennet_host_started_networks(const xennet_host *host,
+                                           xennet_text **document);
+
+/**
+ * Starts several networks in the order in which they depend on each other. If one cannot be started, the others are started all the same; one that
+ * another stands in the way of is tried again while others come through.
+ *
+ * \param host The host.
+ * \param networks The JSON document of `xennet_networks_parse`.
+ * \param networks_len Its length in bytes.
+ * \param document Gets a JSON document: `{"started": [{"network", "steps", "notes"}], "failed": [{"network", "error"}]}`; `error` is a document as of
+ *   `xennet_error_json`.
+ * \return NULL on success, which is also when some are in `failed`; else `XENNET_KIND_INVALID` for a text that is no such document.
+ */
+xennet_error *xennet_host_start_networks(const xennet_host *host,
+                                         const char *networks,
+                                         size_t networks_len,
+                                         xennet_text **document);
+
+/**
+ * Stops all networks that are started, what leaves through a bridge before it. If one cannot be stopped, the others are stopped all the same.
+ *
+ * \param host The host.
+ * \param guests What becomes of guests that are still connected, `XENNET_GUESTS_*`.
+ * \param document Gets a JSON document: `{"stopped": [{"network", "steps", "notes"}], "failed": [{"network", "error"}]}`.
+ * \return NULL on success, which is also when some are in `failed`.
+ */
+xennet_error *xennet_host_stop_networks(const xennet_host *host,
+                                        uint32_t guests,
+                                        xennet_text **document);
+
+/**
  * How a network is, compared with how it was described. Changes nothing.
  *
  * \param host The host.
@@ -851,6 +1257,418 @@ xennet_error *xennet_host_network_status(const xennet_host *host,
                                          const char *network,
                                          size_t network_len,
                                          xennet_text **document);
+
+/**
+ * Is the guard of a network's start: undoes it unless somebody confirms it in time. To be called in a process of its own, which must outlive the
+ * one that starts the network: a child that begins before that has threads, or a program that is started. Returns when all is decided.
+ *
+ * The two talk over two pipes. `xennet network guard NAME SECONDS` is such a process, too, with standard input and output as the two ends.
+ *
+ * \param settings How a host is opened: its state directory is that of the host that starts the network. NULL for the defaults.
+ * \param backend `XENNET_BACKEND_*`, as of that host.
+ * \param name The network's name.
+ * \param name_len Its length in bytes.
+ * \param seconds How long a confirmation is waited for, from when the network is started.
+ * \param hears The end of a pipe at which it hears what has become of the start. The process must not have the other end open.
+ * \param says The end of a pipe at which it says that it is there.
+ * \param verdict Gets `XENNET_VERDICT_*`.
+ * \return NULL on success; else `XENNET_KIND_CONFLICT` if another guard waits for a confirmation of the same network; an error as of
+ *   `xennet_host_undo` if the start could not be undone.
+ */
+xennet_error *xennet_guard(const xennet_settings *settings,
+                           uint32_t backend,
+                           const char *name,
+                           size_t name_len,
+                           uint32_t seconds,
+                           int32_t hears,
+                           int32_t says,
+                           uint32_t *verdict);
+
+/**
+ * Starts a network under a guard (`xennet_guard`): waits until that says that it is there, starts, and tells it what has become of that. Both
+ * descriptors are then to be closed.
+ *
+ * \param host The host.
+ * \param network The JSON document of one network, an item of what `xennet_networks_parse` gives.
+ * \param network_len Its length in bytes.
+ * \param said The end of a pipe at which the guard says that it is there.
+ * \param hears The end of a pipe at which the guard hears.
+ * \param done Gets a JSON document, `{"steps": 9, "notes": []}`. May be NULL.
+ * \return NULL on success; else the error of the guard if it is not there, and nothing was changed; or an error as of `xennet_host_start_network`.
+ */
+xennet_error *xennet_host_start_guarded(const xennet_host *host,
+                                        const char *network,
+                                        size_t network_len,
+                                        int32_t said,
+                                        int32_t hears,
+                                        xennet_text **done);
+
+/**
+ * Confirms the last start of a network: it stays.
+ *
+ * \param host A host with the same state directory.
+ * \param name The network's name.
+ * \param name_len Its length in bytes.
+ * \return NULL on success; else `XENNET_KIND_NOTHING_TO_UNDO` if nobody waits for that, or not any more.
+ */
+xennet_error *xennet_host_confirm(const xennet_host *host, const char *name, size_t name_len);
+
+/**
+ * The networks whose last start waits for a confirmation.
+ *
+ * \param host A host with the same state directory.
+ * \param document Gets a JSON document: `{"networks": ["lan"]}`.
+ * \return NULL on success.
+ */
+xennet_error *xennet_host_awaited(const xennet_host *host, xennet_text **document);
+
+/**
+ * Waits until there is a link of this name.
+ *
+ * \param host The host. Other threads' calls on it wait meanwhile.
+ * \param link The link's name.
+ * \param link_len Its length in bytes.
+ * \param milliseconds How long to wait for it at most.
+ * \param came Gets 1 if there is one, else 0.
+ * \return NULL on success.
+ */
+xennet_error *xennet_host_await_link(const xennet_host *host,
+                                     const char *link,
+                                     size_t link_len,
+                                     uint32_t milliseconds,
+                                     uint32_t *came);
+
+/**
+ * Says whether there is a bridge of this name.
+ *
+ * \param host The host.
+ * \param name The name.
+ * \param name_len Its length in bytes.
+ * \param is Gets 1 if there is one, else 0.
+ * \return NULL on success.
+ */
+xennet_error *xennet_host_is_bridge(const xennet_host *host, const char *name, size_t name_len, uint32_t *is);
+
+/**
+ * The link of the default route with the lowest metric, of IPv4, or else of IPv6.
+ *
+ * \param host The host.
+ * \param link Gets its name; NULL if there is no default route.
+ * \return NULL on success.
+ */
+xennet_error *xennet_host_default_route_link(const xennet_host *host, xennet_text **link);
+
+/**
+ * The uplink that a started network's bridge has taken over from, where this link is such a bridge; any other link is its own.
+ *
+ * \param host The host.
+ * \param link The link's name.
+ * \param link_len Its length in bytes.
+ * \param uplink Gets the uplink's name; NULL for a bridge that has none.
+ * \return NULL on success.
+ */
+xennet_error *xennet_host_uplink_of(const xennet_host *host,
+                                    const char *link,
+                                    size_t link_len,
+                                    xennet_text **uplink);
+
+/**
+ * What was changed last: what `xennet_host_undo` would undo with NULL.
+ *
+ * \param host The host.
+ * \param subject Gets `vif5.0`, `bridge-NAME` or `network-NAME`; NULL if nothing is recorded.
+ * \return NULL on success.
+ */
+xennet_error *xennet_host_last(const xennet_host *host, xennet_text **subject);
+
+/**
+ * Does what one of Xen's vif scripts does: a whole program. Its arguments are those of `main`.
+ *
+ * It reads the call, the vif's directory in xenstore and `hotplug.toml`, attaches or detaches the vif, runs the hooks, writes the answer to
+ * xenstore and the logs, and says on standard error what goes wrong. Nothing is left half done.
+ *
+ * The program is to end with the result soon: where the kernel takes some milliseconds to clean up, a copy of the process does that
+ * meanwhile, which ends with it.
+ *
+ * \param argc How many arguments there are, with the program's name.
+ * \param argv The arguments. The name of the first one says whose place the program takes: `vif-bridge`, `vif-nat` or `vif-route`, also with a
+ *   path and with `xennet-` before it; any other name is that of `vif-bridge`.
+ * \param envp The environment, ended by NULL, each `NAME=value`; NULL for the process's own.
+ * \return The exit status, 0 or 1, as that of the scripts.
+ */
+int32_t xennet_hotplug(int32_t argc,
+                       char *const *argv,
+                       char *const *envp);
+
+/**
+ * The same for a program that says and logs by itself what came of it, and goes on.
+ *
+ * \param argc As of `xennet_hotplug`.
+ * \param argv As of `xennet_hotplug`.
+ * \param envp As of `xennet_hotplug`.
+ * \param record Gets a JSON document, that of the call in the log of hotplug calls: `{"xennet": 1, "time_us", "pid", "script", "verb", "type_if",
+ *   "vif", "xenbus_path", "outcome", "link", "bridge", "mtu", "plan", "notes", "timings", "total_us"}`; `outcome` is "connected" or "detached". NULL
+ *   for a call that means nothing, which is a success (`online type_if=tap`). May be NULL.
+ * \return NULL on success; else what went wrong, which stands in xenstore, too, where somebody waits for it.
+ */
+xennet_error *xennet_hotplug_call(int32_t argc,
+                                  char *const *argv,
+                                  char *const *envp,
+                                  xennet_text **record);
+
+/**
+ * Reads the text of a `hotplug.toml`.
+ *
+ * \param text The text, UTF-8.
+ * \param text_len Its length in bytes.
+ * \param document Gets a JSON document: `{"deadline", "hooks", "hook_deadline", "log_file", "syslog", "state_dir", "bind_mac", "isolated"}`, as in
+ *   the file; what the file does not say has its default.
+ * \return NULL on success; else an error of kind `XENNET_KIND_INVALID`, with line and column where the text is wrong.
+ */
+xennet_error *xennet_hotplug_parse(const char *text,
+                                   size_t text_len,
+                                   xennet_text **document);
+
+/**
+ * Connects to xenstored.
+ *
+ * \param path The socket or device; NULL for where libxenstore looks, by the variables that it knows (`XENSTORED_PATH`, `XENSTORED_RUNDIR`).
+ * \param path_len Its length in bytes; 0 for where libxenstore looks.
+ * \param milliseconds How long a request and its answer may take, and a whole transaction; 0 for 10 s.
+ * \param store Gets the handle.
+ * \return NULL on success; else `XENNET_KIND_XENSTORE`, with every place that was tried.
+ */
+xennet_error *xennet_store_new(const char *path,
+                               size_t path_len,
+                               uint32_t milliseconds,
+                               xennet_store **store);
+
+/**
+ * Closes a connection. A transaction that is open is given up, and watches end. NULL is fine. No other thread may be using it.
+ */
+void xennet_store_free(xennet_store *store);
+
+/**
+ * Reads the value of a node.
+ *
+ * \param store The connection.
+ * \param path The node.
+ * \param path_len Its length in bytes.
+ * \param value Gets the bytes of the value as they are; NULL if there is no such node.
+ * \return NULL on success; else `XENNET_KIND_XENSTORE`; `XENNET_KIND_INVALID` for a path that can be none.
+ */
+xennet_error *xennet_store_read(const xennet_store *store, const char *path, size_t path_len, xennet_text **value);
+
+/**
+ * Sets the value of a node. A node that does not exist is made, and those above it.
+ *
+ * \param store The connection.
+ * \param path The node.
+ * \param path_len Its length in bytes.
+ * \param value The bytes.
+ * \param value_len How many.
+ * \return NULL on success; else an error as of `xennet_store_read`.
+ */
+xennet_error *xennet_store_write(const xennet_store *store,
+                                 const char *path,
+                                 size_t path_len,
+                                 const char *value,
+                                 size_t value_len);
+
+/**
+ * Makes a node without a value. One that exists is left as it is.
+ *
+ * \param store The connection.
+ * \param path The node.
+ * \param path_len Its length in bytes.
+ * \return NULL on success; else an error as of `xennet_store_read`.
+ */
+xennet_error *xennet_store_mkdir(const xennet_store *store, const char *path, size_t path_len);
+
+/**
+ * Removes a node and all below it. One that does not exist is a success.
+ *
+ * \param store The connection.
+ * \param path The node.
+ * \param path_len Its length in bytes.
+ * \return NULL on success; else an error as of `xennet_store_read`.
+ */
+xennet_error *xennet_store_remove(const xennet_store *store, const char *path, size_t path_len);
+
+/**
+ * Lists the children of a node.
+ *
+ * \param store The connection.
+ * \param path The node.
+ * \param path_len Its length in bytes.
+ * \param document Gets a JSON document, `{"children": ["0", "1"]}`; NULL if there is no such node.
+ * \return NULL on success; else an error as of `xennet_store_read`.
+ */
+xennet_error *xennet_store_directory(const xennet_store *store,
+                                     const char *path,
+                                     size_t path_len,
+                                     xennet_text **document);
+
+/**
+ * Says who may do what with a node.
+ *
+ * \param store The connection.
+ * \param path The node.
+ * \param path_len Its length in bytes.
+ * \param document Gets a JSON document, `{"permissions": [{"domid": 0, "read": false, "write": false}]}`: the first is of the owner, and says what
+ *   all others may. NULL if there is no such node.
+ * \return NULL on success; else an error as of `xennet_store_read`.
+ */
+xennet_error *xennet_store_permissions(const xennet_store *store,
+                                       const char *path,
+                                       size_t path_len,
+                                       xennet_text **document);
+
+/**
+ * Sets who may do what with a node.
+ *
+ * \param store The connection.
+ * \param path The node.
+ * \param path_len Its length in bytes.
+ * \param permissions A JSON document, the list of `xennet_store_permissions`: `[{"domid": 0, "read": true, "write": false}]`.
+ * \param permissions_len Its length in bytes.
+ * \return NULL on success; else an error as of `xennet_store_read`; `ENOENT` if there is no such node.
+ */
+xennet_error *xennet_store_set_permissions(const xennet_store *store,
+                                           const char *path,
+                                           size_t path_len,
+                                           const char *permissions,
+                                           size_t permissions_len);
+
+/**
+ * Opens a transaction on the connection: what is read and written from now on is in it, until `xennet_store_commit` or
+ * `xennet_store_abort`.
+ *
+ * \param store The connection.
+ * \return NULL on success; else `XENNET_KIND_INVALID` if one is open already; an error as of `xennet_store_read`.
+ */
+xennet_error *xennet_store_begin(const xennet_store *store);
+
+/**
+ * Carries out what was written since `xennet_store_begin`, all at once. The transaction has ended in any case.
+ *
+ * \param store The connection.
+ * \param committed Gets 1; 0 if others have changed meanwhile what was looked at: nothing was changed, and it is to be done again from its
+ *   beginning.
+ * \return NULL on success; else `XENNET_KIND_INVALID` if none is open; an error as of `xennet_store_read`.
+ */
+xennet_error *xennet_store_commit(const xennet_store *store,
+                                  uint32_t *committed);
+
+/**
+ * Gives up what was written since `xennet_store_begin`.
+ *
+ * \param store The connection.
+ * \return NULL on success; else an error as of `xennet_store_commit`.
+ */
+xennet_error *xennet_store_abort(const xennet_store *store);
+
+/**
+ * Asks for events of a node and all below it, or of `@introduceDomain` or `@releaseDomain`. One event comes at once.
+ *
+ * \param store The connection.
+ * \param path The node.
+ * \param path_len Its length in bytes.
+ * \param token A word that comes with each event.
+ * \param token_len Its length in bytes.
+ * \return NULL on success; else an error as of `xennet_store_read`; `EEXIST` for a path and token that are watched already.
+ */
+xennet_error *xennet_store_watch(const xennet_store *store,
+                                 const char *path,
+                                 size_t path_len,
+                                 const char *token,
+                                 size_t token_len);
+
+/**
+ * Takes a watch back. Events that are on their way may still come.
+ *
+ * \param store The connection.
+ * \param path The node.
+ * \param path_len Its length in bytes.
+ * \param token The word that it was asked for with.
+ * \param token_len Its length in bytes.
+ * \return NULL on success; else an error as of `xennet_store_read`; `ENOENT` if there is no such watch.
+ */
+xennet_error *xennet_store_unwatch(const xennet_store *store,
+                                   const char *path,
+                                   size_t path_len,
+                                   const char *token,
+                                   size_t token_len);
+
+/**
+ * The descriptor to poll for events: it is readable when something comes. It is the connection's, and is not to be read from or closed.
+ *
+ * Before polling, `xennet_store_next_event` is to be called until there is nothing: events may have been read along with an answer.
+ *
+ * \return -1 if `store` is NULL.
+ */
+int32_t xennet_store_fd(const xennet_store *store);
+
+/**
+ * The next event of a watch.
+ *
+ * \param store The connection.
+ * \param milliseconds How long to wait for one; 0 for not at all.
+ * \param document Gets a JSON document, `{"path": "backend/vif/5/0/state", "token": "mine"}`; NULL if none came within this time. The path is
+ *   relative if that of the watch is.
+ * \return NULL on success; else an error as of `xennet_store_read`; once, with `ENOBUFS`, if so many events came between two calls that some were
+ *   thrown away: look at everything anew.
+ */
+xennet_error *xennet_store_next_event(const xennet_store *store,
+                                      uint32_t milliseconds,
+                                      xennet_text **document);
+
+/**
+ * The home of a domain: `/local/domain/5`. Says nothing about whether the domain exists.
+ *
+ * \param store The connection.
+ * \param domid The domain's number, 0 to 65535.
+ * \param path Gets the path.
+ * \return NULL on success; else an error as of `xennet_store_read`.
+ */
+xennet_error *xennet_store_domain_path(const xennet_store *store, uint16_t domid, xennet_text **path);
+
+/**
+ * Begins to listen to what happens to links, in the calling thread's network namespace.
+ *
+ * \param links Gets the handle.
+ * \return NULL on success; else `XENNET_KIND_IO` if the kernel gives no socket.
+ */
+xennet_error *xennet_links_new(xennet_links **links);
+
+/**
+ * Ends listening. NULL is fine. No other thread may be using it.
+ */
+void xennet_links_free(xennet_links *links);
+
+/**
+ * The descriptor to poll: it is readable when something has happened. It is the handle's, and is not to be read from or closed.
+ *
+ * Before polling, `xennet_links_next_event` is to be called until there is nothing: several events come at once.
+ *
+ * \return -1 if `links` is NULL.
+ */
+int32_t xennet_links_fd(const xennet_links *links);
+
+/**
+ * The next event of a link.
+ *
+ * \param links The handle.
+ * \param milliseconds How long to wait for one; 0 for not at all.
+ * \param document Gets a JSON document, `{"event": "appeared", "link": "vif5.0", "index": 7, "up": false, "carrier": false, "mtu": 1500, "mac":
+ *   "fe:ff:ff:ff:ff:ff", "master": null}`; NULL if nothing has happened within this time. `event` is "appeared", "changed", "gone", or "lost": so
+ *   much happened at once that some of it was not told, and everything is to be looked at anew. `index` stays the same when a link is renamed;
+ *   `master` is that of the bridge that it is a port of.
+ * \return NULL on success; else `XENNET_KIND_IO` if the kernel cannot be heard.
+ */
+xennet_error *xennet_links_next_event(const xennet_links *links,
+                                      uint32_t milliseconds,
+                                      xennet_text **document);
 
 /**
  * Makes the network configuration of a guest in the format of its own system. Uses its arguments alone; nothing on the host is read.
@@ -902,6 +1720,76 @@ xennet_error *xennet_host_guest_config(const xennet_host *host,
                                        const char *format,
                                        size_t format_len,
                                        xennet_text **document);
+
+/**
+ * Makes a MAC address for a guest.
+ *
+ * \param scheme "libxl", "xen24", "local" (drawn anew each time), "uuid" or "xapi" (always the same of the same seed and index).
+ * \param scheme_len Its length in bytes.
+ * \param seed The domain's UUID, of "uuid" and "xapi"; NULL for none.
+ * \param seed_len Its length in bytes.
+ * \param devid The vif's index in the domain, 0 to 65535.
+ * \param mac Gets the address as text, for example "00:16:3e:01:02:03".
+ * \return NULL on success; else `XENNET_KIND_INVALID`; `XENNET_KIND_IO` where the kernel gives no random numbers.
+ */
+xennet_error *xennet_mac_generate(const char *scheme,
+                                  size_t scheme_len,
+                                  const char *seed,
+                                  size_t seed_len,
+                                  uint32_t devid,
+                                  xennet_text **mac);
+
+/**
+ * Says which of the three modes fits a situation, why, and what follows from it. Uses its arguments alone.
+ *
+ * \param answers A JSON document with the answers that are known, each by its question's name, as of `xennet_advise_question`: `{"lan": "yes",
+ *   "addresses": "own", "reachable": "no", "subnet": ["10.0.0.0/24"]}`. Of "subnet" there may be a list.
+ * \param answers_len Its length in bytes.
+ * \param document Gets a JSON document: `{"network": {...}, "reasons": [], "elsewhere": [], "vif", "text"}`: the network, why, what is to be done
+ *   elsewhere, the vif line of a first guest, and the text of `networks.toml`.
+ * \return NULL on success; else `XENNET_KIND_INVALID` for an answer that is none, and for a situation of which too little is known.
+ */
+xennet_error *xennet_advise(const char *answers,
+                            size_t answers_len,
+                            xennet_text **document);
+
+/**
+ * The next question that matters for a situation, for a program that asks.
+ *
+ * \param answers As of `xennet_advise`. A question that was asked has an answer, which may be empty where it has no words for answers.
+ * \param answers_len Its length in bytes.
+ * \param document Gets a JSON document: `{"name": "lan", "text", "answers": ["yes", "no"]}`; `answers` is empty where the answer is a name or an
+ *   address. NULL if nothing more has to be known.
+ * \return NULL on success; else `XENNET_KIND_INVALID` for an answer that is none.
+ */
+xennet_error *xennet_advise_question(const char *answers,
+                                     size_t answers_len,
+                                     xennet_text **document);
+
+/**
+ * What makes other programs that manage links leave those of guests alone: a file for each program.
+ *
+ * \param links A JSON document, the list of the links' names besides vifs and taps: bridges, and vifs that have names of their own: `["xenbr0"]`.
+ *   NULL for none.
+ * \param links_len Its length in bytes.
+ * \param document Gets a JSON document: `{"snippets": [{"manager", "path", "text", "command", "names"}]}`.
+ * \return NULL on success; else `XENNET_KIND_INVALID` for a name that means something in one of the files.
+ */
+xennet_error *xennet_snippets(const char *links,
+                              size_t links_len,
+                              xennet_text **document);
+
+/**
+ * The programs that run on this system and would take some of these links: by what all of their files say.
+ *
+ * \param links As of `xennet_snippets`.
+ * \param links_len Its length in bytes.
+ * \param document Gets a JSON document: `{"managers": [{"manager", "message", "command"}]}`.
+ * \return NULL on success; else an error as of `xennet_snippets`; `XENNET_KIND_IO` for a file that is there and cannot be read.
+ */
+xennet_error *xennet_managers(const char *links,
+                              size_t links_len,
+                              xennet_text **document);
 
 /**
  * Records all that can be seen of a host: links, addresses, routes, settings, nft tables, the records of xennet, what xenstore says of vifs,

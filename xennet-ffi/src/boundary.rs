@@ -5,9 +5,11 @@
 //! | answers with an error ([`fallible`]) | error `XENNET_KIND_INVALID` that names it | error `XENNET_KIND_INTERNAL` |
 //! | reads from a handle ([`read`]) | NULL, 0 | NULL, 0 |
 //! | frees a handle ([`free`]) | nothing happens | the handle is gone, some memory may leak |
+//! | is a whole program ([`program`]) | told on standard error, exit status 1 | the same |
 
 use std::any::Any;
 use std::ffi::c_char;
+use std::io::Write as _;
 use std::mem::MaybeUninit;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -29,6 +31,22 @@ pub(crate) fn fallible(entry: &'static str, body: impl FnOnce() -> Result<(), Er
         Err(panic) => panicked(entry, &*panic),
     };
     Some(Box::new(Failure::new(&error)))
+}
+
+/// Runs what does the work of a whole program: it says by itself what goes wrong, and its result is an exit status.
+pub(crate) fn program(entry: &'static str, body: impl FnOnce() -> Result<i32, Error>) -> i32 {
+    let error = match catch_unwind(AssertUnwindSafe(body)) {
+        Ok(Ok(status)) => return status,
+        Ok(Err(error)) => error,
+        Err(panic) => panicked(entry, &*panic),
+    };
+    say(&format!("{entry}: {}", error.report()));
+    1
+}
+
+/// Says a line on standard error. Where that is closed there is nobody to tell.
+pub(crate) fn say(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// Reads from a handle that may be NULL.
@@ -76,6 +94,15 @@ impl Nothing for *const c_char {
     }
 }
 
+/// The number of a descriptor; -1 is none.
+pub(crate) struct Descriptor(pub(crate) i32);
+
+impl Nothing for Descriptor {
+    fn nothing() -> Self {
+        Descriptor(-1)
+    }
+}
+
 macro_rules! zero {
     ($($number:ty),*) => {$(
         impl Nothing for $number {
@@ -87,15 +114,17 @@ macro_rules! zero {
 }
 zero!(u32, i32, usize);
 
-fn panicked(entry: &str, panic: &(dyn Any + Send)) -> Error {
+/// What a panic said.
+pub(crate) fn words(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    Error::new(
-        ErrorKind::Internal,
-        format!("{entry}: xennet has a defect: {}", text.unwrap_or("a panic without words")),
-    )
-    .with_object(entry)
-    .incomplete("unknown; a host handle that was used in the call refuses further work")
-    .with_hint("free the handle and open another; please report this")
+    text.unwrap_or("a panic without words")
+}
+
+fn panicked(entry: &str, panic: &(dyn Any + Send)) -> Error {
+    Error::new(ErrorKind::Internal, format!("{entry}: xennet has a defect: {}", words(panic)))
+        .with_object(entry)
+        .incomplete("unknown; the handle that was used in the call refuses further work")
+        .with_hint("free the handle and open another; please report this")
 }
 
 #[cfg(test)]

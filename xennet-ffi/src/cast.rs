@@ -1,8 +1,10 @@
-//! C's texts as Rust's, and back: the one file with `unsafe` blocks.
+//! C's texts, lists, descriptors and functions as Rust's, and back: the one file with `unsafe` blocks.
 
 #![allow(unsafe_code)]
 
-use std::ffi::{CString, c_char};
+use std::ffi::{CStr, CString, OsStr, c_char, c_void};
+use std::os::fd::{BorrowedFd, RawFd};
+use std::os::unix::ffi::OsStrExt as _;
 
 use xennet_core::{Error, ErrorKind};
 
@@ -26,9 +28,86 @@ impl Chars {
     }
 }
 
+/// A `char *const *` that C gave, as `main` gets them: a promise that it points to texts with a final zero, so many as the number beside it says
+/// or up to a NULL, and that none of them changes during the call.
+///
+/// cbindgen:ignore
+#[repr(transparent)]
+pub struct Strings(*const *const c_char);
+
+/// The most texts that a list may have.
+const STRINGS_MAX: usize = 1 << 16;
+
+impl Strings {
+    /// Whether C gave NULL.
+    pub(crate) fn is_null(&self) -> bool {
+        self.0.is_null()
+    }
+
+    /// The texts up to the first NULL, so many at most.
+    pub(crate) fn read(&self, most: usize, name: &str) -> Result<Vec<&OsStr>, Error> {
+        if self.0.is_null() && most > 0 {
+            return Err(crate::boundary::missing(name));
+        }
+        let mut texts = Vec::new();
+        for at in 0..most {
+            if at == STRINGS_MAX {
+                return Err(Error::new(ErrorKind::Invalid, format!("{name} has more than {STRINGS_MAX} texts"))
+                    .with_object(name)
+                    .with_hint("does it end with NULL?"));
+            }
+            // SAFETY: C promises as many readable pointers as it says, or a NULL behind the last one, behind which nothing is read.
+            let text = unsafe { self.0.add(at).read() };
+            if text.is_null() {
+                break;
+            }
+            // SAFETY: not null; C promises a zero behind the text, and that it does not change while the borrow of `self` lasts.
+            texts.push(OsStr::from_bytes(unsafe { CStr::from_ptr(text) }.to_bytes()));
+        }
+        Ok(texts)
+    }
+}
+
+/// A function of C's that is told what happens: level, sentence, JSON document. With an ABI that lets an exception of C++ through, which then
+/// ends the program in a defined way (Rust's `catch_unwind` refuses it) instead of an undefined one.
+pub type Log = Option<extern "C-unwind" fn(*mut c_void, u32, *const c_char, *const c_char)>;
+
+/// A `void *` of C's that its function gets back. Nothing is ever read behind it.
+///
+/// cbindgen:ignore
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+pub struct Context(pub(crate) *mut c_void);
+
+// SAFETY: the pointer is handed back to C and not followed; the header says that C's function is called by any thread that calls with the
+// object.
+unsafe impl Send for Context {}
+// SAFETY: as above.
+unsafe impl Sync for Context {}
+
+/// A descriptor that C gave, for the time of a call.
+pub(crate) fn descriptor<'a>(fd: i32, name: &str) -> Result<BorrowedFd<'a>, Error> {
+    let fd: RawFd = fd;
+    if fd < 0 {
+        return Err(Error::new(ErrorKind::Invalid, format!("{name} is {fd}, which is no descriptor"))
+            .with_object(name)
+            .with_hint("give an open descriptor, as of pipe(2)"));
+    }
+    // SAFETY: not -1; C promises that it stays open during the call. One that is not open is answered with EBADF by the system.
+    Ok(unsafe { BorrowedFd::borrow_raw(fd) })
+}
+
 /// The given bytes.
 pub(crate) fn bytes<'a>(chars: &'a Chars, len: usize, name: &str) -> Result<&'a [u8], Error> {
     up_to(chars, len, name, XENNET_TEXT_MAX)
+}
+
+/// The longest path that the system takes, in bytes, without the final zero (`PATH_MAX`).
+const PATH_MAX: usize = 4095;
+
+/// The given path: bytes, of any encoding.
+pub(crate) fn path<'a>(chars: &'a Chars, len: usize, name: &str) -> Result<&'a OsStr, Error> {
+    up_to(chars, len, name, PATH_MAX).map(OsStr::from_bytes)
 }
 
 /// The given bytes, so many at most. NULL is taken for an empty text of length 0, and for nothing else.
@@ -102,6 +181,21 @@ mod tests {
             let e = text(&chars, len, "it").unwrap_err();
             assert_eq!((e.kind(), e.message(), e.object()), (ErrorKind::Invalid, message, Some("it")));
         }
+    }
+
+    #[test]
+    fn a_list_ends_with_its_number_or_with_null() {
+        let (one, two) = (c"one".as_ptr(), c"two".as_ptr());
+        let pointers = [one, two, std::ptr::null(), one];
+        let list = || Strings(pointers.as_ptr());
+        assert_eq!(list().read(1, "list").unwrap(), ["one"]);
+        assert_eq!(list().read(usize::MAX, "list").unwrap(), ["one", "two"]);
+        assert!(Strings(std::ptr::null()).read(0, "list").unwrap().is_empty());
+        assert_eq!(Strings(std::ptr::null()).read(1, "list").unwrap_err().message(), "list is NULL");
+        let endless = vec![one; STRINGS_MAX + 1];
+        let e = Strings(endless.as_ptr()).read(usize::MAX, "list").unwrap_err();
+        assert_eq!(e.message(), "list has more than 65536 texts");
+        assert_eq!(descriptor(-1, "said").unwrap_err().message(), "said is -1, which is no descriptor");
     }
 
     #[test]

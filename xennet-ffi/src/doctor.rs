@@ -47,7 +47,8 @@ pub extern "C" fn xennet_host_record(
             true => xennet_core::config::networks::PATH,
             false => cast::text(&file, file_len, "file")?,
         };
-        let mut recording = host.work(|core| Ok(surroundings::record(core, Path::new(file), Some(Path::new("/")))))?;
+        let mut recording = host
+            .work("xennet_host_record", |core| Ok(surroundings::record(core, Path::new(file), Some(Path::new("/")))))?;
         if flags & XENNET_RECORD_ANONYMOUS != 0 {
             recording = surroundings::anonymous(&recording)?;
         }

@@ -84,10 +84,18 @@ pub extern "C" fn xennet_host_guest_config(
         let wish = read_wish(&wish, wish_len)?;
         let format = cast::text(&format, format_len, "format")?;
         let made = match VifId::from_vif_name(cast::text(&vif, vif_len, "vif")?) {
-            Some(id) => rendered(&host.work(|core| core.guest_config(id, &wish))?, Vec::new(), format)?,
+            Some(id) => rendered(
+                &host.work("xennet_host_guest_config", |core| core.guest_config(id, &wish))?,
+                Vec::new(),
+                format,
+            )?,
             None => {
                 let (spec, remarks) = vif::spec(&vif, vif_len)?;
-                rendered(&host.work(|core| core.guest_config_of(&spec, &[], &wish))?, remarks, format)?
+                rendered(
+                    &host.work("xennet_host_guest_config", |core| core.guest_config_of(&spec, &[], &wish))?,
+                    remarks,
+                    format,
+                )?
             }
         };
         document.write(Some(Box::new(made)));

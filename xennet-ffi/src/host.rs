@@ -2,23 +2,23 @@
 
 #![allow(unsafe_code, reason = "#[unsafe(no_mangle)] alone; the test `rules` refuses anything else")]
 
-use std::ffi::OsStr;
 use std::mem::MaybeUninit;
-use std::os::unix::ffi::OsStrExt;
-use std::sync::Mutex;
+use std::time::Duration;
 
-use serde::Serialize;
 use serde_json::{Value, json};
 use xennet_core::config::networks;
-use xennet_core::exec::{StateDir, Subject};
+use xennet_core::exec::{Applied, StateDir, Subject};
 use xennet_core::picture::{Form, View};
 use xennet_core::plan::ShownPlan;
-use xennet_core::{BridgeSpec, DevId, DomId, Error, ErrorKind, OpenedBy, Overview, surroundings};
+use xennet_core::{BridgeSpec, Budget, DevId, DomId, Error, Overview, surroundings};
 
 use crate::boundary::{Out, fallible, free, given};
 use crate::cast::{self, Chars};
 use crate::error::Failure;
+use crate::log::{Call, Looked, Outcome, Sink};
 use crate::plan::Plan;
+use crate::settings::Settings;
+use crate::shared::Shared;
 use crate::text::{Text, read_json};
 use crate::vif;
 
@@ -27,33 +27,63 @@ use crate::vif;
 /// Several threads may use one at once: their calls wait for each other. After a fork(2) it is the parent's alone: in the child
 /// every function but `xennet_host_free` refuses it with `XENNET_KIND_INVALID`, and the child opens one of its own.
 pub struct Host {
-    // Poisoned by a call that panicked: then nothing is known about it any more.
-    core: Mutex<xennet_core::Host>,
-    opened: OpenedBy,
+    core: Shared<xennet_core::Host>,
+    budget: Option<Duration>,
+    log: Option<Sink>,
 }
 
 impl Host {
     fn new(core: xennet_core::Host) -> Self {
-        Host { core: Mutex::new(core), opened: OpenedBy::this_process() }
+        Host { core: Shared::new("host", core), budget: None, log: None }
+    }
+
+    pub(crate) fn opened(settings: &Settings, backend: u32) -> Result<Self, Error> {
+        Ok(Host { budget: settings.budget, log: settings.log, ..Host::new(settings.open(backend)?) })
     }
 
     /// All of the host's networking, with the names of guests where xenstore tells them.
-    pub(crate) fn overview(&self) -> Result<Overview, Error> {
-        self.work(|core| surroundings::overview(core, networks::PATH.as_ref(), Some("/".as_ref())))
+    fn overview(&self, entry: &'static str) -> Result<Overview, Error> {
+        self.work(entry, |core| surroundings::overview(core, networks::PATH.as_ref(), Some("/".as_ref())))
     }
 
-    pub(crate) fn work<R>(&self, work: impl FnOnce(&mut xennet_core::Host) -> Result<R, Error>) -> Result<R, Error> {
-        // In a copy of the process the lock may be held for ever, by a thread that was not copied.
-        self.opened.check()?;
-        match self.core.lock() {
-            Ok(mut core) => work(&mut core),
-            Err(_) => {
-                Err(Error::new(ErrorKind::Internal, "host refuses work: a defect was met in an earlier call on it")
-                    .with_object("host")
-                    .unchanged()
-                    .with_hint("free the handle and open another; the new one recovers what was left open"))
-            }
+    /// Looks at something of the host, alone; `entry` is the function that was called.
+    pub(crate) fn work<R>(
+        &self,
+        entry: &'static str,
+        work: impl FnOnce(&mut xennet_core::Host) -> Result<R, Error>,
+    ) -> Result<R, Error> {
+        self.told(entry, |core| work(core).map(Looked)).map(|looked| looked.0)
+    }
+
+    /// Changes something on the host, and writes what was done for the caller, who may have no use for it.
+    pub(crate) fn change(
+        &self,
+        entry: &'static str,
+        done: Out<'_, Text>,
+        work: impl FnOnce(&mut xennet_core::Host) -> Result<Applied, Error>,
+    ) -> Result<(), Error> {
+        let applied = self.told(entry, work)?;
+        if let Some(done) = done {
+            done.write(Some(Box::new(Text::json(&applied))));
         }
+        Ok(())
+    }
+
+    /// Does something with the host, alone, and tells the program's log what came of it.
+    pub(crate) fn told<R: Outcome>(
+        &self,
+        entry: &'static str,
+        work: impl FnOnce(&mut xennet_core::Host) -> Result<R, Error>,
+    ) -> Result<R, Error> {
+        let call = Call::begin(entry);
+        let result = self.core.work(|core| {
+            if let Some(time) = self.budget {
+                core.set_budget(Budget::of(time));
+            }
+            work(core)
+        });
+        call.tell(self.log.as_ref(), &result);
+        result
     }
 }
 
@@ -72,10 +102,10 @@ pub extern "C" fn xennet_host_new_netlink(
 ) -> Option<Box<Failure>> {
     fallible("xennet_host_new_netlink", || {
         let host = given(host, "host")?;
-        let state_dir = cast::bytes(&state_dir, state_dir_len, "state_dir")?;
+        let state_dir = cast::path(&state_dir, state_dir_len, "state_dir")?;
         let mut core = xennet_core::Host::netlink()?;
         if !state_dir.is_empty() {
-            core = core.with_state_dir(StateDir::checked(OsStr::from_bytes(state_dir))?);
+            core = core.with_state_dir(StateDir::checked(state_dir)?);
         }
         host.write(Some(Box::new(Host::new(core))));
         Ok(())
@@ -124,7 +154,7 @@ pub extern "C" fn xennet_host_plan_attach(
     fallible("xennet_host_plan_attach", || {
         let (host, plan) = (given(host, "host")?, given(plan, "plan")?);
         let (domid, (vif, notes)) = (DomId::new(domid)?, vif::spec(&vif, vif_len)?);
-        let made = host.work(|core| core.plan_attach(domid, &vif))?.with_notes(notes);
+        let made = host.work("xennet_host_plan_attach", |core| core.plan_attach(domid, &vif))?.with_notes(notes);
         plan.write(Some(Box::new(Plan::new(&made))));
         Ok(())
     })
@@ -155,10 +185,11 @@ pub extern "C" fn xennet_host_attach(
     fallible("xennet_host_attach", || {
         let host = given(host, "host")?;
         let (domid, (vif, notes)) = (DomId::new(domid)?, vif::spec(&vif, vif_len)?);
-        let mut applied = host.work(|core| core.attach(domid, &vif))?;
-        applied.notes.extend(notes);
-        tell(done, &applied);
-        Ok(())
+        host.change("xennet_host_attach", done, |core| {
+            let mut applied = core.attach(domid, &vif)?;
+            applied.notes.extend(notes);
+            Ok(applied)
+        })
     })
 }
 
@@ -179,7 +210,7 @@ pub extern "C" fn xennet_host_plan_detach(
     fallible("xennet_host_plan_detach", || {
         let (host, plan) = (given(host, "host")?, given(plan, "plan")?);
         let (domid, devid) = (DomId::new(domid)?, DevId::new(devid)?);
-        let made = host.work(|core| core.plan_detach(domid, devid))?;
+        let made = host.work("xennet_host_plan_detach", |core| core.plan_detach(domid, devid))?;
         plan.write(Some(Box::new(Plan::new(&made))));
         Ok(())
     })
@@ -202,9 +233,7 @@ pub extern "C" fn xennet_host_detach(
     fallible("xennet_host_detach", || {
         let host = given(host, "host")?;
         let (domid, devid) = (DomId::new(domid)?, DevId::new(devid)?);
-        let applied = host.work(|core| core.detach(domid, devid))?;
-        tell(done, &applied);
-        Ok(())
+        host.change("xennet_host_detach", done, |core| core.detach(domid, devid))
     })
 }
 
@@ -225,7 +254,7 @@ pub extern "C" fn xennet_host_plan_bridge(
     fallible("xennet_host_plan_bridge", || {
         let (host, plan) = (given(host, "host")?, given(plan, "plan")?);
         let bridge: BridgeSpec = read_json(cast::text(&bridge, bridge_len, "bridge")?, "bridge")?;
-        let made = host.work(|core| core.plan_bridge(&bridge))?;
+        let made = host.work("xennet_host_plan_bridge", |core| core.plan_bridge(&bridge))?;
         plan.write(Some(Box::new(Plan::new(&made))));
         Ok(())
     })
@@ -250,9 +279,7 @@ pub extern "C" fn xennet_host_ensure_bridge(
     fallible("xennet_host_ensure_bridge", || {
         let host = given(host, "host")?;
         let bridge: BridgeSpec = read_json(cast::text(&bridge, bridge_len, "bridge")?, "bridge")?;
-        let applied = host.work(|core| core.ensure_bridge(&bridge))?;
-        tell(done, &applied);
-        Ok(())
+        host.change("xennet_host_ensure_bridge", done, |core| core.ensure_bridge(&bridge))
     })
 }
 
@@ -273,7 +300,7 @@ pub extern "C" fn xennet_host_show(
 ) -> Option<Box<Failure>> {
     fallible("xennet_host_show", || {
         let (host, document) = (given(host, "host")?, given(document, "document")?);
-        let shown = host.work(|core| core.show())?;
+        let shown = host.work("xennet_host_show", |core| core.show())?;
         document.write(Some(Box::new(Text::json(&shown))));
         Ok(())
     })
@@ -296,7 +323,7 @@ pub extern "C" fn xennet_host_overview(
 ) -> Option<Box<Failure>> {
     fallible("xennet_host_overview", || {
         let (host, document) = (given(host, "host")?, given(document, "document")?);
-        document.write(Some(Box::new(Text::json(&host.overview()?))));
+        document.write(Some(Box::new(Text::json(&host.overview("xennet_host_overview")?))));
         Ok(())
     })
 }
@@ -318,7 +345,9 @@ pub extern "C" fn xennet_host_picture(
     fallible("xennet_host_picture", || {
         let (host, picture) = (given(host, "host")?, given(picture, "picture")?);
         let form: Form = cast::text(&form, form_len, "form")?.parse()?;
-        picture.write(Some(Box::new(Text::new(&host.overview()?.picture.to_form(form, &View::new())))));
+        picture.write(Some(Box::new(Text::new(
+            &host.overview("xennet_host_picture")?.picture.to_form(form, &View::new()),
+        ))));
         Ok(())
     })
 }
@@ -340,9 +369,7 @@ pub extern "C" fn xennet_host_apply(
     fallible("xennet_host_apply", || {
         let (host, plan) = (given(host, "host")?, given(plan, "plan")?);
         let shown = plan.shown()?;
-        let applied = host.work(|core| core.apply_shown(shown))?;
-        tell(done, &applied);
-        Ok(())
+        host.change("xennet_host_apply", done, |core| core.apply_shown(shown))
     })
 }
 
@@ -363,9 +390,7 @@ pub extern "C" fn xennet_host_apply_json(
     fallible("xennet_host_apply_json", || {
         let host = given(host, "host")?;
         let shown = ShownPlan::from_json(cast::text(&json, json_len, "json")?)?;
-        let applied = host.work(|core| core.apply_shown(&shown))?;
-        tell(done, &applied);
-        Ok(())
+        host.change("xennet_host_apply_json", done, |core| core.apply_shown(&shown))
     })
 }
 
@@ -387,7 +412,7 @@ pub extern "C" fn xennet_host_plan_undo(
     fallible("xennet_host_plan_undo", || {
         let (host, plan) = (given(host, "host")?, given(plan, "plan")?);
         let subject = undone(&subject, subject_len)?;
-        let made = host.work(|core| match subject {
+        let made = host.work("xennet_host_plan_undo", |core| match subject {
             Some(subject) => core.plan_undo(subject),
             None => core.plan_undo_last(),
         })?;
@@ -413,12 +438,10 @@ pub extern "C" fn xennet_host_undo(
     fallible("xennet_host_undo", || {
         let host = given(host, "host")?;
         let subject = undone(&subject, subject_len)?;
-        let applied = host.work(|core| match subject {
+        host.change("xennet_host_undo", done, |core| match subject {
             Some(subject) => core.undo(subject),
             None => core.undo_last(),
-        })?;
-        tell(done, &applied);
-        Ok(())
+        })
     })
 }
 
@@ -458,7 +481,7 @@ pub extern "C" fn xennet_host_recover(
 ) -> Option<Box<Failure>> {
     fallible("xennet_host_recover", || {
         let (host, document) = (given(host, "host")?, given(document, "document")?);
-        let recovered = host.work(xennet_core::Host::recover)?;
+        let recovered = host.work("xennet_host_recover", xennet_core::Host::recover)?;
         let recovered: Vec<_> = recovered.iter().map(|(subject, how)| how.document(*subject)).collect();
         document.write(Some(Box::new(Text::json(&json!({ "recovered": recovered })))));
         Ok(())
@@ -467,7 +490,7 @@ pub extern "C" fn xennet_host_recover(
 
 /// The document of what recovering would do.
 fn recoveries(host: &Host) -> Result<Value, Error> {
-    let plans = host.work(xennet_core::Host::plan_recover)?;
+    let plans = host.work("xennet_host_plan_recover", xennet_core::Host::plan_recover)?;
     let items = plans.iter().map(|(subject, plan)| {
         let (plan, error) = (plan.as_ref().ok(), plan.as_ref().err());
         json!({ "subject": subject.to_string(), "plan": plan, "error": error })
@@ -483,16 +506,10 @@ fn undone(subject: &Chars, len: usize) -> Result<Option<Subject>, Error> {
     }
 }
 
-/// Writes a result that the caller may have no use for.
-pub(crate) fn tell(done: Out<'_, Text>, document: &impl Serialize) {
-    if let Some(done) = done {
-        done.write(Some(Box::new(Text::json(document))));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use xennet_core::ErrorKind;
     use xennet_core::backend::fake::Fake;
     use xennet_core::backend::{Backend, BackendError, Capabilities};
     use xennet_core::snapshot::{Scope, Snapshot};
@@ -504,7 +521,7 @@ mod tests {
         let shared = Shared::new(Fake::example());
         let host = Host::new(xennet_core::Host::with_backend(Box::new(shared.clone())));
         shared.change(|fake| fake.add_vif(xennet_core::VifId::new(DomId::new(5).unwrap(), DevId::FIRST)));
-        host.work(|core| core.attach(DomId::new(5)?, &"bridge=xenbr0".parse()?)).unwrap();
+        host.work("test", |core| core.attach(DomId::new(5)?, &"bridge=xenbr0".parse()?)).unwrap();
         assert_eq!(recoveries(&host).unwrap(), json!({ "plans": [] }));
         // Somebody takes the vif off its bridge.
         let change = LinkChange { master: Some(NewMaster::None), ..LinkChange::default() };
@@ -514,7 +531,7 @@ mod tests {
         let [item] = document["plans"].as_array().unwrap().as_slice() else { panic!("{document}") };
         assert_eq!((&item["subject"], &item["error"]), (&json!("vif5.0"), &Value::Null), "{document}");
         let shown = ShownPlan::from_json(&item["plan"].to_string()).unwrap();
-        assert!(host.work(|core| core.apply_shown(&shown)).unwrap().steps > 0);
+        assert!(host.work("test", |core| core.apply_shown(&shown)).unwrap().steps > 0);
         assert_eq!(recoveries(&host).unwrap(), json!({ "plans": [] }));
         // What cannot be put back is told by the plan.
         shared.change(|fake| fake.remove_hardware(&"xenbr0".parse().unwrap()));

@@ -4,13 +4,15 @@
 
 use std::mem::MaybeUninit;
 
+use serde_json::{Value, json};
 use xennet_core::config::document;
 use xennet_core::{Error, ErrorKind, Guests, IfName, Network};
 
 use crate::boundary::{fallible, given};
 use crate::cast::{self, Chars};
 use crate::error::Failure;
-use crate::host::{Host, tell};
+use crate::host::Host;
+use crate::log::Several;
 use crate::plan::Plan;
 use crate::text::Text;
 
@@ -84,7 +86,7 @@ pub extern "C" fn xennet_host_plan_start(
     fallible("xennet_host_plan_start", || {
         let (host, plan) = (given(host, "host")?, given(plan, "plan")?);
         let network = read(&network, network_len)?;
-        let made = host.work(|core| core.plan_start(&network))?;
+        let made = host.work("xennet_host_plan_start", |core| core.plan_start(&network))?;
         plan.write(Some(Box::new(Plan::new(&made))));
         Ok(())
     })
@@ -113,9 +115,7 @@ pub extern "C" fn xennet_host_start_network(
     fallible("xennet_host_start_network", || {
         let host = given(host, "host")?;
         let network = read(&network, network_len)?;
-        let applied = host.work(|core| core.start_network(&network))?;
-        tell(done, &applied);
-        Ok(())
+        host.change("xennet_host_start_network", done, |core| core.start_network(&network))
     })
 }
 
@@ -138,7 +138,7 @@ pub extern "C" fn xennet_host_plan_stop(
     fallible("xennet_host_plan_stop", || {
         let (host, plan) = (given(host, "host")?, given(plan, "plan")?);
         let (name, guests) = (named(&name, name_len)?, guests_of(guests)?);
-        let made = host.work(|core| core.plan_stop(&name, guests))?;
+        let made = host.work("xennet_host_plan_stop", |core| core.plan_stop(&name, guests))?;
         plan.write(made.map(|made| Box::new(Plan::new(&made))));
         Ok(())
     })
@@ -164,10 +164,99 @@ pub extern "C" fn xennet_host_stop_network(
     fallible("xennet_host_stop_network", || {
         let host = given(host, "host")?;
         let (name, guests) = (named(&name, name_len)?, guests_of(guests)?);
-        let applied = host.work(|core| core.stop_network(&name, guests))?;
-        tell(done, &applied);
+        host.change("xennet_host_stop_network", done, |core| core.stop_network(&name, guests))
+    })
+}
+
+/// The networks that are started, in the order in which they can be stopped: what leaves through a bridge before it.
+///
+/// \param host The host.
+/// \param document Gets a JSON document: `{"networks": [{"name", "mode"}]}`, each as of `xennet_networks_parse`, as it was described when it was
+///   started.
+/// \return NULL on success.
+#[unsafe(no_mangle)]
+pub extern "C" fn xennet_host_started_networks(
+    host: Option<&Host>,
+    document: Option<&mut MaybeUninit<Option<Box<Text>>>>,
+) -> Option<Box<Failure>> {
+    fallible("xennet_host_started_networks", || {
+        let (host, document) = (given(host, "host")?, given(document, "document")?);
+        let (started, order) =
+            host.work("xennet_host_started_networks", |core| Ok((core.started_networks()?, core.in_order_of_stop()?)))?;
+        let network = |name: &IfName| started.iter().find(|s| s.network.name() == *name).map(|s| &s.network);
+        let networks: Vec<&Network> = order.iter().filter_map(network).collect();
+        document.write(Some(Box::new(Text::json(&json!({ "networks": networks })))));
         Ok(())
     })
+}
+
+/// Starts several networks in the order in which they depend on each other. If one cannot be started, the others are started all the same; one that
+/// another stands in the way of is tried again while others come through.
+///
+/// \param host The host.
+/// \param networks The JSON document of `xennet_networks_parse`.
+/// \param networks_len Its length in bytes.
+/// \param document Gets a JSON document: `{"started": [{"network", "steps", "notes"}], "failed": [{"network", "error"}]}`; `error` is a document as of
+///   `xennet_error_json`.
+/// \return NULL on success, which is also when some are in `failed`; else `XENNET_KIND_INVALID` for a text that is no such document.
+#[unsafe(no_mangle)]
+pub extern "C" fn xennet_host_start_networks(
+    host: Option<&Host>,
+    networks: Chars,
+    networks_len: usize,
+    document: Option<&mut MaybeUninit<Option<Box<Text>>>>,
+) -> Option<Box<Failure>> {
+    fallible("xennet_host_start_networks", || {
+        let (host, document) = (given(host, "host")?, given(document, "document")?);
+        let networks = document::read_networks(cast::text(&networks, networks_len, "networks")?)?;
+        let all = host.told("xennet_host_start_networks", |core| {
+            let mut done = Vec::new();
+            let failed = core.start_networks(&networks, |core, network| {
+                done.push((network.name(), core.start_network(network)?));
+                Ok(())
+            });
+            Ok(Several { done, failed })
+        })?;
+        document.write(Some(Box::new(Text::json(&several("started", &all)))));
+        Ok(())
+    })
+}
+
+/// Stops all networks that are started, what leaves through a bridge before it. If one cannot be stopped, the others are stopped all the same.
+///
+/// \param host The host.
+/// \param guests What becomes of guests that are still connected, `XENNET_GUESTS_*`.
+/// \param document Gets a JSON document: `{"stopped": [{"network", "steps", "notes"}], "failed": [{"network", "error"}]}`.
+/// \return NULL on success, which is also when some are in `failed`.
+#[unsafe(no_mangle)]
+pub extern "C" fn xennet_host_stop_networks(
+    host: Option<&Host>,
+    guests: u32,
+    document: Option<&mut MaybeUninit<Option<Box<Text>>>>,
+) -> Option<Box<Failure>> {
+    fallible("xennet_host_stop_networks", || {
+        let (host, document) = (given(host, "host")?, given(document, "document")?);
+        let guests = guests_of(guests)?;
+        let all = host.told("xennet_host_stop_networks", |core| {
+            let mut all = Several { done: Vec::new(), failed: Vec::new() };
+            for name in core.in_order_of_stop()? {
+                match core.stop_network(&name, guests) {
+                    Ok(applied) => all.done.push((name, applied)),
+                    Err(e) => all.failed.push((name, e)),
+                }
+            }
+            Ok(all)
+        })?;
+        document.write(Some(Box::new(Text::json(&several("stopped", &all)))));
+        Ok(())
+    })
+}
+
+/// The document of what was done to several networks.
+fn several(what: &str, all: &Several) -> Value {
+    let done = all.done.iter().map(|(n, a)| json!({ "network": n, "steps": a.steps, "notes": a.notes }));
+    let failed = all.failed.iter().map(|(n, e)| json!({ "network": n, "error": e }));
+    json!({ what: done.collect::<Vec<_>>(), "failed": failed.collect::<Vec<_>>() })
 }
 
 /// How a network is, compared with how it was described. Changes nothing.
@@ -194,7 +283,7 @@ pub extern "C" fn xennet_host_network_status(
     fallible("xennet_host_network_status", || {
         let (host, document) = (given(host, "host")?, given(document, "document")?);
         let network = read(&network, network_len)?;
-        let status = host.work(|core| core.network_status(&network))?;
+        let status = host.work("xennet_host_network_status", |core| core.network_status(&network))?;
         document.write(Some(Box::new(Text::json(&status))));
         Ok(())
     })
@@ -204,7 +293,7 @@ pub(crate) fn read(chars: &Chars, len: usize) -> Result<Network, Error> {
     document::read_network(cast::text(chars, len, "network")?)
 }
 
-fn named(chars: &Chars, len: usize) -> Result<IfName, Error> {
+pub(crate) fn named(chars: &Chars, len: usize) -> Result<IfName, Error> {
     cast::text(chars, len, "name")?.parse()
 }
 

@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code, reason = "#[unsafe(no_mangle)] alone; the test `rules` refuses anything else")]
 
-use std::ffi::{CString, c_char};
+use std::ffi::c_char;
 
 use serde::Serialize;
 use xennet_core::{Error, ErrorKind};
@@ -10,12 +10,21 @@ use xennet_core::{Error, ErrorKind};
 use crate::boundary::{free, read};
 use crate::cast::c_string;
 
-/// A text that a function returned: UTF-8, usually one JSON document. It never changes.
-pub struct Text(CString);
+/// A text that a function returned: UTF-8, usually one JSON document; of xenstore, the bytes of a value. It never changes.
+pub struct Text {
+    /// With a zero behind the last one.
+    bytes: Vec<u8>,
+}
 
 impl Text {
     pub(crate) fn new(text: &str) -> Self {
-        Text(c_string(text))
+        Text { bytes: c_string(text).into_bytes_with_nul() }
+    }
+
+    /// The bytes as they are, zeros among them.
+    pub(crate) fn of(mut bytes: Vec<u8>) -> Self {
+        bytes.push(0);
+        Text { bytes }
     }
 
     pub(crate) fn json(document: &impl Serialize) -> Self {
@@ -29,7 +38,7 @@ impl Text {
 /// \return NULL if `text` is NULL.
 #[unsafe(no_mangle)]
 pub extern "C" fn xennet_text_data(text: Option<&Text>) -> *const c_char {
-    read(text, |text| text.0.as_ptr())
+    read(text, |text| text.bytes.as_ptr().cast())
 }
 
 /// The length of the text in bytes, without the final zero.
@@ -37,7 +46,7 @@ pub extern "C" fn xennet_text_data(text: Option<&Text>) -> *const c_char {
 /// \return 0 if `text` is NULL.
 #[unsafe(no_mangle)]
 pub extern "C" fn xennet_text_len(text: Option<&Text>) -> usize {
-    read(text, |text| text.0.as_bytes().len())
+    read(text, |text| text.bytes.len() - 1)
 }
 
 /// Frees a text. NULL is fine.

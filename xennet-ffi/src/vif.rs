@@ -5,7 +5,7 @@
 use std::mem::MaybeUninit;
 
 use xennet_core::config::{self, Dialect};
-use xennet_core::{Error, ErrorKind, VifSpec};
+use xennet_core::{Error, VifSpec};
 
 use crate::boundary::{fallible, given};
 use crate::cast::{self, Chars};
@@ -36,16 +36,7 @@ pub extern "C" fn xennet_vif_parse(
 ) -> Option<Box<Failure>> {
     fallible("xennet_vif_parse", || {
         let document = given(document, "document")?;
-        let dialect = match dialect {
-            XENNET_DIALECT_STRICT => Dialect::Strict,
-            XENNET_DIALECT_XL => Dialect::Xl,
-            XENNET_DIALECT_XM => Dialect::Xm,
-            other => {
-                return Err(Error::new(ErrorKind::Invalid, format!("{other} is no dialect"))
-                    .with_object("dialect")
-                    .with_hint("xennet.h lists them: XENNET_DIALECT_STRICT and others"));
-            }
-        };
+        let dialect = crate::parse::dialect(dialect)?;
         let text = cast::text(&line, line_len, "line")?;
         let parsed = config::document::vif(text, dialect)?;
         let notes: Vec<String> = parsed.notes.iter().map(ToString::to_string).collect();

@@ -6,15 +6,19 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use xennet_core::xenstore::server::{Server, Settings};
 use xennet_tests::lease::programs_are_here;
 use xennet_tests::{StateDir, World, in_netns};
+
+#[path = "c/bad_input.rs"]
+mod bad_input;
 
 const WARNINGS: [&str; 6] = ["-Wall", "-Wextra", "-Wpedantic", "-Werror", "-O1", "-g"];
 
 /// What a program that takes in libxennet.a needs besides, in glibc before 2.34; `rustc --print native-static-libs`.
 const NATIVE: [&str; 7] = ["-lgcc_s", "-lutil", "-lrt", "-lpthread", "-lm", "-ldl", "-lc"];
 
-const ALL: [&str; 2] = ["xennet-ffi/tests/c/all.c", "xennet-ffi/tests/c/other.c"];
+const ALL: [&str; 3] = ["xennet-ffi/tests/c/all.c", "xennet-ffi/tests/c/more.c", "xennet-ffi/tests/c/other.c"];
 const ATTACH: [&str; 1] = ["examples/c/attach.c"];
 const HOST: [&str; 1] = ["xennet-ffi/tests/c/host.c"];
 const NETWORK: [&str; 1] = ["examples/c/network.c"];
@@ -55,7 +59,12 @@ fn compile(sources: &[&str], language: Language, linked: Linked, dir: &Path) -> 
         Language::C11 => Command::new("cc"),
         Language::Cxx => Command::new("c++"),
     };
-    compiler.args(WARNINGS).arg("-o").arg(&program).arg("-I").arg(workspace().join("xennet-ffi/include"));
+    compiler.args(WARNINGS).arg("-o").arg(&program);
+    compiler
+        .arg("-I")
+        .arg(workspace().join("xennet-ffi/include"))
+        .arg("-I")
+        .arg(workspace().join("xennet-ffi/tests/c"));
     match language {
         Language::C11 => compiler.args(["-std=c11", "-pthread", "-Wstrict-prototypes", "-Wmissing-prototypes"]),
         Language::Cxx => compiler.args(["-x", "c++", "-std=c++11"]),
@@ -87,7 +96,8 @@ fn everything(language: Language, linked: Linked) {
     let program = compile(&ALL, language, linked, dir.path());
     // From here on only the soname is there, as on a machine without development files.
     std::fs::remove_file(dir.path().join("libxennet.so")).unwrap();
-    let output = run(&program, &[state.path().as_os_str()]);
+    let store = Server::start(Settings::default()).unwrap();
+    let output = run(&program, &[state.path().as_os_str(), store.path().as_os_str()]);
     assert!(output.stdout.is_empty() && output.stderr.is_empty(), "{output:?}");
 }
 
@@ -123,7 +133,8 @@ fn no_error_of_memory_and_no_leak() {
         "--show-leak-kinds=definite,indirect,possible",
     ]);
     valgrind.args(["--errors-for-leak-kinds=definite,indirect,possible"]);
-    valgrind.arg(program).arg(state.path()).env("LD_LIBRARY_PATH", dir.path());
+    let store = Server::start(Settings::default()).unwrap();
+    valgrind.arg(program).arg(state.path()).arg(store.path()).env("LD_LIBRARY_PATH", dir.path());
     match Command::new("valgrind").arg("--version").output() {
         Ok(_) => drop(succeed(&mut valgrind)),
         Err(e) if std::env::var_os("CI").is_some() => panic!("no valgrind here, and CI is set: {e}"),
@@ -132,21 +143,38 @@ fn no_error_of_memory_and_no_leak() {
 }
 
 #[test]
+fn bad_input_gets_an_error_that_names_the_argument() {
+    let (dir, store) = (place(), Server::start(Settings::default()).unwrap());
+    let abi = std::fs::read_to_string(workspace().join("xennet-ffi/xennet.abi")).unwrap();
+    let source = dir.path().join("bad_input.c");
+    std::fs::write(&source, bad_input::program(&abi)).unwrap();
+    let program = compile(&[source.to_str().unwrap()], Language::C11, Linked::Dynamic, dir.path());
+    let settings = dir.path().join("hotplug.toml");
+    let state = dir.path().join("hotplug");
+    let text = format!("log_file = \"\"\nsyslog = false\nhooks = \"\"\nstate_dir = \"{}\"\n", state.display());
+    std::fs::write(&settings, text).unwrap();
+    let variable = format!("XENNET_HOTPLUG_CONFIG={}", settings.display());
+    let mut command = Command::new(&program);
+    command.arg(store.path()).arg(variable).env("LD_LIBRARY_PATH", dir.path()).env("XENNET_HOTPLUG_CONFIG", &settings);
+    let output = succeed(&mut command);
+    assert!(output.stdout.is_empty() && output.stderr.is_empty(), "{output:?}");
+}
+
+#[test]
 fn the_test_program_misses_nothing_of_the_header() {
     let header = std::fs::read_to_string(workspace().join("xennet-ffi/include/xennet.h")).unwrap();
-    let program = std::fs::read_to_string(workspace().join(ALL[0])).unwrap();
+    let program: String = ALL.iter().map(|file| std::fs::read_to_string(workspace().join(file)).unwrap()).collect();
     // Comments name things that others define.
     let code: String =
         header.lines().filter(|l| !l.trim_start().starts_with(['*', '/'])).collect::<Vec<_>>().join("\n");
     let mut missing: Vec<&str> = code
         .split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
-        .filter(|word| {
-            ["xennet_", "XENNET_DIALECT", "XENNET_GUESTS", "XENNET_VERSION"].iter().any(|start| word.starts_with(start))
-        })
+        .filter(|word| ["xennet_", "XENNET_"].iter().any(|start| word.starts_with(start)))
+        .filter(|word| !["XENNET_KIND_", "XENNET_FINDING_", "XENNET_H"].iter().any(|start| word.starts_with(start)))
         .filter(|word| *word != "xennet_kind" && !program.contains(word))
         .collect();
     missing.dedup();
-    assert!(missing.is_empty(), "not in {}: {missing:?}", ALL[0]);
+    assert!(missing.is_empty(), "not in {ALL:?}: {missing:?}");
 }
 
 #[test]
@@ -158,7 +186,7 @@ fn the_shared_library_exports_the_functions_of_the_header_and_nothing_else() {
     let header = std::fs::read_to_string(workspace().join("xennet-ffi/include/xennet.h")).unwrap();
     let mut declared: Vec<&str> = header
         .lines()
-        .filter(|l| !l.starts_with([' ', '#', '/', '}']))
+        .filter(|l| !l.starts_with([' ', '#', '/', '}']) && !l.starts_with("typedef"))
         .filter_map(|l| l.split_once('(')?.0.rsplit([' ', '*']).next())
         .collect();
     declared.sort_unstable();

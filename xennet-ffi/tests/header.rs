@@ -25,18 +25,31 @@ const PREFACE: &str = "\
  *   NULL where none is allowed is an error of kind `XENNET_KIND_INVALID`.
  * - **Texts** that go in are a pointer and a length in bytes, UTF-8, at most `XENNET_TEXT_MAX` bytes (a recording: `XENNET_RECORDING_MAX`); a final zero is not
  *   needed and is not counted. NULL with length 0 is the empty text. They are not kept. Texts that come out are UTF-8 and
- *   end with a zero.
+ *   end with a zero; values of xenstore are bytes as they are, with a zero behind the last one. Lists of texts (`argv`) are as `main` gets them.
+ * - **Times** are numbers of the unit that the argument is called by: `milliseconds`, `seconds`. Truths are 0 and 1.
  * - **Owners.** What a function hands out is freed with the `*_free` function of its type, once. What an accessor returns
  *   (`const char *`) belongs to the object and lives as long.
  * - **Threads.** A function that takes a `const` pointer may be called on the same object by several threads at once; one
  *   that takes another pointer needs the object for itself. On one host the calls wait for each other, so threads that shall not
  *   wait have a host each. An object may be used and freed by another thread than the one that made it. Different objects never
  *   disturb each other; two hosts that change the same vif wait for each other.
- * - **Processes.** A host belongs to the process that opened it. After `fork` the child opens one of its own; it may free its
- *   parent's, and everything else refuses it. What the library locks during a call is not held by a child. The program may
- *   ignore `SIGCHLD` or wait for all children: the library needs no status of any.
+ * - **Processes.** A host belongs to the process that opened it, as a connection to xenstore and the events of links do. After `fork` the child
+ *   opens one of its own; it may free its parent's, and everything else refuses it. What the library locks during a call is not held by a child.
+ *   The program may ignore `SIGCHLD` or wait for all children: the library needs no status of any. Signals interrupt no call; the library changes no
+ *   handler of the program's.
+ * - **Descriptors** that come out are for `poll` alone: they are the object's, and are neither read from nor closed. Those that go in stay the
+ *   caller's, and are used during the call.
+ * - **Callbacks** (`xennet_log`) are called by the thread that has called, before that call returns, and while the library holds no lock: they may
+ *   call the library, on the same object, too. They must return: no `longjmp`, no `pthread_exit`, no exception (one that leaves a callback ends the
+ *   program). What they are given lives until they return.
  * - **Panics** (defects of the library) never cross this interface: they become errors of kind `XENNET_KIND_INTERNAL`.
  */";
+
+/// The files with what the header declares, in the order in which it declares it.
+const SOURCES: [&str; 21] = [
+    "cast", "kind", "error", "text", "vif", "parse", "plan", "settings", "log", "host", "tap", "network", "confirm",
+    "lookup", "hotplug", "store", "links", "guest", "advice", "doctor", "trace",
+];
 
 #[test]
 fn the_header_is_what_the_sources_say() {
@@ -163,22 +176,102 @@ fn generate() -> String {
         ("Plan", "xennet_plan"),
         ("Failure", "xennet_error"),
         ("Text", "xennet_text"),
+        ("Settings", "xennet_settings"),
+        ("Store", "xennet_store"),
+        ("Links", "xennet_links"),
+        ("Log", "xennet_log"),
+        ("Strings", "char *const *"),
+        ("Context", "void *"),
         ("Chars", "const char *"),
     ] {
         config.export.rename.insert(rust.to_owned(), c.to_owned());
     }
     let mut builder = Builder::new().with_config(config);
-    for file in ["cast", "kind", "error", "text", "vif", "plan", "host", "network", "guest", "doctor", "trace"] {
+    for file in SOURCES {
         builder = builder.with_src(source(file));
     }
     let mut made = Vec::new();
     builder.generate().unwrap().write(&mut made);
     // cbindgen puts a blank between a renamed type and its name.
-    String::from_utf8(made).unwrap().replace("const char * ", "const char *")
+    let made = String::from_utf8(made).unwrap();
+    ["const char *", "char *const *", "void *"].iter().fold(made, |made, end| made.replace(&format!("{end} "), end))
 }
 
 fn source(file: &str) -> PathBuf {
     here().join(format!("src/{file}.rs"))
+}
+
+/// What a program that was built with the header relies on, a line each: functions with their types, types, and constants with their values.
+/// There is no structure that a program could see into.
+fn interface(header: &str) -> BTreeSet<String> {
+    let is_code = |line: &&str| !line.trim_start().starts_with(['*', '/']);
+    let code: Vec<&str> = header.lines().filter(is_code).collect();
+    let defined = code.iter().filter_map(|line| line.strip_prefix("#define XENNET_"));
+    let defined = defined.filter(|rest| rest.contains(' ') && !rest.starts_with("VERSION"));
+    let mut all: BTreeSet<String> = defined.map(|rest| format!("#define XENNET_{rest}")).collect();
+    let constants = code.iter().filter_map(|line| line.strip_prefix("  XENNET_"));
+    all.extend(constants.map(|rest| format!("XENNET_{}", rest.trim_end_matches(','))));
+    let is_declared = |line: &&str| {
+        !line.starts_with(['#', '}', '\n']) && !line.starts_with("enum ") && !line.starts_with("  XENNET_")
+    };
+    let text: String = code.iter().copied().filter(is_declared).collect::<Vec<_>>().join(" ");
+    let declarations = text.split(';').map(|part| part.split_whitespace().collect::<Vec<_>>().join(" "));
+    all.extend(
+        declarations.map(|d| d.rsplit("extern \"C\" { ").next().unwrap().to_owned()).filter(|d| d.contains("xennet_")),
+    );
+    all
+}
+
+/// The names of the functions in it.
+fn functions(interface: &BTreeSet<String>) -> BTreeSet<&str> {
+    let before = interface.iter().filter(|line| !line.starts_with("typedef") && !line.starts_with('#'));
+    before.filter_map(|line| line.split_once('(')?.0.rsplit([' ', '*']).next()).collect()
+}
+
+#[test]
+fn the_interface_is_the_one_that_is_kept_and_nothing_goes_from_it() {
+    let made = interface(&std::fs::read_to_string(here().join("include/xennet.h")).unwrap());
+    assert!(functions(&made).len() > 100 && made.contains("XENNET_KIND_INVALID = 2"));
+    assert!(
+        made.contains("typedef struct xennet_host xennet_host") && made.contains("const char *xennet_version(void)")
+    );
+    let file = here().join("xennet.abi");
+    let kept: BTreeSet<String> =
+        std::fs::read_to_string(&file).unwrap_or_default().lines().map(str::to_owned).collect();
+    let gone: Vec<&String> = kept.difference(&made).collect();
+    assert!(
+        gone.is_empty(),
+        "programs that were built before would no longer run: the soname has to change (remove {} if it does): {gone:#?}",
+        file.display()
+    );
+    if std::env::var_os("XENNET_BLESS").is_some() {
+        let lines: Vec<&str> = made.iter().map(String::as_str).collect();
+        std::fs::write(&file, lines.join("\n") + "\n").unwrap();
+        return;
+    }
+    let new: Vec<&String> = made.difference(&kept).collect();
+    assert!(new.is_empty(), "not in {} (write it anew with XENNET_BLESS=1): {new:#?}", file.display());
+}
+
+#[test]
+fn every_function_has_its_version() {
+    let made = interface(&std::fs::read_to_string(here().join("include/xennet.h")).unwrap());
+    let file = here().join("xennet.map");
+    if std::env::var_os("XENNET_BLESS").is_some() {
+        let names: String = functions(&made).iter().map(|name| format!("        {name};\n")).collect();
+        std::fs::write(&file, format!("XENNET_0.1 {{\n    global:\n{names}    local:\n        *;\n}};\n")).unwrap();
+        return;
+    }
+    let map = std::fs::read_to_string(&file).unwrap();
+    let listed: Vec<&str> = map.lines().filter_map(|line| line.trim().strip_suffix(';')).collect();
+    let listed: Vec<&str> = listed.into_iter().filter(|name| name.starts_with("xennet_")).collect();
+    assert_eq!(
+        listed,
+        functions(&made).into_iter().collect::<Vec<_>>(),
+        "{}: write it anew with XENNET_BLESS=1",
+        file.display()
+    );
+    assert!(map.starts_with("XENNET_0.1 {\n    global:\n") && map.ends_with("    local:\n        *;\n};\n"));
 }
 
 /// The names that the documentation of a function puts between quotation marks in the document that it describes.

@@ -1,58 +1,21 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * Every function and constant of xennet.h, in use and in misuse. Silent and 0 if all is well. C11, and C++ as well.
- * The one argument is an empty directory for the state.
+ * Every function and constant of xennet.h, in use and in misuse: with more.c. Silent and 0 if all is well. C99, and C++ as well.
+ * The arguments are an empty directory for the state, and the socket of a xenstored.
  */
 #include <xennet.h>
 #include <xennet.h> /* the include guard */
 
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#define CHECK(truth)                                                                                                   \
-    do {                                                                                                               \
-        if (!(truth)) {                                                                                                \
-            fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #truth);                                        \
-            exit(1);                                                                                                   \
-        }                                                                                                              \
-    } while (0)
-
-#define TEXT(literal) (literal), (sizeof(literal) - 1)
+#include "check.h"
 
 #ifdef __cplusplus
-extern "C"
+extern "C" {
 #endif
 size_t other_unit(void);
-
-static int same(const char *a, const char *b)
-{
-    return a != NULL && b != NULL && strcmp(a, b) == 0;
+void test_more(const char *state_dir, const char *store);
+#ifdef __cplusplus
 }
-
-static int has(const char *text, const char *part)
-{
-    return text != NULL && strstr(text, part) != NULL;
-}
-
-/* An error of this kind with this in its message; it is freed. */
-static void refused(xennet_error *error, uint32_t kind, const char *message)
-{
-    CHECK(error != NULL);
-    if (xennet_error_kind(error) != kind || !has(xennet_error_message(error), message)) {
-        fprintf(stderr, "wanted kind %u and \"%s\", not %s\n", (unsigned)kind, message, xennet_error_json(error));
-        exit(1);
-    }
-    xennet_error_free(error);
-}
-
-static void accepted(xennet_error *error)
-{
-    if (error != NULL) {
-        fprintf(stderr, "%s\n", xennet_error_report(error));
-        exit(1);
-    }
-}
+#endif
 
 static void test_version_and_kinds(void)
 {
@@ -550,7 +513,7 @@ static void test_the_kernel(const char *state_dir)
 
 int main(int argc, char **argv)
 {
-    CHECK(argc == 2);
+    CHECK(argc == 3);
     CHECK(other_unit() == XENNET_TEXT_MAX);
     test_version_and_kinds();
     test_null_reads_as_nothing();
@@ -564,5 +527,6 @@ int main(int argc, char **argv)
     test_a_network_from_plan_to_stop();
     test_null_is_named();
     test_the_kernel(argv[1]);
+    test_more(argv[1], argv[2]);
     return 0;
 }

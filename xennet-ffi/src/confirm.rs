@@ -1,0 +1,141 @@
+//! Commit-confirm: a start that is undone unless somebody says in time that it is good.
+
+#![allow(unsafe_code, reason = "#[unsafe(no_mangle)] alone; the test `rules` refuses anything else")]
+
+use std::mem::MaybeUninit;
+use std::time::Duration;
+
+use serde_json::json;
+use xennet_core::exec::confirm::Verdict;
+use xennet_core::{guard_is_there, tell_guard};
+
+use crate::boundary::{fallible, given};
+use crate::cast::{self, Chars};
+use crate::error::Failure;
+use crate::host::Host;
+use crate::network;
+use crate::settings::Settings;
+use crate::text::Text;
+
+/// Somebody confirmed in time.
+pub const XENNET_VERDICT_KEPT: u32 = 0;
+/// Nobody confirmed in time, and the start was undone.
+pub const XENNET_VERDICT_LATE: u32 = 1;
+/// Who made the change ended without a word, and the start was undone.
+pub const XENNET_VERDICT_DIED: u32 = 2;
+/// The start failed, or changed nothing: there is nothing to undo.
+pub const XENNET_VERDICT_FAILED: u32 = 3;
+
+/// Is the guard of a network's start: undoes it unless somebody confirms it in time. To be called in a process of its own, which must outlive the
+/// one that starts the network: a child that begins before that has threads, or a program that is started. Returns when all is decided.
+///
+/// The two talk over two pipes. `xennet network guard NAME SECONDS` is such a process, too, with standard input and output as the two ends.
+///
+/// \param settings How a host is opened: its state directory is that of the host that starts the network. NULL for the defaults.
+/// \param backend `XENNET_BACKEND_*`, as of that host.
+/// \param name The network's name.
+/// \param name_len Its length in bytes.
+/// \param seconds How long a confirmation is waited for, from when the network is started.
+/// \param hears The end of a pipe at which it hears what has become of the start. The process must not have the other end open.
+/// \param says The end of a pipe at which it says that it is there.
+/// \param verdict Gets `XENNET_VERDICT_*`.
+/// \return NULL on success; else `XENNET_KIND_CONFLICT` if another guard waits for a confirmation of the same network; an error as of
+///   `xennet_host_undo` if the start could not be undone.
+#[unsafe(no_mangle)]
+pub extern "C" fn xennet_guard(
+    settings: Option<&Settings>,
+    backend: u32,
+    name: Chars,
+    name_len: usize,
+    seconds: u32,
+    hears: i32,
+    says: i32,
+    verdict: Option<&mut MaybeUninit<u32>>,
+) -> Option<Box<Failure>> {
+    fallible("xennet_guard", || {
+        let verdict = given(verdict, "verdict")?;
+        let defaults = Settings::default();
+        let settings = settings.unwrap_or(&defaults);
+        let name = network::named(&name, name_len)?;
+        let pipes = (cast::descriptor(hears, "hears")?, cast::descriptor(says, "says")?);
+        let patience = Duration::from_secs(seconds.into());
+        // What cannot be opened is to be told now, not when the start has to be undone.
+        drop(settings.open(backend)?);
+        let ended = xennet_core::Host::guard(&name, &settings.state_dir(), patience, pipes, || settings.open(backend))?;
+        verdict.write(match ended {
+            Verdict::Kept => XENNET_VERDICT_KEPT,
+            Verdict::Late => XENNET_VERDICT_LATE,
+            Verdict::Died => XENNET_VERDICT_DIED,
+            Verdict::Failed => XENNET_VERDICT_FAILED,
+        });
+        Ok(())
+    })
+}
+
+/// Starts a network under a guard (`xennet_guard`): waits until that says that it is there, starts, and tells it what has become of that. Both
+/// descriptors are then to be closed.
+///
+/// \param host The host.
+/// \param network The JSON document of one network, an item of what `xennet_networks_parse` gives.
+/// \param network_len Its length in bytes.
+/// \param said The end of a pipe at which the guard says that it is there.
+/// \param hears The end of a pipe at which the guard hears.
+/// \param done Gets a JSON document, `{"steps": 9, "notes": []}`. May be NULL.
+/// \return NULL on success; else the error of the guard if it is not there, and nothing was changed; or an error as of `xennet_host_start_network`.
+#[unsafe(no_mangle)]
+pub extern "C" fn xennet_host_start_guarded(
+    host: Option<&Host>,
+    network: Chars,
+    network_len: usize,
+    said: i32,
+    hears: i32,
+    done: Option<&mut MaybeUninit<Option<Box<Text>>>>,
+) -> Option<Box<Failure>> {
+    fallible("xennet_host_start_guarded", || {
+        let host = given(host, "host")?;
+        let network = network::read(&network, network_len)?;
+        let (said, hears) = (cast::descriptor(said, "said")?, cast::descriptor(hears, "hears")?);
+        host.change("xennet_host_start_guarded", done, |core| {
+            guard_is_there(&network.name(), said)?;
+            let mut heard = true;
+            let mut applied = core.start_confirmed(&network, |told| heard = tell_guard(hears, told))?;
+            if !heard {
+                applied.notes.push("the guard has gone: nothing will undo the start by itself".to_owned());
+            }
+            Ok(applied)
+        })
+    })
+}
+
+/// Confirms the last start of a network: it stays.
+///
+/// \param host A host with the same state directory.
+/// \param name The network's name.
+/// \param name_len Its length in bytes.
+/// \return NULL on success; else `XENNET_KIND_NOTHING_TO_UNDO` if nobody waits for that, or not any more.
+#[unsafe(no_mangle)]
+pub extern "C" fn xennet_host_confirm(host: Option<&Host>, name: Chars, name_len: usize) -> Option<Box<Failure>> {
+    fallible("xennet_host_confirm", || {
+        let host = given(host, "host")?;
+        let name = network::named(&name, name_len)?;
+        host.work("xennet_host_confirm", |core| core.confirm(&name))
+    })
+}
+
+/// The networks whose last start waits for a confirmation.
+///
+/// \param host A host with the same state directory.
+/// \param document Gets a JSON document: `{"networks": ["lan"]}`.
+/// \return NULL on success.
+#[unsafe(no_mangle)]
+pub extern "C" fn xennet_host_awaited(
+    host: Option<&Host>,
+    document: Option<&mut MaybeUninit<Option<Box<Text>>>>,
+) -> Option<Box<Failure>> {
+    fallible("xennet_host_awaited", || {
+        let (host, document) = (given(host, "host")?, given(document, "document")?);
+        let names = host.work("xennet_host_awaited", |core| core.awaited())?;
+        document.write(Some(Box::new(Text::json(&json!({ "networks": names })))));
+        Ok(())
+    })
+}

@@ -1,0 +1,148 @@
+//! The call that a toolstack makes for every vif.
+
+#![allow(unsafe_code, reason = "#[unsafe(no_mangle)] alone; the test `rules` refuses anything else")]
+
+use std::ffi::{OsStr, OsString};
+use std::mem::MaybeUninit;
+use std::os::unix::ffi::OsStrExt as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use xennet_core::backend::netlink::close_in_background;
+use xennet_core::hotplug::{self, Answer};
+use xennet_core::{Error, ErrorKind};
+
+use crate::boundary::{fallible, given, program, say, words};
+use crate::cast::Strings;
+use crate::error::Failure;
+use crate::text::Text;
+
+/// Does what one of Xen's vif scripts does: a whole program. Its arguments are those of `main`.
+///
+/// It reads the call, the vif's directory in xenstore and `hotplug.toml`, attaches or detaches the vif, runs the hooks, writes the answer to
+/// xenstore and the logs, and says on standard error what goes wrong. Nothing is left half done.
+///
+/// The program is to end with the result soon: where the kernel takes some milliseconds to clean up, a copy of the process does that
+/// meanwhile, which ends with it.
+///
+/// \param argc How many arguments there are, with the program's name.
+/// \param argv The arguments. The name of the first one says whose place the program takes: `vif-bridge`, `vif-nat` or `vif-route`, also with a
+///   path and with `xennet-` before it; any other name is that of `vif-bridge`.
+/// \param envp The environment, ended by NULL, each `NAME=value`; NULL for the process's own.
+/// \return The exit status, 0 or 1, as that of the scripts.
+#[unsafe(no_mangle)]
+pub extern "C" fn xennet_hotplug(argc: i32, argv: Strings, envp: Strings) -> i32 {
+    program("xennet_hotplug", || {
+        let call = Call::read(argc, &argv, &envp)?;
+        let (answer, defect) = match catch_unwind(AssertUnwindSafe(|| call.carry_out())) {
+            Ok(answer) => (Some(answer), None),
+            Err(panic) => (None, Some(hotplug::defect(words(&*panic)))),
+        };
+        if let Some(text) = &defect {
+            say(&format!("{}: error: {text}", call.script));
+            if let Err(e) = hotplug::tell_defect(&call.arguments, &|name| call.variable(name), text) {
+                say(&format!("{}: note: the reason could not be written to xenstore: {e}", call.script));
+            }
+        }
+        for line in answer.iter().flat_map(|answer| answer.lines(&call.script)) {
+            say(&line);
+        }
+        let failed = answer.as_ref().is_none_or(|answer| answer.error.is_some());
+        if answer.as_ref().is_some_and(|answer| answer.closes_slowly) {
+            // Where no copy can be had, this process waits itself.
+            let _ = close_in_background();
+        }
+        Ok(i32::from(failed))
+    })
+}
+
+/// The same for a program that says and logs by itself what came of it, and goes on.
+///
+/// \param argc As of `xennet_hotplug`.
+/// \param argv As of `xennet_hotplug`.
+/// \param envp As of `xennet_hotplug`.
+/// \param record Gets a JSON document, that of the call in the log of hotplug calls: `{"xennet": 1, "time_us", "pid", "script", "verb", "type_if",
+///   "vif", "xenbus_path", "outcome", "link", "bridge", "mtu", "plan", "notes", "timings", "total_us"}`; `outcome` is "connected" or "detached". NULL
+///   for a call that means nothing, which is a success (`online type_if=tap`). May be NULL.
+/// \return NULL on success; else what went wrong, which stands in xenstore, too, where somebody waits for it.
+#[unsafe(no_mangle)]
+pub extern "C" fn xennet_hotplug_call(
+    argc: i32,
+    argv: Strings,
+    envp: Strings,
+    record: Option<&mut MaybeUninit<Option<Box<Text>>>>,
+) -> Option<Box<Failure>> {
+    fallible("xennet_hotplug_call", || {
+        let answer = Call::read(argc, &argv, &envp)?.carry_out();
+        if let Some(e) = answer.error {
+            return Err(e);
+        }
+        if let Some(record) = record {
+            record.write(answer.record.map(|record| Box::new(Text::json(&record))));
+        }
+        Ok(())
+    })
+}
+
+/// Reads the text of a `hotplug.toml`.
+///
+/// \param text The text, UTF-8.
+/// \param text_len Its length in bytes.
+/// \param document Gets a JSON document: `{"deadline", "hooks", "hook_deadline", "log_file", "syslog", "state_dir", "bind_mac", "isolated"}`, as in
+///   the file; what the file does not say has its default.
+/// \return NULL on success; else an error of kind `XENNET_KIND_INVALID`, with line and column where the text is wrong.
+#[unsafe(no_mangle)]
+pub extern "C" fn xennet_hotplug_parse(
+    text: crate::cast::Chars,
+    text_len: usize,
+    document: Option<&mut MaybeUninit<Option<Box<Text>>>>,
+) -> Option<Box<Failure>> {
+    fallible("xennet_hotplug_parse", || {
+        let document = given(document, "document")?;
+        let read = xennet_core::config::document::hotplug(crate::cast::text(&text, text_len, "text")?)?;
+        document.write(Some(Box::new(Text::json(&read))));
+        Ok(())
+    })
+}
+
+/// A call as a process got it.
+struct Call<'a> {
+    script: String,
+    arguments: Vec<OsString>,
+    /// `None`: the process's own.
+    environment: Option<Vec<&'a OsStr>>,
+}
+
+impl<'a> Call<'a> {
+    fn read(argc: i32, argv: &'a Strings, envp: &'a Strings) -> Result<Self, Error> {
+        let count = usize::try_from(argc).map_err(|_| {
+            Error::new(ErrorKind::Invalid, format!("argc is {argc}"))
+                .with_object("argc")
+                .unchanged()
+                .with_hint("give what main got: a number that is not negative")
+        })?;
+        let given = argv.read(count, "argv")?;
+        let (name, arguments) = given.split_first().map_or((None, &given[..]), |(name, rest)| (Some(*name), rest));
+        let environment = match envp.is_null() {
+            true => None,
+            false => Some(envp.read(usize::MAX, "envp")?),
+        };
+        Ok(Call {
+            script: name.and_then(hotplug::script_of).unwrap_or(hotplug::SCRIPTS[0]).to_owned(),
+            arguments: arguments.iter().map(|argument| OsString::from(*argument)).collect(),
+            environment,
+        })
+    }
+
+    fn variable(&self, name: &str) -> Option<OsString> {
+        let Some(environment) = &self.environment else { return std::env::var_os(name) };
+        let value = |entry: &&OsStr| {
+            let rest = entry.as_bytes().strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
+            Some(OsStr::from_bytes(rest).to_owned())
+        };
+        environment.iter().find_map(value)
+    }
+
+    fn carry_out(&self) -> Answer {
+        hotplug::carry_out(&self.script, &self.arguments, &|name| self.variable(name), None)
+    }
+}
