@@ -358,6 +358,7 @@ impl Host {
         what: &str,
     ) -> Result<Applied, Error> {
         let done = self.carry_out_with(session, subject, plan, text, what);
+        #[cfg(feature = "tracing")]
         match &done {
             Ok(applied) => event!(info, %subject, steps = applied.steps, "done"),
             Err(error) => event!(warn, %subject, kind = error.kind().slug(), state = error.state(), %error, "failed"),
