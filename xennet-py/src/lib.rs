@@ -18,11 +18,13 @@ mod trace;
 mod vif;
 mod xenstore;
 
+use pyo3::exceptions::PyImportError;
 use pyo3::prelude::*;
 
 /// The compiled part of the package xennet.
 #[pymodule(gil_used = false)]
 fn _xennet(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    refuse_other_interpreters(module.py())?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add("KINDS", error::kinds(module.py())?)?;
     module.add_class::<vif::VifSpec>()?;
@@ -63,4 +65,21 @@ fn _xennet(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<plan::Step>()?;
     module.add_class::<plan::Applied>()?;
     module.add_class::<host::Host>()
+}
+
+/// Refuses to be loaded in another interpreter than the process's first one: classes and caches of the module are there once in a process.
+/// Python does that itself from 3.12 on.
+fn refuse_other_interpreters(py: Python<'_>) -> PyResult<()> {
+    if py.version_info() >= (3, 12) {
+        return Ok(());
+    }
+    // Where there is no such module, nothing makes other interpreters but programs that embed Python.
+    let Ok(interpreters) = py.import("_xxsubinterpreters") else { return Ok(()) };
+    let (current, main) = (interpreters.call_method0("get_current")?, interpreters.call_method0("get_main")?);
+    if current.eq(main)? {
+        return Ok(());
+    }
+    Err(PyImportError::new_err(
+        "xennet cannot be loaded in another interpreter than the first one of a process (subinterpreter)",
+    ))
 }
