@@ -4,6 +4,7 @@ import copy
 import datetime
 import json
 import pickle
+import sys
 
 import pytest
 
@@ -304,3 +305,43 @@ def test_a_value_that_breaks_a_rule_is_refused(keywords):
 def test_a_value_of_another_type_is_refused(keywords):
     with pytest.raises(TypeError):
         VifSpec(**keywords)
+
+
+@pytest.mark.parametrize("value", VALUES, ids=repr)
+def test_every_value_is_made_anew_in_the_way_of_copy_replace(value):
+    assert value.replace() == value == value.__replace__() and type(value.replace()) is type(value)
+    if sys.version_info >= (3, 13):
+        assert copy.replace(value) == value
+    with pytest.raises(TypeError, match="no_such_keyword|unexpected"):
+        value.replace(no_such_keyword=1)
+
+
+def test_steps_and_what_was_applied_are_replaced_and_have_a_truth():
+    step = Step(sign="+", text="t", why="w", effects=["a"])
+    assert step.replace(sign="-") == Step(sign="-", text="t", why="w", effects=("a",))
+    assert Applied(steps=1).replace(notes=["n"]) == Applied(steps=1, notes=("n",))
+    assert Applied(steps=1) and not Applied(steps=0, notes=("n",))
+    with pytest.raises(TypeError, match="notes takes several texts"):
+        Applied(steps=1, notes="n")
+
+
+@pytest.mark.skipif(sys.version_info < (3, 10), reason="match is of Python 3.10")
+def test_values_can_be_matched_by_their_keywords():
+    names = {"xennet": xennet, "found": [], "values": [VifSpec(bridge="xenbr0", mtu=9000), BRIDGE, PRIVATE, Applied(steps=0)]}
+    exec(
+        "for value in values:\n"
+        "    match value:\n"
+        "        case xennet.VifSpec(bridge='xenbr0', mtu=mtu): found.append(mtu)\n"
+        "        case xennet.BridgeSpec(name=name, stp=True): found.append(name)\n"
+        "        case xennet.Network(mode='nat', subnets=(first, *_)): found.append(first)\n"
+        "        case xennet.Applied(steps=0): found.append(None)\n",
+        names,
+    )
+    assert names["found"] == [9000, "xenbr0", "10.0.0.0/24", None]
+
+
+def test_what_is_no_value_cannot_be_sent_elsewhere():
+    host = xennet.Host.fake()
+    for thing in (host, host.plan_attach(5, "bridge=xenbr0")):
+        with pytest.raises(TypeError, match="cannot pickle"):
+            pickle.dumps(thing)
