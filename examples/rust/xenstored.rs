@@ -8,7 +8,7 @@ use xennet_core::xenstore::server::{Server, Settings};
 
 fn main() -> Result<(), Error> {
     let path = std::env::args_os().nth(1).map(Into::into);
-    let server = Server::start(Settings { path, ..Settings::default() })?;
+    let server = Server::start(Settings::default().with_path(path))?;
     println!("{}", server.path().display());
     loop {
         std::thread::park();

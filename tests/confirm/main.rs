@@ -27,21 +27,17 @@ impl Place {
         let mut on = Netlink::open().unwrap();
         set(&mut on, "lo", up());
         let kind = NewLink::Veth { peer: name("lan") };
-        let change = LinkChange { mac: Some(MacAddr::new([2, 0, 0, 0, 0, 1])), ..LinkChange::default() };
+        let change = LinkChange::default().with_mac(MacAddr::new([2, 0, 0, 0, 0, 1]));
         run(&mut on, Step::Link(LinkStep::Create { name: name("eth0"), kind, change }));
         // Addresses that come by themselves some time later would differ from run to run.
         for link in ["eth0", "lan"] {
-            set(&mut on, link, LinkChange { addr_gen_mode: Some(AddrGenMode::None), ..LinkChange::default() });
+            set(&mut on, link, LinkChange::default().with_addr_gen_mode(AddrGenMode::None));
             set(&mut on, link, up());
         }
         run(&mut on, Step::Addr(AddrStep::Add(Address::new(name("eth0"), "192.168.0.3/24".parse().unwrap()))));
         run(&mut on, Step::Addr(AddrStep::Add(Address::new(name("eth0"), "2001:db8::3/64".parse().unwrap()))));
         for (to, gateway) in [("0.0.0.0/0", "192.168.0.1"), ("::/0", "2001:db8::1")] {
-            let route = Route {
-                gateway: Some(gateway.parse().unwrap()),
-                scope: 0,
-                ..Route::to(to.parse().unwrap(), name("eth0"))
-            };
+            let route = Route::to(to.parse().unwrap(), name("eth0")).with_gateway(Some(gateway.parse().unwrap()));
             run(&mut on, Step::Route(RouteStep::Add(route)));
         }
         let state = StateDir::new();
@@ -203,7 +199,7 @@ fn a_network_that_was_started_before_is_not_stopped() {
         assert_eq!(code, 0, "{text}");
         let started = look();
         // Somebody takes the uplink off its bridge.
-        let off = LinkChange { master: Some(NewMaster::None), ..LinkChange::default() };
+        let off = LinkChange::default().with_master(NewMaster::None);
         set(&mut Netlink::open().unwrap(), "eth0", off);
         let damaged = look();
         assert_ne!(damaged, started);

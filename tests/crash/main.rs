@@ -36,27 +36,27 @@ fn build() {
     for bridge in ["xenbr0", "xenbr1"] {
         apply(Step::Link(LinkStep::Create { name: name(bridge), kind: NewLink::Bridge, change: mac(1) }));
         // IPv6 makes its addresses by itself some time after the link goes up, which would differ from run to run.
-        set(bridge, LinkChange { addr_gen_mode: Some(AddrGenMode::None), ..LinkChange::default() });
-        set(bridge, LinkChange { up: Some(true), ..LinkChange::default() });
+        set(bridge, LinkChange::default().with_addr_gen_mode(AddrGenMode::None));
+        set(bridge, LinkChange::default().with_up(true));
     }
     let kind = NewLink::Veth { peer: name("guest") };
-    let change = LinkChange { mac: Some(MacAddr::BACKEND), ..LinkChange::default() };
+    let change = LinkChange::default().with_mac(MacAddr::BACKEND);
     apply(Step::Link(LinkStep::Create { name: name("vif5.0"), kind, change }));
     set("guest", mac(2));
     let kind = NewLink::Veth { peer: name("lan") };
     apply(Step::Link(LinkStep::Create { name: name("eth0"), kind, change: mac(3) }));
     for (link, last) in [("eth0", 3), ("lan", 4)] {
-        set(link, LinkChange { addr_gen_mode: Some(AddrGenMode::None), ..mac(last) });
-        set(link, LinkChange { up: Some(true), ..LinkChange::default() });
+        set(link, mac(last).with_addr_gen_mode(AddrGenMode::None));
+        set(link, LinkChange::default().with_up(true));
     }
     apply(Step::Addr(AddrStep::Add(Address::new(name("eth0"), "192.168.0.3/24".parse().unwrap()))));
     let gateway = Some("192.168.0.1".parse().unwrap());
-    let default = Route { gateway, scope: 0, ..Route::to("0.0.0.0/0".parse().unwrap(), name("eth0")) };
+    let default = Route::to("0.0.0.0/0".parse().unwrap(), name("eth0")).with_gateway(gateway);
     apply(Step::Route(RouteStep::Add(default)));
 }
 
 fn mac(last: u8) -> LinkChange {
-    LinkChange { mac: Some(MacAddr::new([2, 0, 0, 0, 0, last])), ..LinkChange::default() }
+    LinkChange::default().with_mac(MacAddr::new([2, 0, 0, 0, 0, last]))
 }
 
 fn clear() {

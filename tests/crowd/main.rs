@@ -281,7 +281,7 @@ fn several_vifs_of_one_domain_on_a_bridge_of_no_fixed_mac() {
         let rig = Rig::bare();
         let kind = NewLink::Bridge;
         apply(Step::Link(LinkStep::Create { name: name("xenbr0"), kind, change: LinkChange::default() }));
-        set("xenbr0", LinkChange { up: Some(true), ..LinkChange::default() });
+        set("xenbr0", LinkChange::default().with_up(true));
         let names: Vec<String> = (0..8).map(|n| format!("vif5.{n}")).collect();
         for round in 0..6 {
             for (n, vif) in names.iter().enumerate() {

@@ -6,7 +6,7 @@ use xennet_cli::sandbox::namespace::NetNs;
 use xennet_core::backend::Backend;
 use xennet_core::backend::fake::Fake;
 use xennet_core::backend::netlink::Netlink;
-use xennet_core::snapshot::{Change, FdbEntry, Part, Scope, Snapshot, SysctlKey};
+use xennet_core::snapshot::{Change, Part, Scope, Snapshot, SysctlKey};
 use xennet_core::step::{LinkChange, LinkStep, NewLink, Step, SysctlStep};
 use xennet_core::{Errno, IfName, MacAddr};
 
@@ -79,10 +79,10 @@ impl Pair {
         self.fake.world_mut().hidden.bridges_without_vlans = !knows;
         // Whether a link that is up can be renamed is a matter of the kernel's age.
         let link = xennet_core::step::LinkRef::named(probe);
-        let up = LinkChange { up: Some(true), ..LinkChange::default() };
+        let up = LinkChange::default().with_up(true);
         self.kernel.apply(&Step::Link(LinkStep::Set { link, change: up })).expect("the bridge goes up");
         let again = IfName::try_from("probe2").expect("a name");
-        let change = LinkChange { name: Some(again), ..LinkChange::default() };
+        let change = LinkChange::default().with_name(again);
         let renamed = self.kernel.apply(&Step::Link(LinkStep::Set { link, change }));
         self.fake.world_mut().hidden.names_held_while_up = renamed.is_err();
         let link = xennet_core::step::LinkRef::named(if renamed.is_ok() { again } else { probe });
@@ -132,7 +132,7 @@ impl Pair {
             let own = world.fdb.iter().find(|e| e.link == name).cloned();
             if let Some((own, mac)) = own.zip(mac) {
                 world.fdb.remove(&own);
-                world.fdb.insert(FdbEntry { mac, ..own });
+                world.fdb.insert(own.with_mac(mac));
             }
         }
     }

@@ -161,15 +161,13 @@ fn create(d: &mut Dice, world: &Snapshot) -> Step {
     let all: Vec<IfName> = NAMES.iter().filter_map(|n| n.parse().ok()).collect();
     let free: Vec<&IfName> = all.iter().filter(|n| n.as_str().starts_with(if bridge { "br" } else { "v" })).collect();
     let name = **d.pick(&free);
-    let mut c = LinkChange {
-        mac: d.maybe(70, |d| mac(d, MACS)),
-        mtu: d.maybe(15, |d| *d.pick(&[1400, 1500, 9000, 1279, 60])),
-        up: d.maybe(50, |_| true),
-        arp: d.maybe(5, |_| false),
-        txqueuelen: d.maybe(5, |_| 32),
-        alias: d.maybe(5, |_| "a note".to_owned()),
-        ..LinkChange::default()
-    };
+    let mut c = LinkChange::default()
+        .with_mac(d.maybe(70, |d| mac(d, MACS)))
+        .with_mtu(d.maybe(15, |d| *d.pick(&[1400, 1500, 9000, 1279, 60])))
+        .with_up(d.maybe(50, |_| true))
+        .with_arp(d.maybe(5, |_| false))
+        .with_txqueuelen(d.maybe(5, |_| 32))
+        .with_alias(d.maybe(5, |_| "a note".to_owned()));
     if bridge {
         if d.chance(30) {
             c.bridge = bridge_change(d);
@@ -186,14 +184,13 @@ fn create(d: &mut Dice, world: &Snapshot) -> Step {
 }
 
 fn bridge_change(d: &mut Dice) -> BridgeChange {
-    BridgeChange {
-        stp: d.maybe(15, |d| d.chance(50)),
-        forward_delay_cs: d.maybe(40, |d| *d.pick(&[0, 200, 1500, 3000, 3200])),
-        ageing_time_cs: d.maybe(30, |d| *d.pick(&[0, 30_000, 12_000])),
-        vlan_filtering: d.maybe(4, |d| d.chance(50)),
-        default_pvid: d.maybe(4, |_| 0),
-        multicast_snooping: d.maybe(20, |d| d.chance(50)),
-    }
+    BridgeChange::default()
+        .with_stp(d.maybe(15, |d| d.chance(50)))
+        .with_forward_delay_cs(d.maybe(40, |d| *d.pick(&[0, 200, 1500, 3000, 3200])))
+        .with_ageing_time_cs(d.maybe(30, |d| *d.pick(&[0, 30_000, 12_000])))
+        .with_vlan_filtering(d.maybe(4, |d| d.chance(50)))
+        .with_default_pvid(d.maybe(4, |_| 0))
+        .with_multicast_snooping(d.maybe(20, |d| d.chance(50)))
 }
 
 fn change(d: &mut Dice, world: &Snapshot) -> LinkChange {
@@ -234,26 +231,25 @@ fn port(d: &mut Dice, world: &Snapshot) -> Step {
     let port = LinkRef::named(name);
     if d.chance(12) {
         let vid = *d.pick(&[Vid::ONE, Vid::new(10).expect("in range")]);
-        let vlan = PortVlan { vid, tagging: Tagging::Tagged, pvid: d.chance(30) };
+        let vlan = PortVlan::new(vid, Tagging::Tagged).with_pvid(d.chance(30));
         return Step::Port(if d.chance(50) {
             PortStep::VlanAdd { port, vlan }
         } else {
             PortStep::VlanDel { port, vlan }
         });
     }
-    let change = PortChange {
-        isolated: d.maybe(40, |d| d.chance(50)),
-        learning: d.maybe(30, |d| d.chance(50)),
-        hairpin: d.maybe(20, |d| d.chance(50)),
-        unicast_flood: d.maybe(20, |d| d.chance(50)),
-        multicast_flood: d.maybe(10, |d| d.chance(50)),
-        broadcast_flood: d.maybe(10, |d| d.chance(50)),
-        neigh_suppress: d.maybe(10, |d| d.chance(50)),
-        locked: d.maybe(10, |d| d.chance(50)),
-        bpdu_guard: d.maybe(10, |d| d.chance(50)),
-        root_block: d.maybe(10, |d| d.chance(50)),
-        group_forward: d.maybe(10, |d| *d.pick(&[0, 0xfffd, 0x4000, 0x0002])),
-    };
+    let change = PortChange::default()
+        .with_isolated(d.maybe(40, |d| d.chance(50)))
+        .with_learning(d.maybe(30, |d| d.chance(50)))
+        .with_hairpin(d.maybe(20, |d| d.chance(50)))
+        .with_unicast_flood(d.maybe(20, |d| d.chance(50)))
+        .with_multicast_flood(d.maybe(10, |d| d.chance(50)))
+        .with_broadcast_flood(d.maybe(10, |d| d.chance(50)))
+        .with_neigh_suppress(d.maybe(10, |d| d.chance(50)))
+        .with_locked(d.maybe(10, |d| d.chance(50)))
+        .with_bpdu_guard(d.maybe(10, |d| d.chance(50)))
+        .with_root_block(d.maybe(10, |d| d.chance(50)))
+        .with_group_forward(d.maybe(10, |d| *d.pick(&[0, 0xfffd, 0x4000, 0x0002])));
     Step::Port(PortStep::Set { port, change, up: d.maybe(30, |d| d.chance(70)).filter(|up| *up || !loopback) })
 }
 
@@ -261,7 +257,7 @@ fn fdb(d: &mut Dice, world: &Snapshot) -> Step {
     let ports: Vec<_> = world.links.iter().filter(|(_, l)| l.master.is_some()).map(|(n, _)| *n).collect();
     let name = if ports.is_empty() || d.chance(25) { link(d, world) } else { *d.pick(&ports) };
     let kind = if d.chance(30) { FdbKind::Local } else { FdbKind::Static };
-    let entry = FdbEntry { link: name, mac: mac(d, STATIONS), vlan: d.maybe(4, |_| 10), kind };
+    let entry = FdbEntry::new(name, mac(d, STATIONS), kind).with_vlan(d.maybe(4, |_| 10));
     if d.chance(60) {
         return Step::Port(PortStep::FdbAdd { entry });
     }
@@ -274,15 +270,13 @@ fn address(d: &mut Dice, world: &Snapshot) -> Address {
     let link = link(d, world);
     // The route to an IPv6 peer comes a moment later, out of the work that tests addresses.
     let peer = if v6 { None } else { d.maybe(8, |d| ip(d, GATEWAYS4)) };
-    Address {
-        peer,
-        broadcast: if v6 { None } else { d.maybe(30, |_| Ipv4Addr::new(10, 0, 0, 255)) },
-        scope: if v6 { 0 } else { *d.pick(&[0, 0, 0, 0, 0, 0, 253, 254]) },
-        label: if v6 { None } else { d.maybe(6, |_| format!("{link}:x").chars().take(15).collect()) },
-        no_prefix_route: d.chance(8),
-        nodad: v6,
-        ..Address::new(link, text.parse().expect("the table holds networks"))
-    }
+    Address::new(link, text.parse().expect("the table holds networks"))
+        .with_peer(peer)
+        .with_broadcast(if v6 { None } else { d.maybe(30, |_| Ipv4Addr::new(10, 0, 0, 255)) })
+        .with_scope(if v6 { 0 } else { *d.pick(&[0, 0, 0, 0, 0, 0, 253, 254]) })
+        .with_label(if v6 { None } else { d.maybe(6, |_| format!("{link}:x").chars().take(15).collect()) })
+        .with_no_prefix_route(d.chance(8))
+        .with_nodad(v6)
 }
 
 fn route(d: &mut Dice, world: &Snapshot) -> Route {
@@ -299,18 +293,16 @@ fn route(d: &mut Dice, world: &Snapshot) -> Route {
     let reject = kind != RouteKind::Unicast;
     let gateway = if reject && d.chance(90) { None } else { d.maybe(50, |d| ip(d, gateways)) };
     let usual = if reject || gateway.is_some() || v6 { 0 } else { 253 };
-    let mut r = Route {
-        table: *d.pick(TABLES),
-        metric: *d.pick(&[0, 0, 100]),
-        kind,
-        gateway,
-        onlink: gateway.is_some() && d.chance(12),
-        source: d.maybe(20, |d| ip(d, if v6 { ADDRESSES6 } else { ADDRESSES4 })),
-        protocol: *d.pick(&[3, 4, 186]),
-        scope: if d.chance(95) || v6 { usual } else { *d.pick(&[0, 253, 254]) },
-        mtu: d.maybe(5, |_| 1400),
-        ..Route::to(destination, link(d, world))
-    };
+    let mut r = Route::to(destination, link(d, world))
+        .with_table(*d.pick(TABLES))
+        .with_metric(*d.pick(&[0, 0, 100]))
+        .with_kind(kind)
+        .with_gateway(gateway)
+        .with_onlink(gateway.is_some() && d.chance(12))
+        .with_source(d.maybe(20, |d| ip(d, if v6 { ADDRESSES6 } else { ADDRESSES4 })))
+        .with_protocol(*d.pick(&[3, 4, 186]))
+        .with_scope(if d.chance(95) || v6 { usual } else { *d.pick(&[0, 253, 254]) })
+        .with_mtu(d.maybe(5, |_| 1400));
     if (reject && d.chance(90)) || (r.gateway.is_some() && d.chance(30)) {
         r.link = None;
     }
@@ -320,11 +312,11 @@ fn route(d: &mut Dice, world: &Snapshot) -> Route {
         r.link = Some(link(d, world));
     }
     if !v6 && !reject && d.chance(6) {
-        let hop = |d: &mut Dice| NextHop {
-            link: Some(link(d, world)),
-            gateway: d.maybe(80, |d| ip(d, gateways)),
-            weight: 1 + d.below(3) as u16,
-            onlink: d.chance(60),
+        let hop = |d: &mut Dice| {
+            NextHop::through(link(d, world))
+                .with_gateway(d.maybe(80, |d| ip(d, gateways)))
+                .with_weight(1 + d.below(3) as u16)
+                .with_onlink(d.chance(60))
         };
         r.next_hops = vec![hop(d), hop(d)];
         (r.link, r.gateway, r.onlink, r.scope) = (None, None, false, 0);
@@ -349,24 +341,26 @@ fn rule(d: &mut Dice, world: &Snapshot) -> Step {
     let family = if d.chance(30) { Family::Ipv6 } else { Family::Ipv4 };
     let pool = if family == Family::Ipv6 { ROUTES6 } else { ROUTES4 };
     let network = |d: &mut Dice| d.pick(&pool[1..4]).parse().expect("the table holds networks");
-    let new = |d: &mut Dice| Rule {
-        family,
-        priority: 100 + d.below(6) as u32,
-        from: d.maybe(40, network),
-        to: d.maybe(20, network),
-        iif: d.maybe(15, |d| link(d, world)),
-        oif: d.maybe(10, |d| link(d, world)),
-        mark: d.maybe(15, |_| (7, 0xff)),
-        not: d.chance(8),
-        action: match d.below(12) {
-            0 => RuleAction::Goto(100 + d.below(8) as u32),
-            1 => RuleAction::Blackhole,
-            2 => RuleAction::Unreachable,
-            3 => RuleAction::Prohibit,
-            4 => RuleAction::Nop,
-            _ => RuleAction::Table(*d.pick(TABLES)),
-        },
-        protocol: *d.pick(&[0, 3, 4]),
+    let new = |d: &mut Dice| {
+        Rule::for_all(
+            family,
+            100 + d.below(6) as u32,
+            match d.below(12) {
+                0 => RuleAction::Goto(100 + d.below(8) as u32),
+                1 => RuleAction::Blackhole,
+                2 => RuleAction::Unreachable,
+                3 => RuleAction::Prohibit,
+                4 => RuleAction::Nop,
+                _ => RuleAction::Table(*d.pick(TABLES)),
+            },
+        )
+        .with_from(d.maybe(40, network))
+        .with_to(d.maybe(20, network))
+        .with_iif(d.maybe(15, |d| link(d, world)))
+        .with_oif(d.maybe(10, |d| link(d, world)))
+        .with_mark(d.maybe(15, |_| (7, 0xff)))
+        .with_not(d.chance(8))
+        .with_protocol(*d.pick(&[0, 3, 4]))
     };
     if d.chance(55) {
         return Step::Rule(RuleStep::Add(new(d)));
@@ -378,12 +372,14 @@ fn rule(d: &mut Dice, world: &Snapshot) -> Step {
 
 fn neighbour(d: &mut Dice, world: &Snapshot) -> Step {
     // On loopback the kernel keeps 0.0.0.0 for whatever IPv4 neighbour is given (arp_constructor); nobody needs it.
-    let new = |d: &mut Dice| Neighbour {
-        link: Some(link(d, world))
-            .filter(|l| world.links.get(l).is_none_or(|l| l.kind != LinkKind::Loopback))
-            .unwrap_or_else(|| "never".parse().expect("a name")),
-        address: ip(d, NEIGHBOURS),
-        kind: if d.chance(40) { NeighbourKind::Proxy } else { NeighbourKind::Permanent(mac(d, MACS)) },
+    let new = |d: &mut Dice| {
+        Neighbour::new(
+            Some(link(d, world))
+                .filter(|l| world.links.get(l).is_none_or(|l| l.kind != LinkKind::Loopback))
+                .unwrap_or_else(|| "never".parse().expect("a name")),
+            ip(d, NEIGHBOURS),
+            if d.chance(40) { NeighbourKind::Proxy } else { NeighbourKind::Permanent(mac(d, MACS)) },
+        )
     };
     if d.chance(65) {
         return Step::Neigh(NeighStep::Add(new(d)));

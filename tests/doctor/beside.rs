@@ -311,11 +311,7 @@ fn a_networks_file_with_an_error() {
 fn a_script_that_is_not_there() {
     beside(
         "a_script_that_is_not_there",
-        |w| {
-            w.around
-                .scripts
-                .push(Problem { path: "/etc/xen/scripts/vif-mine".into(), why: "there is no such file".into() })
-        },
+        |w| w.around.scripts.push(Problem::new("/etc/xen/scripts/vif-mine", "there is no such file")),
         Code::ScriptMissing,
         "/etc/xen/scripts/vif-mine",
         |w, _| w.around.scripts.clear(),
@@ -327,17 +323,9 @@ fn a_hook_and_an_old_script() {
     beside(
         "a_hook_and_an_old_script",
         |w| {
-            let call = OldCall {
-                path: "/etc/xen/scripts/vif-mine".into(),
-                line: 12,
-                function: "setup_virtual_bridge_port".into(),
-                since: "4.22".into(),
-            };
+            let call = OldCall::new("/etc/xen/scripts/vif-mine", 12, "setup_virtual_bridge_port", "4.22");
             w.around.old_calls.push(call);
-            w.around.hooks.push(Problem {
-                path: "/etc/xen/scripts/vif-post.d/50-x.hook".into(),
-                why: "others can change it".into(),
-            });
+            w.around.hooks.push(Problem::new("/etc/xen/scripts/vif-post.d/50-x.hook", "others can change it"));
         },
         Code::ScriptOfOldXen,
         "/etc/xen/scripts/vif-mine",

@@ -25,7 +25,7 @@ fn card(r: &mut Recording, which: &str, change: impl FnOnce(&mut xennet_core::sn
     link.mac = Some(xennet_core::MacAddr::new([2, 0, 0, 0, 9, u8::try_from(r.snapshot.links.len()).unwrap()]));
     change(&mut link);
     r.snapshot.links.insert(name(which), link);
-    let details = LinkDetails { carrier: true, state: OperState::Up, ..LinkDetails::default() };
+    let details = LinkDetails::default().with_carrier(true).with_state(OperState::Up);
     r.details.links.insert(name(which), details);
 }
 
@@ -60,25 +60,23 @@ const EDITS: &[(Code, &str, Edit)] = &[
     (Code::MultipleDefaultRoutes, "IPv4", |r| {
         let one = r.snapshot.routes.iter().find(|r| r.destination.prefix() == 0).unwrap().clone();
         card(r, "eth9", |l| l.master = None);
-        r.snapshot.routes.insert(Route { link: Some(name("eth9")), gateway: None, scope: 253, ..one });
+        r.snapshot.routes.insert(one.with_link(name("eth9")).with_gateway(None).with_scope(253));
     }),
     (Code::RouterAdvertisementsLost, "xenbr0", |r| {
         let to = |r: &Route| r.destination.prefix() == 0;
         let one = r.snapshot.routes.iter().find(|r| to(r)).unwrap().clone();
-        let by_router = Route {
-            destination: "::/0".parse().unwrap(),
-            gateway: "fe80::1".parse().ok(),
-            protocol: 9,
-            metric: 1024,
-            ..one
-        };
+        let by_router = one
+            .with_destination("::/0".parse().unwrap())
+            .with_gateway("fe80::1".parse().ok())
+            .with_protocol(9)
+            .with_metric(1024);
         r.snapshot.routes.insert(by_router);
         set(r, "net/ipv6/conf/all/forwarding", "1");
         set(r, "net/ipv6/conf/xenbr0/accept_ra", "1");
     }),
     (Code::AddressDuplicate, "xenbr0", |r| {
         let one = Address::new(name("xenbr0"), "2001:db8::77/64".parse().unwrap());
-        r.snapshot.addresses.insert(Address { flags: Address::IS_DUPLICATE, ..one });
+        r.snapshot.addresses.insert(one.with_flags(Address::IS_DUPLICATE));
     }),
     (Code::TableOfOthers, "nft table bridge xennet-guard", |r| {
         r.snapshot.nft.insert(NftTableId::new(NftFamily::Bridge, "xennet-guard"), NftTable::default());
@@ -90,7 +88,7 @@ const EDITS: &[(Code, &str, Edit)] = &[
     (Code::LegacyTables, "ip filter", |r| r.details.legacy = ["ip filter".to_owned()].into()),
     (Code::ManagerTakesLinks, "NetworkManager", |r| {
         let snippets = xennet_core::managers::snippets(&[]).unwrap();
-        let found = xennet_core::managers::Found { running: true, files: Vec::new() };
+        let found = xennet_core::managers::Found::default().with_running(true);
         let found = BTreeMap::from([(Manager::NetworkManager, found)]);
         r.surroundings.managers = xennet_core::managers::check(&snippets, &found);
     }),
@@ -100,28 +98,28 @@ const EDITS: &[(Code, &str, Edit)] = &[
     }),
     (Code::NeighbourTableSmall, "IPv4", |r| set(r, "net/ipv4/neigh/default/gc_thresh3", "4")),
     (Code::DnsmasqDead, "network private", |r| {
-        r.services.push(Service { network: name("private"), part: "dhcp".into(), runs: false, unheard: None });
+        r.services.push(Service::new(name("private"), "dhcp", false));
     }),
     (Code::DnsmasqUnheard, "network private", |r| {
         let unheard = Some("port 53 of 10.1.0.254 is another program's".into());
-        r.services.push(Service { network: name("private"), part: "dns".into(), runs: true, unheard });
+        r.services.push(Service::new(name("private"), "dns", true).with_unheard(unheard));
     }),
     (Code::ChecksumErrors, "UDP", |r| r.details.checksum_errors = [("udp".to_owned(), 4711)].into()),
     (Code::LinkErrors, "eth0", |r| details(r, "eth0").counters.rx_errors = 3),
     (Code::ModulesMissing, "nf_conntrack_netlink", |r| {
         r.surroundings.modules.insert("nf_conntrack_netlink".into());
     }),
-    (Code::NotSeen, "xenstore", |r| r.unseen.push(Unseen { what: "xenstore".into(), why: "there is none".into() })),
+    (Code::NotSeen, "xenstore", |r| r.unseen.push(Unseen::new("xenstore", "there is none"))),
     (Code::HookBroken, "/etc/xen/scripts/vif-post.d/a.hook", |r| {
-        let path = "/etc/xen/scripts/vif-post.d/a.hook".into();
-        r.surroundings.hooks.push(Problem { path, why: "others than root can change it".into() });
+        let path = "/etc/xen/scripts/vif-post.d/a.hook";
+        r.surroundings.hooks.push(Problem::new(path, "others than root can change it"));
     }),
     (Code::UpstreamRoute, "network public", |r| {
         *r = Recording::from_json(&r.to_json().replace("\"proxy_arp\":true", "\"proxy_arp\":false")).unwrap();
     }),
     (Code::VlanEnds, "network lan", |r| {
         r.snapshot.links.get_mut("xenbr0").unwrap().bridge.as_mut().unwrap().vlan_filtering = Some(true);
-        let vlan = |vid: u16| PortVlan { vid: Vid::new(vid).unwrap(), tagging: Tagging::Untagged, pvid: true };
+        let vlan = |vid: u16| PortVlan::new(Vid::new(vid).unwrap(), Tagging::Untagged).with_pvid(true);
         r.snapshot.port_vlans.insert(name("eth0"), [vlan(1)].into());
         r.snapshot.port_vlans.insert(name("vif1.0"), [vlan(10)].into());
     }),
@@ -133,7 +131,7 @@ const EDITS: &[(Code, &str, Edit)] = &[
         card(r, "eth9", |l| l.master = None);
         let one = r.snapshot.routes.iter().find(|r| r.destination.prefix() == 0).unwrap().clone();
         r.snapshot.routes.remove(&one);
-        r.snapshot.routes.insert(Route { link: Some(name("eth9")), gateway: None, scope: 253, ..one });
+        r.snapshot.routes.insert(one.with_link(name("eth9")).with_gateway(None).with_scope(253));
         r.snapshot.sysctls.insert(&SysctlKey::conf(Family::Ipv4, &name("xenbr0"), "rp_filter"), "1");
     }),
 ];
@@ -170,7 +168,7 @@ fn what_was_not_looked_at_is_a_note_and_no_damage() {
         recording.snapshot.sysctls.clear();
         recording.store.clear();
         for what in ["nft table bridge xennet-guard", "nft table inet xennet", "kernel settings", "xenstore"] {
-            recording.unseen.push(Unseen { what: what.into(), why: "EPERM".into() });
+            recording.unseen.push(Unseen::new(what, "EPERM"));
         }
         let found = doctor::examine(&recording);
         assert!(found.iter().all(|f| f.level() == Level::Note), "{}", told(&found));

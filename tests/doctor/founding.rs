@@ -48,7 +48,7 @@ fn listed(test: &str, of: &Founding, lines: &[(&str, Code)]) {
         host.attach(DomId::new(1).unwrap(), &format!("mac=00:16:3e:00:00:01,{}", of.guest).parse().unwrap()).unwrap();
         soon("every port forwards", forwards);
         let mut examined = || -> Vec<Finding> {
-            let described = Described { file: "networks.toml".into(), text: of.networks.into() };
+            let described = Described::new("networks.toml", of.networks);
             let store = Err("there is none here".into());
             doctor::examine(&host.record(Taken::default(), Some(described), store))
         };

@@ -123,7 +123,7 @@ impl World {
     }
 
     pub(crate) fn recording(&mut self) -> Recording {
-        let described = Described { file: "networks.toml".into(), text: self.described.clone() };
+        let described = Described::new("networks.toml", self.described.clone());
         let mut recording = self.host.record(Taken::default(), Some(described), Ok(&mut self.store));
         recording.surroundings = self.around.clone();
         recording

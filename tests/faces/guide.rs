@@ -47,7 +47,7 @@ fn the_sample_of_a_hook_is_one_that_is_run() {
         let environment = [("PATH", path.as_str()), ("vif", "vif1.0"), ("dev", "web0"), ("bridge", on)];
         let deadline = std::time::Duration::from_secs(20);
         let mut ran = Vec::new();
-        Hooks { dir: place.path(), verb, environment: &environment, deadline }.run(&mut ran).unwrap();
+        Hooks::new(place.path(), verb, &environment, deadline).run(&mut ran).unwrap();
         assert_eq!(ran.len(), 1);
         ran.remove(0).output
     };

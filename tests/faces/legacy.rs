@@ -32,10 +32,10 @@ impl Rig {
         for (at, link) in ["eth0", "eth1"].into_iter().enumerate() {
             let kind = NewLink::Veth { peer: name(&format!("lan{at}")) };
             let mac = MacAddr::new([2, 0, 0, 0, 0x53, u8::try_from(at).unwrap()]);
-            let change = LinkChange { mac: Some(mac), ..LinkChange::default() };
+            let change = LinkChange::default().with_mac(mac);
             run(&mut on, Step::Link(LinkStep::Create { name: name(link), kind, change }));
             for end in [link, &format!("lan{at}")] {
-                set(&mut on, end, LinkChange { addr_gen_mode: Some(AddrGenMode::None), ..LinkChange::default() });
+                set(&mut on, end, LinkChange::default().with_addr_gen_mode(AddrGenMode::None));
                 set(&mut on, end, up());
             }
         }

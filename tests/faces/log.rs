@@ -22,7 +22,7 @@ fn call(vif: &str, at: u64) -> CallRecord {
 /// A state directory with calls in it.
 fn told(calls: &[CallRecord]) -> StateDir {
     let dir = StateDir::new();
-    let sinks = Sinks { state_dir: Some(dir.path().to_owned()), ..Sinks::default() };
+    let sinks = Sinks::default().with_state_dir(dir.path().to_owned());
     assert!(calls.iter().all(|call| sinks.tell(call).is_empty()));
     dir
 }
@@ -116,7 +116,7 @@ fn a_forged_text_stays_in_its_line() {
 #[test]
 fn a_follower_sees_the_next_call() {
     let dir = told(&[call("vif1.0", 0)]);
-    let sinks = Sinks { state_dir: Some(dir.path().to_owned()), ..Sinks::default() };
+    let sinks = Sinks::default().with_state_dir(dir.path().to_owned());
     let mut command = xennet();
     command.args(["log", "--follow", "--failed", "--json", "--state-dir"]).arg(dir.path()).stdout(Stdio::piped());
     let mut child = command.spawn().unwrap();

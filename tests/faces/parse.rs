@@ -129,7 +129,7 @@ fn networks_are_the_documents_that_the_library_reads_back() {
     let text = "[network.lan]\nmode = \"bridge\"\nuplink = \"eth0\"\nbridge = \"xenbr0\"\n\n\
                 [network.private]\nmode = \"nat\"\nsubnets = [\"10.0.0.0/24\"]\negress = \"xenbr0\"\n";
     let got = run_with_input(&["parse", "networks", "--json", "-"], text.as_bytes());
-    let expected = document::networks(text).map(|value| Parsed { value, notes: Vec::new() });
+    let expected = document::networks(text).map(|value| Parsed::new(value, Vec::new()));
     agrees(&got, &expected, text);
     for network in got.json()["networks"].as_array().unwrap() {
         let read = document::read_network(&network.to_string()).unwrap();

@@ -47,7 +47,7 @@ fn recorded(state: &StateDir, which: &str) -> String {
     set(&mut fake, "eth0", up());
     step(&mut fake, Step::Addr(AddrStep::Add(Address::new(name("eth0"), "192.168.0.3/24".parse().unwrap()))));
     let gateway = Some("192.168.0.1".parse().unwrap());
-    let default = Route { gateway, scope: 0, ..Route::to("0.0.0.0/0".parse().unwrap(), name("eth0")) };
+    let default = Route::to("0.0.0.0/0".parse().unwrap(), name("eth0")).with_gateway(gateway);
     step(&mut fake, Step::Route(RouteStep::Add(default)));
     let mut host = Host::with_backend(Box::new(fake));
     for network in networks::parse(text).unwrap_or_else(|e| panic!("{}", e.report())).iter() {
@@ -57,7 +57,7 @@ fn recorded(state: &StateDir, which: &str) -> String {
         let (domid, line) = (DomId::new(domid).unwrap(), line.parse().unwrap());
         host.attach(domid, &line).unwrap_or_else(|e| panic!("{}", e.report()));
     }
-    let taken = Taken { at: 1_795_600_800, host: "dom0".into(), ..Taken::default() };
+    let taken = Taken::default().with_at(1_795_600_800).with_host("dom0");
     let mut recording = host.record(taken, None, Err("there is none here".into()));
     // A fake has no xenstore; the names are those of the founding document.
     recording.unseen.clear();

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use xennet_core::backend::fake::Fake;
 use xennet_core::snapshot::Address;
-use xennet_core::step::{AddrStep, LinkChange, LinkRef, LinkStep, NewMaster, Step};
+use xennet_core::step::{AddrStep, LinkRef, LinkStep, NewMaster, Step};
 use xennet_tests::steps::{name, run, set, up};
 
 /// The lines of the first `console` block.
@@ -103,7 +103,7 @@ fn its_networks_can_be_started() {
 /// The host of the README's picture: `eth0` with 192.168.0.3.
 fn picture() -> Fake {
     let mut fake = Fake::example();
-    let leaves = LinkChange { master: Some(NewMaster::None), ..up() };
+    let leaves = up().with_master(NewMaster::None);
     set(&mut fake, "eth0", leaves);
     run(&mut fake, Step::Link(LinkStep::Delete { link: LinkRef::named(name("xenbr0")) }));
     run(&mut fake, Step::Addr(AddrStep::Add(Address::new(name("eth0"), "192.168.0.3/24".parse().unwrap()))));

@@ -26,7 +26,7 @@ fn build() {
         link(vif, NewLink::Veth { peer: name(guest) });
     }
     let master = Some(NewMaster::Bridge(LinkRef::named(name("lan0"))));
-    let change = LinkChange { master, ..LinkChange::default() };
+    let change = LinkChange::default().with_master(master);
     kernel.apply(&Step::Link(LinkStep::Set { link: LinkRef::named(name("vif6.0")), change })).unwrap();
 }
 

@@ -47,7 +47,7 @@ impl Host {
         }
         host.change(Step::Addr(AddrStep::Add(Address::new(name("eth0"), "192.168.0.3/24".parse().unwrap()))));
         let gateway = Some("192.168.0.1".parse().unwrap());
-        let default = Route { gateway, scope: 0, ..Route::to("0.0.0.0/0".parse().unwrap(), name("eth0")) };
+        let default = Route::to("0.0.0.0/0".parse().unwrap(), name("eth0")).with_gateway(gateway);
         host.change(Step::Route(RouteStep::Add(default)));
         fs::write(host.state.path().join("networks.toml"), NETWORKS).unwrap();
         host
@@ -128,11 +128,7 @@ fn a_host_is_shown_by_what_is_there() {
         assert_eq!(row(&host.ok(&["show"]), "private")[2], "started");
 
         // A port that somebody else has taken.
-        set(
-            &mut host.kernel,
-            "vif1.0",
-            LinkChange { master: Some(xennet_core::step::NewMaster::None), ..LinkChange::default() },
-        );
+        set(&mut host.kernel, "vif1.0", LinkChange::default().with_master(xennet_core::step::NewMaster::None));
         let shown = host.ok(&["show"]);
         assert_eq!(row(&shown, "vif1.0")[3], "damaged", "{shown}");
         set(&mut host.kernel, "vif1.0", into("xenbr0"));

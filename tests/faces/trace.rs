@@ -32,17 +32,17 @@ fn named(recording: &mut Recording, domid: u32, name: &str) {
 }
 
 fn base(hook: NftHook, policy: NftPolicy) -> Option<NftBase> {
-    Some(NftBase { kind: NftChainKind::Filter, hook, priority: 0, policy })
+    Some(NftBase::new(NftChainKind::Filter, hook, 0, policy))
 }
 
 fn plant(recording: &mut Recording, id: NftTableId, chains: &[(&str, NftChain)]) {
     let chains = chains.iter().map(|(name, chain)| ((*name).to_owned(), chain.clone())).collect();
-    recording.details.foreign.insert(id, NftTable { chains, ..NftTable::default() });
+    recording.details.foreign.insert(id, NftTable::default().with_chains(chains));
 }
 
 /// As docker leaves it, with frames of bridges shown to it.
 fn docker(recording: &mut Recording) {
-    let forward = NftChain { base: base(NftHook::Forward, NftPolicy::Drop), rules: Vec::new() };
+    let forward = NftChain::default().with_base(base(NftHook::Forward, NftPolicy::Drop));
     let user = NftChain::default();
     plant(recording, NftTableId::new(NftFamily::Ip, "filter"), &[("FORWARD", forward), ("DOCKER-USER", user)]);
     let key: SysctlKey = "net/bridge/bridge-nf-call-iptables".parse().unwrap();
@@ -100,7 +100,7 @@ fn an_answer_that_is_lost_is_told_and_the_verdict_is_about_the_first_packet() {
         NftExpr::eq(NftField::IpSaddr, NftValue::Ipv4([192, 0, 2, 6].into())),
         NftExpr::Verdict(NftVerdict::Drop),
     ]);
-    let forward = NftChain { base: base(NftHook::Forward, NftPolicy::Accept), rules: vec![only] };
+    let forward = NftChain::default().with_base(base(NftHook::Forward, NftPolicy::Accept)).with_rules(vec![only]);
     plant(&mut host, NftTableId::new(NftFamily::Bridge, "mine"), &[("forward", forward)]);
     let got = ask(&host, &["web01", "db01", "icmp", "--minimal"]);
     assert_eq!(got.code, 0);
@@ -140,7 +140,7 @@ fn the_document_has_what_outsiders_rely_on() {
         NftExpr::Opaque { name: "limit".into(), data: Vec::new() },
         NftExpr::Verdict(NftVerdict::Accept),
     ]);
-    let forward = NftChain { base: base(NftHook::Forward, NftPolicy::Drop), rules: vec![limit] };
+    let forward = NftChain::default().with_base(base(NftHook::Forward, NftPolicy::Drop)).with_rules(vec![limit]);
     plant(&mut host, NftTableId::new(NftFamily::Ip, "filter"), &[("FORWARD", forward)]);
     let got = ask(&host, &["web01", "db01", "tcp", "443", "--json"]);
     let document = members(&got);
@@ -188,7 +188,7 @@ fn ports_and_protocols_are_asked_for_where_they_matter() {
         NftExpr::eq(NftField::ThDport, NftValue::U16(443)),
         NftExpr::Verdict(NftVerdict::Drop),
     ]);
-    let forward = NftChain { base: base(NftHook::Forward, NftPolicy::Accept), rules: vec![https] };
+    let forward = NftChain::default().with_base(base(NftHook::Forward, NftPolicy::Accept)).with_rules(vec![https]);
     plant(&mut host, NftTableId::new(NftFamily::Bridge, "mine"), &[("forward", forward)]);
     for question in [&["web01", "db01", "tcp"][..], &["web01", "db01"]] {
         let words = ["it depends on the tcp port: table bridge mine, chain forward, rule 1", "tcp PORT"];
@@ -198,7 +198,7 @@ fn ports_and_protocols_are_asked_for_where_they_matter() {
     assert_eq!(ask(&host, &["web01", "db01", "tcp", "443"]).code, 1);
     assert_eq!(ask(&host, &["web01", "db01", "tcp", "80"]).code, 0);
     let icmp = NftRule::new([NftExpr::eq(NftField::L4Proto, NftValue::U8(1)), NftExpr::Verdict(NftVerdict::Drop)]);
-    let forward = NftChain { base: base(NftHook::Forward, NftPolicy::Accept), rules: vec![icmp] };
+    let forward = NftChain::default().with_base(base(NftHook::Forward, NftPolicy::Accept)).with_rules(vec![icmp]);
     plant(&mut host, NftTableId::new(NftFamily::Bridge, "mine"), &[("forward", forward)]);
     refused(
         &ask(&host, &["web01", "db01"]),

@@ -88,7 +88,7 @@ fn what_changed_meanwhile_is_said_and_nothing_is_done() {
     both("apply::what_changed_meanwhile_is_said_and_nothing_is_done", |host, world| {
         let plan = host.plan_attach(domid(1), &spec("bridge=xenbr0,mtu=1400")).unwrap();
         // Somebody does a part of it.
-        let mtu = |mtu| LinkChange { mtu: Some(mtu), ..LinkChange::default() };
+        let mtu = |mtu| LinkChange::default().with_mtu(mtu);
         world(&mut |on| set(on, "vif1.0", mtu(1400)));
         stale(host, world, &plan, &["vif1.0: the system has changed since the plan was shown", "needed now"]);
         world(&mut |on| set(on, "vif1.0", mtu(1500)));
@@ -124,12 +124,9 @@ fn what_changed_meanwhile_is_said_and_nothing_is_done() {
 fn time_that_runs_makes_no_plan_stale() {
     let shared = Shared::new(super::fake(true));
     let on = &mut shared.clone();
-    let address = Address {
-        lifetime: Some((3600, 1800)),
-        nodad: true,
-        ..Address::new(name("other0"), "198.51.100.7/24".parse().unwrap())
-    };
-    set(on, "other0", LinkChange { master: Some(NewMaster::None), ..LinkChange::default() });
+    let address =
+        Address::new(name("other0"), "198.51.100.7/24".parse().unwrap()).with_lifetime((3600, 1800)).with_nodad(true);
+    set(on, "other0", LinkChange::default().with_master(NewMaster::None));
     run(on, Step::Addr(AddrStep::Add(address.clone())));
     let mut host = Host::with_backend(Box::new(shared.clone()));
     let mut mode = BridgeNetwork::new(BridgeSpec::new(name("br-up")));
@@ -138,7 +135,7 @@ fn time_that_runs_makes_no_plan_stale() {
     let plan = host.plan_start(&network).unwrap();
     assert!(plan.to_string().contains("198.51.100.7/24"), "{plan}");
     run(on, Step::Addr(AddrStep::Del(address.clone())));
-    run(on, Step::Addr(AddrStep::Add(Address { lifetime: Some((3500, 1700)), ..address })));
+    run(on, Step::Addr(AddrStep::Add(address.with_lifetime((3500, 1700)))));
     assert_ne!(host.plan_start(&network).unwrap().steps(), plan.steps());
     let applied = kept(&mut host, &plan).unwrap_or_else(|e| panic!("{plan}\n{}", e.report()));
     assert_eq!(applied.steps, plan.steps().len());

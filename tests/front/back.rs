@@ -1,6 +1,8 @@
 //! The way back is checked as the way there: what others have put on a bridge since does not go with it, nor does this domain's
 //! way out.
 
+use std::net::IpAddr;
+
 use xennet_core::backend::Backend;
 use xennet_core::backend::fake::Fault;
 use xennet_core::backend::netlink::Netlink;
@@ -27,8 +29,8 @@ fn address() -> AddrStep {
 }
 
 fn way_out(link: &str) -> Route {
-    let gateway = "198.51.100.1".parse().unwrap();
-    Route { gateway: Some(gateway), scope: 0, ..Route::to("0.0.0.0/0".parse().unwrap(), name(link)) }
+    let gateway: IpAddr = "198.51.100.1".parse().unwrap();
+    Route::to("0.0.0.0/0".parse().unwrap(), name(link)).with_gateway(gateway)
 }
 
 fn state(world: World<'_>) -> Snapshot {
@@ -117,7 +119,8 @@ fn a_bridge_that_carries_the_way_out_is_not_undone() {
             ("::/0", None, 100),
         ] {
             let gateway = gateway.map(|g| g.parse().unwrap());
-            let to = Route { gateway, scope: 0, table, metric: 5, ..Route::to(to.parse().unwrap(), name(BRIDGE)) };
+            let to =
+                Route::to(to.parse().unwrap(), name(BRIDGE)).with_gateway(gateway).with_table(table).with_metric(5);
             world(&mut |on| run(on, Step::Route(RouteStep::Add(to.clone()))));
             refused(
                 host,
@@ -150,7 +153,7 @@ fn a_bridge_with_guests_is_not_undone() {
         host.ensure_bridge(&BridgeSpec::new(name(BRIDGE))).unwrap();
         world(&mut |on| set(on, "vif1.0", super::into(BRIDGE)));
         refused(host, world, ErrorKind::Conflict, &["ports vif1.0", "ip link set vif1.0 nomaster"]);
-        world(&mut |on| set(on, "vif1.0", LinkChange { master: Some(NewMaster::None), ..LinkChange::default() }));
+        world(&mut |on| set(on, "vif1.0", LinkChange::default().with_master(NewMaster::None)));
         host.attach(domid(2), &spec("bridge=br-mgmt")).unwrap();
         let e = host.undo(subject()).unwrap_err();
         assert!(e.kind() == ErrorKind::Conflict && e.report().contains("vif2.0"), "{}", e.report());
@@ -213,7 +216,7 @@ fn what_was_interrupted_is_not_undone_from_under_others() {
     let e = host().recover().unwrap_err();
     assert!(e.kind() == ErrorKind::Conflict && e.report().contains("ports vif1.0"), "{}", e.report());
     whole(&e);
-    set(on, "vif1.0", LinkChange { master: Some(NewMaster::None), ..LinkChange::default() });
+    set(on, "vif1.0", LinkChange::default().with_master(NewMaster::None));
     run(on, Step::Addr(address()));
     let e = host().recover().unwrap_err();
     assert!(e.kind() == ErrorKind::Conflict && e.report().contains("198.51.100.2/24"), "{}", e.report());

@@ -45,7 +45,7 @@ fn as_earlier(on: &mut dyn Backend) {
     for (set, data) in [("forward4", None), ("port4", Some(()))] {
         let elements = (8080..=8082).map(|port| {
             let value = if data.is_some() { NftValue::U16(port) } else { to.clone() };
-            (NftKey::exact(key(port)), NftElement { data: Some(NftData::Value(vec![value])), comment: None })
+            (NftKey::exact(key(port)), NftElement::default().with_data(NftData::Value(vec![value])))
         });
         ops.push(NftOp::AddElements { set: set.into(), elements: elements.collect() });
     }

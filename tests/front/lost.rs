@@ -77,7 +77,7 @@ const DEEDS: [Deed; 21] = [
         for (table, chain) in [(NftTableId::guard(), "declared"), (NftTableId::gate(), "from-guest")] {
             let rule = last_rule(on, &table, chain);
             assert_eq!(rule.exprs, [NftExpr::Verdict(NftVerdict::Drop)]);
-            let accept = NftRule { exprs: vec![NftExpr::Verdict(NftVerdict::Accept)], comment: None };
+            let accept = NftRule::new(vec![NftExpr::Verdict(NftVerdict::Accept)]);
             let ops = vec![
                 NftOp::DelRule { chain: chain.into(), rule },
                 NftOp::AddRule { chain: chain.into(), rule: accept },
@@ -88,24 +88,24 @@ const DEEDS: [Deed; 21] = [
     ("the guard dormant", |on| nft(on, NftTableId::guard(), vec![NftOp::SetFlags { flags: NftTable::DORMANT }])),
     ("the gate dormant", |on| nft(on, NftTableId::gate(), vec![NftOp::SetFlags { flags: NftTable::DORMANT }])),
     ("a vif renamed", |on| {
-        set(on, "vif1.0", LinkChange { up: Some(false), ..LinkChange::default() });
-        set(on, "vif1.0", LinkChange { name: Some(name("eth9")), up: Some(true), ..LinkChange::default() });
+        set(on, "vif1.0", LinkChange::default().with_up(false));
+        set(on, "vif1.0", LinkChange::default().with_name(name("eth9")).with_up(true));
     }),
     ("a vif renamed that had a name", |on| {
-        set(on, "web0", LinkChange { up: Some(false), ..LinkChange::default() });
-        set(on, "web0", LinkChange { name: Some(name("eth9")), up: Some(true), ..LinkChange::default() });
+        set(on, "web0", LinkChange::default().with_up(false));
+        set(on, "web0", LinkChange::default().with_name(name("eth9")).with_up(true));
     }),
     ("a port taken out of its bridge", |on| {
-        set(on, "vif1.0", LinkChange { master: Some(NewMaster::None), ..LinkChange::default() });
+        set(on, "vif1.0", LinkChange::default().with_master(NewMaster::None));
     }),
-    ("a vif put down", |on| set(on, "vif1.0", LinkChange { up: Some(false), ..LinkChange::default() })),
-    ("a guest behind NAT put down", |on| set(on, "vif3.0", LinkChange { up: Some(false), ..LinkChange::default() })),
-    ("a port not isolated", |on| port(on, "vif1.0", PortChange { isolated: Some(false), ..PortChange::default() })),
+    ("a vif put down", |on| set(on, "vif1.0", LinkChange::default().with_up(false))),
+    ("a guest behind NAT put down", |on| set(on, "vif3.0", LinkChange::default().with_up(false))),
+    ("a port not isolated", |on| port(on, "vif1.0", PortChange::default().with_isolated(false))),
     ("a port that does not learn", |on| {
-        port(on, "web0", PortChange { learning: Some(false), ..PortChange::default() });
+        port(on, "web0", PortChange::default().with_learning(false));
     }),
     ("a port closed to reserved addresses", |on| {
-        port(on, "vif1.0", PortChange { group_forward: Some(0), ..PortChange::default() });
+        port(on, "vif1.0", PortChange::default().with_group_forward(0));
     }),
     ("a guest's route deleted", |on| {
         let seen = on.observe(&Scope::network()).unwrap();
@@ -224,7 +224,7 @@ fn a_start_puts_back_what_guests_of_no_network_have_lost() {
             assert_eq!((missing(host), host.recover().unwrap()), (vec![], vec![]), "{what}");
             assert_eq!(host.network_status(&hidden).unwrap().state, NetworkState::Started, "{what}");
             // What an administrator has done to such a vif itself is his.
-            world(&mut |on| set(on, "vif1.0", LinkChange { up: Some(false), ..LinkChange::default() }));
+            world(&mut |on| set(on, "vif1.0", LinkChange::default().with_up(false)));
             assert_eq!(host.network_status(&hidden).unwrap().missing, [""; 0], "{what}");
             for number in [1, 2, 3] {
                 host.detach(domid(number), FIRST).unwrap();

@@ -39,10 +39,10 @@ fn mac(last: u8) -> MacAddr {
 }
 
 fn bridge(on: &mut dyn Backend, which: &str, last: u8) {
-    let quick = BridgeChange { forward_delay_cs: Some(0), ..BridgeChange::default() };
-    let change = LinkChange { mac: Some(mac(last)), bridge: quick, ..LinkChange::default() };
+    let quick = BridgeChange::default().with_forward_delay_cs(0);
+    let change = LinkChange::default().with_mac(mac(last)).with_bridge(quick);
     run(on, Step::Link(LinkStep::Create { name: name(which), kind: NewLink::Bridge, change }));
-    let no_address = LinkChange { addr_gen_mode: Some(AddrGenMode::None), ..LinkChange::default() };
+    let no_address = LinkChange::default().with_addr_gen_mode(AddrGenMode::None);
     set(on, which, no_address);
     set(on, which, up());
 }
@@ -50,9 +50,9 @@ fn bridge(on: &mut dyn Backend, which: &str, last: u8) {
 /// A vif with the guest's end beside it, which stays down: so no carrier comes, and IPv6 makes no addresses.
 fn vif(on: &mut dyn Backend, which: &str, guest: &str, last: u8) {
     let kind = NewLink::Veth { peer: name(guest) };
-    let change = LinkChange { mac: Some(MacAddr::BACKEND), ..LinkChange::default() };
+    let change = LinkChange::default().with_mac(MacAddr::BACKEND);
     run(on, Step::Link(LinkStep::Create { name: name(which), kind, change }));
-    set(on, guest, LinkChange { mac: Some(mac(last)), ..LinkChange::default() });
+    set(on, guest, LinkChange::default().with_mac(mac(last)));
 }
 
 /// Three bridges for guests, four vifs, and a bridge that is none of our business, with a port and addresses.
@@ -64,9 +64,9 @@ fn build(on: &mut dyn Backend) {
         vif(on, &format!("vif{n}.0"), &format!("guest{n}"), 0x10 + n);
     }
     vif(on, "other0", "other1", 0x20);
-    set(on, "other0", LinkChange { up: Some(true), ..into("lan0") });
+    set(on, "other0", into("lan0").with_up(true));
     for text in ["192.0.2.1/24", "192.0.2.2/24", "2001:db8::1/64"] {
-        let address = Address { nodad: true, ..Address::new(name("lan0"), text.parse().unwrap()) };
+        let address = Address::new(name("lan0"), text.parse().unwrap()).with_nodad(true);
         run(on, Step::Addr(AddrStep::Add(address)));
     }
 }

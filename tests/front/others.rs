@@ -13,7 +13,7 @@ use super::{FIRST, domid, name, run, set, spec, whole};
 fn route(on: &mut dyn Backend, to: &str, link: &str, gateway: Option<&str>) {
     let gateway = gateway.map(|g| g.parse().unwrap());
     let scope = if gateway.is_some() || to.contains(':') { 0 } else { 253 };
-    let route = Route { gateway, scope, ..Route::to(to.parse().unwrap(), name(link)) };
+    let route = Route::to(to.parse().unwrap(), name(link)).with_gateway(gateway).with_scope(scope);
     run(on, Step::Route(RouteStep::Add(route)));
 }
 
@@ -28,7 +28,7 @@ fn with_gateways(world: World<'_>) {
 
 /// A link without a carrier has no IPv6 address that anything could be sent to.
 fn with_carrier(on: &mut dyn Backend) {
-    set(on, "other1", LinkChange { up: Some(true), ..LinkChange::default() });
+    set(on, "other1", LinkChange::default().with_up(true));
     let address = "2001:db8::1".parse().unwrap();
     let (own, scope) = (Route::own(address), Scope::none().with(Part::Way(address)));
     while !on.observe(&scope).unwrap().routes.contains(&own) {
@@ -88,25 +88,17 @@ fn of_gateways_that_are_reached_in_other_ways() {
     both("others::of_gateways_that_are_reached_in_other_ways", |host, world| {
         world(&mut |on| {
             with_carrier(on);
-            let onlink = |to: &str, gateway: &str| Route {
-                gateway: Some(gateway.parse().unwrap()),
-                scope: 0,
-                onlink: true,
-                ..Route::to(to.parse().unwrap(), name("lan0"))
+            let onlink = |to: &str, gateway: &str| {
+                Route::to(to.parse().unwrap(), name("lan0"))
+                    .with_gateway(Some(gateway.parse().unwrap()))
+                    .with_onlink(true)
             };
             run(on, Step::Route(RouteStep::Add(onlink("0.0.0.0/0", "203.0.113.1"))));
-            let hop = |gateway: &str| NextHop {
-                link: Some(name("lan0")),
-                gateway: Some(gateway.parse().unwrap()),
-                weight: 1,
-                onlink: false,
-            };
-            let several = Route {
-                link: None,
-                scope: 0,
-                next_hops: vec![hop("192.0.2.7"), hop("192.0.2.8")],
-                ..Route::to("10.0.0.0/8".parse().unwrap(), name("lan0"))
-            };
+            let hop = |gateway: &str| NextHop::through(name("lan0")).with_gateway(Some(gateway.parse().unwrap()));
+            let several = Route::to("10.0.0.0/8".parse().unwrap(), name("lan0"))
+                .with_link(None)
+                .with_scope(0)
+                .with_next_hops(vec![hop("192.0.2.7"), hop("192.0.2.8")]);
             run(on, Step::Route(RouteStep::Add(several)));
         });
         refused(host, "script=vif-route,gatewaydev=lan0,ip=203.0.113.1", "203.0.113.1 is the gateway");
@@ -144,11 +136,11 @@ fn of_gateways_of_any_route() {
                 [(Family::Ipv4, "0.0.0.0/0", "192.0.2.9"), (Family::Ipv6, "::/0", "2001:db8::9")]
             {
                 let gateway = Some(gateway.parse().unwrap());
-                let own = Route { gateway, scope: 0, table: 100, ..Route::to(to.parse().unwrap(), name("lan0")) };
+                let own = Route::to(to.parse().unwrap(), name("lan0")).with_gateway(gateway).with_table(100);
                 run(on, Step::Route(RouteStep::Add(own)));
                 let from = if family == Family::Ipv4 { "198.51.100.0/24" } else { "2001:db8:9::/48" };
                 let rule = Rule::for_all(family, 1000, RuleAction::Table(100));
-                let rule = Rule { from: Some(from.parse().unwrap()), protocol: 4, ..rule };
+                let rule = rule.with_from(Some(from.parse().unwrap())).with_protocol(4);
                 run(on, Step::Rule(RuleStep::Add(rule)));
             }
         });
@@ -168,7 +160,7 @@ fn of_gateways_of_any_route() {
         // All of this domain's packets take the other table.
         world(&mut |on| {
             let rule = Rule::for_all(Family::Ipv4, 900, RuleAction::Table(100));
-            run(on, Step::Rule(RuleStep::Add(Rule { protocol: 4, ..rule })));
+            run(on, Step::Rule(RuleStep::Add(rule.with_protocol(4))));
         });
         refused(
             host,
@@ -248,12 +240,12 @@ fn of_this_domain_on_a_bridge() {
 #[test]
 fn of_a_bridge_that_is_down_is_told() {
     both("others::of_a_bridge_that_is_down_is_told", |host, world| {
-        world(&mut |on| set(on, "xenbr2", LinkChange { up: Some(false), ..LinkChange::default() }));
+        world(&mut |on| set(on, "xenbr2", LinkChange::default().with_up(false)));
         let applied = host.attach(domid(1), &spec("bridge=xenbr2")).unwrap();
         let told = "bridge xenbr2 is down, and nothing goes through it: ip link set xenbr2 up";
         assert_eq!(applied.notes, [told]);
         assert_eq!(host.show().unwrap().vifs[0].obstacles, [format!("vif1.0: {told}")]);
-        world(&mut |on| set(on, "xenbr2", LinkChange { up: Some(true), ..LinkChange::default() }));
+        world(&mut |on| set(on, "xenbr2", LinkChange::default().with_up(true)));
         assert_eq!(host.show().unwrap().vifs[0].obstacles, [""; 0]);
     });
 }

@@ -58,7 +58,7 @@ fn a_vif_that_was_made_anew_is_detached_and_attached() {
                 on.apply(&Step::Link(LinkStep::Delete { link: LinkRef::named(name("vif1.0")) })).unwrap();
                 vif(on, "vif1.0", "guest1", 0x31);
                 if again == "detach" {
-                    set(on, "vif1.0", LinkChange { up: Some(true), ..into("xenbr0") });
+                    set(on, "vif1.0", into("xenbr0").with_up(true));
                 }
             });
             if again == "detach" {
@@ -110,7 +110,7 @@ fn a_bridge_that_changed_since_is_not_undone_with_the_vif() {
     both("ownership::a_bridge_that_changed_since_is_not_undone_with_the_vif", |host, world| {
         let subject = Subject::Vif(VifId::new(domid(1), FIRST));
         host.attach(domid(1), &spec("bridge=xenbr0")).unwrap();
-        world(&mut |on| set(on, "xenbr0", LinkChange { mtu: Some(1400), ..LinkChange::default() }));
+        world(&mut |on| set(on, "xenbr0", LinkChange::default().with_mtu(1400)));
         host.undo(subject).unwrap();
         world(&mut |on| assert_eq!(link(on, "xenbr0").unwrap().mtu, 1400));
 
@@ -136,7 +136,7 @@ fn somebody_elses_port_is_refused_and_ours_that_was_moved_by_hand_too() {
         let e = host.attach(domid(2), &spec("bridge=xenbr0")).unwrap_err();
         assert_eq!(e.kind(), ErrorKind::PortOfOther, "{}", e.report());
         world(&mut |on| {
-            set(on, "vif2.0", LinkChange { master: Some(NewMaster::None), ..up() });
+            set(on, "vif2.0", up().with_master(NewMaster::None));
         });
         host.attach(domid(2), &spec("bridge=xenbr0")).unwrap();
     });

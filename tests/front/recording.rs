@@ -12,7 +12,7 @@ use super::{FIRST, domid, spec, whole};
 use crate::apply::nat;
 
 fn taken() -> Taken {
-    Taken { at: 1_795_953_600, host: "a-host".into(), kernel: "6.1.0".into(), xennet: "0.1.0".into() }
+    Taken::default().with_at(1_795_953_600).with_host("a-host").with_kernel("6.1.0").with_xennet("0.1.0")
 }
 
 #[test]
@@ -22,7 +22,7 @@ fn a_recorded_host_answers_as_the_host_does() {
         host.start_network(&network).unwrap();
         host.attach(domid(1), &spec("mac=00:16:3e:00:00:01,ip=10.1.0.2,bridge=private")).unwrap();
         host.attach(domid(2), &spec("mac=00:16:3e:00:00:02,ip=192.0.2.9,bridge=xenbr0,vifname=web0")).unwrap();
-        let described = Described { file: "networks.toml".into(), text: "# none\n".into() };
+        let described = Described::new("networks.toml", "# none\n");
         let recording = host.record(taken(), Some(described), Err("there is none here".into()));
         // The files of the legacy tables belong to the root of the host.
         let unseen: Vec<&str> =
@@ -56,7 +56,7 @@ fn an_anonymous_recording_has_nothing_that_tells_whose_it_is_and_still_answers()
         let ip = "mac=00:16:3e:12:34:56,ip=8.8.4.4 2a00:1450::44,bridge=xenbr0,vifname=web0";
         host.attach(domid(2), &spec(ip)).unwrap();
         let text = "# the customer's\n[network.lan]\nmode = \"routed\"\nsubnets = [\"8.8.4.0/24\"]\n";
-        let described = Described { file: "networks.toml".into(), text: text.into() };
+        let described = Described::new("networks.toml", text);
         let recording = host.record(taken(), Some(described), Err("there is none here".into()));
         let anonymous = recording.anonymous([7; 16]).unwrap();
         let document = anonymous.to_json();
@@ -81,9 +81,9 @@ fn what_is_no_state_is_recorded_and_no_bytes_of_others_rules_are_given_away() {
     let field = NftField::Payload { header: NftHeader::Network, offset: 12, bytes: 2 };
     let raw = NftExpr::eq(field, NftValue::Bytes(vec![8, 8]));
     let rule = NftRule::new([opaque, raw.clone(), known]).with_comment("the customer's");
-    let chain = NftChain { base: None, rules: vec![rule] };
-    let table = NftTable { chains: [("FORWARD".to_owned(), chain)].into(), ..NftTable::default() };
-    let details = Details { foreign: [(filter.clone(), table)].into(), ..Details::default() };
+    let chain = NftChain::default().with_rules(vec![rule]);
+    let table = NftTable::default().with_chains([("FORWARD".to_owned(), chain)].into());
+    let details = Details::default().with_foreign([(filter.clone(), table)].into());
     let mut host = Host::with_backend(Box::new(Fake::example().with_details(details)));
     let recording = host.record(taken(), None, Err("there is none here".into()));
     assert!(recording.details.links["eth0"].carrier, "a link that is up has a carrier");

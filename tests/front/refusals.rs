@@ -257,7 +257,7 @@ fn inside_read_only_settings() {
         answer_ndp: None,
         metric: 2,
     };
-    let intent = Resolved::from(Attach { attachment, ..Attach::to_bridge(id, device) });
+    let intent = Resolved::from(Attach::to_bridge(id, device).with_attachment(attachment));
     let mut backend = Netlink::open().unwrap();
     let now = observe_for(&intent, &mut backend).unwrap();
     let plan = plan::plan(&intent, &now).unwrap();

@@ -287,12 +287,12 @@ fn foreign_steps() -> Vec<(&'static str, Step)> {
     let into = |bridge: &str| Some(NewMaster::Bridge(LinkRef::named(name(bridge))));
     let new = |what: &str| Step::Link(LinkStep::Create { name: name(what), kind: NewLink::Bridge, change: none() });
     let mut all = vec![
-        ("another link's MTU", set("eth0", LinkChange { mtu: Some(1400), ..none() })),
+        ("another link's MTU", set("eth0", none().with_mtu(1400))),
         ("a bridge of ours goes", Step::Link(LinkStep::Delete { link: LinkRef::named(name("xenbr0")) })),
         ("the other bridge goes", Step::Link(LinkStep::Delete { link: LinkRef::named(name("xenbr1")) })),
-        ("the bridge goes down", set("xenbr0", LinkChange { up: Some(false), ..none() })),
-        ("the bridge's MTU", set("xenbr0", LinkChange { mtu: Some(1450), ..none() })),
-        ("the bridge's MAC", set("xenbr0", LinkChange { mac: Some(MacAddr::new([2, 9, 9, 9, 9, 9])), ..none() })),
+        ("the bridge goes down", set("xenbr0", none().with_up(false))),
+        ("the bridge's MTU", set("xenbr0", none().with_mtu(1450))),
+        ("the bridge's MAC", set("xenbr0", none().with_mac(MacAddr::new([2, 9, 9, 9, 9, 9])))),
         ("the new bridge is there", new("xenbr2")),
         ("the new name is taken", new("web0")),
         ("the old name is taken", new("vif5.0")),
@@ -300,13 +300,13 @@ fn foreign_steps() -> Vec<(&'static str, Step)> {
     ];
     for vif in ["vif5.0", "web0"] {
         all.extend([
-            ("the vif's MTU", set(vif, LinkChange { mtu: Some(1300), ..none() })),
-            ("the vif goes up", set(vif, LinkChange { up: Some(true), ..none() })),
-            ("the vif goes down", set(vif, LinkChange { up: Some(false), ..none() })),
-            ("the vif goes to xenbr1", set(vif, LinkChange { master: into("xenbr1"), ..none() })),
-            ("the vif leaves", set(vif, LinkChange { master: Some(NewMaster::None), ..none() })),
-            ("the vif is renamed", set(vif, LinkChange { name: Some(name("stolen0")), ..none() })),
-            ("the vif's note", set(vif, LinkChange { alias: Some("mine".into()), ..none() })),
+            ("the vif's MTU", set(vif, none().with_mtu(1300))),
+            ("the vif goes up", set(vif, none().with_up(true))),
+            ("the vif goes down", set(vif, none().with_up(false))),
+            ("the vif goes to xenbr1", set(vif, none().with_master(into("xenbr1")))),
+            ("the vif leaves", set(vif, none().with_master(NewMaster::None))),
+            ("the vif is renamed", set(vif, none().with_name(name("stolen0")))),
+            ("the vif's note", set(vif, none().with_alias("mine".to_owned()))),
             ("the vif gets an address", Step::Addr(AddrStep::Add(new_address(vif, "203.0.113.77/32")))),
             ("the vif gets an IPv6 address", Step::Addr(AddrStep::Add(new_address(vif, "2001:db8:77::7/64")))),
         ]);

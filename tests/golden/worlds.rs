@@ -45,7 +45,7 @@ pub(crate) fn world(which: &str) -> Fake {
         }
         "vif-port-of-xenbr1" => {
             let mut fake = host();
-            set(&mut fake, "vif5.0", LinkChange { master: into("xenbr1"), ..up() });
+            set(&mut fake, "vif5.0", up().with_master(into("xenbr1")));
             fake
         }
         "attached" => {
@@ -83,11 +83,11 @@ pub(crate) fn world(which: &str) -> Fake {
         "guard-without-rules" => {
             let mut fake = world("guarded-gone");
             let guard = guarded("vif5.0", "10.0.0.2").guarded().map(Box::new);
-            let gone = ResolvedVif {
-                wish: Detach { id: vif5() },
-                found: FoundVif::named(vif5().vif_name()),
-                recorded: RecordedVif { guard, ..RecordedVif::default() },
-            };
+            let gone = ResolvedVif::new(
+                Detach::new(vif5()),
+                FoundVif::named(vif5().vif_name()),
+                RecordedVif::default().with_guard(guard),
+            );
             carry_out(&mut fake, &Resolved::Detach(gone));
             let chain = "declared".to_owned();
             run(&mut fake, Step::Nft(NftTransaction::new(NftTableId::guard(), vec![NftOp::FlushChain { chain }])));
@@ -111,7 +111,7 @@ pub(crate) fn world(which: &str) -> Fake {
         }
         "attached-as-web0" => {
             let mut fake = host();
-            let wish = Attach { name: name("web0"), ..Attach::to_bridge(vif5(), name("xenbr0")) };
+            let wish = Attach::to_bridge(vif5(), name("xenbr0")).with_name(name("web0"));
             carry_out(&mut fake, &wish.into());
             fake
         }
@@ -133,7 +133,7 @@ pub(crate) fn world(which: &str) -> Fake {
         "with-route-by-hand" => {
             let mut fake = host();
             set(&mut fake, "vif5.0", up());
-            let by_hand = Route { metric: 2, ..Route::to("10.5.0.2/32".parse().unwrap(), name("vif5.0")) };
+            let by_hand = Route::to("10.5.0.2/32".parse().unwrap(), name("vif5.0")).with_metric(2);
             run(&mut fake, Step::Route(RouteStep::Add(by_hand)));
             fake
         }
@@ -155,7 +155,7 @@ pub(crate) fn world(which: &str) -> Fake {
         "vlan-aware" => vlan_aware(),
         "jumbo" => {
             let mut fake = host();
-            set(&mut fake, "xenbr0", LinkChange { mtu: Some(9000), ..LinkChange::default() });
+            set(&mut fake, "xenbr0", LinkChange::default().with_mtu(9000));
             fake
         }
         "uplink" => uplink(),
@@ -179,7 +179,7 @@ pub(crate) fn world(which: &str) -> Fake {
         "uplink-of-other" => {
             let mut fake = uplink();
             bridge(&mut fake, "br9", Some(MacAddr::new([2, 0, 0, 0, 0, 9])));
-            set(&mut fake, "eth0", LinkChange { master: into("br9"), ..up() });
+            set(&mut fake, "eth0", up().with_master(into("br9")));
             fake
         }
         "bridge-follows-ports" => follows_ports(),
@@ -196,7 +196,7 @@ pub(crate) fn world(which: &str) -> Fake {
 fn guarded(vif: &str, address: &str) -> Attach {
     let id = VifId::from_vif_name(vif).unwrap();
     let guard = Guard::declared("00:16:3e:01:02:03".parse().unwrap(), [address.parse().unwrap()]);
-    Attach { guard: Some(guard), ..Attach::to_bridge(id, name("xenbr0")) }
+    Attach::to_bridge(id, name("xenbr0")).with_guard(guard)
 }
 
 fn case_intent(case: &str) -> Resolved {
@@ -221,22 +221,17 @@ fn without_bridge() -> Fake {
 fn uplink() -> Fake {
     let mut fake = without_bridge();
     address(&mut fake, "eth0", "192.0.2.3/24");
-    run(
-        &mut fake,
-        Step::Addr(AddrStep::Add(Address { label: Some("eth0:1".into()), ..new_address("eth0", "198.51.100.7/28") })),
-    );
+    run(&mut fake, Step::Addr(AddrStep::Add(new_address("eth0", "198.51.100.7/28").with_label("eth0:1".to_owned()))));
     let source = Some("198.51.100.7".parse().unwrap());
-    let via = |to: &str, gateway: &str| Route {
-        gateway: Some(gateway.parse().unwrap()),
-        scope: 0,
-        ..Route::to(to.parse().unwrap(), name("eth0"))
+    let via = |to: &str, gateway: &str| {
+        Route::to(to.parse().unwrap(), name("eth0")).with_gateway(Some(gateway.parse().unwrap()))
     };
     for route in [
         via("172.16.0.0/12", "192.0.2.9"),
-        Route { metric: 50, source, ..via("203.0.113.0/24", "198.51.100.1") },
-        Route { table: 100, ..via("0.0.0.0/0", "192.0.2.8") },
+        via("203.0.113.0/24", "198.51.100.1").with_metric(50).with_source(source),
+        via("0.0.0.0/0", "192.0.2.8").with_table(100),
         default_route("eth0", "2001:db8::1"),
-        Route { metric: 77, ..via("2001:db8:9::/48", "2001:db8::9") },
+        via("2001:db8:9::/48", "2001:db8::9").with_metric(77),
     ] {
         run(&mut fake, Step::Route(RouteStep::Add(route)));
     }
@@ -250,7 +245,7 @@ fn host() -> Fake {
     bridge(&mut fake, "xenbr1", Some(MacAddr::new([2, 0, 0, 0, 0, 2])));
     let other = VifId::from_vif_name("vif3.0").unwrap();
     fake.add_vif(other);
-    set(&mut fake, "vif3.0", LinkChange { master: into("xenbr1"), ..up() });
+    set(&mut fake, "vif3.0", up().with_master(into("xenbr1")));
     fake
 }
 
@@ -260,11 +255,11 @@ fn vlan_aware() -> Fake {
     fake.add_hardware(name("eth0"), card(MacAddr::new([0, 0, 0x5e, 0, 0x53, 1])));
     set(&mut fake, "lo", up());
     bridge(&mut fake, "xenbr0", Some(MacAddr::new([0, 0, 0x5e, 0, 0x53, 1])));
-    let filtering = BridgeChange { vlan_filtering: Some(true), ..BridgeChange::default() };
-    set(&mut fake, "xenbr0", LinkChange { bridge: filtering, ..LinkChange::default() });
-    set(&mut fake, "eth0", LinkChange { master: into("xenbr0"), ..up() });
+    let filtering = BridgeChange::default().with_vlan_filtering(true);
+    set(&mut fake, "xenbr0", LinkChange::default().with_bridge(filtering));
+    set(&mut fake, "eth0", up().with_master(into("xenbr0")));
     for vid in [10, 20] {
-        let vlan = PortVlan { vid: Vid::new(vid).unwrap(), tagging: Tagging::Tagged, pvid: false };
+        let vlan = PortVlan::new(Vid::new(vid).unwrap(), Tagging::Tagged);
         run(&mut fake, Step::Port(PortStep::VlanAdd { port: LinkRef::named(name("eth0")), vlan }));
     }
     address(&mut fake, "xenbr0", "192.0.2.2/24");
@@ -278,7 +273,7 @@ fn follows_ports() -> Fake {
     let mut fake = without_bridge();
     bridge(&mut fake, "xenbr0", None);
     fake.add_hardware(name("eth1"), card(MacAddr::new([0, 0, 0x5e, 0, 0x53, 9])));
-    set(&mut fake, "eth1", LinkChange { master: into("xenbr0"), ..up() });
+    set(&mut fake, "eth1", up().with_master(into("xenbr0")));
     fake
 }
 
@@ -287,11 +282,8 @@ fn up_with_addresses(fake: &mut Fake) {
     address(fake, "vif5.0", "198.51.100.1/24");
     address(fake, "vif5.0", "198.51.100.2/24");
     address(fake, "vif5.0", "2001:db8:5::1/64");
-    let far = Route {
-        gateway: Some("198.51.100.9".parse().unwrap()),
-        scope: 0,
-        ..Route::to("203.0.113.0/24".parse().unwrap(), name("vif5.0"))
-    };
+    let far = Route::to("203.0.113.0/24".parse().unwrap(), name("vif5.0"))
+        .with_gateway(Some("198.51.100.9".parse().unwrap()));
     run(fake, Step::Route(RouteStep::Add(far)));
 }
 
@@ -316,7 +308,7 @@ fn set(fake: &mut Fake, link: &str, change: LinkChange) {
 }
 
 fn up() -> LinkChange {
-    LinkChange { up: Some(true), ..LinkChange::default() }
+    LinkChange::default().with_up(true)
 }
 
 fn into(bridge: &str) -> Option<NewMaster> {
@@ -324,8 +316,8 @@ fn into(bridge: &str) -> Option<NewMaster> {
 }
 
 fn bridge(fake: &mut Fake, which: &str, mac: Option<MacAddr>) {
-    let quick = BridgeChange { forward_delay_cs: Some(0), ..BridgeChange::default() };
-    let change = LinkChange { mac, bridge: quick, ..LinkChange::default() };
+    let quick = BridgeChange::default().with_forward_delay_cs(0);
+    let change = LinkChange::default().with_mac(mac).with_bridge(quick);
     run(fake, Step::Link(LinkStep::Create { name: name(which), kind: NewLink::Bridge, change }));
     set(fake, which, up());
 }
@@ -341,5 +333,5 @@ fn address(fake: &mut Fake, link: &str, text: &str) {
 fn default_route(link: &str, gateway: &str) -> Route {
     let gateway: std::net::IpAddr = gateway.parse().unwrap();
     let (everything, metric) = if gateway.is_ipv4() { ("0.0.0.0/0", 0) } else { ("::/0", 1024) };
-    Route { gateway: Some(gateway), scope: 0, metric, ..Route::to(everything.parse().unwrap(), name(link)) }
+    Route::to(everything.parse().unwrap(), name(link)).with_gateway(gateway).with_metric(metric)
 }

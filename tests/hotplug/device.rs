@@ -25,7 +25,7 @@ fn opened() -> (Server, Xenbus, Client) {
         }
     });
     let device = Xenbus::before(server.path());
-    let options = Options { path: Some(device.path().to_owned()), deadline: Duration::from_secs(20) };
+    let options = Options::default().with_path(device.path().to_owned()).with_deadline(Duration::from_secs(20));
     let client = Client::open(&options, &|_| None).unwrap();
     (server, device, client)
 }

@@ -169,9 +169,9 @@ fn frames_that_another_firewall_would_drop() {
 
     let mut fake = Fake::example();
     let kind = NftChainKind::Filter;
-    let base = Some(NftBase { kind, hook: NftHook::Forward, priority: 0, policy: NftPolicy::Drop });
-    let chains = [("FORWARD".to_owned(), NftChain { base, rules: Vec::new() })].into();
-    let table = NftTable { chains, ..NftTable::default() };
+    let base = Some(NftBase::new(kind, NftHook::Forward, 0, NftPolicy::Drop));
+    let chains = [("FORWARD".to_owned(), NftChain::default().with_base(base))].into();
+    let table = NftTable::default().with_chains(chains);
     fake.world_mut().nft.insert(NftTableId::new(NftFamily::Ip, "filter"), table);
     let key: xennet_core::snapshot::SysctlKey = "net/bridge/bridge-nf-call-iptables".parse().unwrap();
     fake.world_mut().sysctls.insert(&key, "1");

@@ -40,8 +40,7 @@ impl Rig {
     /// A host with nothing but loopback.
     pub(crate) fn bare() -> Self {
         let dir = StateDir::new();
-        let store =
-            Server::start(Settings { path: Some(dir.path().join("xenstored")), ..Settings::default() }).unwrap();
+        let store = Server::start(Settings::default().with_path(dir.path().join("xenstored"))).unwrap();
         for place in ["hooks", "scripts"] {
             std::fs::create_dir(dir.path().join(place)).unwrap();
         }
@@ -89,23 +88,23 @@ impl Rig {
     }
 
     pub(crate) fn bridge(&self, which: &str, mtu: u32) {
-        let quick = BridgeChange { forward_delay_cs: Some(0), ..BridgeChange::default() };
-        let change = LinkChange { mac: Some(mac(1)), mtu: Some(mtu), bridge: quick, ..LinkChange::default() };
+        let quick = BridgeChange::default().with_forward_delay_cs(0);
+        let change = LinkChange::default().with_mac(mac(1)).with_mtu(mtu).with_bridge(quick);
         apply(Step::Link(LinkStep::Create { name: name(which), kind: NewLink::Bridge, change }));
         // IPv6 makes its addresses some time after the link goes up, which would differ from run to run.
-        set(which, LinkChange { addr_gen_mode: Some(AddrGenMode::None), ..LinkChange::default() });
-        set(which, LinkChange { up: Some(true), ..LinkChange::default() });
+        set(which, LinkChange::default().with_addr_gen_mode(AddrGenMode::None));
+        set(which, LinkChange::default().with_up(true));
     }
 
     /// A link as netback makes it, or a device model's tap; its other end stays down.
     pub(crate) fn link(&self, which: &str) {
         let peer = format!("g{}", which.trim_start_matches("vif"));
         let kind = NewLink::Veth { peer: name(&peer) };
-        let change = LinkChange { mac: Some(MacAddr::BACKEND), ..LinkChange::default() };
+        let change = LinkChange::default().with_mac(MacAddr::BACKEND);
         apply(Step::Link(LinkStep::Create { name: name(which), kind, change }));
         // The same in every run, so that runs can be compared.
         let sum = peer.bytes().fold(0, u8::wrapping_add);
-        set(&peer, LinkChange { mac: Some(MacAddr::new([2, 0, 1, 0, 0, sum])), ..LinkChange::default() });
+        set(&peer, LinkChange::default().with_mac(MacAddr::new([2, 0, 1, 0, 0, sum])));
     }
 
     pub(crate) fn remove(&self, which: &str) {
@@ -145,7 +144,7 @@ impl Rig {
         let path = self.store.path().to_owned();
         // The old one removes its socket when it goes, so it has to go first.
         drop(std::mem::replace(&mut self.store, Server::start(Settings::default()).unwrap()));
-        self.store = Server::start(Settings { path: Some(path), ..Settings::default() }).unwrap();
+        self.store = Server::start(Settings::default().with_path(path)).unwrap();
     }
 
     /// Removes a node and all below it, as when a domain has ended.
@@ -304,8 +303,8 @@ pub(crate) fn gated() -> Vec<String> {
 /// A link of dom0's own with this address, which is the only one it has.
 pub(crate) fn outside(rig: &Rig, which: &str, address: &str) {
     rig.link(which);
-    set(which, LinkChange { addr_gen_mode: Some(AddrGenMode::None), ..LinkChange::default() });
-    set(which, LinkChange { up: Some(true), ..LinkChange::default() });
+    set(which, LinkChange::default().with_addr_gen_mode(AddrGenMode::None));
+    set(which, LinkChange::default().with_up(true));
     apply(Step::Addr(AddrStep::Add(Address::new(name(which), address.parse().unwrap()))));
 }
 

@@ -47,7 +47,7 @@ fn links_are_told_of_as_they_come_change_and_go() {
         let joined: Vec<LinkEvent> = std::iter::from_fn(|| events.next(NOW).unwrap()).collect();
         let port = joined.iter().rfind(|e| e.link == Some(name("vif5.0"))).unwrap();
         assert!(port.event == LinkEventKind::Changed && port.master.is_some(), "{joined:?}");
-        kernel.apply(set(LinkChange { mtu: Some(1400), ..up() }));
+        kernel.apply(set(up().with_mtu(1400)));
         let lines = told(&mut events);
         assert!(lines.contains(&"Changed vif5.0 up=true mtu=1400".to_owned()), "{lines:?}");
 
@@ -65,8 +65,7 @@ fn where_too_much_happens_at_once_it_is_said_that_something_was_lost() {
     in_netns("links::where_too_much_happens_at_once_it_is_said_that_something_was_lost", || {
         let mut kernel = Kernel::open();
         let mut events = LinkEvents::listen().unwrap();
-        let flip =
-            |mtu| LinkStep::Set { link: LinkRef::named(name("lo")), change: LinkChange { mtu: Some(mtu), ..up() } };
+        let flip = |mtu| LinkStep::Set { link: LinkRef::named(name("lo")), change: up().with_mtu(mtu) };
         for round in 0..400 {
             kernel.apply(Step::Link(flip(1500 + round % 2)));
         }

@@ -60,7 +60,7 @@ impl Kernel {
 
     #[track_caller]
     fn up(&mut self, text: &str) {
-        self.set(text, LinkChange { up: Some(true), ..LinkChange::default() });
+        self.set(text, LinkChange::default().with_up(true));
     }
 
     #[track_caller]

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use xennet_core::Errno;
 use xennet_core::backend::Backend;
 use xennet_core::snapshot::{
-    AddrGenMode, Address, Family, FdbEntry, FdbKind, LinkKind, Neighbour, NeighbourKind, NextHop, NftFamily,
-    NftTableId, Part, PortState, Route, RouteKind, Rule, RuleAction, Scope, Snapshot, SysctlKey, VethPeer,
+    AddrGenMode, Family, FdbEntry, FdbKind, LinkKind, Neighbour, NeighbourKind, NextHop, NftFamily, NftTableId, Part,
+    PortState, Route, RouteKind, Rule, RuleAction, Scope, Snapshot, SysctlKey, VethPeer,
 };
 use xennet_core::step::{
     AddrStep, BridgeChange, LinkChange, LinkRef, LinkStep, NeighStep, NewLink, NewMaster, NftOp, NftTransaction,
@@ -21,14 +21,12 @@ use crate::{Kernel, address, create, mac, name};
 fn a_bridge_is_made_with_its_settings_in_one_message() {
     in_netns("objects::a_bridge_is_made_with_its_settings_in_one_message", || {
         let mut kernel = Kernel::open();
-        let bridge = BridgeChange {
-            stp: Some(false),
-            forward_delay_cs: Some(0),
-            ageing_time_cs: Some(12_300),
-            multicast_snooping: Some(false),
-            ..BridgeChange::default()
-        };
-        let change = LinkChange { mac: Some(mac(9)), mtu: Some(1400), up: Some(true), bridge, ..LinkChange::default() };
+        let bridge = BridgeChange::default()
+            .with_stp(false)
+            .with_forward_delay_cs(0)
+            .with_ageing_time_cs(12_300)
+            .with_multicast_snooping(false);
+        let change = LinkChange::default().with_mac(mac(9)).with_mtu(1400).with_up(true).with_bridge(bridge);
         kernel.apply(create("xenbr0", NewLink::Bridge, change));
         let link = kernel.link("xenbr0");
         assert_eq!((link.kind, link.mac, link.mtu, link.up), (LinkKind::Bridge, Some(mac(9)), 1400, true));
@@ -40,8 +38,8 @@ fn a_bridge_is_made_with_its_settings_in_one_message() {
         assert!(link.arp && link.multicast && link.port.is_none() && link.master.is_none());
 
         // And changed, together with what is not the bridge's own.
-        let bridge = BridgeChange { stp: Some(true), forward_delay_cs: Some(1500), ..BridgeChange::default() };
-        kernel.set("xenbr0", LinkChange { bridge, mtu: Some(1300), ..LinkChange::default() });
+        let bridge = BridgeChange::default().with_stp(true).with_forward_delay_cs(1500);
+        kernel.set("xenbr0", LinkChange::default().with_bridge(bridge).with_mtu(1300));
         let link = kernel.link("xenbr0");
         let state = link.bridge.unwrap();
         assert_eq!((link.mtu, state.stp, state.forward_delay_cs, state.ageing_time_cs), (1300, true, 1500, 12_300));
@@ -60,20 +58,17 @@ fn a_veth_is_made_changed_renamed_and_removed() {
         assert_eq!((link.kind, link.peer, link.up), (LinkKind::Veth, Some(VethPeer::Here(name("peer0"))), false));
         assert_eq!(link.mtu_range, (68, 65535));
 
-        let everything = LinkChange {
-            mac: Some(mac(1)),
-            mtu: Some(1280),
-            name: Some(name("vif1.0")),
-            alias: Some("guest web, first vif".into()),
-            up: Some(true),
-            arp: Some(false),
-            multicast: Some(false),
-            master: None,
-            txqueuelen: Some(321),
-            addr_gen_mode: Some(AddrGenMode::None),
-            bridge: BridgeChange::default(),
-        };
-        let link = LinkRef { name: name("eth0"), index: Some(link.index) };
+        let everything = LinkChange::default()
+            .with_mac(mac(1))
+            .with_mtu(1280)
+            .with_name(name("vif1.0"))
+            .with_alias("guest web, first vif".to_owned())
+            .with_up(true)
+            .with_arp(false)
+            .with_multicast(false)
+            .with_txqueuelen(321)
+            .with_addr_gen_mode(AddrGenMode::None);
+        let link = LinkRef::new(name("eth0"), link.index);
         kernel.apply(Step::Link(LinkStep::Set { link, change: everything }));
         let seen = kernel.link("vif1.0");
         assert_eq!(Some(seen.index), link.index);
@@ -84,15 +79,12 @@ fn a_veth_is_made_changed_renamed_and_removed() {
 
         // Back, by the old reference: it is the number that counts, not the name. Down first: before Linux 6.2 a link that is
         // up keeps its name.
-        kernel
-            .apply(Step::Link(LinkStep::Set { link, change: LinkChange { up: Some(false), ..LinkChange::default() } }));
-        let back = LinkChange {
-            name: Some(name("eth0")),
-            alias: Some(String::new()),
-            arp: Some(true),
-            addr_gen_mode: Some(AddrGenMode::Eui64),
-            ..LinkChange::default()
-        };
+        kernel.apply(Step::Link(LinkStep::Set { link, change: LinkChange::default().with_up(false) }));
+        let back = LinkChange::default()
+            .with_name(name("eth0"))
+            .with_alias(String::new())
+            .with_arp(true)
+            .with_addr_gen_mode(AddrGenMode::Eui64);
         kernel.apply(Step::Link(LinkStep::Set { link, change: back }));
         let seen = kernel.link("eth0");
         assert_eq!((seen.alias, seen.up, seen.arp, seen.multicast), (None, false, true, false));
@@ -107,13 +99,11 @@ fn a_veth_is_made_changed_renamed_and_removed() {
 fn what_the_kernel_leaves_out_when_a_link_is_made() {
     in_netns("objects::what_the_kernel_leaves_out_when_a_link_is_made", || {
         let mut kernel = Kernel::open();
-        let change = LinkChange {
-            alias: Some("a note".into()),
-            txqueuelen: Some(77),
-            multicast: Some(false),
-            arp: Some(false),
-            ..LinkChange::default()
-        };
+        let change = LinkChange::default()
+            .with_alias("a note".to_owned())
+            .with_txqueuelen(77)
+            .with_multicast(false)
+            .with_arp(false);
         kernel.apply(create("v0", NewLink::Veth { peer: name("v1") }, change));
         let link = kernel.link("v0");
         assert_eq!((link.txqueuelen, link.multicast, link.arp), (77, false, false));
@@ -121,7 +111,7 @@ fn what_the_kernel_leaves_out_when_a_link_is_made() {
         assert_eq!(link.alias, None);
 
         // IFLA_AF_SPEC is refused for a link that has no IPv6 side yet.
-        let change = LinkChange { addr_gen_mode: Some(AddrGenMode::None), ..LinkChange::default() };
+        let change = LinkChange::default().with_addr_gen_mode(AddrGenMode::None);
         for (text, kind) in [("br0", NewLink::Bridge), ("v2", NewLink::Veth { peer: name("v3") })] {
             let e = kernel.try_apply(create(text, kind, change.clone())).unwrap_err();
             assert_eq!((e.errno, kernel.exists(text)), (Errno::EAFNOSUPPORT, false));
@@ -140,35 +130,33 @@ fn a_port_gets_its_settings_before_it_goes_up() {
         assert_eq!((link.master, link.port), (Some(name("br0")), Some(PortState::default())));
 
         let index = link.index;
-        let all = PortChange {
-            isolated: Some(true),
-            learning: Some(false),
-            hairpin: Some(true),
-            unicast_flood: Some(false),
-            multicast_flood: Some(false),
-            broadcast_flood: Some(false),
-            neigh_suppress: Some(true),
-            locked: Some(true),
-            bpdu_guard: Some(true),
-            root_block: Some(true),
-            group_forward: Some(0xfffd),
-        };
-        let port = LinkRef { name: name("vif1.0"), index: Some(index) };
+        let all = PortChange::default()
+            .with_isolated(true)
+            .with_learning(false)
+            .with_hairpin(true)
+            .with_unicast_flood(false)
+            .with_multicast_flood(false)
+            .with_broadcast_flood(false)
+            .with_neigh_suppress(true)
+            .with_locked(true)
+            .with_bpdu_guard(true)
+            .with_root_block(true)
+            .with_group_forward(0xfffd);
+        let port = LinkRef::new(name("vif1.0"), index);
         kernel.apply(Step::Port(PortStep::Set { port, change: all, up: Some(true) }));
         let link = kernel.link("vif1.0");
-        let expected = PortState {
-            isolated: true,
-            learning: false,
-            hairpin: true,
-            unicast_flood: false,
-            multicast_flood: false,
-            broadcast_flood: false,
-            neigh_suppress: true,
-            locked: true,
-            bpdu_guard: true,
-            root_block: true,
-            group_forward: 0xfffd,
-        };
+        let expected = PortState::default()
+            .with_isolated(true)
+            .with_learning(false)
+            .with_hairpin(true)
+            .with_unicast_flood(false)
+            .with_multicast_flood(false)
+            .with_broadcast_flood(false)
+            .with_neigh_suppress(true)
+            .with_locked(true)
+            .with_bpdu_guard(true)
+            .with_root_block(true)
+            .with_group_forward(0xfffd);
         assert_eq!((link.up, link.port), (true, Some(expected)));
 
         // Each by itself and back to what the kernel gives: no field stands for another.
@@ -197,7 +185,7 @@ fn a_port_gets_its_settings_before_it_goes_up() {
             }
         }
 
-        kernel.set("vif1.0", LinkChange { master: Some(NewMaster::None), ..LinkChange::default() });
+        kernel.set("vif1.0", LinkChange::default().with_master(NewMaster::None));
         let link = kernel.link("vif1.0");
         assert_eq!((link.master, link.port, link.up), (None, None, true));
         // Without settings it is a plain change of the link.
@@ -215,7 +203,7 @@ fn forwarding_entries_at_ports_and_at_the_bridge() {
         kernel.veth("vif2.0", "p1");
         kernel.enslave("vif1.0", "br0");
         kernel.enslave("vif2.0", "br0");
-        let entry = |link: &str, last, kind| FdbEntry { link: name(link), mac: mac(last), vlan: None, kind };
+        let entry = |link: &str, last, kind| FdbEntry::new(name(link), mac(last), kind);
         let own = kernel.look(Part::Fdb(name("vif1.0"))).fdb;
         let mac_of_port = kernel.link("vif1.0").mac.unwrap();
         // The port's own address, which the bridge keeps for itself; once more in every VLAN of the port, where bridges know VLANs.
@@ -254,12 +242,12 @@ fn addresses_of_both_families() {
         kernel.veth("eth0", "p0");
         kernel.veth("eth1", "p1");
         let all = [
-            Address { broadcast: Some(Ipv4Addr::new(192, 0, 2, 255)), ..address("eth0", "192.0.2.1/24") },
-            Address { secondary: true, ..address("eth0", "192.0.2.2/24") },
-            Address { label: Some("eth0:web".into()), no_prefix_route: true, ..address("eth0", "198.51.100.1/32") },
-            Address { peer: Some("10.0.0.2".parse().unwrap()), scope: 253, ..address("eth0", "10.0.0.1/32") },
-            Address { nodad: true, no_prefix_route: true, ..address("eth0", "2001:db8::1/64") },
-            Address { peer: Some("2001:db8::3".parse().unwrap()), nodad: true, ..address("eth0", "2001:db8::2/128") },
+            address("eth0", "192.0.2.1/24").with_broadcast(Ipv4Addr::new(192, 0, 2, 255)),
+            address("eth0", "192.0.2.2/24").with_secondary(true),
+            address("eth0", "198.51.100.1/32").with_label("eth0:web".to_owned()).with_no_prefix_route(true),
+            address("eth0", "10.0.0.1/32").with_peer(Some("10.0.0.2".parse().unwrap())).with_scope(253),
+            address("eth0", "2001:db8::1/64").with_nodad(true).with_no_prefix_route(true),
+            address("eth0", "2001:db8::2/128").with_peer(Some("2001:db8::3".parse().unwrap())).with_nodad(true),
         ];
         for address in &all {
             kernel.apply(Step::Addr(AddrStep::Add(address.clone())));
@@ -300,49 +288,42 @@ fn routes_of_both_families() {
             for end in [link, peer] {
                 // No link-local addresses: their routes come by themselves, some milliseconds after the link is up.
                 let none = Some(AddrGenMode::None);
-                kernel.set(end, LinkChange { up: Some(true), addr_gen_mode: none, ..LinkChange::default() });
+                kernel.set(end, LinkChange::default().with_up(true).with_addr_gen_mode(none));
             }
         }
         kernel.address("eth0", "192.0.2.1/24");
         kernel.address("eth1", "198.51.100.1/24");
-        kernel.apply(Step::Addr(AddrStep::Add(Address { nodad: true, ..address("eth0", "2001:db8::1/64") })));
+        kernel.apply(Step::Addr(AddrStep::Add(address("eth0", "2001:db8::1/64").with_nodad(true))));
         let ip = |text: &str| -> Option<IpAddr> { Some(text.parse().unwrap()) };
-        let hop = |link: &str, gateway: &str, weight| NextHop {
-            link: Some(name(link)),
-            gateway: ip(gateway),
-            weight,
-            onlink: false,
+        let hop = |link: &str, gateway: &str, weight| {
+            NextHop::through(name(link)).with_gateway(ip(gateway)).with_weight(weight)
         };
         let v4 = [
             route("10.1.0.1/32", "eth0"),
-            Route { gateway: ip("192.0.2.9"), scope: 0, protocol: 4, ..route("0.0.0.0/0", "eth0") },
-            Route { gateway: ip("192.0.2.8"), scope: 0, metric: 50, ..route("0.0.0.0/0", "eth0") },
-            Route { source: ip("192.0.2.1"), mtu: Some(1234), tos: 4, ..route("10.2.0.0/16", "eth0") },
-            Route { table: 1000, protocol: 200, ..route("10.3.0.0/16", "eth1") },
-            Route { gateway: ip("203.0.113.1"), onlink: true, scope: 0, ..route("10.4.0.0/16", "eth0") },
-            Route { gateway: ip("fe80::1"), scope: 0, ..route("10.5.0.0/16", "eth0") },
-            Route { kind: RouteKind::Blackhole, link: None, scope: 0, ..route("10.6.0.0/16", "eth0") },
-            Route { kind: RouteKind::Unreachable, link: None, scope: 0, ..route("10.7.0.0/16", "eth0") },
-            Route { kind: RouteKind::Prohibit, link: None, scope: 0, ..route("10.8.0.0/16", "eth0") },
-            Route {
-                link: None,
-                scope: 0,
-                next_hops: vec![hop("eth0", "192.0.2.7", 1), hop("eth1", "198.51.100.7", 5)],
-                ..route("10.9.0.0/16", "eth0")
-            },
+            route("0.0.0.0/0", "eth0").with_gateway(ip("192.0.2.9")).with_protocol(4),
+            route("0.0.0.0/0", "eth0").with_gateway(ip("192.0.2.8")).with_metric(50),
+            route("10.2.0.0/16", "eth0").with_source(ip("192.0.2.1")).with_mtu(1234).with_tos(4),
+            route("10.3.0.0/16", "eth1").with_table(1000).with_protocol(200),
+            route("10.4.0.0/16", "eth0").with_gateway(ip("203.0.113.1")).with_onlink(true),
+            route("10.5.0.0/16", "eth0").with_gateway(ip("fe80::1")),
+            route("10.6.0.0/16", "eth0").with_kind(RouteKind::Blackhole).with_link(None).with_scope(0),
+            route("10.7.0.0/16", "eth0").with_kind(RouteKind::Unreachable).with_link(None).with_scope(0),
+            route("10.8.0.0/16", "eth0").with_kind(RouteKind::Prohibit).with_link(None).with_scope(0),
+            route("10.9.0.0/16", "eth0")
+                .with_link(None)
+                .with_scope(0)
+                .with_next_hops(vec![hop("eth0", "192.0.2.7", 1), hop("eth1", "198.51.100.7", 5)]),
         ];
         let v6 = [
-            Route { metric: 1024, ..route("2001:db8:1::/48", "eth0") },
-            Route { metric: 7, gateway: ip("2001:db8::9"), protocol: 4, ..route("::/0", "eth0") },
-            Route { metric: 1024, table: 77, mtu: Some(1300), ..route("2001:db8:2::1/128", "eth1") },
-            Route {
-                metric: 1024,
-                link: None,
-                next_hops: vec![hop("eth0", "2001:db8::7", 1), hop("eth0", "2001:db8::8", 3)],
-                ..route("2001:db8:3::/48", "eth0")
-            },
+            route("2001:db8:1::/48", "eth0").with_metric(1024),
+            route("::/0", "eth0").with_metric(7).with_gateway(ip("2001:db8::9")).with_protocol(4),
+            route("2001:db8:2::1/128", "eth1").with_metric(1024).with_table(77).with_mtu(1300),
+            route("2001:db8:3::/48", "eth0")
+                .with_metric(1024)
+                .with_link(None)
+                .with_next_hops(vec![hop("eth0", "2001:db8::7", 1), hop("eth0", "2001:db8::8", 3)]),
             // The kernel hangs IPv6's dead ends on the loopback link.
-            Route { metric: 1024, kind: RouteKind::Blackhole, ..route("2001:db8:4::/48", "lo") },
+            route("2001:db8:4::/48", "lo").with_metric(1024).with_kind(RouteKind::Blackhole),
         ];
         let before = kernel.look(Part::Network).routes;
         assert!(!before.is_empty(), "connected routes are there");
@@ -380,26 +361,26 @@ fn one_route_through_one_link() {
             kernel.veth(link, peer);
         }
         for link in ["vif1.0", "vif2.0"] {
-            kernel.set(link, LinkChange { addr_gen_mode: Some(AddrGenMode::None), ..LinkChange::default() });
+            kernel.set(link, LinkChange::default().with_addr_gen_mode(AddrGenMode::None));
             kernel.up(link);
             kernel.address(link, "fe80::1/64");
         }
         kernel.address("vif1.0", "192.0.2.1/32");
-        let to = |to: &str, link: &str, metric| Route { metric, ..Route::to(to.parse().unwrap(), name(link)) };
+        let to = |to: &str, link: &str, metric| Route::to(to.parse().unwrap(), name(link)).with_metric(metric);
         let routes = [
-            Route { source: Some("192.0.2.1".parse().unwrap()), protocol: 120, ..to("10.0.0.1/32", "vif1.0", 2) },
+            to("10.0.0.1/32", "vif1.0", 2).with_source(Some("192.0.2.1".parse().unwrap())).with_protocol(120),
             to("10.0.0.1/32", "vif2.0", 1),
             to("10.0.0.1/32", "vif1.0", 7),
             to("10.0.1.0/28", "vif1.0", 2),
             to("10.0.0.0/8", "vif2.0", 0),
-            Route { kind: RouteKind::Blackhole, link: None, ..to("10.9.0.0/16", "vif1.0", 3) },
+            to("10.9.0.0/16", "vif1.0", 3).with_kind(RouteKind::Blackhole).with_link(None),
             to("2001:db8::1/128", "vif1.0", 2),
             to("2001:db8::1/128", "vif2.0", 1),
             to("2001:db8:1::/64", "vif2.0", 1),
         ];
         for route in routes {
             let scope = if route.kind == RouteKind::Blackhole { 0 } else { route.scope };
-            kernel.apply(Step::Route(RouteStep::Add(Route { scope, ..route })));
+            kernel.apply(Step::Route(RouteStep::Add(route.with_scope(scope))));
         }
         let all = kernel.look(Part::Network);
         let mut there = 0;
@@ -455,7 +436,7 @@ fn one_route_through_one_link() {
         };
         assert_eq!(ways(&mut kernel, &all), 1);
         // One that is still tested for duplicates is not this domain's yet.
-        kernel.apply(Step::Addr(AddrStep::Add(Address { nodad: true, ..address("vif2.0", "2001:db8::2/64") })));
+        kernel.apply(Step::Addr(AddrStep::Add(address("vif2.0", "2001:db8::2/64").with_nodad(true))));
         kernel.up("lo");
         // The kernel makes its route a little later.
         let way = "2001:db8::2".parse().unwrap();
@@ -475,20 +456,16 @@ fn policy_rules_of_both_families() {
         let before = kernel.look(Part::Rules).rules;
         // 0 local, 32766 main, 32767 default; IPv6 has no "default".
         assert_eq!(before.len(), 5, "{before:#?}");
-        let rule = |family, priority, action| Rule { protocol: 4, ..Rule::for_all(family, priority, action) };
+        let rule = |family, priority, action| Rule::for_all(family, priority, action).with_protocol(4);
         let all = [
-            Rule { from: Some("192.0.2.0/24".parse().unwrap()), ..rule(Family::Ipv4, 100, RuleAction::Table(1000)) },
-            Rule {
-                to: Some("192.0.2.7/32".parse().unwrap()),
-                not: true,
-                ..rule(Family::Ipv4, 101, RuleAction::Table(9))
-            },
-            Rule { mark: Some((0x10, 0xff)), ..rule(Family::Ipv4, 102, RuleAction::Goto(32766)) },
-            Rule { iif: Some(name("vif1.0")), ..rule(Family::Ipv4, 103, RuleAction::Blackhole) },
-            Rule { oif: Some(name("eth0")), ..rule(Family::Ipv4, 104, RuleAction::Unreachable) },
+            rule(Family::Ipv4, 100, RuleAction::Table(1000)).with_from(Some("192.0.2.0/24".parse().unwrap())),
+            rule(Family::Ipv4, 101, RuleAction::Table(9)).with_to(Some("192.0.2.7/32".parse().unwrap())).with_not(true),
+            rule(Family::Ipv4, 102, RuleAction::Goto(32766)).with_mark((0x10, 0xff)),
+            rule(Family::Ipv4, 103, RuleAction::Blackhole).with_iif(name("vif1.0")),
+            rule(Family::Ipv4, 104, RuleAction::Unreachable).with_oif(name("eth0")),
             rule(Family::Ipv4, 105, RuleAction::Prohibit),
             rule(Family::Ipv4, 106, RuleAction::Nop),
-            Rule { from: Some("2001:db8::/32".parse().unwrap()), ..rule(Family::Ipv6, 100, RuleAction::Table(1000)) },
+            rule(Family::Ipv6, 100, RuleAction::Table(1000)).with_from(Some("2001:db8::/32".parse().unwrap())),
         ];
         for rule in &all {
             kernel.apply(Step::Rule(RuleStep::Add(rule.clone())));
@@ -514,8 +491,7 @@ fn permanent_and_proxy_neighbours() {
         // With a carrier: a moment after a link has none, its neighbours are forgotten (arp_evict_nocarrier).
         kernel.up("p0");
         kernel.up("vif1.0");
-        let neighbour =
-            |link: &str, text: &str, kind| Neighbour { link: name(link), address: text.parse().unwrap(), kind };
+        let neighbour = |link: &str, text: &str, kind| Neighbour::new(name(link), text.parse().unwrap(), kind);
         let mut all = vec![
             neighbour("vif1.0", "192.0.2.1", NeighbourKind::Permanent(mac(1))),
             neighbour("vif1.0", "192.0.2.2", NeighbourKind::Proxy),
@@ -570,7 +546,7 @@ fn an_nft_table_comes_and_goes() {
         }
         let table = NftTableId { family: NftFamily::Bridge, name: "foreign".into() };
         let part = Part::Nft(table.clone());
-        let transaction = |op| Step::Nft(NftTransaction { table: table.clone(), ops: vec![op] });
+        let transaction = |op| Step::Nft(NftTransaction::new(table.clone(), vec![op]));
         assert!(kernel.look(part.clone()).nft.is_empty());
         kernel.apply(transaction(NftOp::AddTable));
         assert!(kernel.look(part.clone()).nft.contains_key(&table));

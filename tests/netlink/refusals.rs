@@ -32,7 +32,7 @@ fn the_kernels_sentences_arrive() {
         kernel.bridge("br1");
         kernel.veth("vif1.0", "p0");
 
-        let small = LinkChange { mtu: Some(10), ..LinkChange::default() };
+        let small = LinkChange::default().with_mtu(10);
         let e = kernel.try_apply(set("vif1.0", small));
         refused(e, Errno::EINVAL, "vif1.0", Some("mtu less than device minimum"));
         let e = kernel.try_apply(set("br1", into("br0")));
@@ -58,13 +58,13 @@ fn the_kernels_sentences_arrive() {
         let e = kernel.try_apply(create("br0", NewLink::Bridge, LinkChange::default()));
         assert_eq!(e.unwrap_err().errno, Errno::EEXIST);
         // Settings of a port for what is none, settings of a bridge for what is none.
-        let change = PortChange { isolated: Some(true), ..PortChange::default() };
+        let change = PortChange::default().with_isolated(true);
         let e =
             kernel.try_apply(Step::Port(PortStep::Set { port: LinkRef::named(name("p0")), change, up: Some(true) }));
         assert_eq!(e.unwrap_err().errno, Errno::EOPNOTSUPP);
         assert!(!kernel.link("p0").up, "the settings come before the flags");
-        let bridge = BridgeChange { stp: Some(true), ..BridgeChange::default() };
-        let e = kernel.try_apply(set("p0", LinkChange { bridge, ..LinkChange::default() }));
+        let bridge = BridgeChange::default().with_stp(true);
+        let e = kernel.try_apply(set("p0", LinkChange::default().with_bridge(bridge)));
         assert_eq!(e.unwrap_err().errno, Errno::EOPNOTSUPP);
     });
 }
@@ -74,7 +74,7 @@ fn one_message_can_happen_in_part() {
     in_netns("refusals::one_message_can_happen_in_part", || {
         let mut kernel = Kernel::open();
         kernel.veth("vif1.0", "p0");
-        let change = LinkChange { mtu: Some(1400), up: Some(true), ..into("p0") };
+        let change = into("p0").with_mtu(1400).with_up(true);
         assert_eq!(kernel.try_apply(set("vif1.0", change)).unwrap_err().errno, Errno::EOPNOTSUPP);
         let link = kernel.link("vif1.0");
         assert_eq!((link.mtu, link.up), (1400, true), "only looking again tells");
@@ -86,10 +86,10 @@ fn a_link_that_is_gone_is_not_confused_with_its_successor() {
     in_netns("refusals::a_link_that_is_gone_is_not_confused_with_its_successor", || {
         let mut kernel = Kernel::open();
         kernel.veth("vif1.0", "p0");
-        let old = LinkRef { name: name("vif1.0"), index: Some(kernel.link("vif1.0").index) };
+        let old = LinkRef::new(name("vif1.0"), kernel.link("vif1.0").index);
         kernel.apply(Step::Link(LinkStep::Delete { link: old }));
         kernel.veth("vif1.0", "p0");
-        let up = LinkChange { up: Some(true), ..LinkChange::default() };
+        let up = LinkChange::default().with_up(true);
         assert_eq!(
             kernel.try_apply(Step::Link(LinkStep::Set { link: old, change: up.clone() })).unwrap_err().errno,
             Errno::ENODEV
@@ -100,8 +100,8 @@ fn a_link_that_is_gone_is_not_confused_with_its_successor() {
         assert!(!kernel.link("vif1.0").up);
         // A number that no link can have is not "no number given": the kernel would go by the new name then.
         for index in [0, u32::MAX] {
-            let link = LinkRef { name: name("vif9.0"), index: Some(index) };
-            let change = LinkChange { name: Some(name("vif1.0")), up: Some(true), ..LinkChange::default() };
+            let link = LinkRef::new(name("vif9.0"), index);
+            let change = LinkChange::default().with_name(name("vif1.0")).with_up(true);
             let e = kernel.try_apply(Step::Link(LinkStep::Set { link, change })).unwrap_err();
             assert_eq!(e.errno, Errno::ENODEV);
             assert_eq!(kernel.try_apply(Step::Link(LinkStep::Delete { link })).unwrap_err().errno, Errno::ENODEV);
@@ -120,13 +120,13 @@ fn forwarding_entries_for_what_is_no_port() {
         let mut kernel = Kernel::open();
         kernel.bridge("br0");
         kernel.veth("vif1.0", "p0");
-        let entry = FdbEntry { link: name("vif1.0"), mac: mac(1), vlan: None, kind: FdbKind::Static };
+        let entry = FdbEntry::new(name("vif1.0"), mac(1), FdbKind::Static);
         let add = |entry: &FdbEntry| Step::Port(PortStep::FdbAdd { entry: entry.clone() });
         assert_eq!(kernel.try_apply(add(&entry)).unwrap_err().errno, Errno::EOPNOTSUPP);
         kernel.enslave("vif1.0", "br0");
         kernel.apply(add(&entry));
         assert_eq!(kernel.try_apply(add(&entry)).unwrap_err().errno, Errno::EEXIST);
-        let at_bridge = FdbEntry { link: name("br0"), ..entry.clone() };
+        let at_bridge = entry.clone().with_link(name("br0"));
         // At the bridge itself only its own addresses can be.
         refused(kernel.try_apply(add(&at_bridge)), Errno::EINVAL, "br0", None);
         kernel.apply(Step::Port(PortStep::FdbDel { entry: entry.clone() }));
@@ -142,7 +142,7 @@ fn vlans_of_ports() {
         kernel.bridge("br0");
         kernel.veth("vif1.0", "p0");
         kernel.enslave("vif1.0", "br0");
-        let vlan = PortVlan { vid: Vid::new(5).unwrap(), tagging: Tagging::Untagged, pvid: true };
+        let vlan = PortVlan::new(Vid::new(5).unwrap(), Tagging::Untagged).with_pvid(true);
         let known = kernel.link("br0").bridge.unwrap().vlan_filtering.is_some();
         // Of what is no port the kernel has nothing to tell, and says EINVAL to the question.
         for text in ["p0", "lo"] {
@@ -236,17 +236,17 @@ fn what_does_not_fit_into_a_message() {
     in_netns("refusals::what_does_not_fit_into_a_message", || {
         let mut kernel = Kernel::open();
         for (length, errno) in [(300, Errno::EINVAL), (65_000, Errno::EINVAL), (70_000, Errno::EMSGSIZE)] {
-            let change = LinkChange { alias: Some("x".repeat(length)), ..LinkChange::default() };
+            let change = LinkChange::default().with_alias("x".repeat(length));
             let e = kernel.try_apply(set("lo", change)).unwrap_err();
             assert!(e.errno == errno || length < 70_000 && e.errno == Errno::ERANGE, "{length}: {e}");
         }
         let mut label = address("lo", "192.0.2.1/32");
         label.label = Some("a".repeat(100_000));
         assert_eq!(kernel.try_apply(Step::Addr(AddrStep::Add(label))).unwrap_err().errno, Errno::ERANGE);
-        let hop = |weight| NextHop { link: Some(name("lo")), gateway: None, weight, onlink: false };
+        let hop = |weight| NextHop::through(name("lo")).with_weight(weight);
         let ways = |hops: Vec<NextHop>| {
             let route = Route::to("192.0.2.0/24".parse().unwrap(), name("lo"));
-            Step::Route(RouteStep::Add(Route { link: None, next_hops: hops, ..route }))
+            Step::Route(RouteStep::Add(route.with_link(None).with_next_hops(hops)))
         };
         assert_eq!(kernel.try_apply(ways(vec![hop(1); 5000])).unwrap_err().errno, Errno::EMSGSIZE);
         assert_eq!(kernel.try_apply(ways(vec![hop(0)])).unwrap_err().errno, Errno::EINVAL);

@@ -107,9 +107,9 @@ fn interrupted_listings_are_repeated() {
         std::thread::scope(|scope| {
             let churn = scope.spawn(|| {
                 while !stop.load(Ordering::Relaxed) {
-                    let change = LinkChange { name: Some(name("x1")), ..LinkChange::default() };
+                    let change = LinkChange::default().with_name(name("x1"));
                     other.bridge("x0");
-                    let link = LinkRef { name: name("x0"), index: Some(other.link("x0").index) };
+                    let link = LinkRef::new(name("x0"), other.link("x0").index);
                     other.apply(Step::Link(LinkStep::Set { link, change }));
                     other.apply(Step::Link(LinkStep::Delete { link }));
                 }
@@ -157,9 +157,9 @@ fn a_table_is_removed_while_its_frame_is_read() {
             return;
         }
         let table = NftTableId { family: NftFamily::Bridge, name: "foreign".into() };
-        let set = NftSet { key: vec![NftType::IfName], ..NftSet::default() };
+        let set = NftSet::default().with_key(vec![NftType::IfName]);
         let make = [NftOp::AddTable, NftOp::AddSet { set: "names".into(), def: set }];
-        let change = |ops: &[NftOp]| Step::Nft(NftTransaction { table: table.clone(), ops: ops.to_vec() });
+        let change = |ops: &[NftOp]| Step::Nft(NftTransaction::new(table.clone(), ops.to_vec()));
         let pause = || std::thread::sleep(Duration::from_micros(100));
         let stop = AtomicBool::new(false);
         let (mut there, mut absent) = (0, 0);

@@ -74,9 +74,9 @@ fn known(on: &mut dyn Backend) -> String {
 fn without_carrier(on: &mut Netlink) {
     set(on, "lo", up());
     let kind = NewLink::Veth { peer: name("outside") };
-    let change = LinkChange { mac: Some(UPLINK_MAC), ..LinkChange::default() };
+    let change = LinkChange::default().with_mac(UPLINK_MAC);
     run(on, Step::Link(LinkStep::Create { name: name("eth0"), kind, change }));
-    let own = LinkChange { addr_gen_mode: Some(AddrGenMode::Eui64), ..LinkChange::default() };
+    let own = LinkChange::default().with_addr_gen_mode(AddrGenMode::Eui64);
     set(on, "eth0", own.clone());
     set(on, "outside", own);
     set(on, "eth0", up());
@@ -148,13 +148,13 @@ fn an_address_of_the_kernels_own_comes_before_any_step() {
         }
         arrived.fetch_add(1, Ordering::SeqCst);
         let text = format!("{own}/64").parse().unwrap();
-        world.addresses.insert(Address { scope: 253, ..Address::new(link, text) });
-        world.routes.insert(Route { protocol: 2, metric: 256, ..Route::to("fe80::/64".parse().unwrap(), link) });
+        world.addresses.insert(Address::new(link, text).with_scope(253));
+        world.routes.insert(Route::to("fe80::/64".parse().unwrap(), link).with_protocol(2).with_metric(256));
     };
     for text in [LAN, CLASSIC] {
         for at in 0.. {
             let mut world = fake();
-            set(&mut world, "eth0", LinkChange { addr_gen_mode: Some(AddrGenMode::Eui64), ..LinkChange::default() });
+            set(&mut world, "eth0", LinkChange::default().with_addr_gen_mode(AddrGenMode::Eui64));
             one(&mut world);
             let before = known(&mut world);
             let arrives = arrives.clone();
@@ -180,7 +180,7 @@ fn a_route_of_an_address_that_was_not_seen_yet_is_no_obstacle() {
     run(&mut world, Step::Link(LinkStep::Create { name: name("other0"), kind, change: LinkChange::default() }));
     set(&mut world, "other0", up());
     for link in ["eth0", "other0"] {
-        let own = Route { protocol: 2, metric: 256, ..Route::to("fe80::/64".parse().unwrap(), name(link)) };
+        let own = Route::to("fe80::/64".parse().unwrap(), name(link)).with_protocol(2).with_metric(256);
         world.world_mut().routes.insert(own);
     }
     let mut host = Host::with_backend(Box::new(Shared::new(world)));

@@ -192,7 +192,7 @@ fn taking_a_change_back_leaves_what_is_not_its_own() {
         for network in [&first, &second, &other] {
             start(host, network);
         }
-        set(on, "eth0", LinkChange { mtu: Some(1400), ..LinkChange::default() });
+        set(on, "eth0", LinkChange::default().with_mtu(1400));
         host.undo(Subject::Network(first.name())).unwrap_or_else(|e| panic!("{}", e.report()));
         let text = all(on);
         assert!(text.contains("sysctl net/ipv6/conf/all/forwarding=1"), "the other one needs it\n{text}");
@@ -286,7 +286,7 @@ fn what_a_killed_start_leaves_open_is_closed_without_what_is_not_its_own() {
     let subject = Subject::Network(first.name());
     state.hold(subject, Duration::ZERO).unwrap().journal(None).begin(&plan).unwrap();
     run(host.backend(), plan.steps()[0].step.clone());
-    set(host.backend(), "eth0", LinkChange { mtu: Some(1400), ..LinkChange::default() });
+    set(host.backend(), "eth0", LinkChange::default().with_mtu(1400));
     let recovered = host.recover().unwrap();
     assert_eq!(recovered, [(subject, Recovered::Restored { steps: 1 })]);
     // Its bridge has the MTU of its port.

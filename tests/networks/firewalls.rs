@@ -39,7 +39,7 @@ const LAN: &str = "[network.lan]\nmode = \"bridge\"\nuplink = \"eth0\"\nbridge =
 
 fn chain(hook: NftHook, policy: NftPolicy, priority: i32) -> NftChain {
     let kind = xennet_core::snapshot::NftChainKind::Filter;
-    NftChain { base: Some(NftBase { kind, hook, priority, policy }), rules: Vec::new() }
+    NftChain::default().with_base(NftBase::new(kind, hook, priority, policy))
 }
 
 /// The tables that have anything at these hooks, as the kernel gives them.
@@ -89,9 +89,8 @@ fn what_another_firewall_drops_is_said() {
     let on = Shared::new(world);
     let mut host = Host::with_backend(Box::new(on.clone()));
     assert!(notes(&mut host, ROUTED).is_empty());
-    let table = |chains: &[(&str, NftChain)]| NftTable {
-        chains: chains.iter().map(|(name, c)| ((*name).to_owned(), c.clone())).collect(),
-        ..NftTable::default()
+    let table = |chains: &[(&str, NftChain)]| {
+        NftTable::default().with_chains(chains.iter().map(|(name, c)| ((*name).to_owned(), c.clone())).collect())
     };
     let (accept, dropped) = (NftPolicy::Accept, NftPolicy::Drop);
     on.change(|fake| {
@@ -105,13 +104,8 @@ fn what_another_firewall_drops_is_said() {
         let rejects = [("filter_FORWARD", chain(NftHook::Forward, accept, 10))];
         nft.insert(NftTableId::new(NftFamily::Inet, "firewalld"), table(&rejects));
         nft.insert(NftTableId::new(NftFamily::Inet, "mine"), table(&[("forward", chain(NftHook::Forward, accept, 0))]));
-        let nat = NftBase {
-            kind: xennet_core::snapshot::NftChainKind::Nat,
-            hook: NftHook::Postrouting,
-            priority: 100,
-            policy: accept,
-        };
-        let nat = NftChain { base: Some(nat), rules: Vec::new() };
+        let nat = NftBase::new(xennet_core::snapshot::NftChainKind::Nat, NftHook::Postrouting, 100, accept);
+        let nat = NftChain::default().with_base(nat);
         nft.insert(NftTableId::new(NftFamily::Ip6, "nat"), table(&[("POSTROUTING", nat)]));
         nft.insert(
             NftTableId::new(NftFamily::Bridge, "filter"),

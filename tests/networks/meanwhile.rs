@@ -203,7 +203,7 @@ fn settings_stay_as_long_as_a_network_needs_them() {
     for lost in [false, true] {
         host.start_network(&b).unwrap();
         if lost {
-            set(&mut on.clone(), "natbr", LinkChange { up: Some(false), ..LinkChange::default() });
+            set(&mut on.clone(), "natbr", LinkChange::default().with_up(false));
         }
         let again = host.start_network(&b).unwrap();
         assert_eq!(again.steps > 0, lost);
@@ -269,7 +269,7 @@ fn the_link_towards_the_outside_is_no_part_of_a_network() {
         assert_eq!(all(&mut on.clone()), before, "{mode}");
         // What becomes of the link meanwhile is its own matter.
         host.start_network(&other).unwrap();
-        let mtu = |mtu| LinkChange { mtu: Some(mtu), ..LinkChange::default() };
+        let mtu = |mtu| LinkChange::default().with_mtu(mtu);
         set(&mut on.clone(), "eth0", mtu(1400));
         host.stop_network(&other.name(), Guests::MustHaveGone).unwrap();
         assert_eq!(all(&mut on.clone()), before.replace("mtu 1500", "mtu 1400"), "{mode}");

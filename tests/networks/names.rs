@@ -92,7 +92,7 @@ fn what_is_said_of_the_kernel_is_so() {
         let held = on.observe(&Scope::none().with(Part::Link(name("eth0")))).unwrap().hidden.names_held_while_up;
         assert_eq!(on.capabilities().names_held_while_up, held);
         let link = xennet_core::step::LinkRef::named(name("eth0"));
-        let change = xennet_core::step::LinkChange { name: Some(name("eth9")), ..Default::default() };
+        let change = xennet_core::step::LinkChange::default().with_name(name("eth9"));
         let renamed = on.apply(&Step::Link(LinkStep::Set { link, change })).map_err(|e| e.errno);
         assert_eq!(renamed, if held { Err(Errno::EBUSY) } else { Ok(()) });
     });

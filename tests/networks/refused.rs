@@ -1,7 +1,7 @@
 //! What is refused, with the host as it was, and what is told beside a success.
 
 use xennet_core::backend::netlink::Netlink;
-use xennet_core::snapshot::{Address, Family, NextHop, Route, RouteKind, Rule, RuleAction};
+use xennet_core::snapshot::{Address, Family, NextHop, RouteKind, Rule, RuleAction};
 use xennet_core::step::{AddrStep, LinkChange, LinkStep, Step};
 use xennet_core::{ErrorKind, Guests, Host, MacAddr};
 use xennet_tests::steps::{card, into, name, run, set};
@@ -40,17 +40,12 @@ fn a_host_that_is_not_as_the_network_needs_it_is_left_as_it_is() {
         assert_eq!(all(&mut on.clone()), before, "{text}");
     }
     // What the uplink has would not be the same on the bridge.
-    let encap = Route { beyond: Some("encap".into()), ..via("10.0.0.0/8", "eth0", "192.168.0.2") };
-    let hop = |link, gateway: &str| NextHop {
-        link: Some(name(link)),
-        gateway: Some(gateway.parse().unwrap()),
-        weight: 1,
-        onlink: false,
-    };
+    let encap = via("10.0.0.0/8", "eth0", "192.168.0.2").with_beyond("encap".to_owned());
+    let hop = |link, gateway: &str| NextHop::through(name(link)).with_gateway(Some(gateway.parse().unwrap()));
     let next_hops = vec![hop("eth0", "192.168.0.2"), hop("eth1", "192.168.1.2")];
-    let both = Route { link: None, gateway: None, next_hops, ..encap.clone() };
+    let both = encap.clone().with_link(None).with_gateway(None).with_next_hops(next_hops);
     for (route, words) in
-        [(encap, "xennet cannot make one with encap"), (Route { beyond: None, ..both }, "it leads through eth1, too")]
+        [(encap, "xennet cannot make one with encap"), (both.with_beyond(None), "it leads through eth1, too")]
     {
         let mut with = world.clone();
         with.world_mut().routes.insert(route);
@@ -62,18 +57,7 @@ fn a_host_that_is_not_as_the_network_needs_it_is_left_as_it_is() {
         assert!(e.hint().is_some() && e.state() == Some("unchanged, nothing was applied"), "{}", e.report());
         assert_eq!(all(&mut on.clone()), before, "{words}");
     }
-    let rule = |iif| Rule {
-        family: Family::Ipv4,
-        priority: 1000,
-        from: None,
-        to: None,
-        iif: Some(name(iif)),
-        oif: None,
-        mark: None,
-        not: false,
-        action: RuleAction::Table(100),
-        protocol: 3,
-    };
+    let rule = |iif| Rule::for_all(Family::Ipv4, 1000, RuleAction::Table(100)).with_iif(name(iif)).with_protocol(3);
     let there = Shared::new(world.clone());
     there.change(|fake| fake.world_mut().rules.extend([rule("eth0")]));
     let before = all(&mut there.clone());
@@ -83,7 +67,7 @@ fn a_host_that_is_not_as_the_network_needs_it_is_left_as_it_is() {
     assert!(e.to_string().contains("\"from all iif eth0 lookup 100 priority 1000"), "{e}");
     assert!(e.hint().unwrap().contains("ip rule add from all iif xenbr0 lookup 100"), "{}", e.report());
     assert_eq!(all(&mut there.clone()), before);
-    there.change(|fake| fake.world_mut().rules.extend([Rule { priority: 999, ..rule("xenbr0") }]));
+    there.change(|fake| fake.world_mut().rules.extend([rule("xenbr0").with_priority(999)]));
     host.start_network(&network(LAN)).unwrap();
     // Two cards with a router each.
     let second = Shared::new(world.clone());
@@ -95,7 +79,7 @@ fn a_host_that_is_not_as_the_network_needs_it_is_left_as_it_is() {
     assert!(e.to_string().contains("dev eth1 proto boot\" the kernel would keep only one"), "{e}");
     let mut with = world.clone();
     let flags = Address::IS_DUPLICATE;
-    let found = Address { flags, ..Address::new(name("eth0"), "2001:db8::3/64".parse().unwrap()) };
+    let found = Address::new(name("eth0"), "2001:db8::3/64".parse().unwrap()).with_flags(flags);
     with.world_mut().addresses.insert(found);
     let e = Host::with_backend(Box::new(Shared::new(with))).start_network(&network(LAN)).unwrap_err();
     assert_eq!(e.kind(), ErrorKind::Conflict);
@@ -160,18 +144,15 @@ fn the_way_out_is_one_and_the_first_address_is_the_kernels_first() {
     in_netns("refused::the_way_out_is_one_and_the_first_address_is_the_kernels_first", || {
         let world = World::new();
         let mut on = Netlink::open().unwrap();
-        let refuses = |to: &str| Route { kind: RouteKind::Unreachable, link: None, scope: 0, ..via(to, "eth0", "::") };
-        add(&mut on, Route { gateway: None, metric: 4096, ..refuses("::/0") });
+        let refuses = |to: &str| via(to, "eth0", "::").with_kind(RouteKind::Unreachable).with_link(None).with_scope(0);
+        add(&mut on, refuses("::/0").with_gateway(None).with_metric(4096));
         let dmz = network("[network.dmz]\nmode = \"routed\"\n");
         let mut host = world.host();
         assert_eq!(host.default_route_link().unwrap(), None, "what refuses is no way");
         address(&mut on, "eth0", "192.168.0.3/24");
         address(&mut on, "eth0", "10.9.0.3/24");
-        let old = Address {
-            lifetime: Some((4000, 0)),
-            nodad: true,
-            ..Address::new(name("eth0"), "2001:db8::1/64".parse().unwrap())
-        };
+        let old =
+            Address::new(name("eth0"), "2001:db8::1/64".parse().unwrap()).with_lifetime((4000, 0)).with_nodad(true);
         run(&mut on, Step::Addr(AddrStep::Add(old)));
         route(&mut on, "0.0.0.0/0", "eth0", "192.168.0.1");
         host.start_network(&dmz).unwrap_or_else(|e| panic!("{}", e.report()));

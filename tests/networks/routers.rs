@@ -90,12 +90,12 @@ fn two_routers_are_no_obstacle() {
 /// In memory, also beside a route that somebody has made.
 #[test]
 fn what_routers_have_told_makes_way() {
-    let default = |gateway: &str, protocol: u8, preference: u8| Route {
-        protocol,
-        preference,
-        metric: 1024,
-        expires: Expiry((protocol == 9).then_some(1800)),
-        ..via("::/0", "eth0", gateway)
+    let default = |gateway: &str, protocol: u8, preference: u8| {
+        via("::/0", "eth0", gateway)
+            .with_protocol(protocol)
+            .with_preference(preference)
+            .with_metric(1024)
+            .with_expires(Expiry((protocol == 9).then_some(1800)))
     };
     let cases: [(&[Route], &str); 3] = [
         (&[default("fe80::a", 9, 0), default("fe80::b", 9, 1)], "fe80::b"),

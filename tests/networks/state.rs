@@ -28,10 +28,7 @@ const UPLINKS: &[Uplink] = &[
     ("two IPv4 addresses of a network, and one with a label", |on| {
         one(on);
         address(on, "eth0", "192.168.0.4/24");
-        let labelled = Address {
-            label: Some("eth0:web".into()),
-            ..Address::new(name("eth0"), "198.51.100.7/28".parse().unwrap())
-        };
+        let labelled = Address::new(name("eth0"), "198.51.100.7/28".parse().unwrap()).with_label("eth0:web".to_owned());
         run(on, Step::Addr(AddrStep::Add(labelled)));
     }),
     ("global IPv6 addresses, and a default route through a link-local one", |on| {
@@ -43,50 +40,54 @@ const UPLINKS: &[Uplink] = &[
     ("several routes", |on| {
         one(on);
         route(on, "172.16.0.0/12", "eth0", "192.168.0.2");
-        add(on, Route { metric: 50, ..via("172.16.0.0/12", "eth0", "192.168.0.9") });
-        add(on, Route { table: 100, ..via("0.0.0.0/0", "eth0", "192.168.0.8") });
+        add(on, via("172.16.0.0/12", "eth0", "192.168.0.9").with_metric(50));
+        add(on, via("0.0.0.0/0", "eth0", "192.168.0.8").with_table(100));
         address(on, "eth0", "198.51.100.7/28");
         let source = Some("198.51.100.7".parse().unwrap());
-        add(on, Route { metric: 7, source, ..via("203.0.113.0/24", "eth0", "198.51.100.1") });
+        add(on, via("203.0.113.0/24", "eth0", "198.51.100.1").with_metric(7).with_source(source));
     }),
     ("routes as NetworkManager makes them", |on| {
         for (text, to) in [("192.168.0.3/24", "192.168.0.0/24"), ("2001:db8::3/64", "2001:db8::/64")] {
             let no_route =
-                Address { no_prefix_route: true, nodad: true, ..Address::new(name("eth0"), text.parse().unwrap()) };
+                Address::new(name("eth0"), text.parse().unwrap()).with_no_prefix_route(true).with_nodad(true);
             let nodad = text.contains(':');
-            run(on, Step::Addr(AddrStep::Add(Address { nodad, ..no_route })));
+            run(on, Step::Addr(AddrStep::Add(no_route.with_nodad(nodad))));
             let source = Some("192.168.0.3".parse().unwrap()).filter(|_| !nodad);
-            add(on, Route { metric: 100, protocol: 2, source, ..Route::to(to.parse().unwrap(), name("eth0")) });
+            add(on, Route::to(to.parse().unwrap(), name("eth0")).with_metric(100).with_protocol(2).with_source(source));
         }
-        add(on, Route { metric: 100, ..via("0.0.0.0/0", "eth0", "192.168.0.1") });
-        add(on, Route { metric: 100, ..via("::/0", "eth0", "2001:db8::1") });
+        add(on, via("0.0.0.0/0", "eth0", "192.168.0.1").with_metric(100));
+        add(on, via("::/0", "eth0", "2001:db8::1").with_metric(100));
     }),
     ("an IPv6 address that expires", |on| {
         one(on);
         let text = "2001:db8::3/64".parse().unwrap();
-        let expires = Address { lifetime: Some((4000, 3000)), nodad: true, ..Address::new(name("eth0"), text) };
+        let expires = Address::new(name("eth0"), text).with_lifetime((4000, 3000)).with_nodad(true);
         run(on, Step::Addr(AddrStep::Add(expires)));
     }),
     ("routes with numbers of their own", |on| {
         one(on);
         address(on, "eth0", "2001:db8::3/64");
         // advmss, and a locked MTU.
-        add(
-            on,
-            Route { mtu: Some(1400), metrics: vec![(1, 4), (8, 1300)], ..via("10.0.0.0/8", "eth0", "192.168.0.2") },
-        );
+        add(on, via("10.0.0.0/8", "eth0", "192.168.0.2").with_mtu(1400).with_metrics(vec![(1, 4), (8, 1300)]));
         // As a router advertisement makes it.
         let told = via("::/0", "eth0", "2001:db8::1");
         let expires = Expiry(Some(1800));
-        add(on, Route { protocol: 9, metric: 1024, metrics: vec![(10, 64)], expires, preference: 1, ..told });
+        add(
+            on,
+            told.with_protocol(9)
+                .with_metric(1024)
+                .with_metrics(vec![(10, 64)])
+                .with_expires(expires)
+                .with_preference(1),
+        );
     }),
     ("addresses with metrics and flags", |on| {
         // As systemd-networkd gives them, and as the kernel makes one of a router advertisement.
-        let with = |text: &str, metric, flags| Address {
-            metric,
-            flags,
-            nodad: text.contains(':'),
-            ..Address::new(name("eth0"), text.parse().unwrap())
+        let with = |text: &str, metric, flags| {
+            Address::new(name("eth0"), text.parse().unwrap())
+                .with_metric(metric)
+                .with_flags(flags)
+                .with_nodad(text.contains(':'))
         };
         for a in [with("192.168.0.3/24", 77, 0), with("2001:db8::3/64", 88, 0), with("2001:db8:1::3/64", 0, 0x100)] {
             run(on, Step::Addr(AddrStep::Add(a)));
@@ -102,7 +103,7 @@ const UPLINKS: &[Uplink] = &[
     ("a main and another address of a hoster's, in no order of numbers", |on| {
         address(on, "eth0", "203.0.113.20/32");
         address(on, "eth0", "192.0.2.5/32");
-        add(on, Route { onlink: true, ..via("0.0.0.0/0", "eth0", "203.0.113.1") });
+        add(on, via("0.0.0.0/0", "eth0", "203.0.113.1").with_onlink(true));
     }),
     ("addresses of several lengths, each subnet with further ones", |on| {
         for text in
@@ -120,7 +121,7 @@ const UPLINKS: &[Uplink] = &[
     }),
     ("a way to the neighbours through the gateway, as hosters ask for it", |on| {
         address(on, "eth0", "203.0.113.10/26");
-        let through = Route { protocol: 3, ..via("203.0.113.0/26", "eth0", "203.0.113.1") };
+        let through = via("203.0.113.0/26", "eth0", "203.0.113.1").with_protocol(3);
         run(on, Step::Route(RouteStep::Prepend(through)));
         route(on, "0.0.0.0/0", "eth0", "203.0.113.1");
     }),
@@ -151,11 +152,15 @@ const UPLINKS: &[Uplink] = &[
 fn ways(to: &str, gateways: &[&str]) -> Route {
     let hop = |gateway: &&str| {
         let gateway = Some(gateway.parse().unwrap());
-        NextHop { link: Some(name("eth0")), gateway, weight: 1, onlink: false }
+        NextHop::through(name("eth0")).with_gateway(gateway)
     };
     let next_hops = gateways.iter().map(hop).collect();
     let metric = if to.contains(':') { 1024 } else { 0 };
-    Route { link: None, scope: 0, metric, next_hops, ..Route::to(to.parse().unwrap(), name("eth0")) }
+    Route::to(to.parse().unwrap(), name("eth0"))
+        .with_link(None)
+        .with_scope(0)
+        .with_metric(metric)
+        .with_next_hops(next_hops)
 }
 
 /// Starts and stops, on a fake and on the kernel; the world is the same before and after.
@@ -194,11 +199,11 @@ fn assert_moved(before: &Snapshot, after: &Snapshot, bridge: &str, what: &str) {
     let bridge = name(bridge);
     let gone = name("eth0");
     for a in before.addresses_of(&gone) {
-        let same = |b: &&Address| Address { link: gone, nodad: a.nodad, lifetime: a.lifetime, ..(*b).clone() } == *a;
+        let same = |b: &&Address| (*b).clone().with_link(gone).with_nodad(a.nodad).with_lifetime(a.lifetime) == *a;
         assert!(after.addresses_of(&bridge).any(|b| same(&b)), "{what}: {a:?}");
     }
     for r in before.routes.iter().filter(|r| r.link == Some(gone)) {
-        let same = |n: &&Route| Route { link: r.link, ..(*n).clone() } == *r && n.link == Some(bridge);
+        let same = |n: &&Route| (*n).clone().with_link(r.link) == *r && n.link == Some(bridge);
         assert!(after.routes.iter().any(|n| same(&n)), "{what}: {r:?}\n{}", after.render());
     }
     // The kernel would take the older of two ways of the same metric, and nobody answers behind a port.
@@ -362,8 +367,8 @@ fn temporary_addresses_go_along_as_long_as_they_live() {
         settled(&mut on);
         write(&mut on, "net/ipv6/conf/eth0/use_tempaddr", "2");
         let text = "2001:db8::3/64".parse().unwrap();
-        let made = Address { lifetime: Some((90_000, 80_000)), nodad: true, ..Address::new(name("eth0"), text) };
-        run(&mut on, Step::Addr(AddrStep::Add(Address { flags: Address::MAKES_TEMPORARY, ..made })));
+        let made = Address::new(name("eth0"), text).with_lifetime((90_000, 80_000)).with_nodad(true);
+        run(&mut on, Step::Addr(AddrStep::Add(made.with_flags(Address::MAKES_TEMPORARY))));
         let addresses = |on: &mut Netlink, link: &str| {
             let seen = on.observe(&Scope::none().with(Part::Addresses(name(link)))).unwrap();
             seen.addresses.into_iter().filter(|a| a.address.is_ipv6() && a.scope == 0).collect::<Vec<_>>()

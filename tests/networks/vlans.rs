@@ -12,7 +12,7 @@ use super::world::{LAN, all, fake, network, one};
 fn a_vlan_that_ends_at_the_bridge_is_told_until_the_uplink_is_in_it() {
     let mut world = fake();
     one(&mut world);
-    let change = LinkChange { mac: Some(MacAddr::BACKEND), ..LinkChange::default() };
+    let change = LinkChange::default().with_mac(MacAddr::BACKEND);
     let kind = NewLink::Veth { peer: name("guest5") };
     run(&mut world, Step::Link(LinkStep::Create { name: name("vif5.0"), kind, change }));
     let on = Shared::new(world);
@@ -35,7 +35,7 @@ fn a_vlan_that_ends_at_the_bridge_is_told_until_the_uplink_is_in_it() {
 
     // As an administrator lets it out.
     for vid in [100, 200, 202] {
-        let vlan = PortVlan { vid: Vid::new(vid).unwrap(), tagging: Tagging::Tagged, pvid: false };
+        let vlan = PortVlan::new(Vid::new(vid).unwrap(), Tagging::Tagged);
         run(&mut on.clone(), Step::Port(PortStep::VlanAdd { port: LinkRef::named(name("eth0")), vlan }));
     }
     let told =

@@ -29,12 +29,8 @@ impl World {
         let id = VifId::new(DomId::new(100).unwrap(), DevId::FIRST);
         let lan =
             Guest::new(&GuestSpec { id, mac: MacAddr::new([2, 0, 0, 0, 0x53, 0xfe]), addresses: Vec::new() }).unwrap();
-        let change = LinkChange {
-            name: Some(name("eth0")),
-            mac: Some(UPLINK_MAC),
-            addr_gen_mode: Some(AddrGenMode::Eui64),
-            ..LinkChange::default()
-        };
+        let change =
+            LinkChange::default().with_name(name("eth0")).with_mac(UPLINK_MAC).with_addr_gen_mode(AddrGenMode::Eui64);
         set(&mut on, "vif100.0", change);
         set(&mut on, "eth0", up());
         World { lan, state: StateDir::new() }
@@ -58,7 +54,7 @@ pub(crate) fn network(text: &str) -> Network {
 }
 
 pub(crate) fn address(on: &mut dyn Backend, link: &str, text: &str) {
-    let address = Address { nodad: text.contains(':'), ..Address::new(name(link), text.parse().unwrap()) };
+    let address = Address::new(name(link), text.parse().unwrap()).with_nodad(text.contains(':'));
     run(on, Step::Addr(AddrStep::Add(address)));
 }
 
@@ -68,7 +64,7 @@ pub(crate) fn route(on: &mut dyn Backend, to: &str, link: &str, gateway: &str) {
 
 pub(crate) fn via(to: &str, link: &str, gateway: &str) -> Route {
     let gateway: IpAddr = gateway.parse().unwrap();
-    Route { gateway: Some(gateway), scope: 0, ..Route::to(to.parse().unwrap(), link.parse::<IfName>().unwrap()) }
+    Route::to(to.parse().unwrap(), link.parse::<IfName>().unwrap()).with_gateway(gateway)
 }
 
 pub(crate) fn add(on: &mut dyn Backend, route: Route) {
@@ -76,7 +72,7 @@ pub(crate) fn add(on: &mut dyn Backend, route: Route) {
 }
 
 pub(crate) fn proxy(on: &mut dyn Backend, link: &str, address: &str) {
-    let neighbour = Neighbour { link: name(link), address: address.parse().unwrap(), kind: NeighbourKind::Proxy };
+    let neighbour = Neighbour::new(name(link), address.parse().unwrap(), NeighbourKind::Proxy);
     run(on, Step::Neigh(NeighStep::Add(neighbour)));
 }
 
@@ -179,5 +175,5 @@ pub(crate) fn all(on: &mut dyn Backend) -> String {
 }
 
 pub(crate) fn down(on: &mut dyn Backend) {
-    set(on, "eth0", LinkChange { up: Some(false), ..LinkChange::default() });
+    set(on, "eth0", LinkChange::default().with_up(false));
 }

@@ -22,9 +22,9 @@ pub(crate) struct Dom0 {
 /// A link whose other end is nobody's.
 fn link(on: &mut Netlink, which: &str, mac: MacAddr) {
     let kind = NewLink::Veth { peer: name(&format!("g{which}")) };
-    let change = LinkChange { mac: Some(mac), addr_gen_mode: Some(AddrGenMode::None), ..LinkChange::default() };
+    let change = LinkChange::default().with_mac(mac).with_addr_gen_mode(AddrGenMode::None);
     // Creating a link refuses an address generation mode.
-    let made = LinkChange { addr_gen_mode: None, ..change.clone() };
+    let made = change.clone().with_addr_gen_mode(None);
     run(on, Step::Link(LinkStep::Create { name: name(which), kind, change: made }));
     set(on, which, change);
 }
@@ -37,7 +37,7 @@ impl Dom0 {
         link(&mut on, "eth0", MacAddr::new([2, 0, 0, 0, 0x53, 1]));
         set(&mut on, "eth0", up());
         run(&mut on, Step::Addr(AddrStep::Add(Address::new(name("eth0"), "192.0.2.1/24".parse().unwrap()))));
-        let change = LinkChange { mac: Some(MacAddr::new([2, 0, 0, 0, 0x53, 2])), ..LinkChange::default() };
+        let change = LinkChange::default().with_mac(MacAddr::new([2, 0, 0, 0, 0x53, 2]));
         run(&mut on, Step::Link(LinkStep::Create { name: name("xenbr0"), kind: NewLink::Bridge, change }));
         set(&mut on, "xenbr0", up());
         let state = StateDir::new();

@@ -199,11 +199,9 @@ pub(crate) fn mac(domid: u32) -> MacAddr {
 
 /// A guest as DHCP sees it.
 pub(crate) fn client(domid: u32, addresses: &[&str], name: Option<&str>) -> Client {
-    Client {
-        mac: mac(domid),
-        addresses: addresses.iter().map(|a| a.parse().unwrap()).collect(),
-        name: name.map(|n| n.parse().unwrap()),
-    }
+    Client::new(mac(domid))
+        .with_addresses(addresses.iter().map(|a| a.parse().unwrap()).collect())
+        .with_name(name.map(|n| n.parse().unwrap()))
 }
 
 /// The name of a network.

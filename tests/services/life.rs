@@ -229,7 +229,8 @@ fn dnsmasq_takes_every_configuration() {
              dhcp = true\ndns = true\nrange = [\"10.1.0.1-10.1.0.1\", \"fd01::2-fd01::ffff\"]\n"
                 .into(),
         );
-        let place = services::Place { dir: &lab.files("x"), account: services::Account::User("nobody") };
+        let files = lab.files("x");
+        let place = services::Place::new(&files, services::Account::User("nobody"));
         fs::create_dir_all(place.dir).unwrap();
         let mut checked = 0;
         for text in texts {

@@ -26,7 +26,7 @@ pub fn of_another_version(on: &mut dyn Backend, table: NftTableId) {
     let seen = on.observe(&Scope::none().with(Part::Nft(table.clone()))).unwrap();
     let found = &seen.nft[&table];
     let another = NftKey::exact([NftValue::U32(0xdead_beef)]);
-    let def = NftSet { key: vec![NftType::IfName], ..NftSet::default() };
+    let def = NftSet::default().with_key(vec![NftType::IfName]);
     let some = found.chains.iter().find(|(_, chain)| chain.base.is_none()).or(found.chains.first_key_value());
     let ops = vec![
         NftOp::DelElements { set: version.clone(), keys: found.sets[&version].elements.keys().cloned().collect() },
@@ -46,31 +46,15 @@ pub fn set(on: &mut dyn Backend, link: &str, change: LinkChange) {
 
 /// Up.
 pub fn up() -> LinkChange {
-    LinkChange { up: Some(true), ..LinkChange::default() }
+    LinkChange::default().with_up(true)
 }
 
 /// A port of a bridge.
 pub fn into(bridge: &str) -> LinkChange {
-    LinkChange { master: Some(NewMaster::Bridge(LinkRef::named(name(bridge)))), ..LinkChange::default() }
+    LinkChange::default().with_master(NewMaster::Bridge(LinkRef::named(name(bridge))))
 }
 
 /// A network card that is down, for a fake.
 pub fn card(mac: MacAddr) -> Link {
-    Link {
-        index: 0,
-        kind: LinkKind::Plain,
-        mac: Some(mac),
-        mtu: 1500,
-        mtu_range: (68, 9000),
-        up: false,
-        arp: true,
-        multicast: true,
-        master: None,
-        addr_gen_mode: None,
-        alias: None,
-        txqueuelen: 1000,
-        bridge: None,
-        port: None,
-        peer: None,
-    }
+    Link::new(LinkKind::Plain).with_mac(mac).with_mtu_range((68, 9000))
 }

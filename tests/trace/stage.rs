@@ -157,7 +157,7 @@ pub(crate) fn nft(rules: &str) {
 }
 
 fn add(on: &mut Netlink, link: &str, text: &str) {
-    let address = Address { nodad: text.contains(':'), ..Address::new(name(link), text.parse().unwrap()) };
+    let address = Address::new(name(link), text.parse().unwrap()).with_nodad(text.contains(':'));
     run(on, Step::Addr(AddrStep::Add(address)));
 }
 
@@ -213,12 +213,10 @@ impl Stage {
         set(&mut on, "lo", up());
         let outer = ["192.168.0.1/24", "2001:db8::1/64", "198.51.100.7/32", "2001:db8:ffff::7/128"];
         let outside = station(100, &outer, &[]);
-        let change = LinkChange {
-            name: Some(name("eth0")),
-            mac: Some(MacAddr::new([2, 0, 0, 0, 0x53, 1])),
-            addr_gen_mode: Some(AddrGenMode::None),
-            ..LinkChange::default()
-        };
+        let change = LinkChange::default()
+            .with_name(name("eth0"))
+            .with_mac(MacAddr::new([2, 0, 0, 0, 0x53, 1]))
+            .with_addr_gen_mode(AddrGenMode::None);
         set(&mut on, "vif100.0", change);
         set(&mut on, "eth0", up());
         unfiltered();

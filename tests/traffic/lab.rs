@@ -8,7 +8,7 @@ use xennet_core::backend::Backend;
 use xennet_core::backend::netlink::Netlink;
 use xennet_core::snapshot::{AddrGenMode, Address, NftTableId, Part, Scope};
 use xennet_core::step::{AddrStep, BridgeChange, LinkChange, LinkRef, LinkStep, NewLink, Step};
-use xennet_core::{DevId, DomId, Host, MacAddr, VifId, VifSpec, exec};
+use xennet_core::{DevId, DomId, Host, IfName, MacAddr, VifId, VifSpec, exec};
 use xennet_tests::{Guest, GuestSpec, NetNs, StateDir};
 
 use super::frame::{Mac, link_local};
@@ -72,16 +72,16 @@ impl Lab {
     pub(crate) fn build() -> Self {
         let mut on = Netlink::open().unwrap();
         set(&mut on, "lo", up());
-        let quick = BridgeChange { forward_delay_cs: Some(0), ..BridgeChange::default() };
-        let change = LinkChange { mac: Some(MacAddr::new(Party::dom0().mac)), bridge: quick, ..LinkChange::default() };
+        let quick = BridgeChange::default().with_forward_delay_cs(0);
+        let change = LinkChange::default().with_mac(MacAddr::new(Party::dom0().mac)).with_bridge(quick);
         run(&mut on, Step::Link(LinkStep::Create { name: name(BRIDGE), kind: NewLink::Bridge, change }));
         set(&mut on, BRIDGE, up());
         address(&mut on, BRIDGE, &format!("{}/24", Party::dom0().v4), false);
         address(&mut on, BRIDGE, &format!("{}/64", Party::dom0().v6), false);
         // A cable to a station is a cable to a station, whether it stands for hardware or for a guest.
         let uplink = guest(100, Party::gateway().mac);
-        set(&mut on, "vif100.0", LinkChange { name: Some(name("eth0")), ..LinkChange::default() });
-        set(&mut on, "eth0", LinkChange { up: Some(true), ..into(BRIDGE) });
+        set(&mut on, "vif100.0", LinkChange::default().with_name(name("eth0")));
+        set(&mut on, "eth0", into(BRIDGE).with_up(true));
         Lab { program: Program::compile(), uplink, guests: BTreeMap::new(), state: StateDir::new() }
     }
 
@@ -97,8 +97,8 @@ impl Lab {
 
     /// Gives a guest's vif the name that its emulated twin has.
     pub(crate) fn as_tap(&self, domid: u8) {
-        let twin = format!("vif{domid}.0-emu").parse().unwrap();
-        let change = LinkChange { name: Some(twin), ..LinkChange::default() };
+        let twin: IfName = format!("vif{domid}.0-emu").parse().unwrap();
+        let change = LinkChange::default().with_name(twin);
         set(&mut Netlink::open().unwrap(), &format!("vif{domid}.0"), change);
     }
 
@@ -139,7 +139,7 @@ pub(crate) fn vif(number: u8, more: &str) -> VifSpec {
 
 /// Adds an address; with or without a look whether somebody has it already (IPv6).
 pub(crate) fn address(on: &mut dyn Backend, link: &str, text: &str, look: bool) {
-    let address = Address { nodad: !look, ..Address::new(name(link), text.parse().unwrap()) };
+    let address = Address::new(name(link), text.parse().unwrap()).with_nodad(!look);
     run(on, Step::Addr(AddrStep::Add(address)));
 }
 
@@ -148,8 +148,8 @@ pub(crate) fn addressed(namespace: &NetNs, party: &Party) {
     let work = || {
         let mut on = Netlink::open().unwrap();
         // The kernel makes the link-local address when the link goes up, and takes IPv6 addresses away when it goes down.
-        set(&mut on, Guest::LINK, LinkChange { up: Some(false), ..LinkChange::default() });
-        let eui64 = LinkChange { addr_gen_mode: Some(AddrGenMode::Eui64), ..LinkChange::default() };
+        set(&mut on, Guest::LINK, LinkChange::default().with_up(false));
+        let eui64 = LinkChange::default().with_addr_gen_mode(AddrGenMode::Eui64);
         set(&mut on, Guest::LINK, eui64);
         set(&mut on, Guest::LINK, up());
         address(&mut on, Guest::LINK, &format!("{}/24", party.v4), false);

@@ -79,7 +79,7 @@ fn station(number: u8, addresses: &[&str]) -> Guest {
 
 fn default_route(guest: &Guest, gateway: &str) {
     let to = if gateway.contains(':') { "::/0" } else { "0.0.0.0/0" };
-    let route = Route { gateway: Some(ip(gateway)), scope: 0, ..Route::to(to.parse().unwrap(), name(Guest::LINK)) };
+    let route = Route::to(to.parse().unwrap(), name(Guest::LINK)).with_gateway(ip(gateway));
     guest.namespace().run(|| run(&mut Netlink::open().unwrap(), Step::Route(RouteStep::Add(route)))).unwrap();
 }
 
@@ -97,15 +97,11 @@ impl Lab {
         let mut on = Netlink::open().unwrap();
         set(&mut on, "lo", up());
         let outside = station(100, &["192.0.2.254/24", "2001:db8::fe/64"]);
-        set(&mut on, "vif100.0", LinkChange { name: Some(name("eth0")), ..LinkChange::default() });
+        set(&mut on, "vif100.0", LinkChange::default().with_name(name("eth0")));
         set(&mut on, "eth0", up());
         address(&mut on, "eth0", "192.0.2.1/24", false);
         address(&mut on, "eth0", "2001:db8::1/64", false);
-        let way = Route {
-            gateway: Some(ip("192.0.2.254")),
-            scope: 0,
-            ..Route::to("0.0.0.0/0".parse().unwrap(), name("eth0"))
-        };
+        let way = Route::to("0.0.0.0/0".parse().unwrap(), name("eth0")).with_gateway(ip("192.0.2.254"));
         run(&mut on, Step::Route(RouteStep::Add(way)));
         let state = StateDir::new();
         let mut host = Host::netlink().unwrap().with_state_dir(exec::StateDir::at(state.path()));
@@ -184,7 +180,7 @@ fn on_every_way(lab: &Lab, family: &Family, neighbours_see: IpAddr, filter: Brid
     // Not by a route, which the outside has all the same.
     let (net, gateway) =
         if family.dom0.is_ipv4() { ("10.1.0.0/24", "192.0.2.1") } else { ("fd00:1::/64", "2001:db8::1") };
-    let way = Route { gateway: Some(ip(gateway)), scope: 0, ..Route::to(net.parse().unwrap(), name(Guest::LINK)) };
+    let way = Route::to(net.parse().unwrap(), name(Guest::LINK)).with_gateway(ip(gateway));
     outside.run(|| run(&mut Netlink::open().unwrap(), Step::Route(RouteStep::Add(way)))).unwrap();
     assert_eq!(seen(outside, direct, &server, SHORT), None, "hidden is hidden");
     assert_eq!(seen(outside, handed_on, &server, LONG), Some(family.outside), "and this way goes on");

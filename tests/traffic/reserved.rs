@@ -82,8 +82,8 @@ fn frames_to_the_bridge_itself_are_no_way_around() {
         let mut number = 0;
         for stp in [false, true] {
             // With spanning tree the bridge keeps one more of the addresses to itself.
-            let quick = BridgeChange { stp: Some(stp), ..BridgeChange::default() };
-            set(&mut Netlink::open().unwrap(), BRIDGE, LinkChange { bridge: quick, ..LinkChange::default() });
+            let quick = BridgeChange::default().with_stp(stp);
+            set(&mut Netlink::open().unwrap(), BRIDGE, LinkChange::default().with_bridge(quick));
             for domid in [1, 3] {
                 let (mut sender, own) = (lab.station(domid), Party::guest(domid));
                 assert_eq!(sources(&inbox, &mut sender, own), [] as [Ipv4Addr; 0]);

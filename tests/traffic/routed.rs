@@ -46,7 +46,7 @@ fn a_fragment_that_may_be_anything_does_not_pass() {
         set(&mut on, "lo", up());
         let id = VifId::new(domid(100), DevId::FIRST);
         let outside = Guest::new(&GuestSpec { id, mac: MacAddr::new([2, 0, 0, 0, 0x53, 0xfe]), addresses: vec![] });
-        set(&mut on, "vif100.0", xennet_core::step::LinkChange { name: Some(name("eth0")), ..up() });
+        set(&mut on, "vif100.0", up().with_name(name("eth0")));
         address(&mut on, "eth0", "2001:db8::1/64", false);
         let state = StateDir::new();
         let mut host = Host::netlink().unwrap().with_state_dir(exec::StateDir::at(state.path()));

@@ -59,10 +59,10 @@ fn with_state(host: Host, state: &StateDir) -> Host {
 
 /// A bridge as Xen hosts have it, which filters by VLAN if that is wanted.
 fn bridge(filtering: Option<bool>) {
-    let bridge = BridgeChange { forward_delay_cs: Some(0), vlan_filtering: filtering, ..BridgeChange::default() };
-    let change = LinkChange { mac: Some(MacAddr::new([2, 0, 0, 0, 0, 1])), bridge, ..LinkChange::default() };
+    let bridge = BridgeChange::default().with_forward_delay_cs(0).with_vlan_filtering(filtering);
+    let change = LinkChange::default().with_mac(MacAddr::new([2, 0, 0, 0, 0, 1])).with_bridge(bridge);
     run(Step::Link(LinkStep::Create { name: name(BRIDGE), kind: NewLink::Bridge, change }));
-    set(BRIDGE, LinkChange { addr_gen_mode: Some(AddrGenMode::None), ..LinkChange::default() });
+    set(BRIDGE, LinkChange::default().with_addr_gen_mode(AddrGenMode::None));
     set(BRIDGE, up());
 }
 
@@ -98,7 +98,7 @@ fn guest(number: u8, addresses: &[&str]) -> Guest {
 /// The VLANs that `vlan=` with this value means.
 fn vlans(value: &str) -> BTreeSet<PortVlan> {
     let spec: VlanSpec = value.parse().unwrap();
-    spec.vids().map(|(vid, tagging)| PortVlan { vid, tagging, pvid: vid == spec.pvid() }).collect()
+    spec.vids().map(|(vid, tagging)| PortVlan::new(vid, tagging).with_pvid(vid == spec.pvid())).collect()
 }
 
 /// The VLANs of a port, as the kernel tells them.
@@ -110,12 +110,12 @@ fn vlans_of(port: &str) -> BTreeSet<PortVlan> {
 /// Plugs a link in as a trunk: all of these VLANs with their tags, no VLAN for frames without one. What an administrator does
 /// with the uplink.
 fn trunk(link: &str, vids: impl IntoIterator<Item = u16>) {
-    set(link, LinkChange { master: Some(NewMaster::Bridge(LinkRef::named(name(BRIDGE)))), ..LinkChange::default() });
+    set(link, LinkChange::default().with_master(NewMaster::Bridge(LinkRef::named(name(BRIDGE)))));
     let port = LinkRef::named(name(link));
-    let first = PortVlan { vid: Vid::ONE, tagging: Tagging::Untagged, pvid: true };
+    let first = PortVlan::new(Vid::ONE, Tagging::Untagged).with_pvid(true);
     run(Step::Port(PortStep::VlanDel { port, vlan: first }));
     for vid in vids {
-        let vlan = PortVlan { vid: Vid::new(vid).unwrap(), tagging: Tagging::Tagged, pvid: false };
+        let vlan = PortVlan::new(Vid::new(vid).unwrap(), Tagging::Tagged);
         run(Step::Port(PortStep::VlanAdd { port, vlan }));
     }
     set(link, up());

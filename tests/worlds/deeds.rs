@@ -60,7 +60,7 @@ pub(crate) fn flush(on: &mut dyn Backend, dice: &mut Dice) -> String {
             let drop = [NftExpr::Verdict(NftVerdict::Drop)];
             for (chain, c) in &found.chains {
                 let Some(rule) = c.rules.last().filter(|rule| rule.exprs == drop) else { continue };
-                let accept = NftRule { exprs: vec![NftExpr::Verdict(NftVerdict::Accept)], comment: None };
+                let accept = NftRule::new(vec![NftExpr::Verdict(NftVerdict::Accept)]);
                 let del = NftOp::DelRule { chain: chain.clone(), rule: rule.clone() };
                 nft(on, &of, vec![del, NftOp::AddRule { chain: chain.clone(), rule: accept }]);
             }
@@ -79,24 +79,24 @@ pub(crate) fn flush(on: &mut dyn Backend, dice: &mut Dice) -> String {
 pub(crate) fn damage(on: &mut dyn Backend, dice: &mut Dice, link: &str) -> String {
     let seen = on.observe(&Scope::network()).unwrap();
     let Some(found) = seen.links.get(&name(link)) else { return format!("nothing: no {link}") };
-    let down = LinkChange { up: Some(false), ..LinkChange::default() };
+    let down = LinkChange::default().with_up(false);
     match dice.below(5) {
         0 => {
             set(on, link, down);
             format!("{link} put down")
         }
         1 if found.master.is_some() => {
-            set(on, link, LinkChange { master: Some(NewMaster::None), ..LinkChange::default() });
+            set(on, link, LinkChange::default().with_master(NewMaster::None));
             format!("{link} taken out of its bridge")
         }
         2 => {
             set(on, link, down);
             let other = format!("r{link}");
-            set(on, link, LinkChange { name: Some(name(&other)), up: Some(true), ..LinkChange::default() });
+            set(on, link, LinkChange::default().with_name(name(&other)).with_up(true));
             format!("{link} renamed to {other}")
         }
         3 if found.port.is_some() => {
-            let change = PortChange { isolated: Some(true), learning: Some(false), ..PortChange::default() };
+            let change = PortChange::default().with_isolated(true).with_learning(false);
             let port = LinkRef::named(name(link));
             on.apply(&Step::Port(PortStep::Set { port, change, up: None })).unwrap();
             format!("the port settings of {link} changed")

@@ -22,7 +22,7 @@ fn dom0() -> Fake {
     set(&mut fake, "eth0", up());
     run(&mut fake, Step::Addr(AddrStep::Add(Address::new(name("eth0"), "192.0.2.1/24".parse().unwrap()))));
     let gateway = Some("192.0.2.254".parse().unwrap());
-    let way = Route { gateway, scope: 0, ..Route::to("0.0.0.0/0".parse().unwrap(), name("eth0")) };
+    let way = Route::to("0.0.0.0/0".parse().unwrap(), name("eth0")).with_gateway(gateway);
     run(&mut fake, Step::Route(RouteStep::Add(way)));
     fake
 }

@@ -31,7 +31,7 @@ fn address(on: &mut Netlink, link: &str, address: [u8; 4], length: u8) {
 }
 
 fn route(on: &mut Netlink, to: &str, gateway: IpAddr) {
-    let route = Route { gateway: Some(gateway), scope: 0, ..Route::to(to.parse().unwrap(), name(Guest::LINK)) };
+    let route = Route::to(to.parse().unwrap(), name(Guest::LINK)).with_gateway(gateway);
     run(on, Step::Route(RouteStep::Add(route)));
 }
 
@@ -64,12 +64,8 @@ impl World {
         set(&mut on, "lo", up());
         let id = plan::Who { kind: 9, at: 9 }.id();
         let outside = cable(&GuestSpec { id, mac: MacAddr::new([2, 0, 0, 0, 0x53, 0xfe]), addresses: Vec::new() });
-        let change = LinkChange {
-            name: Some(name("eth0")),
-            mac: Some(MacAddr::new([2, 0, 0, 0, 0x53, 1])),
-            up: Some(true),
-            ..LinkChange::default()
-        };
+        let change =
+            LinkChange::default().with_name(name("eth0")).with_mac(MacAddr::new([2, 0, 0, 0, 0x53, 1])).with_up(true);
         set(&mut on, &id.to_string(), change);
         address(&mut on, "eth0", DOM0, 24);
         route_of(&mut on, "0.0.0.0/0", ip(OUTSIDE));
@@ -335,7 +331,7 @@ impl World {
 }
 
 fn route_of(on: &mut Netlink, to: &str, gateway: IpAddr) {
-    let route = Route { gateway: Some(gateway), scope: 0, ..Route::to(to.parse().unwrap(), name("eth0")) };
+    let route = Route::to(to.parse().unwrap(), name("eth0")).with_gateway(gateway);
     run(on, Step::Route(RouteStep::Add(route)));
 }
 

@@ -122,7 +122,7 @@ fn world(ports: usize) -> World {
     let mut netlink = Netlink::open().expect("netlink");
     let mut apply = |step: Step| netlink.apply(&step).expect("the bench's own world");
     let set = |link: IfName, change| Step::Link(LinkStep::Set { link: LinkRef::named(link), change });
-    let quiet = || LinkChange { up: Some(true), addr_gen_mode: Some(AddrGenMode::None), ..LinkChange::default() };
+    let quiet = || LinkChange::default().with_up(true).with_addr_gen_mode(AddrGenMode::None);
     let bridge = name(&format!("br{ports}"));
     apply(Step::Link(LinkStep::Create { name: bridge, kind: NewLink::Bridge, change: LinkChange::default() }));
     apply(set(bridge, quiet()));
@@ -132,13 +132,13 @@ fn world(ports: usize) -> World {
         apply(Step::Link(LinkStep::Create { name: near, kind, change: LinkChange::default() }));
         if port > 0 {
             apply(set(far, quiet()));
-            apply(set(near, LinkChange { master: Some(NewMaster::Bridge(LinkRef::named(bridge))), ..quiet() }));
+            apply(set(near, quiet().with_master(NewMaster::Bridge(LinkRef::named(bridge)))));
         }
     }
     let vif = name(&format!("vif{ports}.0"));
     let mut number = |link: IfName| {
         let seen = netlink.observe(&Scope::from_iter([Part::Link(link)])).expect("the bench's own world");
-        LinkRef { name: link, index: seen.links.get(&link).map(|l| l.index) }
+        LinkRef::new(link, seen.links.get(&link).map(|l| l.index))
     };
     let (vif, bridge) = (number(vif), number(bridge));
     World { netlink, vif, bridge }
@@ -146,14 +146,12 @@ fn world(ports: usize) -> World {
 
 /// The two messages of an attach, as steps.
 fn attach(world: &World) -> [Step; 2] {
-    let change = LinkChange {
-        mac: Some(GUEST),
-        mtu: Some(1500),
-        master: Some(NewMaster::Bridge(world.bridge)),
-        addr_gen_mode: Some(AddrGenMode::None),
-        ..LinkChange::default()
-    };
-    let port = PortChange { isolated: Some(true), ..PortChange::default() };
+    let change = LinkChange::default()
+        .with_mac(GUEST)
+        .with_mtu(1500)
+        .with_master(NewMaster::Bridge(world.bridge))
+        .with_addr_gen_mode(AddrGenMode::None);
+    let port = PortChange::default().with_isolated(true);
     [
         Step::Link(LinkStep::Set { link: world.vif, change }),
         Step::Port(PortStep::Set { port: world.vif, change: port, up: Some(true) }),
@@ -193,7 +191,7 @@ fn run(only: String) {
         let mut undo = Netlink::open().expect("netlink");
         let leave = Step::Link(LinkStep::Set {
             link: world.vif,
-            change: LinkChange { up: Some(false), master: Some(NewMaster::None), ..LinkChange::default() },
+            change: LinkChange::default().with_up(false).with_master(NewMaster::None),
         });
         let mut bare = Bare::open();
         if wanted("attach") {
@@ -253,7 +251,7 @@ impl Whole {
         let id = VifId::new(domid, DevId::FIRST);
         let spec = format!("mac=00:16:3e:01:02:03,bridge={},isolated", world.bridge.name).parse().expect("a spec");
         let attachment = Attachment::Bridge { bridge: world.bridge.name, vlan: None, isolated: true };
-        let intent = Resolved::from(Attach { attachment, ..Attach::to_bridge(id, world.bridge.name) });
+        let intent = Resolved::from(Attach::to_bridge(id, world.bridge.name).with_attachment(attachment));
         let parts = ["observe", "plan", "journal", "apply", "verify"].map(|what| (what, Vec::new()));
         Whole { host, state, id, spec, intent, total: Vec::new(), parts }
     }
@@ -350,10 +348,7 @@ fn requests() {
     message.header.index = nobody;
     let refused = bytes(Rtnl::SetLink(message), NLM_F_ACK);
     measure("requests: refused, bare", 20_000, || assert!(bare.exchange(&refused) < 0));
-    let step = Step::Link(LinkStep::Set {
-        link: LinkRef { name: name("gone"), index: Some(nobody) },
-        change: LinkChange::default(),
-    });
+    let step = Step::Link(LinkStep::Set { link: LinkRef::new(name("gone"), nobody), change: LinkChange::default() });
     measure("requests: refused, a step", 20_000, || {
         black_box(netlink.apply(&step).expect_err("there is no such link"));
     });
@@ -377,7 +372,7 @@ fn requests() {
     netlink
         .apply(&Step::Link(LinkStep::Set {
             link: LinkRef::named(name("lo")),
-            change: LinkChange { up: Some(true), ..LinkChange::default() },
+            change: LinkChange::default().with_up(true),
         }))
         .expect("up");
     for routes in [10, 1000] {

@@ -77,8 +77,7 @@ fn reading() {
 /// Plans of vifs: so many, over so many networks, all of which are started.
 fn planned(networks: usize, vifs: u32) -> Duration {
     let mut fake = Fake::example();
-    let leaves =
-        LinkChange { up: Some(true), master: Some(xennet_core::step::NewMaster::None), ..LinkChange::default() };
+    let leaves = LinkChange::default().with_up(true).with_master(xennet_core::step::NewMaster::None);
     let eth0 = LinkRef::named("eth0".parse().expect("a name"));
     fake.apply(&Step::Link(LinkStep::Set { link: eth0, change: leaves })).expect("eth0 leaves its bridge");
     for n in 1..=vifs {
@@ -150,10 +149,7 @@ fn starting() {
     let veth = NewLink::Veth { peer: name("lan") };
     for step in [
         Step::Link(LinkStep::Create { name: name("eth0"), kind: veth, change: LinkChange::default() }),
-        Step::Link(LinkStep::Set {
-            link: LinkRef::named(name("eth0")),
-            change: LinkChange { up: Some(true), ..LinkChange::default() },
-        }),
+        Step::Link(LinkStep::Set { link: LinkRef::named(name("eth0")), change: LinkChange::default().with_up(true) }),
         Step::Addr(AddrStep::Add(Address::new(name("eth0"), "192.168.0.3/24".parse().expect("an address")))),
     ] {
         on.apply(&step).expect("a namespace of our own");

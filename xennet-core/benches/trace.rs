@@ -60,9 +60,10 @@ fn host(guests: u32) -> Recording {
         NftRule::new([NftExpr::eq(NftField::IifName, link), NftExpr::Verdict(NftVerdict::Accept)])
     };
     let back = NftRule::new([NftExpr::ct_state(6), NftExpr::Verdict(NftVerdict::Accept)]);
-    let base = NftBase { kind: NftChainKind::Filter, hook: NftHook::Forward, priority: 0, policy: NftPolicy::Drop };
-    let chain = NftChain { base: Some(base), rules: std::iter::once(back).chain((1..=guests).map(accept)).collect() };
-    let table = NftTable { chains: [("FORWARD".into(), chain)].into(), ..NftTable::default() };
+    let base = NftBase::new(NftChainKind::Filter, NftHook::Forward, 0, NftPolicy::Drop);
+    let chain =
+        NftChain::default().with_base(base).with_rules(std::iter::once(back).chain((1..=guests).map(accept)).collect());
+    let table = NftTable::default().with_chains([("FORWARD".into(), chain)].into());
     recording.details.foreign.insert(NftTableId::new(NftFamily::Ip, "filter"), table);
     recording
 }

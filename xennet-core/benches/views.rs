@@ -76,7 +76,7 @@ fn measured(vifs: u32) {
     let up = |link: &str| {
         Step::Link(LinkStep::Set {
             link: LinkRef::named(link.parse().expect("a name")),
-            change: LinkChange { up: Some(true), ..LinkChange::default() },
+            change: LinkChange::default().with_up(true),
         })
     };
     let veth = |link: &str, peer: &str| {

@@ -92,9 +92,9 @@ pub fn xend(text: &str) {
         }
     }
     told(config::parse_wrapper(text));
-    let file = || import::File { path: "a file".to_owned(), text: text.to_owned() };
+    let file = || import::File::new("a file", text.to_owned());
     for (config, wrappers) in [(Some(file()), vec![]), (None, vec![file()]), (Some(file()), vec![file()])] {
-        match import::import(&import::Input { config, wrappers, ..import::Input::default() }) {
+        match import::import(&import::Input::default().with_config(config).with_wrappers(wrappers)) {
             Ok(imported) => {
                 let read = config::networks::parse(&imported.text).map_err(shown).ok();
                 assert!(read.is_some_and(|read| read.iter().eq(imported.networks.iter())), "{}", imported.text);

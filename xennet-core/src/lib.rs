@@ -63,6 +63,40 @@
 //! * [`doctor`]: what is wrong with a host's network, and what mends it.
 //! * `testing`: what certifies a backend, and rehearses faults (feature `testing`).
 //!
+//! # Calls block, and from async code
+//!
+//! Every call does its work in the calling thread and returns when it is done. What it may wait for has a limit each: another process that
+//! works on the same vif, bridge or network 10 s ([`Host::with_lock_deadline`]), an answer of the kernel 5 s, a dnsmasq that starts 10 s
+//! or ends 5 s, xenstored 10 s ([`xenstore::Options`]). [`Host::set_budget`] sets one [`Budget`] for all of these together. A call that waits
+//! for nobody takes some hundred microseconds.
+//!
+//! There is no feature `async`: a future could only hide the thread that waits in the system calls, and one that is dropped half way would
+//! leave a system that is neither as before nor as wanted. With tokio a call runs in `spawn_blocking`. A [`Host`] can be sent to another thread
+//! (`Send`) and not be shared by two (`Sync`): have one for each thread, or one in a mutex. Hosts in several threads are as apart as
+//! processes are: the locks of the state directory keep them from each other's vifs. [`Host::with_interrupt`] gives up waiting for a lock
+//! when a task is cancelled; what has begun is carried out or put back.
+//!
+//! ```
+//! use std::sync::atomic::{AtomicBool, Ordering};
+//! use std::sync::{Arc, Mutex};
+//! use xennet_core::{DomId, Host};
+//!
+//! let cancelled = Arc::new(AtomicBool::new(false));
+//! let asked = Arc::clone(&cancelled);
+//! let host = Arc::new(Mutex::new(Host::fake().with_interrupt(move || asked.load(Ordering::Relaxed))));
+//!
+//! // With tokio: tokio::task::spawn_blocking(move || ...).await
+//! let work = std::thread::spawn(move || {
+//!     let vif = "bridge=xenbr0".parse()?;
+//!     host.lock().expect("nobody has panicked").attach(DomId::new(5)?, &vif)
+//! });
+//! assert!(work.join().expect("no panic")?.steps > 0);
+//! # Ok::<(), xennet_core::Error>(())
+//! ```
+//!
+//! What comes by itself has a descriptor to poll (`AsFd`), so that an event loop waits for it without a thread: watches of xenstore
+//! ([`xenstore::Client`]), and what happens to links (`backend::netlink::LinkEvents`).
+//!
 //! # Features
 //!
 //! * `netlink` (default): the backend of the real kernel.
@@ -72,6 +106,9 @@
 //!   verification (`debug`). Without the feature nothing of it is compiled.
 //! * `testing`: for whoever writes a backend, or tests what is built on this crate: [`testing`](mod@testing) has the suite that certifies a
 //!   backend, a fake to share with a host, a xenstored and a store in memory.
+
+#[macro_use]
+mod setters;
 
 pub mod advise;
 pub mod backend;

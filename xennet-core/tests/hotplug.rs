@@ -12,7 +12,7 @@ use xennet_core::hotplug::settings::Settings;
 use xennet_core::hotplug::{World, begun, call, run};
 use xennet_core::snapshot::{Scope, Snapshot};
 use xennet_core::step::Step;
-use xennet_core::xenstore::{MemoryStore, Store};
+use xennet_core::xenstore::{MemoryStore, Store, StoreError};
 use xennet_core::{Errno, ErrorKind, Host};
 
 /// A host on which every step says that the link is not there, which is there whenever somebody looks.
@@ -49,14 +49,13 @@ fn a_link_that_is_there_and_is_not_ends_the_call_soon_and_fills_no_log() {
     assert_eq!(begun("vif-bridge", &read, Duration::ZERO).unwrap().outcome, Outcome::Begun);
     let (held, steps) = (Arc::clone(&store), Arc::new(Mutex::new(0)));
     let counted = Arc::clone(&steps);
-    let world = World {
-        store: &mut |_| Ok(Box::new(Arc::clone(&held))),
-        host: &mut || {
-            let backend = Contradiction { world: Fake::example(), steps: Arc::clone(&counted) };
-            Ok(Host::with_backend(Box::new(backend)))
-        },
-        driver_domain: &mut || false,
+    let mut store = |_| -> Result<Box<dyn Store>, StoreError> { Ok(Box::new(Arc::clone(&held))) };
+    let mut host = || {
+        let backend = Contradiction { world: Fake::example(), steps: Arc::clone(&counted) };
+        Ok(Host::with_backend(Box::new(backend)))
     };
+    let mut driver_domain = || false;
+    let world = World::new(&mut store, &mut host, &mut driver_domain);
     let answer = run("vif-bridge", read, Ok(Settings::default()), world, Duration::ZERO);
     assert_eq!(answer.error.unwrap().kind(), ErrorKind::LinkNotFound);
     let record = answer.record.unwrap();

@@ -312,7 +312,7 @@ fn legacy_network_scripts() {
         for line in &lines {
             let words: Vec<&str> = line.split(' ').collect();
             let script: NetworkScript = words[0].parse().unwrap();
-            let Parsed { value: call, notes } = LegacyCall::parse(script, &words[1..]).unwrap();
+            let Parsed { value: call, notes, .. } = LegacyCall::parse(script, &words[1..]).unwrap();
             let told = |piece: &str| notes.iter().any(|n| n.message.contains(piece) && n.hint.is_some());
             let mut wrong = Vec::new();
             if call.script != script || call.verb.name() != words[1] {

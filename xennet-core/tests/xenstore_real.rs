@@ -254,7 +254,7 @@ fn the_same_requests_get_the_same_answers() {
 #[ignore = "needs a real xenstored: tests/xenstored/run"]
 fn our_client_and_a_real_server() {
     let real = std::env::var_os("REAL_XENSTORED").unwrap();
-    let mut client = Client::open(&Options { path: Some(real.into()), ..Options::default() }, &|_| None).unwrap();
+    let mut client = Client::open(&Options::default().with_path(Some(real.into())), &|_| None).unwrap();
     client.rm("/client").unwrap();
     let names: Vec<String> = (0..1000).map(|n| format!("a-name-of-some-length-{n}")).collect();
     let paths: Vec<String> = names.iter().map(|n| format!("/client/{n}")).collect();

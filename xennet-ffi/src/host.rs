@@ -524,7 +524,7 @@ mod tests {
         host.work("test", |core| core.attach(DomId::new(5)?, &"bridge=xenbr0".parse()?)).unwrap();
         assert_eq!(recoveries(&host).unwrap(), json!({ "plans": [] }));
         // Somebody takes the vif off its bridge.
-        let change = LinkChange { master: Some(NewMaster::None), ..LinkChange::default() };
+        let change = LinkChange::default().with_master(NewMaster::None);
         let off = Step::Link(LinkStep::Set { link: LinkRef::named("vif5.0".parse().unwrap()), change });
         shared.clone().apply(&off).unwrap();
         let document = recoveries(&host).unwrap();

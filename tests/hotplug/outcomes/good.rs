@@ -273,7 +273,7 @@ fn of_another() {
     let rig = Rig::new();
     rig.bridge("br-b", 1500);
     rig.vif("vif9.0", &[BRIDGE]);
-    set("vif9.0", xennet_core::step::LinkChange { up: Some(true), ..into("br-b") });
+    set("vif9.0", into("br-b").with_up(true));
     let before = look();
     let got = call(&rig, "vif9.0", "online");
     got.told(&["port-of-other (7)", "vif9.0 is a port of br-b already"]);

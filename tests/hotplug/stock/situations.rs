@@ -179,7 +179,7 @@ fn follower() {
 fn carrier(world: &World) {
     world.rig.link("witness0");
     for link in ["witness0", "gwitness0", "g5.0"] {
-        set(link, LinkChange { up: Some(true), ..LinkChange::default() });
+        set(link, LinkChange::default().with_up(true));
     }
     let start = Instant::now();
     while look().addresses_of(&name("witness0")).count() == 0 {
@@ -462,7 +462,7 @@ pub(crate) const BRIDGES_AND_LINKS: &[Situation] = &[
             w.rig.bridge("xenbr0", 1500);
             w.rig.bridge("br-b", 1500);
             vif(w, VIF, &[("bridge", "xenbr0")]);
-            set(VIF, LinkChange { up: Some(true), ..into("br-b") });
+            set(VIF, into("br-b").with_up(true));
             w.call(VIF, "online");
         },
         intended: &["told", "stays-up"],
@@ -555,7 +555,7 @@ pub(crate) const BRIDGES_AND_LINKS: &[Situation] = &[
         calls: |w| {
             w.rig.bridge("xenbr0", 1500);
             vif(w, VIF, &[("bridge", "xenbr0")]);
-            set(VIF, LinkChange { mac: Some(mac(9)), up: Some(true), ..LinkChange::default() });
+            set(VIF, LinkChange::default().with_mac(mac(9)).with_up(true));
             w.call(VIF, "online");
         },
         intended: &["no-ipv6", "rules (upstream)"],

@@ -92,7 +92,7 @@ pub(crate) fn addressed(guest: &Guest, addresses: &[&str]) {
 /// Adds a route, as an administrator there would.
 pub(crate) fn way(guest: &Guest, to: &str, gateway: &str) {
     let gateway: IpAddr = gateway.parse().unwrap();
-    let route = Route { gateway: Some(gateway), scope: 0, ..Route::to(to.parse().unwrap(), name(Guest::LINK)) };
+    let route = Route::to(to.parse().unwrap(), name(Guest::LINK)).with_gateway(gateway);
     in_guest(guest, |on| run(on, Step::Route(RouteStep::Add(route))));
 }
 
@@ -102,7 +102,7 @@ impl Lan {
         let plug = |number: u8| {
             let guest = cable(number);
             let mut on = Netlink::open().unwrap();
-            set(&mut on, &format!("vif{number}.0"), LinkChange { up: Some(true), ..into("switch") });
+            set(&mut on, &format!("vif{number}.0"), into("switch").with_up(true));
             guest
         };
         let (gateway, neighbour) = switch
@@ -111,7 +111,7 @@ impl Lan {
                 // Not to be a station among stations.
                 write(&mut on, "net/ipv6/conf/default/disable_ipv6", "1");
                 bridge_filter(&mut on, false);
-                let change = LinkChange { mac: Some(MacAddr::new([2, 0, 0, 0, 0, 1])), ..LinkChange::default() };
+                let change = LinkChange::default().with_mac(MacAddr::new([2, 0, 0, 0, 0, 1]));
                 run(&mut on, Step::Link(LinkStep::Create { name: name("switch"), kind: NewLink::Bridge, change }));
                 set(&mut on, "switch", up());
                 (plug(201), plug(205))
@@ -140,7 +140,7 @@ impl Lan {
         let cable = self.switch.run(|| {
             let cable = cable(number);
             let mut on = Netlink::open().unwrap();
-            set(&mut on, &format!("vif{number}.0"), LinkChange { up: Some(true), ..into("switch") });
+            set(&mut on, &format!("vif{number}.0"), into("switch").with_up(true));
             cable
         });
         let cable = cable.unwrap();

@@ -17,7 +17,7 @@ const CONFIG: &str = "/etc/xen/xend-config.sxp";
 pub(super) fn run(args: &ImportArgs, output: &mut Output) -> Result<()> {
     let read = |path: &PathBuf| {
         let name = if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() };
-        Ok(File { text: input::file(path)?, path: name })
+        Ok(File::new(name, input::file(path)?))
     };
     let default = PathBuf::from(CONFIG);
     let config = match &args.file {
@@ -35,7 +35,9 @@ pub(super) fn run(args: &ImportArgs, output: &mut Output) -> Result<()> {
     }
     let generation = args.xen.as_deref().map(Generation::of_xen).transpose()?;
     let uplink = args.uplink.as_deref().map(str::parse).transpose()?;
-    let imported = import(&Input { config, wrappers, generation, uplink })?;
+    let imported = import(
+        &Input::default().with_config(config).with_wrappers(wrappers).with_generation(generation).with_uplink(uplink),
+    )?;
     for note in &imported.notes {
         output.note(note);
     }

@@ -13,7 +13,7 @@ use crate::output::Output;
 
 pub(super) fn run(global: &Global, args: &LogArgs, output: &mut Output) -> Result<()> {
     let dir = state_dir(global, output);
-    let filter = Filter { vif: args.vif.clone(), failed: args.failed };
+    let filter = Filter::default().with_vif(args.vif.clone()).with_failed(args.failed);
     // Before the list is read, so that no call is missed in between.
     let follower = args.follow.then(|| Follower::at_the_end(dir.path())).transpose()?;
     let calls = read_calls(dir.path(), &filter, args.last)?;

@@ -42,7 +42,7 @@ fn of_file(file: &Path, read: impl Fn(&str) -> Result<Parsed<Document>>) -> Resu
 }
 
 fn without_notes(value: Document) -> Parsed<Document> {
-    Parsed { value, notes: Vec::new() }
+    Parsed::new(value, Vec::new())
 }
 
 /// A document for reading: one field a line; the vifs and networks of a list under headings.

@@ -26,6 +26,7 @@ use crate::model::{
 /// Where guests' addresses come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Addresses {
     /// From the network that is there: by its DHCP server, or free ones of it, or those that a provider gave out there.
     Lan,
@@ -35,6 +36,7 @@ pub enum Addresses {
 
 /// What is known of a host and of what is wanted. What is `None` is not known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Situation {
     /// Whether there is a network that dom0 is part of.
     pub lan: Option<bool>,

@@ -4,7 +4,6 @@ pub mod fake;
 #[cfg(feature = "netlink")]
 pub mod netlink;
 
-use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -16,6 +15,37 @@ use crate::step::{NftTransaction, Step};
 /// Something that can be looked at and changed: the kernel, or a model of it.
 ///
 /// A backend never decides: it has no "if it exists already". What is asked for is tried, and the answer comes back.
+///
+/// A backend of one's own wraps another one, or talks to something else; the suite of the feature `testing` certifies it.
+///
+/// ```
+/// use xennet_core::backend::fake::Fake;
+/// use xennet_core::backend::{Backend, BackendError, Capabilities};
+/// use xennet_core::snapshot::{Scope, Snapshot};
+/// use xennet_core::step::Step;
+/// use xennet_core::{DomId, Host};
+///
+/// /// Prints what it does.
+/// struct Loud(Fake);
+///
+/// impl Backend for Loud {
+///     fn capabilities(&self) -> Capabilities {
+///         self.0.capabilities()
+///     }
+///     fn observe(&mut self, scope: &Scope) -> Result<Snapshot, BackendError> {
+///         self.0.observe(scope)
+///     }
+///     fn apply(&mut self, step: &Step) -> Result<(), BackendError> {
+///         println!("{step}");
+///         self.0.apply(step)
+///     }
+/// }
+///
+/// let mut host = Host::with_backend(Box::new(Loud(Fake::example())));
+/// host.attach(DomId::new(5)?, &"bridge=xenbr0".parse()?)?;
+/// # Ok::<(), xennet_core::Error>(())
+/// ```
+#[doc(alias("netlink", "mock"))]
 pub trait Backend {
     /// What this backend can do, found without side effects.
     fn capabilities(&self) -> Capabilities;
@@ -90,6 +120,7 @@ pub trait Backend {
 
 /// Something that a backend could not look at.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Missed {
     /// What, in words: `learned neighbours`.
     pub what: &'static str,
@@ -137,10 +168,14 @@ impl Capabilities {
 }
 
 /// A backend's refusal: the error number, the kernel's own sentence, and what it was about.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// The number is the [source](std::error::Error::source) of the refusal, and of the [`Error`](crate::Error) that is made of it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{object}: {errno}{}", message.as_ref().map(|m| format!(" ({m})")).unwrap_or_default())]
 #[non_exhaustive]
 pub struct BackendError {
     /// The error number.
+    #[source]
     pub errno: Errno,
     /// The kernel's own sentence (netlink extended ack), if it gave one.
     pub message: Option<String>,
@@ -162,15 +197,3 @@ impl BackendError {
         self
     }
 }
-
-impl fmt::Display for BackendError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.object, self.errno)?;
-        match &self.message {
-            Some(m) => write!(f, " ({m})"),
-            None => Ok(()),
-        }
-    }
-}
-
-impl std::error::Error for BackendError {}

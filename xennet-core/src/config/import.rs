@@ -12,6 +12,7 @@ use crate::model::{IfName, Network, NetworkMode};
 
 /// A file that is imported: its path, for what is said about it, and its text.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct File {
     /// The path.
     pub path: String,
@@ -19,8 +20,16 @@ pub struct File {
     pub text: String,
 }
 
+impl File {
+    /// A file with its text.
+    pub fn new(path: impl Into<String>, text: impl Into<String>) -> Self {
+        File { path: path.into(), text: text.into() }
+    }
+}
+
 /// What is imported, and what the files do not say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Input {
     /// `xend-config.sxp`.
     pub config: Option<File>,
@@ -31,6 +40,13 @@ pub struct Input {
     /// The link of the default route, where no `netdev=` is given; `None`: `eth0`, with a note.
     pub uplink: Option<IfName>,
 }
+
+setters! { Input {
+    with_config: config = impl Into<Option<File>>;
+    with_wrappers: wrappers = Vec<File>;
+    with_generation: generation = impl Into<Option<Generation>>;
+    with_uplink: uplink = impl Into<Option<IfName>>;
+} }
 
 /// The networks, and what should be known about them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -118,11 +118,19 @@ impl FromStr for Dialect {
 
 /// What was read, and what the reader should know about the text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Parsed<T> {
     /// The value.
     pub value: T,
     /// Findings that did not stop the reading: what xl swallows or misreads, old spellings, likely mistakes.
     pub notes: Vec<Diagnostic>,
+}
+
+impl<T> Parsed<T> {
+    /// A value with what was remarked on its way.
+    pub const fn new(value: T, notes: Vec<Diagnostic>) -> Self {
+        Parsed { value, notes }
+    }
 }
 
 impl<T> Parsed<T> {

@@ -10,6 +10,8 @@ use crate::model::flaw::{Flaw, quoted};
 
 /// What xl makes of a rate: the two numbers that it hands to libxl. The credit may be 0, which stops the guest's sending
 /// for good.
+///
+/// There are no others: these two are the whole of a rate in libxl's `libxl_device_nic`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct XlRate {
     /// Bytes per interval.

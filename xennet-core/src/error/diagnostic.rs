@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// Offsets are bytes from the start of [`source`](Self::source).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Diagnostic {
     /// The whole text that was read.
     pub source: String,
@@ -112,3 +113,5 @@ impl fmt::Display for Diagnostic {
         write!(f, "{} (line {line}, column {column}: {})", self.message, self.rule)
     }
 }
+
+impl std::error::Error for Diagnostic {}

@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 /// assert_eq!(Errno::EOPNOTSUPP.to_string(), "EOPNOTSUPP");
 /// assert_eq!(Errno(95), Errno::EOPNOTSUPP);
 /// ```
+///
+/// There are no other parts: it is a number.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Errno(pub i32);
@@ -104,6 +106,8 @@ impl fmt::Debug for Errno {
         fmt::Display::fmt(self, f)
     }
 }
+
+impl std::error::Error for Errno {}
 
 impl Errno {
     /// The number of an error of rustix, whose types are no part of what this library shows.

@@ -455,7 +455,28 @@ impl fmt::Debug for Error {
     }
 }
 
-impl std::error::Error for Error {}
+impl std::error::Error for Error {
+    /// What the error comes from, to be found by its type: the [`Diagnostic`] of an error that is about a text, the [`Errno`] of one that
+    /// the kernel, or xenstore, answered with. The line that `Display` writes says it already.
+    ///
+    /// ```
+    /// use std::error::Error as _;
+    /// use xennet_core::{Diagnostic, Errno, Error, ErrorKind, VifSpec};
+    ///
+    /// let refused = Error::new(ErrorKind::Kernel, "br0 cannot be made").with_errno(Errno::EPERM);
+    /// assert_eq!(refused.source().and_then(|e| e.downcast_ref()), Some(&Errno::EPERM));
+    ///
+    /// let typo = "brdge=xenbr0".parse::<VifSpec>().unwrap_err();
+    /// assert!(typo.source().is_some_and(|e| e.is::<Diagnostic>()));
+    /// ```
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match (&self.0.diagnostic, &self.0.errno) {
+            (Some(diagnostic), _) => Some(diagnostic),
+            (None, Some(errno)) => Some(errno),
+            (None, None) => None,
+        }
+    }
+}
 
 #[cfg(test)]
 mod tests {

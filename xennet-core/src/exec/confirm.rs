@@ -39,6 +39,7 @@ pub struct Awaiting {
 
 /// How a guard's time ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Verdict {
     /// Somebody confirmed.
     Kept,
@@ -52,6 +53,7 @@ pub enum Verdict {
 
 /// What whoever makes the change tells the guard about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Told {
     /// It is made, and the time runs.
     Made,
@@ -167,7 +169,7 @@ impl StateDir {
     }
 
     /// Whether the last start of a network waits for a confirmation.
-    pub fn is_awaited(&self, name: &IfName) -> bool {
+    pub(crate) fn is_awaited(&self, name: &IfName) -> bool {
         let guarded = self.confirm_file(name).with_extension("guard");
         // A guard holds an exclusive lock. A shared one is in no other look's way, and the next guard knows it from a guard's.
         matches!(private::open(&guarded, Use::Read), Ok(Some((file, _))) if lock::is_held(&file))

@@ -184,6 +184,24 @@ impl Entry {
 }
 
 /// Where operations are written down.
+///
+/// ```
+/// use xennet_core::backend::fake::Fake;
+/// use xennet_core::exec::{self, Freshness, MemoryJournal};
+/// use xennet_core::{Attach, DevId, DomId, Resolved, VifId, plan};
+///
+/// let mut world = Fake::example();
+/// let id = VifId::new(DomId::new(5)?, DevId::FIRST);
+/// let wish = Resolved::from(Attach::to_bridge(id, "xenbr0".parse()?));
+/// let before = exec::observe_for(&wish, &mut world)?;
+/// let plan = plan::plan(&wish, &before)?;
+///
+/// // The journal of a host that needs none: a real one writes to a state directory first.
+/// let mut journal = MemoryJournal::default();
+/// exec::apply(&plan, &mut world, &mut journal, Freshness::JustObserved).expect("a world that nobody else changes");
+/// # Ok::<(), xennet_core::Error>(())
+/// ```
+#[doc(alias = "undo log")]
 pub trait Journal {
     /// Writes down, before the first step, what is going to happen.
     ///
@@ -221,7 +239,7 @@ impl MemoryJournal {
     }
 
     /// The last operation that counts.
-    pub fn into_record(self) -> Option<Entry> {
+    pub(crate) fn into_record(self) -> Option<Entry> {
         self.record
     }
 }

@@ -31,12 +31,14 @@ pub use journal::{Entry, Journal, MemoryJournal};
 pub use look::observe_for;
 use look::verify_amid_own_doing;
 pub(crate) use look::{Unverified, look_around, observe_all_whole, observe_whole, verify};
-pub use networks::HeldNetworks;
+pub(crate) use networks::HeldNetworks;
 pub(crate) use networks::other_name;
 pub use state::{Held, HeldJournal, StateDir};
 pub(crate) use words::refused;
 
 /// How much the caller knows about the time between observation and application.
+///
+/// There are no others: either somebody else may have been there meanwhile or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Freshness {
     /// The plan may be old (shown to a person, sent over a wire): look again, and refuse if anything differs.
@@ -143,6 +145,8 @@ pub enum ApplyError {
 }
 
 /// What state a failed application left the system in. It is part of the failure, so that no message can forget it.
+///
+/// There are no others: it is as it was, it is not, or it was not touched.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Recovery {
     /// As it was before, read back and compared.

@@ -65,9 +65,9 @@ struct FileOf<'a> {
     started: &'a Started,
 }
 
-/// The lock of all networks ([`StateDir::hold_networks`]).
+/// The lock of all networks ([`StateDir::hold_networks_unless`]).
 #[derive(Debug)]
-pub struct HeldNetworks(#[expect(dead_code, reason = "its end gives the lock back")] Locked);
+pub(crate) struct HeldNetworks(#[expect(dead_code, reason = "its end gives the lock back")] Locked);
 
 impl StateDir {
     /// The network of this name, or with a private bridge of this name, if it is started: one file that is opened and read, or is not there.
@@ -156,7 +156,7 @@ impl StateDir {
     ///
     /// # Errors
     /// [`ErrorKind::StateUnusable`].
-    pub fn set_stopped(&self, name: &IfName) -> Result<(), Error> {
+    pub(crate) fn set_stopped(&self, name: &IfName) -> Result<(), Error> {
         self.forget_other_name(name)?;
         remove(&self.network_file(name))?;
         remove(&private::draft(&self.network_file(name)))?;
@@ -218,18 +218,10 @@ impl StateDir {
     }
 
     /// Takes the lock of all networks: settings that several of them share are looked at and changed by one at a time. It goes with
-    /// the value.
+    /// the value. The wait is given up as soon as `interrupted` says so, which is asked every now and then.
     ///
     /// # Errors
     /// [`ErrorKind::Busy`], [`ErrorKind::StateFull`], [`ErrorKind::StateUnusable`].
-    pub fn hold_networks(&self, deadline: Duration) -> Result<HeldNetworks, Error> {
-        self.hold_networks_unless(deadline, &|| false)
-    }
-
-    /// The same, given up as soon as `interrupted` says so, which is asked every now and then.
-    ///
-    /// # Errors
-    /// As [`hold_networks`](Self::hold_networks).
     pub(crate) fn hold_networks_unless(
         &self,
         deadline: Duration,

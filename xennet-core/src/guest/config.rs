@@ -15,6 +15,17 @@ use crate::snapshot::Family;
 ///
 /// Made by [`new`](Self::new) or [`attached`](Self::attached) only, so it is always complete: each family has addresses with their prefix
 /// lengths, or is served, or is off.
+///
+/// ```
+/// use xennet_core::guest::{Format, GuestConfig, GuestWish};
+///
+/// let vif = "mac=00:16:3e:01:02:03,bridge=xenbr0,ip=192.0.2.5/24".parse()?;
+/// let config = GuestConfig::new(&vif, None, &GuestWish::default())?;
+/// let rendered = Format::Ifupdown.render(&config)?;
+/// assert!(rendered.files[0].text.contains("192.0.2.5/24"));
+/// # Ok::<(), xennet_core::Error>(())
+/// ```
+#[doc(alias("cloud-init", "netplan", "ifupdown", "systemd-networkd"))]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct GuestConfig {
     devid: DevId,
@@ -35,6 +46,7 @@ pub struct GuestConfig {
 /// How the guest gets its addresses of one family.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "method", rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Method {
     /// It has no addresses of this family, not even a link-local one.
     Off,
@@ -75,6 +87,7 @@ impl Method {
 
 /// A gateway of one family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Gateway {
     /// Its address.
     pub address: IpAddr,

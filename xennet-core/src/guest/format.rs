@@ -36,6 +36,7 @@ pub enum Format {
 
 /// One file of a guest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct GuestFile {
     /// Where it belongs in the guest, absolute; `None` for what is no file of the guest's system: a kernel parameter, a batch of
     /// commands.

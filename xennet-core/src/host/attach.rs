@@ -57,6 +57,7 @@ impl Host {
     /// As [`plan::plan`]; [`ErrorKind::Unsupported`] for any other script, and for what only a bridge's port can be;
     /// [`ErrorKind::Invalid`] in bridge mode for `ip=` without `mac=`: the guard lets declared addresses pass from the guest's own
     /// MAC only; in the other modes for addresses that a network does not have, and where it is not clear which network is meant.
+    #[doc(alias = "dry-run")]
     pub fn plan_attach(&mut self, domid: DomId, vif: &VifSpec) -> Result<Plan, Error> {
         let id = VifId::new(domid, vif.devid().unwrap_or(DevId::FIRST));
         let record = self.records.record(Subject::Vif(id))?;
@@ -86,10 +87,23 @@ impl Host {
     ///
     /// A second call with the same vif changes nothing; one with another bridge, name or MTU changes only that.
     ///
+    /// ```
+    /// use xennet_core::{DomId, Host};
+    ///
+    /// let mut host = Host::fake();
+    /// let applied = host.attach(DomId::new(5)?, &"bridge=xenbr0,ip=192.0.2.5".parse()?)?;
+    /// assert!(applied.steps > 0);
+    /// for line in &applied.done {
+    ///     println!("{line}");
+    /// }
+    /// # Ok::<(), xennet_core::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`plan_attach`](Self::plan_attach); [`ErrorKind::Busy`], [`ErrorKind::StateFull`],
     /// [`ErrorKind::StateUnusable`] before anything is touched; [`ErrorKind::Denied`], [`ErrorKind::Kernel`],
     /// [`ErrorKind::NotVerified`] with the state the system was left in.
+    #[doc(alias("hotplug", "vif-bridge", "vif-route", "vif-nat", "addif"))]
     pub fn attach(&mut self, domid: DomId, vif: &VifSpec) -> Result<Applied, Error> {
         self.attach_link(VifId::new(domid, vif.devid().unwrap_or(DevId::FIRST)), TypeIf::Vif, vif)
     }
@@ -98,6 +112,7 @@ impl Host {
     ///
     /// # Errors
     /// As [`attach`](Self::attach), and [`ErrorKind::Invalid`] where the tap's name would be too long.
+    #[doc(alias("tap", "tun", "qemu"))]
     pub fn attach_tap(&mut self, domid: DomId, vif: &VifSpec) -> Result<Applied, Error> {
         self.attach_link(VifId::new(domid, vif.devid().unwrap_or(DevId::FIRST)), TypeIf::Tap, vif)
     }

@@ -33,6 +33,7 @@ impl Host {
     ///
     /// # Errors
     /// As [`attach`](Self::attach).
+    #[doc(alias("offline", "delif"))]
     pub fn detach(&mut self, domid: DomId, devid: DevId) -> Result<Applied, Error> {
         self.detach_link(VifId::new(domid, devid), TypeIf::Vif)
     }

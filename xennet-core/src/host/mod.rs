@@ -87,6 +87,7 @@ type Interrupt = Box<dyn Fn() -> bool + Send + Sync>;
 
 /// Whether a guest is bound to its MAC where its vif line declares no addresses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum MacBinding {
     /// Without `ip=` nothing of what a guest sends is filtered: it may route, bridge, or share an address with others.
     #[default]
@@ -111,6 +112,7 @@ impl Host {
 
     /// A rehearsal in memory: [`Fake::example`], a host with an uplink `eth0`, a bridge `xenbr0`, and a netback that makes
     /// a vif when it is asked for. Nothing outlives the value.
+    #[doc(alias("mock", "rehearsal", "dry-run"))]
     pub fn fake() -> Host {
         Host::with_backend(Box::new(Fake::example()))
     }
@@ -227,8 +229,19 @@ impl Host {
     /// Makes sure that a bridge exists with these settings. A new bridge without a MAC in the spec gets one that is derived
     /// from this machine's id and the bridge's name, so that it does not follow its ports.
     ///
+    /// ```
+    /// use xennet_core::{BridgeSpec, Host, Mtu};
+    ///
+    /// let mut host = Host::fake();
+    /// let bridge = BridgeSpec::new("br-dmz".parse()?).with_mtu(Mtu::new(1400)?);
+    /// assert!(host.ensure_bridge(&bridge)?.steps > 0);
+    /// assert_eq!(host.ensure_bridge(&bridge)?.steps, 0, "it is there, and as it shall be");
+    /// # Ok::<(), xennet_core::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`attach`](Self::attach).
+    #[doc(alias("brctl", "addbr"))]
     pub fn ensure_bridge(&mut self, bridge: &BridgeSpec) -> Result<Applied, Error> {
         let subject = Subject::Bridge(bridge.name());
         let mut session = self.begin(subject)?;

@@ -61,11 +61,28 @@ impl Host {
     /// The uplink's addresses and routes go over to the bridge without a gap: every address is on the bridge before it leaves the
     /// uplink, and every route is replaced in one go. What comes from outside in between is received all the time.
     ///
+    /// ```
+    /// use xennet_core::config::networks;
+    /// use xennet_core::{Guests, Host, NetworkState};
+    ///
+    /// let mut host = Host::fake();
+    /// let text = "[private]\nmode = \"nat\"\nsubnets = [\"10.0.0.0/24\"]\n";
+    /// let networks = networks::parse(text)?;
+    /// let network = networks.named("private")?;
+    /// println!("{}", host.plan_start(network)?); // nothing happens
+    ///
+    /// host.start_network(network)?;
+    /// assert_eq!(host.network_status(network)?.state, NetworkState::Started);
+    /// host.stop_network(&network.name(), Guests::MustHaveGone)?;
+    /// # Ok::<(), xennet_core::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`ErrorKind::LinkNotFound`], [`ErrorKind::Invalid`], [`ErrorKind::PortOfOther`], [`ErrorKind::NotABridge`] if the host is
     /// not as the network needs it; [`ErrorKind::Conflict`] if a network of this name is started that was described otherwise in
     /// what it cannot take over, if one is started that contradicts it ([`networks::contradicts`]), if its last start
     /// waits for a confirmation, or for one whose bridge was removed since with this domain's addresses; and as [`attach`](Self::attach).
+    #[doc(alias("up", "ifup", "net-start", "network-bridge", "network-nat", "network-route"))]
     pub fn start_network(&mut self, network: &Network) -> Result<Applied, Error> {
         self.start(network, false)
     }
@@ -294,6 +311,7 @@ impl Host {
     /// # Errors
     /// [`ErrorKind::Conflict`] if guests are ports of the network's own bridge, or another network leaves through it; and as
     /// [`attach`](Self::attach).
+    #[doc(alias("down", "ifdown", "net-destroy"))]
     pub fn stop_network(&mut self, name: &IfName, guests: Guests) -> Result<Applied, Error> {
         let _networks = self.records.hold_networks(self.patience(), &self.interrupted())?;
         self.close_others(name)?;

@@ -258,6 +258,7 @@ impl Host {
     /// # Errors
     /// [`ErrorKind::Interrupted`] if a state cannot be put back, with what is left; the other operations are recovered
     /// all the same, and the first error is returned.
+    #[doc(alias("rollback", "repair"))]
     pub fn recover(&mut self) -> Result<Vec<(Subject, Recovered)>, Error> {
         let (mut done, mut first_error) = self.close_interrupted()?;
         for started in self.records.all_started()? {

@@ -28,10 +28,22 @@ impl Host {
 
     /// Puts back what was there before the last operation on this vif, bridge or network.
     ///
+    /// ```
+    /// use xennet_core::{DevId, DomId, Host, Subject, VifId};
+    ///
+    /// let mut host = Host::fake();
+    /// let before = host.show()?;
+    /// host.attach(DomId::new(5)?, &"bridge=xenbr0".parse()?)?;
+    /// host.undo(Subject::Vif(VifId::new(DomId::new(5)?, DevId::FIRST)))?;
+    /// assert_eq!(host.show()?, before);
+    /// # Ok::<(), xennet_core::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`ErrorKind::NothingToUndo`] if nothing is recorded for it, as of a network that is not started; [`ErrorKind::WouldCutOff`] if this
     /// domain would lose a default route; [`ErrorKind::Conflict`] if a bridge would go with what others have on it by now: ports, addresses, routes, a started
     /// network; else as [`attach`](Self::attach).
+    #[doc(alias("rollback", "revert"))]
     pub fn undo(&mut self, subject: Subject) -> Result<Applied, Error> {
         if let Subject::Network(name) = subject {
             return self.undo_network(&name, Guests::MustHaveGone);
@@ -154,6 +166,7 @@ impl Host {
     ///
     /// # Errors
     /// As [`undo`](Self::undo).
+    #[doc(alias("rollback", "revert"))]
     pub fn undo_last(&mut self) -> Result<Applied, Error> {
         let subject = self.some_last()?;
         self.undo(subject)

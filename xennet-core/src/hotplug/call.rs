@@ -9,6 +9,8 @@ use crate::error::{Error, ErrorKind};
 use crate::model::{IfName, TypeIf, VifId};
 
 /// What is to be done.
+///
+/// There are no others: libxl calls vif scripts with these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Verb {
     /// Netback's link has appeared.
@@ -88,13 +90,14 @@ impl Call {
     }
 
     /// The domain whose backend this is, where the path says it: `/local/domain/3/backend/vif/5/0`.
-    pub fn backend_domain(&self) -> Option<u32> {
+    pub(crate) fn backend_domain(&self) -> Option<u32> {
         self.path.strip_prefix("/local/domain/")?.split_once('/')?.0.parse().ok()
     }
 }
 
 /// What a call came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Read {
     /// There is something to do.
     Call(Call),
@@ -109,6 +112,7 @@ pub enum Read {
 
 /// A call that cannot be carried out, as far as it was understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Misread {
     /// What is wrong.
     pub error: Error,

@@ -27,6 +27,7 @@ use crate::snapshot::Route;
 use crate::xenstore::{Store, StoreError, StoreErrorKind};
 
 /// What a call works with. All of it is opened and asked for when it is needed, and not before.
+#[non_exhaustive]
 pub struct World<'a> {
     /// Opens the connection to xenstore; the argument is how long it may take.
     pub store: &'a mut dyn FnMut(Duration) -> Result<Box<dyn Store>, StoreError>,
@@ -34,6 +35,17 @@ pub struct World<'a> {
     pub host: &'a mut dyn FnMut() -> Result<Host, Error>,
     /// Whether this is a driver domain ([`is_driver_domain`](super::is_driver_domain)); asked where the call does not say it.
     pub driver_domain: &'a mut dyn FnMut() -> bool,
+}
+
+impl<'a> World<'a> {
+    /// The store, the host and whether this is a driver domain; each is asked for when it is needed.
+    pub const fn new(
+        store: &'a mut dyn FnMut(Duration) -> Result<Box<dyn Store>, StoreError>,
+        host: &'a mut dyn FnMut() -> Result<Host, Error>,
+        driver_domain: &'a mut dyn FnMut() -> bool,
+    ) -> Self {
+        World { store, host, driver_domain }
+    }
 }
 
 /// What came of a call.

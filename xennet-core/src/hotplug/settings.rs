@@ -16,7 +16,7 @@ pub use crate::config::hotplug::Settings;
 /// Where the file is by default.
 pub const DEFAULT_FILE: &str = "/etc/xennet/hotplug.toml";
 /// The variable of the environment that names another one.
-pub const FILE_VARIABLE: &str = "XENNET_HOTPLUG_CONFIG";
+pub(crate) const FILE_VARIABLE: &str = "XENNET_HOTPLUG_CONFIG";
 /// A longer file is none that somebody wrote.
 const LONGEST: u64 = 64 * 1024;
 

@@ -67,7 +67,7 @@ impl Manager {
 
     /// What it makes below `/run` when it starts: a sign of it where processes of others are hidden. What a package makes at
     /// boot for it is none (systemd makes `/run/systemd/netif` in any case).
-    pub const fn traces(self) -> &'static [&'static str] {
+    pub(crate) const fn traces(self) -> &'static [&'static str] {
         match self {
             Manager::NetworkManager => &["/run/NetworkManager"],
             Manager::Networkd => &["/run/systemd/netif/state"],
@@ -172,6 +172,8 @@ pub struct Snippet {
 }
 
 /// What is to be done to a file that a snippet belongs into.
+///
+/// There are no others: the file is right, or not there, or another's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Put {
     /// Nothing: it is there.
@@ -287,12 +289,18 @@ fn text(manager: Manager, names: &[&str], options: &str) -> String {
 
 /// What was found of a manager on a host.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Found {
     /// Whether it runs: its process, or one of its [`traces`](Manager::traces).
     pub running: bool,
     /// Its files in the order in which it reads them ([`Manager::files`]), each with its path and its text.
     pub files: Vec<(String, String)>,
 }
+
+setters! { Found {
+    with_running: running = bool;
+    with_files: files = Vec<(String, String)>;
+} }
 
 /// A manager that would fight us.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

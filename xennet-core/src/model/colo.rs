@@ -72,7 +72,7 @@ impl ColoKey {
     }
 
     /// The key with this name.
-    pub fn from_name(name: &str) -> Option<Self> {
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
         COLO.binary_search(&name).ok().map(|i| ColoKey(i as u8))
     }
 

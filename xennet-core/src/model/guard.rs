@@ -18,7 +18,9 @@ use crate::gather;
 /// of other addresses.
 ///
 /// Without `addresses` the MAC alone is bound: any protocol and any address may be sent from it.
+#[doc(alias("spoofing", "antispoof", "anti-spoofing", "nwfilter"))]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Guard {
     /// The guest's address on the wire.
     pub mac: MacAddr,

@@ -125,6 +125,9 @@ number!(DomId, "domain id", no_domid);
 number!(DevId, "device id", no_devid);
 
 /// Which vif: domain and index. Names `vif<domid>.<devid>` and `vif<domid>.<devid>-emu` follow from it.
+///
+/// There are no other parts: Xen knows an interface by these two.
+#[doc(alias = "netback")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct VifId {
     /// The guest.
@@ -176,6 +179,8 @@ impl VifId {
 }
 
 /// Which of a vif's two links in the backend domain: what a hotplug call names by `type_if=`.
+///
+/// There are no others: libxl says one of these.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TypeIf {

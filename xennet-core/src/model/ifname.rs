@@ -31,16 +31,20 @@ pub struct IfName {
 }
 
 /// Which rule a text breaks that was given as the name of a link.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum IfNameError {
     /// Nothing was given.
+    #[error("a link's name has 1 to 15 bytes, none were given")]
     Empty,
     /// More than 15 bytes; the given length.
+    #[error("a link's name has at most 15 bytes, this one has {0}")]
     TooLong(usize),
     /// `.` or `..`, which would be folders in `/proc/sys`.
+    #[error("a link cannot be called \".\" or \"..\"")]
     Dots,
     /// A byte that a name cannot have, and where.
+    #[error("{}", bad_byte(*found))]
     BadByte {
         /// The offending character.
         found: char,
@@ -49,24 +53,12 @@ pub enum IfNameError {
     },
 }
 
-impl fmt::Display for IfNameError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            IfNameError::Empty => f.write_str("a link's name has 1 to 15 bytes, none were given"),
-            IfNameError::TooLong(n) => write!(f, "a link's name has at most 15 bytes, this one has {n}"),
-            IfNameError::Dots => f.write_str("a link cannot be called \".\" or \"..\""),
-            IfNameError::BadByte { found, .. } => {
-                if *found == '%' {
-                    return f.write_str(
-                        "a link's name has no '%': the kernel takes that for a pattern, and makes up a name",
-                    );
-                }
-                write!(
-                    f,
-                    "a link's name is printable ASCII without blank, '/', ':' and '%', not '{}'",
-                    found.escape_debug()
-                )
-            }
+fn bad_byte(found: char) -> String {
+    match found {
+        '%' => "a link's name has no '%': the kernel takes that for a pattern, and makes up a name".into(),
+        _ => {
+            let found = found.escape_debug();
+            format!("a link's name is printable ASCII without blank, '/', ':' and '%', not '{found}'")
         }
     }
 }

@@ -21,6 +21,7 @@ use crate::error::{Error, ErrorKind};
 /// assert!("0:16:3e:1:2:3".parse::<MacAddr>().is_err());
 /// # Ok::<(), xennet_core::Error>(())
 /// ```
+#[doc(alias("hwaddr", "ethernet address"))]
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct MacAddr(MacAddr6);

@@ -106,14 +106,14 @@ impl FromStr for Scheme {
 /// `00:16:3e` and 23 of 24 random bits: libxl clears the top bit of the fourth octet.
 ///
 /// Source: `tools/libs/light/libxl_nic.c`, `libxl__device_nic_setdefault` (bytes 0 to 2 of a fresh UUID).
-pub fn from_libxl_draw(entropy: [u8; 3]) -> GuestMac {
+pub(crate) fn from_libxl_draw(entropy: [u8; 3]) -> GuestMac {
     let [a, b, c] = entropy;
     xen([a & 0x7f, b, c])
 }
 
 /// The address of a link that this domain makes, always the same for the same machine and name: the first six octets of
 /// SHA-256(machine's id ‖ name), made locally administered. This rule never changes: a new one would give bridges other addresses.
-pub fn of_machine(machine: &[u8], name: &IfName) -> MacAddr {
+pub(crate) fn of_machine(machine: &[u8], name: &IfName) -> MacAddr {
     let mut hash = Sha256::new();
     hash.update(machine);
     hash.update(name.as_str().as_bytes());
@@ -122,7 +122,7 @@ pub fn of_machine(machine: &[u8], name: &IfName) -> MacAddr {
 }
 
 /// `00:16:3e` and 24 random bits.
-pub fn from_xen24_draw(entropy: [u8; 3]) -> GuestMac {
+pub(crate) fn from_xen24_draw(entropy: [u8; 3]) -> GuestMac {
     xen(entropy)
 }
 
@@ -135,7 +135,7 @@ fn xen(low: [u8; 3]) -> GuestMac {
 ///
 /// Of the 2^46 addresses one, `fe:ff:ff:ff:ff:ff`, belongs to the backend; the draw that hits it gives
 /// `fe:ff:ff:ff:ff:fe` instead.
-pub fn from_local_draw(entropy: [u8; 6]) -> GuestMac {
+pub(crate) fn from_local_draw(entropy: [u8; 6]) -> GuestMac {
     let mut octets = entropy;
     octets[0] = (octets[0] | 0x02) & 0xfe;
     GuestMac::generated(octets).unwrap_or_else(|| {

@@ -19,6 +19,8 @@ pub struct Mtu(u16);
 pub(crate) const LINK_LOCAL_GATEWAY: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
 
 /// A number that is no [`Mtu`].
+///
+/// There are no other parts: it is the number that was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("an MTU is 68 to 65517 bytes, not {0}")]
 pub struct MtuError(pub u32);

@@ -28,6 +28,7 @@ use crate::error::{Diagnostic, Error, ErrorKind};
 /// assert!("1B/s".parse::<RateLimit>().is_err()); // 0.05 bytes per interval: nothing could ever be sent
 /// # Ok::<(), xennet_core::Error>(())
 /// ```
+#[doc(alias("bandwidth", "qos"))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "RateDocument", into = "RateDocument")]
 pub struct RateLimit {

@@ -25,6 +25,7 @@ pub enum Resolved {
 
 /// A wish for a vif ([`Attach`] or [`Detach`]), resolved.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ResolvedVif<W> {
     /// What is wanted.
     pub wish: W,
@@ -34,8 +35,16 @@ pub struct ResolvedVif<W> {
     pub recorded: RecordedVif,
 }
 
+impl<W> ResolvedVif<W> {
+    /// A wish with what was found for it and what a record says.
+    pub const fn new(wish: W, found: FoundVif, recorded: RecordedVif) -> Self {
+        ResolvedVif { wish, found, recorded }
+    }
+}
+
 /// What was found of a vif before its plan is made.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct FoundVif {
     /// The link's present name: netback's `vif<domid>.<devid>`, or its wanted name if it was renamed already.
     pub device: IfName,
@@ -47,6 +56,7 @@ pub struct FoundVif {
 
 /// What a record says of a vif that an earlier operation left: what of it is ours, and may be moved or taken away.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RecordedVif {
     /// The link's number. A link of the same name with another number is not ours; a detach leaves it alone.
     pub index: Option<u32>,
@@ -59,6 +69,13 @@ pub struct RecordedVif {
     pub routes: Option<Box<Behind>>,
 }
 
+setters! { RecordedVif {
+    with_index: index = impl Into<Option<u32>>;
+    with_bridge: bridge = impl Into<Option<IfName>>;
+    with_guard: guard = impl Into<Option<Box<Guarded>>>;
+    with_routes: routes = impl Into<Option<Box<Behind>>>;
+} }
+
 impl FoundVif {
     /// A link of this name, whose addresses no other guest has.
     pub fn named(device: IfName) -> Self {
@@ -68,7 +85,7 @@ impl FoundVif {
 
 impl ResolvedVif<Attach> {
     /// A wish for a link that still has the name that netback gave it, and that no record is about.
-    pub fn as_made(wish: Attach) -> Self {
+    pub(crate) fn as_made(wish: Attach) -> Self {
         ResolvedVif { found: FoundVif::named(wish.id.vif_name()), recorded: RecordedVif::default(), wish }
     }
 

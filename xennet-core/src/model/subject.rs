@@ -11,6 +11,7 @@ use crate::error::Error;
 /// What an operation is about: the unit of locking, journalling and undoing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Subject {
     /// A vif.
     Vif(VifId),
@@ -41,7 +42,7 @@ impl Subject {
     }
 
     /// Reads `vif<domid>.<devid>`, `vif<domid>.<devid>-emu`, `bridge-<name>` or `network-<name>`; `None` for any other text.
-    pub fn from_name(name: &str) -> Option<Self> {
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
         if let Some(bridge) = name.strip_prefix("bridge-") {
             return bridge.parse().ok().map(Subject::Bridge);
         }

@@ -9,6 +9,7 @@ use super::{Guard, IfName, Mtu, VifId, VlanSpec};
 ///
 /// This is the wish alone. [`ResolvedVif`](super::ResolvedVif) adds where its link was found, and what a record says of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Attach {
     /// Which vif.
     pub id: VifId,
@@ -24,16 +25,33 @@ pub struct Attach {
     pub attachment: Attachment,
 }
 
+setters! { Attach {
+    with_name: name = IfName;
+    with_mtu: mtu = impl Into<Option<Mtu>>;
+    with_guard: guard = impl Into<Option<Guard>>;
+    with_network: network = impl Into<Option<IfName>>;
+    with_attachment: attachment = Attachment;
+} }
+
 /// A vif that shall be disconnected: no port of any bridge, down, without addresses and routes of ours. A link that is gone already is
 /// a success.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Detach {
     /// Which vif.
     pub id: VifId,
 }
 
+impl Detach {
+    /// This vif shall be disconnected.
+    pub const fn new(id: VifId) -> Self {
+        Detach { id }
+    }
+}
+
 /// A link that is connected by routes, in NAT or routed mode: what the gate has of it follows from this.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Behind {
     /// The name under which it is so.
     pub link: IfName,
@@ -47,6 +65,7 @@ pub struct Behind {
 
 /// What the guard has of a link.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Guarded {
     /// The name under which it has it: the guard knows links by their names.
     pub link: IfName,
@@ -167,6 +186,7 @@ fn metric() -> u32 {
 /// The link NAT leaves through.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Egress {
     /// Wherever the default route points.
     DefaultRoute,

@@ -49,6 +49,8 @@ pub enum Source {
 }
 
 /// What a plan does to something.
+///
+/// There are no others: two states of a thing compare in these four ways.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mark {
@@ -131,6 +133,7 @@ pub enum HubKind {
 /// Where a hub leads to on its way outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Outside {
     /// An uplink, by its place in [`Picture::uplinks`].
     Uplink(usize),
@@ -201,6 +204,7 @@ pub struct Port {
 /// What is filtered that a guest sends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Filter {
     /// Nothing.
     #[default]

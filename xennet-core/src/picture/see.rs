@@ -27,7 +27,7 @@ impl Picture {
     /// The same with what is not as it was made, by vif and network: a look at a host knows it
     /// ([`Host::picture`](crate::Host::picture)).
     #[must_use]
-    pub fn with_missing(mut self, missing: &BTreeMap<Subject, Vec<String>>) -> Picture {
+    pub(crate) fn with_missing(mut self, missing: &BTreeMap<Subject, Vec<String>>) -> Picture {
         let of = |subject: &Subject| missing.get(subject).cloned().unwrap_or_default();
         for hub in &mut self.hubs {
             hub.missing.extend(hub.networks.iter().flat_map(|name| of(&Subject::Network(*name))));

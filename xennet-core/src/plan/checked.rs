@@ -45,6 +45,22 @@ impl Draft {
 /// A plan exists only checked: its steps were carried out on a model of the kernel, the end satisfies the goal, and no
 /// prefix of it cuts dom0 off. It can be printed (one line a step), written as JSON, and applied
 /// ([`crate::exec::apply`]); an empty plan means that nothing needs to be done.
+///
+/// ```
+/// use xennet_core::{DomId, Host};
+///
+/// let mut host = Host::fake();
+/// let plan = host.plan_attach(DomId::new(5)?, &"bridge=xenbr0".parse()?)?;
+/// for planned in plan.steps() {
+///     println!("{} ({})", planned.step, planned.why);
+/// }
+///
+/// // What was shown is what is done, or nothing.
+/// host.apply(&plan)?;
+/// assert!(host.plan_attach(DomId::new(5)?, &"bridge=xenbr0".parse()?)?.is_empty());
+/// # Ok::<(), xennet_core::Error>(())
+/// ```
+#[doc(alias("dry-run", "preview", "rehearsal"))]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Plan {
     #[serde(skip)]

@@ -106,6 +106,7 @@ impl Serialize for Planned {
 /// What a plan is for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Goal {
     /// A wish.
     #[serde(rename = "intent")]

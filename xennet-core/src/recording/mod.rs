@@ -93,6 +93,7 @@ pub struct Recording {
 /// When and where a recording was made, as the caller says: the library does not read the clock.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct Taken {
     /// The time, in seconds since the beginning of 1970 (UTC).
     pub at: u64,
@@ -104,8 +105,16 @@ pub struct Taken {
     pub xennet: String,
 }
 
+setters! { Taken {
+    with_at: at = u64;
+    with_host: host = impl Into<String>;
+    with_kernel: kernel = impl Into<String>;
+    with_xennet: xennet = impl Into<String>;
+} }
+
 /// A file with descriptions of networks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Described {
     /// Its path.
     pub file: String,
@@ -113,8 +122,16 @@ pub struct Described {
     pub text: String,
 }
 
+impl Described {
+    /// A file with its text.
+    pub fn new(file: impl Into<String>, text: impl Into<String>) -> Self {
+        Described { file: file.into(), text: text.into() }
+    }
+}
+
 /// A dnsmasq of a started network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Service {
     /// The network.
     pub network: IfName,
@@ -127,13 +144,32 @@ pub struct Service {
     pub unheard: Option<String>,
 }
 
+impl Service {
+    /// A service of a network, and whether it runs.
+    pub fn new(network: IfName, part: impl Into<String>, runs: bool) -> Self {
+        Service { network, part: part.into(), runs, unheard: None }
+    }
+}
+
+setters! { Service {
+    with_unheard: unheard = impl Into<Option<String>>;
+} }
+
 /// Something that could not be looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Unseen {
     /// What: `nft table inet xennet`, `xenstore`.
     pub what: String,
     /// Why, in the words of the error.
     pub why: String,
+}
+
+impl Unseen {
+    /// Something that could not be looked at, with the reason.
+    pub fn new(what: impl Into<String>, why: impl Into<String>) -> Self {
+        Unseen { what: what.into(), why: why.into() }
+    }
 }
 
 impl Recording {

@@ -9,6 +9,7 @@ use crate::managers;
 /// What is around the kernel's objects on a host. [`surroundings::look`](crate::surroundings::look) finds it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct Surroundings {
     /// Programs that manage links, run here, and would take those of guests.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -32,6 +33,7 @@ pub struct Surroundings {
 
 /// A file with something wrong about it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Problem {
     /// Its path.
     pub path: String,
@@ -39,8 +41,16 @@ pub struct Problem {
     pub why: String,
 }
 
+impl Problem {
+    /// What is wrong with the file at this path.
+    pub fn new(path: impl Into<String>, why: impl Into<String>) -> Self {
+        Problem { path: path.into(), why: why.into() }
+    }
+}
+
 /// A script's call of a function that newer Xen does not have.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct OldCall {
     /// The script.
     pub path: String,
@@ -50,4 +60,11 @@ pub struct OldCall {
     pub function: String,
     /// The first version of Xen without it.
     pub since: String,
+}
+
+impl OldCall {
+    /// A call in line `line` of a file, of a function that Xen has no more since a release.
+    pub fn new(path: impl Into<String>, line: usize, function: impl Into<String>, since: impl Into<String>) -> Self {
+        OldCall { path: path.into(), line, function: function.into(), since: since.into() }
+    }
 }

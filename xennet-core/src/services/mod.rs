@@ -62,7 +62,7 @@ use crate::model::{IfName, MacAddr, Network, VifId, is_label};
 
 pub use daemon::{pause, remark, start, status, stop};
 pub use guests::{guest, no_guest};
-pub use text::{config, host_line, names};
+pub use text::{config, names};
 
 /// A name of one word that a computer can have: letters, digits and `-`, 63 at the most, in lower case.
 ///
@@ -108,6 +108,7 @@ impl FromStr for HostName {
 
 /// One vif of a guest as DHCP sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Client {
     /// The guest's own address on the wire: what it is known by.
     pub mac: MacAddr,
@@ -117,8 +118,21 @@ pub struct Client {
     pub name: Option<HostName>,
 }
 
+impl Client {
+    /// A client without addresses and name: it gets what is free.
+    pub const fn new(mac: MacAddr) -> Self {
+        Client { mac, addresses: Vec::new(), name: None }
+    }
+}
+
+setters! { Client {
+    with_addresses: addresses = Vec<IpAddr>;
+    with_name: name = impl Into<Option<HostName>>;
+} }
+
 /// Which of a network's dnsmasqs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum Part {
     /// All services of a network with a private bridge.
     Bridge,
@@ -144,6 +158,7 @@ impl Part {
 
 /// What [`start`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Outcome {
     /// The network has no services: nothing runs now.
     NotWanted,
@@ -157,6 +172,7 @@ pub enum Outcome {
 
 /// One dnsmasq of a network, and whether it runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Daemon {
     /// Which.
     pub part: Part,
@@ -168,6 +184,7 @@ pub struct Daemon {
 
 /// Whom a dnsmasq runs as, once it has what only root may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Account {
     /// The user of this name.
     User(&'static str),
@@ -179,11 +196,19 @@ pub enum Account {
 
 /// Where a network's files are, and whom they are read by: what [`config`] needs besides the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Place<'a> {
     /// The network's directory.
     pub dir: &'a Path,
     /// Whom a dnsmasq runs as.
     pub account: Account,
+}
+
+impl<'a> Place<'a> {
+    /// Files in a directory, for daemons that run as this account.
+    pub const fn new(dir: &'a Path, account: Account) -> Self {
+        Place { dir, account }
+    }
 }
 
 impl Place<'_> {

@@ -1,4 +1,5 @@
 use super::files::{in_the_way, without};
+use super::text::host_line;
 use super::*;
 use crate::config::networks;
 use crate::model::DnsDomain;

@@ -85,7 +85,7 @@ pub(super) fn listens_at(config: &str) -> impl Iterator<Item = IpAddr> {
 }
 
 /// The line of a guest in the DHCP server's directory of hosts; `None` where there is nothing to say.
-pub fn host_line(started: &Started, client: &Client) -> Option<String> {
+pub(crate) fn host_line(started: &Started, client: &Client) -> Option<String> {
     if !super::wanted(&started.network) || !started.network.services().is_some_and(|s| s.dhcp) {
         return None;
     }

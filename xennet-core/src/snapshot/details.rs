@@ -15,6 +15,7 @@ use crate::model::{IfName, MacAddr};
 /// What a look at a whole host tells besides its state.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct Details {
     /// Of each link, by its name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -37,9 +38,14 @@ pub struct Details {
     pub checksum_errors: BTreeMap<String, u64>,
 }
 
+setters! { Details {
+    with_foreign: foreign = BTreeMap<NftTableId, NftTable>;
+} }
+
 /// What a link is like at this moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct LinkDetails {
     /// Whether it can carry packets (`IFF_LOWER_UP`). Of a vif: the frontend is connected. Of hardware: the cable is plugged in.
     pub carrier: bool,
@@ -66,11 +72,17 @@ pub struct LinkDetails {
     pub counters: Counters,
 }
 
+setters! { LinkDetails {
+    with_carrier: carrier = bool;
+    with_state: state = OperState;
+} }
+
 /// What went through a link since it was made. Received is what this domain received: of a vif what its guest sent.
 ///
 /// Source: `include/uapi/linux/if_link.h`, `struct rtnl_link_stats64`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct Counters {
     /// Packets received.
     pub rx_packets: u64,
@@ -132,6 +144,7 @@ pub enum PortForwarding {
 
 /// A neighbour that this domain has learned.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct LearnedNeighbour {
     /// The link.
     pub link: IfName,
@@ -147,6 +160,7 @@ pub struct LearnedNeighbour {
 
 /// A station that a bridge has learned: behind which port it is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Station {
     /// The port.
     pub port: IfName,

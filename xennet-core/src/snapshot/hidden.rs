@@ -16,6 +16,7 @@ use crate::model::IfName;
 /// names are held; [`step`](crate::step::step) then assumes what is usual.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct Hidden {
     /// The snapshot is a whole world: whatever is missing does not exist. Otherwise only what lies in the scope is known.
     pub whole: bool,

@@ -35,8 +35,23 @@ pub use settings::Settings;
 ///
 /// An object that is missing here and lies in [`scope`](Self::scope) does not exist; one outside of the scope was not
 /// looked at.
+///
+/// ```
+/// use xennet_core::Host;
+/// use xennet_core::snapshot::{LinkKind, Part, Scope};
+///
+/// let mut host = Host::fake();
+/// let bridge = "xenbr0".parse()?;
+/// let scope = Scope::none().with(Part::Link(bridge));
+/// let snapshot = host.backend().observe(&scope).expect("the fake can always be looked at");
+/// assert_eq!(snapshot.links[&bridge].kind, LinkKind::Bridge);
+/// assert!(snapshot.routes.is_empty(), "nobody asked for routes");
+/// # Ok::<(), xennet_core::Error>(())
+/// ```
+#[doc(alias = "state")]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct Snapshot {
     /// What was looked at.
     pub scope: Scope,
@@ -229,7 +244,7 @@ impl Snapshot {
     }
 
     /// Adds what another look at other parts saw.
-    pub fn merge(&mut self, other: Snapshot) {
+    pub(crate) fn merge(&mut self, other: Snapshot) {
         if *self == Snapshot::default() {
             *self = other;
             return;
@@ -257,7 +272,7 @@ impl Snapshot {
     }
 
     /// The addresses of a link in the kernel's order, IPv4's first.
-    pub fn addresses_in_order(&self, link: &IfName) -> Vec<Address> {
+    pub(crate) fn addresses_in_order(&self, link: &IfName) -> Vec<Address> {
         let mut all: Vec<Address> = self.addresses_of(link).cloned().collect();
         all.sort_by_key(|a| (a.address.is_ipv6(), self.hidden.position(a)));
         all

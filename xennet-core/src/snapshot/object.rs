@@ -12,6 +12,8 @@ use crate::error::{Error, ErrorKind};
 use crate::model::{IfName, MacAddr, Tagging, Vid};
 
 /// An address family of the network layer.
+///
+/// There are no others that Xen's guests are routed by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Family {
@@ -51,6 +53,7 @@ impl Family {
 }
 
 /// What a link is made of (`IFLA_INFO_KIND`).
+#[doc(alias("veth", "bridge", "tun", "tap", "bond"))]
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
@@ -78,6 +81,7 @@ pub enum LinkKind {
 /// Source: `include/uapi/linux/if_link.h`, `enum in6_addr_gen_mode`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum AddrGenMode {
     /// From the MAC address.
     Eui64,
@@ -90,7 +94,9 @@ pub enum AddrGenMode {
 }
 
 /// A link.
+#[doc(alias("interface", "ifconfig"))]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Link {
     /// The kernel's number of the link. Left out of comparisons.
     pub index: u32,
@@ -131,7 +137,50 @@ pub struct Link {
     pub peer: Option<VethPeer>,
 }
 
+impl Link {
+    /// A link of this kind: down, without MAC and master, with the MTU of Ethernet, ARP and multicast, as hardware begins. Its index is 0
+    /// until the kernel, or the fake, gives one.
+    pub const fn new(kind: LinkKind) -> Self {
+        Link {
+            index: 0,
+            kind,
+            mac: None,
+            mtu: 1500,
+            mtu_range: (68, 0),
+            up: false,
+            arp: true,
+            multicast: true,
+            master: None,
+            addr_gen_mode: None,
+            alias: None,
+            txqueuelen: 1000,
+            bridge: None,
+            port: None,
+            peer: None,
+        }
+    }
+}
+
+setters! { Link {
+    with_index: index = u32;
+    with_mac: mac = impl Into<Option<MacAddr>>;
+    with_mtu: mtu = u32;
+    with_up: up = bool;
+    with_arp: arp = bool;
+    with_multicast: multicast = bool;
+    with_master: master = impl Into<Option<IfName>>;
+    with_addr_gen_mode: addr_gen_mode = impl Into<Option<AddrGenMode>>;
+    with_alias: alias = impl Into<Option<String>>;
+    with_txqueuelen: txqueuelen = u32;
+    with_bridge: bridge = impl Into<Option<BridgeState>>;
+    with_port: port = impl Into<Option<PortState>>;
+    with_peer: peer = impl Into<Option<VethPeer>>;
+    with_mtu_range: mtu_range = (u32, u32);
+} }
+
 /// The other end of a veth.
+///
+/// There are no others: it is in this namespace or it is not.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum VethPeer {
@@ -145,6 +194,7 @@ pub enum VethPeer {
 ///
 /// Times are in hundredths of a second, the unit of the netlink attributes (`USER_HZ`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct BridgeState {
     /// Spanning tree protocol of the kernel.
     #[serde(default, skip_serializing_if = "is_false")]
@@ -176,9 +226,41 @@ pub struct BridgeState {
     pub mtu_fixed: Option<bool>,
 }
 
+impl Default for BridgeState {
+    /// What the kernel gives a new bridge (`net/bridge/br_device.c`, `br_dev_setup`; Linux 6.1), with VLANs compiled in.
+    fn default() -> Self {
+        BridgeState {
+            stp: false,
+            forward_delay_cs: 1500,
+            ageing_time_cs: 30_000,
+            vlan_filtering: Some(false),
+            default_pvid: Some(1),
+            multicast_snooping: true,
+            filters_ipv4: false,
+            filters_ipv6: false,
+            mac_fixed: Some(false),
+            mtu_fixed: Some(false),
+        }
+    }
+}
+
+setters! { BridgeState {
+    with_stp: stp = bool;
+    with_forward_delay_cs: forward_delay_cs = u32;
+    with_ageing_time_cs: ageing_time_cs = u32;
+    with_vlan_filtering: vlan_filtering = impl Into<Option<bool>>;
+    with_default_pvid: default_pvid = impl Into<Option<u16>>;
+    with_multicast_snooping: multicast_snooping = bool;
+    with_filters_ipv4: filters_ipv4 = bool;
+    with_filters_ipv6: filters_ipv6 = bool;
+    with_mac_fixed: mac_fixed = impl Into<Option<bool>>;
+    with_mtu_fixed: mtu_fixed = impl Into<Option<bool>>;
+} }
+
 /// The settings of a bridge port (`IFLA_INFO_SLAVE_DATA` of kind bridge).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct PortState {
     /// May talk to non-isolated ports only.
     #[serde(skip_serializing_if = "is_false")]
@@ -216,6 +298,20 @@ pub struct PortState {
     pub group_forward: u16,
 }
 
+setters! { PortState {
+    with_isolated: isolated = bool;
+    with_learning: learning = bool;
+    with_hairpin: hairpin = bool;
+    with_unicast_flood: unicast_flood = bool;
+    with_multicast_flood: multicast_flood = bool;
+    with_broadcast_flood: broadcast_flood = bool;
+    with_neigh_suppress: neigh_suppress = bool;
+    with_locked: locked = bool;
+    with_bpdu_guard: bpdu_guard = bool;
+    with_root_block: root_block = bool;
+    with_group_forward: group_forward = u16;
+} }
+
 impl Default for PortState {
     /// What the kernel gives a new port (`net/bridge/br_if.c`, `new_nbp`).
     fn default() -> Self {
@@ -239,6 +335,7 @@ impl Default for PortState {
 ///
 /// The kernel tells addresses apart by link, address, prefix length (and peer) for IPv4, by link and address for IPv6.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Address {
     /// The link.
     pub link: IfName,
@@ -275,6 +372,20 @@ pub struct Address {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lifetime: Option<(u32, u32)>,
 }
+
+setters! { Address {
+    with_link: link = IfName;
+    with_peer: peer = impl Into<Option<IpAddr>>;
+    with_broadcast: broadcast = impl Into<Option<Ipv4Addr>>;
+    with_scope: scope = u8;
+    with_label: label = impl Into<Option<String>>;
+    with_secondary: secondary = bool;
+    with_no_prefix_route: no_prefix_route = bool;
+    with_nodad: nodad = bool;
+    with_metric: metric = u32;
+    with_flags: flags = u32;
+    with_lifetime: lifetime = impl Into<Option<(u32, u32)>>;
+} }
 
 pub(super) fn is_zero<T: Default + PartialEq>(number: &T) -> bool {
     *number == T::default()
@@ -321,7 +432,7 @@ impl Address {
     }
 
     /// `IFA_F_HOMEADDRESS`, `IFA_F_MANAGETEMPADDR` and `IFA_F_MCAUTOJOIN`.
-    pub const TRAVELS: u32 = 0x10 | Address::MAKES_TEMPORARY | 0x400;
+    pub(crate) const TRAVELS: u32 = 0x10 | Address::MAKES_TEMPORARY | 0x400;
     /// `IFA_F_MANAGETEMPADDR`: the kernel makes temporary addresses beside it, where the link is to have some (RFC 8981).
     pub const MAKES_TEMPORARY: u32 = 0x100;
 
@@ -336,6 +447,7 @@ impl Address {
 
 /// A permanent or proxy neighbour.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Neighbour {
     /// The link.
     pub link: IfName,
@@ -343,6 +455,13 @@ pub struct Neighbour {
     pub address: IpAddr,
     /// What is said about it.
     pub kind: NeighbourKind,
+}
+
+impl Neighbour {
+    /// What is said about an address on a link.
+    pub const fn new(link: IfName, address: IpAddr, kind: NeighbourKind) -> Self {
+        Neighbour { link, address, kind }
+    }
 }
 
 /// What is said about a neighbour.
@@ -358,6 +477,7 @@ pub enum NeighbourKind {
 
 /// A static entry of a bridge's forwarding table.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct FdbEntry {
     /// The port (or the bridge itself) that the station is behind.
     pub link: IfName,
@@ -369,9 +489,23 @@ pub struct FdbEntry {
     pub kind: FdbKind,
 }
 
+impl FdbEntry {
+    /// A station behind a port, in no VLAN.
+    pub const fn new(link: IfName, mac: MacAddr, kind: FdbKind) -> Self {
+        FdbEntry { link, mac, vlan: None, kind }
+    }
+}
+
+setters! { FdbEntry {
+    with_link: link = IfName;
+    with_mac: mac = MacAddr;
+    with_vlan: vlan = impl Into<Option<u16>>;
+} }
+
 /// How a forwarding entry is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum FdbKind {
     /// The address belongs to the bridge itself: frames for it are delivered here (`permanent`, `local`).
     Local,
@@ -381,6 +515,7 @@ pub enum FdbKind {
 
 /// A VLAN of a bridge port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct PortVlan {
     /// The VLAN.
     pub vid: Vid,
@@ -389,6 +524,17 @@ pub struct PortVlan {
     /// Whether untagged frames from the port belong to it.
     pub pvid: bool,
 }
+
+impl PortVlan {
+    /// A VLAN that untagged frames do not belong to.
+    pub const fn new(vid: Vid, tagging: Tagging) -> Self {
+        PortVlan { vid, tagging, pvid: false }
+    }
+}
+
+setters! { PortVlan {
+    with_pvid: pvid = bool;
+} }
 
 /// The path of a kernel setting under `/proc/sys`, with slashes: `net/ipv4/conf/vif1.0/proxy_arp`. (Dots would be
 /// ambiguous: links have dots in their names.)
@@ -529,7 +675,7 @@ impl StorePath {
     }
 
     /// Whether this path is the other one or lies below it.
-    pub fn is_below(&self, other: &StorePath) -> bool {
+    pub(crate) fn is_below(&self, other: &StorePath) -> bool {
         other.0 == "/"
             || self.0.strip_prefix(other.0.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
@@ -577,6 +723,7 @@ impl fmt::Display for StorePath {
 
 /// A xenstore node: its value and who may read and write it. Children are nodes of their own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct StoreNode {
     /// Any bytes, at most 4096 with the path; usually text without a final zero.
     pub value: Vec<u8>,
@@ -584,7 +731,16 @@ pub struct StoreNode {
     pub permissions: Vec<StorePermission>,
 }
 
+impl StoreNode {
+    /// A node with this value and these permissions, its owner first.
+    pub fn new(value: impl Into<Vec<u8>>, permissions: Vec<StorePermission>) -> Self {
+        StoreNode { value: value.into(), permissions }
+    }
+}
+
 /// What one domain may do with a node.
+///
+/// There are no other parts: the protocol of xenstore has a domain and two bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct StorePermission {
     /// The domain. In the first entry of a list: the owner, and the access is that of everyone else.

@@ -38,6 +38,7 @@ pub enum RouteKind {
 
 /// One way of a route with several.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct NextHop {
     /// The link it leaves through.
     pub link: Option<IfName>,
@@ -49,8 +50,23 @@ pub struct NextHop {
     pub onlink: bool,
 }
 
+impl NextHop {
+    /// A way through a link, without a gateway, with one share.
+    pub const fn through(link: IfName) -> Self {
+        NextHop { link: Some(link), gateway: None, weight: 1, onlink: false }
+    }
+}
+
+setters! { NextHop {
+    with_link: link = impl Into<Option<IfName>>;
+    with_gateway: gateway = impl Into<Option<IpAddr>>;
+    with_weight: weight = u16;
+    with_onlink: onlink = bool;
+} }
+
 /// A route.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Route {
     /// The table: 254 main, 253 default. Table 255 (local) is the kernel's own and never appears.
     pub table: u32,
@@ -99,15 +115,36 @@ pub struct Route {
     pub beyond: Option<String>,
 }
 
+setters! { Route {
+    with_table: table = u32;
+    with_destination: destination = IpNetwork;
+    with_tos: tos = u8;
+    with_metric: metric = u32;
+    with_kind: kind = RouteKind;
+    with_link: link = impl Into<Option<IfName>>;
+    with_onlink: onlink = bool;
+    with_source: source = impl Into<Option<IpAddr>>;
+    with_protocol: protocol = u8;
+    with_scope: scope = u8;
+    with_mtu: mtu = impl Into<Option<u32>>;
+    with_next_hops: next_hops = Vec<NextHop>;
+    with_metrics: metrics = Vec<(u16, u32)>;
+    with_expires: expires = Expiry;
+    with_preference: preference = u8;
+    with_beyond: beyond = impl Into<Option<String>>;
+} }
+
 /// How many seconds something is still there; `None` for ever. Time passes between two looks at the same, so all of these are
 /// equal.
+///
+/// There are no other parts: it is a time, or none.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Expiry(pub Option<u32>);
 
 impl Expiry {
     /// Whether it is there for ever.
-    pub const fn is_never(&self) -> bool {
+    pub(crate) const fn is_never(&self) -> bool {
         self.0.is_none()
     }
 }
@@ -150,7 +187,7 @@ impl Route {
 
     /// Whether it has the destination, type of service and metric of another one, so that whoever replaces one of them may meet
     /// either.
-    pub fn has_place_of(&self, other: &Route) -> bool {
+    pub(crate) fn has_place_of(&self, other: &Route) -> bool {
         let place = |r: &Route| (r.table, r.destination, r.tos, r.metric);
         place(self) == place(other)
     }
@@ -190,6 +227,16 @@ impl Route {
         Route { link: Some(link), ..Route::nowhere(destination) }
     }
 
+    /// Sets [`gateway`](Route::gateway). A route with a gateway has global scope.
+    #[must_use]
+    pub fn with_gateway(mut self, gateway: impl Into<Option<IpAddr>>) -> Self {
+        self.gateway = gateway.into();
+        if self.gateway.is_some() {
+            self.scope = 0;
+        }
+        self
+    }
+
     /// The route to an address of this domain's own, whatever link it is on.
     pub fn own(address: IpAddr) -> Self {
         Route {
@@ -227,6 +274,7 @@ impl Route {
 
 /// A policy routing rule.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Rule {
     /// The family it is for.
     pub family: Family,
@@ -249,6 +297,17 @@ pub struct Rule {
     /// Who made it; 0 unspecified, 2 kernel, 3 boot, 4 static.
     pub protocol: u8,
 }
+
+setters! { Rule {
+    with_priority: priority = u32;
+    with_from: from = impl Into<Option<IpNetwork>>;
+    with_to: to = impl Into<Option<IpNetwork>>;
+    with_iif: iif = impl Into<Option<IfName>>;
+    with_oif: oif = impl Into<Option<IfName>>;
+    with_mark: mark = impl Into<Option<(u32, u32)>>;
+    with_not: not = bool;
+    with_protocol: protocol = u8;
+} }
 
 impl Rule {
     /// A rule for all packets of a family, which does not say who made it.

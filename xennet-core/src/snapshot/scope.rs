@@ -78,6 +78,15 @@ pub enum Part {
 }
 
 /// A set of [`Part`]s: what [`Backend::observe`](crate::backend::Backend::observe) looks at.
+///
+/// ```
+/// use xennet_core::snapshot::{Part, Scope};
+///
+/// let links: Scope = ["vif5.0", "xenbr0"].iter().map(|name| Ok(Part::Link(name.parse()?))).collect::<Result<_, xennet_core::Error>>()?;
+/// let both = links.with(Part::Rules);
+/// assert_eq!(both.parts().count(), 3);
+/// # Ok::<(), xennet_core::Error>(())
+/// ```
 // In order, each once. There are a dozen of them: in one piece they take less memory, and less to copy and give back, than in
 // a tree, each node of which has room for eleven.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -23,6 +23,7 @@ pub(crate) use rules::{appear, vanish};
 /// With an index the step is for that very link: if the name has passed to another one meanwhile, the kernel answers
 /// `ENODEV` and nothing happens. Without one (the link is made by an earlier step of the same plan) the name decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct LinkRef {
     /// The name at the time of the step.
     pub name: IfName,
@@ -35,6 +36,11 @@ impl LinkRef {
     pub const fn named(name: IfName) -> Self {
         LinkRef { name, index: None }
     }
+
+    /// The very link that had this index when it was looked at; without an index as [`LinkRef::named`].
+    pub fn new(name: IfName, index: impl Into<Option<u32>>) -> Self {
+        LinkRef { name, index: index.into() }
+    }
 }
 
 impl fmt::Display for LinkRef {
@@ -44,6 +50,19 @@ impl fmt::Display for LinkRef {
 }
 
 /// One change, the unit that a backend applies.
+///
+/// A step prints as the command that would do the same.
+///
+/// ```
+/// use xennet_core::step::{LinkChange, LinkRef, LinkStep, Step};
+///
+/// let link = LinkRef::named("vif5.0".parse()?);
+/// let step = Step::Link(LinkStep::Set { link, change: LinkChange::default().with_mtu(1400).with_up(true) });
+/// assert_eq!(step.to_string(), "ip link set vif5.0 mtu 1400 up");
+/// assert_eq!(step.object(), "vif5.0");
+/// # Ok::<(), xennet_core::Error>(())
+/// ```
+#[doc(alias("ip link", "bridge link", "ifconfig"))]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -98,6 +117,7 @@ pub enum LinkStep {
 }
 
 /// Kinds of links that xennet makes.
+#[doc(alias = "veth")]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -114,6 +134,7 @@ pub enum NewLink {
 /// What changes on a link. `None` everywhere: nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct LinkChange {
     /// A new hardware address.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -150,9 +171,24 @@ pub struct LinkChange {
     pub bridge: BridgeChange,
 }
 
+setters! { LinkChange {
+    with_mac: mac = impl Into<Option<MacAddr>>;
+    with_mtu: mtu = impl Into<Option<u32>>;
+    with_name: name = impl Into<Option<IfName>>;
+    with_alias: alias = impl Into<Option<String>>;
+    with_up: up = impl Into<Option<bool>>;
+    with_arp: arp = impl Into<Option<bool>>;
+    with_multicast: multicast = impl Into<Option<bool>>;
+    with_master: master = impl Into<Option<NewMaster>>;
+    with_txqueuelen: txqueuelen = impl Into<Option<u32>>;
+    with_addr_gen_mode: addr_gen_mode = impl Into<Option<AddrGenMode>>;
+    with_bridge: bridge = BridgeChange;
+} }
+
 /// Where a link's master goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum NewMaster {
     /// It becomes a port of this bridge.
     Bridge(LinkRef),
@@ -163,6 +199,7 @@ pub enum NewMaster {
 /// What changes on a bridge. `None` everywhere: nothing. Times in hundredths of a second.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct BridgeChange {
     /// Spanning tree on or off.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -183,6 +220,15 @@ pub struct BridgeChange {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub multicast_snooping: Option<bool>,
 }
+
+setters! { BridgeChange {
+    with_stp: stp = impl Into<Option<bool>>;
+    with_forward_delay_cs: forward_delay_cs = impl Into<Option<u32>>;
+    with_ageing_time_cs: ageing_time_cs = impl Into<Option<u32>>;
+    with_vlan_filtering: vlan_filtering = impl Into<Option<bool>>;
+    with_default_pvid: default_pvid = impl Into<Option<u16>>;
+    with_multicast_snooping: multicast_snooping = impl Into<Option<bool>>;
+} }
 
 impl BridgeChange {
     /// Whether nothing changes.
@@ -236,6 +282,7 @@ pub enum PortStep {
 /// What changes on a bridge port. `None` everywhere: nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct PortChange {
     /// May talk to non-isolated ports only.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -272,9 +319,24 @@ pub struct PortChange {
     pub group_forward: Option<u16>,
 }
 
+setters! { PortChange {
+    with_isolated: isolated = impl Into<Option<bool>>;
+    with_learning: learning = impl Into<Option<bool>>;
+    with_hairpin: hairpin = impl Into<Option<bool>>;
+    with_unicast_flood: unicast_flood = impl Into<Option<bool>>;
+    with_multicast_flood: multicast_flood = impl Into<Option<bool>>;
+    with_broadcast_flood: broadcast_flood = impl Into<Option<bool>>;
+    with_neigh_suppress: neigh_suppress = impl Into<Option<bool>>;
+    with_locked: locked = impl Into<Option<bool>>;
+    with_bpdu_guard: bpdu_guard = impl Into<Option<bool>>;
+    with_root_block: root_block = impl Into<Option<bool>>;
+    with_group_forward: group_forward = impl Into<Option<u16>>;
+} }
+
 /// A change of an address.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum AddrStep {
     /// `ip address add …`: `NLM_F_CREATE | NLM_F_EXCL`.
     Add(Address),
@@ -285,6 +347,7 @@ pub enum AddrStep {
 /// A change of a route.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum RouteStep {
     /// `ip route add …`: `NLM_F_CREATE | NLM_F_EXCL`.
     Add(Route),
@@ -315,6 +378,7 @@ impl RouteStep {
 /// A change of a policy rule.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum RuleStep {
     /// `ip rule add …`: `NLM_F_CREATE | NLM_F_EXCL`.
     Add(Rule),
@@ -325,6 +389,7 @@ pub enum RuleStep {
 /// A change of a neighbour.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum NeighStep {
     /// `ip neighbour add …`: `NLM_F_CREATE | NLM_F_EXCL`.
     Add(Neighbour),
@@ -333,6 +398,8 @@ pub enum NeighStep {
 }
 
 /// A kernel setting that is written.
+///
+/// There are no other parts: the kernel takes a path and a text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SysctlStep {
     /// Which.
@@ -342,11 +409,15 @@ pub struct SysctlStep {
 }
 
 /// Changes of xenstore that happen together or not at all.
+///
+/// There are no other parts: a transaction is its changes, and its document their list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct StoreTransaction(pub Vec<StoreOp>);
 
 /// One change within a [`StoreTransaction`].
+///
+/// There are no others: these are all requests of `xs_wire.h` that change nodes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum StoreOp {
@@ -378,6 +449,7 @@ pub enum StoreOp {
 
 /// What a step changed besides what it asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Effects {
     /// In the order in which the kernel does it.
     pub implied: Vec<Implied>,

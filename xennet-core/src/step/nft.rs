@@ -1,7 +1,5 @@
 //! nftables transactions.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
 use crate::snapshot::{
@@ -11,6 +9,7 @@ use crate::snapshot::{
 
 /// Changes of one nftables table that happen together or not at all.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct NftTransaction {
     /// The table.
     pub table: NftTableId,
@@ -97,18 +96,14 @@ pub enum NftOp {
 }
 
 /// Why an operation can be sent to no kernel: it would be cut, misread or refused without a word.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("operation {op}: {message}")]
+#[non_exhaustive]
 pub struct NftFault {
     /// The index of the operation.
     pub op: usize,
     /// What is wrong: the object, the given value, the rule.
     pub message: String,
-}
-
-impl fmt::Display for NftFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "operation {}: {}", self.op, self.message)
-    }
 }
 
 impl NftTransaction {

@@ -60,7 +60,8 @@ impl fmt::Debug for Case {
 }
 
 /// A case that a backend does not pass.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{case}: {what}")]
 #[non_exhaustive]
 pub struct Failure {
     /// The case's name; `fresh` if the backend was at no fresh namespace, and `clean` if what a case had made could not be removed.
@@ -68,14 +69,6 @@ pub struct Failure {
     /// What the backend did, and what was expected.
     pub what: String,
 }
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.case, self.what)
-    }
-}
-
-impl std::error::Error for Failure {}
 
 /// A backend that does not do what the kernel does.
 #[derive(Clone, PartialEq, Eq)]

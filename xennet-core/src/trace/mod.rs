@@ -49,6 +49,8 @@ use walk::{Station, Stop, Walk};
 use world::World;
 
 /// Whether the first packet of a connection arrives.
+///
+/// There are no others: yes, no, and not known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
@@ -61,6 +63,8 @@ pub enum Verdict {
 }
 
 /// Which of the two ways a hop belongs to.
+///
+/// There are no others: a packet goes there, and its answer comes back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Direction {
@@ -137,6 +141,7 @@ pub struct Trace {
 
 /// How much of a trace is told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum Telling {
     /// The sentence alone.
     Minimal,

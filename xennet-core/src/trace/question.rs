@@ -16,6 +16,7 @@ use crate::snapshot::Family;
 
 /// What kind of packet it is: the first one of a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum Traffic {
     /// Any but DHCP: as long as it makes no difference.
     #[default]

@@ -131,7 +131,12 @@ fn shown(object: &str) -> &str {
     object.char_indices().nth(SHOWN).map_or(object, |(end, _)| &object[..end])
 }
 
-impl std::error::Error for StoreError {}
+impl std::error::Error for StoreError {
+    /// The error number.
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.0.errno)
+    }
+}
 
 impl From<StoreError> for Error {
     fn from(e: StoreError) -> Error {

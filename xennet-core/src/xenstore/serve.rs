@@ -9,6 +9,7 @@ use super::wire::{self, HEADER, Header, Kind, PAYLOAD_MAX};
 /// One request as it came, for who wants to look at it ([`Session::feed`]) or compare conversations later
 /// ([`Server::log`](super::server::Server::log)).
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Request {
     /// Which connection, from 1 in the order in which they were accepted.
     pub connection: u32,
@@ -116,7 +117,7 @@ impl Session {
     }
 
     /// Adds the events that wait for this connection. Who is told too much at once is cut off.
-    pub fn take_events(&mut self, tree: &mut Tree) {
+    pub(crate) fn take_events(&mut self, tree: &mut Tree) {
         for event in tree.events(self.connection) {
             // One that fits into no message is not sent; xenstored does the same.
             let parts: [&[u8]; 4] = [event.path.as_bytes(), b"\0", event.token.as_bytes(), b"\0"];

@@ -87,6 +87,7 @@ pub enum Fault {
 
 /// How a server is to be. The default: a socket in a folder of its own, everybody is dom0, no quotas, no faults.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Settings {
     /// Where the socket is made. Nothing may be there. `None`: in a new folder among the temporary files.
     pub path: Option<PathBuf>,
@@ -97,6 +98,13 @@ pub struct Settings {
     /// What goes wrong.
     pub faults: Vec<Fault>,
 }
+
+setters! { Settings {
+    with_path: path = impl Into<Option<PathBuf>>;
+    with_domid: domid = u16;
+    with_quota: quota = Quota;
+    with_faults: faults = Vec<Fault>;
+} }
 
 struct State {
     tree: Tree,

@@ -18,13 +18,13 @@ pub const HEADER: usize = 16;
 pub const PAYLOAD_MAX: usize = 4096;
 
 /// The longest absolute path in bytes (`XENSTORE_ABS_PATH_MAX`).
-pub const ABS_PATH_MAX: usize = 3072;
+pub(crate) const ABS_PATH_MAX: usize = 3072;
 
 /// The longest relative path in bytes (`XENSTORE_REL_PATH_MAX`).
-pub const REL_PATH_MAX: usize = 2048;
+pub(crate) const REL_PATH_MAX: usize = 2048;
 
 /// The two names that can be watched and are no paths: a domain has come, a domain has gone.
-pub const SPECIAL: [&str; 2] = ["@introduceDomain", "@releaseDomain"];
+pub(crate) const SPECIAL: [&str; 2] = ["@introduceDomain", "@releaseDomain"];
 
 macro_rules! message_kinds {
     ($($(#[doc = $doc:literal])+ $name:ident = $number:literal, $text:literal;)*) => {
@@ -114,6 +114,8 @@ impl fmt::Display for Kind {
 }
 
 /// The head of a message (`struct xsd_sockmsg`). Any sixteen bytes are one; what they mean is for the reader to judge.
+///
+/// There are no others: it is `struct xsd_sockmsg` of Xen's `xs_wire.h`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Header {
     /// The number of a [`Kind`], or any other.
@@ -182,13 +184,13 @@ pub fn text(payload: &[u8]) -> Option<&str> {
 /// The number behind the name in a refusal. `None` for a name that is not in the table of the protocol.
 ///
 /// Source: `xs_wire.h`, `xsd_errors`.
-pub fn errno_of(name: &str) -> Option<Errno> {
+pub(crate) fn errno_of(name: &str) -> Option<Errno> {
     ERRORS.iter().copied().find(|e| e.name() == Some(name))
 }
 
 /// The name that a refusal carries. A number that is not in the table of the protocol becomes `EINVAL`, as libxenstore
 /// and xenstored do it.
-pub fn error_name(errno: Errno) -> &'static str {
+pub(crate) fn error_name(errno: Errno) -> &'static str {
     ERRORS.iter().find(|e| **e == errno).and_then(|e| e.name()).unwrap_or("EINVAL")
 }
 
@@ -216,7 +218,7 @@ const ERRORS: &[Errno] = &[
 ///
 /// # Errors
 /// The rule that the text breaks, as a sentence fragment.
-pub fn check_path(path: &str) -> Result<(), &'static str> {
+pub(crate) fn check_path(path: &str) -> Result<(), &'static str> {
     let max = if path.starts_with('/') { ABS_PATH_MAX } else { REL_PATH_MAX };
     if path.is_empty() {
         return Err("a path is not empty");
@@ -243,7 +245,7 @@ pub fn check_path(path: &str) -> Result<(), &'static str> {
 ///
 /// # Errors
 /// The rule that the text breaks, as a sentence fragment.
-pub fn check_watch(path: &str) -> Result<(), &'static str> {
+pub(crate) fn check_watch(path: &str) -> Result<(), &'static str> {
     if path.starts_with('@') {
         return if SPECIAL.contains(&path) {
             Ok(())

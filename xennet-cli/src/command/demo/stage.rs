@@ -83,16 +83,12 @@ fn model() -> Result<Fake> {
     let internal = |e: &dyn std::fmt::Display| Error::new(ErrorKind::Internal, format!("the model of a host: {e}"));
     let own: IpNetwork = format!("{}/24", Lan::HOST).parse().map_err(|e| internal(&e))?;
     let everywhere: IpNetwork = "0.0.0.0/0".parse().map_err(|e| internal(&e))?;
-    let leaves = LinkChange { master: Some(NewMaster::None), ..LinkChange::default() };
+    let leaves = LinkChange::default().with_master(NewMaster::None);
     let steps = [
         Step::Link(LinkStep::Set { link: LinkRef::named(eth0), change: leaves }),
         Step::Link(LinkStep::Delete { link: LinkRef::named(xenbr0) }),
         Step::Addr(AddrStep::Add(Address::new(eth0, own))),
-        Step::Route(RouteStep::Add(Route {
-            gateway: Some(Lan::OUTSIDE.into()),
-            scope: 0,
-            ..Route::to(everywhere, eth0)
-        })),
+        Step::Route(RouteStep::Add(Route::to(everywhere, eth0).with_gateway(Some(Lan::OUTSIDE.into())))),
     ];
     for step in &steps {
         fake.apply(step).map_err(|e| internal(&e))?;

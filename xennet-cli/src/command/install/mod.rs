@@ -53,7 +53,7 @@ pub(super) fn run(args: &InstallArgs, output: &mut Output) -> Result<()> {
 /// What is to be known about the hooks that are there, which were written for Xen's scripts perhaps.
 fn hooks(scripts: &Path) -> Vec<String> {
     let dir = scripts.join(HOOKS);
-    let hooks = Hooks { dir: &dir, verb: "online", environment: &[], deadline: Duration::ZERO };
+    let hooks = Hooks::new(&dir, "online", &[], Duration::ZERO);
     match hooks.lacking() {
         Ok(lacking) => lacking
             .iter()

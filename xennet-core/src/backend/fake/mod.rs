@@ -54,6 +54,7 @@ pub struct Fake {
 
 /// Whether vifs come into being when they are asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Netback {
     /// A vif is there if somebody put it into the world.
     #[default]
@@ -254,7 +255,7 @@ impl Fake {
     }
 
     /// The world as a JSON document, to be [loaded](Self::load) later.
-    pub fn save(&self) -> String {
+    pub(crate) fn save(&self) -> String {
         serde_json::to_string(&self.world).expect("a world holds only what JSON can say")
     }
 
@@ -322,23 +323,8 @@ fn derived(world: &Snapshot, link: &Link) -> LinkDetails {
 
 /// A link of hardware: down, ethernet's MTU.
 fn hardware(index: u32) -> Link {
-    Link {
-        index,
-        kind: LinkKind::Plain,
-        mac: None,
-        mtu: 1500,
-        mtu_range: (68, 65535),
-        up: false,
-        arp: true,
-        multicast: true,
-        master: None,
-        addr_gen_mode: Some(crate::snapshot::AddrGenMode::Eui64),
-        alias: None,
-        txqueuelen: 1000,
-        bridge: None,
-        port: None,
-        peer: None,
-    }
+    let addr_gen_mode = Some(crate::snapshot::AddrGenMode::Eui64);
+    Link { index, mtu_range: (68, 65535), addr_gen_mode, ..Link::new(LinkKind::Plain) }
 }
 
 fn vif() -> Link {

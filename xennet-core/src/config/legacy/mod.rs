@@ -21,6 +21,8 @@ use crate::model::{
 };
 
 /// One of the scripts.
+///
+/// There are no others: Xen has shipped no new ones since 4.4.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 pub enum NetworkScript {
     /// Guests are stations on the uplink's own segment.
@@ -89,6 +91,8 @@ impl FromStr for NetworkScript {
 }
 
 /// What a script is to do.
+///
+/// There are no others: the scripts of Xen up to 4.4 know these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LegacyVerb {
@@ -115,6 +119,8 @@ impl LegacyVerb {
 }
 
 /// Which bridge `network-bridge` is asked for.
+///
+/// There are no others: the scripts of Xen up to 4.4 know these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LegacyBridge {
@@ -125,6 +131,8 @@ pub enum LegacyBridge {
 }
 
 /// The two generations of `network-bridge`, which differ in what they took where an option was left out.
+///
+/// There are no others: Xen has shipped no `network-bridge` of another kind up to 4.4, its last with xend.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Generation {

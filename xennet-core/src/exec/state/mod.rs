@@ -37,6 +37,23 @@ const UNDONE: &[u8] = b"back\n";
 const LONG: u64 = 16 * 1024;
 
 /// A state directory.
+///
+/// ```
+/// use xennet_core::exec::StateDir;
+/// use xennet_core::{BridgeSpec, Host, Subject};
+///
+/// // A rehearsal that is remembered: another process that opens the same directory goes on where this one ends.
+/// # let place = std::env::temp_dir().join(format!("xennet-doc-{}", std::process::id()));
+/// let dir = StateDir::at(place.join("state")); // StateDir::DEFAULT on a real host
+/// Host::fake_in(dir.clone())?.ensure_bridge(&BridgeSpec::new("br-dmz".parse()?))?;
+///
+/// let mut later = Host::fake_in(dir)?;
+/// assert_eq!(later.last()?, Some(Subject::Bridge("br-dmz".parse()?)));
+/// later.undo_last()?;
+/// # std::fs::remove_dir_all(&place).expect("our own directory");
+/// # Ok::<(), xennet_core::Error>(())
+/// ```
+#[doc(alias("journal", "/run/xennet"))]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StateDir {
     path: PathBuf,
@@ -182,7 +199,7 @@ impl StateDir {
     ///
     /// # Errors
     /// As [`interrupted`](Self::interrupted).
-    pub fn latest(&self) -> Result<Option<Subject>, Error> {
+    pub(crate) fn latest(&self) -> Result<Option<Subject>, Error> {
         let mut newest = None;
         for subject in self.recorded()? {
             let path = self.file(subject);

@@ -40,6 +40,7 @@ const AFTER_KILL: Duration = Duration::from_secs(1);
 
 /// The hooks of one call.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Hooks<'a> {
     /// Where they are.
     pub dir: &'a Path,
@@ -49,6 +50,13 @@ pub struct Hooks<'a> {
     pub environment: &'a [(&'a str, &'a str)],
     /// How long all of them may take together.
     pub deadline: Duration,
+}
+
+impl<'a> Hooks<'a> {
+    /// The hooks of a directory for a verb, with this environment, each within this time.
+    pub const fn new(dir: &'a Path, verb: &'a str, environment: &'a [(&'a str, &'a str)], deadline: Duration) -> Self {
+        Hooks { dir, verb, environment, deadline }
+    }
 }
 
 /// A hook that was started and has ended.

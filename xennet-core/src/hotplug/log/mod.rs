@@ -59,6 +59,7 @@ impl Outcome {
 
 /// Why a call failed: the parts of an [`Error`] that a log keeps.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct CallError {
     /// The short name of the kind, for example `bridge-not-found`.
     pub kind: String,
@@ -107,6 +108,7 @@ impl From<&Error> for CallError {
 
 /// One call, as it is remembered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct CallRecord {
     /// The format of this document: [`CallRecord::FORMAT`].
     pub xennet: u32,

@@ -14,12 +14,18 @@ use crate::private::{self, Use};
 
 /// Which calls are wanted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Filter {
     /// Those about this vif, named as the kernel does (`vif1.0`) or by its vifname.
     pub vif: Option<String>,
     /// Only those that failed, or were killed.
     pub failed: bool,
 }
+
+setters! { Filter {
+    with_vif: vif = impl Into<Option<String>>;
+    with_failed: failed = bool;
+} }
 
 impl Filter {
     /// Whether a call is wanted.

@@ -30,6 +30,7 @@ const DAEMON: u8 = 3;
 
 /// Where calls are told. Each place that is `None` is left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Sinks {
     /// The state directory, for the list of calls; made where it is missing.
     pub state_dir: Option<PathBuf>,
@@ -41,6 +42,13 @@ pub struct Sinks {
     pub syslog: Option<PathBuf>,
 }
 
+setters! { Sinks {
+    with_state_dir: state_dir = impl Into<Option<PathBuf>>;
+    with_log_file: log_file = impl Into<Option<PathBuf>>;
+    with_journal: journal = impl Into<Option<PathBuf>>;
+    with_syslog: syslog = impl Into<Option<PathBuf>>;
+} }
+
 /// A call that has said that it begins. Gone without a last word, it stays in the list as one that never ended.
 #[derive(Debug, Default)]
 pub struct Begun {
@@ -50,6 +58,7 @@ pub struct Begun {
 
 /// A place that could not be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Unwritten {
     /// The file or the socket.
     pub place: PathBuf,
@@ -69,9 +78,9 @@ impl fmt::Display for Unwritten {
 
 impl Sinks {
     /// The socket of systemd's journal.
-    pub const JOURNAL: &'static str = "/run/systemd/journal/socket";
+    pub(crate) const JOURNAL: &'static str = "/run/systemd/journal/socket";
     /// The socket of syslog.
-    pub const SYSLOG: &'static str = "/dev/log";
+    pub(crate) const SYSLOG: &'static str = "/dev/log";
 
     /// The places that the settings name.
     pub fn of(settings: &Settings) -> Self {

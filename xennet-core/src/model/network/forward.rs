@@ -16,6 +16,7 @@ use crate::error::Error;
 /// assert!(PortForward::new(Protocol::Tcp, (9000, 80), "10.0.0.1".parse().unwrap(), 80).is_err());
 /// # Ok::<(), xennet_core::Error>(())
 /// ```
+#[doc(alias("forward", "port forwarding", "dnat"))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "ForwardDocument")]
 pub struct PortForward {
@@ -106,6 +107,8 @@ impl PortForward {
 }
 
 /// A protocol that has ports.
+///
+/// There are no others: dom0 forwards ports of these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Protocol {

@@ -51,6 +51,7 @@ fn invalid(value: &dyn fmt::Display, what: &str, rule: &str) -> Error {
 /// assert_eq!(network.subnets()[0].gateway().to_string(), "10.0.0.254");
 /// # Ok::<(), xennet_core::Error>(())
 /// ```
+#[doc(alias("networks.toml", "virsh net"))]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "NetworkDocument")]
 pub struct Network {
@@ -204,6 +205,20 @@ impl BridgeNetwork {
 }
 
 /// Guests that are hidden behind dom0's address.
+///
+/// ```
+/// use xennet_core::{NatNetwork, Network, NetworkMode, PortForward, Protocol, Subnet};
+///
+/// // Guests in 10.0.0.0/24, behind this domain's address; its port 8080 leads to port 80 of one of them.
+/// let web = PortForward::new(Protocol::Tcp, (8080, 8080), "10.0.0.5".parse().unwrap(), 80)?;
+/// let nat = NatNetwork::new()
+///     .with_subnets(vec![Subnet::new("10.0.0.0/24".parse().unwrap())?])
+///     .with_forwards(vec![web]);
+/// let network = Network::new("private".parse()?, NetworkMode::Nat(nat))?;
+/// assert_eq!(network.mode_name(), "nat");
+/// # Ok::<(), xennet_core::Error>(())
+/// ```
+#[doc(alias("masquerade", "snat"))]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
@@ -225,6 +240,15 @@ pub struct NatNetwork {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mtu: Option<Mtu>,
 }
+
+setters! { NatNetwork {
+    with_subnets: subnets = Vec<Subnet>;
+    with_egress: egress = Egress;
+    with_guests: guests = GuestLinks;
+    with_forwards: forwards = Vec<PortForward>;
+    with_services: services = Services;
+    with_mtu: mtu = impl Into<Option<Mtu>>;
+} }
 
 impl NatNetwork {
     /// NAT towards the default route's link, a vif a guest, without subnets.
@@ -249,6 +273,7 @@ impl Default for NatNetwork {
 /// How the guests of a NAT network are connected to dom0.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum GuestLinks {
     /// Xen's form: dom0 has an address on each vif, and a route to each guest.
     PerVif,
@@ -257,6 +282,7 @@ pub enum GuestLinks {
 }
 
 /// Guests whose own addresses are visible outside.
+#[doc(alias("routed", "proxy arp"))]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
@@ -293,9 +319,22 @@ pub struct RoutedNetwork {
     pub mtu: Option<Mtu>,
 }
 
+setters! { RoutedNetwork {
+    with_subnets: subnets = Vec<Subnet>;
+    with_whole_subnets: whole_subnets = bool;
+    with_any_vif: any_vif = bool;
+    with_uplink: uplink = Egress;
+    with_source: source = Vec<IpAddr>;
+    with_proxy_arp: proxy_arp = bool;
+    with_proxy_ndp: proxy_ndp = bool;
+    with_metric: metric = u32;
+    with_services: services = Services;
+    with_mtu: mtu = impl Into<Option<Mtu>>;
+} }
+
 impl RoutedNetwork {
     /// The metric that Xen's scripts give to a vif's routes.
-    pub const METRIC: u32 = 2;
+    pub(crate) const METRIC: u32 = 2;
 
     /// The subnets in which dom0 has a gateway address.
     pub fn gateways(&self) -> impl Iterator<Item = &Subnet> {
@@ -326,6 +365,7 @@ impl Default for RoutedNetwork {
 }
 
 /// What guests of a network are told by dnsmasq.
+#[doc(alias("dhcp", "dnsmasq", "dns"))]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
@@ -342,3 +382,10 @@ pub struct Services {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub domain: Option<DnsDomain>,
 }
+
+setters! { Services {
+    with_dhcp: dhcp = bool;
+    with_dns: dns = bool;
+    with_range: range = Vec<AddressRange>;
+    with_domain: domain = impl Into<Option<DnsDomain>>;
+} }

@@ -9,6 +9,8 @@ use super::{Network, PortForward};
 use crate::model::{IfName, MacAddr};
 
 /// What becomes of guests that are still connected to a network that is stopped.
+///
+/// There are no others: it is a yes or a no.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Guests {

@@ -17,6 +17,7 @@ use crate::error::Error;
 /// assert!(subnet.with_gateway("192.168.9.9".parse().unwrap()).is_err());
 /// # Ok::<(), xennet_core::Error>(())
 /// ```
+#[doc(alias = "ipam")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "SubnetDocument")]
 pub struct Subnet {
@@ -122,6 +123,7 @@ impl Subnet {
 }
 
 /// A range of addresses to give to guests, both ends included.
+#[doc(alias("ipam", "dhcp-range"))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "(IpAddr, IpAddr)", into = "(IpAddr, IpAddr)")]
 pub struct AddressRange {

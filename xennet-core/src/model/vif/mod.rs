@@ -48,6 +48,7 @@ use ip::{gateway_beside, gateway_refusal};
 /// assert!(VifSpec::new().with_ip("224.0.0.1".parse().unwrap()).is_err());
 /// # Ok::<(), xennet_core::Error>(())
 /// ```
+#[doc(alias("xl.cfg", "xl-network-configuration"))]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "document::VifDocument", into = "document::VifDocument")]
 pub struct VifSpec(VifParts);
@@ -329,6 +330,8 @@ impl VifSpec {
 }
 
 /// Whether a vif has an emulated twin. HVM guests only; others are always `vif`.
+///
+/// There are no others: xl knows these (`xl-network-configuration.5`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum VifType {
     /// `type=vif`: the paravirtual vif alone.
@@ -373,6 +376,9 @@ impl FromStr for VifType {
 }
 
 /// The domain that holds a vif's backend: a number or a name. Digits alone are a number, as for xl.
+///
+/// There are no others: xl takes a number or a name.
+#[doc(alias("driver domain", "backend domain"))]
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum BackendDomain {

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::object::{is_false, is_zero};
 
 pub(crate) use render::key_text;
-pub use render::nft_facts;
+pub(crate) use render::nft_facts;
 pub use rule::*;
 pub use value::{NftType, NftValue};
 pub(crate) use value::{concat, split, width};
@@ -25,6 +25,7 @@ pub(crate) use value::{concat, split, width};
 /// The family of an nftables table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum NftFamily {
     /// IPv4 and IPv6.
     Inet,
@@ -82,6 +83,8 @@ impl fmt::Display for NftFamily {
 }
 
 /// Which table: family and name.
+///
+/// There are no other parts: the kernel knows a table by these two.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct NftTableId {
     /// The family.
@@ -92,7 +95,7 @@ pub struct NftTableId {
 
 impl NftTableId {
     /// How the names of xennet's own tables begin. Other tables are never changed.
-    pub const OWN_PREFIX: &'static str = "xennet";
+    pub(crate) const OWN_PREFIX: &'static str = "xennet";
 
     /// The table of the guard, which lets pass what guests may send at a bridge ([`Guard`](crate::model::Guard)).
     pub const fn guard() -> Self {
@@ -138,8 +141,10 @@ impl fmt::Display for NftTableId {
 }
 
 /// A table with all that is in it.
+#[doc(alias("nftables", "iptables"))]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct NftTable {
     /// Flags of the kernel's; 0 in every table of xennet's own. [`NftTable::DORMANT`] says that its chains see no packet.
     #[serde(skip_serializing_if = "is_zero")]
@@ -155,6 +160,11 @@ pub struct NftTable {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub uses: BTreeMap<String, u32>,
 }
+
+setters! { NftTable {
+    with_chains: chains = BTreeMap<String, NftChain>;
+    with_sets: sets = BTreeMap<String, NftSet>;
+} }
 
 impl NftTable {
     /// `NFT_TABLE_F_DORMANT`: the table is there with all that is in it, and does nothing.
@@ -209,6 +219,7 @@ impl NftTable {
 /// A chain: a list of rules.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct NftChain {
     /// Where packets come into it from the kernel; `None` for a chain that is only jumped to.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -217,8 +228,14 @@ pub struct NftChain {
     pub rules: Vec<NftRule>,
 }
 
+setters! { NftChain {
+    with_base: base = impl Into<Option<NftBase>>;
+    with_rules: rules = Vec<NftRule>;
+} }
+
 /// How a chain is hooked into the path of packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct NftBase {
     /// What it is for.
     pub kind: NftChainKind,
@@ -231,7 +248,16 @@ pub struct NftBase {
     pub policy: NftPolicy,
 }
 
+impl NftBase {
+    /// A hook, with what becomes of packets that no rule decides about.
+    pub const fn new(kind: NftChainKind, hook: NftHook, priority: i32, policy: NftPolicy) -> Self {
+        NftBase { kind, hook, priority, policy }
+    }
+}
+
 /// What a base chain is for.
+///
+/// There are no others: nf_tables has these three types of chains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum NftChainKind {
@@ -254,7 +280,7 @@ impl NftChainKind {
     }
 
     /// The kind with this name.
-    pub fn from_name(name: &str) -> Option<Self> {
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
         [NftChainKind::Filter, NftChainKind::Nat, NftChainKind::Route].into_iter().find(|k| k.name() == name)
     }
 }
@@ -264,6 +290,7 @@ impl NftChainKind {
 /// Source: `include/uapi/linux/netfilter.h`, `NF_INET_*`; `netfilter_bridge.h`, `NF_BR_*` has the same numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum NftHook {
     /// Before it is decided where they go.
     Prerouting,
@@ -305,6 +332,8 @@ impl NftHook {
 }
 
 /// What becomes of packets that no rule of a base chain decided about.
+///
+/// There are no others: the kernel refuses any other verdict as a policy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum NftPolicy {
@@ -328,6 +357,7 @@ impl NftPolicy {
 /// A set, or a map from keys to verdicts or values.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct NftSet {
     /// The fields of a key, 1 to 16 of them and at most 64 bytes in all; more than one are a concatenation.
     pub key: Vec<NftType>,
@@ -352,6 +382,12 @@ pub struct NftSet {
     pub elements: BTreeMap<NftKey, NftElement>,
 }
 
+setters! { NftSet {
+    with_key: key = Vec<NftType>;
+    with_data: data = impl Into<Option<NftDataType>>;
+    with_interval: interval = bool;
+} }
+
 impl NftSet {
     /// The set without its elements.
     pub(crate) fn frame(&self) -> NftSet {
@@ -370,6 +406,7 @@ impl NftSet {
 /// What the keys of a map lead to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum NftDataType {
     /// A verdict: where the packet goes next.
     Verdict,
@@ -378,6 +415,8 @@ pub enum NftDataType {
 }
 
 /// The key of an element.
+///
+/// There are no other parts: a key is one value or an interval.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct NftKey {
     /// One value for each field of the set's key; for a range, the first one of it. Empty: the catch-all element, which
@@ -409,7 +448,7 @@ impl NftKey {
     }
 
     /// Whether it is the catch-all element.
-    pub fn is_catch_all(&self) -> bool {
+    pub(crate) fn is_catch_all(&self) -> bool {
         self.first.is_empty()
     }
 
@@ -444,6 +483,7 @@ impl NftKey {
 /// An element, beside its key.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct NftElement {
     /// What the key leads to, in maps.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -453,9 +493,15 @@ pub struct NftElement {
     pub comment: Option<String>,
 }
 
+setters! { NftElement {
+    with_data: data = impl Into<Option<NftData>>;
+    with_comment: comment = impl Into<Option<String>>;
+} }
+
 /// What a map's key leads to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum NftData {
     /// A verdict.
     Verdict(NftVerdict),

@@ -11,7 +11,7 @@ use crate::snapshot::Family;
 
 /// The facts of tables, one a line: what `nft list ruleset` tells, in words that can be typed back behind `nft`. For each
 /// table its chains, its sets with their elements, and its rules in order, so that what is named comes first.
-pub fn nft_facts(tables: &BTreeMap<NftTableId, NftTable>) -> Vec<String> {
+pub(crate) fn nft_facts(tables: &BTreeMap<NftTableId, NftTable>) -> Vec<String> {
     let mut out = Vec::new();
     for (id, table) in tables {
         out.push(match table.flags {

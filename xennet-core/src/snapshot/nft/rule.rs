@@ -14,6 +14,7 @@ use crate::snapshot::Family;
 /// A rule: its statements, left to right. A packet that one match does not fit goes on to the next rule.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct NftRule {
     /// The statements.
     pub exprs: Vec<NftExpr>,
@@ -92,6 +93,7 @@ pub enum NftExpr {
 /// What is written into a packet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum NftFrom {
     /// What stands elsewhere in the packet; as long as the field that it is written to.
     Field(NftField),
@@ -191,6 +193,7 @@ pub enum NftField {
 /// A header of a packet, with the kernel's numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum NftHeader {
     /// Ethernet.
     Link,
@@ -386,6 +389,8 @@ impl NftField {
 }
 
 /// How a field is compared with a value. Greater and less go by the bytes, first to last.
+///
+/// There are no others: they are those of `enum nft_cmp_ops`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum NftCmp {
@@ -422,6 +427,8 @@ impl NftCmp {
 }
 
 /// Which end of a connection is translated.
+///
+/// There are no others: a connection has two ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum NftNat {
@@ -434,6 +441,7 @@ pub enum NftNat {
 /// Where a translated address comes from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum NftNatTo {
     /// It is written in the rule.
     Address {
@@ -466,6 +474,7 @@ pub enum NftNatTo {
 /// What the data of a map for address translation holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum NftNatData {
     /// An address.
     Address,
@@ -517,7 +526,7 @@ impl NftRule {
 
     /// The rule as the kernel gives it back: fields and values in the words that this library has for their bytes.
     #[must_use]
-    pub fn canonical(&self) -> NftRule {
+    pub(crate) fn canonical(&self) -> NftRule {
         let fields = |key: &[NftField]| key.iter().map(|f| f.canonical()).collect();
         let exprs = self.exprs.iter().map(|e| match e {
             NftExpr::Match { field, mask, op, value } => {
@@ -565,7 +574,7 @@ impl NftExpr {
     }
 
     /// `FIELD != VALUE`.
-    pub fn ne(field: NftField, value: NftValue) -> Self {
+    pub(crate) fn ne(field: NftField, value: NftValue) -> Self {
         NftExpr::Match { field, mask: None, op: NftCmp::Ne, value }
     }
 
@@ -584,7 +593,7 @@ impl NftExpr {
     }
 
     /// `ct status A,B`: one of these has become of the connection, a mask of 16 source translated, 32 destination translated.
-    pub fn ct_status(status: u32) -> Self {
+    pub(crate) fn ct_status(status: u32) -> Self {
         NftExpr::any_of(NftField::CtStatus, status)
     }
 

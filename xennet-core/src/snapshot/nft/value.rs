@@ -133,7 +133,7 @@ impl NftType {
     }
 
     /// Whether the values are in the order of their bytes, so that ranges of them can stand in an interval set.
-    pub const fn ordered(self) -> bool {
+    pub(crate) const fn ordered(self) -> bool {
         !matches!(
             self,
             NftType::IfName
@@ -172,7 +172,7 @@ impl NftType {
 
     /// The value that the kernel's bytes stand for. Bytes of another length than the type's, and names that are none,
     /// stay [`NftValue::Bytes`]; fewer bytes than a link's name has are the beginning of a name.
-    pub fn decode(self, bytes: &[u8]) -> NftValue {
+    pub(crate) fn decode(self, bytes: &[u8]) -> NftValue {
         let value = match self {
             NftType::IfName => decode_name(bytes),
             NftType::EtherAddr => <[u8; 6]>::try_from(bytes).ok().map(|b| NftValue::Mac(MacAddr::new(b))),
@@ -256,7 +256,7 @@ impl NftValue {
 
     /// The same bytes as a value of this type: what the kernel gives back for them.
     #[must_use]
-    pub fn as_type(&self, kind: NftType) -> NftValue {
+    pub(crate) fn as_type(&self, kind: NftType) -> NftValue {
         kind.decode(&self.bytes())
     }
 }

@@ -19,18 +19,7 @@ const FORWARD_DELAY: std::ops::RangeInclusive<u32> = 200..=3000;
 pub(super) fn new_state(w: &World<'_>) -> BridgeState {
     let vlan = !w.now.hidden.bridges_without_vlans
         && w.now.links.values().filter_map(|l| l.bridge.as_ref()).all(|b| b.vlan_filtering.is_some());
-    BridgeState {
-        stp: false,
-        forward_delay_cs: 1500,
-        ageing_time_cs: 30_000,
-        vlan_filtering: vlan.then_some(false),
-        default_pvid: vlan.then_some(1),
-        multicast_snooping: true,
-        filters_ipv4: false,
-        filters_ipv6: false,
-        mac_fixed: Some(false),
-        mtu_fixed: Some(false),
-    }
+    BridgeState { vlan_filtering: vlan.then_some(false), default_pvid: vlan.then_some(1), ..BridgeState::default() }
 }
 
 /// `br_changelink`: in the order of the kernel; what was set before a refusal stays.

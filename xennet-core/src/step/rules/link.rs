@@ -94,23 +94,7 @@ fn build(
     change: &LinkChange,
     master: Option<Option<IfName>>,
 ) -> Result<(), Errno> {
-    let fresh = |kind: LinkKind| Link {
-        index: 0,
-        kind,
-        mac: None,
-        mtu: 1500,
-        mtu_range: MTU_RANGE,
-        up: false,
-        arp: true,
-        multicast: true,
-        master: None,
-        addr_gen_mode: None,
-        alias: None,
-        txqueuelen: 1000,
-        bridge: None,
-        port: None,
-        peer: None,
-    };
+    let fresh = |kind: LinkKind| Link { mtu_range: MTU_RANGE, ..Link::new(kind) };
     let mut own = fresh(match kind {
         NewLink::Bridge => LinkKind::Bridge,
         NewLink::Veth { .. } => LinkKind::Veth,

@@ -22,6 +22,8 @@ const EVENTS: usize = 8192;
 const EVENT_BYTES: usize = 1 << 20;
 
 /// Something that is watched has changed.
+///
+/// There are no other parts: the protocol of xenstore sends these two.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Event {
     /// The node that has changed, or a special name. Relative if the watch is.
@@ -32,6 +34,7 @@ pub struct Event {
 
 /// How to find the server, and how long to wait for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Options {
     /// The socket or device. `None`: where libxenstore looks.
     pub path: Option<PathBuf>,
@@ -39,6 +42,11 @@ pub struct Options {
     /// together, a whole transaction with its repetitions, a whole listing.
     pub deadline: Duration,
 }
+
+setters! { Options {
+    with_path: path = impl Into<Option<PathBuf>>;
+    with_deadline: deadline = Duration;
+} }
 
 impl Default for Options {
     /// The usual places, ten seconds.
@@ -54,6 +62,7 @@ impl Default for Options {
 ///
 /// A failure behind which it is not known what the server says next (deadline passed, connection closed, nonsense) makes
 /// the client unusable: every later call fails at once with [`StoreErrorKind::Unusable`]. A refusal does not.
+#[doc(alias("xs_open", "libxenstore", "xenstored"))]
 #[derive(Debug)]
 pub struct Client {
     link: Link,

@@ -8,7 +8,7 @@ impl Tree {
     ///
     /// # Errors
     /// `EACCES`: the caller is not dom0; `EINVAL`: dom0 needs no introduction.
-    pub fn introduce(&mut self, at: Caller, domid: u16) -> Result<(), Errno> {
+    pub(crate) fn introduce(&mut self, at: Caller, domid: u16) -> Result<(), Errno> {
         self.only_dom0(at, domid)?;
         if self.domains.insert(domid) {
             self.fire_special("@introduceDomain");
@@ -31,7 +31,7 @@ impl Tree {
     }
 
     /// Whether a domain is known.
-    pub fn is_introduced(&self, domid: u16) -> bool {
+    pub(crate) fn is_introduced(&self, domid: u16) -> bool {
         self.domains.contains(&domid)
     }
 
@@ -39,7 +39,7 @@ impl Tree {
     ///
     /// # Errors
     /// `EACCES`: the caller is not dom0; `EINVAL`: dom0; `ENOENT`: one of the two is not known.
-    pub fn set_target(&mut self, at: Caller, domid: u16, target: u16) -> Result<(), Errno> {
+    pub(crate) fn set_target(&mut self, at: Caller, domid: u16, target: u16) -> Result<(), Errno> {
         self.only_dom0(at, domid)?;
         if !self.domains.contains(&domid) || !self.domains.contains(&target) {
             return Err(Errno::ENOENT);
@@ -52,7 +52,7 @@ impl Tree {
     ///
     /// # Errors
     /// `EACCES`: the caller is not dom0; `EINVAL`: dom0; `ENOENT`: it is not known.
-    pub fn resume(&mut self, at: Caller, domid: u16) -> Result<(), Errno> {
+    pub(crate) fn resume(&mut self, at: Caller, domid: u16) -> Result<(), Errno> {
         self.only_dom0(at, domid)?;
         if self.domains.contains(&domid) { Ok(()) } else { Err(Errno::ENOENT) }
     }

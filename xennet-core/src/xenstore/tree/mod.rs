@@ -20,10 +20,11 @@ use crate::snapshot::{StoreNode, StorePath, StorePermission};
 use super::Event;
 use super::wire::{ABS_PATH_MAX, PAYLOAD_MAX, REL_PATH_MAX};
 use transaction::Transaction;
-pub use watch::EVENTS_MAX;
 use watch::Watch;
 
 /// Who asks: a connection, and the transaction it asks in.
+///
+/// There are no other parts: a request comes by a connection, within a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Caller {
     /// The number that [`Tree::connect`] gave.
@@ -51,6 +52,7 @@ impl Caller {
 ///
 /// Source: the options of `xenstored(8)`: `--entry-nb`, `--watch-nb`, `--transaction`, `--entry-size`, `--perm-nb`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Quota {
     /// Nodes that it owns.
     pub nodes: Option<usize>,
@@ -63,6 +65,14 @@ pub struct Quota {
     /// Entries in the list of permissions of one node.
     pub permissions: Option<usize>,
 }
+
+setters! { Quota {
+    with_nodes: nodes = impl Into<Option<usize>>;
+    with_watches: watches = impl Into<Option<usize>>;
+    with_transactions: transactions = impl Into<Option<usize>>;
+    with_node_size: node_size = impl Into<Option<usize>>;
+    with_permissions: permissions = impl Into<Option<usize>>;
+} }
 
 impl Quota {
     /// What xenstored allows if nobody tells it otherwise.

@@ -1,3 +1,4 @@
+use super::watch::EVENTS_MAX;
 use super::*;
 
 fn perms(texts: &[&str]) -> Vec<StorePermission> {

@@ -8,7 +8,7 @@ use crate::xenstore::Event;
 use crate::xenstore::wire::REL_PATH_MAX;
 
 /// The most events that wait for one connection. Who does not fetch them is cut off ([`Tree::flooded`]).
-pub const EVENTS_MAX: usize = 16_384;
+pub(crate) const EVENTS_MAX: usize = 16_384;
 
 #[derive(Clone, Debug)]
 pub(super) struct Watch {
@@ -68,7 +68,7 @@ impl Tree {
     }
 
     /// Takes all watches and transactions of a connection back.
-    pub fn reset(&mut self, connection: u32) {
+    pub(crate) fn reset(&mut self, connection: u32) {
         if let Some(me) = self.connections.get_mut(&connection) {
             me.watches.clear();
             me.transactions.clear();
