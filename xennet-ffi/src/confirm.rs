@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use xennet_core::exec::confirm::Verdict;
-use xennet_core::{guard_is_there, tell_guard};
+use xennet_core::{Error, ErrorKind, guard_is_there, tell_guard};
 
 use crate::boundary::{fallible, given};
 use crate::cast::{self, Chars};
@@ -67,6 +67,7 @@ pub extern "C" fn xennet_guard(
             Verdict::Late => XENNET_VERDICT_LATE,
             Verdict::Died => XENNET_VERDICT_DIED,
             Verdict::Failed => XENNET_VERDICT_FAILED,
+            other => return Err(Error::new(ErrorKind::Internal, format!("the C ABI has no number for {other:?}"))),
         });
         Ok(())
     })

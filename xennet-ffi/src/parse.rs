@@ -10,7 +10,7 @@ use xennet_core::config::document::{self, Document};
 use xennet_core::config::import::{File, Input, import};
 use xennet_core::config::legacy::Generation;
 use xennet_core::config::{Dialect, Parsed};
-use xennet_core::{Error, ErrorKind};
+use xennet_core::{Error, ErrorKind, IfName};
 
 use crate::boundary::{fallible, given};
 use crate::cast::{self, Chars, Strings};
@@ -118,7 +118,7 @@ pub extern "C" fn xennet_vlan_parse(
     document: Option<&mut MaybeUninit<Option<Box<Text>>>>,
 ) -> Option<Box<Failure>> {
     fallible("xennet_vlan_parse", || {
-        read(document, &text, text_len, |text| Ok(Parsed { value: document::vlan(text)?, notes: Vec::new() }))
+        read(document, &text, text_len, |text| Ok(Parsed::new(document::vlan(text)?, Vec::new())))
     })
 }
 
@@ -181,13 +181,13 @@ struct Files {
 
 impl Files {
     fn input(self) -> Result<Input, Error> {
-        let file = |named: Named| File { path: named.path, text: named.text };
-        Ok(Input {
-            config: self.config.map(file),
-            wrappers: self.wrappers.into_iter().map(file).collect(),
-            generation: self.xen.as_deref().map(Generation::of_xen).transpose()?,
-            uplink: self.uplink.as_deref().map(str::parse).transpose()?,
-        })
+        let file = |named: Named| File::new(named.path, named.text);
+        let uplink: Option<IfName> = self.uplink.as_deref().map(str::parse).transpose()?;
+        Ok(Input::default()
+            .with_config(self.config.map(file))
+            .with_wrappers(self.wrappers.into_iter().map(file).collect())
+            .with_generation(self.xen.as_deref().map(Generation::of_xen).transpose()?)
+            .with_uplink(uplink))
     }
 }
 

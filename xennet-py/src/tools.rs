@@ -79,13 +79,12 @@ pub(crate) fn import_xend<'py>(
     xen: Option<Text>,
     uplink: Option<Text>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let file = |(path, text): (String, String)| File { path, text };
-    let input = Input {
-        config: config.map(|(path, text)| file((path, text.to_owned()))),
-        wrappers: wrappers.into_iter().map(file).collect(),
-        generation: xen.map(|version| Generation::of_xen(&version)).transpose().or_raise()?,
-        uplink: uplink.map(|link| link.parse()).transpose().or_raise()?,
-    };
+    let uplink: Option<IfName> = uplink.map(|link| link.parse()).transpose().or_raise()?;
+    let input = Input::default()
+        .with_config(config.map(|(path, text)| File::new(path, text.to_owned())))
+        .with_wrappers(wrappers.into_iter().map(|(path, text)| File::new(path, text)).collect())
+        .with_generation(xen.map(|version| Generation::of_xen(&version)).transpose().or_raise()?)
+        .with_uplink(uplink);
     let mut imported = import::import(&input).map_err(|e| raised_in(&e, FILES))?;
     for note in &mut imported.notes {
         for (phrase, word) in FILES {

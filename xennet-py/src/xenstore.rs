@@ -54,7 +54,7 @@ impl StoreConnection {
     #[new]
     #[pyo3(signature = (path=None, *, deadline=None))]
     fn new(py: Python<'_>, path: Option<PathBuf>, deadline: Option<&Bound<'_, PyAny>>) -> PyResult<Self> {
-        let mut options = Options { path, ..Options::default() };
+        let mut options = Options::default().with_path(path);
         if let Some(deadline) = deadline {
             options.deadline = time_of("deadline", deadline)?;
         }
@@ -210,7 +210,7 @@ impl StoreServer {
     #[new]
     #[pyo3(signature = (path=None, *, domid=None))]
     fn new(py: Python<'_>, path: Option<PathBuf>, domid: Option<Digits>) -> PyResult<Self> {
-        let mut settings = Settings { path, ..Settings::default() };
+        let mut settings = Settings::default().with_path(path);
         settings.domid = domid.as_ref().map_or(Ok(0), number)?;
         let server = py.detach(|| Server::start(settings)).map_err(Error::from).or_raise()?;
         let path = server.path().to_owned();
