@@ -148,6 +148,7 @@ fn each_is_the_first_of_its_level() {
             edit(&mut recording);
             // As another machine gets it.
             let found = doctor::examine(&Recording::from_json(&recording.to_json()).unwrap());
+            xennet_tests::documents::check_text("findings", &doctor::document(&found));
             let first = found.iter().find(|f| f.level() == code.level());
             if !first.is_some_and(|f| f.code == *code && f.object == *object) {
                 wrong.push_str(&format!("== {code} of {object} is not the first:\n{}\n", told(&found)));

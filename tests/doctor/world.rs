@@ -132,7 +132,10 @@ impl World {
     /// What doctor says, of a document as it is given to another machine.
     pub(crate) fn findings(&mut self) -> Vec<Finding> {
         let document = self.recording().to_json();
-        doctor::examine(&Recording::from_json(&document).unwrap())
+        xennet_tests::documents::check_text("recording", &document);
+        let findings = doctor::examine(&Recording::from_json(&document).unwrap());
+        xennet_tests::documents::check_text("findings", &doctor::document(&findings));
+        findings
     }
 
     /// What is worse than a note.

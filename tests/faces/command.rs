@@ -61,7 +61,7 @@ pub(crate) fn run_with_input(arguments: &[&str], input: &[u8]) -> Run {
     let mut child = command.spawn().unwrap();
     // A command that does not read its input closes the pipe; that is for the test to judge by the outcome.
     let _ = child.stdin.take().unwrap().write_all(input);
-    outcome(child.wait_with_output().unwrap())
+    outcome(&command, child.wait_with_output().unwrap())
 }
 
 /// Runs the command as a user without any rights, if this is root; as whoever runs the test otherwise.
@@ -89,13 +89,19 @@ pub(crate) fn finish(command: &mut Command) -> Run {
             Err(e) if e.kind() == std::io::ErrorKind::ExecutableFileBusy => {
                 std::thread::sleep(std::time::Duration::from_millis(1));
             }
-            result => return outcome(result.unwrap()),
+            result => return outcome(command, result.unwrap()),
         }
     }
 }
 
-fn outcome(output: std::process::Output) -> Run {
+/// What a run gave. Documents of the command are checked against their schemas.
+fn outcome(command: &Command, output: std::process::Output) -> Run {
     let text = |bytes| String::from_utf8(bytes).unwrap();
     let code = output.status.code().unwrap_or_else(|| panic!("killed: {}", output.status));
-    Run { code, stdout: text(output.stdout), stderr: text(output.stderr) }
+    let run = Run { code, stdout: text(output.stdout), stderr: text(output.stderr) };
+    if std::path::Path::new(command.get_program()).file_name().is_some_and(|name| name == "xennet") {
+        let arguments: Vec<String> = command.get_args().map(|a| a.to_string_lossy().into_owned()).collect();
+        xennet_tests::documents::check_command(&arguments, &run.stdout, &run.stderr);
+    }
+    run
 }

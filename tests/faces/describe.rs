@@ -90,6 +90,32 @@ fn a_full_disk_is_an_error_and_a_closed_pipe_is_none_to_talk_about() {
     assert_eq!((got.code, got.stderr.as_str()), (i32::from(ErrorKind::Io.number()), ""));
 }
 
+#[test]
+fn the_schema_of_every_document_is_printed() {
+    use xennet_core::document::ALL;
+
+    let list = run(["schema"]).stdout;
+    let names: Vec<&str> = list.lines().skip(1).filter_map(|line| line.split_whitespace().next()).collect();
+    assert_eq!(names, ALL.iter().map(|document| document.name).collect::<Vec<_>>());
+    assert_eq!(run(["--json", "schema"]).json()["schemas"].as_array().unwrap().len(), ALL.len());
+    for document in ALL {
+        let schema = run(["schema", document.name]).json();
+        assert_eq!(schema["$id"], document.id());
+    }
+    let e = run(["--json", "schema", "plna"]);
+    assert_eq!((e.code, e.stdout.as_str()), (i32::from(ErrorKind::Invalid.number()), ""));
+    assert_eq!(e.json_lines()[0]["object"], "plna");
+}
+
+/// The commands by which documents are found in tests are there.
+#[test]
+fn the_table_of_documents_names_commands() {
+    for command in xennet_core::document::ALL.iter().flat_map(|document| document.commands) {
+        let words = command.split(' ').chain(["--help"]);
+        assert_eq!(run(words).code, 0, "{command}");
+    }
+}
+
 /// The names of the commands, from the help.
 fn commands() -> Vec<String> {
     let help = run(["--help"]).stdout;

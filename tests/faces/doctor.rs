@@ -128,9 +128,9 @@ fn the_reference_page_is_the_table() {
 #[test]
 fn the_schema_has_the_codes_and_members_of_the_document() {
     let schema: Value = serde_json::from_str(&run(["doctor", "--schema"]).stdout).unwrap();
-    let finding = &schema["properties"]["findings"]["items"];
+    let finding = &schema["$defs"]["Finding"];
     let codes: Vec<&str> = Code::ALL.iter().map(|c| c.code()).collect();
-    assert_eq!(finding["properties"]["code"]["enum"], serde_json::json!(codes));
+    assert_eq!(schema["$defs"]["Code"]["enum"], serde_json::json!(codes));
     let state = StateDir::new();
     let dir = state.path().join("state");
     let told = run(["--backend", "fake", "--state-dir", dir.to_str().unwrap(), "doctor", "--json"]);

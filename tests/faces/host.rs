@@ -159,8 +159,11 @@ fn recover_gives_the_document_of_the_other_faces() {
     std::fs::write(&file, lines[..lines.len() - 1].join("\n") + "\n").unwrap();
     let document: serde_json::Value = serde_json::from_str(&fake.ok(&["recover", "--json"])).unwrap();
     let id = "vif5.0".parse().unwrap();
-    assert_eq!(document, serde_json::json!({ "recovered": [xennet_core::Recovered::Finished.document(id)] }));
-    assert_eq!(fake.ok(&["recover", "--json"]), "{\"recovered\":[]}\n");
+    assert_eq!(
+        document,
+        serde_json::json!({ "version": 1, "recovered": [xennet_core::Recovered::Finished.document(id)] })
+    );
+    assert_eq!(fake.ok(&["recover", "--json"]), "{\"recovered\":[],\"version\":1}\n");
 }
 
 #[test]

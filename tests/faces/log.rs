@@ -84,7 +84,7 @@ fn an_empty_list_is_no_error_and_an_unusable_one_is() {
     let dir = StateDir::new();
     let got = log(&dir, &[]);
     assert!(got.stdout.is_empty() && got.stderr.starts_with("note: no such call is remembered in "), "{got:?}");
-    assert_eq!(log(&dir, &["--json"]).json(), serde_json::json!({ "calls": [] }));
+    assert_eq!(log(&dir, &["--json"]).json(), serde_json::json!({ "version": 1, "calls": [] }));
     std::fs::create_dir(dir.path().join("calls.log")).unwrap();
     let got = finish(xennet().arg("log").arg("--state-dir").arg(dir.path()));
     assert_eq!(got.code, i32::from(ErrorKind::StateUnusable.number()), "{got:?}");

@@ -129,7 +129,7 @@ fn who_runs_and_would_take_our_links_is_named() {
     let dir = place.path().to_str().unwrap();
     let check = || run(["--json", "snippets", "--check", "--dir", dir, "--bridge", "xenbr0"]);
     assert_eq!(check().code, 0);
-    assert_eq!(check().json(), serde_json::json!({ "running": [], "warnings": [] }));
+    assert_eq!(check().json(), serde_json::json!({ "version": 1, "running": [], "warnings": [] }));
     // One by its process, one by what it has left in /run, and a directory that is there at every boot.
     for (path, text) in [
         ("proc/41/comm", "systemd-network\n"),

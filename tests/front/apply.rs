@@ -25,6 +25,7 @@ pub(crate) fn nat() -> Network {
 
 /// By the document, as another process does it.
 fn kept(host: &mut Host, plan: &Plan) -> Result<Applied, Error> {
+    xennet_tests::documents::check_text("plan", &plan.to_json());
     let shown = ShownPlan::from_json(&plan.to_json())?;
     assert_eq!((shown.request(), shown.steps().len()), (plan.request().unwrap(), plan.steps().len()));
     host.apply_shown(&shown)

@@ -28,6 +28,7 @@ fn a_recorded_host_answers_as_the_host_does() {
         let unseen: Vec<&str> =
             recording.unseen.iter().map(|u| u.what.as_str()).filter(|w| !w.contains("legacy")).collect();
         assert_eq!(unseen, ["xenstore"], "{:?}", recording.unseen);
+        xennet_tests::documents::check_text("recording", &recording.to_json());
         let read = Recording::from_json(&recording.to_json()).unwrap();
         assert_eq!(read, recording);
 
@@ -60,6 +61,7 @@ fn an_anonymous_recording_has_nothing_that_tells_whose_it_is_and_still_answers()
         let recording = host.record(taken(), Some(described), Err("there is none here".into()));
         let anonymous = recording.anonymous([7; 16]).unwrap();
         let document = anonymous.to_json();
+        xennet_tests::documents::check_text("recording", &document);
         for told in ["a-host", "customer", "12:34:56", "8.8.4.4", "8.8.4.0", "2a00:1450::44", "216:3eff:fe12:3456"] {
             assert!(recording.to_json().contains(told) && !document.contains(told), "{told}");
         }

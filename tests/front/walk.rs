@@ -96,6 +96,7 @@ fn by_plan(host: &mut Host, op: &Op) -> Result<Applied, Error> {
         Op::Bridge(spec) => host.plan_bridge(spec),
         Op::Recover => panic!("it has a plan for each"),
     }?;
+    xennet_tests::documents::check_text("plan", &plan.to_json());
     let shown = ShownPlan::from_json(&plan.to_json()).unwrap();
     assert_eq!(shown, ShownPlan::try_from(&plan).unwrap());
     let applied = host.apply_shown(&shown)?;

@@ -45,9 +45,11 @@ fn plans_are_as_written_down() {
                     wrong.push(format!("{case}: object, state and way out belong to a refusal: {e:?}"));
                 }
                 assert_eq!(fake.world(), before.world(), "{case}: planning changes nothing");
+                xennet_tests::documents::check_text("error", &e.to_json());
                 continue;
             }
         };
+        xennet_tests::documents::check_text("plan", &plan.to_json());
         let mut text = format!("{plan}\n");
         for note in plan.notes() {
             text.push_str(&format!("note: {note}\n"));

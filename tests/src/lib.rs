@@ -9,6 +9,7 @@
 //! }
 //! ```
 
+pub mod documents;
 pub mod lease;
 mod netns;
 mod state;

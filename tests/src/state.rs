@@ -52,7 +52,24 @@ impl AsRef<Path> for StateDir {
 }
 
 impl Drop for StateDir {
+    /// What xennet has written into it is checked before it goes. A test that fails already has something more important to say.
+    ///
+    /// # Panics
+    /// As [`check_state`](crate::documents::check_state).
     fn drop(&mut self) {
+        let checked = match std::thread::panicking() {
+            true => Ok(()),
+            false => std::panic::catch_unwind(|| crate::documents::check_state(&self.0)),
+        };
+        self.remove();
+        if let Err(why) = checked {
+            std::panic::resume_unwind(why);
+        }
+    }
+}
+
+impl StateDir {
+    fn remove(&self) {
         // A test that panics has something more important to say than that its directory could not be removed.
         let _ = std::fs::remove_dir_all(&self.0);
         let _ = std::fs::remove_dir_all(self.services());

@@ -65,6 +65,7 @@ pub(crate) fn compare(stage: &mut Stage, chance: &mut Chance, planted: bool, nam
     let mut shots: Vec<Shot> =
         (0..QUESTIONS).filter_map(|number| shot(stage, chance, u32::try_from(number).unwrap())).collect();
     let asked: Vec<(String, Traffic, Trace)> = shots.iter().map(|shot| ask(stage, &recording, shot, name)).collect();
+    asked.iter().for_each(|(_, _, answer)| xennet_tests::documents::check_text("trace", &answer.to_json()));
     // Who cannot be asked for its hardware address is known to those whom it has asked itself: then each question is put alone.
     let unasked = |a: &Trace| [" (ARP) for ", " (neighbour discovery) for "].iter().any(|w| a.sentence().contains(w));
     let seen = if asked.iter().any(|(_, _, a)| unasked(a)) {

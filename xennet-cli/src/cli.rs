@@ -36,7 +36,7 @@ pub(crate) struct Global {
     #[arg(long, global = true, value_enum, default_value_t = BackendName::Netlink)]
     pub(crate) backend: BackendName,
 
-    /// Answers as one JSON document; remarks and errors as JSON, one a line, on standard error
+    /// Answers as one JSON document (xennet schema says what is in each); remarks and errors as JSON, one a line, on standard error
     #[arg(long, global = true)]
     pub(crate) json: bool,
 
@@ -194,6 +194,15 @@ pub(crate) enum Command {
     /// Needs no root and no Xen. Where namespaces are forbidden, a model of the kernel takes the kernel's place. Ends with
     /// an error if anything was not as claimed.
     Demo,
+    /// Prints the JSON schema of a document; without a name the list of all documents
+    ///
+    /// Every JSON document that xennet prints, takes or keeps has a name, a version (its member "version") and a schema (JSON Schema, draft
+    /// 2020-12). C and Python give and take the same documents.
+    Schema {
+        /// The document, for example: plan
+        #[arg(value_name = "NAME")]
+        name: Option<String>,
+    },
     /// Prints the completions for a shell
     Completions {
         /// Which shell

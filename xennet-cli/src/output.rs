@@ -2,7 +2,9 @@
 
 use std::io::{BufWriter, IsTerminal, Stdout, Write};
 
-use serde_json::Value;
+use serde::Serialize;
+use serde_json::json;
+use xennet_core::document::Note;
 use xennet_core::{Diagnostic, Errno, Error, ErrorKind, Result};
 
 /// Standard output for answers, standard error for the rest.
@@ -25,8 +27,12 @@ impl Output {
     }
 
     /// One answer: the document with `--json`, otherwise the text, which gets its final newline here.
-    pub(crate) fn answer(&mut self, text: impl FnOnce() -> String, document: impl FnOnce() -> Value) -> Result<()> {
-        if self.json { self.line(&document().to_string()) } else { self.line(&text()) }
+    pub(crate) fn answer<D: Serialize>(
+        &mut self,
+        text: impl FnOnce() -> String,
+        document: impl FnOnce() -> D,
+    ) -> Result<()> {
+        if self.json { self.line(&json!(document()).to_string()) } else { self.line(&text()) }
     }
 
     /// Text on standard output. An empty one prints nothing, not an empty line.
@@ -61,7 +67,7 @@ impl Output {
     /// A remark beside the answer.
     pub(crate) fn note(&mut self, text: &str) {
         if self.json {
-            complain(&serde_json::json!({ "note": text }).to_string());
+            complain(&json!(Note::new(text)).to_string());
         } else {
             complain(&self.painted(&format!("note: {text}")));
         }
@@ -70,14 +76,7 @@ impl Output {
     /// A remark on a text that was read, with the place.
     pub(crate) fn finding(&mut self, finding: &Diagnostic) {
         if self.json {
-            let (line, column) = finding.position();
-            complain(
-                &serde_json::json!({
-                    "note": finding.message, "line": line, "column": column,
-                    "span": [finding.span.start, finding.span.end], "rule": finding.rule, "hint": finding.hint,
-                })
-                .to_string(),
-            );
+            complain(&json!(Note::from(finding)).to_string());
             return;
         }
         let mut text = format!("note: {}", finding.message);

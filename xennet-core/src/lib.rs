@@ -61,6 +61,7 @@
 //! * [`hotplug`]: the call that libxl makes for every vif, and what belongs to it.
 //! * [`surroundings`]: what is around the kernel's objects: other programs' files, hooks, scripts.
 //! * [`doctor`]: what is wrong with a host's network, and what mends it.
+//! * [`document`]: every JSON document, with its version and its schema.
 //! * `testing`: what certifies a backend, and rehearses faults (feature `testing`).
 //!
 //! # Calls block, and from async code
@@ -104,6 +105,7 @@
 //!   the config files of `xm`.
 //! * `tracing`: events of the crate `tracing`: operations and their outcomes (`info`, and `warn` for what fails), locks, steps and
 //!   verification (`debug`). Without the feature nothing of it is compiled.
+//! * `schema`: `schemars::JsonSchema` for the types of JSON documents. The schemas themselves need no feature: [`document::schema`].
 //! * `testing`: for whoever writes a backend, or tests what is built on this crate: [`testing`](mod@testing) has the suite that certifies a
 //!   backend, a fake to share with a host, a xenstored and a store in memory.
 
@@ -115,6 +117,7 @@ pub mod backend;
 mod budget;
 pub mod config;
 pub mod doctor;
+pub mod document;
 pub mod error;
 mod events;
 pub mod exec;
@@ -127,7 +130,9 @@ pub mod model;
 pub mod picture;
 pub mod plan;
 mod private;
+mod read;
 pub mod recording;
+mod schema;
 pub mod services;
 pub mod snapshot;
 pub mod step;
@@ -137,13 +142,14 @@ mod tables;
 pub mod testing;
 mod text;
 pub mod trace;
+pub mod version;
 pub mod xenstore;
 
 pub use budget::Budget;
 pub use error::{Diagnostic, Errno, Error, ErrorKind, Outcome, Result};
 pub use host::{
-    Host, MacBinding, NetworkState, NetworkStatus, OpenedBy, Overview, Recovered, Shown, ShownBridge, ShownFilter,
-    ShownNetwork, ShownRoute, ShownVif, guard_is_there, tell_guard,
+    Host, MacBinding, NetworkState, NetworkStatus, OpenedBy, Overview, Recovered, RecoveredSubject, Shown, ShownBridge,
+    ShownFilter, ShownNetwork, ShownRoute, ShownVif, guard_is_there, tell_guard,
 };
 pub use ipnetwork;
 pub use macaddr;

@@ -2,7 +2,6 @@
 
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 
-use serde_json::json;
 use xennet_core::advise::{Question, Situation, advise};
 use xennet_core::{Errno, Error, ErrorKind, Result};
 
@@ -19,7 +18,7 @@ pub(super) fn run(args: &AdviseArgs, output: &mut Output) -> Result<()> {
         ask(&mut situation)?;
     }
     let advice = advise(&situation)?;
-    output.answer(|| advice.text.clone(), || json!(advice))
+    output.answer(|| advice.text.clone(), || &advice)
 }
 
 /// What the options say.

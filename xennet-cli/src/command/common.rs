@@ -32,7 +32,7 @@ pub(super) fn show_plan(plan: &Plan, output: &mut Output) -> Result<()> {
             output.note(note);
         }
     }
-    output.answer(|| plan.to_string(), || serde_json::json!(plan))
+    output.answer(|| plan.to_string(), || plan)
 }
 
 /// Rows under headings, as wide as they need to be.

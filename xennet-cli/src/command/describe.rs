@@ -1,7 +1,9 @@
-//! `completions` and `man`: what the command line's one definition says of itself.
+//! `completions` and `man`: what the command line's one definition says of itself. `schema`: what is in documents.
 
+use xennet_core::document::{self, Schemas};
 use xennet_core::{Error, ErrorKind, Result};
 
+use super::common::columns;
 use crate::cli::definition;
 use crate::output::Output;
 
@@ -35,4 +37,13 @@ pub(super) fn man(path: &[String], output: &mut Output) -> Result<()> {
         .render(&mut text)
         .map_err(|e| Error::new(ErrorKind::Internal, format!("the manual page cannot be made: {e}")))?;
     output.line(&String::from_utf8_lossy(&text))
+}
+
+/// The schema of a document, or the list of all documents.
+pub(super) fn schema(name: Option<&str>, output: &mut Output) -> Result<()> {
+    if let Some(name) = name {
+        return output.line(&document::schema(name)?);
+    }
+    let row = |d: &document::Document| [d.name.to_owned(), d.version.to_string(), d.what.to_owned()];
+    output.answer(|| columns(["DOCUMENT", "VERSION", "WHAT"], document::ALL.iter().map(row)), Schemas::all)
 }

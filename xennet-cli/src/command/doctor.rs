@@ -20,7 +20,7 @@ pub(super) fn run(global: &Global, args: &DoctorArgs, output: &mut Output) -> Re
         return codes(output);
     }
     if args.schema {
-        return output.line(&doctor::schema());
+        return output.line(&xennet_core::document::schema("findings")?);
     }
     if args.fix {
         mend(global, args, output)?;

@@ -3,11 +3,11 @@
 use std::ffi::OsString;
 use std::path::Path;
 
-use serde_json::{Value, json};
 use xennet_core::config::parse_vif;
+use xennet_core::document::{Done, Recovered};
 use xennet_core::exec::{Applied, Subject};
 use xennet_core::plan::ShownPlan;
-use xennet_core::{DevId, DomId, Error, ErrorKind, Host, IfName, Recovered, Result, Shown, VifId, VifSpec};
+use xennet_core::{DevId, DomId, Error, ErrorKind, Host, IfName, Result, Shown, VifId, VifSpec};
 
 use super::common::{columns, open, show_plan};
 use super::network;
@@ -62,7 +62,7 @@ pub(super) fn plan(global: &Global, what: &PlanWhat, output: &mut Output) -> Res
 fn plan_recover(global: &Global, output: &mut Output) -> Result<()> {
     let plans = open(global)?.plan_recover()?;
     if plans.is_empty() && !output.is_json() {
-        return output.answer(|| "nothing was interrupted, and nothing is missing".to_owned(), || Value::Null);
+        return output.line("nothing was interrupted, and nothing is missing");
     }
     let mut first_error = None;
     for (_, plan) in plans {
@@ -128,8 +128,7 @@ pub(super) fn recover(global: &Global, output: &mut Output) -> Result<()> {
         [] => "nothing was interrupted, and nothing is missing".to_owned(),
         _ => recovered.iter().map(|(subject, how)| format!("{subject}: {how}")).collect::<Vec<_>>().join("\n"),
     };
-    let document = |(subject, how): &(Subject, Recovered)| json!(how.document(*subject));
-    output.answer(text, || json!({ "recovered": recovered.iter().map(document).collect::<Vec<Value>>() }))
+    output.answer(text, || Recovered::of(&recovered))
 }
 
 /// The call of a script, with the command's options: it answers in its own way, and does not come back.
@@ -158,8 +157,7 @@ fn done(subject: &Subject, what: &str, applied: &Applied, output: &mut Output) -
         1 => format!("{subject}: {what}, 1 step, verified"),
         n => format!("{subject}: {what}, {n} steps, verified"),
     };
-    let document = || json!({ "subject": subject.to_string(), "steps": applied.steps, "notes": applied.notes });
-    output.answer(text, document)
+    output.answer(text, || Done::to(subject, applied))
 }
 
 /// The vif that the command line names. Remarks on its text go to standard error.

@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use serde_json::json;
 use xennet_core::Result;
 use xennet_core::config::import::{File, Input, import, wrapper_of};
 use xennet_core::config::legacy::Generation;
@@ -41,5 +40,5 @@ pub(super) fn run(args: &ImportArgs, output: &mut Output) -> Result<()> {
     for note in &imported.notes {
         output.note(note);
     }
-    output.answer(|| imported.text.clone(), || json!(imported))
+    output.answer(|| imported.text.clone(), || &imported)
 }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use serde_json::json;
 use xennet_core::Result;
+use xennet_core::document::Calls;
 use xennet_core::exec::StateDir;
 use xennet_core::hotplug::log::{CallRecord, Filter, Follower, milliseconds, printable, read_calls};
 use xennet_core::hotplug::settings::{self, Settings};
@@ -23,7 +23,7 @@ pub(super) fn run(global: &Global, args: &LogArgs, output: &mut Output) -> Resul
     if calls.is_empty() && !output.is_json() {
         output.note(&format!("no such call is remembered in {}", dir.path().display()));
     }
-    output.answer(|| calls.iter().map(text).collect(), || json!({ "calls": calls }))
+    output.answer(|| calls.iter().map(text).collect(), || Calls::of(&calls))
 }
 
 /// Shows what is there and what comes, until somebody ends it or does not read any more.
@@ -31,7 +31,7 @@ fn follow(mut follower: Follower, filter: &Filter, mut calls: Vec<CallRecord>, o
     /// Often enough for somebody who watches.
     const PAUSE: Duration = Duration::from_millis(200);
     for call in &calls {
-        output.answer(|| text(call), || json!(call))?;
+        output.answer(|| text(call), || call)?;
     }
     loop {
         output.finish()?;
@@ -39,7 +39,7 @@ fn follow(mut follower: Follower, filter: &Filter, mut calls: Vec<CallRecord>, o
         let news: Vec<CallRecord> = follower.news()?.into_iter().filter(|call| filter.takes(call)).collect();
         // What came while the list was read is in both.
         for call in news.iter().filter(|call| !calls.contains(call)) {
-            output.answer(|| text(call), || json!(call))?;
+            output.answer(|| text(call), || call)?;
         }
         calls = news;
     }

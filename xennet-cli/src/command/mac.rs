@@ -1,6 +1,6 @@
 //! `mac generate`: an address for a guest.
 
-use serde_json::json;
+use xennet_core::document::GeneratedMac;
 use xennet_core::macgen::Scheme;
 use xennet_core::{DevId, Result, surroundings};
 
@@ -16,5 +16,5 @@ pub(super) fn generate(args: &MacArgs, output: &mut Output) -> Result<()> {
         output.note(&format!("--seed has no effect: scheme {scheme} draws a new address each time"));
     }
     let mac = scheme.generate(seed.as_deref(), devid, surroundings::entropy()?)?;
-    output.answer(|| mac.to_string(), || json!({ "mac": mac, "scheme": scheme.name() }))
+    output.answer(|| mac.to_string(), || GeneratedMac::new(mac, scheme.name()))
 }

@@ -62,6 +62,7 @@ pub(crate) fn run(cli: &Cli, output: &mut Output) -> Result<()> {
         Command::Guest(args) => guest::run(global, args, output),
         Command::Hotplug { script, arguments } => host::hotplug(global, script, arguments),
         Command::Demo => demo::run(global, output),
+        Command::Schema { name } => describe::schema(name.as_deref(), output),
         Command::Completions { shell } => describe::completions(*shell, output),
         Command::Man { command } => describe::man(command, output),
     }

@@ -5,8 +5,9 @@ use std::os::fd::AsFd as _;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use xennet_core::config::networks::{self, Networks};
+use xennet_core::document::{Confirmed, DoneNetworks, Status};
 use xennet_core::exec::confirm::{Told, Verdict};
 use xennet_core::exec::{Applied, StateDir};
 use xennet_core::{Errno, Error, ErrorKind, Guests, Host, IfName, Network, NetworkStatus, Result, guard_is_there};
@@ -58,7 +59,7 @@ fn start(global: &Global, args: &StartArgs, output: &mut Output) -> Result<()> {
     }
     let mut host = open(global)?;
     let before: Vec<Network> = host.started_networks()?.into_iter().map(|s| s.network).collect();
-    let mut done = Vec::new();
+    let mut done = DoneNetworks::default();
     let failures = host.start_networks(&networks, |host, network| {
         let was = before.iter().find(|b| b.name() == network.name());
         let is_new = was.is_none_or(|was| was != network);
@@ -66,12 +67,12 @@ fn start(global: &Global, args: &StartArgs, output: &mut Output) -> Result<()> {
             Some(seconds) => confirmed_start(global, host, network, seconds, output),
             None => host.start_network(network),
         }?;
-        done.push(document(&network.name(), &applied));
+        done.add(network.name(), &applied);
         said_of_start(network, (was.is_some(), is_new), args.confirm, &applied, output)
     });
     let failure = failures.into_iter().fold(None, |before, (_, e)| Some(first(before, e, output)));
     if output.is_json() {
-        output.line(&json!({ "networks": done }).to_string())?;
+        output.line(&json!(done).to_string())?;
     }
     if global.backend == BackendName::Netlink && !global.sandbox {
         let links: Vec<IfName> = networks.iter().filter_map(|n| n.bridge().map(|b| b.name())).collect();
@@ -129,12 +130,6 @@ fn said(name: &IfName, what: &str, nothing: &str, applied: &Applied, output: &mu
         1 => format!("network {name}: {what}, 1 step, verified"),
         n => format!("network {name}: {what}, {n} steps, verified"),
     })
-}
-
-fn document(name: &IfName, applied: &Applied) -> Value {
-    let mut document = json!(applied);
-    document["network"] = name.as_str().into();
-    document
 }
 
 /// Starts a network with a guard that takes it back, if anything comes of it.
@@ -219,7 +214,7 @@ pub(super) fn confirm(global: &Global, names: &[String], output: &mut Output) ->
         dir.confirm(name)?;
     }
     let text = || names.iter().map(|n| format!("network {n}: confirmed\n")).collect::<String>();
-    output.answer(text, || json!({ "confirmed": names }))
+    output.answer(text, || Confirmed::of(&names))
 }
 
 fn stop(global: &Global, args: &StopArgs, output: &mut Output) -> Result<()> {
@@ -232,7 +227,7 @@ fn stop(global: &Global, args: &StopArgs, output: &mut Output) -> Result<()> {
     names.sort_by_key(|name| before.iter().position(|b| b == name));
     check_names(args, &before)?;
     let guests = if args.force { Guests::AreCutOff } else { Guests::MustHaveGone };
-    let mut done = Vec::new();
+    let mut done = DoneNetworks::default();
     let mut failure = None;
     for name in &names {
         match host.stop_network(name, guests) {
@@ -242,13 +237,13 @@ fn stop(global: &Global, args: &StopArgs, output: &mut Output) -> Result<()> {
                     false => "stopped already",
                 };
                 said(name, "stopped", nothing, &applied, output)?;
-                done.push(document(name, &applied));
+                done.add(*name, &applied);
             }
             Err(e) => failure = Some(first(failure, e, output)),
         }
     }
     if output.is_json() {
-        output.line(&json!({ "networks": done }).to_string())?;
+        output.line(&json!(done).to_string())?;
     }
     failure.map_or(Ok(()), Err)
 }
@@ -323,7 +318,7 @@ fn status(global: &Global, args: &NetworkNames, output: &mut Output) -> Result<(
     for network in &all {
         found.push(host.network_status(network)?);
     }
-    output.answer(|| table(&found), || json!({ "networks": found }))
+    output.answer(|| table(&found), || Status::of(&found))
 }
 
 /// Networks for reading: in columns, and below them what is new in the file, what is missing, what is to be done elsewhere, and what

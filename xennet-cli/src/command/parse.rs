@@ -32,7 +32,7 @@ pub(super) fn run(args: &ParseArgs, output: &mut Output) -> Result<()> {
     for note in &parsed.notes {
         output.finding(note);
     }
-    output.answer(|| lines(&json!(parsed.value)), || json!(parsed.value))
+    output.answer(|| lines(&json!(parsed.value)), || &parsed.value)
 }
 
 /// What a file means; an error names it.
@@ -63,5 +63,7 @@ fn fields(document: &Value) -> String {
         Value::String(text) => format!("{text:?}"),
         other => other.to_string(),
     };
-    fields.iter().map(|(key, value)| format!("{key} = {}", shown(value))).collect::<Vec<_>>().join("\n")
+    // For programs only.
+    let fields = fields.iter().filter(|(key, _)| *key != "version");
+    fields.map(|(key, value)| format!("{key} = {}", shown(value))).collect::<Vec<_>>().join("\n")
 }

@@ -5,8 +5,8 @@ use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
-use serde_json::json;
 use xennet_core::config::networks;
+use xennet_core::document::Recorded;
 use xennet_core::recording::Recording;
 use xennet_core::surroundings;
 use xennet_core::{Error, Overview, Result};
@@ -37,7 +37,7 @@ pub(super) fn run(global: &Global, args: &RecordArgs, output: &mut Output) -> Re
             .with_hint("name another file, or remove that one first"),
         _ => files::failed(&args.path, "cannot be written", &e),
     })?;
-    output.answer(|| format!("{path}: written, {} bytes", text.len()), || json!({ "file": path, "bytes": text.len() }))
+    output.answer(|| format!("{path}: written, {} bytes", text.len()), || Recorded::new(&path, text.len()))
 }
 
 /// All that can be seen of this host, with the descriptions of networks in this file. In the sandbox other programs' files are not its own.

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
 use std::path::Path;
 
-use serde_json::json;
 use xennet_core::backend::netlink::Events;
 use xennet_core::picture::{Filter, Guest, HubKind, Port, bytes};
 use xennet_core::{Error, ErrorKind, IfName, NetworkState, Overview, Result, VifId};
@@ -62,7 +61,7 @@ fn tell(overview: &Overview, output: &mut Output) -> Result<()> {
         }
     }
     let coloured = output.is_coloured();
-    output.answer(|| text(overview, terminal::width(), coloured), || json!(overview))
+    output.answer(|| text(overview, terminal::width(), coloured), || overview)
 }
 
 /// All of it for reading, no line wider than this as far as single facts have room.

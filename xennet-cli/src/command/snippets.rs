@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use serde_json::json;
+use xennet_core::document::{CheckedManagers, SnippetFiles, Snippets};
 use xennet_core::managers::{self, Manager, Put, Snippet};
 use xennet_core::surroundings;
 use xennet_core::{Error, ErrorKind, IfName, Result};
@@ -52,7 +52,7 @@ fn show(snippets: &[Snippet], alone: bool, output: &mut Output) -> Result<()> {
         [one] if alone => one.text.clone(),
         all => all.iter().map(heading).collect::<Vec<_>>().join("\n"),
     };
-    output.answer(text, || json!({ "snippets": snippets }))
+    output.answer(text, || Snippets::of(snippets))
 }
 
 /// Whether a snippet has a place here. Directories for parts of a configuration mean nothing to a program that is not here. The one
@@ -113,10 +113,11 @@ fn write(snippets: &[Snippet], dir: &Path, force: bool, output: &mut Output) -> 
         text
     };
     output.answer(text, || {
-        let one = |(snippet, (path, text)): (&Snippet, &(PathBuf, Option<String>))| {
-            json!({ "manager": snippet.manager, "path": path, "written": text.is_some(), "reload": reload(snippet) })
-        };
-        json!({ "files": snippets.iter().zip(&acts).map(one).collect::<Vec<_>>() })
+        let mut files = SnippetFiles::default();
+        for (snippet, (path, text)) in snippets.iter().zip(&acts) {
+            files.add(snippet.manager, path.display().to_string(), text.is_some());
+        }
+        files
     })
 }
 
@@ -144,7 +145,7 @@ fn check(snippets: &[Snippet], dir: &Path, output: &mut Output) -> Result<()> {
             all => all.iter().map(said).collect(),
         }
     };
-    output.answer(text, || json!({ "running": running, "warnings": warnings }))?;
+    output.answer(text, || CheckedManagers::new(&running, &warnings))?;
     if warnings.is_empty() {
         return Ok(());
     }

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use serde_json::json;
 use xennet_core::Result;
 use xennet_core::snapshot::Family;
 use xennet_core::trace::{Question, Telling, Traffic, Verdict, trace};
@@ -34,5 +33,5 @@ pub(super) fn run(global: &Global, args: &TraceArgs, output: &mut Output) -> Res
         (_, true) => Telling::Full,
         _ => Telling::Usual,
     };
-    output.answer(|| answer.text(telling), || json!(answer))
+    output.answer(|| answer.text(telling), || &answer)
 }

@@ -22,9 +22,11 @@ use crate::model::{
     BridgeNetwork, BridgeSpec, Egress, IfName, NatNetwork, Network, NetworkMode, RoutedNetwork, Services, Subnet,
     overlap,
 };
+use crate::version::Version;
 
 /// Where guests' addresses come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Addresses {
@@ -210,8 +212,10 @@ impl Situation {
 
 /// The mode that fits, and what follows from it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Advice {
+    version: Version<1>,
     /// The network.
     pub network: Network,
     /// Why: one sentence each.
@@ -345,7 +349,7 @@ impl<'a> Known<'a> {
 
 fn advice(name: &str, mode: NetworkMode, vif: String) -> Result<Advice> {
     let network = Network::new(IfName::literal(name), mode)?;
-    Ok(Advice { network, reasons: Vec::new(), elsewhere: Vec::new(), vif, text: String::new() })
+    Ok(Advice { version: Version, network, reasons: Vec::new(), elsewhere: Vec::new(), vif, text: String::new() })
 }
 
 fn bridge(known: &Known<'_>) -> Result<Advice> {

@@ -9,6 +9,7 @@ use super::legacy::{Generation, LegacyCall, NetworkScript};
 use super::{XendConfig, networks, parse_wrapper, parse_xend_config};
 use crate::error::{Diagnostic, Error, ErrorKind, Result};
 use crate::model::{IfName, Network, NetworkMode};
+use crate::version::Version;
 
 /// A file that is imported: its path, for what is said about it, and its text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,8 +51,10 @@ setters! { Input {
 
 /// The networks, and what should be known about them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Imported {
+    version: Version<1>,
     /// The networks in the order of the calls.
     pub networks: Vec<Network>,
     /// The text of `networks.toml` for them, each with a comment that says what it was made of.
@@ -286,7 +289,7 @@ impl Made<'_> {
                 Error::new(ErrorKind::Internal, "the networks do not read back as they were written").with_object(text)
             );
         }
-        Ok(Imported { networks: self.networks, text, notes: self.notes })
+        Ok(Imported { version: Version, networks: self.networks, text, notes: self.notes })
     }
 }
 

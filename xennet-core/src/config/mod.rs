@@ -70,6 +70,7 @@ pub use xl::XlNic;
 
 /// Whose rules a text is read by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Dialect {
@@ -119,6 +120,7 @@ impl FromStr for Dialect {
 /// What was read, and what the reader should know about the text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Parsed<T> {
     /// The value.
     pub value: T,

@@ -13,6 +13,7 @@ use crate::model::flaw::{Flaw, quoted};
 ///
 /// There are no others: these two are the whole of a rate in libxl's `libxl_device_nic`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct XlRate {
     /// Bytes per interval.
     pub bytes_per_interval: u64,

@@ -21,6 +21,7 @@ const VIF: &str = "vif-script";
 
 /// What `xend-config.sxp` says about networks, as xend took it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct XendConfig {
     /// What xend ran once, when it started: the program's path, `start`, and the arguments that stand in the same quotes as its

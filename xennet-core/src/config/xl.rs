@@ -20,6 +20,7 @@ use crate::model::{
 ///
 /// Source: `tools/libs/light/libxl_types.idl`, `device_nic`; `tools/xl/xl_parse.c`, `parse_nic_config`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct XlNic {
     /// The index in the domain; `None` is libxl's -1.
@@ -62,6 +63,7 @@ pub struct XlNic {
     #[serde(skip_serializing_if = "is_zero_u32")]
     pub rate_interval_usecs: u32,
     /// Whether the frontend may trust the backend.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<Trust>"))]
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "defbool")]
     pub trusted: Option<bool>,
     /// VLANs, unchecked (xl since 4.19).

@@ -7,6 +7,7 @@ use serde::{Serialize, Serializer};
 use super::table::{Code, Level};
 use crate::model::Request;
 use crate::plan::Plan;
+use crate::schema::written_as;
 use crate::text::printable;
 
 /// Something on a host that keeps guests from the network that they were promised, or will.
@@ -31,6 +32,7 @@ pub struct Finding {
 ///
 /// Serde writes `command` and `plan`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Fix {
     /// A command for a shell.
@@ -102,18 +104,29 @@ impl Finding {
     }
 }
 
+/// Something on a host that keeps guests from the network that they were promised, or will.
+#[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+struct Document<'a> {
+    /// Its row of the table.
+    code: Code,
+    /// How bad it is.
+    level: Level,
+    /// What it is about: a link, a vif, a network, a table, a file.
+    object: &'a str,
+    /// What it is, in a few words.
+    title: &'static str,
+    /// What is so, in a sentence.
+    cause: &'a str,
+    /// What was observed, a fact each.
+    evidence: &'a [String],
+    /// What mends it; null where that is not on this host.
+    fix: Option<&'a Fix>,
+}
+written_as!(Finding, "Finding", Document<'static>);
+
 impl Serialize for Finding {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        #[derive(Serialize)]
-        struct Document<'a> {
-            code: Code,
-            level: Level,
-            object: &'a str,
-            title: &'static str,
-            cause: &'a str,
-            evidence: &'a [String],
-            fix: Option<&'a Fix>,
-        }
         let Finding { code, object, cause, evidence, fix } = self;
         let fix = fix.as_ref();
         Document { code: *code, level: code.level(), object, title: code.title(), cause, evidence, fix }

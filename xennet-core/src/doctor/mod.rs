@@ -29,7 +29,6 @@ mod firewalls;
 mod mtu;
 mod others;
 mod ours;
-mod schema;
 mod seen;
 mod services;
 mod settings;
@@ -41,10 +40,12 @@ use serde::Serialize;
 use crate::error::json_text;
 use crate::host::Host;
 use crate::recording::Recording;
+use crate::version::Version;
 
 pub use finding::{Finding, Fix};
-pub use schema::schema;
 use seen::Seen;
+#[cfg(feature = "schema")]
+pub(crate) use table::Codes;
 pub use table::{Code, Level, RETIRED};
 
 /// The number of the format of [`document`].
@@ -97,12 +98,16 @@ pub fn about<'a>(recording: &Recording, findings: &'a [Finding], what: &str) -> 
 
 /// The findings as a JSON document: `{"version":1,"findings":[…]}`.
 pub fn document(findings: &[Finding]) -> String {
-    #[derive(Serialize)]
-    struct Document<'a> {
-        version: u32,
-        findings: &'a [Finding],
-    }
-    json_text(&Document { version: VERSION, findings })
+    json_text(&Findings { version: Version, findings })
+}
+
+/// What is wrong with a host's network.
+#[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub(crate) struct Findings<'a> {
+    version: Version<VERSION>,
+    /// The worst first.
+    findings: &'a [Finding],
 }
 
 /// The worst level among findings; `None` where there are none.

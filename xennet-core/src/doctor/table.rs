@@ -5,9 +5,11 @@ use std::fmt;
 use serde::{Serialize, Serializer};
 
 use crate::error::json_text;
+use crate::version::Version;
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Level {
@@ -279,19 +281,6 @@ impl Code {
 
     /// All kinds as a JSON document: `{"version":1,"codes":[{"code","name","level","title","meaning"}]}`.
     pub fn document() -> String {
-        #[derive(Serialize)]
-        struct Row {
-            code: Code,
-            name: String,
-            level: Level,
-            title: &'static str,
-            meaning: &'static str,
-        }
-        #[derive(Serialize)]
-        struct Document {
-            version: u32,
-            codes: Vec<Row>,
-        }
         let row = |code: &Code| Row {
             code: *code,
             name: code.constant(),
@@ -299,12 +288,39 @@ impl Code {
             title: code.title(),
             meaning: code.meaning(),
         };
-        json_text(&Document { version: super::VERSION, codes: Code::ALL.iter().map(row).collect() })
+        json_text(&Codes { version: Version, codes: Code::ALL.iter().map(row).collect() })
     }
+}
+
+/// All kinds of findings.
+#[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub(crate) struct Codes {
+    version: Version<{ super::VERSION }>,
+    /// In the order of the codes.
+    codes: Vec<Row>,
+}
+
+/// One kind of findings.
+#[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+struct Row {
+    /// The code, never given to another kind.
+    code: Code,
+    /// The name of its constant in C and Python.
+    name: String,
+    /// How bad it is.
+    level: Level,
+    /// What it is, in a few words.
+    title: &'static str,
+    /// What it means.
+    meaning: &'static str,
 }
 
 /// Codes that no finding has any more. They are not given to another kind.
 pub const RETIRED: &[&str] = &[];
+
+crate::schema::written_as_words!(Code, "Code", Code::ALL.iter().map(|c| c.code()).collect());
 
 impl Serialize for Code {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 /// Offsets are bytes from the start of [`source`](Self::source).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Diagnostic {
     /// The whole text that was read.
     pub source: String,

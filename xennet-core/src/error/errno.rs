@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// There are no other parts: it is a number.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct Errno(pub i32);
 

@@ -22,6 +22,7 @@ macro_rules! kinds {
         /// The numbers are fixed for ever. They are the exit codes of the command and the codes of the C ABI; the
         /// slugs are what JSON documents carry. A retired number is never given out again.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
         #[non_exhaustive]
         #[repr(u8)]
         pub enum ErrorKind {
@@ -121,6 +122,7 @@ impl fmt::Display for ErrorKind {
 ///
 /// The numbers are fixed for ever, as those of [`ErrorKind`] are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 #[repr(u8)]
@@ -407,7 +409,8 @@ impl Error {
     /// use xennet_core::{Error, ErrorKind};
     ///
     /// let error = Error::new(ErrorKind::Busy, "vif5.0 is locked").with_object("vif5.0");
-    /// assert_eq!(error.to_json(), r#"{"code":13,"kind":"busy","message":"vif5.0 is locked","object":"vif5.0"}"#);
+    /// let text = r#"{"code":13,"kind":"busy","message":"vif5.0 is locked","object":"vif5.0","version":1}"#;
+    /// assert_eq!(error.to_json(), text);
     /// assert_eq!(serde_json::to_value(&error)?["kind"], "busy");
     /// # Ok::<(), serde_json::Error>(())
     /// ```
@@ -539,7 +542,7 @@ mod tests {
         assert_eq!(e.outcome(), Some(Outcome::Restored));
         assert_eq!(
             e.to_json(),
-            r#"{"code":5,"errno":95,"errno_name":"EOPNOTSUPP","hint":"bridges here: br-lan","kind":"not-a-bridge","message":"cannot attach vif5.0 to bridge xenbr0","object":"xenbr0","outcome":"restored","state":"restored, 2 steps undone","step":"step 3 of 5: vif5.0 becomes a port of xenbr0"}"#
+            r#"{"code":5,"errno":95,"errno_name":"EOPNOTSUPP","hint":"bridges here: br-lan","kind":"not-a-bridge","message":"cannot attach vif5.0 to bridge xenbr0","object":"xenbr0","outcome":"restored","state":"restored, 2 steps undone","step":"step 3 of 5: vif5.0 becomes a port of xenbr0","version":1}"#
         );
         assert!(!e.to_string().contains('\n'));
     }

@@ -12,6 +12,7 @@ use crate::snapshot::Snapshot;
 
 /// One operation: what was wanted and what was there before.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Entry {
     /// The format of this document: [`Entry::FORMAT`].

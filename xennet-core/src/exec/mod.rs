@@ -24,6 +24,7 @@ use crate::model::{Attachment, Guests, Resolved};
 use crate::plan::{self, Goal, Plan};
 use crate::snapshot::{Change, Snapshot};
 use crate::step::{LinkStep, NftOp, Step};
+use crate::version::Version;
 
 pub use crate::model::Subject;
 pub(crate) use journal::Unwritten;
@@ -32,6 +33,8 @@ pub use look::observe_for;
 use look::verify_amid_own_doing;
 pub(crate) use look::{Unverified, look_around, observe_all_whole, observe_whole, verify};
 pub(crate) use networks::HeldNetworks;
+#[cfg(feature = "schema")]
+pub(crate) use networks::StartedFile;
 pub(crate) use networks::other_name;
 pub use state::{Held, HeldJournal, StateDir};
 pub(crate) use words::refused;
@@ -49,8 +52,10 @@ pub enum Freshness {
 
 /// What was done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Applied {
+    version: Version<1>,
     /// How many steps were carried out; 0 if everything was as wanted already.
     pub steps: usize,
     /// The state that was read back afterwards.
@@ -70,7 +75,7 @@ impl Applied {
     /// What an empty plan does.
     pub(crate) fn nothing(plan: Plan) -> Self {
         let notes = plan.notes().to_vec();
-        Applied { steps: 0, done: Vec::new(), after: plan.into_before(), notes, closes_slowly: false }
+        Applied { version: Version, steps: 0, done: Vec::new(), after: plan.into_before(), notes, closes_slowly: false }
     }
 
     /// The same, with what was put back before that others had lost.
@@ -85,7 +90,7 @@ impl Applied {
         self
     }
 
-    /// The text of the JSON document of what was done: `{"steps": 2, "notes": []}`. Serde writes the same document.
+    /// The text of the JSON document of what was done: `{"version": 1, "steps": 2, "notes": []}`. Serde writes the same document.
     pub fn to_json(&self) -> String {
         json_text(self)
     }
@@ -94,6 +99,7 @@ impl Applied {
     fn of(plan: &Plan, steps: usize, after: Snapshot) -> Self {
         let carried_out = || plan.steps().iter().take(steps).map(|p| &p.step);
         Applied {
+            version: Version,
             steps,
             done: carried_out().map(ToString::to_string).collect(),
             after,

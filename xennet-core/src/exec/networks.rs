@@ -60,7 +60,8 @@ struct File {
 
 /// The same to be written.
 #[derive(Serialize)]
-struct FileOf<'a> {
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub(crate) struct StartedFile<'a> {
     xennet: u32,
     started: &'a Started,
 }
@@ -139,7 +140,7 @@ impl StateDir {
         self.check()?;
         let path = self.network_file(&started.network.name());
         self.make_networks()?;
-        let text = serde_json::to_vec(&FileOf { xennet: Entry::FORMAT, started }).map_err(|e| {
+        let text = serde_json::to_vec(&StartedFile { xennet: Entry::FORMAT, started }).map_err(|e| {
             Error::new(ErrorKind::Internal, format!("{}: cannot be written as JSON: {e}", path.display()))
         })?;
         private::replace(&path, &text)?;

@@ -27,6 +27,7 @@ use crate::snapshot::Family;
 /// ```
 #[doc(alias("cloud-init", "netplan", "ifupdown", "systemd-networkd"))]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct GuestConfig {
     devid: DevId,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -45,6 +46,7 @@ pub struct GuestConfig {
 
 /// How the guest gets its addresses of one family.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "method", rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Method {
@@ -55,6 +57,7 @@ pub enum Method {
     /// It has fixed addresses.
     Static {
         /// The addresses, each with the prefix length of its network; at least one.
+        #[cfg_attr(feature = "schema", schemars(with = "Vec<crate::schema::Net>"))]
         addresses: Vec<IpNetwork>,
         /// The default gateway, if there is one.
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -88,6 +91,7 @@ impl Method {
 /// A gateway of one family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Gateway {
     /// Its address.
     pub address: IpAddr,

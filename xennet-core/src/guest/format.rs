@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::{GuestConfig, cloud_init, freebsd, ifupdown, kernel, keyfile, netplan, netsh, networkd};
 use crate::error::{Error, ErrorKind};
+use crate::version::Version;
 
 /// A format in which a guest's system reads its network configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -37,6 +38,7 @@ pub enum Format {
 /// One file of a guest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct GuestFile {
     /// Where it belongs in the guest, absolute; `None` for what is no file of the guest's system: a kernel parameter, a batch of
     /// commands.
@@ -61,8 +63,10 @@ impl GuestFile {
 
 /// A [`GuestConfig`] in a format. Serde writes the document that every face of the library gives.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Rendered {
+    pub(super) version: Version<1>,
     /// The format.
     pub format: Format,
     /// The files: the format's own first; at least one.
@@ -196,7 +200,7 @@ impl Format {
         };
         let mut notes = config.notes().to_vec();
         notes.append(&mut texts.notes);
-        Ok(Rendered { format: self, files: texts.files, notes, config: config.clone() })
+        Ok(Rendered { version: Version, format: self, files: texts.files, notes, config: config.clone() })
     }
 
     /// The error for something that this format cannot express.
@@ -225,6 +229,8 @@ impl FromStr for Format {
         })
     }
 }
+
+crate::schema::written_as_words!(Format, "Format", Format::ALL.iter().map(|f| f.name()).collect());
 
 impl Serialize for Format {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

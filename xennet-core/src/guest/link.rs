@@ -13,6 +13,7 @@ use crate::model::DevId;
 /// At most 255 characters without quotes and control characters. A format of Linux or FreeBSD takes fewer:
 /// [`Format::render`](super::Format::render) refuses the others.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(try_from = "String", into = "String")]
 pub struct GuestLink(String);
 

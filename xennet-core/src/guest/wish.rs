@@ -13,11 +13,13 @@ use crate::model::DnsDomain;
 /// A bridged guest is a station of a LAN that xennet has no description of. The LAN's prefix, gateway and name servers come from here.
 /// In the other modes these override what the network's description gives.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct GuestWish {
     /// The networks that the guest's addresses are in, for example 192.168.0.0/24.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<crate::schema::Net>"))]
     pub prefix: Vec<IpNetwork>,
     /// The gateways, at most one a family.
     #[serde(skip_serializing_if = "Vec::is_empty")]

@@ -21,6 +21,7 @@ use crate::xenstore::Store;
 
 /// What the networking of a host is. Its document has the members of [`Shown`], and these beside them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Overview {
     /// Attached vifs, and bridges.
@@ -46,6 +47,7 @@ pub struct Overview {
 
 /// A network, started or described.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct ShownNetwork {
     /// Its name.
@@ -59,6 +61,7 @@ pub struct ShownNetwork {
     /// Its bridge, where it has one.
     pub bridge: Option<IfName>,
     /// Its subnets.
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<crate::schema::Net>"))]
     pub subnets: Vec<IpNetwork>,
     /// Its guests that are there: their vifs.
     pub vifs: Vec<String>,
@@ -70,9 +73,11 @@ pub struct ShownNetwork {
 
 /// A route.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct ShownRoute {
     /// What it is for.
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Net"))]
     pub destination: IpNetwork,
     /// Its gateways, and the links that it leaves through: `via 192.0.2.1 on eth0`, one way each.
     pub ways: Vec<String>,
@@ -82,6 +87,7 @@ pub struct ShownRoute {
 
 /// An nft table, or one of iptables-legacy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct ShownFilter {
     /// Its family and name.

@@ -61,17 +61,7 @@ impl Recovered {
     /// assert_eq!(serde_json::to_string(&document).ok().as_deref(), Some(text));
     /// # Ok::<(), xennet_core::Error>(())
     /// ```
-    pub fn document(&self, subject: Subject) -> impl Serialize {
-        #[derive(Serialize)]
-        struct Document<'a> {
-            subject: String,
-            outcome: &'static str,
-            steps: usize,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            done: Option<&'a [String]>,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            why: Option<&'a str>,
-        }
+    pub fn document(&self, subject: Subject) -> RecoveredSubject<'_> {
         let outcome = match self {
             Recovered::Finished => "finished",
             Recovered::Restored { .. } => "restored",
@@ -85,7 +75,7 @@ impl Recovered {
             Recovered::Left { why } => (None, Some(why.as_str())),
             _ => (None, None),
         };
-        Document { subject: subject.to_string(), outcome, steps: self.carried_out().0, done, why }
+        RecoveredSubject { subject: subject.to_string(), outcome, steps: self.carried_out().0, done, why }
     }
 
     /// How many steps it took now, and in words what they did, as far as that is known.
@@ -96,6 +86,25 @@ impl Recovered {
             Recovered::Finished | Recovered::Gone | Recovered::Left { .. } => (0, Vec::new()),
         }
     }
+}
+
+/// What recovering did to one vif, bridge or network, as a document.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct RecoveredSubject<'a> {
+    /// `vif5.0`, or `bridge-` or `network-` and a name.
+    pub subject: String,
+    /// `finished`, `restored`, `gone`, `cleared`, `mended` or `left`.
+    pub outcome: &'static str,
+    /// How many steps it took.
+    pub steps: usize,
+    /// What was put back, a step each, where something was missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub done: Option<&'a [String]>,
+    /// What stands in the way, where it is left as it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<&'a str>,
 }
 
 impl fmt::Display for Recovered {

@@ -12,11 +12,14 @@ use crate::model::vif::{Bare, is_single};
 use crate::model::{Attach, Attachment, DevId, DomId, IfName, MacAddr, Resolved, VifId};
 use crate::plan::Goal;
 use crate::snapshot::{LinkKind, Part, Route, Scope, Snapshot};
+use crate::version::Version;
 
 /// What there is to see: the vifs that are attached by our doing, and the bridges with their ports.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Shown {
+    version: Version<1>,
     /// Attached vifs, in the order of domain and index.
     pub vifs: Vec<ShownVif>,
     /// Bridges, in the order of their names.
@@ -25,6 +28,7 @@ pub struct Shown {
 
 /// One attached vif.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct ShownVif {
     /// `vif<domid>.<devid>`, or `vif<domid>.<devid>-emu` for its emulated twin, whatever the link is called now.
@@ -57,6 +61,7 @@ pub struct ShownVif {
 
 /// One bridge.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct ShownBridge {
     /// Its name.
@@ -150,7 +155,7 @@ impl Host {
             up: l.up,
             ports: by_number(now.ports(name).map(|(port, _)| *port)),
         });
-        Ok(Shown { vifs, bridges: bridges.collect() })
+        Ok(Shown { version: Version, vifs, bridges: bridges.collect() })
     }
 }
 

@@ -9,9 +9,11 @@ use crate::error::Error;
 use crate::exec::{Entry, Subject};
 use crate::model::{IfName, Network, NetworkMode, ResolvedNetwork};
 use crate::snapshot::{Family, Part, Scope};
+use crate::version::Version;
 
 /// How a network is, in a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum NetworkState {
@@ -45,8 +47,10 @@ impl fmt::Display for NetworkState {
 
 /// How a network is, compared with how it was described.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct NetworkStatus {
+    version: Version<1>,
     /// Its name.
     pub network: IfName,
     /// Its mode: `bridge`, `nat`, `routed`.
@@ -90,6 +94,7 @@ impl Host {
         let network = started.as_ref().map_or(described, |s| &s.network);
         let change = networks::changed(network, described);
         let mut status = NetworkStatus {
+            version: Version,
             network: network.name(),
             mode: network.mode_name().to_owned(),
             state: NetworkState::Stopped,

@@ -18,6 +18,7 @@ use crate::model::IfName;
 
 /// A program that manages links.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Manager {
@@ -157,6 +158,7 @@ const END: &str = "# End of xennet";
 
 /// What makes one manager leave guests' links alone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Snippet {
     /// For whom it is.
@@ -304,6 +306,7 @@ setters! { Found {
 
 /// A manager that would fight us.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Warning {
     /// Which one.

@@ -24,10 +24,12 @@ use crate::error::{Error, ErrorKind};
 /// ```
 #[doc(alias("brctl", "virbr"))]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(try_from = "BridgeDocument")]
 pub struct BridgeSpec {
     name: IfName,
     stp: bool,
+    #[cfg_attr(feature = "schema", schemars(with = "u64"))]
     #[serde(rename = "forward_delay_ms", serialize_with = "milliseconds::serialize")]
     forward_delay: Duration,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -39,17 +41,25 @@ pub struct BridgeSpec {
 }
 
 #[derive(Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct BridgeDocument {
+    /// Its name.
     name: IfName,
+    /// Whether it takes part in the spanning tree.
     #[serde(default)]
     stp: bool,
+    /// The forward delay in milliseconds.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<u64>"))]
     #[serde(default, rename = "forward_delay_ms", deserialize_with = "milliseconds::deserialize")]
     forward_delay: Option<Duration>,
+    /// Its own hardware address; without one it gets one of this machine.
     #[serde(default)]
     mac: Option<MacAddr>,
+    /// In bytes.
     #[serde(default)]
     mtu: Option<Mtu>,
+    /// Whether it tells VLANs apart.
     #[serde(default)]
     vlan_filtering: Option<bool>,
 }

@@ -11,6 +11,8 @@ use crate::error::{Error, ErrorKind};
 ///
 /// Source: `tools/xl/xl_parse.c`, `parse_nic_config`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(extend("pattern" = "^colo_[a-z0-9_]+$")))]
 #[serde(try_from = "String", into = "String")]
 pub struct ColoKey(u8);
 

@@ -21,11 +21,13 @@ use crate::gather;
 #[doc(alias("spoofing", "antispoof", "anti-spoofing", "nwfilter"))]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Guard {
     /// The guest's address on the wire.
     pub mac: MacAddr,
     /// Its addresses and networks; `None` to bind the MAC only. Host bits of networks are ignored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<BTreeSet<crate::schema::Net>>"))]
     pub addresses: Option<BTreeSet<IpNetwork>>,
 }
 

@@ -12,6 +12,8 @@ use crate::error::{Error, ErrorKind};
 ///
 /// Source: `xen/include/public/xen.h`, `DOMID_FIRST_RESERVED` (0x7FF0): numbers from there on are not domains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(extend("maximum" = 32751)))]
 #[serde(try_from = "u32", into = "u32")]
 pub struct DomId(u16);
 
@@ -42,6 +44,8 @@ impl DomId {
 ///
 /// The toolstack stores it as text without a limit; xennet takes 0 to 65535, far more than a domain can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(extend("maximum" = 65535)))]
 #[serde(try_from = "u32", into = "u32")]
 pub struct DevId(u16);
 
@@ -129,6 +133,7 @@ number!(DevId, "device id", no_devid);
 /// There are no other parts: Xen knows an interface by these two.
 #[doc(alias = "netback")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct VifId {
     /// The guest.
     pub domid: DomId,
@@ -182,6 +187,7 @@ impl VifId {
 ///
 /// There are no others: libxl says one of these.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum TypeIf {
     /// Netback's link, `vif<domid>.<devid>`.

@@ -23,6 +23,8 @@ use crate::error::{Error, ErrorKind};
 /// # Ok::<(), xennet_core::Error>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(extend("pattern" = "^[!-$&-.0-9;-~]{1,15}$")))]
 #[serde(try_from = "String", into = "String")]
 pub struct IfName {
     // Zero-padded: comparing the arrays compares the names.

@@ -23,6 +23,8 @@ use crate::error::{Error, ErrorKind};
 /// ```
 #[doc(alias("hwaddr", "ethernet address"))]
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(extend("pattern" = "^[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}$")))]
 #[serde(try_from = "String", into = "String")]
 pub struct MacAddr(MacAddr6);
 
@@ -280,6 +282,8 @@ impl From<MacAddr> for String {
 /// }
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(extend("pattern" = "^[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}$")))]
 #[serde(try_from = "String", into = "String")]
 pub struct GuestMac(MacAddr);
 

@@ -25,6 +25,7 @@ use crate::error::{Error, ErrorKind};
 /// 1.2 million and 9.9 million. `uuid` is the one to use where a guest shall keep its address without a record of it:
 /// xl draws a new one at each `xl create` of a config without `mac=`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Scheme {

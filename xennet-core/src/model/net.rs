@@ -12,6 +12,8 @@ use crate::error::{Error, ErrorKind};
 /// 68 is the smallest that IPv4 allows and that the kernel takes for ethernet (`include/uapi/linux/if_ether.h`,
 /// `ETH_MIN_MTU`); 65517 (65535 − 18) is the most that netback takes for a vif (`xenvif_change_mtu`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(extend("minimum" = 68, "maximum" = 65517)))]
 #[serde(try_from = "u32", into = "u32")]
 pub struct Mtu(u16);
 

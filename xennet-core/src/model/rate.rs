@@ -30,6 +30,7 @@ use crate::error::{Diagnostic, Error, ErrorKind};
 /// ```
 #[doc(alias("bandwidth", "qos"))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(try_from = "RateDocument", into = "RateDocument")]
 pub struct RateLimit {
     bytes_per_interval: u64,
@@ -38,6 +39,7 @@ pub struct RateLimit {
 
 /// The document of a rate: the names that xl's JSON has for them.
 #[derive(Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct RateDocument {
     bytes_per_interval: u64,

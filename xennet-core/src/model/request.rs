@@ -9,6 +9,7 @@ use super::{BridgeSpec, DevId, DomId, Guests, IfName, Network, Subject, VifId, V
 /// A plan that a host makes knows what it is for, so that it can be kept as a document and carried out later
 /// ([`Host::apply`](crate::Host::apply)).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Request {

@@ -10,6 +10,7 @@ use super::{Attach, Attachment, Behind, BridgeSpec, Detach, Guard, Guarded, IfNa
 
 /// What the planner turns into steps.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "intent", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Resolved {
@@ -155,6 +156,7 @@ struct AttachDocument {
 
 /// The same to be written.
 #[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct AttachDocumentOf<'a> {
     id: VifId,
     device: IfName,
@@ -174,11 +176,15 @@ struct AttachDocumentOf<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     network: Option<IfName>,
     #[serde(skip_serializing_if = "<[IpNetwork]>::is_empty")]
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<crate::schema::Net>"))]
     takes_over: &'a [IpNetwork],
     #[serde(skip_serializing_if = "<[IpNetwork]>::is_empty")]
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<crate::schema::Net>"))]
     superseded: &'a [IpNetwork],
     attachment: &'a Attachment,
 }
+
+crate::schema::written_as!(ResolvedVif<Attach>, "ResolvedAttach", AttachDocumentOf<'static>);
 
 impl Serialize for ResolvedVif<Attach> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -227,6 +233,7 @@ impl<'de> Deserialize<'de> for ResolvedVif<Attach> {
 
 /// How a record's file has a detach.
 #[derive(Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct DetachDocument {
     id: VifId,
     device: IfName,
@@ -239,6 +246,8 @@ struct DetachDocument {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     behind: Option<Box<Behind>>,
 }
+
+crate::schema::written_as!(ResolvedVif<Detach>, "ResolvedDetach", DetachDocument);
 
 impl Serialize for ResolvedVif<Detach> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -10,6 +10,7 @@ use crate::error::Error;
 
 /// What an operation is about: the unit of locking, journalling and undoing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Subject {

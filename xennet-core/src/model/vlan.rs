@@ -12,6 +12,7 @@ use crate::error::{Error, ErrorKind};
 
 /// A VLAN id: 1 to 4094. 0 and 4095 are reserved by IEEE 802.1Q.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(try_from = "u16", into = "u16")]
 pub struct Vid(u16);
 
@@ -56,6 +57,7 @@ impl fmt::Display for Vid {
 ///
 /// There are no others: IEEE 802.1Q knows these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Tagging {
     /// The guest sees the tag.
@@ -84,6 +86,7 @@ pub enum Tagging {
 /// ```
 #[doc(alias("vlan", "trunk", "802.1q"))]
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(try_from = "String", into = "String")]
 pub struct VlanSpec {
     pub(crate) pvid: Vid,

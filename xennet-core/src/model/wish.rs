@@ -52,6 +52,7 @@ impl Detach {
 /// A link that is connected by routes, in NAT or routed mode: what the gate has of it follows from this.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Behind {
     /// The name under which it is so.
     pub link: IfName,
@@ -60,12 +61,14 @@ pub struct Behind {
     /// Those of the guest's addresses that a newer guest has by now, as in a migration: what hides them, and what answers for
     /// them, is that one's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<crate::schema::Net>"))]
     pub others: Vec<IpNetwork>,
 }
 
 /// What the guard has of a link.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Guarded {
     /// The name under which it has it: the guard knows links by their names.
     pub link: IfName,
@@ -94,6 +97,7 @@ impl Attach {
 
 /// How a vif is connected: the three modes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "mode", rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Attachment {
@@ -114,9 +118,11 @@ pub enum Attachment {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         network: Option<IfName>,
         /// The guest's addresses. It may send from these only.
+        #[cfg_attr(feature = "schema", schemars(with = "Vec<crate::schema::Net>"))]
         guest: Vec<IpNetwork>,
         /// dom0's addresses on the vif, the guest's gateways, with the prefix lengths that they have there; no connected route
         /// comes of them. The first one of a family is what dom0 speaks to the guest from.
+        #[cfg_attr(feature = "schema", schemars(with = "Vec<crate::schema::Net>"))]
         gateway: Vec<IpNetwork>,
         /// The link NAT leaves through. `None` where nothing is to be hidden by this vif: no network is started, or the vif's
         /// twin has done it.
@@ -132,12 +138,15 @@ pub enum Attachment {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         network: Option<IfName>,
         /// The guest's addresses or networks. It may send from these only; without any, from everywhere.
+        #[cfg_attr(feature = "schema", schemars(with = "Vec<crate::schema::Net>"))]
         guest: Vec<IpNetwork>,
         /// Networks whose addresses it may send from, too: it may have them at other vifs.
         #[serde(default, skip_serializing_if = "<[IpNetwork]>::is_empty")]
+        #[cfg_attr(feature = "schema", schemars(with = "Vec<crate::schema::Net>"))]
         elsewhere: Box<[IpNetwork]>,
         /// dom0's addresses, put on the vif with these prefix lengths; no connected route comes of them. The first one of a
         /// family is what dom0 speaks to the guest from.
+        #[cfg_attr(feature = "schema", schemars(with = "Vec<crate::schema::Net>"))]
         source: Vec<IpNetwork>,
         /// Whether dom0 answers ARP on the vif for everything that it has a route to elsewhere.
         answer_arp: bool,
@@ -185,6 +194,7 @@ fn metric() -> u32 {
 
 /// The link NAT leaves through.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Egress {

@@ -11,6 +11,8 @@ use crate::error::Error;
 /// A text that a vif spec can carry as it is: not empty, and without blanks, control characters, commas, quotes and
 /// backslashes, which mean something to a spec, to a config file or to a shell that reads the value later.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(extend("pattern" = "^[^\\s,\"'\\\\]+$")))]
 #[serde(try_from = "String", into = "String")]
 pub struct Word(Box<str>);
 

@@ -6,11 +6,14 @@ use ipnetwork::IpNetwork;
 use serde::Serialize;
 
 use crate::model::{DomId, IfName, MacAddr, VifId};
+use crate::version::Version;
 
 /// A host's network, described networks, or a plan, in layers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Picture {
+    version: Version<1>,
     /// Whose network it is, and when.
     pub about: About,
     /// The links towards the outside.
@@ -23,6 +26,7 @@ pub struct Picture {
 
 /// Whose network a picture shows, and when.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct About {
     /// Where it is from.
@@ -37,6 +41,7 @@ pub struct About {
 
 /// Where a picture is from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Source {
@@ -52,6 +57,7 @@ pub enum Source {
 ///
 /// There are no others: two states of a thing compare in these four ways.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Mark {
     /// Nothing.
@@ -79,6 +85,7 @@ impl Mark {
 
 /// What has gone through a link, as dom0 counts it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Counters {
     /// Bytes that dom0 received by it.
@@ -91,6 +98,7 @@ pub struct Counters {
 
 /// A link towards the outside.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Uplink {
     /// The link; `None` in a description that leaves it to the default route.
@@ -100,6 +108,7 @@ pub struct Uplink {
     /// Its hardware address.
     pub mac: Option<MacAddr>,
     /// dom0's addresses on it; a port of a bridge has none.
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<crate::schema::Net>"))]
     pub addresses: Vec<IpNetwork>,
     /// The gateways that default routes lead to through it, or through its bridge.
     pub gateways: Vec<IpAddr>,
@@ -117,6 +126,7 @@ pub struct Uplink {
 
 /// What connects guests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum HubKind {
@@ -132,6 +142,7 @@ pub enum HubKind {
 
 /// Where a hub leads to on its way outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Outside {
@@ -143,6 +154,7 @@ pub enum Outside {
 
 /// A bridge, or dom0's routing for one network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Hub {
     /// What it is.
@@ -156,8 +168,10 @@ pub struct Hub {
     /// Whether its bridge is up; `true` without a bridge.
     pub up: bool,
     /// dom0's addresses on its bridge, or on its guests' vifs.
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<crate::schema::Net>"))]
     pub addresses: Vec<IpNetwork>,
     /// The subnets of its network.
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<crate::schema::Net>"))]
     pub subnets: Vec<IpNetwork>,
     /// Connections from outside that are handed on: `tcp 8080 → 10.0.0.1:80`.
     pub forwards: Vec<String>,
@@ -173,6 +187,7 @@ pub struct Hub {
 
 /// A link of a hub, with what is behind it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Port {
     /// The link; `None` where it is not there yet.
@@ -203,6 +218,7 @@ pub struct Port {
 
 /// What is filtered that a guest sends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Filter {
@@ -219,6 +235,7 @@ pub enum Filter {
 
 /// A guest behind a link.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Guest {
     /// The vif; `None` for guests that a description expects.
@@ -228,6 +245,7 @@ pub struct Guest {
     /// Its hardware address.
     pub mac: Option<MacAddr>,
     /// Its addresses, or networks behind it.
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<crate::schema::Net>"))]
     pub addresses: Vec<IpNetwork>,
 }
 
@@ -246,7 +264,7 @@ impl Picture {
     }
 
     pub(super) fn of_nothing(about: About) -> Self {
-        Picture { about, uplinks: Vec::new(), hubs: Vec::new(), notes: Vec::new() }
+        Picture { version: Version, about, uplinks: Vec::new(), hubs: Vec::new(), notes: Vec::new() }
     }
 
     /// How many links of guests it shows.

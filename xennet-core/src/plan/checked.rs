@@ -6,6 +6,7 @@ use super::{Goal, Planned, check};
 use crate::error::{Error, json_text};
 use crate::model::{Guests, Request};
 use crate::snapshot::{Scope, Snapshot};
+use crate::version::Version;
 
 /// What is to become a plan.
 pub(super) struct Draft {
@@ -36,7 +37,7 @@ impl Draft {
 
     fn checked(self) -> Plan {
         let Draft { goal, steps, notes, before, after, request } = self;
-        Plan { goal, steps, notes, before, after, request }
+        Plan { version: Version, goal, steps, notes, before, after, request }
     }
 }
 
@@ -62,7 +63,9 @@ impl Draft {
 /// ```
 #[doc(alias("dry-run", "preview", "rehearsal"))]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Plan {
+    version: Version<{ Plan::VERSION }>,
     #[serde(skip)]
     goal: Goal,
     steps: Vec<Planned>,
@@ -75,11 +78,14 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// The version of its JSON document.
+    pub const VERSION: u32 = 1;
+
     /// A plan of no steps, for what is done without any.
     pub(crate) fn nothing() -> Self {
         let (before, after) = (Snapshot::default(), Snapshot::default());
         let goal = Goal::Restore(Box::default());
-        Plan { goal, steps: Vec::new(), notes: Vec::new(), before, after, request: None }
+        Plan { version: Version, goal, steps: Vec::new(), notes: Vec::new(), before, after, request: None }
     }
 
     /// What it is for.
@@ -116,7 +122,7 @@ impl Plan {
 
     /// The plan as a draft, to which something is added.
     pub(super) fn reopened(self) -> Draft {
-        let Plan { goal, steps, notes, before, after, request } = self;
+        let Plan { version: _, goal, steps, notes, before, after, request } = self;
         Draft { goal, steps, notes, before, after, request }
     }
 

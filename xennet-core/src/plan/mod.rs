@@ -25,7 +25,6 @@ mod want;
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::ser::SerializeStruct as _;
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::error::{Error, ErrorKind};
@@ -52,6 +51,7 @@ pub const ROUTE_PROTOCOL: u8 = 120;
 
 /// Why a step is there, as a sentence fragment.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct Reason(Cow<'static, str>);
 
@@ -93,18 +93,32 @@ pub struct Planned {
 impl Serialize for Planned {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let effects: Vec<String> = self.effects.implied.iter().map(ToString::to_string).collect();
-        let mut document = serializer.serialize_struct("Planned", 5)?;
-        document.serialize_field("sign", &self.step.sign().to_string())?;
-        document.serialize_field("text", &self.step.to_string())?;
-        document.serialize_field("why", &self.why)?;
-        document.serialize_field("effects", &effects)?;
-        document.serialize_field("step", &self.step)?;
-        document.end()
+        let Planned { step, why, .. } = self;
+        let (sign, text) = (step.sign().to_string(), step.to_string());
+        Document { sign, text, why, effects, step }.serialize(serializer)
     }
 }
 
+/// One step of a plan.
+#[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+struct Document<'a> {
+    /// What kind of change it is, in one character: `+`, `-`, `~`.
+    sign: String,
+    /// What the step does.
+    text: String,
+    /// What it is for.
+    why: &'a Reason,
+    /// What the kernel does besides.
+    effects: Vec<String>,
+    /// The change as a value.
+    step: &'a Step,
+}
+crate::schema::written_as!(Planned, "Planned", Document<'static>);
+
 /// What a plan is for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Goal {

@@ -22,6 +22,7 @@ use crate::tables::gate::GATE;
 /// What is to stay when a network is started: what an uplink had of its own before its bridge took it over (nothing, where it
 /// has been taken over), and whether the outside's routers are listened to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 #[non_exhaustive]
 pub struct Carried {

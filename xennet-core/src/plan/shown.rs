@@ -5,6 +5,7 @@ use serde::Deserialize;
 use super::Plan;
 use crate::error::{Error, ErrorKind};
 use crate::model::{Request, Subject};
+use crate::read;
 use crate::snapshot::Address;
 use crate::step::{AddrStep, Step};
 
@@ -32,6 +33,17 @@ pub struct ShownPlan {
     steps: Vec<Step>,
 }
 
+/// Refuses documents of a later version, whatever else they hold. What is no document at all is told by who reads the rest.
+fn check_versions(text: &str) -> Result<(), Error> {
+    #[derive(Deserialize)]
+    struct Head {
+        version: Option<serde_json::Value>,
+    }
+    let heads = serde_json::Deserializer::from_str(text).into_iter::<Head>();
+    let mut versions = heads.map_while(|head| head.ok()).filter_map(|head| head.version);
+    versions.try_for_each(|found| read::check(&found, "plan", Plan::VERSION))
+}
+
 /// The document of a plan, as far as it matters here.
 #[derive(Deserialize)]
 struct Document {
@@ -48,8 +60,9 @@ impl ShownPlan {
     /// Reads the JSON document of a plan: [`Plan::to_json`].
     ///
     /// # Errors
-    /// [`ErrorKind::Invalid`] if it is not the document of a plan, or of one that was made without a host.
+    /// [`ErrorKind::Invalid`] if it is not the document of a plan, or of one that was made without a host, or of a later version.
     pub fn from_json(text: &str) -> Result<Self, Error> {
+        check_versions(text)?;
         ShownPlan::of(serde_json::from_str(text).map_err(|e| unreadable(&e))?)
     }
 
@@ -58,6 +71,7 @@ impl ShownPlan {
     /// # Errors
     /// As [`from_json`](Self::from_json), and if there is none.
     pub fn all_from_json(text: &str) -> Result<Vec<Self>, Error> {
+        check_versions(text)?;
         let documents = serde_json::Deserializer::from_str(text).into_iter::<Document>();
         let plans: Vec<Self> =
             documents.map(|d| ShownPlan::of(d.map_err(|e| unreadable(&e))?)).collect::<Result<_, _>>()?;

@@ -50,9 +50,11 @@ pub use surroundings::{OldCall, Problem, Surroundings};
 
 /// The network state of a host at one moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Recording {
     /// The number of the document's format: [`Recording::VERSION`].
+    #[cfg_attr(feature = "schema", schemars(with = "crate::version::Version<{ Recording::VERSION }>"))]
     pub version: u32,
     /// When and where.
     pub taken: Taken,
@@ -92,6 +94,7 @@ pub struct Recording {
 
 /// When and where a recording was made, as the caller says: the library does not read the clock.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 #[non_exhaustive]
 pub struct Taken {
@@ -115,6 +118,7 @@ setters! { Taken {
 /// A file with descriptions of networks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Described {
     /// Its path.
     pub file: String,
@@ -132,6 +136,7 @@ impl Described {
 /// A dnsmasq of a started network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Service {
     /// The network.
     pub network: IfName,
@@ -158,6 +163,7 @@ setters! { Service {
 /// Something that could not be looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Unseen {
     /// What: `nft table inet xennet`, `xenstore`.
     pub what: String,

@@ -8,6 +8,7 @@ use crate::managers;
 
 /// What is around the kernel's objects on a host. [`surroundings::look`](crate::surroundings::look) finds it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 #[non_exhaustive]
 pub struct Surroundings {
@@ -34,6 +35,7 @@ pub struct Surroundings {
 /// A file with something wrong about it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[non_exhaustive]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Problem {
     /// Its path.
     pub path: String,
@@ -51,6 +53,7 @@ impl Problem {
 /// A script's call of a function that newer Xen does not have.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[non_exhaustive]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct OldCall {
     /// The script.
     pub path: String,

@@ -26,6 +26,7 @@ const LATE: Duration = Duration::from_millis(500);
 /// What is remembered of a dnsmasq that was started. Another version may have written it, so every field has a default. Where a default
 /// is not what is wanted, [`start`] restarts the dnsmasq.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub(super) struct Record {
     /// The format of this document, by the numbers of [`Entry::FORMAT`]; 0 where it was written without one.

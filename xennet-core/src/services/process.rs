@@ -20,6 +20,7 @@ const OFTEN: Duration = Duration::from_millis(5);
 
 /// Number and start time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(super) struct Process {
     /// The number.
     pub(super) pid: u32,

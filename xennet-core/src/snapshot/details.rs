@@ -14,6 +14,7 @@ use crate::model::{IfName, MacAddr};
 
 /// What a look at a whole host tells besides its state.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 #[non_exhaustive]
 pub struct Details {
@@ -27,6 +28,7 @@ pub struct Details {
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub stations: BTreeSet<Station>,
     /// nftables tables that are not xennet's, with all that is in them. A rule of iptables-nft is one of these, too.
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<(NftTableId, NftTable)>"))]
     #[serde(with = "pairs", skip_serializing_if = "BTreeMap::is_empty")]
     pub foreign: BTreeMap<NftTableId, NftTable>,
     /// Tables of iptables-legacy that the kernel has in this namespace: `ip filter`, `ip6 nat`. Their rules are not looked at.
@@ -44,6 +46,7 @@ setters! { Details {
 
 /// What a link is like at this moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 #[non_exhaustive]
 pub struct LinkDetails {
@@ -81,6 +84,7 @@ setters! { LinkDetails {
 ///
 /// Source: `include/uapi/linux/if_link.h`, `struct rtnl_link_stats64`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 #[non_exhaustive]
 pub struct Counters {
@@ -104,6 +108,7 @@ pub struct Counters {
 
 /// The operational state of a link (RFC 2863, `IFLA_OPERSTATE`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum OperState {
@@ -126,6 +131,7 @@ pub enum OperState {
 
 /// Whether a bridge port forwards (`IFLA_BRPORT_STATE`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum PortForwarding {
@@ -145,6 +151,7 @@ pub enum PortForwarding {
 /// A neighbour that this domain has learned.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct LearnedNeighbour {
     /// The link.
     pub link: IfName,
@@ -161,6 +168,7 @@ pub struct LearnedNeighbour {
 /// A station that a bridge has learned: behind which port it is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Station {
     /// The port.
     pub port: IfName,

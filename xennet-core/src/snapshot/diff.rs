@@ -10,6 +10,7 @@ use crate::gather;
 
 /// One difference between two snapshots, as facts in the words of an administrator. Printed with its sign.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Change {

@@ -15,6 +15,7 @@ use crate::model::IfName;
 /// In a snapshot that was observed from a kernel only the order of addresses is known, where a link has several, and whether
 /// names are held; [`step`](crate::step::step) then assumes what is usual.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 #[non_exhaustive]
 pub struct Hidden {
@@ -25,6 +26,7 @@ pub struct Hidden {
     /// The addresses of a link in the kernel's order (address, prefix length and peer), each family's for itself: the order decides
     /// what this domain speaks from, which secondary address is promoted, and which labels a link that is renamed gives to
     /// its addresses.
+    #[cfg_attr(feature = "schema", schemars(with = "BTreeMap<IfName, Vec<(crate::schema::Net, Option<IpAddr>)>>"))]
     pub address_order: BTreeMap<IfName, Vec<(IpNetwork, Option<IpAddr>)>>,
     /// The IPv4 routes that share destination, type of service and metric with another one, in the kernel's order: the first counts.
     pub route_order: Vec<Route>,

@@ -50,6 +50,7 @@ pub use settings::Settings;
 /// ```
 #[doc(alias = "state")]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 #[non_exhaustive]
 pub struct Snapshot {
@@ -77,12 +78,15 @@ pub struct Snapshot {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub port_vlans: BTreeMap<IfName, BTreeSet<PortVlan>>,
     /// Kernel settings, without the trailing newline.
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<(SysctlKey, String)>"))]
     #[serde(skip_serializing_if = "Settings::is_empty")]
     pub sysctls: Settings,
     /// nftables tables with all that is in them.
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<(NftTableId, NftTable)>"))]
     #[serde(with = "pairs", skip_serializing_if = "BTreeMap::is_empty")]
     pub nft: BTreeMap<NftTableId, NftTable>,
     /// xenstore nodes.
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<(StorePath, StoreNode)>"))]
     #[serde(with = "pairs", skip_serializing_if = "BTreeMap::is_empty")]
     pub store: BTreeMap<StorePath, StoreNode>,
     /// What the kernel keeps to itself. Left out of comparisons.

@@ -15,6 +15,7 @@ use crate::model::{IfName, MacAddr, Tagging, Vid};
 ///
 /// There are no others that Xen's guests are routed by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Family {
     /// IPv4.
@@ -55,6 +56,7 @@ impl Family {
 /// What a link is made of (`IFLA_INFO_KIND`).
 #[doc(alias("veth", "bridge", "tun", "tap", "bond"))]
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum LinkKind {
@@ -80,6 +82,7 @@ pub enum LinkKind {
 ///
 /// Source: `include/uapi/linux/if_link.h`, `enum in6_addr_gen_mode`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum AddrGenMode {
@@ -97,6 +100,7 @@ pub enum AddrGenMode {
 #[doc(alias("interface", "ifconfig"))]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Link {
     /// The kernel's number of the link. Left out of comparisons.
     pub index: u32,
@@ -182,6 +186,7 @@ setters! { Link {
 ///
 /// There are no others: it is in this namespace or it is not.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum VethPeer {
     /// In the same namespace.
@@ -195,6 +200,7 @@ pub enum VethPeer {
 /// Times are in hundredths of a second, the unit of the netlink attributes (`USER_HZ`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct BridgeState {
     /// Spanning tree protocol of the kernel.
     #[serde(default, skip_serializing_if = "is_false")]
@@ -259,6 +265,7 @@ setters! { BridgeState {
 
 /// The settings of a bridge port (`IFLA_INFO_SLAVE_DATA` of kind bridge).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 #[non_exhaustive]
 pub struct PortState {
@@ -336,10 +343,12 @@ impl Default for PortState {
 /// The kernel tells addresses apart by link, address, prefix length (and peer) for IPv4, by link and address for IPv6.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Address {
     /// The link.
     pub link: IfName,
     /// The address with its prefix length; host bits are kept.
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Net"))]
     pub address: IpNetwork,
     /// The other end of a point-to-point link, when it differs from the address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -448,6 +457,7 @@ impl Address {
 /// A permanent or proxy neighbour.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Neighbour {
     /// The link.
     pub link: IfName,
@@ -466,6 +476,7 @@ impl Neighbour {
 
 /// What is said about a neighbour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum NeighbourKind {
@@ -478,6 +489,7 @@ pub enum NeighbourKind {
 /// A static entry of a bridge's forwarding table.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct FdbEntry {
     /// The port (or the bridge itself) that the station is behind.
     pub link: IfName,
@@ -504,6 +516,7 @@ setters! { FdbEntry {
 
 /// How a forwarding entry is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum FdbKind {
@@ -516,6 +529,7 @@ pub enum FdbKind {
 /// A VLAN of a bridge port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PortVlan {
     /// The VLAN.
     pub vid: Vid,
@@ -539,6 +553,7 @@ setters! { PortVlan {
 /// The path of a kernel setting under `/proc/sys`, with slashes: `net/ipv4/conf/vif1.0/proxy_arp`. (Dots would be
 /// ambiguous: links have dots in their names.)
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(try_from = "String", into = "String")]
 pub struct SysctlKey(String);
 
@@ -652,6 +667,8 @@ impl fmt::Display for SysctlKey {
 
 /// An absolute path in xenstore.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(extend("pattern" = "^/")))]
 #[serde(try_from = "String", into = "String")]
 pub struct StorePath(String);
 
@@ -724,6 +741,7 @@ impl fmt::Display for StorePath {
 /// A xenstore node: its value and who may read and write it. Children are nodes of their own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct StoreNode {
     /// Any bytes, at most 4096 with the path; usually text without a final zero.
     pub value: Vec<u8>,
@@ -742,6 +760,7 @@ impl StoreNode {
 ///
 /// There are no other parts: the protocol of xenstore has a domain and two bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct StorePermission {
     /// The domain. In the first entry of a list: the owner, and the access is that of everyone else.
     pub domid: u16,

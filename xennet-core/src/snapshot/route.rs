@@ -13,6 +13,7 @@ use crate::model::IfName;
 
 /// What a route does with a packet (`rtm_type`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum RouteKind {
@@ -39,6 +40,7 @@ pub enum RouteKind {
 /// One way of a route with several.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct NextHop {
     /// The link it leaves through.
     pub link: Option<IfName>,
@@ -67,10 +69,12 @@ setters! { NextHop {
 /// A route.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Route {
     /// The table: 254 main, 253 default. Table 255 (local) is the kernel's own and never appears.
     pub table: u32,
     /// What it is for; `0.0.0.0/0` and `::/0` are the default routes.
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Net"))]
     pub destination: IpNetwork,
     /// Type of service; IPv4 only.
     pub tos: u8,
@@ -139,6 +143,7 @@ setters! { Route {
 ///
 /// There are no other parts: it is a time, or none.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct Expiry(pub Option<u32>);
 
@@ -275,14 +280,17 @@ impl Route {
 /// A policy routing rule.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Rule {
     /// The family it is for.
     pub family: Family,
     /// Rules are tried in ascending order.
     pub priority: u32,
     /// Only packets from here.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<crate::schema::Net>"))]
     pub from: Option<IpNetwork>,
     /// Only packets to there.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<crate::schema::Net>"))]
     pub to: Option<IpNetwork>,
     /// Only packets that came in by this link.
     pub iif: Option<IfName>,
@@ -329,6 +337,7 @@ impl Rule {
 
 /// What a policy rule does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum RuleAction {

@@ -10,6 +10,7 @@ use crate::model::IfName;
 
 /// One part of the system.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Part {
@@ -32,19 +33,19 @@ pub enum Part {
     /// The routes that leave through one link, both families, all tables but `local`. A listing of the routes.
     Routes(IfName),
     /// The route with this exact destination in the main table, any metric.
-    Route(ipnetwork::IpNetwork),
+    Route(#[cfg_attr(feature = "schema", schemars(with = "crate::schema::Net"))] ipnetwork::IpNetwork),
     /// The route with this exact destination, without host bits, through this link, in the main table; of several the one with
     /// the lowest metric. One question, whatever other routes there are. A link that is down has none.
     ///
     /// It is found by its first address: a more specific route to that address through the same link hides it, and IPv4's
     /// default route is never found.
-    RouteThrough(IfName, ipnetwork::IpNetwork),
+    RouteThrough(IfName, #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Net"))] ipnetwork::IpNetwork),
     /// The route that this domain's own packets to an address take, by policy rules and tables, or a local one
     /// ([`Route::own`](super::Route::own)) where the address is this domain's. One question.
     Way(std::net::IpAddr),
     /// The routes through one link whose gateway lies in this network, also one of several gateways, all tables but `local`. The
     /// kernel walks all routes of that family for it, and tells those through the link.
-    Via(IfName, ipnetwork::IpNetwork),
+    Via(IfName, #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Net"))] ipnetwork::IpNetwork),
     /// The permanent and proxy neighbours of one link, both families.
     Neighbours(IfName),
     /// Whether one link answers for this address, which lies behind another one. A listing of the proxies of that link.
@@ -90,6 +91,7 @@ pub enum Part {
 // In order, each once. There are a dozen of them: in one piece they take less memory, and less to copy and give back, than in
 // a tree, each node of which has room for eleven.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(from = "Vec<Part>")]
 pub struct Scope(Vec<Part>);
 

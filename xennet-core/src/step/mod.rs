@@ -24,6 +24,7 @@ pub(crate) use rules::{appear, vanish};
 /// `ENODEV` and nothing happens. Without one (the link is made by an earlier step of the same plan) the name decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct LinkRef {
     /// The name at the time of the step.
     pub name: IfName,
@@ -64,6 +65,7 @@ impl fmt::Display for LinkRef {
 /// ```
 #[doc(alias("ip link", "bridge link", "ifconfig"))]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Step {
@@ -89,6 +91,7 @@ pub enum Step {
 
 /// A change of a link.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum LinkStep {
@@ -119,6 +122,7 @@ pub enum LinkStep {
 /// Kinds of links that xennet makes.
 #[doc(alias = "veth")]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum NewLink {
@@ -133,6 +137,7 @@ pub enum NewLink {
 
 /// What changes on a link. `None` everywhere: nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 #[non_exhaustive]
 pub struct LinkChange {
@@ -187,6 +192,7 @@ setters! { LinkChange {
 
 /// Where a link's master goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum NewMaster {
@@ -198,6 +204,7 @@ pub enum NewMaster {
 
 /// What changes on a bridge. `None` everywhere: nothing. Times in hundredths of a second.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 #[non_exhaustive]
 pub struct BridgeChange {
@@ -239,6 +246,7 @@ impl BridgeChange {
 
 /// A change of a bridge port.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum PortStep {
@@ -281,6 +289,7 @@ pub enum PortStep {
 
 /// What changes on a bridge port. `None` everywhere: nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 #[non_exhaustive]
 pub struct PortChange {
@@ -335,6 +344,7 @@ setters! { PortChange {
 
 /// A change of an address.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum AddrStep {
@@ -346,6 +356,7 @@ pub enum AddrStep {
 
 /// A change of a route.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum RouteStep {
@@ -377,6 +388,7 @@ impl RouteStep {
 
 /// A change of a policy rule.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum RuleStep {
@@ -388,6 +400,7 @@ pub enum RuleStep {
 
 /// A change of a neighbour.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum NeighStep {
@@ -401,6 +414,7 @@ pub enum NeighStep {
 ///
 /// There are no other parts: the kernel takes a path and a text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SysctlStep {
     /// Which.
     pub key: SysctlKey,
@@ -412,6 +426,7 @@ pub struct SysctlStep {
 ///
 /// There are no other parts: a transaction is its changes, and its document their list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct StoreTransaction(pub Vec<StoreOp>);
 
@@ -419,6 +434,7 @@ pub struct StoreTransaction(pub Vec<StoreOp>);
 ///
 /// There are no others: these are all requests of `xs_wire.h` that change nodes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum StoreOp {
     /// Writes a value; missing nodes above are made, with the permissions of their parent.
@@ -450,6 +466,7 @@ pub enum StoreOp {
 /// What a step changed besides what it asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Effects {
     /// In the order in which the kernel does it.
     pub implied: Vec<Implied>,
@@ -457,6 +474,7 @@ pub struct Effects {
 
 /// Something the kernel does by itself in answer to a step.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Implied {

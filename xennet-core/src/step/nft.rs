@@ -10,6 +10,7 @@ use crate::snapshot::{
 /// Changes of one nftables table that happen together or not at all.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct NftTransaction {
     /// The table.
     pub table: NftTableId,
@@ -19,6 +20,7 @@ pub struct NftTransaction {
 
 /// One change within an [`NftTransaction`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum NftOp {

@@ -38,11 +38,12 @@ mod world;
 use std::fmt;
 use std::net::IpAddr;
 
-use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 
 use crate::error::json_text;
 use crate::recording::Recording;
+use crate::schema::written_as;
+use crate::version::Version;
 use packet::{Gap, Packet, Upper};
 pub use question::{Question, Traffic};
 use walk::{Station, Stop, Walk};
@@ -52,6 +53,7 @@ use world::World;
 ///
 /// There are no others: yes, no, and not known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
     /// It arrives.
@@ -66,6 +68,7 @@ pub enum Verdict {
 ///
 /// There are no others: a packet goes there, and its answer comes back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Direction {
     /// The way of the packet.
@@ -76,6 +79,7 @@ pub enum Direction {
 
 /// What kind of place a hop is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Stage {
@@ -105,6 +109,7 @@ pub enum Stage {
 
 /// One station of the way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Hop {
     /// Of the packet or of its answer.
@@ -201,16 +206,31 @@ impl fmt::Display for Trace {
 
 impl Serialize for Trace {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut document = serializer.serialize_struct("Trace", 6)?;
-        document.serialize_field("version", &Trace::VERSION)?;
-        document.serialize_field("verdict", &self.verdict)?;
-        document.serialize_field("where", &self.location)?;
-        document.serialize_field("why", &self.why)?;
-        document.serialize_field("source_seen", &self.source_seen)?;
-        document.serialize_field("hops", &self.hops)?;
-        document.end()
+        let Trace { verdict, location, why, source_seen, hops, .. } = self;
+        let (verdict, source_seen) = (*verdict, *source_seen);
+        Document { version: Version, verdict, location: location.as_deref(), why, source_seen, hops }
+            .serialize(serializer)
     }
 }
+
+/// What happens to a packet.
+#[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+struct Document<'a> {
+    version: Version<{ Trace::VERSION }>,
+    /// Whether it arrives.
+    verdict: Verdict,
+    /// What decided: the table, chain and rule, the route, the link or the setting; null where it arrives.
+    #[serde(rename = "where")]
+    location: Option<&'a str>,
+    /// The reason, in words.
+    why: &'a str,
+    /// The source address that the receiver sees.
+    source_seen: Option<IpAddr>,
+    /// The way, and the way back.
+    hops: &'a [Hop],
+}
+written_as!(Trace, "Trace", Document<'static>);
 
 /// Follows the first packet of a connection, and its answer.
 pub fn trace(recording: &Recording, question: &Question) -> Trace {

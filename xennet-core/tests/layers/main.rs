@@ -20,6 +20,10 @@ const ORDER: &[&str] = &[
     "setters",
     "error",
     "events",
+    "schema",
+    "version",
+    "error",
+    "read",
     "gather",
     "text",
     "budget",
@@ -44,17 +48,32 @@ const ORDER: &[&str] = &[
     "hotplug",
     "surroundings",
     "doctor",
+    "document",
     "testing",
 ];
 /// Modules that touch nothing outside the process, and use only each other.
 const PURE: &[&str] = &[
-    "error", "gather", "text", "model", "config", "advise", "managers", "snapshot", "guest", "step", "tables", "plan",
+    "schema", "version", "error", "read", "gather", "text", "model", "config", "advise", "managers", "snapshot",
+    "guest", "step", "tables", "plan",
 ];
 /// The crates that a pure module may use.
-const PURE_CRATES: &[&str] =
-    &["alloc", "core", "std", "ipnetwork", "macaddr", "md5", "serde", "serde_json", "sha2", "thiserror", "toml"];
+const PURE_CRATES: &[&str] = &[
+    "alloc",
+    "core",
+    "std",
+    "ipnetwork",
+    "macaddr",
+    "md5",
+    "schemars",
+    "serde",
+    "serde_json",
+    "sha2",
+    "thiserror",
+    "toml",
+];
 /// The crates whose types and traits may stand in public signatures: another version of any other one is no change for a caller.
-const PUBLIC_CRATES: &[&str] = &["alloc", "core", "std", "ipnetwork", "macaddr", "serde"];
+// schemars with the feature `schema` only.
+const PUBLIC_CRATES: &[&str] = &["alloc", "core", "std", "ipnetwork", "macaddr", "schemars", "serde"];
 /// What of the standard library a pure module must not touch: time, entropy and environment come in as arguments.
 const IMPURE: &[&str] = &[
     "std::*",

@@ -1,4 +1,7 @@
-"""The documents that a host gives, as types for annotations: ordinary dicts, the same as the command prints as JSON."""
+"""The documents that a host gives, as types for annotations: ordinary dicts, the same as the command prints as JSON.
+
+``xennet.schema(name)`` gives the JSON schema of each; the same words are here and there.
+"""
 
 from __future__ import annotations
 
@@ -62,6 +65,7 @@ class ShownBridge(TypedDict):
 class Shown(TypedDict):
     """What ``Host.show`` gives."""
 
+    version: int
     vifs: list[ShownVif]
     bridges: list[ShownBridge]
 
@@ -128,6 +132,7 @@ class Overview(Shown):
 class NetworkStatus(TypedDict):
     """What ``Host.network_status`` gives."""
 
+    version: int
     network: str
     #: "bridge", "nat" or "routed".
     mode: str
@@ -181,6 +186,7 @@ class GuestFile(TypedDict):
 class GuestTold(TypedDict):
     """What ``guest_config`` gives: the same as the command and the C ABI."""
 
+    version: int
     format: str
     #: The format's own file first.
     files: list[GuestFile]
@@ -268,6 +274,7 @@ class Trace(TypedDict):
 class ParsedVif(TypedDict):
     """What ``parse_vif`` gives: the same as the command and the C ABI."""
 
+    version: int
     #: The vif with libxl's field names.
     nic: dict[str, Any]
     #: What has no effect, what xl would have swallowed, a sentence each.

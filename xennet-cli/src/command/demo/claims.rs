@@ -4,14 +4,13 @@ use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
 use xennet_core::config::networks;
+use xennet_core::document::{self, DemoEvent};
 use xennet_core::ipnetwork::IpNetwork;
 use xennet_core::plan::Plan;
 use xennet_core::snapshot::{Part, Scope, Snapshot};
 use xennet_core::{Error, ErrorKind, Guests, Host, Network, Result, VifSpec};
 
-use super::NOBODY;
 use super::stage::{Stage, id};
 use crate::command::host::table;
 use crate::output::Output;
@@ -45,7 +44,7 @@ pub(super) enum Expected {
 pub(super) struct Demo<'a> {
     output: &'a mut Output,
     stage: Stage,
-    events: Vec<Value>,
+    events: Vec<DemoEvent>,
     broken: Vec<String>,
 }
 
@@ -55,7 +54,7 @@ impl<'a> Demo<'a> {
     }
 
     /// Says something: as text now, as part of the document at the end.
-    pub(super) fn say(&mut self, text: &str, event: Value) -> Result<()> {
+    pub(super) fn say(&mut self, text: &str, event: DemoEvent) -> Result<()> {
         self.events.push(event);
         if self.output.is_json() {
             return Ok(());
@@ -74,7 +73,7 @@ impl<'a> Demo<'a> {
 
     /// The command that does what comes next.
     fn command(&mut self, text: &str) -> Result<()> {
-        self.events.push(json!({ "command": text }));
+        self.events.push(DemoEvent::Command { command: text.into() });
         self.heading(&format!("$ xennet {text}"))
     }
 
@@ -84,7 +83,7 @@ impl<'a> Demo<'a> {
             self.broken.push(text.to_owned());
         }
         let sign = if holds { "ok" } else { "NOT SO" };
-        self.say(&format!("{sign}: {text}"), json!({ "claim": text, "holds": holds }))
+        self.say(&format!("{sign}: {text}"), DemoEvent::Claim { claim: text.into(), holds })
     }
 
     /// Says what was seen between guests, host and outside, where there is anybody.
@@ -92,7 +91,7 @@ impl<'a> Demo<'a> {
         match self.stage.lan().map(look).transpose()? {
             Some((holds, text)) => self.claim(holds, &text),
             None => {
-                self.events.push(json!({ "seen": NOBODY }));
+                self.events.push(DemoEvent::Seen { seen: () });
                 Ok(())
             }
         }
@@ -100,7 +99,7 @@ impl<'a> Demo<'a> {
 
     /// Begins with one of the modes: what there is before.
     pub(super) fn begin(&mut self, mode: &str, what: &str, host: &mut Host) -> Result<Snapshot> {
-        self.events.push(json!({ "mode": mode, "is": what }));
+        self.events.push(DemoEvent::Mode { mode: mode.into(), is: what.into() });
         self.heading(&format!("=== {mode}: {what} ==="))?;
         look(host)
     }
@@ -108,7 +107,7 @@ impl<'a> Demo<'a> {
     /// Starts the network that this file describes.
     pub(super) fn network(&mut self, host: &mut Host, file: &str) -> Result<Network> {
         self.heading("in /etc/xennet/networks.toml:")?;
-        self.say(file, json!({ "file": file }))?;
+        self.say(file, DemoEvent::File { file: file.into() })?;
         let read = networks::parse(file)?;
         let network = read.iter().next().cloned().ok_or_else(|| Error::new(ErrorKind::Internal, "no network"))?;
         self.command(&format!("network start {}", network.name()))?;
@@ -139,7 +138,7 @@ impl<'a> Demo<'a> {
         if domid == 1 {
             self.plan(&plan)?;
         } else {
-            self.events.push(json!(plan));
+            self.events.push(DemoEvent::Plan(Box::new(plan.clone())));
         }
         let start = Instant::now();
         let (applied, planned) = (host.attach(id, &vif)?.steps, plan.steps().len());
@@ -173,18 +172,18 @@ impl<'a> Demo<'a> {
     pub(super) fn show(&mut self, host: &mut Host) -> Result<()> {
         self.command("show")?;
         let shown = host.show()?;
-        self.say(&table(&shown), json!({ "shown": shown }))
+        self.say(&table(&shown), DemoEvent::Shown { shown })
     }
 
     pub(super) fn status(&mut self, host: &mut Host, network: &Network) -> Result<()> {
         self.command(&format!("network status {}", network.name()))?;
         let status = host.network_status(network)?;
         let text = crate::command::network::table(std::slice::from_ref(&status));
-        self.say(&text, json!({ "status": status }))
+        self.say(&text, DemoEvent::Status { status: Box::new(status) })
     }
 
     fn plan(&mut self, plan: &Plan) -> Result<()> {
-        self.say(&plan.to_string(), json!(plan))
+        self.say(&plan.to_string(), DemoEvent::Plan(Box::new(plan.clone())))
     }
 
     fn applied(&mut self, steps: usize, planned: usize, time: Duration) -> Result<()> {
@@ -263,7 +262,7 @@ impl<'a> Demo<'a> {
         }
         let command = format!("outside# ip route add {to} via {}", Lan::HOST);
         self.heading(why)?;
-        self.say(&command, json!({ "outside": command }))
+        self.say(&command, DemoEvent::Outside { outside: command.clone() })
     }
 
     /// The proof: all that can be observed, before and after the domains have ended.
@@ -277,9 +276,9 @@ impl<'a> Demo<'a> {
         let after = look(host)?;
         let changes: Vec<String> = before.changes(&after).iter().map(ToString::to_string).collect();
         let (old, new) = (before.render(), after.render());
-        self.events.push(json!({ "before": old, "after": new }));
+        self.events.push(DemoEvent::Facts { before: old.clone(), after: new });
         if !changes.is_empty() {
-            self.say(&changes.join("\n"), json!({ "changes": changes }))?;
+            self.say(&changes.join("\n"), DemoEvent::Changes { changes: changes.clone() })?;
         }
         // Our own nft tables stay, without anybody in them: making them anew is what takes long.
         let facts = old.lines().filter(|l| !l.starts_with("nft ")).count();
@@ -296,7 +295,7 @@ impl<'a> Demo<'a> {
             0 => "everything was as claimed".to_owned(),
             n => format!("{n} claims did not hold"),
         };
-        output.answer(|| format!("\n{last}"), || json!({ "kernel": on_kernel, "events": events, "broken": broken }))?;
+        output.answer(|| format!("\n{last}"), || document::Demo::new(on_kernel, events, broken.clone()))?;
         if broken.is_empty() {
             return Ok(());
         }

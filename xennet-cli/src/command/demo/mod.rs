@@ -5,7 +5,7 @@ mod stage;
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use serde_json::{Value, json};
+use xennet_core::document::DemoEvent;
 use xennet_core::{Guests, Host, Result};
 
 use self::claims::{Demo, Expected};
@@ -29,7 +29,7 @@ pub(super) fn run(global: &Global, output: &mut Output) -> Result<()> {
                  The host has eth0 with 192.168.0.3; its gateway is 192.168.0.1."
             }
         },
-        json!({ "kernel": on_kernel }),
+        DemoEvent::Stage { kernel: on_kernel },
     )?;
     bridge(&mut demo, &mut host)?;
     nat(&mut demo, &mut host)?;
@@ -105,6 +105,3 @@ fn routed(demo: &mut Demo<'_>, host: &mut Host) -> Result<()> {
     demo.stop(host, &network, Guests::MustHaveGone)?;
     demo.nothing_left(&before, host)
 }
-
-/// What the document has where there is nobody to ping.
-const NOBODY: Value = Value::Null;

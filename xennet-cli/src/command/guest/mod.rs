@@ -2,8 +2,8 @@
 
 mod into;
 
-use serde_json::json;
 use xennet_core::config::networks;
+use xennet_core::document::{Formats, GuestWritten};
 use xennet_core::guest::{Format, GuestConfig, GuestWish, Rendered};
 use xennet_core::{Error, ErrorKind, Network, Result, VifId, VifSpec};
 
@@ -30,7 +30,8 @@ pub(super) fn run(global: &Global, args: &GuestArgs, output: &mut Output) -> Res
         Some(root) => {
             let written = into::write(root, format, &rendered.files, args.force)?;
             let text = || written.iter().map(|path| format!("{} is written\n", path.display())).collect();
-            output.answer(text, || json!({ "written": written, "guest": rendered }))
+            let paths = || written.iter().map(|path| path.display().to_string()).collect();
+            output.answer(text, || GuestWritten::new(paths(), &rendered))
         }
         None => show(&rendered, output),
     }
@@ -44,7 +45,7 @@ fn show(rendered: &Rendered, output: &mut Output) -> Result<()> {
         }
     }
     let text = || rendered.files.first().map(|file| file.text.clone()).unwrap_or_default();
-    output.answer(text, || json!(rendered))
+    output.answer(text, || rendered)
 }
 
 fn config(global: &Global, args: &GuestArgs, output: &mut Output) -> Result<GuestConfig> {
@@ -104,11 +105,5 @@ fn wish(args: &GuestArgs) -> Result<GuestWish> {
 /// The formats, and where the text of each belongs.
 fn list(output: &mut Output) -> Result<()> {
     let row = |format: &Format| [format.name(), format.title(), format.place()].map(str::to_owned);
-    output.answer(
-        || columns(["FORMAT", "READ BY", "BELONGS TO"], Format::ALL.iter().map(row)),
-        || {
-            let one = |format: &Format| json!({ "format": format, "title": format.title(), "place": format.place() });
-            json!({ "formats": Format::ALL.iter().map(one).collect::<Vec<_>>() })
-        },
-    )
+    output.answer(|| columns(["FORMAT", "READ BY", "BELONGS TO"], Format::ALL.iter().map(row)), Formats::all)
 }

@@ -6,7 +6,7 @@ mod plan;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use xennet_core::document::Installed;
 use xennet_core::hotplug::hooks::Hooks;
 use xennet_core::{Error, ErrorKind, Result};
 
@@ -74,9 +74,12 @@ fn hint(e: &Error) -> String {
     e.hint().map(|hint| format!("; {hint}")).unwrap_or_default()
 }
 
-fn document(dir: &Path, binary: Option<&PathBuf>, plan: &Plan) -> Value {
-    let acts: Vec<Value> = plan.acts.iter().map(Act::to_json).collect();
-    json!({ "dir": dir, "binary": binary, "script": script(dir), "acts": acts, "notes": plan.notes })
+fn document(dir: &Path, binary: Option<&PathBuf>, plan: &Plan) -> Installed {
+    let binary = binary.map(|binary| binary.display().to_string());
+    let mut document = Installed::new(dir.display().to_string(), binary, script(dir));
+    document.acts = plan.acts.iter().map(Act::document).collect();
+    document.notes = plan.notes.clone();
+    document
 }
 
 /// How a vif names the trial script.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use serde_json::{Value, json};
+use xennet_core::document::InstallAct;
 use xennet_core::{Error, ErrorKind, Result};
 
 /// The scripts that this program can stand in for.
@@ -89,16 +89,20 @@ impl Act {
         }
     }
 
-    pub(super) fn to_json(&self) -> Value {
-        match self {
-            Act::Put { at, to } => json!({ "act": "put", "path": at, "to": to }),
-            Act::Turn { at, from, to } => json!({ "act": "turn", "path": at, "from": from, "to": to }),
-            Act::Remove { at, from } => json!({ "act": "remove", "path": at, "from": from }),
-            Act::Keep { at, kept, to } => json!({ "act": "keep", "path": at, "kept": kept, "to": to }),
-            Act::Restore { at, kept, from } => json!({ "act": "restore", "path": at, "kept": kept, "from": from }),
-            Act::Divert { at, kept } => json!({ "act": "divert", "path": at, "kept": kept }),
-            Act::Undivert { at, kept } => json!({ "act": "undivert", "path": at, "kept": kept }),
-        }
+    pub(super) fn document(&self) -> InstallAct {
+        let (act, at, from, to, kept) = match self {
+            Act::Put { at, to } => ("put", at, None, Some(to), None),
+            Act::Turn { at, from, to } => ("turn", at, Some(from), Some(to), None),
+            Act::Remove { at, from } => ("remove", at, Some(from), None, None),
+            Act::Keep { at, kept, to } => ("keep", at, None, Some(to), Some(kept)),
+            Act::Restore { at, kept, from } => ("restore", at, Some(from), None, Some(kept)),
+            Act::Divert { at, kept } => ("divert", at, None, None, Some(kept)),
+            Act::Undivert { at, kept } => ("undivert", at, None, None, Some(kept)),
+        };
+        let shown = |path: &PathBuf| path.display().to_string();
+        let mut document = InstallAct::new(act, shown(at));
+        (document.from, document.to, document.kept) = (from.map(shown), to.map(shown), kept.map(shown));
+        document
     }
 }
 

@@ -9,6 +9,7 @@ use crate::step::Step;
 
 /// Something that goes wrong. Steps are counted from 0, from the moment the fault was put in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Fault {

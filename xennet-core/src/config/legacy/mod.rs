@@ -24,6 +24,7 @@ use crate::model::{
 ///
 /// There are no others: Xen has shipped no new ones since 4.4.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum NetworkScript {
     /// Guests are stations on the uplink's own segment.
     #[serde(rename = "network-bridge")]
@@ -94,6 +95,7 @@ impl FromStr for NetworkScript {
 ///
 /// There are no others: the scripts of Xen up to 4.4 know these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum LegacyVerb {
     /// Make the network.
@@ -122,6 +124,7 @@ impl LegacyVerb {
 ///
 /// There are no others: the scripts of Xen up to 4.4 know these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum LegacyBridge {
     /// `bridge=null`: nothing is to be done.
@@ -134,6 +137,7 @@ pub enum LegacyBridge {
 ///
 /// There are no others: Xen has shipped no `network-bridge` of another kind up to 4.4, its last with xend.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Generation {
     /// Xen 3.0 and 3.1: the bridge is `xenbr<N>`, and dom0's addresses were on one end of a loopback pair called `eth<N>`.
@@ -162,6 +166,7 @@ impl Generation {
 
 /// A call of one of the scripts. What is `None` was left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct LegacyCall {
     /// The script.

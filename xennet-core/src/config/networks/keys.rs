@@ -46,7 +46,7 @@ pub fn from_keys(name: &str, keys: &impl Serialize) -> Result<Network, Error> {
 
 /// The keys and values that make this network with [`from_keys`]: those that differ from what is taken where a key is left out.
 pub fn to_keys(network: &Network) -> Document {
-    Document::of(render::keys(network).into_iter().collect::<BTreeMap<_, _>>())
+    Document::part(render::keys(network).into_iter().collect::<BTreeMap<_, _>>())
 }
 
 /// The first of the other networks that contradicts this one, and how, by the rules of a file that has them both.

@@ -16,6 +16,7 @@ use crate::error::Error;
 
 /// A call of a network script in a wrapper.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct WrapperCall {
     /// The script's name, without its directory: `network-bridge`.

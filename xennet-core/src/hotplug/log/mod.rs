@@ -26,6 +26,7 @@ pub use sinks::{Begun, Sinks, Unwritten};
 
 /// How a call ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Outcome {
@@ -60,6 +61,7 @@ impl Outcome {
 /// Why a call failed: the parts of an [`Error`] that a log keeps.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct CallError {
     /// The short name of the kind, for example `bridge-not-found`.
     pub kind: String,
@@ -109,6 +111,7 @@ impl From<&Error> for CallError {
 /// One call, as it is remembered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct CallRecord {
     /// The format of this document: [`CallRecord::FORMAT`].
     pub xennet: u32,

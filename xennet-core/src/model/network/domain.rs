@@ -12,6 +12,8 @@ use crate::model::flaw::quoted;
 /// A domain of the DNS, in small letters: words of letters, digits and `-` with dots between them (RFC 1123, 2.1), at most 63 bytes
 /// each and 253 together.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(extend("pattern" = "^[a-z0-9-]+(\\.[a-z0-9-]+)*$")))]
 #[serde(try_from = "String", into = "String")]
 pub struct DnsDomain(String);
 

@@ -18,6 +18,7 @@ use crate::error::Error;
 /// ```
 #[doc(alias("forward", "port forwarding", "dnat"))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(try_from = "ForwardDocument")]
 pub struct PortForward {
     protocol: Protocol,
@@ -27,6 +28,7 @@ pub struct PortForward {
 }
 
 #[derive(Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct ForwardDocument {
     protocol: Protocol,
@@ -110,6 +112,7 @@ impl PortForward {
 ///
 /// There are no others: dom0 forwards ports of these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Protocol {
     /// TCP.

@@ -53,6 +53,7 @@ fn invalid(value: &dyn fmt::Display, what: &str, rule: &str) -> Error {
 /// ```
 #[doc(alias("networks.toml", "virsh net"))]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(try_from = "NetworkDocument")]
 pub struct Network {
     name: IfName,
@@ -62,6 +63,7 @@ pub struct Network {
 
 /// What a document of a network says, before it is checked.
 #[derive(Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(crate) struct NetworkDocument {
     name: IfName,
     #[serde(flatten)]
@@ -170,6 +172,7 @@ impl Network {
 
 /// The mode of a [`Network`], with what belongs to it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "mode", rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum NetworkMode {
@@ -183,6 +186,7 @@ pub enum NetworkMode {
 
 /// A bridge, and the link that connects it to the world.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct BridgeNetwork {
@@ -220,6 +224,7 @@ impl BridgeNetwork {
 /// ```
 #[doc(alias("masquerade", "snat"))]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct NatNetwork {
@@ -272,6 +277,7 @@ impl Default for NatNetwork {
 
 /// How the guests of a NAT network are connected to dom0.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum GuestLinks {
@@ -284,6 +290,7 @@ pub enum GuestLinks {
 /// Guests whose own addresses are visible outside.
 #[doc(alias("routed", "proxy arp"))]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct RoutedNetwork {
@@ -367,6 +374,7 @@ impl Default for RoutedNetwork {
 /// What guests of a network are told by dnsmasq.
 #[doc(alias("dhcp", "dnsmasq", "dns"))]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Services {

@@ -12,6 +12,7 @@ use crate::model::{IfName, MacAddr};
 ///
 /// There are no others: it is a yes or a no.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Guests {
     /// They must have gone: while one is a port of the network's own bridge, or another network leaves through its bridge, the network
@@ -23,6 +24,7 @@ pub enum Guests {
 
 /// A network that shall be started, with what was found for it: what its plan is made from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct ResolvedNetwork {
     /// The network as it is described.
@@ -68,6 +70,7 @@ impl ResolvedNetwork {
 
 /// What is remembered of a network that is started: what a hotplug call needs to know of it, and what its stop puts back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Started {
     /// The network as it was described.

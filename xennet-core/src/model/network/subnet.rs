@@ -19,15 +19,19 @@ use crate::error::Error;
 /// ```
 #[doc(alias = "ipam")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(try_from = "SubnetDocument")]
 pub struct Subnet {
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Net"))]
     network: IpNetwork,
     gateway: IpAddr,
 }
 
 #[derive(Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct SubnetDocument {
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Net"))]
     network: IpNetwork,
     gateway: IpAddr,
 }
@@ -125,6 +129,7 @@ impl Subnet {
 /// A range of addresses to give to guests, both ends included.
 #[doc(alias("ipam", "dhcp-range"))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(try_from = "(IpAddr, IpAddr)", into = "(IpAddr, IpAddr)")]
 pub struct AddressRange {
     first: IpAddr,

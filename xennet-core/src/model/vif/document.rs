@@ -10,40 +10,58 @@ use crate::model::{ColoKey, DevId, GuestMac, IfName, Mtu, RateLimit, VlanSpec, W
 
 /// The document of a vif: libxl's field names, texts where libxl has texts.
 #[derive(Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub(super) struct VifDocument {
+    /// The index in the domain.
     #[serde(skip_serializing_if = "Option::is_none")]
     devid: Option<DevId>,
+    /// The guest's hardware address.
     #[serde(skip_serializing_if = "Option::is_none")]
     mac: Option<GuestMac>,
+    /// The bridge, or the network, that it is connected to.
     #[serde(skip_serializing_if = "Option::is_none")]
     bridge: Option<IfName>,
+    /// The guest's addresses, with blanks between them.
     #[serde(skip_serializing_if = "Option::is_none")]
     ip: Option<String>,
+    /// The emulated model.
     #[serde(skip_serializing_if = "Option::is_none")]
     model: Option<Word>,
+    /// Whether it has an emulated twin.
     #[serde(skip_serializing_if = "Option::is_none")]
     nictype: Option<VifType>,
+    /// The name of its link in the backend domain.
     #[serde(skip_serializing_if = "Option::is_none")]
     ifname: Option<IfName>,
+    /// The hotplug script.
     #[serde(skip_serializing_if = "Option::is_none")]
     script: Option<Word>,
+    /// The gateway's link.
     #[serde(skip_serializing_if = "Option::is_none")]
     gatewaydev: Option<IfName>,
+    /// The backend domain.
     #[serde(skip_serializing_if = "Option::is_none")]
     backend_domname: Option<BackendDomain>,
+    /// In bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     mtu: Option<Mtu>,
+    /// How many bytes the guest may send in each interval.
     #[serde(skip_serializing_if = "Option::is_none")]
     rate_bytes_per_interval: Option<u64>,
+    /// The interval in microseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     rate_interval_usecs: Option<u32>,
+    /// Whether the frontend may trust the backend.
     #[serde(skip_serializing_if = "Option::is_none")]
     trusted: Option<Trust>,
+    /// Its VLANs.
     #[serde(skip_serializing_if = "Option::is_none")]
     vlan: Option<VlanSpec>,
+    /// COLO's forwarding link.
     #[serde(skip_serializing_if = "Option::is_none")]
     coloft_forwarddev: Option<IfName>,
+    /// Whether it is kept from the other isolated ports of its bridge.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     isolated: bool,
     #[serde(flatten)]
@@ -52,6 +70,7 @@ pub(super) struct VifDocument {
 
 /// libxl's spelling of a `defbool`.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(crate) enum Trust {
     True,
     False,

@@ -50,6 +50,7 @@ use ip::{gateway_beside, gateway_refusal};
 /// ```
 #[doc(alias("xl.cfg", "xl-network-configuration"))]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(try_from = "document::VifDocument", into = "document::VifDocument")]
 pub struct VifSpec(VifParts);
 
@@ -333,6 +334,7 @@ impl VifSpec {
 ///
 /// There are no others: xl knows these (`xl-network-configuration.5`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum VifType {
     /// `type=vif`: the paravirtual vif alone.
     #[serde(rename = "vif")]
@@ -380,6 +382,7 @@ impl FromStr for VifType {
 /// There are no others: xl takes a number or a name.
 #[doc(alias("driver domain", "backend domain"))]
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(try_from = "String", into = "String")]
 pub enum BackendDomain {
     /// By number.

@@ -24,6 +24,7 @@ pub(crate) use value::{concat, split, width};
 
 /// The family of an nftables table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum NftFamily {
@@ -86,6 +87,7 @@ impl fmt::Display for NftFamily {
 ///
 /// There are no other parts: the kernel knows a table by these two.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct NftTableId {
     /// The family.
     pub family: NftFamily,
@@ -143,6 +145,7 @@ impl fmt::Display for NftTableId {
 /// A table with all that is in it.
 #[doc(alias("nftables", "iptables"))]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 #[non_exhaustive]
 pub struct NftTable {
@@ -218,6 +221,7 @@ impl NftTable {
 
 /// A chain: a list of rules.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 #[non_exhaustive]
 pub struct NftChain {
@@ -236,6 +240,7 @@ setters! { NftChain {
 /// How a chain is hooked into the path of packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct NftBase {
     /// What it is for.
     pub kind: NftChainKind,
@@ -259,6 +264,7 @@ impl NftBase {
 ///
 /// There are no others: nf_tables has these three types of chains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum NftChainKind {
     /// Accepts and drops.
@@ -289,6 +295,7 @@ impl NftChainKind {
 ///
 /// Source: `include/uapi/linux/netfilter.h`, `NF_INET_*`; `netfilter_bridge.h`, `NF_BR_*` has the same numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum NftHook {
@@ -335,6 +342,7 @@ impl NftHook {
 ///
 /// There are no others: the kernel refuses any other verdict as a policy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum NftPolicy {
     /// They go on.
@@ -356,6 +364,7 @@ impl NftPolicy {
 
 /// A set, or a map from keys to verdicts or values.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 #[non_exhaustive]
 pub struct NftSet {
@@ -378,6 +387,7 @@ pub struct NftSet {
     #[serde(skip_serializing_if = "is_zero")]
     pub other_flags: u32,
     /// The elements by their keys.
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<(NftKey, NftElement)>"))]
     #[serde(with = "crate::snapshot::pairs", skip_serializing_if = "BTreeMap::is_empty")]
     pub elements: BTreeMap<NftKey, NftElement>,
 }
@@ -405,6 +415,7 @@ impl NftSet {
 
 /// What the keys of a map lead to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum NftDataType {
@@ -418,6 +429,7 @@ pub enum NftDataType {
 ///
 /// There are no other parts: a key is one value or an interval.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct NftKey {
     /// One value for each field of the set's key; for a range, the first one of it. Empty: the catch-all element, which
     /// meets what no other element meets (`*`).
@@ -482,6 +494,7 @@ impl NftKey {
 
 /// An element, beside its key.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 #[non_exhaustive]
 pub struct NftElement {
@@ -500,6 +513,7 @@ setters! { NftElement {
 
 /// What a map's key leads to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum NftData {

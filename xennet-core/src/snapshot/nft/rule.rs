@@ -13,6 +13,7 @@ use crate::snapshot::Family;
 
 /// A rule: its statements, left to right. A packet that one match does not fit goes on to the next rule.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 #[non_exhaustive]
 pub struct NftRule {
@@ -25,6 +26,7 @@ pub struct NftRule {
 
 /// One statement of a rule.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum NftExpr {
@@ -92,6 +94,7 @@ pub enum NftExpr {
 
 /// What is written into a packet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum NftFrom {
@@ -105,6 +108,7 @@ pub enum NftFrom {
 ///
 /// Source: `include/uapi/linux/netfilter/nf_tables.h`, `enum nft_meta_keys`, `nft_payload_bases`, `nft_ct_keys`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum NftField {
@@ -192,6 +196,7 @@ pub enum NftField {
 
 /// A header of a packet, with the kernel's numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum NftHeader {
@@ -392,6 +397,7 @@ impl NftField {
 ///
 /// There are no others: they are those of `enum nft_cmp_ops`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum NftCmp {
     /// Equal.
@@ -430,6 +436,7 @@ impl NftCmp {
 ///
 /// There are no others: a connection has two ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum NftNat {
     /// The source: in nat chains at postrouting and input.
@@ -440,6 +447,7 @@ pub enum NftNat {
 
 /// Where a translated address comes from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum NftNatTo {
@@ -473,6 +481,7 @@ pub enum NftNatTo {
 
 /// What the data of a map for address translation holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum NftNatData {
@@ -484,6 +493,7 @@ pub enum NftNatData {
 
 /// What becomes of a packet.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum NftVerdict {

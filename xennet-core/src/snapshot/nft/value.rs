@@ -12,6 +12,7 @@ use crate::model::{IfName, MacAddr};
 
 /// The type of one field of a key, or of a map's data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum NftType {
@@ -204,6 +205,7 @@ fn decode_name(bytes: &[u8]) -> Option<NftValue> {
 
 /// One value: a field of an element's key, or what a packet is compared with. It knows its own length and byte order.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum NftValue {
