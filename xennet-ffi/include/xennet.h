@@ -1569,7 +1569,7 @@ xennet_error *xennet_store_commit(const xennet_store *store,
 xennet_error *xennet_store_abort(const xennet_store *store);
 
 /**
- * Asks for events of a node and all below it, or of `@introduceDomain` or `@releaseDomain`. One event comes at once.
+ * Asks for events of a node and all below it, or of `\@introduceDomain` or `\@releaseDomain`. One event comes at once.
  *
  * \param store The connection.
  * \param path The node.

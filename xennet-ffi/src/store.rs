@@ -257,7 +257,7 @@ pub extern "C" fn xennet_store_abort(store: Option<&Store>) -> Option<Box<Failur
     fallible("xennet_store_abort", || given(store, "store")?.work(Client::abort))
 }
 
-/// Asks for events of a node and all below it, or of `@introduceDomain` or `@releaseDomain`. One event comes at once.
+/// Asks for events of a node and all below it, or of `\@introduceDomain` or `\@releaseDomain`. One event comes at once.
 ///
 /// \param store The connection.
 /// \param path The node.

@@ -16,7 +16,7 @@ use crate::text::Text;
 /// on this host is read.
 ///
 /// \param recording A JSON document of `xennet_host_record` or `xennet record`.
-/// \param recording_len Its length in bytes.
+/// \param recording_len Its length in bytes, at most `XENNET_RECORDING_MAX`.
 /// \param from Who sends: a domain's name, a domain id, a vif ("vif5.0"), "dom0", "outside" or an IP address.
 /// \param from_len Its length in bytes.
 /// \param to To whom, in the same words.
@@ -45,7 +45,7 @@ pub extern "C" fn xennet_trace(
 ) -> Option<Box<Failure>> {
     fallible("xennet_trace", || {
         let document = given(document, "document")?;
-        let recording = Recording::from_json(cast::text(&recording, recording_len, "recording")?)?;
+        let recording = Recording::from_json(cast::recording(&recording, recording_len, "recording")?)?;
         let protocol = match protocol.is_null() {
             true => None,
             false => Some(cast::text(&protocol, protocol_len, "protocol")?),

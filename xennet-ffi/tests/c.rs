@@ -12,6 +12,8 @@ use xennet_tests::{StateDir, World, in_netns};
 
 #[path = "c/bad_input.rs"]
 mod bad_input;
+#[path = "c/installed.rs"]
+mod installed;
 
 const WARNINGS: [&str; 6] = ["-Wall", "-Wextra", "-Wpedantic", "-Werror", "-O1", "-g"];
 
@@ -140,6 +142,51 @@ fn no_error_of_memory_and_no_leak() {
         Err(e) if std::env::var_os("CI").is_some() => panic!("no valgrind here, and CI is set: {e}"),
         Err(_) => eprintln!("skipped: no valgrind here"),
     }
+}
+
+/// Every standard that the header promises, by every compiler that is here, with all warnings that are none of style.
+#[test]
+fn the_header_compiles_in_every_standard() {
+    const GCC: [&str; 9] = [
+        "-Wall",
+        "-Wextra",
+        "-Wpedantic",
+        "-Wconversion",
+        "-Wshadow",
+        "-Wredundant-decls",
+        "-Wundef",
+        "-Wcast-qual",
+        "-Wwrite-strings",
+    ];
+    // What says that the header is no C++98, or that C++20 has something that C++98 has not.
+    const CLANG: [&str; 5] =
+        ["-Weverything", "-Wpedantic", "-Wno-c++98-compat", "-Wno-c++98-compat-pedantic", "-Wno-pre-c++20-compat"];
+    let c = ["c99", "c11", "c17", "c2x"];
+    let cxx = ["c++11", "c++14", "c++17", "c++20", "c++2b"];
+    let here = |compiler: &str| Command::new(compiler).arg("--version").output().is_ok();
+    let mut compiled = 0;
+    for (compiler, language, standards, warnings) in [
+        ("gcc", "c", &c[..], &GCC[..]),
+        ("g++", "c++", &cxx[..], &GCC[..]),
+        ("clang", "c", &c[..], &CLANG[..]),
+        ("clang++", "c++", &cxx[..], &CLANG[..]),
+    ] {
+        if !here(compiler) {
+            assert!(std::env::var_os("CI").is_none(), "no {compiler} here, and CI is set");
+            eprintln!("skipped: no {compiler} here");
+            continue;
+        }
+        let dir = StateDir::new();
+        let source = dir.path().join("includes");
+        std::fs::write(&source, "#include <xennet.h>\n").unwrap();
+        for standard in standards {
+            let mut command = Command::new(compiler);
+            command.arg(format!("-std={standard}")).args(warnings).args(["-Werror", "-fsyntax-only", "-x", language]);
+            succeed(command.arg("-I").arg(workspace().join("xennet-ffi/include")).arg(&source));
+            compiled += 1;
+        }
+    }
+    assert!(compiled >= 4);
 }
 
 #[test]
