@@ -45,7 +45,7 @@ impl Rig {
             std::fs::create_dir(dir.path().join(place)).unwrap();
         }
         for script in ["vif-bridge", "xennet-vif-bridge", "vif-nat", "vif-route"] {
-            std::os::unix::fs::symlink(program(), dir.path().join("scripts").join(script)).unwrap();
+            std::os::unix::fs::symlink(helper(), dir.path().join("scripts").join(script)).unwrap();
         }
         let rig = Rig { store, dir };
         rig.settings("");
@@ -245,6 +245,12 @@ pub(crate) fn path_of(vif: &str) -> String {
     format!("backend/vif/{}/{}", id.domid, id.devid)
 }
 
+/// What stands in for the scripts: the program, or another helper (`tests/c-hotplug`).
+fn helper() -> PathBuf {
+    std::env::var_os("XENNET_HOTPLUG_BIN").map_or_else(program, PathBuf::from)
+}
+
+/// The command.
 pub(crate) fn program() -> PathBuf {
     std::env::var_os("XENNET_BIN").map_or_else(|| Path::new(env!("CARGO_BIN_EXE_xennet")).to_owned(), PathBuf::from)
 }

@@ -307,6 +307,12 @@ enum xennet_finding {
 #define XENNET_BACKEND_FAKE 1
 
 /**
+ * The kernel's networking in a network namespace that is made for the host and goes with it: one loopback link, down. Without a state directory its
+ * state is in memory. It needs CAP_SYS_ADMIN. Each call takes a thread of its own.
+ */
+#define XENNET_BACKEND_SANDBOX 2
+
+/**
  * Guests are bound to their MACs where their vif line declares addresses (`ip=`).
  */
 #define XENNET_MAC_BINDING_WHERE_DECLARED 0
@@ -1055,6 +1061,22 @@ xennet_error *xennet_host_plan_recover(const xennet_host *host,
  */
 xennet_error *xennet_host_recover(const xennet_host *host,
                                   xennet_text **document);
+
+/**
+ * Makes a pair of links in a sandbox (`XENNET_BACKEND_SANDBOX`) that are connected with each other: what netback's vif is there.
+ *
+ * \param host The host.
+ * \param name The name of one link, for example `vif5.0`.
+ * \param name_len Its length in bytes.
+ * \param peer The name of the other link: the guest's end.
+ * \param peer_len Its length in bytes.
+ * \return NULL on success; else `XENNET_KIND_UNSUPPORTED` for a host that is no sandbox, `XENNET_KIND_KERNEL` if the kernel refuses it.
+ */
+xennet_error *xennet_host_make_cable(const xennet_host *host,
+                                     const char *name,
+                                     size_t name_len,
+                                     const char *peer,
+                                     size_t peer_len);
 
 /**
  * Attaches the emulated twin of a vif (`vif5.0-emu`) as `xennet_host_attach` does the vif.
@@ -1837,7 +1859,7 @@ xennet_error *xennet_doctor_codes(xennet_text **document);
  * on this host is read.
  *
  * \param recording A JSON document of `xennet_host_record` or `xennet record`.
- * \param recording_len Its length in bytes.
+ * \param recording_len Its length in bytes, at most `XENNET_RECORDING_MAX`.
  * \param from Who sends: a domain's name, a domain id, a vif ("vif5.0"), "dom0", "outside" or an IP address.
  * \param from_len Its length in bytes.
  * \param to To whom, in the same words.

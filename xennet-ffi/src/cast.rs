@@ -6,7 +6,7 @@ use std::ffi::{CStr, CString, OsStr, c_char, c_void};
 use std::os::fd::{BorrowedFd, RawFd};
 use std::os::unix::ffi::OsStrExt as _;
 
-use xennet_core::{Error, ErrorKind};
+use xennet_core::{Errno, Error, ErrorKind};
 
 /// The longest text that a function takes, in bytes.
 pub const XENNET_TEXT_MAX: usize = 1 << 20;
@@ -84,6 +84,13 @@ pub struct Context(pub(crate) *mut c_void);
 unsafe impl Send for Context {}
 // SAFETY: as above.
 unsafe impl Sync for Context {}
+
+/// Moves the calling thread into a new network namespace.
+pub(crate) fn leave_network() -> Result<(), Errno> {
+    // SAFETY: the function is unsafe for the sake of flags that give threads different memory or descriptors; this flag does not.
+    let left = unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNET) };
+    left.map_err(|e| Errno(e.raw_os_error()))
+}
 
 /// A descriptor that C gave, for the time of a call.
 pub(crate) fn descriptor<'a>(fd: i32, name: &str) -> Result<BorrowedFd<'a>, Error> {

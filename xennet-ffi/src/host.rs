@@ -17,7 +17,8 @@ use crate::cast::{self, Chars};
 use crate::error::Failure;
 use crate::log::{Call, Looked, Outcome, Sink};
 use crate::plan::Plan;
-use crate::settings::Settings;
+use crate::sandbox::Namespace;
+use crate::settings::{Settings, XENNET_BACKEND_SANDBOX};
 use crate::shared::Shared;
 use crate::text::{Text, read_json};
 use crate::vif;
@@ -30,15 +31,27 @@ pub struct Host {
     core: Shared<xennet_core::Host>,
     budget: Option<Duration>,
     log: Option<Sink>,
+    /// Where its sockets are, if not where the threads are that use it: a sandbox.
+    namespace: Option<Namespace>,
 }
 
 impl Host {
     fn new(core: xennet_core::Host) -> Self {
-        Host { core: Shared::new("host", core), budget: None, log: None }
+        Host { core: Shared::new("host", core), budget: None, log: None, namespace: None }
     }
 
     pub(crate) fn opened(settings: &Settings, backend: u32) -> Result<Self, Error> {
-        Ok(Host { budget: settings.budget, log: settings.log, ..Host::new(settings.open(backend)?) })
+        let namespace = (backend == XENNET_BACKEND_SANDBOX).then(Namespace::new).transpose()?;
+        let core = match &namespace {
+            Some(namespace) => namespace.run(|| settings.open(backend))?,
+            None => settings.open(backend)?,
+        };
+        Ok(Host { budget: settings.budget, log: settings.log, namespace, ..Host::new(core) })
+    }
+
+    /// Whether it is in a network namespace that was made for it.
+    pub(crate) fn is_sandbox(&self) -> bool {
+        self.namespace.is_some()
     }
 
     /// All of the host's networking, with the names of guests where xenstore tells them.
@@ -47,10 +60,10 @@ impl Host {
     }
 
     /// Looks at something of the host, alone; `entry` is the function that was called.
-    pub(crate) fn work<R>(
+    pub(crate) fn work<R: Send>(
         &self,
         entry: &'static str,
-        work: impl FnOnce(&mut xennet_core::Host) -> Result<R, Error>,
+        work: impl FnOnce(&mut xennet_core::Host) -> Result<R, Error> + Send,
     ) -> Result<R, Error> {
         self.told(entry, |core| work(core).map(Looked)).map(|looked| looked.0)
     }
@@ -60,7 +73,7 @@ impl Host {
         &self,
         entry: &'static str,
         done: Out<'_, Text>,
-        work: impl FnOnce(&mut xennet_core::Host) -> Result<Applied, Error>,
+        work: impl FnOnce(&mut xennet_core::Host) -> Result<Applied, Error> + Send,
     ) -> Result<(), Error> {
         let applied = self.told(entry, work)?;
         if let Some(done) = done {
@@ -70,17 +83,20 @@ impl Host {
     }
 
     /// Does something with the host, alone, and tells the program's log what came of it.
-    pub(crate) fn told<R: Outcome>(
+    pub(crate) fn told<R: Outcome + Send>(
         &self,
         entry: &'static str,
-        work: impl FnOnce(&mut xennet_core::Host) -> Result<R, Error>,
+        work: impl FnOnce(&mut xennet_core::Host) -> Result<R, Error> + Send,
     ) -> Result<R, Error> {
         let call = Call::begin(entry);
         let result = self.core.work(|core| {
             if let Some(time) = self.budget {
                 core.set_budget(Budget::of(time));
             }
-            work(core)
+            match &self.namespace {
+                Some(namespace) => namespace.run(|| work(core)),
+                None => work(core),
+            }
         });
         call.tell(self.log.as_ref(), &result);
         result

@@ -29,6 +29,7 @@ pub mod lookup;
 pub mod network;
 pub mod parse;
 pub mod plan;
+pub mod sandbox;
 pub mod settings;
 mod shared;
 pub mod store;

@@ -294,7 +294,12 @@ pub(crate) fn read(chars: &Chars, len: usize) -> Result<Network, Error> {
 }
 
 pub(crate) fn named(chars: &Chars, len: usize) -> Result<IfName, Error> {
-    cast::text(chars, len, "name")?.parse()
+    named_as(chars, len, "name")
+}
+
+/// The same of another argument.
+pub(crate) fn named_as(chars: &Chars, len: usize, argument: &str) -> Result<IfName, Error> {
+    cast::text(chars, len, argument)?.parse()
 }
 
 fn guests_of(guests: u32) -> Result<Guests, Error> {

@@ -6,6 +6,7 @@ use std::mem::MaybeUninit;
 use std::time::Duration;
 
 use xennet_core::backend::fake::{Fake, Fault, Netback};
+use xennet_core::backend::netlink::Netlink;
 use xennet_core::exec::StateDir;
 use xennet_core::recording::Recording;
 use xennet_core::{Error, ErrorKind, MacBinding};
@@ -21,6 +22,9 @@ use crate::text::read_json;
 pub const XENNET_BACKEND_NETLINK: u32 = 0;
 /// A rehearsal in memory, or with a state directory in files.
 pub const XENNET_BACKEND_FAKE: u32 = 1;
+/// The kernel's networking in a network namespace that is made for the host and goes with it: one loopback link, down. Without a state directory its
+/// state is in memory. It needs CAP_SYS_ADMIN. Each call takes a thread of its own.
+pub const XENNET_BACKEND_SANDBOX: u32 = 2;
 
 /// Guests are bound to their MACs where their vif line declares addresses (`ip=`).
 pub const XENNET_MAC_BINDING_WHERE_DECLARED: u32 = 0;
@@ -59,8 +63,13 @@ impl Settings {
         let host = match backend {
             XENNET_BACKEND_NETLINK => self.netlink()?,
             XENNET_BACKEND_FAKE => self.fake()?,
+            XENNET_BACKEND_SANDBOX => self.sandbox()?,
             other => {
-                return Err(none_of("backend", other, "XENNET_BACKEND_NETLINK and XENNET_BACKEND_FAKE"));
+                return Err(none_of(
+                    "backend",
+                    other,
+                    "XENNET_BACKEND_NETLINK, XENNET_BACKEND_FAKE and XENNET_BACKEND_SANDBOX",
+                ));
             }
         };
         let host = match self.lock_deadline {
@@ -75,7 +84,19 @@ impl Settings {
         self.state_dir.clone().unwrap_or_else(|| StateDir::at(StateDir::DEFAULT))
     }
 
-    fn netlink(&self) -> Result<xennet_core::Host, Error> {
+    /// In the calling thread's network namespace, as [`netlink`](Self::netlink), but with its state in memory by default.
+    fn sandbox(&self) -> Result<xennet_core::Host, Error> {
+        match &self.state_dir {
+            Some(_) => self.netlink(),
+            None => {
+                self.check_plain()?;
+                Ok(xennet_core::Host::with_backend(Box::new(Netlink::open()?)))
+            }
+        }
+    }
+
+    /// Refuses what a kernel cannot have.
+    fn check_plain(&self) -> Result<(), Error> {
         let is_plain = self.faults.is_empty() && matches!(self.world, World::Example);
         if !is_plain {
             return Err(Error::new(ErrorKind::Invalid, "faults and worlds are for a rehearsal, not for the kernel")
@@ -83,6 +104,11 @@ impl Settings {
                 .unchanged()
                 .with_hint("open it with XENNET_BACKEND_FAKE, or use settings without them"));
         }
+        Ok(())
+    }
+
+    fn netlink(&self) -> Result<xennet_core::Host, Error> {
+        self.check_plain()?;
         let host = xennet_core::Host::netlink()?;
         Ok(match &self.state_dir {
             Some(dir) => host.with_state_dir(dir.clone()),

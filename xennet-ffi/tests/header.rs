@@ -46,9 +46,9 @@ const PREFACE: &str = "\
  */";
 
 /// The files with what the header declares, in the order in which it declares it.
-const SOURCES: [&str; 21] = [
-    "cast", "kind", "error", "text", "vif", "parse", "plan", "settings", "log", "host", "tap", "network", "confirm",
-    "lookup", "hotplug", "store", "links", "guest", "advice", "doctor", "trace",
+const SOURCES: [&str; 22] = [
+    "cast", "kind", "error", "text", "vif", "parse", "plan", "settings", "log", "host", "sandbox", "tap", "network",
+    "confirm", "lookup", "hotplug", "store", "links", "guest", "advice", "doctor", "trace",
 ];
 
 #[test]

@@ -110,6 +110,43 @@ static void test_settings(const char *state_dir)
     xennet_settings_free(NULL);
 }
 
+/* A network of the kernel's that nobody else sees. Who may not have one is told so. */
+static void test_sandbox(void)
+{
+    xennet_settings *settings = NULL;
+    xennet_host *host = NULL, *other = rehearsal(NULL);
+    xennet_text *text = NULL;
+    xennet_error *error;
+    uint32_t is = 9;
+
+    refused(xennet_host_make_cable(other, TEXT("vif5.0"), TEXT("g5")), XENNET_KIND_UNSUPPORTED, "host is no sandbox");
+    xennet_host_free(other);
+    accepted(xennet_settings_new(&settings));
+    accepted(xennet_settings_faults(settings, TEXT("[{\"lie-once\": {\"step\": 0}}]")));
+    error = xennet_host_new(settings, XENNET_BACKEND_SANDBOX, &host);
+    xennet_settings_free(settings);
+    if (xennet_error_kind(error) == XENNET_KIND_DENIED) {
+        CHECK(xennet_error_hint(error) != NULL && xennet_error_errno(error) == EPERM);
+        xennet_error_free(error);
+        return;
+    }
+    refused(error, XENNET_KIND_INVALID, "not for the kernel");
+    accepted(xennet_host_new(NULL, XENNET_BACKEND_SANDBOX, &host));
+    accepted(xennet_host_make_cable(host, TEXT("vif5.0"), TEXT("g5")));
+    refused(xennet_host_make_cable(host, TEXT("vif5.0"), TEXT("g6")), XENNET_KIND_KERNEL, "vif5.0");
+    accepted(xennet_host_ensure_bridge(host, TEXT("{\"name\": \"br-sand\", \"mac\": \"02:00:00:00:00:01\"}"), NULL));
+    accepted(xennet_host_attach(host, 5, TEXT("bridge=br-sand,mac=00:16:3e:01:02:03,ip=192.0.2.5"), NULL));
+    accepted(xennet_host_show(host, &text));
+    holds(text, "\"ports\":[\"vif5.0\"]");
+    /* It is not where this thread is. */
+    accepted(xennet_host_new(NULL, XENNET_BACKEND_NETLINK, &other));
+    accepted(xennet_host_is_bridge(other, TEXT("br-sand"), &is));
+    CHECK(is == 0);
+    xennet_host_free(other);
+    accepted(xennet_host_detach(host, 5, 0, NULL));
+    xennet_host_free(host);
+}
+
 struct heard {
     xennet_host *host;
     uint32_t levels[5];
@@ -497,6 +534,7 @@ static void test_advice(void)
 void test_more(const char *state_dir, const char *store)
 {
     test_settings(state_dir);
+    test_sandbox();
     test_log();
     test_taps_and_links();
     test_networks_together();
