@@ -1,12 +1,10 @@
 //! `Host`: the front door.
 
-use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use pyo3::exceptions::{PyBaseException, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyTuple};
-use xennet_core::backend::fake::{Fake, Fault, Netback};
 use xennet_core::backend::netlink::{Events, LinkEvents};
 use xennet_core::config::networks;
 use xennet_core::exec::confirm::Told;
@@ -15,7 +13,7 @@ use xennet_core::picture::{Form, View};
 use xennet_core::recording::Recording;
 use xennet_core::step::{LinkChange, LinkStep, NewLink, Step};
 use xennet_core::testing::SharedFake;
-use xennet_core::{DevId, DomId, Errno, Error, ErrorKind, Guests, MacBinding, Overview, TypeIf, VifId, surroundings};
+use xennet_core::{DevId, DomId, Error, ErrorKind, Guests, Overview, VifId, surroundings};
 
 use crate::bridge::BridgeSpec;
 use crate::convert::{Digits, OrText, Text, time_of, to_python};
@@ -23,8 +21,9 @@ use crate::doctor::{self, parsed};
 use crate::error::{OrRaise, raised};
 use crate::events::{KernelEvents, KernelLinkEvents};
 use crate::guest;
-use crate::machine::{Machine, in_namespace};
+use crate::machine::Machine;
 use crate::network::{Network, named};
+use crate::opening::{Backend, Opened, Settings, binding, copied, faults_of, kind_of_link};
 use crate::plan::{Applied, Plan};
 use crate::vif::VifSpec;
 
@@ -39,24 +38,6 @@ pub(crate) struct Host {
 
 /// What a guard has to be told of a start, what was applied, and what went wrong.
 type ConfirmedStart<'py> = (Bound<'py, PyBytes>, Option<Applied>, Option<Py<PyBaseException>>);
-
-/// What a host works on.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Backend {
-    Netlink,
-    Fake,
-    Recording,
-}
-
-impl Backend {
-    const fn name(self) -> &'static str {
-        match self {
-            Backend::Netlink => "netlink",
-            Backend::Fake => "fake",
-            Backend::Recording => "recording",
-        }
-    }
-}
 
 impl Host {
     fn work<R: Send>(
@@ -106,48 +87,20 @@ impl Host {
         recording: Option<&Bound<'_, PyAny>>,
         namespace: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
-        let state_dir = state_dir.map(StateDir::checked).transpose().or_raise()?;
-        let lock_deadline = lock_deadline.map(|time| time_of("lock_deadline", &time)).transpose()?;
-        let budget = budget.map(|time| time_of("budget", &time)).transpose()?;
-        let binding = binding(mac_binding).or_raise()?;
-        let namespace = namespace.map(copied).transpose()?;
-        let faults = faults.map(faults_of).transpose()?;
-        let mut fake = None;
-        let mut shared = |world: Fake| -> Box<dyn xennet_core::backend::Backend + Send> {
-            Box::new(fake.insert(SharedFake::new(world)).clone())
+        let settings = Settings {
+            state_dir: state_dir.map(StateDir::checked).transpose().or_raise()?,
+            lock_deadline: lock_deadline.map(|time| time_of("lock_deadline", &time)).transpose()?,
+            budget: budget.map(|time| time_of("budget", &time)).transpose()?,
+            binding: binding(mac_binding).or_raise()?,
+            faults: faults.map(faults_of).transpose()?,
+            namespace: namespace.map(copied).transpose()?,
         };
-        let (backend, core) = match (backend, &state_dir) {
-            ("netlink", _) => {
-                let core = match &namespace {
-                    Some(namespace) => in_namespace(namespace.as_fd(), xennet_core::Host::netlink),
-                    None => Ok(xennet_core::Host::netlink()),
-                };
-                (Backend::Netlink, core.and_then(|core| core).or_raise()?)
-            }
-            ("recording", _) => {
-                let recording = recording.ok_or_else(|| PyTypeError::new_err("a recording is needed"))?;
-                let recording = doctor::read(recording)?;
-                let set_up =
-                    |world: Fake| shared(world.with_netback(Netback::Plays).with_faults(faults.unwrap_or_default()));
-                (Backend::Recording, xennet_core::Host::from_recording_with(&recording, set_up))
-            }
-            (_, Some(dir)) if faults.is_none() => (Backend::Fake, xennet_core::Host::fake_in(dir.clone()).or_raise()?),
-            _ => {
-                let world = Fake::example().with_faults(faults.unwrap_or_default());
-                (Backend::Fake, xennet_core::Host::with_backend(shared(world)))
-            }
-        };
-        let core = match &state_dir {
-            Some(dir) => core.with_state_dir(dir.clone()),
-            None => core,
-        };
-        let core =
-            lock_deadline.into_iter().fold(core, xennet_core::Host::with_lock_deadline).with_mac_binding(binding);
-        let state_dir = match backend {
-            Backend::Netlink => Some(state_dir.unwrap_or_else(|| StateDir::at(StateDir::DEFAULT))),
-            _ => state_dir,
-        };
-        Ok(Host { machine: Machine::new(core, state_dir, namespace, budget), backend, fake })
+        let recording = recording.map(doctor::read).transpose()?;
+        if backend == "recording" && recording.is_none() {
+            return Err(PyTypeError::new_err("recording is a document of Host.record or its text, not None"));
+        }
+        let Opened { machine, backend, fake } = settings.open(backend, recording.as_ref()).or_raise()?;
+        Ok(Host { machine, backend, fake })
     }
 
     /// What the host works on: "netlink", "fake" or "recording".
@@ -574,47 +527,6 @@ impl Host {
 
 fn domain(digits: &Digits) -> PyResult<DomId> {
     digits.0.parse().or_raise()
-}
-
-fn faults_of(document: &str) -> PyResult<Vec<Fault>> {
-    serde_json::from_str(document).map_err(|e| {
-        let e = Error::new(ErrorKind::Invalid, format!("faults are not understood: {e}")).with_object("faults");
-        raised(&e.with_hint("the classes of xennet.faults make faults"))
-    })
-}
-
-/// A copy of the descriptor of a Python file.
-fn copied(file: &Bound<'_, PyAny>) -> PyResult<OwnedFd> {
-    let number: i32 = file.call_method0("fileno")?.extract()?;
-    // `/proc/self/fd` opens what the number stands for anew, and borrows nothing.
-    std::fs::File::open(format!("/proc/self/fd/{number}")).map(OwnedFd::from).map_err(|e| {
-        let e = Error::new(ErrorKind::Io, "the network namespace cannot be held").with_errno(Errno::from_io(&e));
-        raised(&e)
-    })
-}
-
-/// The words of `MacBinding`.
-pub(crate) const BINDINGS: [&str; 2] = ["where-declared", "always"];
-
-fn binding(word: &str) -> Result<MacBinding, Error> {
-    match BINDINGS.iter().position(|known| *known == word) {
-        Some(0) => Ok(MacBinding::WhereDeclared),
-        Some(_) => Ok(MacBinding::Always),
-        None => Err(no_word("mac_binding", word, &BINDINGS)),
-    }
-}
-
-fn kind_of_link(word: &str) -> Result<TypeIf, Error> {
-    let all = [TypeIf::Vif, TypeIf::Tap];
-    let known = all.iter().find(|kind| kind.name() == word);
-    known.copied().ok_or_else(|| no_word("type_if", word, &all.map(TypeIf::name)))
-}
-
-/// An argument that has one of a few words.
-fn no_word(argument: &str, given: &str, words: &[&str]) -> Error {
-    Error::new(ErrorKind::Invalid, format!("{argument} cannot be {given:?}"))
-        .with_object(argument)
-        .with_hint(format!("it is one of: {}", words.join(", ")))
 }
 
 fn fate(force: bool) -> Guests {

@@ -11,6 +11,7 @@ mod guest;
 mod host;
 mod machine;
 mod network;
+mod opening;
 mod parse;
 mod plan;
 mod tools;

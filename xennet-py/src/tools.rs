@@ -31,7 +31,7 @@ pub(crate) fn words(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     words.set_item("PictureForm", Form::ALL.iter().map(|f| f.name()).collect::<Vec<_>>())?;
     words.set_item("GuestFormat", Format::ALL.iter().map(|f| f.name()).collect::<Vec<_>>())?;
     words.set_item("Manager", Manager::ALL.iter().map(|m| m.name()).collect::<Vec<_>>())?;
-    words.set_item("MacBinding", crate::host::BINDINGS.to_vec())?;
+    words.set_item("MacBinding", crate::opening::BINDINGS.to_vec())?;
     words.set_item("Question", Question::ALL.iter().map(|q| q.name()).collect::<Vec<_>>())?;
     Ok(words)
 }
