@@ -3,12 +3,12 @@
 use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::RouteNetlinkMessage as Rtnl;
 use rtnetlink::packet_route::link::{
-    AfSpecBridge, BridgeFlag, BridgeVlanInfo, BridgeVlanInfoFlags, InfoBridgePort, InfoPortData, InfoPortKind,
-    LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+    AfSpecBridge, BridgeFlag, BridgeVlanInfo, BridgeVlanInfoFlags, LinkAttribute, LinkMessage,
 };
 use rtnetlink::packet_route::neighbour::{NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState};
+use rtnetlink::{LinkBridgePort, LinkMessageBuilder, LinkUnspec};
 
-use super::link::flag;
+use super::link::{given, switched};
 use crate::backend::netlink::Netlink;
 use crate::backend::netlink::observe::Which;
 use crate::backend::netlink::refusal::Refusal;
@@ -17,22 +17,20 @@ use crate::model::{IfName, Tagging};
 use crate::snapshot::{FdbEntry, FdbKind, LinkKind, PortVlan};
 use crate::step::{LinkRef, PortChange, PortStep};
 
+/// A message with settings of a bridge port.
+type Settings = LinkMessageBuilder<LinkBridgePort>;
+
 pub(super) fn apply(netlink: &mut Netlink, step: &PortStep) -> Result<(), Refusal> {
     match step {
         PortStep::Set { port, change, up } => {
-            let mut message = LinkMessage::default();
-            message.header.index = netlink.number_of(port)?;
-            flag(&mut message, LinkFlags::Up, *up);
-            let data = settings(change);
-            if data.is_empty() {
-                return netlink.send(0, &Rtnl::SetLink(message));
+            let index = netlink.number_of(port)?;
+            if *change == PortChange::default() {
+                let message = given(LinkUnspec::new_with_index(index), *up, switched);
+                return netlink.send(0, &Rtnl::SetLink(message.build()));
             }
-            message.attributes.push(LinkAttribute::LinkInfo(vec![
-                LinkInfo::PortKind(InfoPortKind::Bridge),
-                LinkInfo::PortData(InfoPortData::BridgePort(data)),
-            ]));
             // RTM_SETLINK never reads IFLA_LINKINFO. RTM_NEWLINK without NLM_F_CREATE does, before the flags.
-            netlink.send(0, &Rtnl::NewLink(message))
+            let message = given(LinkBridgePort::new(index), *up, switched);
+            netlink.send(0, &Rtnl::NewLink(settings(message, change).build()))
         }
         PortStep::VlanAdd { port, vlan } => {
             let message = vlan_message(netlink, port, vlan)?;
@@ -53,20 +51,18 @@ pub(super) fn apply(netlink: &mut Netlink, step: &PortStep) -> Result<(), Refusa
     }
 }
 
-fn settings(change: &PortChange) -> Vec<InfoBridgePort> {
-    let mut data = Vec::new();
-    data.extend(change.isolated.map(InfoBridgePort::Isolated));
-    data.extend(change.learning.map(InfoBridgePort::Learning));
-    data.extend(change.hairpin.map(InfoBridgePort::HairpinMode));
-    data.extend(change.unicast_flood.map(InfoBridgePort::UnicastFlood));
-    data.extend(change.multicast_flood.map(InfoBridgePort::MulticastFlood));
-    data.extend(change.broadcast_flood.map(InfoBridgePort::BroadcastFlood));
-    data.extend(change.neigh_suppress.map(InfoBridgePort::NeighSupress));
-    data.extend(change.locked.map(InfoBridgePort::Locked));
-    data.extend(change.bpdu_guard.map(InfoBridgePort::Guard));
-    data.extend(change.root_block.map(InfoBridgePort::Protect));
-    data.extend(change.group_forward.map(InfoBridgePort::GroupFwdMask));
-    data
+fn settings(message: Settings, change: &PortChange) -> Settings {
+    let message = given(message, change.isolated, Settings::isolated);
+    let message = given(message, change.learning, Settings::learning);
+    let message = given(message, change.hairpin, Settings::hairpin);
+    let message = given(message, change.unicast_flood, Settings::flood);
+    let message = given(message, change.multicast_flood, Settings::mcast_flood);
+    let message = given(message, change.broadcast_flood, Settings::bcast_flood);
+    let message = given(message, change.neigh_suppress, Settings::neigh_suppress);
+    let message = given(message, change.locked, Settings::locked);
+    let message = given(message, change.bpdu_guard, Settings::guard);
+    let message = given(message, change.root_block, Settings::root_block);
+    given(message, change.group_forward, Settings::group_fwd_mask)
 }
 
 /// A VLAN of a port or of a bridge. The kernel wants to be told which of the two it is (`BRIDGE_FLAGS_SELF`), so it is
@@ -82,11 +78,8 @@ fn vlan_message(netlink: &mut Netlink, port: &LinkRef, vlan: &PortVlan) -> Resul
         spec.push(AfSpecBridge::Flags(BridgeFlag::LowerDev));
     }
     spec.push(AfSpecBridge::VlanInfo(BridgeVlanInfo { flags, vid: vlan.vid.get() }));
-    let mut message = LinkMessage::default();
-    message.header.interface_family = AddressFamily::Bridge;
-    message.header.index = index;
-    message.attributes.push(LinkAttribute::AfSpecBridge(spec));
-    Ok(message)
+    let message = LinkUnspec::new_with_index(index).interface_family(AddressFamily::Bridge);
+    Ok(message.append_extra_attribute(LinkAttribute::AfSpecBridge(spec)).build())
 }
 
 /// A forwarding entry, at a port (`NTF_MASTER`: kept by its bridge) or at a bridge itself (`NTF_SELF`). At a port
