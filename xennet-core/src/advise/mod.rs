@@ -60,6 +60,18 @@ pub struct Situation {
     pub subnets: Vec<IpNetwork>,
 }
 
+setters! { Situation {
+    with_lan: lan = impl Into<Option<bool>>;
+    with_addresses: addresses = impl Into<Option<Addresses>>;
+    with_reachable: reachable = impl Into<Option<bool>>;
+    with_route: route = impl Into<Option<bool>>;
+    with_one_mac: one_mac = impl Into<Option<bool>>;
+    with_dhcp: dhcp = impl Into<Option<bool>>;
+    with_uplink: uplink = impl Into<Option<IfName>>;
+    with_dom0: dom0 = impl Into<Option<IpNetwork>>;
+    with_subnets: subnets = Vec<IpNetwork>;
+} }
+
 /// Something that is to be known of a [`Situation`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -236,12 +248,7 @@ pub struct Advice {
 ///
 /// ```
 /// use xennet_core::advise::{Addresses, Situation, advise};
-/// let situation = Situation {
-///     lan: Some(true),
-///     addresses: Some(Addresses::Own),
-///     reachable: Some(false),
-///     ..Situation::default()
-/// };
+/// let situation = Situation::default().with_lan(true).with_addresses(Addresses::Own).with_reachable(false);
 /// let advice = advise(&situation)?;
 /// assert_eq!(advice.network.mode_name(), "nat");
 /// assert!(advice.text.ends_with("[network.private]\nmode = \"nat\"\nsubnets = [\"10.0.0.0/24\"]\n"));

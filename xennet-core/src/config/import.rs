@@ -95,9 +95,8 @@ fn base(path: &str) -> &str {
 ///
 /// ```
 /// use xennet_core::config::import::{File, Input, import};
-/// let text = "(network-script 'network-bridge bridge=xenbr0 netdev=eth1')\n(vif-script vif-bridge)\n".to_owned();
-/// let config = Some(File { path: "xend-config.sxp".into(), text });
-/// let imported = import(&Input { config, ..Input::default() })?;
+/// let text = "(network-script 'network-bridge bridge=xenbr0 netdev=eth1')\n(vif-script vif-bridge)\n";
+/// let imported = import(&Input::default().with_config(File::new("xend-config.sxp", text)))?;
 /// assert!(imported.text.ends_with("[network.xenbr0]\nmode = \"bridge\"\nuplink = \"eth1\"\n"));
 /// assert_eq!(imported.notes, [""; 0]);
 /// # Ok::<(), xennet_core::Error>(())

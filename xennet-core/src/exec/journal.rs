@@ -189,16 +189,16 @@ impl Entry {
 /// ```
 /// use xennet_core::backend::fake::Fake;
 /// use xennet_core::exec::{self, Freshness, MemoryJournal};
-/// use xennet_core::{Attach, DevId, DomId, Resolved, VifId, plan};
+/// use xennet_core::{Attach, DevId, DomId, Resolved, Subject, VifId, plan};
 ///
 /// let mut world = Fake::example();
 /// let id = VifId::new(DomId::new(5)?, DevId::FIRST);
 /// let wish = Resolved::from(Attach::to_bridge(id, "xenbr0".parse()?));
-/// let before = exec::observe_for(&wish, &mut world)?;
+/// let before = exec::observe_for(&wish, &mut world).expect("the fake can always be looked at");
 /// let plan = plan::plan(&wish, &before)?;
 ///
 /// // The journal of a host that needs none: a real one writes to a state directory first.
-/// let mut journal = MemoryJournal::default();
+/// let mut journal = MemoryJournal::new(Subject::Vif(id), None, None);
 /// exec::apply(&plan, &mut world, &mut journal, Freshness::JustObserved).expect("a world that nobody else changes");
 /// # Ok::<(), xennet_core::Error>(())
 /// ```

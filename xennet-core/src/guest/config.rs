@@ -20,9 +20,11 @@ use crate::snapshot::Family;
 /// use xennet_core::guest::{Format, GuestConfig, GuestWish};
 ///
 /// let vif = "mac=00:16:3e:01:02:03,bridge=xenbr0,ip=192.0.2.5/24".parse()?;
-/// let config = GuestConfig::new(&vif, None, &GuestWish::default())?;
-/// let rendered = Format::Ifupdown.render(&config)?;
-/// assert!(rendered.files[0].text.contains("192.0.2.5/24"));
+/// let mut wish = GuestWish::default();
+/// wish.gateway = vec!["192.0.2.1".parse().unwrap()];
+/// let config = GuestConfig::new(&vif, None, &wish)?;
+/// let rendered = Format::Networkd.render(&config)?;
+/// assert!(rendered.files[0].text.contains("Address=192.0.2.5/24"));
 /// # Ok::<(), xennet_core::Error>(())
 /// ```
 #[doc(alias("cloud-init", "netplan", "ifupdown", "systemd-networkd"))]

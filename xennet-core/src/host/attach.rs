@@ -91,7 +91,7 @@ impl Host {
     /// use xennet_core::{DomId, Host};
     ///
     /// let mut host = Host::fake();
-    /// let applied = host.attach(DomId::new(5)?, &"bridge=xenbr0,ip=192.0.2.5".parse()?)?;
+    /// let applied = host.attach(DomId::new(5)?, &"mac=00:16:3e:01:02:03,bridge=xenbr0,ip=192.0.2.5".parse()?)?;
     /// assert!(applied.steps > 0);
     /// for line in &applied.done {
     ///     println!("{line}");

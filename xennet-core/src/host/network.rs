@@ -66,7 +66,7 @@ impl Host {
     /// use xennet_core::{Guests, Host, NetworkState};
     ///
     /// let mut host = Host::fake();
-    /// let text = "[private]\nmode = \"nat\"\nsubnets = [\"10.0.0.0/24\"]\n";
+    /// let text = "[network.private]\nmode = \"nat\"\nsubnets = [\"10.0.0.0/24\"]\n";
     /// let networks = networks::parse(text)?;
     /// let network = networks.named("private")?;
     /// println!("{}", host.plan_start(network)?); // nothing happens

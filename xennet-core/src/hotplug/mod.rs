@@ -35,11 +35,9 @@
 //! let read = call::read(["online", "type_if=vif"], &environment);
 //!
 //! let held = Arc::clone(&store);
-//! let world = World {
-//!     store: &mut |_| Ok(Box::new(Arc::clone(&held))),
-//!     host: &mut || Ok(Host::fake()),
-//!     driver_domain: &mut || false,
-//! };
+//! let mut connect = |_| Ok(Box::new(Arc::clone(&held)) as Box<dyn Store>);
+//! let (mut open, mut is_driver_domain) = (|| Ok(Host::fake()), || false);
+//! let world = World::new(&mut connect, &mut open, &mut is_driver_domain);
 //! let answer = run("vif-bridge", read, Ok(Settings::default()), world, Duration::ZERO);
 //! assert!(answer.error.is_none());
 //! assert_eq!(store.read("backend/vif/5/0/hotplug-status")?.unwrap(), b"connected");

@@ -52,14 +52,14 @@ impl fmt::Display for LinkRef {
 
 /// One change, the unit that a backend applies.
 ///
-/// A step prints as the command that would do the same.
+/// A step prints as a line of a plan.
 ///
 /// ```
 /// use xennet_core::step::{LinkChange, LinkRef, LinkStep, Step};
 ///
 /// let link = LinkRef::named("vif5.0".parse()?);
 /// let step = Step::Link(LinkStep::Set { link, change: LinkChange::default().with_mtu(1400).with_up(true) });
-/// assert_eq!(step.to_string(), "ip link set vif5.0 mtu 1400 up");
+/// assert_eq!(step.to_string(), "vif5.0: mtu 1400, up");
 /// assert_eq!(step.object(), "vif5.0");
 /// # Ok::<(), xennet_core::Error>(())
 /// ```

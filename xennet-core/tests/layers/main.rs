@@ -110,11 +110,50 @@ const IMPURE: &[&str] = &[
 const ALLOWED: &[(&str, &str, &str)] = &[
     ("error/errno.rs", "std::io::Error", "an error becomes a value"),
     ("error/errno.rs", "rustix::io::Errno", "an error becomes a value"),
+    ("events.rs", "tracing", "its macro makes statements, and no items that others could see"),
 ];
 
 /// Public types that other crates may build field by field, or match without a wildcard. The documentation of each says why no part can
 /// come to it: an ABI, a protocol or what the word means has fixed them.
-const OPEN: &[&str] = &[];
+const OPEN: &[&str] = &[
+    "config::legacy::Generation",
+    "config::legacy::LegacyBridge",
+    "config::legacy::LegacyVerb",
+    "config::legacy::NetworkScript",
+    "config::rate::XlRate",
+    "error::errno::Errno",
+    "exec::Freshness",
+    "exec::Recovery",
+    "hotplug::call::Verb",
+    "managers::Put",
+    "model::id::TypeIf",
+    "model::id::VifId",
+    "model::net::MtuError",
+    "model::network::forward::Protocol",
+    "model::network::started::Guests",
+    "model::vif::BackendDomain",
+    "model::vif::VifType",
+    "model::vlan::Tagging",
+    "picture::model::Mark",
+    "snapshot::nft::NftChainKind",
+    "snapshot::nft::NftKey",
+    "snapshot::nft::NftPolicy",
+    "snapshot::nft::NftTableId",
+    "snapshot::nft::rule::NftCmp",
+    "snapshot::nft::rule::NftNat",
+    "snapshot::object::Family",
+    "snapshot::object::StorePermission",
+    "snapshot::object::VethPeer",
+    "snapshot::route::Expiry",
+    "step::StoreOp",
+    "step::StoreTransaction",
+    "step::SysctlStep",
+    "trace::Direction",
+    "trace::Verdict",
+    "xenstore::client::Event",
+    "xenstore::tree::Caller",
+    "xenstore::wire::Header",
+];
 /// The most public items: modules, types, traits, functions, methods and constants.
 const ITEMS: usize = 1300;
 
@@ -249,7 +288,9 @@ fn public_signatures_name_no_other_crates() {
     for (source, module, file) in &there {
         let shown = public::signatures(file, module, &hidden);
         seen += shown.len();
-        for path in shown.into_iter().map(at_last).filter(is_other) {
+        let file = source.file.to_str().unwrap();
+        let is_wrong = |path: &Names| is_other(path) && !is_allowed(file, &path.join("::"));
+        for path in shown.into_iter().map(at_last).filter(is_wrong) {
             wrong.insert(format!("{} shows {}", source.file.display(), path.join("::")));
         }
         // What comes by a glob is not known by name.
@@ -265,7 +306,8 @@ fn public_signatures_name_no_other_crates() {
 #[test]
 fn the_public_surface_is_counted_and_open_types_say_why() {
     let mut surface = Surface::default();
-    SOURCES.iter().filter(|s| s.module.is_some()).for_each(|source| surface.add(&read(source).items));
+    let there = SOURCES.iter().filter_map(|source| Some((source, source.module.as_ref()?)));
+    there.for_each(|(source, module)| surface.add(&module.at[1..].join("::"), &read(source).items));
     let Surface { items, structs, enums, open } = surface;
     println!("{items} public items; {} of {} structs are open, {} of {} enums", structs.1, structs.0, enums.1, enums.0);
     assert!(items <= ITEMS, "{items} public items, where {ITEMS} were: has somebody outside a use for the new ones?");

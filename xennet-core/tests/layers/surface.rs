@@ -20,19 +20,19 @@ pub(crate) struct Surface {
     pub(crate) structs: (usize, usize),
     /// Public enums, and those of them that other crates can match without a wildcard.
     pub(crate) enums: (usize, usize),
-    /// The open types by their names, with what their documentation says about it.
+    /// The open types by module and name, with what their documentation says about it.
     pub(crate) open: BTreeMap<String, Option<String>>,
 }
 
 impl Surface {
-    /// Adds what these items show.
-    pub(crate) fn add(&mut self, items: &[Item]) {
+    /// Adds what these items of a module show.
+    pub(crate) fn add(&mut self, module: &str, items: &[Item]) {
         for item in items {
-            self.item(item);
+            self.item(module, item);
         }
     }
 
-    fn item(&mut self, item: &Item) {
+    fn item(&mut self, module: &str, item: &Item) {
         let (vis, attributes) = match item {
             Item::Const(i) => (&i.vis, &i.attrs),
             Item::Enum(i) => (&i.vis, &i.attrs),
@@ -61,7 +61,7 @@ impl Surface {
         if let Item::Mod(i) = item
             && let Some((_, items)) = &i.content
         {
-            self.add(items);
+            self.add(&format!("{module}::{}", i.ident), items);
         }
         if !is_public(vis) {
             return;
@@ -73,13 +73,13 @@ impl Surface {
                 let is_open = is_open && can_be_built(&i.fields);
                 self.structs = (self.structs.0 + 1, self.structs.1 + usize::from(is_open));
                 if is_open {
-                    self.open.insert(i.ident.unraw().to_string(), reason(attributes));
+                    self.open.insert(format!("{module}::{}", i.ident.unraw()), reason(attributes));
                 }
             }
             Item::Enum(i) => {
                 self.enums = (self.enums.0 + 1, self.enums.1 + usize::from(is_open));
                 if is_open {
-                    self.open.insert(i.ident.unraw().to_string(), reason(attributes));
+                    self.open.insert(format!("{module}::{}", i.ident.unraw()), reason(attributes));
                 }
             }
             _ => {}
@@ -136,20 +136,17 @@ mod tests {
 
     fn surface(text: &str) -> Surface {
         let mut surface = Surface::default();
-        surface.add(&syn::parse_file(text).unwrap().items);
+        surface.add("m", &syn::parse_file(text).unwrap().items);
         surface
     }
 
     #[test]
     fn open_types_are_found() {
-        for text in [
-            "pub struct A { pub a: u8 }",
-            "#[derive(Clone)] pub struct A(pub u8);",
-            "pub mod inner { pub enum A { B } }",
-            "mod inner { pub enum A { B } }",
-        ] {
-            assert!(surface(text).open.contains_key("A"), "{text}");
+        for text in ["pub struct A { pub a: u8 }", "#[derive(Clone)] pub struct A(pub u8);"] {
+            assert!(surface(text).open.contains_key("m::A"), "{text}");
         }
+        let inner = surface("mod a { pub enum A { B } } pub mod b { pub enum A { B } }").open;
+        assert!(inner.keys().eq(["m::a::A", "m::b::A"]));
         for text in [
             "#[non_exhaustive] pub struct A { pub a: u8 }",
             "#[non_exhaustive] pub enum A { B }",
@@ -169,8 +166,8 @@ mod tests {
         let given =
             "/// Two.\n///\n/// There are no others: a coin has two sides.\npub enum A { B, C }\npub enum D { E }";
         let open = surface(given).open;
-        assert_eq!(open["A"].as_deref(), Some("There are no others: a coin has two sides."));
-        assert_eq!(open["D"], None);
+        assert_eq!(open["m::A"].as_deref(), Some("There are no others: a coin has two sides."));
+        assert_eq!(open["m::D"], None);
     }
 
     #[test]
