@@ -15,7 +15,7 @@ pub fn read<T: DeserializeOwned>(text: &str, what: &str, version: u32) -> Result
     read_with(text, what, version, |e| {
         Error::new(ErrorKind::Invalid, format!("{what} is not a document that is understood: {e}"))
             .with_object(what)
-            .with_hint(format!("`xennet schema {what}` shows what it holds"))
+            .with_hint("`xennet schema` lists the documents, and shows what is in each")
     })
 }
 

@@ -1040,7 +1040,7 @@ xennet_error *xennet_host_undo(const xennet_host *host, const char *subject, siz
  * Changes nothing.
  *
  * \param host The host.
- * \param document Gets a JSON document: `{"plans": [{"subject": "vif5.0", "plan": {}, "error": null}]}`. `plan` is a document as of
+ * \param document Gets a JSON document: `{"version": 1, "plans": [{"subject": "vif5.0", "plan": {}, "error": null}]}`. `plan` is a document as of
  *   `xennet_plan_json`, which `xennet_host_apply_json` carries out; where it has no steps its notes say what is to be done. `error` is
  *   what stands in the way of this one, a document as of `xennet_error_json`; then `plan` is null.
  * \return NULL on success; else an error, for example `XENNET_KIND_STATE_UNUSABLE`.
@@ -1054,7 +1054,7 @@ xennet_error *xennet_host_plan_recover(const xennet_host *host,
  * attached vifs need: rules and elements of nft tables, ports, names, routes, settings.
  *
  * \param host The host.
- * \param document Gets a JSON document: `{"recovered": [{"subject": "vif5.0", "outcome": "restored", "steps": 2}]}`;
+ * \param document Gets a JSON document: `{"version": 1, "recovered": [{"subject": "vif5.0", "outcome": "restored", "steps": 2}]}`;
  *   `outcome` is "finished", "restored", "gone", "cleared", "mended" (`done`: what was put back, a text each) or "left" (`why`: what stands
  *   in the way), a bridge is `bridge-NAME`, a network `network-NAME`.
  * \return NULL on success; else for example `XENNET_KIND_INTERRUPTED` if a state cannot be put back.
@@ -1884,6 +1884,21 @@ xennet_error *xennet_trace(const char *recording,
                            size_t protocol_len,
                            uint16_t port,
                            xennet_text **document);
+
+/**
+ * Gives the JSON schema (draft 2020-12) of a document that functions of this header give or take, or the list of all documents.
+ *
+ * A document says its version in its member `version`. Another member of it makes no new version: a reader ignores what it does not know.
+ * What is given to a function may leave the version out; one of another version is refused.
+ *
+ * \param name The document's name: "plan", "show", "error"; NULL for the list.
+ * \param name_len Its length in bytes; 0 for the list.
+ * \param schema Gets the schema with all that it refers to; of the list `{"version": 1, "schemas": [{"name", "version", "what"}]}`.
+ * \return NULL on success; else `XENNET_KIND_INVALID` for a name that no document has.
+ */
+xennet_error *xennet_schema(const char *name,
+                            size_t name_len,
+                            xennet_text **schema);
 
 #ifdef __cplusplus
 }  // extern "C"

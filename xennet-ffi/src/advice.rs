@@ -7,6 +7,7 @@ use std::mem::MaybeUninit;
 
 use serde_json::json;
 use xennet_core::advise::{Question, Situation, advise};
+use xennet_core::document::Snippets;
 use xennet_core::macgen::Scheme;
 use xennet_core::{DevId, Error, ErrorKind, IfName, managers, surroundings};
 
@@ -106,7 +107,7 @@ pub extern "C" fn xennet_snippets(
     fallible("xennet_snippets", || {
         let document = given(document, "document")?;
         let snippets = managers::snippets(&named(&links, links_len)?)?;
-        document.write(Some(Box::new(Text::json(&json!({ "snippets": snippets })))));
+        document.write(Some(Box::new(Text::json(&Snippets::of(&snippets)))));
         Ok(())
     })
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use xennet_core::config::networks;
+use xennet_core::document::{PlannedRecovery, Recovered};
 use xennet_core::exec::{Applied, StateDir, Subject};
 use xennet_core::picture::{Form, View};
 use xennet_core::plan::ShownPlan;
@@ -465,7 +466,7 @@ pub extern "C" fn xennet_host_undo(
 /// Changes nothing.
 ///
 /// \param host The host.
-/// \param document Gets a JSON document: `{"plans": [{"subject": "vif5.0", "plan": {}, "error": null}]}`. `plan` is a document as of
+/// \param document Gets a JSON document: `{"version": 1, "plans": [{"subject": "vif5.0", "plan": {}, "error": null}]}`. `plan` is a document as of
 ///   `xennet_plan_json`, which `xennet_host_apply_json` carries out; where it has no steps its notes say what is to be done. `error` is
 ///   what stands in the way of this one, a document as of `xennet_error_json`; then `plan` is null.
 /// \return NULL on success; else an error, for example `XENNET_KIND_STATE_UNUSABLE`.
@@ -486,7 +487,7 @@ pub extern "C" fn xennet_host_plan_recover(
 /// attached vifs need: rules and elements of nft tables, ports, names, routes, settings.
 ///
 /// \param host The host.
-/// \param document Gets a JSON document: `{"recovered": [{"subject": "vif5.0", "outcome": "restored", "steps": 2}]}`;
+/// \param document Gets a JSON document: `{"version": 1, "recovered": [{"subject": "vif5.0", "outcome": "restored", "steps": 2}]}`;
 ///   `outcome` is "finished", "restored", "gone", "cleared", "mended" (`done`: what was put back, a text each) or "left" (`why`: what stands
 ///   in the way), a bridge is `bridge-NAME`, a network `network-NAME`.
 /// \return NULL on success; else for example `XENNET_KIND_INTERRUPTED` if a state cannot be put back.
@@ -498,8 +499,7 @@ pub extern "C" fn xennet_host_recover(
     fallible("xennet_host_recover", || {
         let (host, document) = (given(host, "host")?, given(document, "document")?);
         let recovered = host.work("xennet_host_recover", xennet_core::Host::recover)?;
-        let recovered: Vec<_> = recovered.iter().map(|(subject, how)| how.document(*subject)).collect();
-        document.write(Some(Box::new(Text::json(&json!({ "recovered": recovered })))));
+        document.write(Some(Box::new(Text::json(&Recovered::of(&recovered)))));
         Ok(())
     })
 }
@@ -507,11 +507,7 @@ pub extern "C" fn xennet_host_recover(
 /// The document of what recovering would do.
 fn recoveries(host: &Host) -> Result<Value, Error> {
     let plans = host.work("xennet_host_plan_recover", xennet_core::Host::plan_recover)?;
-    let items = plans.iter().map(|(subject, plan)| {
-        let (plan, error) = (plan.as_ref().ok(), plan.as_ref().err());
-        json!({ "subject": subject.to_string(), "plan": plan, "error": error })
-    });
-    Ok(json!({ "plans": items.collect::<Vec<_>>() }))
+    Ok(json!(PlannedRecovery::of(&plans)))
 }
 
 /// What is to be undone; `None` for whatever was changed last.
@@ -538,7 +534,7 @@ mod tests {
         let host = Host::new(xennet_core::Host::with_backend(Box::new(shared.clone())));
         shared.change(|fake| fake.add_vif(xennet_core::VifId::new(DomId::new(5).unwrap(), DevId::FIRST)));
         host.work("test", |core| core.attach(DomId::new(5)?, &"bridge=xenbr0".parse()?)).unwrap();
-        assert_eq!(recoveries(&host).unwrap(), json!({ "plans": [] }));
+        assert_eq!(recoveries(&host).unwrap(), json!({ "version": 1, "plans": [] }));
         // Somebody takes the vif off its bridge.
         let change = LinkChange::default().with_master(NewMaster::None);
         let off = Step::Link(LinkStep::Set { link: LinkRef::named("vif5.0".parse().unwrap()), change });
@@ -548,7 +544,7 @@ mod tests {
         assert_eq!((&item["subject"], &item["error"]), (&json!("vif5.0"), &Value::Null), "{document}");
         let shown = ShownPlan::from_json(&item["plan"].to_string()).unwrap();
         assert!(host.work("test", |core| core.apply_shown(&shown)).unwrap().steps > 0);
-        assert_eq!(recoveries(&host).unwrap(), json!({ "plans": [] }));
+        assert_eq!(recoveries(&host).unwrap(), json!({ "version": 1, "plans": [] }));
         // What cannot be put back is told by the plan.
         shared.change(|fake| fake.remove_hardware(&"xenbr0".parse().unwrap()));
         let document = recoveries(&host).unwrap();

@@ -30,6 +30,7 @@ pub mod network;
 pub mod parse;
 pub mod plan;
 pub mod sandbox;
+pub mod schema;
 pub mod settings;
 mod shared;
 pub mod store;

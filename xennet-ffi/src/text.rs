@@ -5,7 +5,7 @@
 use std::ffi::c_char;
 
 use serde::Serialize;
-use xennet_core::{Error, ErrorKind};
+use xennet_core::Error;
 
 use crate::boundary::{free, read};
 use crate::cast::c_string;
@@ -55,11 +55,7 @@ pub extern "C" fn xennet_text_free(text: Option<Box<Text>>) {
     free(text);
 }
 
-/// Reads a JSON document that C gave.
+/// Reads a JSON document that C gave, with its version or without.
 pub(crate) fn read_json<T: serde::de::DeserializeOwned>(text: &str, name: &str) -> Result<T, Error> {
-    serde_json::from_str(text).map_err(|e| {
-        Error::new(ErrorKind::Invalid, format!("{name} is not a document that is understood: {e}"))
-            .with_object(name)
-            .with_hint("xennet.h lists the fields of each document")
-    })
+    xennet_core::document::read(text, name, 1)
 }

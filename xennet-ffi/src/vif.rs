@@ -5,6 +5,7 @@
 use std::mem::MaybeUninit;
 
 use xennet_core::config::{self, Dialect};
+use xennet_core::document::ParsedVif;
 use xennet_core::{Error, VifSpec};
 
 use crate::boundary::{fallible, given};
@@ -39,8 +40,7 @@ pub extern "C" fn xennet_vif_parse(
         let dialect = crate::parse::dialect(dialect)?;
         let text = cast::text(&line, line_len, "line")?;
         let parsed = config::document::vif(text, dialect)?;
-        let notes: Vec<String> = parsed.notes.iter().map(ToString::to_string).collect();
-        document.write(Some(Box::new(Text::json(&serde_json::json!({ "nic": parsed.value, "notes": notes })))));
+        document.write(Some(Box::new(Text::json(&ParsedVif::of(&parsed)))));
         Ok(())
     })
 }

@@ -67,6 +67,10 @@ fn compile(sources: &[&str], language: Language, linked: Linked, dir: &Path) -> 
         .arg(workspace().join("xennet-ffi/include"))
         .arg("-I")
         .arg(workspace().join("xennet-ffi/tests/c"));
+    // The others ask the C library for more than the standard, before they take in anything.
+    if sources == ALL {
+        compiler.arg("-include").arg(workspace().join("xennet-ffi/tests/c/documents.h"));
+    }
     match language {
         Language::C11 => compiler.args(["-std=c11", "-pthread", "-Wstrict-prototypes", "-Wmissing-prototypes"]),
         Language::Cxx => compiler.args(["-x", "c++", "-std=c++11"]),
@@ -90,7 +94,48 @@ fn succeed(command: &mut Command) -> Output {
 /// Runs a program in a directory in which the shared library is under its soname and no other name.
 fn run(program: &Path, args: &[&OsStr]) -> Output {
     let dir = program.parent().unwrap();
-    succeed(Command::new(program).args(args).env("LD_LIBRARY_PATH", dir))
+    let seen = dir.join("documents");
+    let mut command = Command::new(program);
+    let output = succeed(command.args(args).env("LD_LIBRARY_PATH", dir).env("XENNET_TEST_DOCUMENTS", &seen));
+    check_documents(&std::fs::read_to_string(seen).unwrap_or_default());
+    output
+}
+
+/// Objects of C alone that are in no table of documents yet, by their members: they have no version.
+const UNVERSIONED: [&[&str]; 10] = [
+    &["answers", "name", "text"],
+    &["children"],
+    &["failed", "started"],
+    &["failed", "stopped"],
+    &["managers"],
+    &["mode", "name"],
+    &["networks"],
+    &["notes", "value"],
+    &["path", "token"],
+    &["permissions"],
+];
+
+/// Checks what the program has looked at (`documents.h`): each JSON object is one of the documents, or the schema of one.
+fn check_documents(mut seen: &str) {
+    let mut unknown = Vec::new();
+    let names: Vec<&str> = xennet_core::document::ALL.iter().map(|document| document.name).collect();
+    while let Some((length, rest)) = seen.split_once('\n') {
+        let (text, rest) = rest.split_at(length.parse().unwrap());
+        seen = rest.strip_prefix('\n').unwrap();
+        match serde_json::from_str::<serde_json::Value>(text) {
+            Ok(value) if value.is_object() && value.get("$schema").is_none() => {
+                let members: Vec<&str> = value.as_object().unwrap().keys().map(String::as_str).collect();
+                let has_version = members.iter().any(|member| ["version", "xennet"].contains(member));
+                if has_version {
+                    xennet_tests::documents::check_any(&names, &value);
+                } else if !UNVERSIONED.contains(&members.as_slice()) {
+                    unknown.push(value.to_string());
+                }
+            }
+            _ => assert!(!text.starts_with("{\""), "no document: {text}"),
+        }
+    }
+    assert!(unknown.is_empty(), "these have no version:\n{}", unknown.join("\n"));
 }
 
 fn everything(language: Language, linked: Linked) {

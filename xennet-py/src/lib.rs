@@ -14,6 +14,7 @@ mod network;
 mod opening;
 mod parse;
 mod plan;
+mod schema;
 mod tools;
 mod trace;
 mod vif;
@@ -61,6 +62,7 @@ fn _xennet(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(guest::guest_config, module)?)?;
     module.add_function(wrap_pyfunction!(doctor::doctor, module)?)?;
     module.add_function(wrap_pyfunction!(trace::trace, module)?)?;
+    module.add_function(wrap_pyfunction!(schema::schema, module)?)?;
     module.add("CODES", doctor::codes(module.py())?)?;
     module.add_class::<plan::Plan>()?;
     module.add_class::<plan::Step>()?;

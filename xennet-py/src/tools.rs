@@ -7,11 +7,12 @@ use std::path::PathBuf;
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use serde_json::json;
+
 use xennet_core::advise::{Question, Situation};
 use xennet_core::config::Dialect;
 use xennet_core::config::import::{self, File, Input};
 use xennet_core::config::legacy::Generation;
+use xennet_core::document::CheckedManagers;
 use xennet_core::exec::StateDir;
 use xennet_core::guest::Format;
 use xennet_core::macgen::Scheme;
@@ -131,7 +132,7 @@ pub(crate) fn managers_here<'py>(
             Ok::<_, Error>((running, managers::check(&snippets, &found)))
         })
         .or_raise()?;
-    to_python(py, &json!({ "running": running, "warnings": warnings }))
+    to_python(py, &CheckedManagers::new(&running, &warnings))
 }
 
 fn names(links: Option<Bound<'_, PyAny>>) -> PyResult<Vec<IfName>> {

@@ -44,7 +44,7 @@ def test_the_example_ends_with_the_number_of_the_kind():
 def test_the_examples_in_the_docstrings_run():
     finder, runner = doctest.DocTestFinder(recurse=False), doctest.DocTestRunner()
     examples = 0
-    for thing in (xennet, xennet.guest_config, xennet.parse_networks, *CLASSES):
+    for thing in (xennet, xennet.guest_config, xennet.parse_networks, xennet.schema, *CLASSES):
         for test in finder.find(thing, thing.__name__, module=xennet, globs={}):
             examples += len(test.examples)
             assert runner.run(test).failed == 0

@@ -134,13 +134,13 @@ pub struct PlannedSubject<'a> {
 
 impl<'a> PlannedRecovery<'a> {
     /// What [`Host::plan_recover`](crate::Host::plan_recover) gives.
-    pub fn of(plans: &'a [(Subject, Result<Plan, Error>)]) -> Self {
-        let one = |(subject, plan): &'a (Subject, Result<Plan, Error>)| PlannedSubject {
+    pub fn of(plans: impl IntoIterator<Item = (&'a Subject, &'a Result<Plan, Error>)>) -> Self {
+        let one = |(subject, plan): (&Subject, &'a Result<Plan, Error>)| PlannedSubject {
             subject: subject.to_string(),
             plan: plan.as_ref().ok(),
             error: plan.as_ref().err(),
         };
-        PlannedRecovery { version: Version, plans: plans.iter().map(one).collect() }
+        PlannedRecovery { version: Version, plans: plans.into_iter().map(one).collect() }
     }
 }
 

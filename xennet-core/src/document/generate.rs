@@ -77,6 +77,8 @@ fn of_type(document: &Document) -> Value {
         #[cfg(feature = "import")]
         "import" => written::<config::import::Imported>(),
         "installed" => written::<answer::Installed>(),
+        #[cfg(feature = "netlink")]
+        "link-event" => written::<crate::backend::netlink::LinkEvent>(),
         "mac" => written::<parsed::Root<parsed::Mac>>(),
         "network" => read::<parsed::Root<model::Network>>(),
         "network-status" => written::<host::NetworkStatus>(),

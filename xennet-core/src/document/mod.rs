@@ -160,6 +160,7 @@ pub const ALL: &[Document] = &[
     document!("hotplug-settings", 1, "The settings of hotplug calls.").by(&["parse hotplug"]),
     document!("import", 1, "The networks of Xen up to 4.4 as networks.toml.").by(&["import"]),
     document!("installed", 1, "Hotplug scripts that were installed or removed.").by(&["install-scripts"]),
+    document!("link-event", 1, "Something that has happened to a link."),
     document!("mac", 1, "A hardware address.").by(&["parse mac"]),
     document!("network", 1, "A network that is wanted.").taken(),
     document!("network-status", 1, "How a network is, compared with how it was described."),

@@ -193,10 +193,10 @@ static void test_a_vif_from_plan_to_undo(void)
     refused(xennet_host_plan_undo(host, NULL, 0, &plan), XENNET_KIND_NOTHING_TO_UNDO, "");
     refused(xennet_host_plan_undo(host, TEXT("network-lan"), &plan), XENNET_KIND_NOTHING_TO_UNDO, "network lan");
     accepted(xennet_host_plan_recover(host, &text));
-    CHECK(same(xennet_text_data(text), "{\"plans\":[]}"));
+    CHECK(same(xennet_text_data(text), "{\"plans\":[],\"version\":1}"));
     xennet_text_free(text);
     accepted(xennet_host_recover(host, &text));
-    CHECK(same(xennet_text_data(text), "{\"recovered\":[]}"));
+    CHECK(same(xennet_text_data(text), "{\"recovered\":[],\"version\":1}"));
     xennet_text_free(text);
 
     accepted(xennet_host_plan_bridge(host, TEXT("{\"name\": \"br-lan\"}"), &plan));
@@ -250,7 +250,7 @@ static void test_networks_parse(void)
     CHECK(has(xennet_text_data(document), "\"proxy_arp\":true"));
     xennet_text_free(document);
     accepted(xennet_networks_parse(NULL, 0, &document));
-    CHECK(same(xennet_text_data(document), "{\"networks\":[]}"));
+    CHECK(same(xennet_text_data(document), "{\"networks\":[],\"version\":1}"));
     xennet_text_free(document);
 
     document = NULL;
@@ -342,6 +342,15 @@ static void test_doctor(void)
     refused(xennet_doctor(TEXT("{\"version\": 9}"), &document), XENNET_KIND_INVALID, "is of version 9");
     CHECK(document == NULL);
     xennet_text_free(recording);
+    accepted(xennet_schema(TEXT("findings"), &document));
+    CHECK(has(xennet_text_data(document), "\"$id\": \"urn:xennet:findings:1\""));
+    xennet_text_free(document);
+    accepted(xennet_schema(NULL, 0, &document));
+    CHECK(has(xennet_text_data(document), "\"name\":\"findings\""));
+    xennet_text_free(document);
+    document = NULL;
+    refused(xennet_schema(TEXT("finding"), &document), XENNET_KIND_INVALID, "is not the name of a document");
+    CHECK(document == NULL);
     accepted(xennet_doctor_codes(&document));
     CHECK(has(xennet_text_data(document), "\"code\":\"XN0104\""));
     xennet_text_free(document);

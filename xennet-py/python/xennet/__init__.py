@@ -55,6 +55,7 @@ from ._xennet import (
     parse_vifs,
     parse_vlan,
     parse_xend_config,
+    schema,
     snippets,
     trace,
 )
@@ -165,6 +166,7 @@ __all__ = [
     "PictureForm",
     "Plan",
     "Sandbox",
+    "schema",
     "snippets",
     "Step",
     "trace",

@@ -17,6 +17,7 @@ use crate::backend::Backend as _;
 use crate::error::{Errno, Error, ErrorKind};
 use crate::model::{IfName, MacAddr};
 use crate::snapshot::{Part, Scope};
+use crate::version::Version;
 
 /// `RTM_DELLINK`.
 const DEL: u16 = 17;
@@ -29,6 +30,7 @@ const ROOM: usize = 64 << 10;
 
 /// What has happened to a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum LinkEventKind {
@@ -44,8 +46,10 @@ pub enum LinkEventKind {
 
 /// Something that has happened to a link, and how the link is by then.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct LinkEvent {
+    version: Version<1>,
     /// What has happened.
     pub event: LinkEventKind,
     /// The link's name; `None` where some were lost.
@@ -67,6 +71,7 @@ pub struct LinkEvent {
 impl LinkEvent {
     fn lost() -> Self {
         LinkEvent {
+            version: Version,
             event: LinkEventKind::Lost,
             link: None,
             index: 0,
@@ -210,6 +215,7 @@ fn event(known: &mut BTreeMap<u32, IfName>, kind: u16, body: &[u8]) -> Option<Li
         _ => known.insert(index, told.name),
     };
     Some(LinkEvent {
+        version: Version,
         event,
         link: Some(told.name),
         index,
