@@ -180,6 +180,8 @@ fn no_error_of_memory_and_no_leak() {
         "--show-leak-kinds=definite,indirect,possible",
     ]);
     valgrind.args(["--errors-for-leak-kinds=definite,indirect,possible"]);
+    let known = workspace().join("xennet-ffi/tests/c/valgrind.supp");
+    valgrind.arg(format!("--suppressions={}", known.display()));
     let store = Server::start(Settings::default()).unwrap();
     valgrind.arg(program).arg(state.path()).arg(store.path()).env("LD_LIBRARY_PATH", dir.path());
     match Command::new("valgrind").arg("--version").output() {
