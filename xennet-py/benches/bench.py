@@ -2,7 +2,7 @@
 
 Each line is the best of several rounds. What is compared with the kernel or with pyroute2 needs root, or a user namespace in which one is root
 (``unshare --user --map-root-user --net``); it works in network namespaces of its own. For figures that count, install a wheel that was built with
-``maturin build --release``.
+``maturin build`` in xennet-py, whose profile is that of what is installed.
 """
 
 import os

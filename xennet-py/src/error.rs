@@ -16,7 +16,11 @@ pub(crate) fn kinds(py: Python<'_>) -> PyResult<Bound<'_, PyTuple>> {
 
 /// The exception for an error: what Python sees is decided here and in `xennet/errors.py`, nowhere else.
 pub(crate) fn raised(error: &Error) -> PyErr {
-    Python::attach(|py| exception(py, error.clone()).unwrap_or_else(|failure| failure))
+    made(error.clone())
+}
+
+fn made(error: Error) -> PyErr {
+    Python::attach(|py| exception(py, error).unwrap_or_else(|failure| failure))
 }
 
 /// The same where hints have more words that Python has others for.
@@ -70,6 +74,6 @@ pub(crate) trait OrRaise<T> {
 
 impl<T> OrRaise<T> for Result<T, Error> {
     fn or_raise(self) -> PyResult<T> {
-        self.map_err(|e| raised(&e))
+        self.map_err(made)
     }
 }
