@@ -15,6 +15,8 @@
  *   needed and is not counted. NULL with length 0 is the empty text. They are not kept. Texts that come out are UTF-8 and
  *   end with a zero; values of xenstore are bytes as they are, with a zero behind the last one. Lists of texts (`argv`) are as `main` gets them.
  * - **Times** are numbers of the unit that the argument is called by: `milliseconds`, `seconds`. Truths are 0 and 1.
+ * - **Documents** are JSON objects. Each says its version in its member "version", and has a schema: `xennet_schema`. Another member makes
+ *   no new version. What goes in may leave its version out.
  * - **Owners.** What a function hands out is freed with the `*_free` function of its type, once. What an accessor returns
  *   (`const char *`) belongs to the object and lives as long.
  * - **Threads.** A function that takes a `const` pointer may be called on the same object by several threads at once; one
