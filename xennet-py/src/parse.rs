@@ -7,6 +7,7 @@ use serde_json::json;
 use xennet_core::Diagnostic;
 use xennet_core::config::document::{self, Document};
 use xennet_core::config::{Dialect, Parsed, parse_vif};
+use xennet_core::document::ParsedVif;
 
 use crate::convert::{Text, kind, texts, to_python};
 use crate::error::{OrRaise, raised};
@@ -21,7 +22,7 @@ fn with_notes<'py>(py: Python<'py>, name: &str, parsed: &Parsed<Document>) -> Py
     to_python(py, &json!({ name: parsed.value, "notes": notes(&parsed.notes) }))
 }
 
-/// Reads a vif line, and gives what the command and the C ABI give for it: `{"nic": ..., "notes": [...]}`, the document of the vif with libxl's
+/// Reads a vif line, and gives what the command and the C ABI give for it: `{"version": 1, "nic": ..., "notes": [...]}`, the document of the vif with libxl's
 /// field names, and what there is to remark.
 ///
 /// In the dialect "xl" `nic` is what xl would hand to libxl, even where no vif can be so, which `VifSpec.parse` refuses.
@@ -32,7 +33,7 @@ fn with_notes<'py>(py: Python<'py>, name: &str, parsed: &Parsed<Document>) -> Py
 #[pyfunction]
 #[pyo3(name = "parse_vif", signature = (line, /, *, dialect="strict"))]
 pub(crate) fn vif<'py>(py: Python<'py>, line: Text, dialect: &str) -> PyResult<Bound<'py, PyAny>> {
-    with_notes(py, "nic", &document::vif(&line, dialect.parse().or_raise()?).or_raise()?)
+    to_python(py, &ParsedVif::of(&document::vif(&line, dialect.parse().or_raise()?).or_raise()?))
 }
 
 /// Reads the `vif` statements of an xl config file: `{"nics": [...], "notes": [...]}`. Raises `Invalid` with the line and column.
@@ -60,7 +61,7 @@ pub(crate) fn vif_list<'py>(py: Python<'py>, text: Text, dialect: &str) -> PyRes
 #[pyo3(name = "parse_attach", signature = (arguments, /, *, dialect="strict"))]
 pub(crate) fn attach<'py>(py: Python<'py>, arguments: Bound<'py, PyAny>, dialect: &str) -> PyResult<Bound<'py, PyAny>> {
     let arguments = texts("arguments", Some(arguments))?;
-    with_notes(py, "nic", &document::attach(&arguments, dialect.parse().or_raise()?).or_raise()?)
+    to_python(py, &ParsedVif::of(&document::attach(&arguments, dialect.parse().or_raise()?).or_raise()?))
 }
 
 /// Reads the value of `rate=`: `{"rate": {"bytes_per_interval", "interval_usecs", "backend_rate"}, "notes": [...]}`.

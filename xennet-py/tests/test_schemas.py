@@ -12,6 +12,17 @@ DOCUMENTS = ROOT / "xennet-py" / "python" / "xennet" / "documents.py"
 
 #: The class, and where the schemas have it: a document, or a definition in one.
 CLASSES = {
+    "Advice": "advice",
+    "HotplugSettings": "hotplug-settings",
+    "Imported": "import",
+    "LinkEvent": "link-event",
+    "Mac": "mac",
+    "ManagerWarning": "checked-managers#Warning",
+    "ManagersHere": "checked-managers",
+    "Rate": "rate",
+    "Snippet": "snippets#Snippet",
+    "Vlan": "vlan",
+    "XendConfig": "xend-config",
     "CodeRow": "codes#Row",
     "Doctor": "findings",
     "Finding": "findings#Finding",
@@ -33,6 +44,10 @@ CLASSES = {
 }
 #: Classes that are of no document, and why.
 OTHERS = {
+    "ParsedMac": "the document mac, and its notes beside it",
+    "ParsedRate": "the document rate, and its notes beside it",
+    "ParsedVifList": "the document vifs, with its notes in it",
+    "ParsedXendConfig": "the document xend-config, and its notes beside it",
     "PortForward": "a forward in the words of networks.toml, as Network takes it",
 }
 TYPES = {"str": "string", "int": "integer", "bool": "boolean", "list": "array", "dict": "object", "None": "null"}

@@ -36,7 +36,7 @@ __all__ = [
     "__version__", "KINDS", "WORDS", "CODES", "VifSpec", "BridgeSpec", "Network", "Plan", "Step", "Applied", "Host", "ErrorDetails", "KernelEvents", "KernelLinkEvents",
     "StoreConnection", "StoreServer", "advise", "doctor", "generate_mac", "guard_start", "guest_config", "import_xend", "managers_here",
     "parse_attach", "parse_hotplug", "parse_mac", "parse_networks", "parse_rate", "parse_vif", "parse_vif_list", "parse_vifs", "parse_vlan",
-    "parse_xend_config", "run_hotplug", "seconds", "snippets", "subject_of", "told_error", "trace", "wrapper_of",
+    "parse_xend_config", "run_hotplug", "schema", "seconds", "snippets", "subject_of", "told_error", "trace", "wrapper_of",
 ]
 
 _Self = TypeVar("_Self")

@@ -302,6 +302,7 @@ class Recovered(_Recovered, total=False):
 class Advice(TypedDict):
     """What ``advise`` gives."""
 
+    version: int
     #: The document of the network.
     network: dict[str, Any]
     #: Why, one sentence each.
@@ -317,6 +318,7 @@ class Advice(TypedDict):
 class Imported(TypedDict):
     """What ``import_xend`` gives."""
 
+    version: int
     #: The documents of the networks: ``Network.from_json(json.dumps(...))``.
     networks: list[dict[str, Any]]
     #: The text of networks.toml.
@@ -351,6 +353,7 @@ class ManagerWarning(TypedDict):
 class ManagersHere(TypedDict):
     """What ``managers_here`` gives."""
 
+    version: int
     running: list[str]
     warnings: list[ManagerWarning]
 
@@ -358,6 +361,7 @@ class ManagersHere(TypedDict):
 class Rate(TypedDict):
     """The value of ``rate=``."""
 
+    version: int
     bytes_per_interval: int
     interval_usecs: int
     #: As the backend reads it in xenstore.
@@ -374,6 +378,7 @@ class ParsedRate(TypedDict):
 class Mac(TypedDict):
     """The value of ``mac=``."""
 
+    version: int
     mac: str
     multicast: bool
     local: bool
@@ -390,6 +395,7 @@ class ParsedMac(TypedDict):
 class Vlan(TypedDict):
     """What ``parse_vlan`` gives: the VLAN of frames without a tag, and those that the port is in."""
 
+    version: int
     pvid: int
     tagged: list[int]
     untagged: list[int]
@@ -399,6 +405,7 @@ class Vlan(TypedDict):
 class ParsedVifList(TypedDict):
     """What ``parse_vif_list`` gives: the vifs with libxl's field names."""
 
+    version: int
     nics: list[dict[str, Any]]
     notes: list[str]
 
@@ -406,10 +413,11 @@ class ParsedVifList(TypedDict):
 class XendConfig(TypedDict):
     """What a xend-config.sxp says."""
 
+    version: int
     #: What xend ran to make the network; None if nothing.
     network_argv: list[str] | None
     #: The script of each vif.
-    vif_script: str | None
+    vif_script: str
 
 
 class ParsedXendConfig(TypedDict):
@@ -422,6 +430,7 @@ class ParsedXendConfig(TypedDict):
 class LinkEvent(TypedDict):
     """What ``Host.link_events`` gives: what has happened to a link, and how the link is by then."""
 
+    version: int
     #: "appeared", "changed", "gone" or "lost".
     event: str
     #: Its name; None where some were lost.
@@ -442,6 +451,7 @@ class LinkEvent(TypedDict):
 class HotplugSettings(TypedDict):
     """What ``parse_hotplug`` gives: the keys of hotplug.toml; times are in seconds."""
 
+    version: int
     deadline: int
     hooks: str
     hook_deadline: int
@@ -449,7 +459,8 @@ class HotplugSettings(TypedDict):
     syslog: bool
     state_dir: str
     bind_mac: bool
-    isolated: bool
+    #: Bridges, as in the file.
+    isolated: list[str]
 
 
 __all__ += [
