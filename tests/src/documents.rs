@@ -128,6 +128,8 @@ fn check_files(dir: &Path, left: &mut usize) {
                 check_files(&path, left);
                 continue;
             }
+            // Reading a pipe that a test has put there would wait for ever.
+            () if !path.is_file() => continue,
             () if is("journal") => "record",
             () if name.starts_with("calls.log") => "call",
             () if is("json") && dir.ends_with("networks") => "started-network",
