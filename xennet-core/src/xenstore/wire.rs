@@ -190,6 +190,7 @@ pub(crate) fn errno_of(name: &str) -> Option<Errno> {
 
 /// The name that a refusal carries. A number that is not in the table of the protocol becomes `EINVAL`, as libxenstore
 /// and xenstored do it.
+#[cfg(any(test, feature = "testing"))]
 pub(crate) fn error_name(errno: Errno) -> &'static str {
     ERRORS.iter().find(|e| **e == errno).and_then(|e| e.name()).unwrap_or("EINVAL")
 }
