@@ -49,7 +49,7 @@ def ours():
 
 
 def pyroute2():
-    from pyroute2 import IPRoute
+    from pyroute2 import IPRoute  # pyright: ignore[reportMissingImports]
 
     with IPRoute() as ip:
 
