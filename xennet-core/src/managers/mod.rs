@@ -68,7 +68,7 @@ impl Manager {
 
     /// What it makes below `/run` when it starts: a sign of it where processes of others are hidden. What a package makes at
     /// boot for it is none (systemd makes `/run/systemd/netif` in any case).
-    pub(crate) const fn traces(self) -> &'static [&'static str] {
+    pub const fn traces(self) -> &'static [&'static str] {
         match self {
             Manager::NetworkManager => &["/run/NetworkManager"],
             Manager::Networkd => &["/run/systemd/netif/state"],

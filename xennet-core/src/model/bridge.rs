@@ -78,12 +78,12 @@ impl TryFrom<BridgeDocument> for BridgeSpec {
 
 impl BridgeSpec {
     /// The longest forward delay: what IEEE 802.1D allows, and the kernel with spanning tree (`BR_MAX_FORWARD_DELAY`).
-    pub(crate) const LONGEST_DELAY: Duration = Duration::from_secs(30);
+    pub const LONGEST_DELAY: Duration = Duration::from_secs(30);
     /// The shortest forward delay with spanning tree (`BR_MIN_FORWARD_DELAY`); the kernel refuses another one, or changes it
     /// silently.
-    pub(crate) const SHORTEST_DELAY_WITH_STP: Duration = Duration::from_secs(2);
+    pub const SHORTEST_DELAY_WITH_STP: Duration = Duration::from_secs(2);
     /// The default forward delay with spanning tree: that of IEEE 802.1D and of the kernel.
-    pub(crate) const USUAL_DELAY_WITH_STP: Duration = Duration::from_secs(15);
+    pub const USUAL_DELAY_WITH_STP: Duration = Duration::from_secs(15);
 
     /// A bridge with the defaults above.
     pub const fn new(name: IfName) -> Self {

@@ -136,7 +136,7 @@ fn xen(low: [u8; 3]) -> GuestMac {
 ///
 /// Of the 2^46 addresses one, `fe:ff:ff:ff:ff:ff`, belongs to the backend; the draw that hits it gives
 /// `fe:ff:ff:ff:ff:fe` instead.
-pub(crate) fn from_local_draw(entropy: [u8; 6]) -> GuestMac {
+pub fn from_local_draw(entropy: [u8; 6]) -> GuestMac {
     let mut octets = entropy;
     octets[0] = (octets[0] | 0x02) & 0xfe;
     GuestMac::generated(octets).unwrap_or_else(|| {

@@ -86,7 +86,7 @@ impl FoundVif {
 
 impl ResolvedVif<Attach> {
     /// A wish for a link that still has the name that netback gave it, and that no record is about.
-    pub(crate) fn as_made(wish: Attach) -> Self {
+    pub fn as_made(wish: Attach) -> Self {
         ResolvedVif { found: FoundVif::named(wish.id.vif_name()), recorded: RecordedVif::default(), wish }
     }
 

@@ -101,7 +101,7 @@ impl FromStr for Form {
 
 impl Picture {
     /// The columns that text has where nobody says another number.
-    pub(crate) const COLUMNS: usize = 100;
+    pub const COLUMNS: usize = 100;
 
     /// The picture in one of its forms; text in [`COLUMNS`](Self::COLUMNS).
     pub fn to_form(&self, form: Form, view: &View) -> String {

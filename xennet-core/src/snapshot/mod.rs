@@ -248,7 +248,7 @@ impl Snapshot {
     }
 
     /// Adds what another look at other parts saw.
-    pub(crate) fn merge(&mut self, other: Snapshot) {
+    pub fn merge(&mut self, other: Snapshot) {
         if *self == Snapshot::default() {
             *self = other;
             return;

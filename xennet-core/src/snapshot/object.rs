@@ -441,7 +441,7 @@ impl Address {
     }
 
     /// `IFA_F_HOMEADDRESS`, `IFA_F_MANAGETEMPADDR` and `IFA_F_MCAUTOJOIN`.
-    pub(crate) const TRAVELS: u32 = 0x10 | Address::MAKES_TEMPORARY | 0x400;
+    pub const TRAVELS: u32 = 0x10 | Address::MAKES_TEMPORARY | 0x400;
     /// `IFA_F_MANAGETEMPADDR`: the kernel makes temporary addresses beside it, where the link is to have some (RFC 8981).
     pub const MAKES_TEMPORARY: u32 = 0x100;
 

@@ -255,7 +255,7 @@ impl Fake {
     }
 
     /// The world as a JSON document, to be [loaded](Self::load) later.
-    pub(crate) fn save(&self) -> String {
+    pub fn save(&self) -> String {
         serde_json::to_string(&self.world).expect("a world holds only what JSON can say")
     }
 

@@ -82,7 +82,7 @@ impl Tree {
         connection.events.drain(..).collect()
     }
 
-    /// Whether more than [`EVENTS_MAX`] events waited for a connection, so that some are lost.
+    /// Whether more than 16,384 events waited for a connection, so that some are lost.
     pub fn flooded(&self, connection: u32) -> bool {
         self.connections.get(&connection).is_some_and(|c| c.flooded)
     }
