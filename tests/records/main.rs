@@ -226,7 +226,7 @@ fn ops() -> Vec<Op> {
 /// The same on a copy of the world and of a state directory.
 fn tried(op: &Op, made: &Shared, records: &Path) -> Told {
     let world = Shared::new(made.fake());
-    let state = StateDir::new();
+    let state = StateDir::new().of_others();
     let dir = state.path().join("copy");
     copy(records, &dir);
     let result = (op.1)(&mut open(&world, &dir)).map_err(|e| {
@@ -241,7 +241,7 @@ fn every_operation_goes_on_from_the_records_of_every_format() {
     let all = fixtures();
     let present = all.join(exec::Entry::FORMAT.to_string());
     if std::env::var_os("XENNET_BLESS").is_some() {
-        let state = StateDir::new();
+        let state = StateDir::new().of_others();
         history(&world(), state.path(), exec::Entry::FORMAT);
         let _ = fs::remove_dir_all(&present);
         copy(state.path(), &present);
@@ -249,7 +249,7 @@ fn every_operation_goes_on_from_the_records_of_every_format() {
     let mut formats = 0;
     for entry in fs::read_dir(&all).unwrap() {
         let (path, mut good) = (entry.unwrap().path(), 0);
-        let (made, state) = (world(), StateDir::new());
+        let (made, state) = (world(), StateDir::new().of_others());
         let format = path.file_name().unwrap().to_str().unwrap().parse().unwrap();
         history(&made, state.path(), format);
         for op in ops() {
@@ -273,7 +273,7 @@ fn what_a_newer_version_has_written_is_left_to_it() {
     for (file, more) in
         [("vif1.0.journal", ""), ("vif1.0.journal", ",\"goal\":7"), ("networks/private.json", ",\"started\":[]")]
     {
-        let state = StateDir::new();
+        let state = StateDir::new().of_others();
         let dir = state.path().join("copy");
         copy(&present, &dir);
         let text = fs::read_to_string(dir.join(file)).unwrap();

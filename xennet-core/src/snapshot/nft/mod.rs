@@ -286,6 +286,7 @@ impl NftChainKind {
     }
 
     /// The kind with this name.
+    #[cfg(feature = "netlink")]
     pub(crate) fn from_name(name: &str) -> Option<Self> {
         [NftChainKind::Filter, NftChainKind::Nat, NftChainKind::Route].into_iter().find(|k| k.name() == name)
     }
