@@ -31,8 +31,8 @@ use output::Output;
 /// Runs the command with the arguments of this process: what `main` does.
 pub fn main() -> ExitCode {
     let arguments: Vec<std::ffi::OsString> = std::env::args_os().collect();
-    if let Some((script, arguments, elsewhere)) = hotplug::asked_for(&arguments) {
-        hotplug::main(script, arguments, elsewhere);
+    if let Some((script, arguments, state_dir)) = hotplug::asked_for(&arguments) {
+        hotplug::main(script, arguments, state_dir);
     }
     if let Some((script, arguments)) = legacy::asked_for(&arguments) {
         return legacy::main(script, &arguments);

@@ -1,4 +1,4 @@
-//! What happens inside, told to the crate `tracing` with the feature of that name. Without it nothing of this is compiled.
+//! Events for the crate `tracing` (feature `tracing`). Without the feature they compile to nothing.
 
 /// An event: its level, fields, and a message, as the macros of `tracing` take them.
 #[cfg(feature = "tracing")]

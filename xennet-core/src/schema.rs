@@ -1,8 +1,8 @@
-//! What the schemas of documents need besides the derives: types that stand for those of other crates, and for what a type is written as.
+//! What the schemas of documents need besides the derives: schemas of other crates' types, and of types with a `Serialize` of their own.
 
-/// A type whose serializer writes this document.
-macro_rules! written_as {
-    ($type:ty, $name:literal, $document:ty) => {
+/// A type whose schema is what an expression makes.
+macro_rules! schema_of {
+    ($type:ty, $name:literal, |$generator:pat_param| $schema:expr) => {
         #[cfg(feature = "schema")]
         impl schemars::JsonSchema for $type {
             fn schema_name() -> std::borrow::Cow<'static, str> {
@@ -13,10 +13,18 @@ macro_rules! written_as {
                 concat!(module_path!(), "::", $name).into()
             }
 
-            fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
-                <$document>::json_schema(generator)
+            fn json_schema($generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                $schema
             }
         }
+    };
+}
+pub(crate) use schema_of;
+
+/// A type whose serializer writes this document.
+macro_rules! written_as {
+    ($type:ty, $name:literal, $document:ty) => {
+        $crate::schema::schema_of!($type, $name, |generator| <$document>::json_schema(generator));
     };
 }
 pub(crate) use written_as;
@@ -24,21 +32,10 @@ pub(crate) use written_as;
 /// A type that is written as one of these words.
 macro_rules! written_as_words {
     ($type:ty, $name:literal, $words:expr) => {
-        #[cfg(feature = "schema")]
-        impl schemars::JsonSchema for $type {
-            fn schema_name() -> std::borrow::Cow<'static, str> {
-                $name.into()
-            }
-
-            fn schema_id() -> std::borrow::Cow<'static, str> {
-                concat!(module_path!(), "::", $name).into()
-            }
-
-            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-                let words: Vec<&str> = $words;
-                schemars::json_schema!({ "type": "string", "enum": words })
-            }
-        }
+        $crate::schema::schema_of!($type, $name, |_| {
+            let words: Vec<&str> = $words;
+            schemars::json_schema!({ "type": "string", "enum": words })
+        });
     };
 }
 pub(crate) use written_as_words;

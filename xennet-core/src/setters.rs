@@ -1,4 +1,4 @@
-//! Methods that set one field each of a struct which may get more of them.
+//! `with_…` methods, one for each field of a `#[non_exhaustive]` struct.
 //!
 //! Such a struct is `#[non_exhaustive]`: another crate cannot write it field by field, so that a new field breaks nobody. It begins with
 //! what the constructor gives, and says what differs: `LinkChange::default().with_up(true).with_mtu(1400)`.

@@ -153,17 +153,23 @@ pub fn taken() -> Taken {
 /// # Errors
 /// [`ErrorKind::Io`] where the system gives no random numbers; and as [`Recording::anonymous`].
 pub fn anonymous(recording: &Recording) -> Result<Recording, Error> {
-    let mut key = [0; 16];
-    let none = || Error::new(ErrorKind::Io, "no random key could be had");
-    match rustix::rand::getrandom(&mut key, rustix::rand::GetRandomFlags::empty()) {
-        Ok(n) if n == key.len() => recording.anonymous(key),
-        Ok(_) => Err(none()),
-        Err(e) => Err(none().with_errno(Errno(e.raw_os_error()))),
+    recording.anonymous(random()?)
+}
+
+/// Bytes of the kernel's generator.
+fn random<const N: usize>() -> Result<[u8; N], Error> {
+    let none = |why: &str| Error::new(ErrorKind::Io, format!("the kernel's random number generator gave {why}"));
+    let mut bytes = [0; N];
+    match rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()) {
+        // Fewer than 256 bytes come at once or not at all (`getrandom(2)`).
+        Ok(n) if n == N => Ok(bytes),
+        Ok(_) => Err(none("too few bytes")),
+        Err(e) => Err(none("no bytes").with_errno(Errno(e.raw_os_error()))),
     }
 }
 
-/// Six bytes of the kernel's generator, for [`Scheme::generate`](crate::macgen::Scheme::generate). A failure is an error: an address of zeros or of old bytes would be given out
-/// twice.
+/// Six bytes of the kernel's random number generator, for [`Scheme::generate`](crate::macgen::Scheme::generate). A failure is an error: an
+/// address made of zeros or of old bytes would be given out twice.
 ///
 /// ```
 /// use xennet_core::{DevId, macgen, surroundings};
@@ -175,16 +181,7 @@ pub fn anonymous(recording: &Recording) -> Result<Recording, Error> {
 /// # Errors
 /// [`ErrorKind::Io`] where the kernel gives none.
 pub fn entropy() -> Result<[u8; 6], Error> {
-    let mut bytes = [0; 6];
-    match rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()) {
-        // Fewer than 256 bytes come at once or not at all (`getrandom(2)`).
-        Ok(6) => Ok(bytes),
-        Ok(_) => Err(Error::new(ErrorKind::Io, "the kernel's generator gave too few bytes")),
-        Err(e) => {
-            let what = "the kernel's random number generator gave no bytes";
-            Err(Error::new(ErrorKind::Io, what).with_errno(Errno(e.raw_os_error())))
-        }
-    }
+    random()
 }
 
 /// The bridges whose names a link manager could take for its own.

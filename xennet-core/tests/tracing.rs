@@ -74,7 +74,7 @@ fn what_fails_is_a_warning_with_the_state() {
     let warnings: Vec<&String> = lines.iter().filter(|line| line.starts_with("WARN ")).collect();
     let [refused, back, failed] = warnings[..] else { panic!("{lines:?}") };
     assert!(refused.starts_with("WARN a step is refused; ") && refused.contains("ENOMEM"), "{refused}");
-    assert_eq!(back, "WARN the way back; state=restored, 1 step undone");
+    assert_eq!(back, "WARN undo ended; state=restored, 1 step undone");
     assert!(
         failed.starts_with("WARN failed; subject=vif5.0 kind=\"kernel\" state=\"restored, 1 step undone\""),
         "{failed}"

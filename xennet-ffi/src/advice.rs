@@ -9,7 +9,7 @@ use serde_json::json;
 use xennet_core::advise::{Question, Situation, advise};
 use xennet_core::document::Snippets;
 use xennet_core::macgen::Scheme;
-use xennet_core::{DevId, Error, ErrorKind, IfName, managers, surroundings};
+use xennet_core::{DevId, Error, IfName, managers, surroundings};
 
 use crate::boundary::{fallible, given};
 use crate::cast::{self, Chars};
@@ -153,12 +153,7 @@ fn answered(text: &str) -> Result<(Situation, Vec<Question>), Error> {
     let answers: BTreeMap<String, Answer> = read_json(text, "answers")?;
     let (mut situation, mut asked) = (Situation::default(), Vec::new());
     for (name, answer) in &answers {
-        let question = Question::ALL.iter().copied().find(|q| q.name() == name).ok_or_else(|| {
-            let names: Vec<&str> = Question::ALL.iter().map(|q| q.name()).collect();
-            Error::new(ErrorKind::Invalid, format!("\"{}\" is no question", name.escape_debug()))
-                .with_object(name.as_str())
-                .with_hint(format!("the questions are {}", names.join(", ")))
-        })?;
+        let question: Question = name.parse()?;
         match answer {
             Answer::One(text) => situation.answer(question, text)?,
             Answer::Several(texts) => texts.iter().try_for_each(|text| situation.answer(question, text))?,

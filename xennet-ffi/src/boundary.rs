@@ -13,6 +13,7 @@ use std::io::Write as _;
 use std::mem::MaybeUninit;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use xennet_core::error::panic_words;
 use xennet_core::{Error, ErrorKind};
 
 use crate::error::Failure;
@@ -114,14 +115,8 @@ macro_rules! zero {
 }
 zero!(u32, i32, usize);
 
-/// What a panic said.
-pub(crate) fn words(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    text.unwrap_or("a panic without words")
-}
-
 fn panicked(entry: &str, panic: &(dyn Any + Send)) -> Error {
-    Error::new(ErrorKind::Internal, format!("{entry}: xennet has a defect: {}", words(panic)))
+    Error::new(ErrorKind::Internal, format!("{entry}: xennet has a defect: {}", panic_words(panic)))
         .with_object(entry)
         .incomplete("unknown; the handle that was used in the call refuses further work")
         .with_hint("free the handle and open another; please report this")

@@ -8,10 +8,10 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use xennet_core::backend::netlink::close_in_background;
-use xennet_core::hotplug::{self, Answer};
+use xennet_core::hotplug::{self, Answer, Caller, Defect};
 use xennet_core::{Error, ErrorKind};
 
-use crate::boundary::{fallible, given, program, say, words};
+use crate::boundary::{fallible, given, program, say};
 use crate::cast::Strings;
 use crate::error::Failure;
 use crate::text::Text;
@@ -33,25 +33,19 @@ use crate::text::Text;
 pub extern "C" fn xennet_hotplug(argc: i32, argv: Strings, envp: Strings) -> i32 {
     program("xennet_hotplug", || {
         let call = Call::read(argc, &argv, &envp)?;
-        let (answer, defect) = match catch_unwind(AssertUnwindSafe(|| call.carry_out())) {
-            Ok(answer) => (Some(answer), None),
-            Err(panic) => (None, Some(hotplug::defect(words(&*panic)))),
-        };
-        if let Some(text) = &defect {
-            say(&format!("{}: error: {text}", call.script));
-            if let Err(e) = hotplug::tell_defect(&call.arguments, &|name| call.variable(name), text) {
-                say(&format!("{}: note: the reason could not be written to xenstore: {e}", call.script));
+        let answer = match call.carry_out(Caller::Ends) {
+            Ok(answer) => answer,
+            Err(defect) => {
+                defect.lines(&call.script).iter().for_each(|line| say(line));
+                return Ok(1);
             }
-        }
-        for line in answer.iter().flat_map(|answer| answer.lines(&call.script)) {
-            say(&line);
-        }
-        let failed = answer.as_ref().is_none_or(|answer| answer.error.is_some());
-        if answer.as_ref().is_some_and(|answer| answer.closes_slowly) {
+        };
+        answer.lines(&call.script).iter().for_each(|line| say(line));
+        if answer.closes_slowly {
             // Where no copy can be had, this process waits itself.
             let _ = close_in_background();
         }
-        Ok(i32::from(failed))
+        Ok(i32::from(answer.error.is_some()))
     })
 }
 
@@ -72,7 +66,10 @@ pub extern "C" fn xennet_hotplug_call(
     record: Option<&mut MaybeUninit<Option<Box<Text>>>>,
 ) -> Option<Box<Failure>> {
     fallible("xennet_hotplug_call", || {
-        let answer = Call::read(argc, &argv, &envp)?.carry_out();
+        let call = Call::read(argc, &argv, &envp)?;
+        let answer = call
+            .carry_out(Caller::GoesOn)
+            .map_err(|defect| Error::new(ErrorKind::Internal, defect.text).with_object(call.script.as_str()))?;
         if let Some(e) = answer.error {
             return Err(e);
         }
@@ -142,7 +139,9 @@ impl<'a> Call<'a> {
         environment.iter().find_map(value)
     }
 
-    fn carry_out(&self) -> Answer {
-        hotplug::carry_out(&self.script, &self.arguments, &|name| self.variable(name), None)
+    fn carry_out(&self, caller: Caller) -> Result<Answer, Defect> {
+        let environment = |name: &str| self.variable(name);
+        let work = || hotplug::carry_out(&self.script, &self.arguments, &environment, None, caller);
+        catch_unwind(AssertUnwindSafe(work)).map_err(|panic| Defect::tell_panic(&self.arguments, &environment, &*panic))
     }
 }

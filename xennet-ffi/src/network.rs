@@ -181,10 +181,8 @@ pub extern "C" fn xennet_host_started_networks(
 ) -> Option<Box<Failure>> {
     fallible("xennet_host_started_networks", || {
         let (host, document) = (given(host, "host")?, given(document, "document")?);
-        let (started, order) =
-            host.work("xennet_host_started_networks", |core| Ok((core.started_networks()?, core.in_order_of_stop()?)))?;
-        let network = |name: &IfName| started.iter().find(|s| s.network.name() == *name).map(|s| &s.network);
-        let networks: Vec<&Network> = order.iter().filter_map(network).collect();
+        let started = host.work("xennet_host_started_networks", |core| core.started_in_order_of_stop())?;
+        let networks: Vec<&Network> = started.iter().map(|started| &started.network).collect();
         document.write(Some(Box::new(Text::json(&json!({ "networks": networks })))));
         Ok(())
     })
@@ -238,14 +236,12 @@ pub extern "C" fn xennet_host_stop_networks(
         let (host, document) = (given(host, "host")?, given(document, "document")?);
         let guests = guests_of(guests)?;
         let all = host.told("xennet_host_stop_networks", |core| {
-            let mut all = Several { done: Vec::new(), failed: Vec::new() };
-            for name in core.in_order_of_stop()? {
-                match core.stop_network(&name, guests) {
-                    Ok(applied) => all.done.push((name, applied)),
-                    Err(e) => all.failed.push((name, e)),
-                }
-            }
-            Ok(all)
+            let mut done = Vec::new();
+            let failed = core.stop_networks(None, |core, name| {
+                done.push((*name, core.stop_network(name, guests)?));
+                Ok(())
+            })?;
+            Ok(Several { done, failed })
         })?;
         document.write(Some(Box::new(Text::json(&several("stopped", &all)))));
         Ok(())

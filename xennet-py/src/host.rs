@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use pyo3::exceptions::{PyBaseException, PyTypeError};
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyTuple};
 use xennet_core::backend::netlink::{Events, LinkEvents};
@@ -13,7 +13,7 @@ use xennet_core::picture::{Form, View};
 use xennet_core::recording::Recording;
 use xennet_core::step::{LinkChange, LinkStep, NewLink, Step};
 use xennet_core::testing::SharedFake;
-use xennet_core::{DevId, DomId, Error, ErrorKind, Guests, Overview, VifId, surroundings};
+use xennet_core::{DevId, DomId, Error, ErrorKind, Guests, IfName, Overview, VifId, surroundings};
 
 use crate::bridge::BridgeSpec;
 use crate::convert::{Digits, OrText, Text, time_of, to_python};
@@ -36,8 +36,8 @@ pub(crate) struct Host {
     fake: Option<SharedFake>,
 }
 
-/// What a guard has to be told of a start, what was applied, and what went wrong.
-type ConfirmedStart<'py> = (Bound<'py, PyBytes>, Option<Applied>, Option<Py<PyBaseException>>);
+/// What was applied, and the errors, by names of networks.
+type Several<'py> = (Bound<'py, PyDict>, Bound<'py, PyDict>);
 
 impl Host {
     fn work<R: Send>(
@@ -255,6 +255,21 @@ impl Host {
         Ok(self.work(py, |core| core.plan_stop(&name, guests))?.map(Plan))
     }
 
+    /// What `Host.stop_networks` is made of: what was done, and the errors, by network.
+    fn _stop_networks<'py>(&self, py: Python<'py>, names: Option<Vec<Text>>, force: bool) -> PyResult<Several<'py>> {
+        let guests = fate(force);
+        let names =
+            names.map(|names| names.iter().map(|name| named(name)).collect::<PyResult<Vec<_>>>()).transpose()?;
+        let mut done = Vec::new();
+        let failed = self.work(py, |core| {
+            core.stop_networks(names.as_deref(), |core, name| {
+                done.push((*name, core.stop_network(name, guests)?));
+                Ok(())
+            })
+        })?;
+        several(py, &done, &failed)
+    }
+
     /// Stops a network: puts back what starting it has changed, and nothing else. One that is not started is a success.
     ///
     /// Raises `Conflict` while guests are ports of the network's own bridge, or another network leaves through it; with `force` they
@@ -278,11 +293,7 @@ impl Host {
     }
 
     /// What `Host.start_networks` is made of: what was applied, and what failed, by names.
-    fn _start_networks<'py>(
-        &self,
-        py: Python<'py>,
-        networks: Vec<Bound<'py, Network>>,
-    ) -> PyResult<(Bound<'py, PyDict>, Bound<'py, PyDict>)> {
+    fn _start_networks<'py>(&self, py: Python<'py>, networks: Vec<Bound<'py, Network>>) -> PyResult<Several<'py>> {
         let networks: Vec<_> = networks.iter().map(|network| network.get().core.clone()).collect();
         let mut done = Vec::new();
         let failed = self.work(py, |core| {
@@ -291,25 +302,28 @@ impl Host {
                 Ok(())
             }))
         })?;
-        let (applied, failures) = (PyDict::new(py), PyDict::new(py));
-        for (name, one) in done {
-            applied.set_item(name.as_str(), Applied::from(&one))?;
-        }
-        for (name, error) in failed {
-            failures.set_item(name.as_str(), raised(&error).into_value(py))?;
-        }
-        Ok((applied, failures))
+        several(py, &done, &failed)
     }
 
-    /// What `Host.start_confirmed` is made of: what the guard has to be told, and what was applied or went wrong.
-    fn _start_confirmed<'py>(&self, py: Python<'py>, network: &Bound<'py, Network>) -> PyResult<ConfirmedStart<'py>> {
+    /// What `Host.start_confirmed` is made of: what was applied, and whether the guard undoes it unless it is confirmed. `tell` tells the guard,
+    /// and says whether that hears.
+    fn _start_confirmed(
+        &self,
+        py: Python<'_>,
+        network: &Bound<'_, Network>,
+        tell: Py<PyAny>,
+    ) -> PyResult<(Applied, bool)> {
         let network = &network.get().core;
-        let mut told = Told::Nothing;
-        let (applied, error) = match self.work(py, |core| core.start_confirmed(network, |word| told = word)) {
-            Ok(applied) => (Some(Applied::from(&applied)), None),
-            Err(e) => (None, Some(e.into_value(py))),
-        };
-        Ok((PyBytes::new(py, told.bytes()), applied, error))
+        let mut is_pending = false;
+        let applied = self.work(py, |core| {
+            core.start_confirmed(network, |told| {
+                // A guard that could not be told hears the end of its pipe.
+                let heard = Python::attach(|py| tell.call1(py, (PyBytes::new(py, told.bytes()),))?.is_truthy(py));
+                is_pending = *heard.as_ref().unwrap_or(&false) && told == Told::Made;
+                heard.unwrap_or(false)
+            })
+        })?;
+        Ok((Applied::from(&applied), is_pending))
     }
 
     /// Confirms the last start of a network (`start_confirmed`): it stays. Any process may do that. Raises `NothingToUndo` if nobody waits
@@ -527,6 +541,21 @@ impl Host {
 
 fn domain(digits: &Digits) -> PyResult<DomId> {
     digits.0.parse().or_raise()
+}
+
+fn several<'py>(
+    py: Python<'py>,
+    done: &[(IfName, xennet_core::exec::Applied)],
+    failed: &[(IfName, Error)],
+) -> PyResult<Several<'py>> {
+    let (applied, failures) = (PyDict::new(py), PyDict::new(py));
+    for (name, one) in done {
+        applied.set_item(name.as_str(), Applied::from(one))?;
+    }
+    for (name, error) in failed {
+        failures.set_item(name.as_str(), raised(error).into_value(py))?;
+    }
+    Ok((applied, failures))
 }
 
 fn fate(force: bool) -> Guests {

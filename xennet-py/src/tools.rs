@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::os::fd::AsFd as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 
 use pyo3::prelude::*;
@@ -15,10 +16,11 @@ use xennet_core::config::legacy::Generation;
 use xennet_core::document::CheckedManagers;
 use xennet_core::exec::StateDir;
 use xennet_core::guest::Format;
+use xennet_core::hotplug::{self, Caller, Defect};
 use xennet_core::macgen::Scheme;
 use xennet_core::managers::{self, Manager};
 use xennet_core::picture::Form;
-use xennet_core::{Error, Host, IfName, hotplug, surroundings};
+use xennet_core::{Error, ErrorKind, Host, IfName, surroundings};
 
 use crate::convert::{Digits, OrText, Text, texts, time_of, to_python};
 use crate::error::{OrRaise, raised, raised_in};
@@ -57,11 +59,8 @@ const ADVICE: &[(&str, &str)] = &[
 pub(crate) fn advise<'py>(py: Python<'py>, answers: Vec<(String, String)>) -> PyResult<Bound<'py, PyAny>> {
     let mut situation = Situation::default();
     for (name, answer) in answers {
-        // The names are those of `Question`, which a test compares.
-        let question = Question::ALL.iter().find(|question| question.name() == name);
-        if let Some(question) = question {
-            situation.answer(*question, &answer).map_err(|e| raised_in(&e, ADVICE))?;
-        }
+        let question: Question = name.parse().or_raise()?;
+        situation.answer(question, &answer).map_err(|e| raised_in(&e, ADVICE))?;
     }
     let advice = xennet_core::advise::advise(&situation).map_err(|e| raised_in(&e, ADVICE))?;
     to_python(py, &advice)
@@ -128,8 +127,7 @@ pub(crate) fn managers_here<'py>(
     let (running, warnings) = py
         .detach(|| {
             let found = surroundings::managers(&root, &snippets)?;
-            let running: Vec<Manager> = found.iter().filter(|(_, f)| f.running).map(|(manager, _)| *manager).collect();
-            Ok::<_, Error>((running, managers::check(&snippets, &found)))
+            Ok::<_, Error>((managers::running(&found), managers::check(&snippets, &found)))
         })
         .or_raise()?;
     to_python(py, &CheckedManagers::new(&running, &warnings))
@@ -139,10 +137,7 @@ fn names(links: Option<Bound<'_, PyAny>>) -> PyResult<Vec<IfName>> {
     texts("links", links)?.iter().map(|link| link.parse().or_raise()).collect()
 }
 
-/// The record of a hotplug call, what belongs on standard error, and the error.
-type HotplugAnswer<'py> = (Bound<'py, PyAny>, Vec<String>, Option<Py<PyAny>>);
-
-/// Carries out the call of a vif script: the record of it, what belongs on standard error, and the error.
+/// Carries out the call of a vif script: the record of it, and the error.
 #[pyfunction]
 pub(crate) fn run_hotplug<'py>(
     py: Python<'py>,
@@ -150,17 +145,20 @@ pub(crate) fn run_hotplug<'py>(
     arguments: Vec<OsString>,
     environment: BTreeMap<OsString, OsString>,
     state_dir: Option<PathBuf>,
-) -> PyResult<HotplugAnswer<'py>> {
+) -> PyResult<(Bound<'py, PyAny>, Option<Py<PyAny>>)> {
     let variable = |name: &str| environment.get(std::ffi::OsStr::new(name)).cloned();
-    let answer = py.detach(|| {
-        let mut answer = hotplug::carry_out(&script, &arguments, &variable, state_dir);
+    let work = || {
+        let mut answer = hotplug::carry_out(&script, &arguments, &variable, state_dir, Caller::GoesOn);
         // Its closing may take the kernel a while.
         drop(answer.host.take());
         answer
+    };
+    let caught = py.detach(|| {
+        catch_unwind(AssertUnwindSafe(work)).map_err(|panic| Defect::tell_panic(&arguments, &variable, &*panic))
     });
-    let lines = answer.lines(&script);
+    let answer = caught.map_err(|defect| Error::new(ErrorKind::Internal, defect.text)).or_raise()?;
     let error = answer.error.as_ref().map(|e| raised(e).into_value(py).into_any());
-    Ok((to_python(py, &answer.record)?, lines, error))
+    Ok((to_python(py, &answer.record)?, error))
 }
 
 /// Is the guard of a network's start, in a process of its own: see the core's `Host::guard`. Standard input tells what became of the start, and on

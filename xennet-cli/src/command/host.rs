@@ -142,7 +142,7 @@ pub(super) fn hotplug(global: &Global, script: &str, arguments: &[OsString]) -> 
         .with_hint("leave --backend out; the library can rehearse calls (xennet_core::hotplug)"));
     }
     let state_dir = global.state_dir.clone().filter(|_| !global.sandbox);
-    crate::hotplug::main(script, arguments, crate::hotplug::Elsewhere { state_dir })
+    crate::hotplug::main(script, arguments, state_dir)
 }
 
 /// What an operation did: one line, or one document. Remarks stand beside it, as those of a plan do.

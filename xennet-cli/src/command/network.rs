@@ -10,7 +10,9 @@ use xennet_core::config::networks::{self, Networks};
 use xennet_core::document::{Confirmed, DoneNetworks, Status};
 use xennet_core::exec::confirm::{Told, Verdict};
 use xennet_core::exec::{Applied, StateDir};
-use xennet_core::{Errno, Error, ErrorKind, Guests, Host, IfName, Network, NetworkStatus, Result, guard_is_there};
+use xennet_core::{
+    Errno, Error, ErrorKind, Guests, Host, IfName, Network, NetworkStatus, Result, guard_is_there, tell_guard,
+};
 
 use super::common::{columns, open, show_plan, state_dir};
 use super::snippets;
@@ -64,7 +66,7 @@ fn start(global: &Global, args: &StartArgs, output: &mut Output) -> Result<()> {
         let was = before.iter().find(|b| b.name() == network.name());
         let is_new = was.is_none_or(|was| was != network);
         let applied = match args.confirm {
-            Some(seconds) => confirmed_start(global, host, network, seconds, output),
+            Some(seconds) => confirmed_start(global, host, network, seconds),
             None => host.start_network(network),
         }?;
         done.add(network.name(), &applied);
@@ -133,15 +135,9 @@ fn said(name: &IfName, what: &str, nothing: &str, applied: &Applied, output: &mu
 }
 
 /// Starts a network with a guard that takes it back, if anything comes of it.
-fn confirmed_start(
-    global: &Global,
-    host: &mut Host,
-    network: &Network,
-    seconds: u64,
-    output: &mut Output,
-) -> Result<Applied> {
+fn confirmed_start(global: &Global, host: &mut Host, network: &Network, seconds: u64) -> Result<Applied> {
     let mut guard = Guard::call(global, &network.name(), seconds)?;
-    host.start_confirmed(network, |told| guard.say(told, output))
+    host.start_confirmed(network, |told| guard.say(told))
 }
 
 /// The guard, a process of its own.
@@ -180,12 +176,9 @@ impl Guard {
         Ok(Guard { child })
     }
 
-    /// What became of the change. A guard that does not hear it takes the change back.
-    fn say(&mut self, told: Told, output: &mut Output) {
-        let heard = self.child.stdin.take().map(|mut stdin| stdin.write_all(told.bytes()));
-        if !matches!(heard, Some(Ok(()))) {
-            output.note("the guard process has gone: nothing will take the network back by itself");
-        }
+    /// Tells it the outcome of the start. Whether it is still there.
+    fn say(&mut self, told: Told) -> bool {
+        self.child.stdin.take().is_some_and(|stdin| tell_guard(stdin.as_fd(), told))
     }
 }
 
@@ -220,28 +213,24 @@ pub(super) fn confirm(global: &Global, names: &[String], output: &mut Output) ->
 fn stop(global: &Global, args: &StopArgs, output: &mut Output) -> Result<()> {
     let mut host = open(global)?;
     let before = host.in_order_of_stop()?;
-    let mut names: Vec<IfName> = match args.all {
-        true => before.clone(),
-        false => args.names.iter().map(|n| n.parse()).collect::<Result<_>>()?,
+    let names: Option<Vec<IfName>> = match args.all {
+        true => None,
+        false => Some(args.names.iter().map(|n| n.parse()).collect::<Result<_>>()?),
     };
-    names.sort_by_key(|name| before.iter().position(|b| b == name));
     check_names(args, &before)?;
     let guests = if args.force { Guests::AreCutOff } else { Guests::MustHaveGone };
     let mut done = DoneNetworks::default();
-    let mut failure = None;
-    for name in &names {
-        match host.stop_network(name, guests) {
-            Ok(applied) => {
-                let nothing = match before.contains(name) {
-                    true => "stopped, nothing had to be put back",
-                    false => "stopped already",
-                };
-                said(name, "stopped", nothing, &applied, output)?;
-                done.add(*name, &applied);
-            }
-            Err(e) => failure = Some(first(failure, e, output)),
-        }
-    }
+    let failures = host.stop_networks(names.as_deref(), |host, name| {
+        let applied = host.stop_network(name, guests)?;
+        let nothing = match before.contains(name) {
+            true => "stopped, nothing had to be put back",
+            false => "stopped already",
+        };
+        said(name, "stopped", nothing, &applied, output)?;
+        done.add(*name, &applied);
+        Ok(())
+    })?;
+    let failure = failures.into_iter().fold(None, |failure, (_, e)| Some(first(failure, e, output)));
     if output.is_json() {
         output.line(&json!(done).to_string())?;
     }

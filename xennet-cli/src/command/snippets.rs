@@ -134,7 +134,7 @@ pub(super) fn warnings(links: &[IfName]) -> Vec<String> {
 fn check(snippets: &[Snippet], dir: &Path, output: &mut Output) -> Result<()> {
     let found = surroundings::managers(dir, snippets)?;
     let warnings = managers::check(snippets, &found);
-    let running: Vec<Manager> = found.iter().filter(|(_, found)| found.running).map(|(manager, _)| *manager).collect();
+    let running = managers::running(&found);
     let text = || {
         let said = |manager: &Manager| match warnings.iter().find(|w| w.manager == *manager) {
             Some(w) => format!("{}\n    {}\n", w.message, w.command),

@@ -11,13 +11,14 @@
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
+use std::str::FromStr;
 
 use ipnetwork::IpNetwork;
 use serde::Serialize;
 
 use crate::config::networks;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::flaw::quoted;
+use crate::model::flaw::{beginning, quoted};
 use crate::model::{
     BridgeNetwork, BridgeSpec, Egress, IfName, NatNetwork, Network, NetworkMode, RoutedNetwork, Services, Subnet,
     overlap,
@@ -94,6 +95,20 @@ pub enum Question {
     Dom0,
     /// [`Situation::subnets`].
     Subnets,
+}
+
+impl FromStr for Question {
+    type Err = Error;
+
+    /// The question of this name ([`Question::name`]).
+    fn from_str(name: &str) -> Result<Self, Error> {
+        Question::ALL.iter().copied().find(|question| question.name() == name).ok_or_else(|| {
+            let names: Vec<&str> = Question::ALL.iter().map(|question| question.name()).collect();
+            Error::new(ErrorKind::Invalid, format!("{} is no question", quoted(name)))
+                .with_object(beginning(name))
+                .with_hint(format!("the questions are {}", names.join(", ")))
+        })
+    }
 }
 
 impl Question {

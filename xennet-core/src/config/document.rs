@@ -276,7 +276,7 @@ pub fn read_networks(text: &str) -> Result<Vec<Network>, Error> {
     struct Several {
         networks: Vec<NetworkDocument>,
     }
-    let several: Several = serde_json::from_str(text).map_err(|e| {
+    let several: Several = read::read_with(text, "networks", 1, |e| {
         Error::new(ErrorKind::Invalid, format!("networks is not a document that is understood: {e}"))
             .with_object("networks")
             .with_hint("what reading a networks.toml gives is such a document")

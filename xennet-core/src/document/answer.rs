@@ -1,4 +1,4 @@
-//! Documents that are made of several values: answers of the command, which the other faces give alike.
+//! Documents that are made of several values: the answers of the command, of C and of Python.
 
 use serde::Serialize;
 

@@ -20,7 +20,7 @@ pub fn generated(document: &Document) -> String {
     lines(&schema)
 }
 
-/// What other documents are, too, is said in their schemas.
+/// Replaces definitions that other schemas have by references to these.
 fn elsewhere(schema: &mut Value, defs: &Value, document: &Document) {
     /// The types that are documents, and those that hold the most.
     const DOCUMENTS: &[(&str, &str)] = &[
@@ -42,7 +42,7 @@ fn elsewhere(schema: &mut Value, defs: &Value, document: &Document) {
     for (name, definition) in defs.as_object().into_iter().flatten() {
         let target = match DOCUMENTS.iter().find(|(of, _)| of == name) {
             Some((_, other)) => Some(id(other)).filter(|_| *other != document.name),
-            // Short ones are said anew: who reads a schema sees them at once.
+            // Short definitions are repeated, so the reader of a schema sees them at once.
             None if snapshot["$defs"].get(name) == Some(definition) && definition.to_string().len() > 400 => {
                 Some(format!("{}#/$defs/{name}", id("snapshot")))
             }
@@ -147,10 +147,13 @@ fn versioned(root: &mut Map<String, Value>, document: &Document) {
     let version =
         json!({ "description": "The version of this document.", "type": "integer", "const": document.version });
     if let Some(members) = root.get_mut("properties").and_then(Value::as_object_mut) {
+        if let Some(of_type) = members.get(member).and_then(|member| member.get("const")) {
+            assert_eq!(*of_type, document.version, "the type of {} and the table differ", document.name);
+        }
         members.insert(member.into(), version);
     }
     if document.is_taken
-        && document.name != "recording"
+        && !document.always_versioned
         && let Some(required) = root.get_mut("required").and_then(Value::as_array_mut)
     {
         required.retain(|name| name != member);
@@ -160,7 +163,7 @@ fn versioned(root: &mut Map<String, Value>, document: &Document) {
     }
 }
 
-/// What is left out where there is nothing is never null, and a default that says nothing is not told.
+/// A member that is left out when empty is never null; a default of null is dropped.
 fn usual(value: &mut Value, document: &Document) {
     if let Value::Object(all) = value {
         let required = all.get("required").cloned().unwrap_or_default();
@@ -171,7 +174,7 @@ fn usual(value: &mut Value, document: &Document) {
             {
                 member.remove("default");
             }
-            if !has_to_be(name) && !document.is_read() {
+            if !has_to_be(name) && !document.by_callers {
                 never_null(member);
             }
         }
@@ -179,10 +182,15 @@ fn usual(value: &mut Value, document: &Document) {
             all.remove("required");
         }
     }
+    children(value).for_each(|value| usual(value, document));
+}
+
+/// What an array or an object holds.
+fn children(value: &mut Value) -> Box<dyn Iterator<Item = &mut Value> + '_> {
     match value {
-        Value::Object(all) => all.values_mut().for_each(|value| usual(value, document)),
-        Value::Array(all) => all.iter_mut().for_each(|value| usual(value, document)),
-        _ => {}
+        Value::Object(all) => Box::new(all.values_mut()),
+        Value::Array(all) => Box::new(all.iter_mut()),
+        _ => Box::new(std::iter::empty()),
     }
 }
 
@@ -237,18 +245,10 @@ fn used(schema: &Value) -> BTreeSet<String> {
 
 /// Descriptions are doc comments: their first paragraph, without links.
 fn texts(value: &mut Value) {
-    match value {
-        Value::Object(all) => {
-            for (key, value) in all.iter_mut() {
-                match value {
-                    Value::String(text) if key == "description" => *text = plain(text),
-                    other => texts(other),
-                }
-            }
-        }
-        Value::Array(all) => all.iter_mut().for_each(texts),
-        _ => {}
+    if let Some(Value::String(text)) = value.get_mut("description") {
+        *text = plain(text);
     }
+    children(value).for_each(texts);
 }
 
 fn plain(text: &str) -> String {
@@ -279,31 +279,26 @@ fn plain(text: &str) -> String {
     out
 }
 
-/// Objects that are put together of several ones become one object, or one for each case: only so it can be said that nothing else is in
-/// them.
+/// Merges composed objects into one, or into one for each case: `additionalProperties` works on a single object only.
 fn merge_all(value: &mut Value, defs: &Value) {
-    match value {
-        Value::Object(all) => {
-            if let Some(cases) = cases(all, defs) {
-                *all = match <[Map<String, Value>; 1]>::try_from(cases) {
-                    Ok([one]) => one,
-                    Err(several) => {
-                        let mut rest = Map::new();
-                        for key in ["$schema", "title", "description", "$defs"] {
-                            if let Some(value) = all.remove(key) {
-                                rest.insert(key.into(), value);
-                            }
-                        }
-                        rest.insert("oneOf".into(), several.into_iter().map(Value::Object).collect());
-                        rest
+    if let Value::Object(all) = value
+        && let Some(cases) = cases(all, defs)
+    {
+        *all = match <[Map<String, Value>; 1]>::try_from(cases) {
+            Ok([one]) => one,
+            Err(several) => {
+                let mut rest = Map::new();
+                for key in ["$schema", "title", "description", "$defs"] {
+                    if let Some(value) = all.remove(key) {
+                        rest.insert(key.into(), value);
                     }
-                };
+                }
+                rest.insert("oneOf".into(), several.into_iter().map(Value::Object).collect());
+                rest
             }
-            all.values_mut().for_each(|value| merge_all(value, defs));
-        }
-        Value::Array(all) => all.iter_mut().for_each(|value| merge_all(value, defs)),
-        _ => {}
+        };
     }
+    children(value).for_each(|value| merge_all(value, defs));
 }
 
 /// The cases of an object with members of its own and those of other objects besides; `None` for anything else.
@@ -373,17 +368,13 @@ fn product(these: &[Map<String, Value>], those: &[Map<String, Value>]) -> Vec<Ma
 
 /// Objects have no other members than those that are named.
 fn close(value: &mut Value) {
-    match value {
-        Value::Object(all) => {
-            let is_object = all.get("type").is_some_and(|kind| kind == "object") && all.contains_key("properties");
-            if is_object && !all.contains_key("additionalProperties") && !all.contains_key("patternProperties") {
-                all.insert("additionalProperties".into(), false.into());
-            }
-            all.values_mut().for_each(close);
+    if let Value::Object(all) = value {
+        let is_object = all.get("type").is_some_and(|kind| kind == "object") && all.contains_key("properties");
+        if is_object && !all.contains_key("additionalProperties") && !all.contains_key("patternProperties") {
+            all.insert("additionalProperties".into(), false.into());
         }
-        Value::Array(all) => all.iter_mut().for_each(close),
-        _ => {}
     }
+    children(value).for_each(close);
 }
 
 /// The text of a schema: a line for each member and each definition, so that it is short and its changes can be read.

@@ -4,7 +4,7 @@
 //! directory `schemas/` of this package, and are part of every program that uses the library: [`schema`], `xennet schema`.
 //!
 //! A document says its version in a member of its root: `"version": 1`; what is kept in the state directory calls it `xennet`, as the
-//! first xennet did. What must be so that the number stays is told in [`version`](crate::version). [`read`] reads one.
+//! first xennet did. [`version`](crate::version) says which changes keep the number. [`read`] reads one.
 //!
 //! ```
 //! use xennet_core::document;
@@ -23,6 +23,7 @@ mod generate;
 use std::collections::BTreeMap;
 
 use crate::error::{Error, ErrorKind};
+use crate::model::flaw::{beginning, quoted};
 
 pub use crate::read::read;
 pub use answer::{
@@ -48,15 +49,21 @@ pub struct Document {
     pub what: &'static str,
     /// The commands that print it with `--json`, by their first words.
     pub commands: &'static [&'static str],
-    /// Whether the library reads it, too: a caller may keep it, or write it. Its version may be left out there, but for recordings.
+    /// Whether the library also reads it. Only a recording must then have its version.
     pub is_taken: bool,
     /// Its schema as it is in `schemas/`. It refers to those of other documents by their `$id`.
     pub schema: &'static str,
+    /// Whether its version has to be there when it is read.
+    always_versioned: bool,
+    /// Whether its schema describes the input: callers write these documents.
+    by_callers: bool,
 }
 
 impl Document {
     const fn new(name: &'static str, version: u32, schema: &'static str, what: &'static str) -> Self {
-        Document { name, version, member: Some("version"), what, commands: &[], is_taken: false, schema }
+        let member = Some("version");
+        let (commands, is_taken, always_versioned, by_callers): (&[&str], _, _, _) = (&[], false, false, false);
+        Document { name, version, member, what, commands, is_taken, schema, always_versioned, by_callers }
     }
 
     const fn by(self, commands: &'static [&'static str]) -> Self {
@@ -65,6 +72,14 @@ impl Document {
 
     const fn taken(self) -> Self {
         Document { is_taken: true, ..self }
+    }
+
+    const fn taken_with_version(self) -> Self {
+        Document { is_taken: true, always_versioned: true, ..self }
+    }
+
+    const fn by_callers(self) -> Self {
+        Document { is_taken: true, by_callers: true, ..self }
     }
 
     const fn part(self) -> Self {
@@ -117,12 +132,6 @@ impl Document {
         }
     }
 
-    /// Whether its schema says what is read, and not what is written: callers write these themselves.
-    #[cfg(feature = "schema")]
-    fn is_read(&self) -> bool {
-        ["bridge", "guest-wish", "network", "vif"].contains(&self.name)
-    }
-
     const fn in_state_dir(self) -> Self {
         Document { member: Some("xennet"), ..self }
     }
@@ -141,7 +150,7 @@ macro_rules! document {
 /// All documents, in the order of their names.
 pub const ALL: &[Document] = &[
     document!("advice", 1, "The mode that fits a situation, and what follows from it.").by(&["advise"]),
-    document!("bridge", 1, "A bridge that is wanted.").taken(),
+    document!("bridge", 1, "A bridge that is wanted.").by_callers(),
     document!("call", 1, "A hotplug call that is remembered.").by(&["log"]).in_state_dir(),
     document!("calls", 1, "Hotplug calls that are remembered.").by(&["log"]),
     document!("checked-managers", 1, "Which programs run here that manage links, too.").by(&["snippets"]),
@@ -155,16 +164,16 @@ pub const ALL: &[Document] = &[
     document!("formats", 1, "The formats of guests' network configurations.").by(&["guest"]),
     document!("generated-mac", 1, "A hardware address for a guest.").by(&["mac generate"]),
     document!("guest", 1, "The network configuration of a guest in the format of its own system.").by(&["guest"]),
-    document!("guest-wish", 1, "What is known about a guest and its LAN.").taken(),
+    document!("guest-wish", 1, "What is known about a guest and its LAN.").by_callers(),
     document!("guest-written", 1, "Files of a guest that were written.").by(&["guest"]),
     document!("hotplug-settings", 1, "The settings of hotplug calls.").by(&["parse hotplug"]),
     document!("import", 1, "The networks of Xen up to 4.4 as networks.toml.").by(&["import"]),
     document!("installed", 1, "Hotplug scripts that were installed or removed.").by(&["install-scripts"]),
     document!("link-event", 1, "Something that has happened to a link."),
     document!("mac", 1, "A hardware address.").by(&["parse mac"]),
-    document!("network", 1, "A network that is wanted.").taken(),
+    document!("network", 1, "A network that is wanted.").by_callers(),
     document!("network-status", 1, "How a network is, compared with how it was described."),
-    document!("networks", 1, "The networks of a networks.toml.").by(&["parse networks"]),
+    document!("networks", 1, "The networks of a networks.toml.").by(&["parse networks"]).taken(),
     document!("note", 1, "A remark beside an answer: with --json on standard error."),
     document!("overview", 1, "The networking of a host at one glance.").by(&["show"]),
     document!("parsed-vif", 1, "A vif line that was read, and what is to be said of it."),
@@ -174,17 +183,17 @@ pub const ALL: &[Document] = &[
     document!("rate", 1, "A limit of a guest's rate.").by(&["parse rate"]),
     document!("record", 2, "An operation on a vif, bridge or network: a line of a journal.").in_state_dir(),
     document!("recorded", 1, "A recording that was written to a file.").by(&["record"]),
-    document!("recording", 1, "The network state of a host at one moment.").by(&["record"]).taken(),
+    document!("recording", 1, "The network state of a host at one moment.").by(&["record"]).taken_with_version(),
     document!("recovered", 1, "What recovering did.").by(&["recover"]),
     document!("schemas", 1, "All documents.").by(&["schema"]),
     document!("show", 1, "Attached vifs, and bridges with their ports."),
-    document!("snapshot", 1, "What of a host was observed: a part of recordings and records.").part(),
+    document!("snapshot", 1, "What of a host was observed: a part of recordings and records.").part().taken(),
     document!("snippet-files", 1, "What keeps other programs off guests' links, written to files.").by(&["snippets"]),
     document!("snippets", 1, "What keeps other programs off guests' links.").by(&["snippets"]),
     document!("started-network", 2, "A started network, as hotplug calls know it.").in_state_dir(),
     document!("status", 1, "How networks are.").by(&["network status"]),
     document!("trace", 1, "What happens to a packet.").by(&["trace"]),
-    document!("vif", 1, "A vif, with libxl's field names.").by(&["parse attach", "parse vif"]).taken(),
+    document!("vif", 1, "A vif, with libxl's field names.").by(&["parse attach", "parse vif"]).by_callers(),
     document!("vifs", 1, "The vifs of a config file.").by(&["parse vif-list"]),
     document!("vlan", 1, "The VLANs of a vif.").by(&["parse vlan"]),
     document!("xend-config", 1, "What xend ran for the network.").by(&["parse xend-config"]),
@@ -198,10 +207,9 @@ pub const ALL: &[Document] = &[
 /// [`ErrorKind::Invalid`] for a name that no document has.
 pub fn named(name: &str) -> Result<&'static Document, Error> {
     ALL.iter().find(|document| document.name == name).ok_or_else(|| {
-        let shown: String = name.chars().take(64).collect();
         let names: Vec<&str> = ALL.iter().map(|document| document.name).collect();
-        Error::new(ErrorKind::Invalid, format!("\"{}\" is not the name of a document", shown.escape_debug()))
-            .with_object(shown)
+        Error::new(ErrorKind::Invalid, format!("{} is not the name of a document", quoted(name)))
+            .with_object(beginning(name))
             .with_hint(format!("documents: {}", names.join(", ")))
     })
 }

@@ -26,21 +26,22 @@ fn the_schemas_are_those_of_the_types() {
     for document in ALL {
         let new = &news[document.name];
         let old = std::fs::read_to_string(file(document)).unwrap_or_default();
-        if old == *new {
-            continue;
-        }
         let was: Value = serde_json::from_str(&old).unwrap_or_default();
         let version = was["$id"].as_str().and_then(|id| id.rsplit(':').next()?.parse().ok());
         if version == Some(document.version) {
-            let broken =
-                broken(&document.bundled(), &document.bundled_of(&|other| news[other.name].clone()), document.is_taken)
-                    .unwrap();
+            // Also where only a schema that it refers to is another one. What the state directory has is read back, too.
+            let is_read = document.is_taken || document.member == Some("xennet");
+            let bundled = document.bundled_of(&|other| news[other.name].clone());
+            let broken = broken(&document.bundled(), &bundled, is_read).unwrap();
             assert!(
                 broken.is_empty(),
                 "the document {} needs a new version, or must stay as it is:\n{}",
                 document.name,
                 broken.join("\n")
             );
+        }
+        if old == *new {
+            continue;
         }
         match bless {
             true => std::fs::write(file(document), new).unwrap(),

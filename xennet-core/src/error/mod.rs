@@ -7,6 +7,7 @@ mod diagnostic;
 mod document;
 mod errno;
 
+use std::any::Any;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -479,6 +480,12 @@ impl std::error::Error for Error {
             (None, None) => None,
         }
     }
+}
+
+/// What a panic that was caught says ([`std::panic::catch_unwind`]).
+pub fn panic_words(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("a panic without words")
 }
 
 #[cfg(test)]

@@ -5,7 +5,6 @@
 //! and is answered; so there is no moment in which a confirmation is neither in time nor too late. The guard's other end is a
 //! pipe from whoever makes the change: if that process dies before it says that the network is started, the guard knows at once.
 
-use std::cell::OnceCell;
 use std::fs;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -33,8 +32,8 @@ pub struct Awaiting {
     listener: UnixListener,
     // Its end gives the lock back.
     lock: Locked,
-    // Behind the lock: who has confirmed hears the end of it when nobody waits for a confirmation any more.
-    answered: OnceCell<UnixStream>,
+    // Dropped after the lock: the client that confirmed reads end-of-file once the lock is free.
+    answered: Option<UnixStream>,
 }
 
 /// How a guard's time ended.
@@ -114,21 +113,19 @@ impl StateDir {
         let closed = fs::set_permissions(&path, fs::Permissions::from_mode(0o600));
         closed.map_err(|e| unusable(&path, "cannot be closed to other users", &e))?;
         listener.set_nonblocking(true).map_err(|e| unusable(&path, "cannot be used", &e))?;
-        Ok(Awaiting { path, listener, lock, answered: OnceCell::new() })
+        Ok(Awaiting { path, listener, lock, answered: None })
     }
 
     /// Confirms a network: what was changed for it stays.
     ///
     /// # Errors
-    /// [`ErrorKind::NothingToUndo`] if nobody waits for that, or not any more.
+    /// [`ErrorKind::NothingToUndo`] if no start of this network waits for a confirmation.
     pub fn confirm(&self, name: &IfName) -> Result<(), Error> {
         self.check()?;
         let path = self.confirm_file(name);
         let nobody = || {
-            Error::new(ErrorKind::NothingToUndo, format!("network {name}: nobody waits for a confirmation"))
-                .with_object(name.as_str())
-                .unchanged()
-                .with_hint("was it confirmed before, or taken back because nobody did? `xennet network status` tells")
+            let hint = "was it confirmed before, or taken back because nobody did? `xennet network status` tells";
+            nobody_waits(name).with_hint(hint)
         };
         let mut stream = match UnixStream::connect(&path) {
             Ok(stream) => stream,
@@ -136,12 +133,10 @@ impl StateDir {
             Err(e) => return Err(unusable(&path, "cannot be connected to", &e)),
         };
         let mut answer = Vec::new();
-        let read = stream.set_read_timeout(Some(ANSWER)).and_then(|()| stream.read_to_end(&mut answer));
-        match read {
-            Ok(_) if answer == KEPT => Ok(()),
-            // Connected, and not taken: it was too late.
-            _ => Err(nobody()),
-        }
+        // The answer counts also where its end does not come in time: a slow process has given it.
+        let _ = stream.set_read_timeout(Some(ANSWER)).and_then(|()| stream.read_to_end(&mut answer));
+        // Else it was too late: connected, and not accepted.
+        if answer == KEPT { Ok(()) } else { Err(nobody()) }
     }
 
     /// The networks whose last start waits for a confirmation.
@@ -187,7 +182,7 @@ impl Awaiting {
     ///
     /// # Errors
     /// [`ErrorKind::Io`] if the kernel cannot say what happens; the change has to be taken back then.
-    pub fn wait(&self, maker: BorrowedFd<'_>, patience: Duration) -> Result<Verdict, Error> {
+    pub fn wait(&mut self, maker: BorrowedFd<'_>, patience: Duration) -> Result<Verdict, Error> {
         let mut deadline = None;
         let mut said = Vec::new();
         loop {
@@ -199,10 +194,7 @@ impl Awaiting {
             if deadline.is_none() {
                 events.push(PollFd::from_borrowed_fd(maker, PollFlags::IN));
             }
-            let timeout = left.map(|l| Timespec {
-                tv_sec: i64::try_from(l.as_secs()).unwrap_or(i64::MAX),
-                tv_nsec: l.subsec_nanos().into(),
-            });
+            let timeout = left.and_then(|left| Timespec::try_from(left).ok());
             match poll(&mut events, timeout.as_ref()) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(e) => return Err(self.broken(e)),
@@ -246,13 +238,12 @@ impl Awaiting {
     }
 
     /// Whether somebody who wants to confirm was told that it counts.
-    fn answer(&self) -> bool {
+    fn answer(&mut self) -> bool {
         let Ok((mut stream, _)) = self.listener.accept() else { return false };
         // A client that disconnected did not confirm.
         let heard = stream.write_all(KEPT).is_ok();
         if heard {
-            // There is one answer only.
-            let _ = self.answered.set(stream);
+            self.answered = Some(stream);
         }
         heard
     }
@@ -273,6 +264,13 @@ impl Drop for Awaiting {
     }
 }
 
+/// The refusal of a confirmation that nobody waits for.
+pub(crate) fn nobody_waits(name: &IfName) -> Error {
+    Error::new(ErrorKind::NothingToUndo, format!("network {name}: nobody waits for a confirmation"))
+        .with_object(name.as_str())
+        .unchanged()
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
@@ -284,7 +282,7 @@ mod tests {
         let place = std::env::temp_dir().join(format!("xennet-confirmed-{}", std::process::id()));
         let (dir, name) = (StateDir::at(&place), "lan".parse::<IfName>().unwrap());
         for _ in 0..50 {
-            let guard = dir.await_confirmation(&name).unwrap();
+            let mut guard = dir.await_confirmation(&name).unwrap();
             let (maker, mut made) = std::io::pipe().unwrap();
             made.write_all(Told::Made.bytes()).unwrap();
             std::thread::scope(|scope| {

@@ -345,12 +345,12 @@ const TRIES: usize = 4;
 /// The way back to an observed state: look, plan, apply; again if something else got in between. The last thing is a look,
 /// so the reported state is the observed one.
 pub(crate) fn restore_state(before: &Snapshot, on: &mut dyn Backend) -> Recovery {
-    let recovery = way_back(before, on);
-    event!(warn, state = %recovery, "the way back");
+    let recovery = undo_to(before, on);
+    event!(warn, state = %recovery, "undo ended");
     recovery
 }
 
-fn way_back(before: &Snapshot, on: &mut dyn Backend) -> Recovery {
+fn undo_to(before: &Snapshot, on: &mut dyn Backend) -> Recovery {
     let mut errors = Vec::new();
     let mut undone = 0;
     let mut left = Vec::new();

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::{GuestConfig, cloud_init, freebsd, ifupdown, kernel, keyfile, netplan, netsh, networkd};
 use crate::error::{Error, ErrorKind};
+use crate::model::flaw::{beginning, quoted};
 use crate::version::Version;
 
 /// A format in which a guest's system reads its network configuration.
@@ -221,10 +222,9 @@ impl FromStr for Format {
     type Err = Error;
     fn from_str(text: &str) -> Result<Self, Error> {
         Format::ALL.iter().copied().find(|f| f.name() == text).ok_or_else(|| {
-            let shown: String = text.chars().take(64).collect();
             let names: Vec<&str> = Format::ALL.iter().map(|f| f.name()).collect();
-            Error::new(ErrorKind::Invalid, format!("\"{}\" is not a format", shown.escape_debug()))
-                .with_object(shown)
+            Error::new(ErrorKind::Invalid, format!("{} is not a format", quoted(text)))
+                .with_object(beginning(text))
                 .with_hint(format!("formats: {}", names.join(", ")))
         })
     }

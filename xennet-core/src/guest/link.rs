@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind};
 use crate::model::DevId;
+use crate::model::flaw::{beginning, quoted};
 
 /// The name of an interface inside a guest, of any system: `eth0`, `xn0`, `Local Area Connection 2`.
 ///
@@ -66,12 +67,13 @@ impl FromStr for GuestLink {
         if fits {
             return Ok(GuestLink(text.to_owned()));
         }
-        let shown: String = text.chars().take(64).collect();
         let message = format!(
-            "\"{}\" is not the name of a guest's interface: 1 to 255 characters, without quotes, control characters and blanks at the ends",
-            shown.escape_debug()
+            "{} is not the name of a guest's interface: 1 to 255 characters, without quotes, control characters and blanks at the ends",
+            quoted(text)
         );
-        Err(Error::new(ErrorKind::Invalid, message).with_object(shown).with_hint("for example eth0, xn0 or Ethernet"))
+        Err(Error::new(ErrorKind::Invalid, message)
+            .with_object(beginning(text))
+            .with_hint("for example eth0, xn0 or Ethernet"))
     }
 }
 

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::Host;
 use super::records::Records;
 use crate::error::{Errno, Error, ErrorKind};
-use crate::exec::confirm::{Told, Verdict};
+use crate::exec::confirm::{Told, Verdict, nobody_waits};
 use crate::exec::{Applied, Entry, StateDir, Subject};
 use crate::model::{IfName, Network};
 
@@ -61,8 +61,7 @@ pub fn guard_is_there(name: &IfName, said: BorrowedFd<'_>) -> Result<(), Error> 
     Err(why.hint.into_iter().fold(error, Error::with_hint))
 }
 
-/// Tells the guard what has become of the change: the other end of what it hears is then to be closed. `false`: the guard has gone, and nothing
-/// will undo the change by itself.
+/// Writes the outcome of the start to the guard; close `hears` afterwards. `false`: the guard has ended, and nothing will undo the start.
 pub fn tell_guard(hears: BorrowedFd<'_>, told: Told) -> bool {
     // Writing to a pipe that nobody reads ends a program by SIGPIPE, unless it ignores that; so it is looked first.
     let mut end = [PollFd::from_borrowed_fd(hears, PollFlags::OUT)];
@@ -72,9 +71,9 @@ pub fn tell_guard(hears: BorrowedFd<'_>, told: Told) -> bool {
 }
 
 impl Host {
-    /// Is the guard of a network's start, in a process of its own: says on `says` that it is there (or its error, as a line of JSON), listens for a
-    /// confirmation, and undoes the start if none comes within `patience` from when `hears` tells that it is made ([`Told`]), or if that end is
-    /// closed without a word. Returns how that ended; nobody has to be waiting for it.
+    /// Runs the guard of a network's start; call it in a process of its own. It writes `true`, or its error as a line of JSON, to `says` and waits
+    /// for a confirmation. It undoes the start if none comes within `patience` after [`Told::Made`] arrives on `hears`, or if `hears` is closed
+    /// without a word. Returns how the wait ended.
     ///
     /// # Errors
     /// As [`StateDir::await_confirmation`]; of undoing, as [`undo_unconfirmed`](Self::undo_unconfirmed).
@@ -86,7 +85,7 @@ impl Host {
         open: impl FnMut() -> Result<Host, Error>,
     ) -> Result<Verdict, Error> {
         let begun = dir.await_confirmation(name).and_then(|a| Ok((a, dir.record(Subject::Network(*name))?)));
-        let (awaiting, known) = match begun {
+        let (mut awaiting, known) = match begun {
             Ok(begun) => begun,
             Err(e) => {
                 // Whoever does not hear it has ended.
@@ -114,11 +113,7 @@ impl Host {
         match &self.records {
             Records::Dir(dir) => dir.confirm(name),
             Records::Memory(_) => {
-                let message = format!("network {name}: nobody waits for a confirmation");
-                Err(Error::new(ErrorKind::NothingToUndo, message)
-                    .with_object(name.as_str())
-                    .unchanged()
-                    .with_hint("a host in memory has no other process that could undo a start"))
+                Err(nobody_waits(name).with_hint("a host in memory has no other process that could undo a start"))
             }
         }
     }
@@ -134,18 +129,27 @@ impl Host {
         }
     }
 
-    /// Starts a network under a guard that was called before ([`exec::confirm`](crate::exec::confirm)), and tells the guard what has
-    /// become of it. Where the state directory cannot be read, nothing is told and nothing is done.
+    /// Starts a network under a guard that runs already ([`exec::confirm`](crate::exec::confirm)), and tells the guard the outcome by `tell`,
+    /// which says whether the guard has heard it ([`tell_guard`]). If not, a note says that nothing will undo the start. Where the state
+    /// directory cannot be read, nothing is told and nothing is done.
     ///
     /// # Errors
-    /// As [`start_network`](Self::start_network).
-    pub fn start_confirmed(&mut self, network: &Network, tell: impl FnOnce(Told)) -> Result<Applied, Error> {
+    /// As [`start_network`](Self::start_network); [`ErrorKind::Unsupported`] for a host that remembers in memory, which no other process
+    /// can undo anything of.
+    pub fn start_confirmed(&mut self, network: &Network, tell: impl FnOnce(Told) -> bool) -> Result<Applied, Error> {
         let name = network.name();
+        if matches!(self.records, Records::Memory(_)) {
+            let message =
+                format!("the start of network {name} cannot wait for a confirmation: this host remembers in memory");
+            let hint = "open the host with a state directory, or start the network without confirmation";
+            let error = Error::new(ErrorKind::Unsupported, message).with_object(name.as_str());
+            return Err(error.with_hint(hint).unchanged());
+        }
         let was = self.records.started(&name)?;
         // What only its guests are told is no step.
         let is_new = was.is_none_or(|was| was.network != *network);
-        let result = self.start_guarded(network);
-        tell(match &result {
+        let mut result = self.start_guarded(network);
+        let told = match &result {
             Ok(applied) if applied.steps > 0 || is_new => Told::Made,
             Ok(_) => Told::NothingToUndo,
             // The guard undoes what is still open. If the records cannot be read, it may be.
@@ -153,7 +157,14 @@ impl Host {
                 Told::Nothing
             }
             Err(_) => Told::NothingToUndo,
-        });
+        };
+        let is_heard = tell(told);
+        if let Ok(applied) = &mut result
+            && told == Told::Made
+            && !is_heard
+        {
+            applied.notes.push(format!("the guard of network {name} has ended: nothing will undo the start by itself"));
+        }
         result
     }
 

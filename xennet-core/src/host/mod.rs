@@ -28,7 +28,7 @@ mod undo;
 mod vlans;
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use self::records::{Records, Session};
 use crate::backend::Backend;
@@ -261,15 +261,16 @@ impl Host {
     /// As [`Backend::wait`]; [`ErrorKind::Busy`] if the interrupt gave up.
     pub fn await_link(&mut self, link: &IfName, patience: Duration) -> Result<bool, Error> {
         self.opened.check()?;
-        let waits = Budget::of(patience.min(self.budget.left()));
+        let waits = self.budget.at_most(patience);
         // Nobody can interrupt a wait in the kernel.
         let slice = if self.interrupt.is_some() { OFTEN } else { Duration::MAX };
         loop {
-            let left = waits.left();
-            if self.backend.wait(link, left.min(slice)).map_err(|e| e.into_observe_error())? {
+            let begun = Instant::now();
+            if self.backend.wait(link, waits.left().min(slice)).map_err(|e| e.into_observe_error())? {
                 return Ok(true);
             }
-            if left <= slice || self.is_in_memory() {
+            // A backend in which nothing happens by itself does not wait.
+            if waits.is_over() || begun.elapsed() < slice {
                 return Ok(false);
             }
             if self.interrupted()() {
@@ -370,24 +371,7 @@ impl Host {
         text: Option<String>,
         what: &str,
     ) -> Result<Applied, Error> {
-        let done = self.carry_out_with(session, subject, plan, text, what);
-        #[cfg(feature = "tracing")]
-        match &done {
-            Ok(applied) => event!(info, %subject, steps = applied.steps, "done"),
-            Err(error) => event!(warn, %subject, kind = error.kind().slug(), state = error.state(), %error, "failed"),
-        }
-        done
-    }
-
-    fn carry_out_with(
-        &mut self,
-        session: &mut Session,
-        subject: Subject,
-        plan: Plan,
-        text: Option<String>,
-        what: &str,
-    ) -> Result<Applied, Error> {
-        match session {
+        let done = match session {
             Session::Held(held) => {
                 let done = carry_out_in(&plan, &mut *self.backend, &mut held.journal(text), what);
                 if self.ends {
@@ -398,12 +382,20 @@ impl Host {
             }
             Session::Memory(record) => {
                 let mut journal = MemoryJournal::new(subject, text, record.as_deref().cloned());
-                let applied = carry_out_in(&plan, &mut *self.backend, &mut journal, what)?;
-                *record = journal.into_record().map(Box::new);
-                self.records.replace(subject, record.as_deref().cloned());
-                Ok(applied)
+                let done = carry_out_in(&plan, &mut *self.backend, &mut journal, what);
+                if done.is_ok() {
+                    *record = journal.into_record().map(Box::new);
+                    self.records.replace(subject, record.as_deref().cloned());
+                }
+                done
             }
+        };
+        #[cfg(feature = "tracing")]
+        match &done {
+            Ok(applied) => event!(info, %subject, steps = applied.steps, "done"),
+            Err(error) => event!(warn, %subject, kind = error.kind().slug(), state = error.state(), %error, "failed"),
         }
+        done
     }
 
     fn forget(&mut self, session: Session, subject: Subject) -> Result<(), Error> {

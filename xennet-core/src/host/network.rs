@@ -543,7 +543,7 @@ impl Host {
             let origin = entry.origin();
             // What is known of settings is more than this record says: others may have raised them before, who have gone.
             if let Some(known) = self.records.started_or_stopping(&name)? {
-                let is_own = |key: &str| origin.sysctls.keys().any(|own| own.as_str() == key);
+                let is_own = |key: &str| key.parse().is_ok_and(|key| origin.sysctls.contains_key(&key));
                 started.settings.extend(known.settings.into_iter().filter(|(key, _)| is_own(key)));
             }
             self.keep_originals(&mut started, &origin)?;

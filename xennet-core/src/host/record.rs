@@ -165,8 +165,8 @@ impl Host {
         Host::from_recording_with(recording, |fake| Box::new(fake))
     }
 
-    /// The same on a backend that is made of the model of the kernel: with a netback that makes vifs when they are named, for guests that are
-    /// not there yet; with faults; with a handle that is kept.
+    /// As [`from_recording`](Self::from_recording), on the backend that `set_up` makes of the fake: with a netback that makes vifs of new
+    /// guests, with faults, or shared with the caller.
     ///
     /// ```
     /// use xennet_core::backend::fake::Netback;

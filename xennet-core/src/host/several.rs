@@ -2,7 +2,7 @@
 
 use super::Host;
 use crate::error::{Error, ErrorKind};
-use crate::model::{IfName, Network};
+use crate::model::{IfName, Network, Started};
 
 impl Host {
     /// Starts several networks, each by `start`: bridges first, since others may leave through them. If one cannot be started, the
@@ -52,13 +52,42 @@ impl Host {
         failures
     }
 
-    /// The networks that are started, in the order in which they can be stopped: what leaves through a bridge before it.
+    /// Stops several networks, each by `stop`: these, or all that are started. A network that leaves through a bridge is stopped before
+    /// that bridge. If one cannot be stopped, the others are stopped all the same. Returns the failures, in their order.
+    ///
+    /// # Errors
+    /// As [`started_networks`](Self::started_networks).
+    pub fn stop_networks(
+        &mut self,
+        names: Option<&[IfName]>,
+        mut stop: impl FnMut(&mut Host, &IfName) -> Result<(), Error>,
+    ) -> Result<Vec<(IfName, Error)>, Error> {
+        let mut order = self.in_order_of_stop()?;
+        if let Some(names) = names {
+            let mut names = names.to_vec();
+            // One that is not started is in nobody's way.
+            names.sort_by_key(|name| order.iter().position(|started| started == name));
+            order = names;
+        }
+        Ok(order.into_iter().filter_map(|name| Some((name, stop(self, &name).err()?))).collect())
+    }
+
+    /// The networks that are started, in the order in which they can be stopped: a network that leaves through a bridge before that
+    /// bridge.
+    ///
+    /// # Errors
+    /// As [`started_networks`](Self::started_networks).
+    pub fn started_in_order_of_stop(&self) -> Result<Vec<Started>, Error> {
+        let (bridges, others): (Vec<_>, Vec<_>) =
+            self.started_networks()?.into_iter().partition(|started| started.network.is_bridge());
+        Ok([others, bridges].concat())
+    }
+
+    /// Their names.
     ///
     /// # Errors
     /// As [`started_networks`](Self::started_networks).
     pub fn in_order_of_stop(&self) -> Result<Vec<IfName>, Error> {
-        let started = self.started_networks()?;
-        let (bridges, others): (Vec<_>, Vec<_>) = started.iter().partition(|s| s.network.is_bridge());
-        Ok(others.into_iter().chain(bridges).map(|s| s.network.name()).collect())
+        Ok(self.started_in_order_of_stop()?.iter().map(|started| started.network.name()).collect())
     }
 }

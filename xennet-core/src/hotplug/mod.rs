@@ -58,4 +58,4 @@ pub mod settings;
 pub use domain::is_driver_domain;
 pub use run::{Answer, World, begun, reason, run, write_failure};
 #[cfg(feature = "netlink")]
-pub use script::{Environment, SCRIPTS, carry_out, defect, script_of, tell_defect};
+pub use script::{Caller, Defect, Environment, SCRIPTS, carry_out, script_of};

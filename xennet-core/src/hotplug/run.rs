@@ -250,7 +250,7 @@ impl<'a> Work<'a> {
     fn host(&mut self) -> Result<Host, Error> {
         let binding = if self.settings.bind_mac { MacBinding::Always } else { MacBinding::WhereDeclared };
         let host = (self.world.host)()?.with_locks_kept().with_lock_deadline(self.settings.deadline);
-        let mut host = host.with_mac_binding(binding).ending_soon();
+        let mut host = host.with_mac_binding(binding);
         host.set_budget(self.budget());
         Ok(host)
     }

@@ -323,6 +323,11 @@ impl fmt::Display for Warning {
     }
 }
 
+/// The managers that run, in the order of [`Manager::ALL`].
+pub fn running(found: &BTreeMap<Manager, Found>) -> Vec<Manager> {
+    found.iter().filter(|(_, found)| found.running).map(|(manager, _)| *manager).collect()
+}
+
 /// The managers that run and would take some of these links, in the order of [`Manager::ALL`]: by what all of their files say, an
 /// administrator's and a distribution's as well as the snippet's own. Where a file asks for more than a link's name and kind, the
 /// warning says that it cannot be told.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::IfName;
 use crate::error::{Error, ErrorKind};
+use crate::model::flaw::{beginning, quoted};
 
 /// The number of a domain. 0 is dom0; guests get 1 to [`DomId::LAST`].
 ///
@@ -100,13 +101,9 @@ macro_rules! number {
                     Err(_) if canonical => Err($out_of_range(text)),
                     _ => Err(Error::new(
                         ErrorKind::Invalid,
-                        format!(
-                            "{} \"{}\" is not a decimal number without sign and leading zeros",
-                            $what,
-                            text.escape_debug()
-                        ),
+                        format!("{} {} is not a decimal number without sign and leading zeros", $what, quoted(text)),
                     )
-                    .with_object(text)),
+                    .with_object(beginning(text))),
                 }
             }
         }

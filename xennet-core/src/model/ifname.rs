@@ -7,6 +7,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind};
+use crate::model::flaw::{beginning, quoted};
 
 /// The name of a link: 1 to 15 bytes, as the kernel takes it. Kept inline, so copies cost nothing.
 ///
@@ -128,9 +129,8 @@ impl FromStr for IfName {
 
     fn from_str(text: &str) -> Result<Self, Error> {
         IfName::check(text).map_err(|rule| {
-            let shown: String = text.chars().take(64).collect();
-            Error::new(ErrorKind::Invalid, format!("\"{}\" is not a link's name: {rule}", shown.escape_debug()))
-                .with_object(shown)
+            Error::new(ErrorKind::Invalid, format!("{} is not a link's name: {rule}", quoted(text)))
+                .with_object(beginning(text))
         })
     }
 }

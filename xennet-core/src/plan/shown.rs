@@ -33,7 +33,7 @@ pub struct ShownPlan {
     steps: Vec<Step>,
 }
 
-/// Refuses documents of a later version, whatever else they hold. What is no document at all is told by who reads the rest.
+/// Refuses documents of a later version, whatever else they hold. A text that is no JSON passes here; the reader of the rest reports it.
 fn check_versions(text: &str) -> Result<(), Error> {
     #[derive(Deserialize)]
     struct Head {

@@ -58,6 +58,7 @@ use std::str::FromStr;
 
 use crate::error::{Error, ErrorKind};
 use crate::exec::StateDir;
+use crate::model::flaw::{beginning, quoted};
 use crate::model::{IfName, MacAddr, Network, VifId, is_label};
 
 pub use daemon::{pause, remark, start, status, stop};
@@ -100,8 +101,8 @@ impl FromStr for HostName {
         }
         let rule = "one word of letters, digits and - with a letter or digit at either end, 63 at the most, which is not a time \
                     (5, 12h), ignore or infinite";
-        Err(Error::new(ErrorKind::Invalid, format!("\"{}\" cannot be a guest's name: {rule}", given.escape_debug()))
-            .with_object(given.escape_debug().to_string())
+        Err(Error::new(ErrorKind::Invalid, format!("{} cannot be a guest's name: {rule}", quoted(given)))
+            .with_object(beginning(given).escape_debug().to_string())
             .with_hint("leave the name out: the guest gets its addresses all the same"))
     }
 }

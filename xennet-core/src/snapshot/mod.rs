@@ -13,6 +13,7 @@ mod render;
 mod route;
 mod scope;
 mod settings;
+mod store;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,7 +30,8 @@ pub use nft::*;
 pub use object::*;
 pub use route::*;
 pub use scope::{Part, Scope};
-pub use settings::Settings;
+pub use settings::{Settings, SysctlKey};
+pub use store::*;
 
 /// The observed state of a part of the system, or of all of it.
 ///

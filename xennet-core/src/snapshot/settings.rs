@@ -1,13 +1,130 @@
 //! Kernel settings. Those of a link are one folder, as below `/proc/sys`: a new link's folder is a copy of `default`'s.
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Bound;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{Family, SysctlKey};
+use super::Family;
+use crate::error::{Error, ErrorKind};
+use crate::model::IfName;
+use crate::model::flaw::{beginning, quoted};
+
+/// The path of a kernel setting under `/proc/sys`, with slashes: `net/ipv4/conf/vif1.0/proxy_arp`. (Dots would be
+/// ambiguous: links have dots in their names.)
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(try_from = "String", into = "String")]
+pub struct SysctlKey(String);
+
+impl SysctlKey {
+    /// A setting of one link: `net/<family>/conf/<link>/<name>`.
+    pub fn conf(family: Family, link: &IfName, name: &'static str) -> Self {
+        SysctlKey(format!("{}/{link}/{name}", SysctlKey::folders(family)))
+    }
+
+    /// A setting of a link, `all` or `default`, whose folder's name ends with a slash.
+    fn in_folder(family: Family, folder: &str, name: &str) -> Self {
+        SysctlKey(format!("{}/{folder}{name}", SysctlKey::folders(family)))
+    }
+
+    /// The same taken apart: family, folder with its slash, and name.
+    fn as_in_folder(&self) -> Option<(Family, &str, &str)> {
+        let (family, link, name) = self.as_conf()?;
+        let end = self.0.len() - name.len();
+        Some((family, &self.0[end - link.len() - 1..end], name))
+    }
+
+    /// Where the folders of links are.
+    fn folders(family: Family) -> &'static str {
+        match family {
+            Family::Ipv4 => "net/ipv4/conf",
+            Family::Ipv6 => "net/ipv6/conf",
+        }
+    }
+
+    /// `net/ipv4/ip_forward` or `net/ipv6/conf/all/forwarding`.
+    pub fn forwarding(family: Family) -> Self {
+        SysctlKey(match family {
+            Family::Ipv4 => "net/ipv4/ip_forward".into(),
+            Family::Ipv6 => "net/ipv6/conf/all/forwarding".into(),
+        })
+    }
+
+    /// Whether it makes this domain a router.
+    pub(crate) fn is_forwarding(&self) -> bool {
+        self.0.ends_with("/forwarding") || self.0.ends_with("/ip_forward")
+    }
+
+    /// The path under `/proc/sys`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Family, link and name of a per-link setting.
+    pub fn as_conf(&self) -> Option<(Family, &str, &str)> {
+        let rest = self.0.strip_prefix("net/")?;
+        let (family, rest) = rest.split_once("/conf/")?;
+        let family = match family {
+            "ipv4" => Family::Ipv4,
+            "ipv6" => Family::Ipv6,
+            _ => return None,
+        };
+        let (link, name) = rest.split_once('/')?;
+        Some((family, link, name))
+    }
+}
+
+impl FromStr for SysctlKey {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let ok = text.starts_with("net/")
+            && text.len() <= 128
+            && text.split('/').all(|part| {
+                !part.is_empty() && part != "." && part != ".." && part.bytes().all(|b| b.is_ascii_graphic())
+            });
+        if ok {
+            Ok(SysctlKey(text.to_owned()))
+        } else {
+            Err(Error::new(
+                ErrorKind::Invalid,
+                format!("{} is not a network setting: a path below net/ with slashes is needed", quoted(text)),
+            )
+            .with_object(beginning(text))
+            .with_hint("write net/ipv4/conf/vif1.0/proxy_arp, not net.ipv4.conf.vif1.0.proxy_arp"))
+        }
+    }
+}
+
+impl TryFrom<String> for SysctlKey {
+    type Error = Error;
+    fn try_from(text: String) -> Result<Self, Error> {
+        text.parse()
+    }
+}
+
+impl From<SysctlKey> for String {
+    fn from(key: SysctlKey) -> String {
+        key.0
+    }
+}
+
+impl Borrow<str> for SysctlKey {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for SysctlKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
 
 /// Kernel settings by their paths, without the trailing newline.
 ///
@@ -67,7 +184,7 @@ impl Settings {
         }
     }
 
-    /// Sets a setting that is there; whether it is there and had another value.
+    /// Writes a setting if it exists. Returns whether its value changed.
     pub fn change(&mut self, key: &SysctlKey, value: &str) -> bool {
         let changes = self.get(key).is_some_and(|old| old != value);
         if changes {
@@ -125,18 +242,20 @@ impl Settings {
         *self = Settings::default();
     }
 
-    /// Sets all that others has.
+    /// Adds the settings of `others`; they replace those of the same path.
     pub(crate) fn merge(&mut self, others: Settings) {
-        if self.is_empty() {
-            *self = others;
-            return;
+        for (folders, more) in [(&mut self.ipv4, others.ipv4), (&mut self.ipv6, others.ipv6)] {
+            for (at, folder) in more {
+                match folders.get_mut(&at) {
+                    Some(there) => Arc::make_mut(there).extend(Arc::unwrap_or_clone(folder)),
+                    None => drop(folders.insert(at, folder)),
+                }
+            }
         }
-        for (key, value) in others.iter() {
-            self.insert(&key, value);
-        }
+        self.others.extend(others.others);
     }
 
-    /// A link's settings of a family come into being as those of `default` are.
+    /// Gives a new link a copy of `default`'s settings of one family.
     pub(crate) fn appear(&mut self, link: &str, family: Family) {
         let folders = self.folders_mut(family);
         if let Some(default) = folders.get("default/").cloned() {

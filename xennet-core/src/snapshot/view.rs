@@ -95,18 +95,13 @@ fn look(world: &Snapshot, part: &Part, seen: &mut Snapshot) {
             seen.routes.extend(world.routes.iter().filter(to).cloned());
         }
         Part::RouteThrough(name, destination) => {
-            // The kernel looks its first address up; 0.0.0.0 is this host for it.
+            // `RTM_GETROUTE` looks up the first address of the network. 0.0.0.0 means this host there.
             let first = destination.ip();
-            let through = |r: &&Route| {
-                r.table == Route::MAIN
-                    && r.link == Some(*name)
-                    && r.kind == RouteKind::Unicast
-                    && first != IpAddr::V4(Ipv4Addr::UNSPECIFIED)
-            };
+            let through = |r: &&Route| r.table == Route::MAIN && r.link == Some(*name) && r.kind == RouteKind::Unicast;
             let there = world.routes.iter().filter(through).filter(|r| r.destination.contains(first));
             let best = there.min_by_key(|r| (std::cmp::Reverse(r.destination.prefix()), r.tos, r.metric));
-            let is_up = world.links.get(name).is_some_and(|l| l.up);
-            seen.routes.extend(best.filter(|r| is_up && r.destination == *destination).cloned());
+            let is_found = first != IpAddr::V4(Ipv4Addr::UNSPECIFIED) && world.links.get(name).is_some_and(|l| l.up);
+            seen.routes.extend(best.filter(|r| is_found && r.destination == *destination).cloned());
         }
         Part::Way(address) => {
             if world.addresses.iter().any(|a| a.address.ip() == *address) {

@@ -8,7 +8,7 @@ use super::cases::CASES;
 use crate::backend::Backend;
 use crate::error::Errno;
 use crate::model::IfName;
-use crate::snapshot::{LinkKind, Part, Scope, Snapshot, SysctlKey};
+use crate::snapshot::{LinkKind, Snapshot};
 use crate::step::{
     AddrStep, LinkChange, LinkRef, LinkStep, NeighStep, NftOp, NftTransaction, RouteStep, RuleStep, Step,
 };
@@ -107,7 +107,7 @@ pub fn cases() -> &'static [Case] {
 /// changes that namespace; never give it the one that a machine's network is in.
 ///
 /// # Errors
-/// [`NotConforming`], with every case that fails. A backend at a namespace that is not fresh is told so before anything is changed.
+/// [`NotConforming`], with every case that fails. If the namespace is not fresh, the error says so and nothing is changed.
 pub fn conformance(backend: &mut dyn Backend) -> Result<usize, NotConforming> {
     let failed = |case, what| NotConforming { passed: 0, failures: vec![Failure { case, what }] };
     let first = fresh(backend).map_err(|what| failed("fresh", what))?;
@@ -185,11 +185,10 @@ fn clean(backend: &mut dyn Backend, first: &First) -> Outcome {
     if now.normalised() != kept.normalised() {
         return Err(format!("something is left:\n{}\ninstead of:\n{}", now.render(), kept.render()));
     }
-    let scope = first.settings.keys().map(|key| Part::Sysctl(key.parse::<SysctlKey>().expect("valid paths")));
-    let seen = b.look(&scope.collect::<Scope>())?;
-    for (key, value) in seen.sysctls.iter() {
-        if first.settings.get(key.as_str()).is_none_or(|first| first != value) {
-            return Err(format!("{key} is {value} and cannot be set back"));
+    for (key, value) in &first.settings {
+        let now = b.setting(key)?;
+        if now.as_ref() != Some(value) {
+            return Err(format!("{key} is {now:?} and cannot be set back to {value}"));
         }
     }
     Ok(())

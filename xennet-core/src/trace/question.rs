@@ -36,7 +36,7 @@ impl Traffic {
     /// [`ErrorKind::Invalid`] for another protocol, for a port that is none, and for one without TCP or UDP.
     pub fn parse(protocol: Option<&str>, port: Option<&str>) -> Result<Self, Error> {
         let invalid = |object: &str, message: String, hint: &str| {
-            Error::new(ErrorKind::Invalid, message).with_object(object).with_hint(hint)
+            Error::new(ErrorKind::Invalid, message).with_object(beginning(object)).with_hint(hint)
         };
         let number = match port {
             None => None,

@@ -1,5 +1,5 @@
-//! What other crates see: how much, and which types they may build field by field or match without a wildcard, so that another field or
-//! variant breaks them.
+//! The public surface: the number of items, and the types that another crate can build field by field or match exhaustively, so that a new
+//! field or variant breaks it.
 //!
 //! An item that says `pub` counts wherever it stands: the lint `unreachable_pub` sees to it that it can be reached.
 

@@ -69,5 +69,5 @@ class Guard:
         return True
 
     def close(self) -> None:
-        """Tells it nothing: it undoes what there is."""
-        self.say(b"")
+        """If it was told nothing, it undoes what there is."""
+        self._pipe.close()

@@ -231,23 +231,9 @@ class Host(_xennet.Host):
 
         As ``start_networks`` it tries all of them, and then raises the first error, with its ``failures`` and ``applied``.
         """
-        order = self.in_order_of_stop()
-        if names is None:
-            wanted = order
-        elif isinstance(names, str):
+        if isinstance(names, str):
             raise TypeError(f"names takes several texts, as in names=({names!r},)")
-        else:
-            place = {name: at for at, name in enumerate(order)}
-            wanted = sorted(names, key=lambda name: place.get(name, -1))
-        from .errors import XennetError
-
-        applied: dict[str, Applied] = {}
-        failures: dict[str, XennetError] = {}
-        for name in wanted:
-            try:
-                applied[name] = self.stop_network(name, force=force)
-            except XennetError as error:
-                failures[name] = error
+        applied, failures = self._stop_networks(None if names is None else list(names), force)
         return _told(applied, failures)
 
     def start_confirmed(self, network: Network, within: _Time) -> Unconfirmed:
@@ -268,16 +254,11 @@ class Host(_xennet.Host):
             raise TypeError(f"network is a xennet.Network, not {type(network).__name__}")
         guard = Guard(self, network.name, _xennet.seconds("within", within))
         try:
-            told, applied, error = self._start_confirmed(network)
-        except BaseException:
-            # It hears the end of the pipe, and undoes what there is of the start.
+            applied, pending = self._start_confirmed(network, guard.say)
+        finally:
+            # A guard that was told nothing hears the end of the pipe, and undoes what there is of the start.
             guard.close()
-            raise
-        heard = guard.say(told)
-        if error is not None:
-            raise error
-        assert applied is not None
-        return Unconfirmed(self, network.name, applied, bool(told) and heard and told.startswith(b"made"))
+        return Unconfirmed(self, network.name, applied, pending)
 
     def watch(self, *, timeout: _Time | None = None) -> Iterator[Shown]:
         """What ``show`` gives, at once and then whenever it has changed: the kernel tells of links, addresses, routes and tables, and nothing is

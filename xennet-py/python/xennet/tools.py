@@ -127,7 +127,7 @@ def hotplug(
     if isinstance(arguments, str):
         raise TypeError(f"arguments takes several texts, as in arguments=({arguments!r},)")
     variables = dict(os.environ if environment is None else environment)
-    record, _lines, error = _xennet.run_hotplug(script, list(arguments), variables, state_dir)
+    record, error = _xennet.run_hotplug(script, list(arguments), variables, state_dir)
     if error is not None:
         raise error
     return record

@@ -61,7 +61,7 @@ pub fn close_in_background() -> io::Result<()> {
 /// has mostly cleaned up; and where many calls follow each other their copies all close at one moment, at which one of them
 /// waits for what was removed last, and the others for nothing.
 fn wait_for_the_clean_up() {
-    // By the C library, which finds its clock under valgrind, too: rustix reads the kernel's own copy of the function, which is not there then.
+    // By the C library: rustix calls the vDSO, which is missing under valgrind.
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let left = TICK - i64::from(now.subsec_nanos()) % TICK;
     // Woken early it closes early: no harm but to speed.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rtnetlink::sys;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -10,10 +10,11 @@ use rustix::net::{RecvFlags, recv};
 use serde::Serialize;
 
 use super::Netlink;
-use super::observe::link::{self, NEW};
-use super::watch::LINKS;
+use super::observe::link::{self, IFF_LOWER_UP, NEW};
+use super::watch::{LINKS, listening};
 use super::wire::Messages;
 use crate::backend::Backend as _;
+use crate::budget::Budget;
 use crate::error::{Errno, Error, ErrorKind};
 use crate::model::{IfName, MacAddr};
 use crate::snapshot::{Part, Scope};
@@ -23,8 +24,6 @@ use crate::version::Version;
 const DEL: u16 = 17;
 /// `AF_UNSPEC`: the link itself. `AF_BRIDGE` is about it as a port of a bridge, and its end is not the link's.
 const AF_UNSPEC: u8 = 0;
-/// The flag of a link that carries packets: it is up, and there is a carrier (`IFF_LOWER_UP`, `include/uapi/linux/if.h`).
-const IFF_LOWER_UP: u32 = 1 << 16;
 /// Room for what is told at once: a message about a link has one to three kilobytes.
 const ROOM: usize = 64 << 10;
 
@@ -40,7 +39,7 @@ pub enum LinkEventKind {
     Changed,
     /// It has gone.
     Gone,
-    /// So much happened at once that some of it was not told: everything is to be looked at anew. About no link.
+    /// The socket buffer overflowed and events are lost: list the links again. Names no link.
     Lost,
 }
 
@@ -99,6 +98,8 @@ impl LinkEvent {
 #[derive(Debug)]
 pub struct LinkEvents {
     socket: sys::Socket,
+    /// For looking again where events were lost: in the same namespace as the socket, whatever thread asks.
+    netlink: Netlink,
     /// The links that are there, by their numbers: the kernel tells of a new one as of any change.
     known: BTreeMap<u32, IfName>,
     events: VecDeque<LinkEvent>,
@@ -106,8 +107,8 @@ pub struct LinkEvents {
 }
 
 impl AsFd for LinkEvents {
-    /// For `poll`: readable when something has happened. Fetch with [`LinkEvents::next`] until there is nothing before waiting, since
-    /// several events come at once.
+    /// For `poll`: readable when something has happened. Call [`LinkEvents::next`] until it returns `None` before polling: one read can
+    /// bring several events.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
@@ -119,18 +120,13 @@ impl LinkEvents {
     /// # Errors
     /// [`ErrorKind::Io`] if the kernel gives no socket; as [`Netlink::open`].
     pub fn listen() -> Result<LinkEvents, Error> {
-        let open = || {
-            let mut socket = sys::Socket::new(sys::protocols::NETLINK_ROUTE)?;
-            socket.bind(&sys::SocketAddr::new(0, 0))?;
-            socket.add_membership(LINKS)?;
-            Ok(socket)
-        };
-        let socket = open().map_err(|e: std::io::Error| {
-            Error::new(ErrorKind::Io, "the kernel's events of links cannot be listened to")
+        let socket = listening(sys::protocols::NETLINK_ROUTE, &[LINKS]).map_err(|e| {
+            Error::new(ErrorKind::Io, "cannot subscribe to the kernel's link events")
                 .with_object("netlink")
                 .with_errno(Errno::from_io(&e))
         })?;
-        let mut events = LinkEvents { socket, known: BTreeMap::new(), events: VecDeque::new(), room: vec![0; ROOM] };
+        let (known, events, room) = (BTreeMap::new(), VecDeque::new(), vec![0; ROOM]);
+        let mut events = LinkEvents { socket, netlink: Netlink::open()?, known, events, room };
         events.learn()?;
         Ok(events)
     }
@@ -140,26 +136,23 @@ impl LinkEvents {
     /// # Errors
     /// [`ErrorKind::Io`] if the kernel cannot be heard.
     pub fn next(&mut self, wait: Duration) -> Result<Option<LinkEvent>, Error> {
-        let end = Instant::now().checked_add(wait);
+        let budget = Budget::of(wait);
         loop {
             if let Some(event) = self.events.pop_front() {
                 return Ok(Some(event));
             }
-            if !self.told(end)? {
+            if !self.told(budget)? {
                 return Ok(None);
             }
             self.take()?;
         }
     }
 
-    /// Waits until the kernel tells something; `false` when the time is over. `None` is no end.
-    fn told(&self, end: Option<Instant>) -> Result<bool, Error> {
+    /// Waits until the kernel tells something; `false` when the time is over.
+    fn told(&self, budget: Budget) -> Result<bool, Error> {
         loop {
-            let left = end.map(|end| end.saturating_duration_since(Instant::now()));
-            let timeout = left.map(|left| Timespec {
-                tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
-                tv_nsec: left.subsec_nanos().into(),
-            });
+            // Longer than the kernel can wait is for ever.
+            let timeout = Timespec::try_from(budget.left()).ok();
             match poll(&mut [PollFd::new(&self.socket, PollFlags::IN)], timeout.as_ref()) {
                 Ok(0) => return Ok(false),
                 Ok(_) => return Ok(true),
@@ -194,7 +187,7 @@ impl LinkEvents {
 
     /// Learns which links are there.
     fn learn(&mut self) -> Result<(), Error> {
-        let seen = Netlink::open()?.observe(&Scope::none().with(Part::Links)).map_err(|e| e.into_observe_error())?;
+        let seen = self.netlink.observe(&Scope::none().with(Part::Links)).map_err(|e| e.into_observe_error())?;
         self.known = seen.links.iter().map(|(name, link)| (link.index, *name)).collect();
         Ok(())
     }
@@ -228,7 +221,7 @@ fn event(known: &mut BTreeMap<u32, IfName>, kind: u16, body: &[u8]) -> Option<Li
 }
 
 fn failed(errno: rustix::io::Errno) -> Error {
-    Error::new(ErrorKind::Io, "the kernel's events of links cannot be heard")
+    Error::new(ErrorKind::Io, "cannot receive the kernel's link events")
         .with_object("netlink")
         .with_errno(Errno::of(errno))
 }

@@ -10,11 +10,23 @@ use rustix::net::{RecvFlags, recv};
 
 use super::Netlink;
 use super::refusal::Refusal;
+use crate::budget::Budget;
 use crate::error::{Errno, Error, ErrorKind};
 use crate::model::IfName;
 
 /// `RTNLGRP_LINK`: every change of a link is told (`include/uapi/linux/rtnetlink.h`).
 pub(super) const LINKS: u32 = 1;
+
+/// The longest wait that is asked of the kernel at once.
+const LONGEST: Duration = Duration::from_secs(1 << 30);
+
+/// A socket that hears these groups.
+pub(super) fn listening(protocol: isize, groups: &[u32]) -> std::io::Result<sys::Socket> {
+    let mut socket = sys::Socket::new(protocol)?;
+    socket.bind(&sys::SocketAddr::new(0, 0))?;
+    groups.iter().try_for_each(|group| socket.add_membership(*group))?;
+    Ok(socket)
+}
 
 /// Waits until there is a link of this name; whether there is one in time. Nothing is listed and nothing polled: the kernel
 /// tells of every new link, and of every renamed one.
@@ -23,10 +35,8 @@ pub(super) fn wait(netlink: &mut Netlink, link: &IfName, patience: Duration) -> 
         return Ok(true);
     }
     let io = |e: std::io::Error| Refusal::new(Errno::from_io(&e));
-    let end = Instant::now() + patience;
-    let mut socket = sys::Socket::new(sys::protocols::NETLINK_ROUTE).map_err(io)?;
-    socket.bind(&sys::SocketAddr::new(0, 0)).map_err(io)?;
-    socket.add_membership(LINKS).map_err(io)?;
+    let budget = Budget::of(patience);
+    let socket = listening(sys::protocols::NETLINK_ROUTE, &[LINKS]).map_err(io)?;
     // What is told is not read: the name is looked up, which is as good, and right even where something was not told because too
     // much happened at once.
     let mut told = [0_u8; 16];
@@ -34,11 +44,11 @@ pub(super) fn wait(netlink: &mut Netlink, link: &IfName, patience: Duration) -> 
         if netlink.index_of(link)?.is_some() {
             return Ok(true);
         }
-        let left = end.saturating_duration_since(Instant::now());
+        let left = budget.left();
         if left.is_zero() {
             return Ok(false);
         }
-        set_socket_timeout(&socket, Timeout::Recv, Some(left))?;
+        set_socket_timeout(&socket, Timeout::Recv, Some(left.min(LONGEST)))?;
         match recv(&socket, &mut told[..], RecvFlags::TRUNC) {
             Ok(_) | Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR | rustix::io::Errno::NOBUFS) => {}
             Err(errno) => return Err(errno.into()),
@@ -56,9 +66,9 @@ const TOGETHER: Duration = Duration::from_millis(100);
 /// Where changes never end, somebody wants to see them all the same.
 const AT_MOST: Duration = Duration::from_secs(1);
 
-/// The kernel's own tidings of what changes: links, addresses, routes and nft tables. Nothing is polled.
+/// The kernel's notifications of changed links, addresses, routes and nft tables. Nothing is polled.
 ///
-/// Counters and learned entries change without tidings.
+/// Of counters and learned entries there are none.
 #[derive(Debug)]
 pub struct Events {
     sockets: Vec<sys::Socket>,
@@ -74,15 +84,9 @@ impl Events {
         let refused = |e: &std::io::Error| {
             Error::new(ErrorKind::Io, "the kernel's events cannot be listened to").with_errno(Errno::from_io(e))
         };
-        let open = |protocol: isize, groups: &[u32]| {
-            let mut socket = sys::Socket::new(protocol)?;
-            socket.bind(&sys::SocketAddr::new(0, 0))?;
-            groups.iter().try_for_each(|group| socket.add_membership(*group))?;
-            Ok::<_, std::io::Error>(socket)
-        };
-        let mut sockets = vec![open(sys::protocols::NETLINK_ROUTE, &ROUTING).map_err(|e| refused(&e))?];
+        let mut sockets = vec![listening(sys::protocols::NETLINK_ROUTE, &ROUTING).map_err(|e| refused(&e))?];
         // Ordinary users may not listen to these.
-        let tables = open(sys::protocols::NETLINK_NETFILTER, &[NFTABLES]).ok();
+        let tables = listening(sys::protocols::NETLINK_NETFILTER, &[NFTABLES]).ok();
         let has_tables = tables.is_some();
         sockets.extend(tables);
         Ok(Events { sockets, has_tables })
@@ -98,16 +102,17 @@ impl Events {
     /// # Errors
     /// [`ErrorKind::Io`](crate::ErrorKind::Io) if waiting fails.
     pub fn wait(&mut self) -> Result<(), Error> {
-        self.wait_until(None)?;
+        self.wait_until(None, true)?;
         self.gather()
     }
 
-    /// The same, for this time at the most. Whether something has changed; what belongs to that may take up to a second more.
+    /// The same, for this time at the most, or until a signal. Whether something has changed; what belongs to that may take up to a second
+    /// more.
     ///
     /// # Errors
     /// As [`wait`](Self::wait).
     pub fn wait_at_most(&mut self, patience: Duration) -> Result<bool, Error> {
-        let changed = self.wait_until(Some(patience))?;
+        let changed = self.wait_until(Some(patience), false)?;
         if changed {
             self.gather()?;
         }
@@ -122,27 +127,23 @@ impl Events {
     /// Takes what belongs to a change.
     fn gather(&self) -> Result<(), Error> {
         let end = Instant::now() + AT_MOST;
-        while Instant::now() < end && self.wait_until(Some(TOGETHER))? {}
+        while Instant::now() < end && self.wait_until(Some(TOGETHER), true)? {}
         Ok(())
     }
 
-    /// Waits for the next event, for this time at the most, and takes all that are there. Whether there was one.
-    fn wait_until(&self, patience: Option<Duration>) -> Result<bool, Error> {
+    /// Waits for the next event, for this time at the most, and takes all that are there. Whether there was one; at a signal, `at_signal`.
+    fn wait_until(&self, patience: Option<Duration>, at_signal: bool) -> Result<bool, Error> {
         let failed = |errno: rustix::io::Errno| {
             Error::new(ErrorKind::Io, "the kernel's events cannot be waited for")
                 .with_errno(Errno(errno.raw_os_error()))
         };
-        let patience = patience.map(|time| Timespec {
-            tv_sec: i64::try_from(time.as_secs()).unwrap_or(i64::MAX),
-            tv_nsec: i64::from(time.subsec_nanos()),
-        });
+        // Longer than the kernel can wait is for ever.
+        let patience = patience.and_then(|time| Timespec::try_from(time).ok());
         let mut all: Vec<PollFd<'_>> = self.sockets.iter().map(|socket| PollFd::new(socket, PollFlags::IN)).collect();
         match poll(&mut all, patience.as_ref()) {
             Ok(0) => return Ok(false),
             Ok(_) => {}
-            // The caller may want to know of the signal.
-            Err(rustix::io::Errno::INTR) if patience.is_some() => return Ok(false),
-            Err(rustix::io::Errno::INTR) => {}
+            Err(rustix::io::Errno::INTR) => return Ok(at_signal),
             Err(errno) => return Err(failed(errno)),
         }
         // What is told is not read: everything is looked at anew, which is right even where too much happened at once to be told.

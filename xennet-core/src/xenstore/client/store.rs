@@ -74,7 +74,7 @@ impl Client {
         }
     }
 
-    /// Opens a transaction on this connection, for callers to whom a function is no argument; [`transaction`](Self::transaction) is easier.
+    /// Opens a transaction on this connection, for callers that cannot pass a closure; [`transaction`](Self::transaction) is easier.
     /// From now on what is read and written is in it, until [`commit`](Self::commit) or [`abort`](Self::abort).
     ///
     /// ```
@@ -102,8 +102,8 @@ impl Client {
         Ok(())
     }
 
-    /// Carries out what was written since [`begin`](Self::begin), all at once. `false`: others have changed meanwhile what was looked at;
-    /// nothing was changed, and it is to be done again from its beginning. The transaction has ended in any case.
+    /// Carries out what was written since [`begin`](Self::begin), all at once. `false` (`EAGAIN`): another client changed a node
+    /// that the transaction used. Nothing was written; begin again. The transaction has ended in either case.
     ///
     /// # Errors
     /// [`StoreErrorKind::Invalid`] if none is open; a [`StoreError`].
@@ -353,8 +353,7 @@ macro_rules! store {
 store!(Client, |me| me, me.within(), |pairs| match pairs {
     // One write is all or nothing by itself.
     [] => Ok(()),
-    [_] => me.write_in(me.within(), pairs),
-    _ if me.open.is_some() => me.write_in(me.within(), pairs),
-    _ => me.transaction(|t| t.write_all(pairs)),
+    [_, _, ..] if me.open.is_none() => me.transaction(|t| t.write_all(pairs)),
+    _ => me.write_in(me.within(), pairs),
 });
 store!(Transaction<'_>, |me| me.client, me.within, |pairs| me.client.write_in(me.within, pairs));

@@ -27,6 +27,7 @@ pub(super) fn apply(netlink: &mut Netlink, step: &LinkStep) -> Result<(), Refusa
         LinkStep::Create { name, kind, change } => {
             let message = match kind {
                 NewLink::Bridge => {
+                    // Not `LinkBridge::new`, which also sets `IFF_UP`.
                     let new = Settings::new(name.as_str());
                     bridge(fill(netlink, new, change)?, &change.bridge).build()
                 }

@@ -13,8 +13,8 @@ use rtnetlink::packet_route::link::LinkMessage;
 use rtnetlink::packet_route::neighbour::NeighbourMessage;
 
 use super::link::{
-    self, HEADER, IFLA_IFNAME, IFLA_INFO_DATA, IFLA_INFO_KIND, IFLA_INFO_SLAVE_DATA, IFLA_INFO_SLAVE_KIND, IFLA_LINK,
-    IFLA_LINK_NETNSID, IFLA_LINKINFO,
+    self, HEADER, IFF_LOWER_UP, IFLA_IFNAME, IFLA_INFO_DATA, IFLA_INFO_KIND, IFLA_INFO_SLAVE_DATA,
+    IFLA_INFO_SLAVE_KIND, IFLA_LINK, IFLA_LINK_NETNSID, IFLA_LINKINFO,
 };
 use super::neighbour::{self, Learned};
 use super::or_none;
@@ -28,8 +28,6 @@ use crate::backend::{BackendError, Missed};
 use crate::error::Errno;
 use crate::model::IfName;
 use crate::snapshot::{Counters, Details, LearnedNeighbour, LinkDetails, OperState, PortForwarding, Station};
-
-const IFF_LOWER_UP: u32 = 1 << 16;
 
 const IFLA_OPERSTATE: u16 = 16;
 const IFLA_STATS64: u16 = 23;

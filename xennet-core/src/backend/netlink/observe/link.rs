@@ -13,6 +13,8 @@ pub(crate) const NEW: u16 = 16;
 pub(super) const HEADER: usize = 16;
 
 const IFF_UP: u32 = 1;
+/// It is up and has a carrier (`include/uapi/linux/if.h`).
+pub(crate) const IFF_LOWER_UP: u32 = 1 << 16;
 const IFF_NOARP: u32 = 1 << 7;
 const IFF_MULTICAST: u32 = 1 << 12;
 const ARPHRD_LOOPBACK: u16 = 772;
