@@ -7,6 +7,7 @@ mod command;
 mod demo;
 mod describe;
 mod doctor;
+mod faces_md;
 mod guest;
 mod guide;
 mod host;

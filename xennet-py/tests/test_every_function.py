@@ -67,7 +67,5 @@ def test_the_other_way_round_python_has_little_of_its_own():
         "applied", "close", "interrupt", "rehearse", "set_faults", "state_dir",
         # Of other modules of the core.
         "link_events", "sandbox", "trace", "watch",
-        # A loop over the core's own.
-        "stop_networks",
     }, own
     assert {"aevents", "events"} <= set(dir(xennet.xenstore.Store)) and hasattr(AsyncHost, "call")
