@@ -1240,7 +1240,7 @@ xennet_error *xennet_host_started_networks(const xennet_host *host,
  * \param host The host.
  * \param networks The JSON document of `xennet_networks_parse`.
  * \param networks_len Its length in bytes.
- * \param document Gets a JSON document: `{"started": [{"network", "steps", "notes"}], "failed": [{"network", "error"}]}`; `error` is a document as of
+ * \param document Gets a JSON document: `{"networks": [{"network", "steps", "notes"}], "failed": [{"network", "error"}]}`; `error` is a document as of
  *   `xennet_error_json`.
  * \return NULL on success, which is also when some are in `failed`; else `XENNET_KIND_INVALID` for a text that is no such document.
  */
@@ -1254,7 +1254,7 @@ xennet_error *xennet_host_start_networks(const xennet_host *host,
  *
  * \param host The host.
  * \param guests What becomes of guests that are still connected, `XENNET_GUESTS_*`.
- * \param document Gets a JSON document: `{"stopped": [{"network", "steps", "notes"}], "failed": [{"network", "error"}]}`.
+ * \param document Gets a JSON document: `{"networks": [{"network", "steps", "notes"}], "failed": [{"network", "error"}]}`.
  * \return NULL on success, which is also when some are in `failed`.
  */
 xennet_error *xennet_host_stop_networks(const xennet_host *host,
@@ -1341,7 +1341,7 @@ xennet_error *xennet_host_confirm(const xennet_host *host, const char *name, siz
  * The networks whose last start waits for a confirmation.
  *
  * \param host A host with the same state directory.
- * \param document Gets a JSON document: `{"networks": ["lan"]}`.
+ * \param document Gets a JSON document: `{"awaited": ["lan"]}`.
  * \return NULL on success.
  */
 xennet_error *xennet_host_awaited(const xennet_host *host, xennet_text **document);
@@ -1808,7 +1808,7 @@ xennet_error *xennet_snippets(const char *links,
  *
  * \param links As of `xennet_snippets`.
  * \param links_len Its length in bytes.
- * \param document Gets a JSON document: `{"managers": [{"manager", "message", "command"}]}`.
+ * \param document Gets a JSON document: `{"running": ["docker"], "warnings": [{"manager", "message", "command"}]}`.
  * \return NULL on success; else an error as of `xennet_snippets`; `XENNET_KIND_IO` for a file that is there and cannot be read.
  */
 xennet_error *xennet_managers(const char *links,

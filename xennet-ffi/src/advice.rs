@@ -5,9 +5,8 @@
 use std::collections::BTreeMap;
 use std::mem::MaybeUninit;
 
-use serde_json::json;
 use xennet_core::advise::{Question, Situation, advise};
-use xennet_core::document::Snippets;
+use xennet_core::document::{Asked, CheckedManagers, Snippets};
 use xennet_core::macgen::Scheme;
 use xennet_core::{DevId, Error, IfName, managers, surroundings};
 
@@ -82,11 +81,7 @@ pub extern "C" fn xennet_advise_question(
     fallible("xennet_advise_question", || {
         let document = given(document, "document")?;
         let (situation, asked) = answered(cast::text(&answers, answers_len, "answers")?)?;
-        let question = situation.question(&asked);
-        document.write(
-            question
-                .map(|q| Box::new(Text::json(&json!({ "name": q.name(), "text": q.text(), "answers": q.answers() })))),
-        );
+        document.write(situation.question(&asked).map(|question| Box::new(Text::json(&Asked::of(question)))));
         Ok(())
     })
 }
@@ -116,7 +111,7 @@ pub extern "C" fn xennet_snippets(
 ///
 /// \param links As of `xennet_snippets`.
 /// \param links_len Its length in bytes.
-/// \param document Gets a JSON document: `{"managers": [{"manager", "message", "command"}]}`.
+/// \param document Gets a JSON document: `{"running": ["docker"], "warnings": [{"manager", "message", "command"}]}`.
 /// \return NULL on success; else an error as of `xennet_snippets`; `XENNET_KIND_IO` for a file that is there and cannot be read.
 #[unsafe(no_mangle)]
 pub extern "C" fn xennet_managers(
@@ -127,8 +122,9 @@ pub extern "C" fn xennet_managers(
     fallible("xennet_managers", || {
         let document = given(document, "document")?;
         let snippets = managers::snippets(&named(&links, links_len)?)?;
-        let found = managers::check(&snippets, &surroundings::managers("/".as_ref(), &snippets)?);
-        document.write(Some(Box::new(Text::json(&json!({ "managers": found })))));
+        let found = surroundings::managers("/".as_ref(), &snippets)?;
+        let (running, warnings) = (managers::running(&found), managers::check(&snippets, &found));
+        document.write(Some(Box::new(Text::json(&CheckedManagers::new(&running, &warnings)))));
         Ok(())
     })
 }

@@ -5,7 +5,7 @@
 use std::mem::MaybeUninit;
 use std::time::Duration;
 
-use serde_json::json;
+use xennet_core::document::Awaited;
 use xennet_core::exec::confirm::Verdict;
 use xennet_core::{Error, ErrorKind, guard_is_there, tell_guard};
 
@@ -121,7 +121,7 @@ pub extern "C" fn xennet_host_confirm(host: Option<&Host>, name: Chars, name_len
 /// The networks whose last start waits for a confirmation.
 ///
 /// \param host A host with the same state directory.
-/// \param document Gets a JSON document: `{"networks": ["lan"]}`.
+/// \param document Gets a JSON document: `{"awaited": ["lan"]}`.
 /// \return NULL on success.
 #[unsafe(no_mangle)]
 pub extern "C" fn xennet_host_awaited(
@@ -131,7 +131,7 @@ pub extern "C" fn xennet_host_awaited(
     fallible("xennet_host_awaited", || {
         let (host, document) = (given(host, "host")?, given(document, "document")?);
         let names = host.work("xennet_host_awaited", |core| core.awaited())?;
-        document.write(Some(Box::new(Text::json(&json!({ "networks": names })))));
+        document.write(Some(Box::new(Text::json(&Awaited::of(&names)))));
         Ok(())
     })
 }

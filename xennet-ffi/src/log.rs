@@ -3,7 +3,8 @@
 use std::ffi::c_void;
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::json;
+use xennet_core::document::LogEvent;
 use xennet_core::exec::Applied;
 use xennet_core::{Error, IfName};
 
@@ -30,8 +31,8 @@ impl Sink {
         function.map(|function| Sink { function, context })
     }
 
-    fn tell(&self, level: u32, sentence: &str, document: &Value) {
-        let (sentence, document) = (c_string(sentence), c_string(&document.to_string()));
+    fn tell(&self, level: u32, sentence: &str, event: &LogEvent<'_>) {
+        let (sentence, document) = (c_string(sentence), c_string(&json!(event).to_string()));
         (self.function)(self.context.0, level, sentence.as_ptr(), document.as_ptr());
     }
 }
@@ -107,25 +108,30 @@ impl Call {
                 for e in result.failures() {
                     self.tell_failure(sink, took, e);
                 }
-                let document = json!({ "event": "done", "call": self.name, "took_us": took });
-                sink.tell(XENNET_LOG_DEBUG, &format!("{}: done in {took} us", self.name), &document);
+                let mut event = LogEvent::new("done", self.name);
+                event.took_us = Some(took);
+                sink.tell(XENNET_LOG_DEBUG, &format!("{}: done in {took} us", self.name), &event);
             }
             Err(e) => self.tell_failure(sink, took, e),
         }
     }
 
     fn tell_failure(&self, sink: &Sink, took: u64, e: &Error) {
-        let document = json!({ "event": "failed", "call": self.name, "took_us": took, "error": e });
-        sink.tell(XENNET_LOG_ERROR, &format!("{}: {e}", self.name), &document);
+        let mut event = LogEvent::new("failed", self.name);
+        (event.took_us, event.error) = (Some(took), Some(e));
+        sink.tell(XENNET_LOG_ERROR, &format!("{}: {e}", self.name), &event);
     }
 
     fn tell_applied(&self, sink: &Sink, applied: &Applied) {
         for (at, step) in (1..).zip(&applied.done) {
-            let document = json!({ "event": "step", "call": self.name, "number": at, "text": step });
-            sink.tell(XENNET_LOG_INFO, step, &document);
+            let mut event = LogEvent::new("step", self.name);
+            (event.number, event.text) = (Some(at), Some(step.as_str()));
+            sink.tell(XENNET_LOG_INFO, step, &event);
         }
         for note in &applied.notes {
-            sink.tell(XENNET_LOG_WARNING, note, &json!({ "event": "note", "call": self.name, "text": note }));
+            let mut event = LogEvent::new("note", self.name);
+            event.text = Some(note);
+            sink.tell(XENNET_LOG_WARNING, note, &event);
         }
     }
 }

@@ -4,8 +4,8 @@
 
 use std::mem::MaybeUninit;
 
-use serde_json::{Value, json};
 use xennet_core::config::document;
+use xennet_core::document::DoneNetworks;
 use xennet_core::{Error, ErrorKind, Guests, IfName, Network};
 
 use crate::boundary::{fallible, given};
@@ -183,7 +183,7 @@ pub extern "C" fn xennet_host_started_networks(
         let (host, document) = (given(host, "host")?, given(document, "document")?);
         let started = host.work("xennet_host_started_networks", |core| core.started_in_order_of_stop())?;
         let networks: Vec<&Network> = started.iter().map(|started| &started.network).collect();
-        document.write(Some(Box::new(Text::json(&json!({ "networks": networks })))));
+        document.write(Some(Box::new(Text::json(&document::networks_of(networks)))));
         Ok(())
     })
 }
@@ -194,7 +194,7 @@ pub extern "C" fn xennet_host_started_networks(
 /// \param host The host.
 /// \param networks The JSON document of `xennet_networks_parse`.
 /// \param networks_len Its length in bytes.
-/// \param document Gets a JSON document: `{"started": [{"network", "steps", "notes"}], "failed": [{"network", "error"}]}`; `error` is a document as of
+/// \param document Gets a JSON document: `{"networks": [{"network", "steps", "notes"}], "failed": [{"network", "error"}]}`; `error` is a document as of
 ///   `xennet_error_json`.
 /// \return NULL on success, which is also when some are in `failed`; else `XENNET_KIND_INVALID` for a text that is no such document.
 #[unsafe(no_mangle)]
@@ -215,7 +215,7 @@ pub extern "C" fn xennet_host_start_networks(
             });
             Ok(Several { done, failed })
         })?;
-        document.write(Some(Box::new(Text::json(&several("started", &all)))));
+        document.write(Some(Box::new(Text::json(&several(all)))));
         Ok(())
     })
 }
@@ -224,7 +224,7 @@ pub extern "C" fn xennet_host_start_networks(
 ///
 /// \param host The host.
 /// \param guests What becomes of guests that are still connected, `XENNET_GUESTS_*`.
-/// \param document Gets a JSON document: `{"stopped": [{"network", "steps", "notes"}], "failed": [{"network", "error"}]}`.
+/// \param document Gets a JSON document: `{"networks": [{"network", "steps", "notes"}], "failed": [{"network", "error"}]}`.
 /// \return NULL on success, which is also when some are in `failed`.
 #[unsafe(no_mangle)]
 pub extern "C" fn xennet_host_stop_networks(
@@ -243,16 +243,21 @@ pub extern "C" fn xennet_host_stop_networks(
             })?;
             Ok(Several { done, failed })
         })?;
-        document.write(Some(Box::new(Text::json(&several("stopped", &all)))));
+        document.write(Some(Box::new(Text::json(&several(all)))));
         Ok(())
     })
 }
 
 /// The document of what was done to several networks.
-fn several(what: &str, all: &Several) -> Value {
-    let done = all.done.iter().map(|(n, a)| json!({ "network": n, "steps": a.steps, "notes": a.notes }));
-    let failed = all.failed.iter().map(|(n, e)| json!({ "network": n, "error": e }));
-    json!({ what: done.collect::<Vec<_>>(), "failed": failed.collect::<Vec<_>>() })
+fn several(all: Several) -> DoneNetworks {
+    let mut document = DoneNetworks::default();
+    for (network, applied) in &all.done {
+        document.add(*network, applied);
+    }
+    for (network, error) in all.failed {
+        document.add_failed(network, error);
+    }
+    document
 }
 
 /// How a network is, compared with how it was described. Changes nothing.

@@ -5,11 +5,11 @@
 use std::mem::MaybeUninit;
 
 use serde::Deserialize;
-use serde_json::json;
 use xennet_core::config::document::{self, Document};
 use xennet_core::config::import::{File, Input, import};
 use xennet_core::config::legacy::Generation;
 use xennet_core::config::{Dialect, Parsed};
+use xennet_core::document::ParsedValue;
 use xennet_core::{Error, ErrorKind, IfName};
 
 use crate::boundary::{fallible, given};
@@ -203,8 +203,7 @@ fn read(
 }
 
 fn write(document: &mut MaybeUninit<Option<Box<Text>>>, parsed: &Parsed<Document>) {
-    let notes: Vec<String> = parsed.notes.iter().map(ToString::to_string).collect();
-    document.write(Some(Box::new(Text::json(&json!({ "value": parsed.value, "notes": notes })))));
+    document.write(Some(Box::new(Text::json(&ParsedValue::of(parsed)))));
 }
 
 /// The dialect of a number.

@@ -6,8 +6,8 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::time::Duration;
 
-use serde_json::json;
 use xennet_core::Error;
+use xennet_core::document::{Children, Permissions, StoreEvent};
 use xennet_core::snapshot::StorePermission;
 use xennet_core::xenstore::{Client, Options, Store as _, StoreError};
 
@@ -166,7 +166,7 @@ pub extern "C" fn xennet_store_directory(
         let (store, document) = (given(store, "store")?, given(document, "document")?);
         let path = cast::text(&path, path_len, "path")?;
         let children = store.work(|client| client.directory(path))?;
-        document.write(children.map(|children| Box::new(Text::json(&json!({ "children": children })))));
+        document.write(children.map(|children| Box::new(Text::json(&Children::of(children)))));
         Ok(())
     })
 }
@@ -190,7 +190,7 @@ pub extern "C" fn xennet_store_permissions(
         let (store, document) = (given(store, "store")?, given(document, "document")?);
         let path = cast::text(&path, path_len, "path")?;
         let list = store.work(|client| client.permissions(path))?;
-        document.write(list.map(|list| Box::new(Text::json(&json!({ "permissions": list })))));
+        document.write(list.map(|list| Box::new(Text::json(&Permissions::of(list)))));
         Ok(())
     })
 }
@@ -330,7 +330,7 @@ pub extern "C" fn xennet_store_next_event(
     fallible("xennet_store_next_event", || {
         let (store, document) = (given(store, "store")?, given(document, "document")?);
         let event = store.work(|client| client.next_event(Duration::from_millis(milliseconds.into())))?;
-        document.write(event.map(|e| Box::new(Text::json(&json!({ "path": e.path, "token": e.token })))));
+        document.write(event.map(|event| Box::new(Text::json(&StoreEvent::of(event)))));
         Ok(())
     })
 }

@@ -24,6 +24,7 @@ OTHERWISE = {
     "guest_config_of": "guest_config",
     "from_recording_with": "from_recording",
     "detach_unwritten": "detach_unwritten",
+    "started_in_order_of_stop": "in_order_of_stop",
 }
 
 LEFT_OUT = {

@@ -72,6 +72,7 @@ fn start(global: &Global, args: &StartArgs, output: &mut Output) -> Result<()> {
         done.add(network.name(), &applied);
         said_of_start(network, (was.is_some(), is_new), args.confirm, &applied, output)
     });
+    failures.iter().for_each(|(name, e)| done.add_failed(*name, e.clone()));
     let failure = failures.into_iter().fold(None, |before, (_, e)| Some(first(before, e, output)));
     if output.is_json() {
         output.line(&json!(done).to_string())?;
@@ -230,6 +231,7 @@ fn stop(global: &Global, args: &StopArgs, output: &mut Output) -> Result<()> {
         done.add(*name, &applied);
         Ok(())
     })?;
+    failures.iter().for_each(|(name, e)| done.add_failed(*name, e.clone()));
     let failure = failures.into_iter().fold(None, |failure, (_, e)| Some(first(failure, e, output)));
     if output.is_json() {
         output.line(&json!(done).to_string())?;

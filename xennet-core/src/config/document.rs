@@ -256,7 +256,12 @@ pub fn xend_config(text: &str) -> Result<Parsed<Document>, Error> {
 /// As [`networks::parse`].
 pub fn networks(text: &str) -> Result<Document, Error> {
     let found = super::networks::parse(text)?;
-    Ok(Document::of(NetworkList { networks: found.iter().collect() }))
+    Ok(networks_of(found.iter()))
+}
+
+/// The same of networks that were started or made by the program.
+pub fn networks_of<'a>(networks: impl IntoIterator<Item = &'a Network>) -> Document {
+    Document::of(NetworkList { networks: networks.into_iter().collect() })
 }
 
 /// `networks.toml`: the document of the network of this name, an item of [`networks()`].

@@ -27,9 +27,10 @@ use crate::model::flaw::{beginning, quoted};
 
 pub use crate::read::read;
 pub use answer::{
-    Calls, CheckedManagers, Confirmed, Demo, DemoEvent, Done, DoneNetwork, DoneNetworks, FormatRow, Formats,
-    GeneratedMac, GuestWritten, InstallAct, Installed, Note, ParsedVif, PlannedRecovery, PlannedSubject, Recorded,
-    Recovered, SchemaRow, Schemas, SnippetFile, SnippetFiles, Snippets, Status,
+    Asked, Awaited, Calls, CheckedManagers, Children, Confirmed, Demo, DemoEvent, Done, DoneNetwork, DoneNetworks,
+    FailedNetwork, FormatRow, Formats, GeneratedMac, GuestWritten, InstallAct, Installed, LogEvent, Note, ParsedValue,
+    ParsedVif, Permissions, PlannedRecovery, PlannedSubject, Recorded, Recovered, SchemaRow, Schemas, SnippetFile,
+    SnippetFiles, Snippets, Status, StoreEvent,
 };
 #[cfg(feature = "schema")]
 pub use generate::{broken, generated};
@@ -150,10 +151,13 @@ macro_rules! document {
 /// All documents, in the order of their names.
 pub const ALL: &[Document] = &[
     document!("advice", 1, "The mode that fits a situation, and what follows from it.").by(&["advise"]),
+    document!("asked", 1, "A question that matters for which mode fits."),
+    document!("awaited", 1, "The networks whose last start waits for a confirmation."),
     document!("bridge", 1, "A bridge that is wanted.").by_callers(),
     document!("call", 1, "A hotplug call that is remembered.").by(&["log"]).in_state_dir(),
     document!("calls", 1, "Hotplug calls that are remembered.").by(&["log"]),
     document!("checked-managers", 1, "Which programs run here that manage links, too.").by(&["snippets"]),
+    document!("children", 1, "The children of a node of xenstore."),
     document!("codes", 1, "All kinds of findings.").by(&["doctor"]),
     document!("confirmed", 1, "The networks whose start was confirmed.").by(&["confirm"]),
     document!("demo", 1, "What the demonstration did and saw.").by(&["demo"]),
@@ -170,13 +174,16 @@ pub const ALL: &[Document] = &[
     document!("import", 1, "The networks of Xen up to 4.4 as networks.toml.").by(&["import"]),
     document!("installed", 1, "Hotplug scripts that were installed or removed.").by(&["install-scripts"]),
     document!("link-event", 1, "Something that has happened to a link."),
+    document!("log-event", 1, "Something that happens in a call, for a program's log."),
     document!("mac", 1, "A hardware address.").by(&["parse mac"]),
     document!("network", 1, "A network that is wanted.").by_callers(),
     document!("network-status", 1, "How a network is, compared with how it was described."),
     document!("networks", 1, "The networks of a networks.toml.").by(&["parse networks"]).taken(),
     document!("note", 1, "A remark beside an answer: with --json on standard error."),
     document!("overview", 1, "The networking of a host at one glance.").by(&["show"]),
+    document!("parsed-value", 1, "A value that was read from a text, and what is to be said of it."),
     document!("parsed-vif", 1, "A vif line that was read, and what is to be said of it."),
+    document!("permissions", 1, "Who may do what with a node of xenstore."),
     document!("picture", 1, "A host's network, described networks, or a plan, in layers.").by(&["picture"]),
     document!("plan", 1, "What would be done, a step at a time.").by(&["plan"]).taken(),
     document!("planned-recovery", 1, "What recovering would do."),
@@ -192,6 +199,7 @@ pub const ALL: &[Document] = &[
     document!("snippets", 1, "What keeps other programs off guests' links.").by(&["snippets"]),
     document!("started-network", 2, "A started network, as hotplug calls know it.").in_state_dir(),
     document!("status", 1, "How networks are.").by(&["network status"]),
+    document!("store-event", 1, "An event of a watch of xenstore."),
     document!("trace", 1, "What happens to a packet.").by(&["trace"]),
     document!("vif", 1, "A vif, with libxl's field names.").by(&["parse attach", "parse vif"]).by_callers(),
     document!("vifs", 1, "The vifs of a config file.").by(&["parse vif-list"]),

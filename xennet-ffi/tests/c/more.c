@@ -259,7 +259,7 @@ static void test_networks_together(void)
     CHECK(!has(xennet_text_data(text), "\"network\":\"lost\""));
     holds(text, "\"failed\":[]");
     accepted(xennet_host_started_networks(host, &text));
-    holds(text, "{\"networks\":[]}");
+    holds(text, "\"networks\":[]");
     refused(xennet_host_start_networks(host, TEXT("[]"), &text), XENNET_KIND_INVALID, "networks is not a document");
     refused(xennet_host_stop_networks(host, 7, &text), XENNET_KIND_INVALID, "7 says nothing of guests");
     xennet_host_free(host);
@@ -317,13 +317,13 @@ static uint32_t guarded(const xennet_settings *settings, unsigned seconds, int c
     close(to_guard[1]);
     close(from_guard[0]);
     accepted(xennet_host_awaited(host, &text));
-    holds(text, "{\"networks\":[\"alone\"]}");
+    holds(text, "\"awaited\":[\"alone\"]");
     if (confirms)
         accepted(xennet_host_confirm(host, TEXT("alone")));
     CHECK(waitpid(child, &status, 0) == child && WIFEXITED(status));
     refused(xennet_host_confirm(host, TEXT("alone")), XENNET_KIND_NOTHING_TO_UNDO, "nobody waits");
     accepted(xennet_host_awaited(host, &text));
-    holds(text, "{\"networks\":[]}");
+    holds(text, "\"awaited\":[]");
     accepted(xennet_host_network_status(host, TEXT(network), &text));
     holds(text, confirms ? "\"started\":true" : "\"started\":false");
     accepted(xennet_host_stop_network(host, TEXT("alone"), XENNET_GUESTS_MUST_HAVE_GONE, NULL));
@@ -420,7 +420,7 @@ static void test_store(const char *socket)
     xennet_text_free(text);
     accepted(xennet_store_mkdir(store, TEXT("/test/dir")));
     accepted(xennet_store_directory(store, TEXT("/test"), &text));
-    holds(text, "{\"children\":[\"bytes\",\"dir\"]}");
+    holds(text, "\"children\":[\"bytes\",\"dir\"]");
     accepted(xennet_store_set_permissions(store, TEXT("/test/dir"), TEXT("[{\"domid\": 0, \"read\": true, \"write\": false}]")));
     accepted(xennet_store_permissions(store, TEXT("/test/dir"), &text));
     holds(text, "{\"domid\":0,\"read\":true,\"write\":false}");
@@ -453,7 +453,7 @@ static void test_store(const char *socket)
     CHECK(xennet_store_fd(NULL) == -1 && xennet_store_fd(store) >= 0);
     accepted(xennet_store_watch(store, TEXT("/test"), TEXT("mine")));
     accepted(xennet_store_next_event(store, 5000, &text));
-    holds(text, "{\"path\":\"/test\",\"token\":\"mine\"}");
+    holds(text, "\"path\":\"/test\",\"token\":\"mine\"");
     accepted(xennet_store_next_event(store, 0, &text));
     CHECK(text == NULL);
     accepted(xennet_store_write(other, TEXT("/test/in"), TEXT("4")));
@@ -549,7 +549,7 @@ static void test_advice(void)
     accepted(xennet_snippets(NULL, 0, &text));
     holds(text, "\"manager\":");
     accepted(xennet_managers(NULL, 0, &text));
-    holds(text, "{\"managers\":[");
+    holds(text, "\"warnings\":[");
     text = NULL;
     refused(xennet_snippets(TEXT("[\"a*\"]"), &text), XENNET_KIND_INVALID, "a*");
     CHECK(text == NULL);
