@@ -75,7 +75,7 @@ fn a_name_that_no_document_has_is_refused() {
     let e = named("plna\n").unwrap_err();
     assert_eq!((e.kind(), e.object()), (ErrorKind::Invalid, Some("plna\n")));
     assert_eq!(e.message(), "\"plna\\n\" is not the name of a document");
-    assert!(e.hint().unwrap().contains("overview, parsed-vif"), "{e}");
+    assert!(e.hint().unwrap().contains("parsed-value, parsed-vif"), "{e}");
     assert!(schema("plan").unwrap().contains("urn:xennet:plan:1"));
 }
 
