@@ -1,10 +1,14 @@
 """The types of documents are those of the schemas, and what the package gives is as they say."""
 
 import ast
+import importlib
 import json
+import os
 import pathlib
 
 import pytest
+
+import xennet
 
 ROOT = pathlib.Path(__file__).parents[2]
 SCHEMAS = ROOT / "xennet-core" / "schemas"
@@ -134,3 +138,63 @@ def test_a_wrong_class_is_found():
     assert kinds(wanted["properties"]["link"], root) == {"string", "null"}
     assert kinds(wanted["properties"]["domid"], root) == {"integer"}
     assert kinds(place("overview")[0]["properties"]["picture"], place("overview")[1]) == {"object"}
+
+
+def valid(name, document):
+    """Whether a document is as its schema says, which comes with what it refers to."""
+    jsonschema = pytest.importorskip("jsonschema") if not os.environ.get("CI") else importlib.import_module("jsonschema")
+    # What json writes, and no objects of Python.
+    document = json.loads(json.dumps(document, allow_nan=False))
+    bundled = xennet.schema(name)
+    jsonschema.Draft202012Validator.check_schema(bundled)
+    jsonschema.validate(document, bundled, cls=jsonschema.Draft202012Validator)
+
+
+NETWORKS = """
+[network.lan]
+mode = "bridge"
+uplink = "eth0"
+
+[network.inside]
+mode = "nat"
+subnets = ["10.7.0.0/24"]
+bridge = "natbr0"
+"""
+
+
+def test_what_the_package_gives_is_as_the_schemas_say(tmp_path):
+    config = tmp_path / "xend-config.sxp"
+    config.write_text("(network-script network-bridge)\n(vif-script vif-bridge)\n")
+    host = xennet.Host.fake()
+    lan, inside = xennet.parse_networks(NETWORKS)
+    plan = host.plan_attach(5, "bridge=xenbr0,ip=192.0.2.7,mac=00:16:3e:00:00:07")
+    host.apply(plan)
+    host.start_network(inside)
+    host.attach(6, "bridge=natbr0,ip=10.7.0.6,mac=00:16:3e:00:00:08")
+    recording = host.record()
+    given = {
+        "advice": xennet.advise(lan=True, addresses="own", reachable=False),
+        "checked-managers": xennet.managers_here(),
+        "findings": xennet.doctor(recording),
+        "guest": host.guest_config("bridge=natbr0,ip=10.7.0.6,mac=00:16:3e:00:00:08", format="netplan"),
+        "hotplug-settings": xennet.parse_hotplug("deadline = 7"),
+        "import": xennet.import_xend(config),
+        "mac": xennet.parse_mac("00:16:3e:00:00:01")["mac"],
+        "network": lan.to_dict(),
+        "network-status": host.network_status(inside),
+        "overview": host.overview(),
+        "parsed-vif": xennet.parse_vif("bridge=xenbr0,rate=10Mb/s,nonsense=1", dialect="xl"),
+        "picture": json.loads(str(host.picture("json"))),
+        "plan": plan.to_dict(),
+        "rate": xennet.parse_rate("10Mb/s@20ms")["rate"],
+        "recording": recording,
+        "schemas": xennet.schema(),
+        "show": host.show(),
+        "trace": host.trace("vif5.0", "outside", "tcp", 443),
+        "vif": xennet.VifSpec(bridge="xenbr0", mac="00:16:3e:00:00:07").to_dict(),
+        "vifs": {name: value for name, value in xennet.parse_vif_list("vif = ['bridge=xenbr0']").items() if name != "notes"},
+        "vlan": xennet.parse_vlan("10p/20"),
+        "xend-config": xennet.parse_xend_config("(network-script network-bridge)")["config"],
+    }
+    for name, document in given.items():
+        valid(name, document)
