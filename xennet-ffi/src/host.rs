@@ -5,7 +5,6 @@
 use std::mem::MaybeUninit;
 use std::time::Duration;
 
-use serde_json::{Value, json};
 use xennet_core::config::networks;
 use xennet_core::document::{PlannedRecovery, Recovered};
 use xennet_core::exec::{Applied, StateDir, Subject};
@@ -477,7 +476,7 @@ pub extern "C" fn xennet_host_plan_recover(
 ) -> Option<Box<Failure>> {
     fallible("xennet_host_plan_recover", || {
         let (host, document) = (given(host, "host")?, given(document, "document")?);
-        document.write(Some(Box::new(Text::json(&recoveries(host)?))));
+        document.write(Some(Box::new(recoveries(host)?)));
         Ok(())
     })
 }
@@ -505,9 +504,9 @@ pub extern "C" fn xennet_host_recover(
 }
 
 /// The document of what recovering would do.
-fn recoveries(host: &Host) -> Result<Value, Error> {
+fn recoveries(host: &Host) -> Result<Text, Error> {
     let plans = host.work("xennet_host_plan_recover", xennet_core::Host::plan_recover)?;
-    Ok(json!(PlannedRecovery::of(&plans)))
+    Ok(Text::json(&PlannedRecovery::of(&plans)))
 }
 
 /// What is to be undone; `None` for whatever was changed last.
@@ -521,6 +520,7 @@ fn undone(subject: &Chars, len: usize) -> Result<Option<Subject>, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::{Value, json};
     use xennet_core::ErrorKind;
     use xennet_core::backend::fake::Fake;
     use xennet_core::backend::{Backend, BackendError, Capabilities};
@@ -534,20 +534,20 @@ mod tests {
         let host = Host::new(xennet_core::Host::with_backend(Box::new(shared.clone())));
         shared.change(|fake| fake.add_vif(xennet_core::VifId::new(DomId::new(5).unwrap(), DevId::FIRST)));
         host.work("test", |core| core.attach(DomId::new(5)?, &"bridge=xenbr0".parse()?)).unwrap();
-        assert_eq!(recoveries(&host).unwrap(), json!({ "version": 1, "plans": [] }));
+        assert_eq!(recoveries(&host).unwrap().document(), json!({ "version": 1, "plans": [] }));
         // Somebody takes the vif off its bridge.
         let change = LinkChange::default().with_master(NewMaster::None);
         let off = Step::Link(LinkStep::Set { link: LinkRef::named("vif5.0".parse().unwrap()), change });
         shared.clone().apply(&off).unwrap();
-        let document = recoveries(&host).unwrap();
+        let document = recoveries(&host).unwrap().document();
         let [item] = document["plans"].as_array().unwrap().as_slice() else { panic!("{document}") };
         assert_eq!((&item["subject"], &item["error"]), (&json!("vif5.0"), &Value::Null), "{document}");
         let shown = ShownPlan::from_json(&item["plan"].to_string()).unwrap();
         assert!(host.work("test", |core| core.apply_shown(&shown)).unwrap().steps > 0);
-        assert_eq!(recoveries(&host).unwrap(), json!({ "version": 1, "plans": [] }));
+        assert_eq!(recoveries(&host).unwrap().document(), json!({ "version": 1, "plans": [] }));
         // What cannot be put back is told by the plan.
         shared.change(|fake| fake.remove_hardware(&"xenbr0".parse().unwrap()));
-        let document = recoveries(&host).unwrap();
+        let document = recoveries(&host).unwrap().document();
         let plan = &document["plans"][0]["plan"];
         assert!(plan["notes"][0].as_str().unwrap().contains("is left as it is"), "{document}");
         assert_eq!(plan["steps"], json!([]));

@@ -3,12 +3,12 @@
 use std::ffi::c_void;
 use std::time::{Duration, Instant};
 
-use serde_json::json;
 use xennet_core::document::LogEvent;
 use xennet_core::exec::Applied;
 use xennet_core::{Error, IfName};
 
 use crate::cast::{Context, Log, c_string};
+use crate::text::json;
 
 /// A call has failed.
 pub const XENNET_LOG_ERROR: u32 = 1;
@@ -32,7 +32,7 @@ impl Sink {
     }
 
     fn tell(&self, level: u32, sentence: &str, event: &LogEvent<'_>) {
-        let (sentence, document) = (c_string(sentence), c_string(&json!(event).to_string()));
+        let (sentence, document) = (c_string(sentence), json(event));
         (self.function)(self.context.0, level, sentence.as_ptr(), document.as_ptr());
     }
 }

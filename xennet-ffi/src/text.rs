@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code, reason = "#[unsafe(no_mangle)] alone; the test `rules` refuses anything else")]
 
-use std::ffi::c_char;
+use std::ffi::{CString, c_char};
 
 use serde::Serialize;
 use xennet_core::Error;
@@ -28,8 +28,19 @@ impl Text {
     }
 
     pub(crate) fn json(document: &impl Serialize) -> Self {
-        Text::new(&serde_json::json!(document).to_string())
+        Text { bytes: json(document).into_bytes_with_nul() }
     }
+
+    /// The document that was written.
+    #[cfg(test)]
+    pub(crate) fn document(&self) -> serde_json::Value {
+        serde_json::from_slice(self.bytes.strip_suffix(b"\0").unwrap()).unwrap()
+    }
+}
+
+/// A JSON document.
+pub(crate) fn json(document: &impl Serialize) -> CString {
+    c_string(&serde_json::to_string(document).expect("no map of this library has keys other than texts"))
 }
 
 /// The bytes of the text, with a zero behind the last one, so that it is a C string as well. They live until

@@ -39,7 +39,7 @@ fn check_versions(text: &str) -> Result<(), Error> {
     struct Head {
         version: Option<serde_json::Value>,
     }
-    let heads = serde_json::Deserializer::from_str(text).into_iter::<Head>();
+    let heads = serde_json::Deserializer::from_slice(text.as_bytes()).into_iter::<Head>();
     let mut versions = heads.map_while(|head| head.ok()).filter_map(|head| head.version);
     versions.try_for_each(|found| read::check(&found, "plan", Plan::VERSION))
 }
@@ -63,7 +63,7 @@ impl ShownPlan {
     /// [`ErrorKind::Invalid`] if it is not the document of a plan, or of one that was made without a host, or of a later version.
     pub fn from_json(text: &str) -> Result<Self, Error> {
         check_versions(text)?;
-        ShownPlan::of(serde_json::from_str(text).map_err(|e| unreadable(&e))?)
+        ShownPlan::of(serde_json::from_slice(text.as_bytes()).map_err(|e| unreadable(&e))?)
     }
 
     /// Reads several documents, one after the other, as `xennet --json plan` prints them for several networks.
@@ -72,7 +72,7 @@ impl ShownPlan {
     /// As [`from_json`](Self::from_json), and if there is none.
     pub fn all_from_json(text: &str) -> Result<Vec<Self>, Error> {
         check_versions(text)?;
-        let documents = serde_json::Deserializer::from_str(text).into_iter::<Document>();
+        let documents = serde_json::Deserializer::from_slice(text.as_bytes()).into_iter::<Document>();
         let plans: Vec<Self> =
             documents.map(|d| ShownPlan::of(d.map_err(|e| unreadable(&e))?)).collect::<Result<_, _>>()?;
         match plans.is_empty() {

@@ -193,10 +193,10 @@ static void test_a_vif_from_plan_to_undo(void)
     refused(xennet_host_plan_undo(host, NULL, 0, &plan), XENNET_KIND_NOTHING_TO_UNDO, "");
     refused(xennet_host_plan_undo(host, TEXT("network-lan"), &plan), XENNET_KIND_NOTHING_TO_UNDO, "network lan");
     accepted(xennet_host_plan_recover(host, &text));
-    CHECK(same(xennet_text_data(text), "{\"plans\":[],\"version\":1}"));
+    CHECK(same(xennet_text_data(text), "{\"version\":1,\"plans\":[]}"));
     xennet_text_free(text);
     accepted(xennet_host_recover(host, &text));
-    CHECK(same(xennet_text_data(text), "{\"recovered\":[],\"version\":1}"));
+    CHECK(same(xennet_text_data(text), "{\"version\":1,\"recovered\":[]}"));
     xennet_text_free(text);
 
     accepted(xennet_host_plan_bridge(host, TEXT("{\"name\": \"br-lan\"}"), &plan));

@@ -123,7 +123,8 @@ fn rehearsals(installed: &Installed) {
     let (shown, told) = (text(&output), String::from_utf8(output.stderr).unwrap());
     assert!(shown.contains("\"network\":\"private\"") && shown.contains("\"vif\":\"vif5.1\""), "{shown}");
     assert!(
-        shown.contains("\"steps\":3}") && told.contains("[info] vif5.1: becomes a port of natbr0"),
+        shown.contains("\"network\":\"private\",\"steps\":3")
+            && told.contains("[info] vif5.1: becomes a port of natbr0"),
         "{shown}{told}"
     );
 
