@@ -35,6 +35,9 @@ class Host(_xennet.Host):
     that says so (``XennetError.outcome``). A host can be used by several threads; they wait for each other, and other threads run meanwhile.
     It belongs to the process that made it: a child that was forked makes one of its own, and its parent's raises ``Invalid``.
 
+    Ctrl-C, or another signal whose handler raises, ends what a call waits for; a change that has begun goes on to its end. Only then is the
+    handler's exception raised. Its ``__cause__`` is the call's own error, or its ``result`` is what a changing call gave.
+
     Settings are keywords of everything that makes a host. ``state_dir`` is where journals, locks and records are kept: ``/run/xennet`` for the
     kernel, memory for a rehearsal. ``lock_deadline`` is how long a call waits for another process that works on the same vif or bridge (10 s),
     and ``budget`` how long all that a call waits for may take together (no limit); both are a timedelta or seconds. ``mac_binding`` is a
