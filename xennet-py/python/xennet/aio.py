@@ -22,8 +22,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, TypeVar
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from . import _xennet
 from .errors import Invalid
@@ -67,36 +67,39 @@ class AsyncHost:
 
     async def call(self, function: Callable[_P, T], /, *arguments: _P.args, **keywords: _P.kwargs) -> T:
         """Calls any function in its turn among this host's calls, and on their thread: ``await host.call(compare, host.host)``."""
-        if self._closed and function != self.host.close:
-            raise _xennet.told_error(Invalid.code, "host is closed", "host", "open another one")
-        future = self._executor.submit(function, *arguments, **keywords)
+        future = self._submit(function, *arguments, **keywords)
         waiting = asyncio.wrap_future(future)
         try:
-            return await asyncio.shield(waiting)
+            await asyncio.wait([waiting])
         except asyncio.CancelledError as cancelled:
-            if waiting.cancelled() or future.cancel():
+            if future.cancel():
                 # It has not begun, and never will.
                 raise
-            while not waiting.done():
-                # Again and again: the call may not have come to its wait yet.
-                self.host.interrupt()
-                try:
-                    await asyncio.wait([waiting], timeout=_OFTEN)
-                except asyncio.CancelledError:
-                    # To be cancelled twice does not make the kernel faster.
-                    continue
-            error = waiting.exception()
-            if error is not None:
-                raise cancelled from error
-            setattr(cancelled, "result", waiting.result())
-            raise
+            await _done(waiting, self.host.interrupt)
+            _tell(cancelled, waiting)
+        return waiting.result()
+
+    def _submit(self, function: Callable[_P, T], /, *arguments: _P.args, **keywords: _P.kwargs) -> Future[T]:
+        if self._closed and function != self.host.close:
+            raise _xennet.told_error(Invalid.code, "host is closed", "host", "open another one")
+        return self._executor.submit(function, *arguments, **keywords)
+
+    async def _surely(self, function: Callable[_P, T], /, *arguments: _P.args, **keywords: _P.kwargs) -> T:
+        """As ``call``, for what closes or restores: it happens also if the caller is cancelled, who hears of it afterwards."""
+        waiting = asyncio.wrap_future(self._submit(function, *arguments, **keywords))
+        try:
+            await asyncio.wait([waiting])
+        except asyncio.CancelledError as cancelled:
+            await _done(waiting)
+            _tell(cancelled, waiting)
+        return waiting.result()
 
     async def close(self) -> None:
-        """Closes the host after the calls that were awaited before. A second time nothing happens."""
+        """Closes the host after the calls that were awaited before, also if it is cancelled. A second time nothing happens."""
         if not self._closed:
             self._closed = True
             try:
-                await self.call(self.host.close)
+                await self._surely(self.host.close)
             finally:
                 self._executor.shutdown(wait=False)
 
@@ -305,6 +308,28 @@ class AsyncHost:
         await self.call(self.host.set_faults, faults)
 
 
+async def _done(waiting: asyncio.Future[Any], give_up: Callable[[], None] | None = None) -> None:
+    """Waits until a call has come to its end, whatever its caller is told meanwhile."""
+    while not waiting.done():
+        if give_up is not None:
+            # Again and again: the call may not have come to its wait yet.
+            give_up()
+        try:
+            await asyncio.wait([waiting], timeout=None if give_up is None else _OFTEN)
+        except asyncio.CancelledError:
+            # To be cancelled twice does not make the kernel faster.
+            continue
+
+
+def _tell(cancelled: asyncio.CancelledError, waiting: asyncio.Future[Any]) -> NoReturn:
+    """Raises what cancelled a call, with what came of the call."""
+    error = waiting.exception()
+    if error is not None:
+        raise cancelled from error
+    setattr(cancelled, "result", waiting.result())
+    raise cancelled
+
+
 async def _readable(descriptors: Iterable[int], timeout: float | None) -> bool:
     """Whether one of them becomes readable in time."""
     loop = asyncio.get_running_loop()
@@ -337,15 +362,16 @@ class AsyncReversible:
     async def __aenter__(self) -> Applied:
         try:
             return await self._host.call(self._plan.__enter__)
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as cancelled:
             # It may have come to its end all the same, and there will be no __aexit__.
-            await self._host.call(self._plan.__exit__, None, None, None)
+            vars(cancelled).pop("result", None)
+            await self._host._surely(self._plan.__exit__, None, None, None)
             raise
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self._host.call(self._plan.__exit__, kind, error, traceback)
+        await self._host._surely(self._plan.__exit__, kind, error, traceback)
 
 
 class AsyncUnconfirmed:
