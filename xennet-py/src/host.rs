@@ -6,7 +6,6 @@ use pyo3::exceptions::{PyBaseException, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyTuple};
 use pyo3::{IntoPyObjectExt as _, intern};
-use xennet_core::backend::netlink::{Events, LinkEvents};
 use xennet_core::config::networks;
 use xennet_core::exec::confirm::Told;
 use xennet_core::exec::{StateDir, Subject};
@@ -104,14 +103,14 @@ impl Host {
         self.work(py, |core| Ok(surroundings::record(core, &file, Some(Path::new("/")))))
     }
 
-    /// Begins to listen to the kernel where the host is.
-    fn listening<T: Send>(&self, py: Python<'_>, listen: fn() -> Result<T, Error>) -> PyResult<T> {
+    /// The machine, if the kernel tells what happens where the host is.
+    fn heard(&self) -> PyResult<&Machine> {
         if self.backend != Backend::Netlink {
             let message = "a host in memory does not change by itself: there is nothing to wait for";
             let e = Error::new(ErrorKind::Unsupported, message).with_object("host");
             return Err(raised(&e.with_hint("look at it after each call: Host.show()")));
         }
-        self.machine.beside(py, listen)
+        Ok(&self.machine)
     }
 }
 
@@ -163,6 +162,11 @@ impl Host {
     /// nothing. A call that is changing something goes on to its end.
     fn interrupt(&self) {
         self.machine.interrupt();
+    }
+
+    /// Refuses a child that was forked.
+    fn _check_process(&self) -> PyResult<()> {
+        self.machine.check_process()
     }
 
     /// Closes the host, after the call that another thread may be in. Later calls raise `Invalid`. A second time nothing happens.
@@ -536,12 +540,12 @@ impl Host {
 
     /// The kernel's tidings of what changes where the host is; `Host.watch` is made of it.
     fn _events(&self, py: Python<'_>) -> PyResult<KernelEvents> {
-        self.listening(py, Events::listen).map(KernelEvents::of)
+        KernelEvents::listen(py, self.heard()?)
     }
 
     /// The same of links, one by one; `Host.link_events` is made of it.
     fn _link_events(&self, py: Python<'_>) -> PyResult<KernelLinkEvents> {
-        self.listening(py, LinkEvents::listen).map(KernelLinkEvents::of)
+        KernelLinkEvents::listen(py, self.heard()?)
     }
 
     /// Has other things go wrong from now on, or nothing: what `Host.set_faults` is made of.

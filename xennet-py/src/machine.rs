@@ -1,9 +1,9 @@
 //! What stands behind a `Host`: the core's host, whose turn it is among the threads, and what ends a wait.
 
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::thread::{Scope, ScopedJoinHandle, ThreadId};
 use std::time::Duration;
 
@@ -26,11 +26,25 @@ pub(crate) struct Machine {
     opened: OpenedBy,
     turn: Turn,
     waits: Arc<Waits>,
-    /// Where its sockets are, if not where the threads are that use it: a sandbox.
-    namespace: Option<OwnedFd>,
+    /// Where its sockets are, if not where the threads are that use it: a sandbox. Nothing in a host that is closed: what is held keeps the namespace.
+    namespace: Mutex<Option<Arc<OwnedFd>>>,
+    /// Its watches, which are closed with it.
+    watches: Mutex<Vec<Weak<dyn Watch>>>,
+    is_closed: AtomicBool,
     budget: Option<Duration>,
     /// Where it remembers operations; `None`: in memory.
     pub(crate) state_dir: Option<StateDir>,
+}
+
+/// What listens to the kernel where a host is.
+pub(crate) trait Watch: Send + Sync {
+    /// Closes its sockets. What waits for it, or uses it later, gets the error of `closed`.
+    fn close(&self);
+}
+
+/// The refusal of a host that is closed.
+pub(crate) fn closed() -> Error {
+    Error::new(ErrorKind::Invalid, "host is closed").with_object("host").unchanged().with_hint("open another one")
 }
 
 /// What ends waits before their time.
@@ -104,7 +118,9 @@ impl Machine {
             opened: OpenedBy::this_process(),
             turn: Turn::default(),
             waits,
-            namespace,
+            namespace: Mutex::new(namespace.map(Arc::new)),
+            watches: Mutex::default(),
+            is_closed: AtomicBool::new(false),
             budget,
             state_dir,
         }
@@ -139,10 +155,7 @@ impl Machine {
                     core.set_budget(self.budget.map_or(Budget::unlimited(), Budget::of));
                     work(core)
                 }
-                Ok(None) => Err(Error::new(ErrorKind::Invalid, "host is closed")
-                    .with_object("host")
-                    .unchanged()
-                    .with_hint("open another one")),
+                Ok(None) => Err(closed()),
                 Err(_) => {
                     Err(Error::new(ErrorKind::Internal, "host refuses work: a defect was met in an earlier call on it")
                         .with_object("host")
@@ -154,14 +167,27 @@ impl Machine {
         self.end(py, result, tell)
     }
 
-    /// Does something in the host's network namespace that does not use the host.
-    pub(crate) fn beside<R: Send>(
+    /// Begins to listen to the kernel in the host's network namespace. The watch ends when the host is closed.
+    pub(crate) fn listen<W: Watch + 'static>(
         &self,
         py: Python<'_>,
-        work: impl FnOnce() -> Result<R, Error> + Send,
-    ) -> PyResult<R> {
+        listen: impl FnOnce() -> Result<W, Error> + Send,
+    ) -> PyResult<Arc<W>> {
         self.check_process()?;
-        let result = py.detach(|| self.inside(|| (), work)?);
+        let result = py.detach(|| {
+            if self.is_closed.load(Ordering::Acquire) {
+                return Err(closed());
+            }
+            let watch = Arc::new(self.inside(|| (), listen)??);
+            let mut watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
+            if self.is_closed.load(Ordering::Acquire) {
+                return Err(closed());
+            }
+            watches.retain(|watch| watch.strong_count() > 0);
+            let listens: Weak<W> = Arc::downgrade(&watch);
+            watches.push(listens);
+            Ok(watch)
+        });
         self.end(py, result, |_, _| Ok(()))
     }
 
@@ -197,7 +223,8 @@ impl Machine {
 
     /// Does something in the host's network namespace. `signalled` is called when the handler of a signal has raised meanwhile.
     fn inside<R: Send>(&self, signalled: impl Fn(), work: impl FnOnce() -> R + Send) -> Result<R, Error> {
-        let Some(namespace) = &self.namespace else { return Ok(work()) };
+        let namespace = self.namespace.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(namespace) = &namespace else { return Ok(work()) };
         std::thread::scope(|scope| {
             let (done, ends) = sync_channel::<()>(0);
             let work = move || {
@@ -234,6 +261,13 @@ impl Machine {
             let _turn = self.turn.take(|| self.waits.are_over(at_start))?;
             let core = self.core.lock().unwrap_or_else(PoisonError::into_inner).take();
             drop(core);
+            let watches = {
+                let mut watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
+                self.is_closed.store(true, Ordering::Release);
+                std::mem::take(&mut *watches)
+            };
+            watches.iter().filter_map(Weak::upgrade).for_each(|watch| watch.close());
+            drop(self.namespace.lock().unwrap_or_else(PoisonError::into_inner).take());
             Ok(())
         });
         self.end(py, closed, |_, ()| Ok(()))

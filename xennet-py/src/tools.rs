@@ -20,7 +20,7 @@ use xennet_core::hotplug::{self, Caller, Defect};
 use xennet_core::macgen::Scheme;
 use xennet_core::managers::{self, Manager};
 use xennet_core::picture::Form;
-use xennet_core::{Error, ErrorKind, Host, IfName, surroundings};
+use xennet_core::{Errno, Error, ErrorKind, Host, IfName, surroundings};
 
 use crate::convert::{Digits, OrText, Text, texts, time_of, to_python};
 use crate::error::{OrRaise, raised, raised_in};
@@ -182,11 +182,20 @@ pub(crate) fn guard_start(
     Ok(())
 }
 
-/// The exception for an error that another process has told as its document.
+/// The exception for an error that Python's part has met, or another process has told as its document.
 #[pyfunction]
-pub(crate) fn told_error(py: Python<'_>, code: u8, message: String, object: String, hint: String) -> Py<PyAny> {
+#[pyo3(signature = (code, message, object, hint, errno=None))]
+pub(crate) fn told_error(
+    py: Python<'_>,
+    code: u8,
+    message: String,
+    object: String,
+    hint: String,
+    errno: Option<i32>,
+) -> Py<PyAny> {
     let kind = xennet_core::ErrorKind::from_number(code).unwrap_or(xennet_core::ErrorKind::Internal);
     let e = Error::new(kind, message).with_object(object).unchanged().with_hint(hint);
+    let e = errno.into_iter().fold(e, |e, errno| e.with_errno(Errno(errno)));
     raised(&e).into_value(py).into_any()
 }
 

@@ -61,6 +61,8 @@ class AsyncHost:
         self.host = Host() if host is None else host
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="xennet")
         self._closed = False
+        #: What wakes the watches.
+        self._watching: set[Callable[[], None]] = set()
 
     def __repr__(self) -> str:
         return f"<xennet.aio.AsyncHost of {self.host!r}>"
@@ -81,7 +83,7 @@ class AsyncHost:
 
     def _submit(self, function: Callable[_P, T], /, *arguments: _P.args, **keywords: _P.kwargs) -> Future[T]:
         if self._closed and function != self.host.close:
-            raise _xennet.told_error(Invalid.code, "host is closed", "host", "open another one")
+            raise _closed()
         return self._executor.submit(function, *arguments, **keywords)
 
     async def _surely(self, function: Callable[_P, T], /, *arguments: _P.args, **keywords: _P.kwargs) -> T:
@@ -98,6 +100,9 @@ class AsyncHost:
         """Closes the host after the calls that were awaited before, also if it is cancelled. A second time nothing happens."""
         if not self._closed:
             self._closed = True
+            # The loop must not poll descriptors that are closed; who waits for them hears that the host is.
+            for wakes in list(self._watching):
+                wakes()
             try:
                 await self._surely(self.host.close)
             finally:
@@ -286,7 +291,7 @@ class AsyncHost:
             if shown != last:
                 last = shown
                 yield shown
-            if not await _readable(events.descriptors, timeout):
+            if not await self._readable(events.descriptors, timeout):
                 return
             # What belongs together comes within a second.
             await loop.run_in_executor(None, events.wait, 0)
@@ -298,14 +303,44 @@ class AsyncHost:
             # Several come at once: those are fetched before anything is waited for.
             event = events.next(0)
             while event is None:
-                if not await _readable([events.fileno()], timeout):
+                if not await self._readable([events.fileno()], timeout):
                     return
                 event = events.next(0)
             yield event
 
+    async def _readable(self, descriptors: Iterable[int], timeout: float | None) -> bool:
+        """Whether one of them becomes readable in time."""
+        if self._closed:
+            raise _closed()
+        loop = asyncio.get_running_loop()
+        ready: asyncio.Future[None] = loop.create_future()
+        descriptors = list(descriptors)
+
+        def wake() -> None:
+            if wake in self._watching:
+                self._watching.discard(wake)
+                for descriptor in descriptors:
+                    loop.remove_reader(descriptor)
+                _set(ready)
+
+        self._watching.add(wake)
+        for descriptor in descriptors:
+            loop.add_reader(descriptor, _set, ready)
+        try:
+            await asyncio.wait_for(ready, timeout)
+            return True
+        except asyncio.TimeoutError:
+            return False
+        finally:
+            wake()
+
     async def set_faults(self, faults: Iterable[Fault | Mapping[str, object]]) -> None:
         """As ``Host.set_faults``."""
         await self.call(self.host.set_faults, faults)
+
+
+def _closed() -> Exception:
+    return _xennet.told_error(Invalid.code, "host is closed", "host", "open another one")
 
 
 async def _done(waiting: asyncio.Future[Any], give_up: Callable[[], None] | None = None) -> None:
@@ -328,23 +363,6 @@ def _tell(cancelled: asyncio.CancelledError, waiting: asyncio.Future[Any]) -> No
         raise cancelled from error
     setattr(cancelled, "result", waiting.result())
     raise cancelled
-
-
-async def _readable(descriptors: Iterable[int], timeout: float | None) -> bool:
-    """Whether one of them becomes readable in time."""
-    loop = asyncio.get_running_loop()
-    ready: asyncio.Future[None] = loop.create_future()
-    descriptors = list(descriptors)
-    for descriptor in descriptors:
-        loop.add_reader(descriptor, _set, ready)
-    try:
-        await asyncio.wait_for(ready, timeout)
-        return True
-    except asyncio.TimeoutError:
-        return False
-    finally:
-        for descriptor in descriptors:
-            loop.remove_reader(descriptor)
 
 
 def _set(future: asyncio.Future[None]) -> None:
