@@ -205,6 +205,19 @@ pub(crate) struct StoreServer {
     opened: OpenedBy,
 }
 
+impl Drop for StoreServer {
+    fn drop(&mut self) {
+        let server = self.server.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        if self.opened.check().is_err() {
+            // A copy of the process has neither the server's thread nor a right to its socket.
+            std::mem::forget(server);
+            return;
+        }
+        // Its thread is waited for.
+        Python::try_attach(|py| py.detach(move || drop(server)));
+    }
+}
+
 #[pymethods]
 impl StoreServer {
     #[new]

@@ -3,6 +3,8 @@
 import asyncio
 import datetime
 import errno
+import subprocess
+import sys
 import threading
 import time
 
@@ -223,3 +225,25 @@ def test_what_makes_no_sense_is_refused_and_not_sent(store, call, kind):
         call(store)
     assert str(caught.value)
     assert store.directory("/") is not None, "the connection is of use still"
+
+
+def test_a_forked_child_that_ends_leaves_the_server_to_its_parent():
+    program = """
+import os, signal, sys
+from xennet import xenstore
+server = xenstore.Server()
+store = xenstore.Store(server.path)
+store.write("a", "1")
+child = os.fork()
+if child == 0:
+    signal.alarm(20)
+    sys.exit(0)
+assert os.waitpid(child, 0)[1] == 0
+assert store.read("a") == b"1" and os.path.exists(server.path)
+with xenstore.Store(server.path) as other:
+    assert other.read("a") == b"1"
+server.close()
+assert not os.path.exists(server.path)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
