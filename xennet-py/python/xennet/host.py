@@ -148,7 +148,8 @@ class Host(_xennet.Host):
         It begins with a loopback link alone; ``Sandbox.add_vif`` and ``add_link`` make links. Needs root, or a user namespace in which one is
         root: ``unshare --user --map-root-user python3 ...``. Raises ``Denied`` otherwise.
         """
-        from ._sandbox import Namespace
+        from ._sandbox import Namespace, explained
+        from .errors import Io
 
         namespace = Namespace()
         try:
@@ -161,6 +162,9 @@ class Host(_xennet.Host):
                 mac_binding=mac_binding,
                 namespace=namespace.file,
             )
+        except Io as error:
+            namespace.close()
+            raise explained(error) from None
         except BaseException:
             namespace.close()
             raise
@@ -363,17 +367,22 @@ class Sandbox(Host):
         return self._namespace.run(function, *arguments, **keywords)
 
     def close(self) -> None:
-        """Stops the networks that are started, closes the host, and takes the namespace away. A second time nothing happens."""
-        if self._namespace.closed:
-            return
+        """Stops the networks that are started, closes the host and its watches, and takes the namespace away. Functions that are called in it
+        (``run``) are waited for. The namespace goes also where a network cannot be stopped; that error is raised then. A second time nothing happens.
+        """
+        self._check_process()
         try:
-            # Services of networks are processes that would keep the namespace.
-            self.stop_networks(force=True)
+            self._namespace.await_runs()
         finally:
             try:
-                super().close()
+                # Services of networks are processes that would keep the namespace.
+                if not self._namespace.closed:
+                    self.stop_networks(force=True)
             finally:
-                self._namespace.close()
+                try:
+                    super().close()
+                finally:
+                    self._namespace.close()
 
 
 class Reversible:
