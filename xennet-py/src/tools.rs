@@ -39,12 +39,12 @@ pub(crate) fn words(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     Ok(words)
 }
 
-/// Makes a guest's address; `entropy` are six bytes of the system's generator.
+/// Makes a guest's address, from the system's generator or from `seed`.
 #[pyfunction]
-pub(crate) fn generate_mac(scheme: &str, seed: Option<Text>, devid: Digits, entropy: [u8; 6]) -> PyResult<String> {
+pub(crate) fn generate_mac(scheme: &str, seed: Option<Text>, devid: Digits) -> PyResult<String> {
     let scheme: Scheme = scheme.parse().or_raise()?;
     let devid = devid.0.parse().or_raise()?;
-    Ok(scheme.generate(seed.as_deref(), devid, entropy).or_raise()?.to_string())
+    Ok(scheme.generate(seed.as_deref(), devid, surroundings::entropy().or_raise()?).or_raise()?.to_string())
 }
 
 /// What the hints of advice are called in Python.

@@ -27,7 +27,7 @@ def generate_mac(scheme: str = "libxl", *, seed: str | None = None, devid: int =
         >>> xennet.generate_mac()[:8]
         '00:16:3e'
     """
-    return _xennet.generate_mac(scheme, seed, devid, os.urandom(6))
+    return _xennet.generate_mac(scheme, seed, devid)
 
 
 def advise(
