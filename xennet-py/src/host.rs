@@ -178,7 +178,7 @@ impl Host {
     #[pyo3(signature = (domid, vif))]
     fn plan_attach(&self, py: Python<'_>, domid: Digits, vif: OrText<'_, VifSpec>) -> PyResult<Plan> {
         let (domid, (vif, notes)) = (domain(&domid)?, vif.spec()?);
-        self.work(py, |core| core.plan_attach(domid, &vif)).map(|plan| Plan(plan.with_notes(notes)))
+        self.work(py, |core| core.plan_attach(domid, &vif)).map(|plan| Plan::of(plan.with_notes(notes)))
     }
 
     /// Attaches a vif: in bridge mode as a port of its bridge, up, with the backend's MAC; in NAT and routed mode up, with this
@@ -197,7 +197,7 @@ impl Host {
     #[pyo3(signature = (domid, devid=None))]
     fn plan_detach(&self, py: Python<'_>, domid: Digits, devid: Option<Digits>) -> PyResult<Plan> {
         let (domid, devid) = (domain(&domid)?, index(devid)?);
-        self.work(py, |core| core.plan_detach(domid, devid)).map(Plan)
+        self.work(py, |core| core.plan_detach(domid, devid)).map(Plan::of)
     }
 
     /// Detaches a vif: a port of nothing, down. A vif that is gone already is a success.
@@ -271,7 +271,7 @@ impl Host {
     #[pyo3(signature = (bridge))]
     fn plan_bridge(&self, py: Python<'_>, bridge: OrText<'_, BridgeSpec>) -> PyResult<Plan> {
         let bridge = bridge.spec()?;
-        self.work(py, |core| core.plan_bridge(&bridge)).map(Plan)
+        self.work(py, |core| core.plan_bridge(&bridge)).map(Plan::of)
     }
 
     /// Makes sure that a bridge exists with these settings, and is up. `bridge` is a `BridgeSpec` or a name.
@@ -285,7 +285,7 @@ impl Host {
     #[pyo3(signature = (network))]
     fn plan_start(&self, py: Python<'_>, network: &Bound<'_, Network>) -> PyResult<Plan> {
         let network = &network.get().core;
-        self.work(py, |core| core.plan_start(network)).map(Plan)
+        self.work(py, |core| core.plan_start(network)).map(Plan::of)
     }
 
     /// Starts a network: its bridge and what its uplink had of its own, this domain's addresses in it, the settings it needs,
@@ -304,7 +304,7 @@ impl Host {
     #[pyo3(signature = (name, *, force=false))]
     fn plan_stop(&self, py: Python<'_>, name: Text, force: bool) -> PyResult<Option<Plan>> {
         let (name, guests) = (named(&name)?, fate(force));
-        Ok(self.work(py, |core| core.plan_stop(&name, guests))?.map(Plan))
+        Ok(self.work(py, |core| core.plan_stop(&name, guests))?.map(Plan::of))
     }
 
     /// What `Host.stop_networks` is made of: what was done, and the errors, by network.
@@ -507,7 +507,7 @@ impl Host {
             Some(subject) => core.plan_undo(subject),
             None => core.plan_undo_last(),
         })?;
-        Ok(Plan(plan))
+        Ok(Plan::of(plan))
     }
 
     /// What `undo` without an argument would undo: the vif ("vif5.0"), bridge ("bridge-xenbr0") or network ("network-lan") that was changed
@@ -522,7 +522,7 @@ impl Host {
         let plans = self.work(py, |core| core.plan_recover())?;
         let document = PyDict::new(py);
         for (subject, plan) in plans {
-            document.set_item(subject.to_string(), Plan(plan.or_raise()?))?;
+            document.set_item(subject.to_string(), Plan::of(plan.or_raise()?))?;
         }
         Ok(document)
     }
