@@ -164,9 +164,15 @@ impl Host {
         self.machine.interrupt();
     }
 
-    /// Refuses a child that was forked.
-    fn _check_process(&self) -> PyResult<()> {
-        self.machine.check_process()
+    /// Whether this process has made it, and is not a copy of that one (fork).
+    fn _is_ours(&self) -> bool {
+        self.machine.check_process().is_ok()
+    }
+
+    /// Whether its world is in the memory of this process alone.
+    #[getter]
+    fn _in_memory(&self) -> bool {
+        self.fake.is_some()
     }
 
     /// Closes the host, after the call that another thread may be in. Later calls raise `Invalid`. A second time nothing happens.

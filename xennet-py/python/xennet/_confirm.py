@@ -25,6 +25,13 @@ class Guard:
                 Unsupported.code, "a host in memory cannot wait for a confirmation: what it did is gone with this process",
                 "host", "open it with state_dir=, or take the kernel's: Host()",
             )
+        if of._in_memory:
+            raise _xennet.told_error(
+                Unsupported.code,
+                "a host with faults cannot wait for a confirmation: its world is in the memory of this process, where the one that would undo the start "
+                "does not see it",
+                "host", "open it without faults=, or take the kernel's: Host()",
+            )
         # The same package as this one, wherever this process has it from.
         package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
         paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]

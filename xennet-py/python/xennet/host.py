@@ -370,7 +370,9 @@ class Sandbox(Host):
         """Stops the networks that are started, closes the host and its watches, and takes the namespace away. Functions that are called in it
         (``run``) are waited for. The namespace goes also where a network cannot be stopped; that error is raised then. A second time nothing happens.
         """
-        self._check_process()
+        if not self._is_ours():
+            # That is refused, and nothing else happens.
+            super().close()
         try:
             self._namespace.await_runs()
         finally:
