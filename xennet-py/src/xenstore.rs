@@ -163,6 +163,11 @@ impl StoreConnection {
         }
     }
 
+    /// Whether this process has opened it, and is not a copy of that one (fork).
+    fn _is_ours(&self) -> bool {
+        self.opened.check().is_ok()
+    }
+
     /// Closes the connection; a transaction that is open is given up, and watches end. A second time nothing happens.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         self.opened.check_for("store").or_raise()?;
@@ -244,6 +249,11 @@ impl StoreServer {
             None => Err(Errno::EPIPE),
         });
         set.map_err(|errno| raised(&StoreError::refused(errno, "write", &*path).into()))
+    }
+
+    /// Whether this process has opened it, and is not a copy of that one (fork).
+    fn _is_ours(&self) -> bool {
+        self.opened.check().is_ok()
     }
 
     /// Ends the server, with its socket. A second time nothing happens.

@@ -177,7 +177,15 @@ class Host(_xennet.Host):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.close()
+        # A forked child leaves what its parent has opened.
+        if not self._is_ours():
+            return
+        try:
+            self.close()
+        except BaseException as failure:
+            # Exceptions of the compiled part have no context by themselves.
+            failure.__context__ = failure.__context__ or error
+            raise
 
     def __repr__(self) -> str:
         where = "" if self.state_dir is None else f" in {self.state_dir}"
@@ -410,7 +418,8 @@ class Reversible:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         subject, self._subject = self._subject, None
-        if subject is not None:
+        # A forked child leaves what its parent has done.
+        if subject is not None and self._host._is_ours():
             try:
                 self._host.undo(subject)
             except BaseException as failure:

@@ -18,7 +18,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from . import _xennet
-from .errors import Xenstore
+from .errors import XennetError, Xenstore
 
 if TYPE_CHECKING:
     import asyncio
@@ -164,12 +164,24 @@ class Store(_xennet.StoreConnection):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.close()
+        # A forked child leaves what its parent has opened.
+        if self._is_ours():
+            self.close()
 
 
 def _set(future: asyncio.Future[None]) -> None:
     if not future.done():
         future.set_result(None)
+
+
+def _append(error: BaseException, failure: BaseException) -> None:
+    """Has an error tell also what failed when its block was left, at the end of its chain."""
+    known: list[BaseException] = []
+    while error.__context__ is not None and error not in known:
+        known.append(error)
+        error = error.__context__
+    if error is not failure and error.__context__ is None:
+        error.__context__ = failure
 
 
 class Transaction:
@@ -192,9 +204,10 @@ class Transaction:
             return
         try:
             self._store._abort()
-        except Xenstore:
-            # The block's own error is the one to tell; a server that is gone has forgotten the transaction.
-            pass
+        except XennetError as failure:
+            # The block's own error is the one to tell; a server that is gone, or a store that is closed, has forgotten the transaction.
+            if error is not None:
+                _append(error, failure)
 
 
 class Watch:
@@ -217,7 +230,13 @@ class Watch:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.close()
+        try:
+            self.close()
+        except XennetError as failure:
+            if error is None:
+                raise
+            # As a transaction: with the connection the watch is gone.
+            _append(error, failure)
 
 
 class Server(_xennet.StoreServer):
@@ -242,4 +261,6 @@ class Server(_xennet.StoreServer):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.close()
+        # A forked child leaves what its parent has opened.
+        if self._is_ours():
+            self.close()
