@@ -1,4 +1,4 @@
-"""asyncio twins of what waits.
+"""``Host`` for asyncio.
 
     >>> import asyncio
     >>> import xennet
@@ -15,7 +15,8 @@ which they were awaited; the event loop is never blocked. Watches use the event 
 Cancelling (a timeout, a task group that gives up, Ctrl-C in ``asyncio.run``) cannot stop the kernel in the middle of a change, and does not pretend
 to: a call that has not begun never happens; one that waits for a lock or a link gives that up and has changed nothing; one that is changing something
 goes on to its end, which is either the wanted state or the earlier one. Only then is ``CancelledError`` raised, so that nothing is going on any more when
-it arrives. What came of the call is told by it: its ``__cause__`` is the call's own error, and its ``result`` what the call gave, if it came to that.
+it arrives. It says what came of the call: its ``__cause__`` is the call's own error, or its ``result`` is what the call returned. Closing a host and
+restoring (``applied``) cannot be cancelled: they come to their end first.
 """
 
 from __future__ import annotations
@@ -51,10 +52,10 @@ _OFTEN = 0.05
 
 
 class AsyncHost:
-    """A ``Host`` for asyncio. It takes the host over: close it through this (``close``, or ``async with``)."""
+    """A ``Host`` for asyncio. It owns the host: close it by this object (``close``, or ``async with``)."""
 
     def __init__(self, host: Host | None = None) -> None:
-        """``host`` is what ``Host``, ``Host.fake`` or another of them made; None: the kernel's, ``Host()``."""
+        """``host`` is any host, for example of ``Host.fake()``; None means the kernel's, ``Host()``."""
         if host is not None and not isinstance(host, Host):
             raise TypeError(f"host is a xennet.Host, not {type(host).__name__}")
         #: The host itself.
@@ -68,7 +69,7 @@ class AsyncHost:
         return f"<xennet.aio.AsyncHost of {self.host!r}>"
 
     async def call(self, function: Callable[_P, T], /, *arguments: _P.args, **keywords: _P.kwargs) -> T:
-        """Calls any function in its turn among this host's calls, and on their thread: ``await host.call(compare, host.host)``."""
+        """Calls any function on the thread of this host's calls, after those that were awaited before: ``await host.call(compare, host.host)``."""
         future = self._submit(function, *arguments, **keywords)
         waiting = asyncio.wrap_future(future)
         try:
@@ -185,7 +186,7 @@ class AsyncHost:
         return await self.call(self.host.start_networks, networks)
 
     async def start_confirmed(self, network: Network, within: _Time) -> AsyncUnconfirmed:
-        """As ``Host.start_confirmed``; what it gives is for ``async with``."""
+        """As ``Host.start_confirmed``; the result is for ``async with``."""
         return AsyncUnconfirmed(self, await self.call(self.host.start_confirmed, network, within))
 
     async def confirm(self, name: str) -> None:
@@ -397,7 +398,7 @@ class AsyncUnconfirmed:
 
     def __init__(self, host: AsyncHost, start: Unconfirmed) -> None:
         self._host = host
-        #: The same for a caller that is not asynchronous.
+        #: The object that ``Host.start_confirmed`` returned.
         self.start = start
 
     async def confirm(self) -> None:
