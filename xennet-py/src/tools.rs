@@ -157,8 +157,16 @@ pub(crate) fn run_hotplug<'py>(
         catch_unwind(AssertUnwindSafe(work)).map_err(|panic| Defect::tell_panic(&arguments, &variable, &*panic))
     });
     let answer = caught.map_err(|defect| Error::new(ErrorKind::Internal, defect.text)).or_raise()?;
+    let record = to_python(py, &answer.record)?;
+    // A signal that came meanwhile: what came of the call is not lost.
+    let signals = py.check_signals().inspect_err(|interrupt| match &answer.error {
+        Some(e) => interrupt.set_cause(py, Some(raised(e))),
+        // An exception of a class without attributes is raised as it is.
+        None => drop(interrupt.value(py).setattr("result", &record)),
+    });
+    signals?;
     let error = answer.error.as_ref().map(|e| raised(e).into_value(py).into_any());
-    Ok((to_python(py, &answer.record)?, error))
+    Ok((record, error))
 }
 
 /// Is the guard of a network's start, in a process of its own: see the core's `Host::guard`. Standard input tells what became of the start, and on

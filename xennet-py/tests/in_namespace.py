@@ -5,6 +5,7 @@ No root is needed where user namespaces are allowed. Ends with 77 where they are
 
 import asyncio
 import ctypes
+import fcntl
 import os
 import shutil
 import signal
@@ -476,6 +477,22 @@ def hotplug(state_dir):
         assert store.read(f"{path}/hotplug-status") == b"connected"
         assert call("online", "type_if=vif")["outcome"] != "failed"
         assert bridge_of(xennet.Host(state_dir=state_dir), "vif5.0") == "xenbr0"
+        assert call("offline", "type_if=vif")["outcome"] != "failed"
+        # Ctrl-C while the call waits for a lock.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        with open(os.path.join(state_dir, "vif5.0.journal"), "a") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            timers = [threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)), threading.Timer(0.6, fcntl.flock, (held, fcntl.LOCK_UN))]
+            for timer in timers:
+                timer.start()
+            try:
+                call("online", "type_if=vif")
+            except KeyboardInterrupt as interrupt:
+                assert interrupt.result["outcome"] == "connected", interrupt.result
+            else:
+                raise AssertionError("it was interrupted")
+            for timer in timers:
+                timer.join()
         assert call("offline", "type_if=vif")["outcome"] != "failed"
         store.write(f"{path}/bridge", "none")
         try:

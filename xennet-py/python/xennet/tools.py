@@ -123,6 +123,8 @@ def hotplug(
     ``environment`` is this process's unless given; xenstore is found by it. ``state_dir`` is where the state is kept instead of where the settings
     (``hotplug.toml``) say. Returns the record of the call as it stands in the log; None for a call that has nothing to do, for example for a tap in a
     script of vifs. An error is written to xenstore, where the toolstack waits for it, and to the log, and is raised.
+
+    Ctrl-C does not end the call. Afterwards ``KeyboardInterrupt`` is raised; its ``__cause__`` is the call's error, or its ``result`` the record.
     """
     if isinstance(arguments, str):
         raise TypeError(f"arguments takes several texts, as in arguments=({arguments!r},)")
