@@ -1,11 +1,13 @@
 //! `Host`: the front door.
 
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 
 use pyo3::exceptions::{PyBaseException, PyTypeError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyTuple};
+use pyo3::types::{PyDict, PyTuple};
 use pyo3::{IntoPyObjectExt as _, intern};
+use rustix::fs::{Mode, OFlags};
 use xennet_core::config::networks;
 use xennet_core::exec::confirm::Told;
 use xennet_core::exec::{StateDir, Subject};
@@ -13,7 +15,9 @@ use xennet_core::picture::{Form, View};
 use xennet_core::recording::Recording;
 use xennet_core::step::{LinkChange, LinkStep, NewLink, Step};
 use xennet_core::testing::SharedFake;
-use xennet_core::{DevId, DomId, Error, ErrorKind, Guests, IfName, Overview, Recovered, VifId, surroundings};
+use xennet_core::{
+    DevId, DomId, Error, ErrorKind, Guests, IfName, Overview, Recovered, VifId, surroundings, tell_guard,
+};
 
 use crate::bridge::BridgeSpec;
 use crate::convert::{Digits, OrText, Text, time_of, to_python};
@@ -361,29 +365,26 @@ impl Host {
         })
     }
 
-    /// What `Host.start_confirmed` is made of: what was applied, and whether the guard undoes it unless it is confirmed. `tell` tells the guard,
-    /// and says whether that hears.
-    fn _start_confirmed(
-        &self,
-        py: Python<'_>,
-        network: &Bound<'_, Network>,
-        tell: Py<PyAny>,
-    ) -> PyResult<(Applied, bool)> {
+    /// What `Host.start_confirmed` is made of: what was applied, and whether the guard undoes it unless it is confirmed. `hears` is the number of the
+    /// pipe to the guard. No Python runs while the guard is told: an exception of a signal's handler would come between.
+    fn _start_confirmed(&self, py: Python<'_>, network: &Bound<'_, Network>, hears: i32) -> PyResult<(Applied, bool)> {
         let network = &network.get().core;
+        // Without waiting: a guard that has ended reads no more.
+        let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let hears = rustix::fs::open(format!("/proc/self/fd/{hears}"), flags, Mode::empty()).ok();
         let work = |core: &mut xennet_core::Host| {
             let mut is_pending = false;
             let applied = core.start_confirmed(network, |told| {
-                // A guard that could not be told hears the end of its pipe.
-                let heard = Python::attach(|py| tell.call1(py, (PyBytes::new(py, told.bytes()),))?.is_truthy(py));
-                is_pending = *heard.as_ref().unwrap_or(&false) && told == Told::Made;
-                heard.unwrap_or(false)
+                let heard = hears.as_ref().is_some_and(|hears| tell_guard(hears.as_fd(), told));
+                is_pending = heard && told == Told::Made;
+                heard
             })?;
             Ok((applied, is_pending))
         };
-        let tell_result = |interrupt: &Bound<'_, PyBaseException>, (applied, is_pending): &_| {
+        let tell = |interrupt: &Bound<'_, PyBaseException>, (applied, is_pending): &_| {
             told(interrupt, (Applied::from(applied), *is_pending))
         };
-        let (applied, is_pending) = self.machine.change(py, work, tell_result)?;
+        let (applied, is_pending) = self.machine.change(py, work, tell)?;
         Ok((Applied::from(&applied), is_pending))
     }
 

@@ -449,7 +449,7 @@ def confirmed(state_dir):
         own = xennet.Host(state_dir=state_dir)
         guard = Guard(own, "lan", 3600)
         # The guard hears no word of it.
-        own._start_confirmed(network, lambda told: True)
+        own._start_confirmed(network, os.pipe()[1])
         os._exit(0 if guard else 1)
     os.waitpid(pid, 0)
     end = time.monotonic() + 20

@@ -66,14 +66,10 @@ class Guard:
             code, message, why = Internal.code, "the process that would undo the start said nothing", {}
         raise _xennet.told_error(code, message, network, why.get("hint") or "is the state directory usable?")
 
-    def say(self, told: bytes) -> bool:
-        """Tells it what became of the start. Whether it hears."""
-        try:
-            with self._pipe as pipe:
-                pipe.write(told)
-        except OSError:
-            return False
-        return True
+    @property
+    def hears(self) -> int:
+        """The descriptor by which it is told what came of the start."""
+        return self._pipe.fileno()
 
     def close(self) -> None:
         """If it was told nothing, it undoes what there is."""

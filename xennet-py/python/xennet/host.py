@@ -269,7 +269,13 @@ class Host(_xennet.Host):
             raise TypeError(f"network is a xennet.Network, not {type(network).__name__}")
         guard = Guard(self, network.name, _xennet.seconds("within", within))
         try:
-            applied, pending = self._start_confirmed(network, guard.say)
+            applied, pending = self._start_confirmed(network, guard.hears)
+        except BaseException as error:
+            # A signal's handler has raised: the result of the call is on its exception.
+            result = vars(error).get("result")
+            if isinstance(result, tuple):
+                setattr(error, "result", Unconfirmed(self, network.name, *result))
+            raise
         finally:
             # A guard that was told nothing hears the end of the pipe, and undoes what there is of the start.
             guard.close()
