@@ -12,20 +12,26 @@ import xennet
 
 
 def main(arguments: list[str]) -> None:
-    if len(arguments) >= 2:
+    if arguments:
         host = xennet.Host(state_dir=arguments[2] if len(arguments) > 2 else None)
         domid, vif = int(arguments[0]), xennet.VifSpec.parse(arguments[1])
     else:
         host = xennet.Host.fake()
         domid, vif = 5, xennet.VifSpec(mac="00:16:3e:01:02:03", bridge="xenbr0")
 
-    print(host.plan_attach(domid, vif))  # nothing happens yet
-    host.attach(domid, vif)  # connected and read back; or as before, and an error that says so
-    print(host.show())
-    host.detach(domid)
+    with host:
+        print(host.plan_attach(domid, vif))  # nothing happens yet
+        host.attach(domid, vif)  # connected and read back; or as before, and an error that says so
+        try:
+            print(host.show())
+        finally:
+            host.detach(domid)
 
 
 if __name__ == "__main__":
+    if len(sys.argv) not in (1, 3, 4) or not all(argument.isdecimal() for argument in sys.argv[1:2]):
+        print(__doc__, file=sys.stderr)
+        sys.exit(2)
     try:
         main(sys.argv[1:])
     except xennet.XennetError as error:

@@ -53,8 +53,13 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) > 2:
+        print(__doc__, file=sys.stderr)
+        sys.exit(2)
     try:
         main(sys.argv[1:])
     except xennet.XennetError as error:
         print(error.report(), file=sys.stderr)
         sys.exit(error.code)
+    except (OSError, UnicodeDecodeError) as error:
+        sys.exit(f"error: a file cannot be read: {error}")

@@ -60,3 +60,5 @@ if __name__ == "__main__":
     except xennet.XennetError as error:
         print(error.report(), file=sys.stderr)
         sys.exit(error.code)
+    except (OSError, UnicodeDecodeError) as error:
+        sys.exit(f"error: a file cannot be read: {error}")

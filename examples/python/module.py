@@ -38,13 +38,26 @@ def run(host: xennet.Host, arguments: dict[str, Any], check: bool) -> dict[str, 
         changed = error.outcome == xennet.Outcome.INCOMPLETE
         return {"failed": True, "changed": changed, "msg": str(error), "kind": error.kind, "hint": error.hint}
     except TypeError as error:
-        return {"failed": True, "changed": False, "msg": str(error), "kind": "invalid", "hint": None}
+        return refused(error)
+
+
+def refused(error: Exception) -> dict[str, Any]:
+    return {"failed": True, "changed": False, "msg": str(error), "kind": "invalid", "hint": None}
 
 
 def main(arguments: list[str]) -> int:
-    rehearsal = arguments[arguments.index("--rehearsal") + 1] if "--rehearsal" in arguments else None
-    with xennet.Host() if rehearsal is None else xennet.Host.fake(state_dir=rehearsal) as host:
-        answer = run(host, json.load(sys.stdin), "--check" in arguments)
+    try:
+        rehearsal = arguments[arguments.index("--rehearsal") + 1] if "--rehearsal" in arguments else None
+        wishes = json.load(sys.stdin)
+        if not isinstance(wishes, dict):
+            raise TypeError("the arguments are a JSON object")
+        with xennet.Host() if rehearsal is None else xennet.Host.fake(state_dir=rehearsal) as host:
+            answer = run(host, wishes, "--check" in arguments)
+    except xennet.XennetError as error:
+        # No host could be opened.
+        answer = {"failed": True, "changed": False, "msg": str(error), "kind": error.kind, "hint": error.hint}
+    except (IndexError, TypeError, ValueError) as error:
+        answer = refused(error)
     json.dump(answer, sys.stdout)
     print()
     return 1 if answer.get("failed") else 0

@@ -8,7 +8,7 @@ use std::time::Duration;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
-use pyo3::types::{PyBool, PyDelta, PyDict, PyFloat, PyInt, PyList, PyNone, PyString, PyType};
+use pyo3::types::{PyBool, PyDelta, PyDict, PyFloat, PyInt, PyIterator, PyList, PyNone, PyString, PyType};
 use serde::Serialize;
 use serde_json::Value;
 use xennet_core::{Error, ErrorKind};
@@ -234,9 +234,7 @@ pub(crate) fn texts(name: &str, given: Option<Bound<'_, PyAny>>) -> PyResult<Vec
     let wrong = |one: &Bound<'_, PyAny>| {
         PyTypeError::new_err(format!("{name} takes several texts or ipaddress objects, not {}", kind(one)))
     };
-    given
-        .try_iter()
-        .map_err(|_| wrong(&given))?
+    iterated(&given, || wrong(&given))?
         .map(|item| {
             let item = item?;
             match item.cast::<PyString>() {
@@ -249,6 +247,16 @@ pub(crate) fn texts(name: &str, given: Option<Bound<'_, PyAny>>) -> PyResult<Vec
             }
         })
         .collect()
+}
+
+/// The items of a value. `wrong` is the error for one that has none; what its own iterator raises comes through.
+pub(crate) fn iterated<'py>(
+    given: &Bound<'py, PyAny>,
+    wrong: impl FnOnce() -> PyErr,
+) -> PyResult<Bound<'py, PyIterator>> {
+    let class = given.get_type();
+    let has = |name| class.getattr(name).is_ok_and(|method| !method.is_none());
+    if has("__iter__") || has("__getitem__") { given.try_iter() } else { Err(wrong()) }
 }
 
 /// Whether it is an address, a network or an address with its network, of the module ipaddress. That is not loaded for the question.

@@ -1,29 +1,49 @@
 //! What the kernel tells of changes.
 
 use std::os::fd::{AsFd as _, AsRawFd as _};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
-use xennet_core::OpenedBy;
 use xennet_core::backend::netlink::{Events, LinkEvents};
+use xennet_core::{Error, OpenedBy};
 
 use crate::convert::{time_of, to_python};
 use crate::error::OrRaise;
-use crate::machine::OFTEN;
+use crate::machine::{Machine, OFTEN, Watch, closed};
+
+/// What listens, until its host is closed.
+struct Listening<T>(Mutex<Option<T>>);
+
+impl<T> Listening<T> {
+    fn of(events: T) -> Self {
+        Listening(Mutex::new(Some(events)))
+    }
+
+    fn with<R>(&self, work: impl FnOnce(&mut T) -> Result<R, Error>) -> Result<R, Error> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).as_mut().map_or_else(|| Err(closed()), work)
+    }
+}
+
+impl<T: Send> Watch for Listening<T> {
+    fn close(&self) {
+        drop(self.0.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+}
 
 /// What happens to links, link by link.
 #[pyclass(frozen, module = "xennet._xennet")]
 pub(crate) struct KernelLinkEvents {
-    core: Mutex<LinkEvents>,
+    core: Arc<Listening<LinkEvents>>,
     descriptor: i32,
     opened: OpenedBy,
 }
 
 impl KernelLinkEvents {
-    pub(crate) fn of(core: LinkEvents) -> Self {
-        let descriptor = core.as_fd().as_raw_fd();
-        KernelLinkEvents { core: Mutex::new(core), descriptor, opened: OpenedBy::this_process() }
+    pub(crate) fn listen(py: Python<'_>, machine: &Machine) -> PyResult<Self> {
+        let core = machine.listen(py, || LinkEvents::listen().map(Listening::of))?;
+        let descriptor = core.with(|events| Ok(events.as_fd().as_raw_fd())).or_raise()?;
+        Ok(KernelLinkEvents { core, descriptor, opened: OpenedBy::this_process() })
     }
 }
 
@@ -36,7 +56,7 @@ impl KernelLinkEvents {
         let end = ends(timeout)?;
         loop {
             let left = end.map_or(Duration::MAX, |end| end.saturating_duration_since(Instant::now()));
-            let event = py.detach(|| self.core.lock().unwrap_or_else(PoisonError::into_inner).next(left.min(OFTEN)));
+            let event = py.detach(|| self.core.with(|events| events.next(left.min(OFTEN))));
             if let Some(event) = event.or_raise()? {
                 return to_python(py, &event).map(Some);
             }
@@ -61,15 +81,16 @@ fn ends(timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Option<Instant>> {
 /// The kernel's tidings of what changes: links, addresses, routes and nft tables. What has changed is not told.
 #[pyclass(frozen, module = "xennet._xennet")]
 pub(crate) struct KernelEvents {
-    core: Mutex<Events>,
+    core: Arc<Listening<Events>>,
     descriptors: Vec<i32>,
     opened: OpenedBy,
 }
 
 impl KernelEvents {
-    pub(crate) fn of(core: Events) -> Self {
-        let descriptors = core.descriptors().map(|fd| fd.as_raw_fd()).collect();
-        KernelEvents { core: Mutex::new(core), descriptors, opened: OpenedBy::this_process() }
+    pub(crate) fn listen(py: Python<'_>, machine: &Machine) -> PyResult<Self> {
+        let core = machine.listen(py, || Events::listen().map(Listening::of))?;
+        let descriptors = core.with(|events| Ok(events.descriptors().map(|fd| fd.as_raw_fd()).collect())).or_raise()?;
+        Ok(KernelEvents { core, descriptors, opened: OpenedBy::this_process() })
     }
 }
 
@@ -82,10 +103,7 @@ impl KernelEvents {
         let end = ends(timeout)?;
         loop {
             let left = end.map_or(Duration::MAX, |end| end.saturating_duration_since(Instant::now()));
-            let changed = py.detach(|| {
-                let mut events = self.core.lock().unwrap_or_else(PoisonError::into_inner);
-                events.wait_at_most(left.min(OFTEN))
-            });
+            let changed = py.detach(|| self.core.with(|events| events.wait_at_most(left.min(OFTEN))));
             if changed.or_raise()? {
                 return Ok(true);
             }

@@ -1,11 +1,13 @@
 //! `Host`: the front door.
 
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyBaseException, PyTypeError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyTuple};
-use xennet_core::backend::netlink::{Events, LinkEvents};
+use pyo3::types::{PyDict, PyTuple};
+use pyo3::{IntoPyObjectExt as _, intern};
+use rustix::fs::{Mode, OFlags};
 use xennet_core::config::networks;
 use xennet_core::exec::confirm::Told;
 use xennet_core::exec::{StateDir, Subject};
@@ -13,7 +15,9 @@ use xennet_core::picture::{Form, View};
 use xennet_core::recording::Recording;
 use xennet_core::step::{LinkChange, LinkStep, NewLink, Step};
 use xennet_core::testing::SharedFake;
-use xennet_core::{DevId, DomId, Error, ErrorKind, Guests, IfName, Overview, VifId, surroundings};
+use xennet_core::{
+    DevId, DomId, Error, ErrorKind, Guests, IfName, Overview, Recovered, VifId, surroundings, tell_guard,
+};
 
 use crate::bridge::BridgeSpec;
 use crate::convert::{Digits, OrText, Text, time_of, to_python};
@@ -36,6 +40,9 @@ pub(crate) struct Host {
     fake: Option<SharedFake>,
 }
 
+/// What was applied, by networks.
+type Done = Vec<(IfName, xennet_core::exec::Applied)>;
+
 /// What was applied, and the errors, by names of networks.
 type Several<'py> = (Bound<'py, PyDict>, Bound<'py, PyDict>);
 
@@ -46,6 +53,47 @@ impl Host {
         work: impl FnOnce(&mut xennet_core::Host) -> Result<R, Error> + Send,
     ) -> PyResult<R> {
         self.machine.work(py, work)
+    }
+
+    /// Work that changes the host: what it did is not lost if a signal comes.
+    fn change(
+        &self,
+        py: Python<'_>,
+        work: impl FnOnce(&mut xennet_core::Host) -> Result<xennet_core::exec::Applied, Error> + Send,
+    ) -> PyResult<Applied> {
+        let tell = |interrupt: &Bound<'_, PyBaseException>, applied: &_| told(interrupt, Applied::from(applied));
+        self.machine.change(py, work, tell).map(|applied| Applied::from(&applied))
+    }
+
+    /// What starts or stops several networks. After a signal it begins with no further one.
+    fn change_several<'py>(
+        &self,
+        py: Python<'py>,
+        work: impl FnOnce(&mut xennet_core::Host, &mut Done) -> Result<Vec<(IfName, Error)>, Error> + Send,
+    ) -> PyResult<Several<'py>> {
+        let work = |core: &mut _| {
+            let mut done = Vec::new();
+            let failed = work(core, &mut done)?;
+            Ok((done, failed))
+        };
+        let (done, failed) = self.machine.change(py, work, |interrupt, (done, failed)| {
+            let (applied, failures) = several(py, done, failed)?;
+            interrupt.setattr(intern!(py, "failures"), failures)?;
+            told(interrupt, applied)
+        })?;
+        several(py, &done, &failed)
+    }
+
+    /// Refuses a network that would be begun with after a signal.
+    fn go_on(&self, network: IfName) -> Result<(), Error> {
+        match self.machine.is_interrupted() {
+            false => Ok(()),
+            true => {
+                Err(Error::new(ErrorKind::Busy, format!("network {network}: interrupted before it was begun with"))
+                    .with_object(format!("network {network}"))
+                    .unchanged())
+            }
+        }
     }
 
     /// All of the host's networking, with the names of guests where xenstore tells them.
@@ -59,15 +107,14 @@ impl Host {
         self.work(py, |core| Ok(surroundings::record(core, &file, Some(Path::new("/")))))
     }
 
-    /// Begins to listen to the kernel where the host is.
-    fn listening<T: Send>(&self, py: Python<'_>, listen: fn() -> Result<T, Error>) -> PyResult<T> {
+    /// The machine, if the kernel tells what happens where the host is.
+    fn heard(&self) -> PyResult<&Machine> {
         if self.backend != Backend::Netlink {
             let message = "a host in memory does not change by itself: there is nothing to wait for";
             let e = Error::new(ErrorKind::Unsupported, message).with_object("host");
             return Err(raised(&e.with_hint("look at it after each call: Host.show()")));
         }
-        self.machine.check_process()?;
-        py.detach(|| self.machine.inside(listen)).and_then(|events| events).or_raise()
+        Ok(&self.machine)
     }
 }
 
@@ -121,6 +168,17 @@ impl Host {
         self.machine.interrupt();
     }
 
+    /// Whether this process has made it, and is not a copy of that one (fork).
+    fn _is_ours(&self) -> bool {
+        self.machine.check_process().is_ok()
+    }
+
+    /// Whether its world is in the memory of this process alone.
+    #[getter]
+    fn _in_memory(&self) -> bool {
+        self.fake.is_some()
+    }
+
     /// Closes the host, after the call that another thread may be in. Later calls raise `Invalid`. A second time nothing happens.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         self.machine.close(py)
@@ -130,7 +188,7 @@ impl Host {
     #[pyo3(signature = (domid, vif))]
     fn plan_attach(&self, py: Python<'_>, domid: Digits, vif: OrText<'_, VifSpec>) -> PyResult<Plan> {
         let (domid, (vif, notes)) = (domain(&domid)?, vif.spec()?);
-        self.work(py, |core| core.plan_attach(domid, &vif)).map(|plan| Plan(plan.with_notes(notes)))
+        self.work(py, |core| core.plan_attach(domid, &vif)).map(|plan| Plan::of(plan.with_notes(notes)))
     }
 
     /// Attaches a vif: in bridge mode as a port of its bridge, up, with the backend's MAC; in NAT and routed mode up, with this
@@ -138,39 +196,43 @@ impl Host {
     #[pyo3(signature = (domid, vif))]
     fn attach(&self, py: Python<'_>, domid: Digits, vif: OrText<'_, VifSpec>) -> PyResult<Applied> {
         let (domid, (vif, notes)) = (domain(&domid)?, vif.spec()?);
-        let mut applied = self.work(py, |core| core.attach(domid, &vif))?;
-        applied.notes.extend(notes);
-        Ok(Applied::from(&applied))
+        self.change(py, |core| {
+            let mut applied = core.attach(domid, &vif)?;
+            applied.notes.extend(notes);
+            Ok(applied)
+        })
     }
 
     /// What `detach` would do. Changes nothing.
     #[pyo3(signature = (domid, devid=None))]
     fn plan_detach(&self, py: Python<'_>, domid: Digits, devid: Option<Digits>) -> PyResult<Plan> {
         let (domid, devid) = (domain(&domid)?, index(devid)?);
-        self.work(py, |core| core.plan_detach(domid, devid)).map(Plan)
+        self.work(py, |core| core.plan_detach(domid, devid)).map(Plan::of)
     }
 
     /// Detaches a vif: a port of nothing, down. A vif that is gone already is a success.
     #[pyo3(signature = (domid, devid=None))]
     fn detach(&self, py: Python<'_>, domid: Digits, devid: Option<Digits>) -> PyResult<Applied> {
         let (domid, devid) = (domain(&domid)?, index(devid)?);
-        self.work(py, |core| core.detach(domid, devid)).map(|a| Applied::from(&a))
+        self.change(py, |core| core.detach(domid, devid))
     }
 
     /// Attaches the emulated twin of a vif, which the device model of an HVM guest has made (`vif5.0-emu`): as a port of the vif's bridge.
     #[pyo3(signature = (domid, vif))]
     fn attach_tap(&self, py: Python<'_>, domid: Digits, vif: OrText<'_, VifSpec>) -> PyResult<Applied> {
         let (domid, (vif, notes)) = (domain(&domid)?, vif.spec()?);
-        let mut applied = self.work(py, |core| core.attach_tap(domid, &vif))?;
-        applied.notes.extend(notes);
-        Ok(Applied::from(&applied))
+        self.change(py, |core| {
+            let mut applied = core.attach_tap(domid, &vif)?;
+            applied.notes.extend(notes);
+            Ok(applied)
+        })
     }
 
     /// Detaches the emulated twin of a vif.
     #[pyo3(signature = (domid, devid=None))]
     fn detach_tap(&self, py: Python<'_>, domid: Digits, devid: Option<Digits>) -> PyResult<Applied> {
         let (domid, devid) = (domain(&domid)?, index(devid)?);
-        self.work(py, |core| core.detach_tap(domid, devid)).map(|a| Applied::from(&a))
+        self.change(py, |core| core.detach_tap(domid, devid))
     }
 
     /// Detaches a vif, or with `type_if` "tap" its emulated twin, where nothing can be written down, because the state directory is full or
@@ -185,7 +247,7 @@ impl Host {
     ) -> PyResult<Applied> {
         let (domid, devid) = (domain(&domid)?, index(devid)?);
         let type_if = kind_of_link(type_if).or_raise()?;
-        self.work(py, |core| core.detach_unwritten(domid, devid, type_if)).map(|a| Applied::from(&a))
+        self.change(py, |core| core.detach_unwritten(domid, devid, type_if))
     }
 
     /// Waits until there is a link of this name, for `timeout` at the most (a timedelta, or seconds). Whether there is one. Ctrl-C and
@@ -219,21 +281,21 @@ impl Host {
     #[pyo3(signature = (bridge))]
     fn plan_bridge(&self, py: Python<'_>, bridge: OrText<'_, BridgeSpec>) -> PyResult<Plan> {
         let bridge = bridge.spec()?;
-        self.work(py, |core| core.plan_bridge(&bridge)).map(Plan)
+        self.work(py, |core| core.plan_bridge(&bridge)).map(Plan::of)
     }
 
     /// Makes sure that a bridge exists with these settings, and is up. `bridge` is a `BridgeSpec` or a name.
     #[pyo3(signature = (bridge))]
     fn ensure_bridge(&self, py: Python<'_>, bridge: OrText<'_, BridgeSpec>) -> PyResult<Applied> {
         let bridge = bridge.spec()?;
-        self.work(py, |core| core.ensure_bridge(&bridge)).map(|a| Applied::from(&a))
+        self.change(py, |core| core.ensure_bridge(&bridge))
     }
 
     /// What `start_network` would do. Changes nothing.
     #[pyo3(signature = (network))]
     fn plan_start(&self, py: Python<'_>, network: &Bound<'_, Network>) -> PyResult<Plan> {
         let network = &network.get().core;
-        self.work(py, |core| core.plan_start(network)).map(Plan)
+        self.work(py, |core| core.plan_start(network)).map(Plan::of)
     }
 
     /// Starts a network: its bridge and what its uplink had of its own, this domain's addresses in it, the settings it needs,
@@ -245,14 +307,14 @@ impl Host {
     #[pyo3(signature = (network))]
     fn start_network(&self, py: Python<'_>, network: &Bound<'_, Network>) -> PyResult<Applied> {
         let network = &network.get().core;
-        self.work(py, |core| core.start_network(network)).map(|a| Applied::from(&a))
+        self.change(py, |core| core.start_network(network))
     }
 
     /// What `stop_network` would do. Changes nothing. None for a network that is not started.
     #[pyo3(signature = (name, *, force=false))]
     fn plan_stop(&self, py: Python<'_>, name: Text, force: bool) -> PyResult<Option<Plan>> {
         let (name, guests) = (named(&name)?, fate(force));
-        Ok(self.work(py, |core| core.plan_stop(&name, guests))?.map(Plan))
+        Ok(self.work(py, |core| core.plan_stop(&name, guests))?.map(Plan::of))
     }
 
     /// What `Host.stop_networks` is made of: what was done, and the errors, by network.
@@ -260,14 +322,13 @@ impl Host {
         let guests = fate(force);
         let names =
             names.map(|names| names.iter().map(|name| named(name)).collect::<PyResult<Vec<_>>>()).transpose()?;
-        let mut done = Vec::new();
-        let failed = self.work(py, |core| {
+        self.change_several(py, |core, done| {
             core.stop_networks(names.as_deref(), |core, name| {
+                self.go_on(*name)?;
                 done.push((*name, core.stop_network(name, guests)?));
                 Ok(())
             })
-        })?;
-        several(py, &done, &failed)
+        })
     }
 
     /// Stops a network: puts back what starting it has changed, and nothing else. One that is not started is a success.
@@ -277,7 +338,7 @@ impl Host {
     #[pyo3(signature = (name, *, force=false))]
     fn stop_network(&self, py: Python<'_>, name: Text, force: bool) -> PyResult<Applied> {
         let (name, guests) = (named(&name)?, fate(force));
-        self.work(py, |core| core.stop_network(&name, guests)).map(|a| Applied::from(&a))
+        self.change(py, |core| core.stop_network(&name, guests))
     }
 
     /// The networks that are started, as they were described then.
@@ -295,34 +356,35 @@ impl Host {
     /// What `Host.start_networks` is made of: what was applied, and what failed, by names.
     fn _start_networks<'py>(&self, py: Python<'py>, networks: Vec<Bound<'py, Network>>) -> PyResult<Several<'py>> {
         let networks: Vec<_> = networks.iter().map(|network| network.get().core.clone()).collect();
-        let mut done = Vec::new();
-        let failed = self.work(py, |core| {
+        self.change_several(py, |core, done| {
             Ok(core.start_networks(&networks, |core, network| {
+                self.go_on(network.name())?;
                 done.push((network.name(), core.start_network(network)?));
                 Ok(())
             }))
-        })?;
-        several(py, &done, &failed)
+        })
     }
 
-    /// What `Host.start_confirmed` is made of: what was applied, and whether the guard undoes it unless it is confirmed. `tell` tells the guard,
-    /// and says whether that hears.
-    fn _start_confirmed(
-        &self,
-        py: Python<'_>,
-        network: &Bound<'_, Network>,
-        tell: Py<PyAny>,
-    ) -> PyResult<(Applied, bool)> {
+    /// What `Host.start_confirmed` is made of: what was applied, and whether the guard undoes it unless it is confirmed. `hears` is the number of the
+    /// pipe to the guard. No Python runs while the guard is told: an exception of a signal's handler would come between.
+    fn _start_confirmed(&self, py: Python<'_>, network: &Bound<'_, Network>, hears: i32) -> PyResult<(Applied, bool)> {
         let network = &network.get().core;
-        let mut is_pending = false;
-        let applied = self.work(py, |core| {
-            core.start_confirmed(network, |told| {
-                // A guard that could not be told hears the end of its pipe.
-                let heard = Python::attach(|py| tell.call1(py, (PyBytes::new(py, told.bytes()),))?.is_truthy(py));
-                is_pending = *heard.as_ref().unwrap_or(&false) && told == Told::Made;
-                heard.unwrap_or(false)
-            })
-        })?;
+        // Without waiting: a guard that has ended reads no more.
+        let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let hears = rustix::fs::open(format!("/proc/self/fd/{hears}"), flags, Mode::empty()).ok();
+        let work = |core: &mut xennet_core::Host| {
+            let mut is_pending = false;
+            let applied = core.start_confirmed(network, |told| {
+                let heard = hears.as_ref().is_some_and(|hears| tell_guard(hears.as_fd(), told));
+                is_pending = heard && told == Told::Made;
+                heard
+            })?;
+            Ok((applied, is_pending))
+        };
+        let tell = |interrupt: &Bound<'_, PyBaseException>, (applied, is_pending): &_| {
+            told(interrupt, (Applied::from(applied), *is_pending))
+        };
+        let (applied, is_pending) = self.machine.change(py, work, tell)?;
         Ok((Applied::from(&applied), is_pending))
     }
 
@@ -331,7 +393,7 @@ impl Host {
     #[pyo3(signature = (name))]
     fn confirm(&self, py: Python<'_>, name: Text) -> PyResult<()> {
         let name = named(&name)?;
-        self.work(py, |core| core.confirm(&name))
+        self.machine.change(py, |core| core.confirm(&name), |interrupt, ()| told(interrupt, py.None()))
     }
 
     /// The names of the networks whose last start waits for a confirmation.
@@ -441,8 +503,7 @@ impl Host {
     /// (`Plan.to_json()`) that was kept.
     fn apply(&self, py: Python<'_>, plan: OrText<'_, Plan>) -> PyResult<Applied> {
         let shown = plan.shown()?;
-        let applied = self.work(py, |core| core.apply_shown(&shown))?;
-        Ok(Applied::from(&applied))
+        self.change(py, |core| core.apply_shown(&shown))
     }
 
     /// What `undo` would do. Nothing happens.
@@ -453,7 +514,7 @@ impl Host {
             Some(subject) => core.plan_undo(subject),
             None => core.plan_undo_last(),
         })?;
-        Ok(Plan(plan))
+        Ok(Plan::of(plan))
     }
 
     /// What `undo` without an argument would undo: the vif ("vif5.0"), bridge ("bridge-xenbr0") or network ("network-lan") that was changed
@@ -468,7 +529,7 @@ impl Host {
         let plans = self.work(py, |core| core.plan_recover())?;
         let document = PyDict::new(py);
         for (subject, plan) in plans {
-            document.set_item(subject.to_string(), Plan(plan.or_raise()?))?;
+            document.set_item(subject.to_string(), Plan::of(plan.or_raise()?))?;
         }
         Ok(document)
     }
@@ -478,21 +539,20 @@ impl Host {
     #[pyo3(signature = (subject=None))]
     fn undo(&self, py: Python<'_>, subject: Option<Text>) -> PyResult<Applied> {
         let subject = subject.map(|subject| subject.parse::<Subject>()).transpose().or_raise()?;
-        let applied = self.work(py, |core| match subject {
+        self.change(py, |core| match subject {
             Some(subject) => core.undo(subject),
             None => core.undo_last(),
-        })?;
-        Ok(Applied::from(&applied))
+        })
     }
 
     /// The kernel's tidings of what changes where the host is; `Host.watch` is made of it.
     fn _events(&self, py: Python<'_>) -> PyResult<KernelEvents> {
-        self.listening(py, Events::listen).map(KernelEvents::of)
+        KernelEvents::listen(py, self.heard()?)
     }
 
     /// The same of links, one by one; `Host.link_events` is made of it.
     fn _link_events(&self, py: Python<'_>) -> PyResult<KernelLinkEvents> {
-        self.listening(py, LinkEvents::listen).map(KernelLinkEvents::of)
+        KernelLinkEvents::listen(py, self.heard()?)
     }
 
     /// Has other things go wrong from now on, or nothing: what `Host.set_faults` is made of.
@@ -534,9 +594,19 @@ impl Host {
     /// Closes every operation that a crash left open: `[{"subject": "vif5.0", "outcome": "restored", "steps": 2}]`. Then puts back
     /// what somebody has taken away of what started networks and attached vifs need.
     fn recover<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let recovered = self.work(py, |core| core.recover())?;
-        to_python(py, &recovered.iter().map(|(subject, how)| how.document(*subject)).collect::<Vec<_>>())
+        let document = |recovered: &[(Subject, Recovered)]| {
+            to_python(py, &recovered.iter().map(|(subject, how)| how.document(*subject)).collect::<Vec<_>>())
+        };
+        let work = |core: &mut xennet_core::Host| core.recover();
+        let recovered = self.machine.change(py, work, |interrupt, recovered| told(interrupt, document(recovered)?))?;
+        document(&recovered)
     }
+}
+
+/// Writes the result of a call on the exception that is raised in its place.
+fn told<'py>(interrupt: &Bound<'py, PyBaseException>, result: impl IntoPyObject<'py>) -> PyResult<()> {
+    let result = result.into_bound_py_any(interrupt.py())?;
+    interrupt.setattr(intern!(interrupt.py(), "result"), result)
 }
 
 fn domain(digits: &Digits) -> PyResult<DomId> {

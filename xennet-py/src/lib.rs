@@ -65,6 +65,7 @@ fn _xennet(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(schema::schema, module)?)?;
     module.add("CODES", doctor::codes(module.py())?)?;
     module.add_class::<plan::Plan>()?;
+    module.add_function(wrap_pyfunction!(plan::kept_plan, module)?)?;
     module.add_class::<plan::Step>()?;
     module.add_class::<plan::Applied>()?;
     module.add_class::<host::Host>()

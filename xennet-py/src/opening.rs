@@ -103,7 +103,11 @@ pub(crate) fn copied(file: &Bound<'_, PyAny>) -> PyResult<OwnedFd> {
     // `/proc/self/fd` opens what the number stands for anew, and borrows nothing.
     std::fs::File::open(format!("/proc/self/fd/{number}")).map(OwnedFd::from).map_err(|e| {
         let e = Error::new(ErrorKind::Io, "the network namespace cannot be held").with_errno(Errno::from_io(&e));
-        raised(&e)
+        raised(
+            &e.with_object("host")
+                .unchanged()
+                .with_hint("close files or hosts of this process, or raise its limit: ulimit -n"),
+        )
     })
 }
 

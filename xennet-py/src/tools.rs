@@ -20,7 +20,7 @@ use xennet_core::hotplug::{self, Caller, Defect};
 use xennet_core::macgen::Scheme;
 use xennet_core::managers::{self, Manager};
 use xennet_core::picture::Form;
-use xennet_core::{Error, ErrorKind, Host, IfName, surroundings};
+use xennet_core::{Errno, Error, ErrorKind, Host, IfName, surroundings};
 
 use crate::convert::{Digits, OrText, Text, texts, time_of, to_python};
 use crate::error::{OrRaise, raised, raised_in};
@@ -39,12 +39,12 @@ pub(crate) fn words(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     Ok(words)
 }
 
-/// Makes a guest's address; `entropy` are six bytes of the system's generator.
+/// Makes a guest's address, from the system's generator or from `seed`.
 #[pyfunction]
-pub(crate) fn generate_mac(scheme: &str, seed: Option<Text>, devid: Digits, entropy: [u8; 6]) -> PyResult<String> {
+pub(crate) fn generate_mac(scheme: &str, seed: Option<Text>, devid: Digits) -> PyResult<String> {
     let scheme: Scheme = scheme.parse().or_raise()?;
     let devid = devid.0.parse().or_raise()?;
-    Ok(scheme.generate(seed.as_deref(), devid, entropy).or_raise()?.to_string())
+    Ok(scheme.generate(seed.as_deref(), devid, surroundings::entropy().or_raise()?).or_raise()?.to_string())
 }
 
 /// What the hints of advice are called in Python.
@@ -157,8 +157,16 @@ pub(crate) fn run_hotplug<'py>(
         catch_unwind(AssertUnwindSafe(work)).map_err(|panic| Defect::tell_panic(&arguments, &variable, &*panic))
     });
     let answer = caught.map_err(|defect| Error::new(ErrorKind::Internal, defect.text)).or_raise()?;
+    let record = to_python(py, &answer.record)?;
+    // A signal that came meanwhile: what came of the call is not lost.
+    let signals = py.check_signals().inspect_err(|interrupt| match &answer.error {
+        Some(e) => interrupt.set_cause(py, Some(raised(e))),
+        // An exception of a class without attributes is raised as it is.
+        None => drop(interrupt.value(py).setattr("result", &record)),
+    });
+    signals?;
     let error = answer.error.as_ref().map(|e| raised(e).into_value(py).into_any());
-    Ok((to_python(py, &answer.record)?, error))
+    Ok((record, error))
 }
 
 /// Is the guard of a network's start, in a process of its own: see the core's `Host::guard`. Standard input tells what became of the start, and on
@@ -182,11 +190,20 @@ pub(crate) fn guard_start(
     Ok(())
 }
 
-/// The exception for an error that another process has told as its document.
+/// The exception for an error that Python's part has met, or another process has told as its document.
 #[pyfunction]
-pub(crate) fn told_error(py: Python<'_>, code: u8, message: String, object: String, hint: String) -> Py<PyAny> {
+#[pyo3(signature = (code, message, object, hint, errno=None))]
+pub(crate) fn told_error(
+    py: Python<'_>,
+    code: u8,
+    message: String,
+    object: String,
+    hint: String,
+    errno: Option<i32>,
+) -> Py<PyAny> {
     let kind = xennet_core::ErrorKind::from_number(code).unwrap_or(xennet_core::ErrorKind::Internal);
     let e = Error::new(kind, message).with_object(object).unchanged().with_hint(hint);
+    let e = errno.into_iter().fold(e, |e, errno| e.with_errno(Errno(errno)));
     raised(&e).into_value(py).into_any()
 }
 

@@ -163,6 +163,11 @@ impl StoreConnection {
         }
     }
 
+    /// Whether this process has opened it, and is not a copy of that one (fork).
+    fn _is_ours(&self) -> bool {
+        self.opened.check().is_ok()
+    }
+
     /// Closes the connection; a transaction that is open is given up, and watches end. A second time nothing happens.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         self.opened.check_for("store").or_raise()?;
@@ -205,6 +210,19 @@ pub(crate) struct StoreServer {
     opened: OpenedBy,
 }
 
+impl Drop for StoreServer {
+    fn drop(&mut self) {
+        let server = self.server.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        if self.opened.check().is_err() {
+            // A copy of the process has neither the server's thread nor a right to its socket.
+            std::mem::forget(server);
+            return;
+        }
+        // Its thread is waited for.
+        Python::try_attach(|py| py.detach(move || drop(server)));
+    }
+}
+
 #[pymethods]
 impl StoreServer {
     #[new]
@@ -231,6 +249,11 @@ impl StoreServer {
             None => Err(Errno::EPIPE),
         });
         set.map_err(|errno| raised(&StoreError::refused(errno, "write", &*path).into()))
+    }
+
+    /// Whether this process has opened it, and is not a copy of that one (fork).
+    fn _is_ours(&self) -> bool {
+        self.opened.check().is_ok()
     }
 
     /// Ends the server, with its socket. A second time nothing happens.

@@ -5,7 +5,9 @@ No root is needed where user namespaces are allowed. Ends with 77 where they are
 
 import asyncio
 import ctypes
+import fcntl
 import os
+import shutil
 import signal
 import socket
 import struct
@@ -16,7 +18,7 @@ import time
 import xennet
 
 CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
-RTM_NEWLINK, RTM_DELLINK = 16, 17
+RTM_NEWLINK, RTM_DELLINK, RTM_SETLINK = 16, 17, 19
 IFF_UP = 0x1
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_EXCL, NLM_F_CREATE = 0x1, 0x4, 0x200, 0x400
 IFLA_IFNAME, IFLA_LINKINFO, IFLA_INFO_KIND = 3, 18, 1
@@ -203,6 +205,120 @@ def sandbox(state_dir):
         assert rehearsal.attach(7, "bridge=xenbr0") and not host.is_bridge("xenbr0")
 
 
+IFLA_NET_NS_PID = 19
+
+
+def closing(state_dir):
+    """Nothing keeps the namespace of a sandbox that is closed: a link of which one end is here goes with it."""
+
+    def probed():
+        box = xennet.Host.sandbox()
+        box.add_link("probe", "probe-far")
+        box.run(link, RTM_SETLINK, "probe-far", attribute(IFLA_NET_NS_PID, struct.pack("=I", os.getpid())))
+        assert "probe-far" in open("/proc/net/dev").read()
+        return box
+
+    def is_gone():
+        end = time.monotonic() + 10
+        while "probe-far" in open("/proc/net/dev").read():
+            assert time.monotonic() < end, "something keeps the namespace"
+            time.sleep(0.02)
+
+    def refused(work):
+        try:
+            work()
+        except xennet.Invalid as error:
+            assert "closed" in str(error), error
+        else:
+            raise AssertionError("it is closed")
+
+    # Watches, of which one is waited for in another thread, and the host itself, which is not let go.
+    box = probed()
+    looks, events = box.watch(), box.link_events()
+    next(looks)
+    waits = threading.Thread(target=refused, args=(lambda: next(events),))
+    waits.start()
+    box.close()
+    is_gone()
+    waits.join()
+    refused(lambda: next(looks))
+    refused(box.link_events)
+
+    # A watch of asyncio is told, too.
+    async def main():
+        twin = xennet.aio.AsyncHost(probed())
+        watch = twin.link_events()
+        waits = asyncio.ensure_future(watch.__anext__())
+        await asyncio.sleep(0.1)
+        await twin.close()
+        try:
+            await asyncio.wait_for(waits, 5)
+        except xennet.Invalid:
+            pass
+        else:
+            raise AssertionError
+        return twin
+
+    twin = asyncio.run(main())
+    is_gone()
+    assert twin
+
+    # A function whose caller did not wait to its end.
+    box = probed()
+    begun = threading.Event()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def work():
+        begun.set()
+        time.sleep(0.5)
+
+    def interrupt():
+        begun.wait()
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt).start()
+    try:
+        box.run(work)
+    except KeyboardInterrupt:
+        pass
+    box.close()
+    is_gone()
+
+    # A network that cannot be stopped, whose service would keep the namespace.
+    box = probed()
+    box.add_link("eth0", "eth0-far")
+    serves = shutil.which("dnsmasq") is not None
+    box.start_network(xennet.Network(name="private", mode="nat", subnets=["10.0.0.0/24"], egress="eth0", dhcp=serves, dns=serves))
+    place = box.state_dir
+    for file in place.iterdir():
+        if file.is_file():
+            file.write_text("not a record\n")
+    try:
+        box.close()
+    except xennet.XennetError:
+        pass
+    else:
+        raise AssertionError("what is remembered of it cannot be read")
+    assert not place.exists() and not os.path.exists(f"{place}-services")
+    is_gone()
+    box.close()
+
+    # A copy of the process takes nothing away.
+    box = probed()
+    child = os.fork()
+    if child == 0:
+        try:
+            box.close()
+        except xennet.Invalid:
+            # Ends as a program does.
+            sys.exit(0)
+        os._exit(1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert box.state_dir.is_dir() and box.ensure_bridge("xenbr0")
+    box.close()
+    is_gone()
+
+
 def watching(state_dir):
     host = xennet.Host(state_dir=state_dir)
     looks = host.watch(timeout=5)
@@ -333,7 +449,7 @@ def confirmed(state_dir):
         own = xennet.Host(state_dir=state_dir)
         guard = Guard(own, "lan", 3600)
         # The guard hears no word of it.
-        own._start_confirmed(network, lambda told: True)
+        own._start_confirmed(network, os.pipe()[1])
         os._exit(0 if guard else 1)
     os.waitpid(pid, 0)
     end = time.monotonic() + 20
@@ -362,6 +478,22 @@ def hotplug(state_dir):
         assert call("online", "type_if=vif")["outcome"] != "failed"
         assert bridge_of(xennet.Host(state_dir=state_dir), "vif5.0") == "xenbr0"
         assert call("offline", "type_if=vif")["outcome"] != "failed"
+        # Ctrl-C while the call waits for a lock.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        with open(os.path.join(state_dir, "vif5.0.journal"), "a") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            timers = [threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)), threading.Timer(0.6, fcntl.flock, (held, fcntl.LOCK_UN))]
+            for timer in timers:
+                timer.start()
+            try:
+                call("online", "type_if=vif")
+            except KeyboardInterrupt as interrupt:
+                assert interrupt.result["outcome"] == "connected", interrupt.result
+            else:
+                raise AssertionError("it was interrupted")
+            for timer in timers:
+                timer.join()
+        assert call("offline", "type_if=vif")["outcome"] != "failed"
         store.write(f"{path}/bridge", "none")
         try:
             call("online", "type_if=vif")
@@ -381,5 +513,5 @@ def example(state_dir):
 
 if __name__ == "__main__":
     enter()
-    functions = [attach_and_back, refusals, networks, sandbox, watching, waits, confirmed, hotplug, example]
+    functions = [attach_and_back, closing, refusals, networks, sandbox, watching, waits, confirmed, hotplug, example]
     {function.__name__: function for function in functions}[sys.argv[1]](sys.argv[2])

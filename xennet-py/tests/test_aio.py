@@ -1,9 +1,11 @@
 """The asyncio twins."""
 
 import asyncio
+import gc
 import inspect
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -184,3 +186,82 @@ def test_what_is_no_host_is_refused():
                 await host.attach("5", "bridge=xenbr0")
 
     asyncio.run(main())
+
+
+def test_a_close_that_is_cancelled_closes():
+    async def main():
+        host = AsyncHost(Host.fake())
+        begun = threading.Event()
+
+        def work():
+            begun.set()
+            time.sleep(0.3)
+
+        working = asyncio.create_task(host.call(work))
+        await asyncio.get_running_loop().run_in_executor(None, begun.wait)
+        closing = asyncio.create_task(host.close())
+        await asyncio.sleep(0.05)
+        closing.cancel()
+        await asyncio.sleep(0.05)
+        closing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await closing
+        assert working.done() and await working is None
+        with pytest.raises(xennet.Invalid, match="closed"):
+            host.host.show()
+        await host.close()
+
+    asyncio.run(main())
+
+
+def test_a_plan_for_a_while_is_restored_however_often_that_is_cancelled():
+    async def main():
+        async with AsyncHost(Host.fake()) as host:
+            plan = await host.plan_attach(5, "bridge=xenbr0")
+            leaves = asyncio.Event()
+
+            async def block():
+                async with host.applied(plan):
+                    # Something of another task is at work when the restoring would begin.
+                    other = asyncio.create_task(host.call(time.sleep, 0.3))
+                    await asyncio.sleep(0.05)
+                    leaves.set()
+                await other
+
+            task = asyncio.create_task(block())
+            await leaves.wait()
+            await asyncio.sleep(0.05)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert (await host.show())["vifs"] == []
+
+    asyncio.run(main())
+
+
+def test_a_cancelled_call_that_fails_is_told_by_the_cancellation_alone():
+    told = []
+
+    async def main():
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: told.append(context))
+        async with AsyncHost(Host.fake()) as host:
+
+            def fails():
+                time.sleep(0.2)
+                raise ValueError("its own")
+
+            task = asyncio.create_task(host.call(fails))
+            await asyncio.sleep(0.05)
+            task.cancel()
+            try:
+                await task
+            except asyncio.CancelledError as cancelled:
+                assert isinstance(cancelled.__cause__, ValueError)
+            else:
+                raise AssertionError
+            del task
+            gc.collect()
+
+    asyncio.run(main())
+    gc.collect()
+    assert told == []

@@ -35,6 +35,7 @@ LEFT_OUT = {
     "start_guarded": "a part of start_confirmed, which calls the guard, too",
     "undo_start": "a part of the guard",
     "undo_unconfirmed": "a part of the guard",
+    "started_in_order_of_stop": "in_order_of_stop and started_networks say it",
     "guard": "what start_confirmed calls in a process of its own",
     "plan_request": "the request of a plan is its method in Python; a plan that was kept is a document for Host.apply",
     "overview_of": "Host.from_recording(recording).overview() is the same",

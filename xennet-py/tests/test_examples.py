@@ -1,13 +1,17 @@
 """The examples, run by the installed package as somebody would start from them."""
 
+import asyncio
+import errno
 import json
 import pathlib
+import runpy
 import subprocess
 import sys
 
 import pytest
 
 import xennet
+from xennet.aio import AsyncHost
 
 EXAMPLES = pathlib.Path(__file__).parents[2] / "examples" / "python"
 
@@ -90,6 +94,57 @@ def test_a_rolling_change_goes_through_or_is_undone():
     text = well("rolling.py")
     assert "all moved: {'br-new'}" in text and "EBUSY, restored" in text and text.endswith("as before: {'xenbr0'}\n")
     assert text.index("vif6.0: undone") < text.index("vif5.0: undone")
+
+
+def test_one_guest_that_cannot_be_moved_back_does_not_keep_the_others(capsys):
+    rolling = runpy.run_path(str(EXAMPLES / "rolling.py"))
+
+    class Stubborn(AsyncHost):
+        async def undo(self, subject=None):
+            if subject == "vif6.0":
+                raise OSError("its own")
+            return await super().undo(subject)
+
+    async def main(faults, cancel_after=None):
+        model = rolling["rehearsed"]()
+        async with Stubborn(model.rehearse(faults=faults)) as host:
+            with pytest.raises((xennet.XennetError, asyncio.CancelledError)):
+                task = asyncio.ensure_future(rolling["roll"](host, "br-new", range(5, 9)))
+                if cancel_after is not None:
+                    while len([one for one in (await host.show())["vifs"] if one["bridge"] == "br-new"]) < cancel_after:
+                        await asyncio.sleep(0)
+                    task.cancel()
+                    await asyncio.sleep(0)
+                    task.cancel()
+                await task
+            return {one["domid"]: one["bridge"] for one in (await host.show())["vifs"]}
+
+    each = len(rolling["rehearsed"]().plan_attach(5, "bridge=br-new"))
+    fault = xennet.faults.FailAt(step=3 * each + 1, errno=errno.EBUSY)
+    assert asyncio.run(main([fault])) == {5: "xenbr0", 6: "br-new", 7: "xenbr0", 8: "xenbr0"}
+    told = capsys.readouterr()
+    assert "vif7.0: undone" in told.out and "vif5.0: undone" in told.out and "vif6.0: NOT undone" in told.err and "its own" in told.err
+    assert asyncio.run(main(None, cancel_after=1))[5] == "xenbr0"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["rolling.py", "br-new"], 2), (["rolling.py", "br-new", "x"], 2), (["attach.py", "5"], 2), (["attach.py", "x", "bridge=b"], 2),
+        (["networks.py", "file"], 2), (["networks.py", "/none", "lan"], 1), (["rehearse.py", "/none"], 2), (["rehearse.py", "/none", "/none"], 1),
+        (["inventory.py", "/none"], 1), (["inventory.py", "a", "b"], 2), (["migrate.py", "/none"], 1),
+    ],
+    ids=str,
+)
+def test_wrong_arguments_are_refused_without_a_traceback(arguments, code):
+    done = run(*arguments)
+    assert done.returncode == code and done.stderr and "Traceback" not in done.stderr and not done.stdout, done
+
+
+def test_a_module_answers_whatever_it_is_given(tmp_path):
+    for given, *arguments in (("no JSON",), ("[]",), ("{}", "--rehearsal"), ("{}", "--rehearsal", "/dev/null/x")):
+        done = run("module.py", *arguments, given=given)
+        assert done.returncode == 1 and json.loads(done.stdout)["failed"] and done.stderr == "", done
 
 
 def test_a_script_in_python_tells_what_is_wrong(tmp_path):

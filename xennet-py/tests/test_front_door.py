@@ -254,6 +254,15 @@ def test_a_start_in_memory_cannot_be_confirmed():
     assert host.awaited() == [] and host.started_networks() == ()
 
 
+def test_a_start_with_faults_cannot_be_confirmed(tmp_path):
+    # The process that would undo it looks at the directory, where the world is not.
+    host = Host.fake(state_dir=tmp_path, faults=[])
+    with pytest.raises(xennet.Unsupported, match="with faults cannot wait for a confirmation") as caught:
+        host.start_confirmed(NAT, 5)
+    assert caught.value.object == "host" and "faults=" in caught.value.hint and caught.value.outcome == "unchanged"
+    assert host.awaited() == [] and host.started_networks() == ()
+
+
 def test_a_start_is_kept_if_it_is_confirmed_and_undone_if_not(tmp_path):
     host = Host.fake(state_dir=tmp_path)
     with host.start_confirmed(NAT, datetime.timedelta(seconds=60)) as start:

@@ -20,7 +20,7 @@ def inside(function, state_dir):
     return done.stdout
 
 
-@pytest.mark.parametrize("function", ["attach_and_back", "confirmed", "hotplug", "networks", "refusals", "sandbox", "waits", "watching"])
+@pytest.mark.parametrize("function", ["attach_and_back", "closing", "confirmed", "hotplug", "networks", "refusals", "sandbox", "waits", "watching"])
 def test_the_kernel_does_it(function, tmp_path):
     inside(function, tmp_path)
 
@@ -50,3 +50,64 @@ def test_without_the_right_to_it_there_is_no_sandbox():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.stdout == "denied\n", done.stdout + done.stderr
+
+
+def test_what_is_lacking_for_a_sandbox_is_said_and_nothing_is_left(tmp_path):
+    program = """
+import errno, os, resource, sys, xennet, xennet._sandbox as sandbox
+
+def refused(number):
+    before = sorted(os.listdir("/proc/self/fd")), sorted(os.listdir(os.environ["TMPDIR"]))
+    try:
+        xennet.Host.sandbox()
+    except xennet.Io as error:
+        assert error.errno == number and error.object in ("sandbox", "host") and error.hint, error.report()
+        assert error.outcome == "unchanged"
+    else:
+        raise AssertionError(number)
+    assert (sorted(os.listdir("/proc/self/fd")), sorted(os.listdir(os.environ["TMPDIR"]))) == before
+
+def fails(number):
+    def call(*arguments, **keywords):
+        raise OSError(number, os.strerror(number))
+    return call
+
+import tempfile, threading
+tempfile.gettempdir()
+own = sandbox._system_call
+for number in (errno.ENOSPC, errno.ENOMEM, errno.EINVAL):
+    sandbox._system_call = fails(number)
+    refused(number)
+sandbox._system_call = own if os.getuid() == 0 else lambda *_: None
+made = tempfile.mkdtemp
+for number in (errno.ENOSPC, errno.EMFILE):
+    tempfile.mkdtemp = fails(number)
+    refused(number)
+tempfile.mkdtemp = made
+if os.getuid() == 0:
+    # However many are left: one step after another has none.
+    for spare in range(1, 12):
+        held = []
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, limit[1]))
+        try:
+            while True:
+                held.append(os.dup(2))
+        except OSError:
+            pass
+        for _ in range(spare):
+            os.close(held.pop())
+        try:
+            xennet.Host.sandbox().close()
+        except xennet.XennetError as error:
+            assert error.errno == errno.EMFILE and error.object and error.hint, (spare, error.report())
+        for one in held:
+            os.close(one)
+        resource.setrlimit(resource.RLIMIT_NOFILE, limit)
+        assert os.listdir(os.environ["TMPDIR"]) == [], spare
+start = threading.Thread.start
+threading.Thread.start = lambda self: (_ for _ in ()).throw(RuntimeError("can't start new thread"))
+refused(errno.EAGAIN)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env={**os.environ, "TMPDIR": str(tmp_path)})
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -139,3 +139,47 @@ def test_addresses_may_be_objects():
     for wrong in (four, six, [5], [b"192.0.2.6"], 5):
         with pytest.raises(TypeError, match="ip"):
             VifSpec(ip=wrong)
+
+
+class Own(Exception):
+    pass
+
+
+def raises_later(error):
+    yield "bridge=xenbr0"
+    raise error
+
+
+class RaisesAtOnce:
+    def __init__(self, error):
+        self.error = error
+
+    def __iter__(self):
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [Own(), TypeError("its own"), UnicodeDecodeError("utf-8", b"x", 0, 1, "its own")], ids=repr)
+@pytest.mark.parametrize("items", [raises_later, RaisesAtOnce])
+@pytest.mark.parametrize(
+    "call",
+    [
+        xennet.parse_vifs,
+        xennet.parse_attach,
+        lambda items: VifSpec(ip=items),
+        lambda items: xennet.Network(name="n", mode="nat", subnets=items),
+        lambda items: xennet.Applied(steps=0, notes=items),
+        lambda items: xennet.snippets(items),
+        lambda items: xennet.advise(subnets=items),
+        lambda items: xennet.Host.fake(faults=items),
+        lambda items: xennet.Host.fake().stop_networks(items),
+        lambda items: xennet.hotplug("vif-bridge", items),
+        lambda items: xennet.import_xend(wrappers=items),
+    ],
+    ids=range(11),
+)
+def test_what_an_iterator_raises_comes_through_as_it_is(call, items, error):
+    if items is raises_later and call not in (xennet.parse_vifs, xennet.parse_attach):
+        pytest.skip("its first item means something else there")
+    with pytest.raises(type(error)) as caught:
+        call(items(error))
+    assert caught.value is error

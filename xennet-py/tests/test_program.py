@@ -264,3 +264,96 @@ def test_what_is_not_needed_is_not_loaded():
     )
     loaded = set(eval(done.stdout))
     assert not loaded & {"typing", "enum", "json", "asyncio", "subprocess", "re", "inspect", "xennet.documents", "xennet.aio"}, loaded
+
+
+HANDLED = """
+import os, signal, sys, threading, time, xennet
+
+class Own(Exception):
+    pass
+
+def handler(number, frame):
+    raise Own(number)
+
+signal.signal(signal.SIGUSR1, handler)
+
+def interrupted(work, after):
+    threading.Timer(after, os.kill, (os.getpid(), signal.SIGUSR1)).start()
+    try:
+        work()
+    except Own as own:
+        return own
+    raise AssertionError("the handler raised")
+"""
+
+
+def handled(program, *arguments):
+    done = subprocess.run([sys.executable, "-c", HANDLED + program, *map(str, arguments)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_signal_while_work_goes_on_arrives_with_the_result():
+    # So many that the signal comes in the middle of the call.
+    handled("""
+host = xennet.Host.fake()
+networks = [xennet.Network(name=f"n{i}", mode="nat", subnets=[f"10.{i}.0.0/24"]) for i in range(200)]
+own = interrupted(lambda: host.start_networks(networks), 0.01)
+started = {network.name for network in host.started_networks()}
+assert set(own.result) == started, (len(own.result), len(started))
+assert set(own.failures) == {network.name for network in networks} - started and own.failures, len(own.failures)
+error = next(iter(own.failures.values()))
+assert isinstance(error, xennet.Busy) and error.outcome == "unchanged", error
+# Nothing of it is left for a later call.
+assert host.attach(5, "bridge=xenbr0").steps == 2
+""")
+
+
+def test_a_signal_does_not_hide_the_error_of_the_work(tmp_path):
+    with open(tmp_path / "vif5.0.journal", "w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        handled("""
+host = xennet.Host.fake(state_dir=sys.argv[1])
+own = interrupted(lambda: host.attach(5, "bridge=xenbr0"), 0.3)
+assert isinstance(own.__cause__, xennet.Busy) and own.__cause__.outcome == "unchanged", own.__cause__
+assert not hasattr(own, "result")
+""", tmp_path)
+
+
+def test_a_signal_of_a_thread_that_waits_for_its_turn_is_not_raised_in_another(tmp_path):
+    with open(tmp_path / "vif5.0.journal", "w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        handled("""
+host = xennet.Host.fake(state_dir=sys.argv[1], lock_deadline=1.5)
+errors = []
+def other():
+    try:
+        host.attach(5, "bridge=xenbr0")
+    except BaseException as error:
+        errors.append(error)
+thread = threading.Thread(target=other)
+thread.start()
+time.sleep(0.3)
+begun = time.monotonic()
+own = interrupted(host.show, 0.3)
+assert time.monotonic() - begun < 1 and isinstance(own.__cause__, xennet.Busy)
+thread.join()
+assert [type(error) for error in errors] == [xennet.Busy], errors
+""", tmp_path)
+
+
+def test_a_handler_that_calls_the_host_that_is_at_work_is_told_so(tmp_path):
+    with open(tmp_path / "vif5.0.journal", "w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        handled("""
+host = xennet.Host.fake(state_dir=sys.argv[1])
+signal.signal(signal.SIGUSR1, lambda number, frame: host.show())
+threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGUSR1)).start()
+signal.alarm(20)
+try:
+    host.attach(5, "bridge=xenbr0")
+except xennet.Busy as error:
+    assert "signal handler" in str(error) and "Host.interrupt" in error.hint, error
+else:
+    raise AssertionError
+""", tmp_path)

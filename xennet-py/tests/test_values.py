@@ -340,8 +340,36 @@ def test_values_can_be_matched_by_their_keywords():
     assert names["found"] == [9000, "xenbr0", "10.0.0.0/24", None]
 
 
-def test_what_is_no_value_cannot_be_sent_elsewhere():
+def test_a_host_cannot_be_sent_elsewhere():
+    with pytest.raises(TypeError, match="cannot pickle"):
+        pickle.dumps(xennet.Host.fake())
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_a_plan_can_be_sent_elsewhere(protocol):
     host = xennet.Host.fake()
-    for thing in (host, host.plan_attach(5, "bridge=xenbr0")):
-        with pytest.raises(TypeError, match="cannot pickle"):
-            pickle.dumps(thing)
+    host.ensure_bridge("br0")
+    host.attach(6, "bridge=xenbr0")
+    plans = [host.plan_attach(5, "bridge=xenbr0,accel=1"), host.plan_attach(6, "bridge=br0"), host.plan_attach(6, "bridge=xenbr0")]
+    for plan in plans:
+        kept = pickle.loads(pickle.dumps(plan, protocol))
+        again = pickle.loads(pickle.dumps(kept, protocol))
+        for other in (kept, again):
+            assert other == plan and plan == other and hash(other) == hash(plan)
+            assert (str(other), repr(other), len(other), bool(other)) == (str(plan), repr(plan), len(plan), bool(plan))
+            assert (other.steps, other.notes, other.subject) == (plan.steps, plan.notes, plan.subject)
+            assert list(other) == list(plan) and other.to_dict() == plan.to_dict() and other.to_json() == plan.to_json()
+        assert copy.copy(plan) is plan and copy.deepcopy([kept])[0] is kept
+    assert plans[0] != plans[1] and plans[0] == host.plan_attach(5, "bridge=xenbr0,accel=1")
+    assert [repr(plan) for plan in plans] == [
+        "<xennet.Plan for vif5.0: 2 steps>", "<xennet.Plan for vif6.0: 3 steps>", "<xennet.Plan for vif6.0: nothing to do>",
+    ]
+    kept = pickle.loads(pickle.dumps(plans[0], protocol))
+    with host.applied(kept) as applied:
+        assert applied.steps == 2
+    assert host.apply(kept).steps == 2
+    with pytest.raises(xennet.Stale):
+        host.apply(kept)
+    for wrong in ("{}", "no JSON"):
+        with pytest.raises(xennet.Invalid):
+            xennet._xennet.kept_plan(wrong, "")

@@ -3,6 +3,8 @@
 import asyncio
 import datetime
 import errno
+import subprocess
+import sys
 import threading
 import time
 
@@ -223,3 +225,72 @@ def test_what_makes_no_sense_is_refused_and_not_sent(store, call, kind):
         call(store)
     assert str(caught.value)
     assert store.directory("/") is not None, "the connection is of use still"
+
+
+def test_a_forked_child_that_ends_leaves_the_server_to_its_parent():
+    program = """
+import os, signal, sys
+from xennet import xenstore
+server = xenstore.Server()
+store = xenstore.Store(server.path)
+store.write("a", "1")
+child = os.fork()
+if child == 0:
+    signal.alarm(20)
+    sys.exit(0)
+assert os.waitpid(child, 0)[1] == 0
+assert store.read("a") == b"1" and os.path.exists(server.path)
+with xenstore.Store(server.path) as other:
+    assert other.read("a") == b"1"
+server.close()
+assert not os.path.exists(server.path)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("ends", ["the server", "the store"])
+def test_the_block_s_error_is_told_with_what_failed_on_the_way_out(ends):
+    for block in (lambda store: store.transaction(), lambda store: store.watch("a")):
+        server = Server()
+        store = Store(server.path)
+        with pytest.raises(ValueError, match="its own") as caught:
+            with block(store):
+                (server if ends == "the server" else store).close()
+                raise ValueError("its own")
+        assert isinstance(caught.value.__context__, xennet.Xenstore if ends == "the server" else xennet.Invalid)
+        assert caught.value.__context__.__context__ is None
+        # Also where the block's error has a chain of its own.
+        with pytest.raises(ValueError) as caught:
+            with xennet.xenstore.Watch(store, "a", ""):
+                try:
+                    raise KeyError
+                except KeyError:
+                    raise ValueError
+        assert isinstance(caught.value.__context__, KeyError) and isinstance(caught.value.__context__.__context__, xennet.XennetError)
+        server.close()
+
+
+def test_a_watch_that_cannot_be_taken_back_is_told(server):
+    store = Store(server.path)
+    with pytest.raises(xennet.Invalid, match="closed"):
+        with store.watch("a"):
+            store.close()
+
+
+def test_a_forked_child_leaves_blocks_of_its_parent_quietly(tmp_path):
+    program = """
+import os, signal, sys, xennet
+from xennet import xenstore
+with xenstore.Server() as server, xenstore.Store(server.path) as store, store.watch("a"), xennet.Host.fake() as host:
+    with host.applied(host.plan_attach(5, "bridge=xenbr0")):
+        child = os.fork()
+        if child == 0:
+            signal.alarm(20)
+            sys.exit(7)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+        store.write("a", "1")
+        assert host.show()["vifs"]
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -25,6 +25,13 @@ class Guard:
                 Unsupported.code, "a host in memory cannot wait for a confirmation: what it did is gone with this process",
                 "host", "open it with state_dir=, or take the kernel's: Host()",
             )
+        if of._in_memory:
+            raise _xennet.told_error(
+                Unsupported.code,
+                "a host with faults cannot wait for a confirmation: its world is in the memory of this process, where the one that would undo the start "
+                "does not see it",
+                "host", "open it without faults=, or take the kernel's: Host()",
+            )
         # The same package as this one, wherever this process has it from.
         package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
         paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -59,14 +66,10 @@ class Guard:
             code, message, why = Internal.code, "the process that would undo the start said nothing", {}
         raise _xennet.told_error(code, message, network, why.get("hint") or "is the state directory usable?")
 
-    def say(self, told: bytes) -> bool:
-        """Tells it what became of the start. Whether it hears."""
-        try:
-            with self._pipe as pipe:
-                pipe.write(told)
-        except OSError:
-            return False
-        return True
+    @property
+    def hears(self) -> int:
+        """The descriptor by which it is told what came of the start."""
+        return self._pipe.fileno()
 
     def close(self) -> None:
         """If it was told nothing, it undoes what there is."""

@@ -1,4 +1,4 @@
-"""asyncio twins of what waits.
+"""``Host`` for asyncio.
 
     >>> import asyncio
     >>> import xennet
@@ -15,15 +15,16 @@ which they were awaited; the event loop is never blocked. Watches use the event 
 Cancelling (a timeout, a task group that gives up, Ctrl-C in ``asyncio.run``) cannot stop the kernel in the middle of a change, and does not pretend
 to: a call that has not begun never happens; one that waits for a lock or a link gives that up and has changed nothing; one that is changing something
 goes on to its end, which is either the wanted state or the earlier one. Only then is ``CancelledError`` raised, so that nothing is going on any more when
-it arrives. What came of the call is told by it: its ``__cause__`` is the call's own error, and its ``result`` what the call gave, if it came to that.
+it arrives. It says what came of the call: its ``__cause__`` is the call's own error, or its ``result`` is what the call returned. Closing a host and
+restoring (``applied``) cannot be cancelled: they come to their end first.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, TypeVar
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from . import _xennet
 from .errors import Invalid
@@ -51,52 +52,60 @@ _OFTEN = 0.05
 
 
 class AsyncHost:
-    """A ``Host`` for asyncio. It takes the host over: close it through this (``close``, or ``async with``)."""
+    """A ``Host`` for asyncio. It owns the host: close it by this object (``close``, or ``async with``)."""
 
     def __init__(self, host: Host | None = None) -> None:
-        """``host`` is what ``Host``, ``Host.fake`` or another of them made; None: the kernel's, ``Host()``."""
+        """``host`` is any host, for example of ``Host.fake()``; None means the kernel's, ``Host()``."""
         if host is not None and not isinstance(host, Host):
             raise TypeError(f"host is a xennet.Host, not {type(host).__name__}")
         #: The host itself.
         self.host = Host() if host is None else host
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="xennet")
         self._closed = False
+        #: What wakes the watches.
+        self._watching: set[Callable[[], None]] = set()
 
     def __repr__(self) -> str:
         return f"<xennet.aio.AsyncHost of {self.host!r}>"
 
     async def call(self, function: Callable[_P, T], /, *arguments: _P.args, **keywords: _P.kwargs) -> T:
-        """Calls any function in its turn among this host's calls, and on their thread: ``await host.call(compare, host.host)``."""
-        if self._closed and function != self.host.close:
-            raise _xennet.told_error(Invalid.code, "host is closed", "host", "open another one")
-        future = self._executor.submit(function, *arguments, **keywords)
+        """Calls any function on the thread of this host's calls, after those that were awaited before: ``await host.call(compare, host.host)``."""
+        future = self._submit(function, *arguments, **keywords)
         waiting = asyncio.wrap_future(future)
         try:
-            return await asyncio.shield(waiting)
+            await asyncio.wait([waiting])
         except asyncio.CancelledError as cancelled:
-            if waiting.cancelled() or future.cancel():
+            if future.cancel():
                 # It has not begun, and never will.
                 raise
-            while not waiting.done():
-                # Again and again: the call may not have come to its wait yet.
-                self.host.interrupt()
-                try:
-                    await asyncio.wait([waiting], timeout=_OFTEN)
-                except asyncio.CancelledError:
-                    # To be cancelled twice does not make the kernel faster.
-                    continue
-            error = waiting.exception()
-            if error is not None:
-                raise cancelled from error
-            setattr(cancelled, "result", waiting.result())
-            raise
+            await _done(waiting, self.host.interrupt)
+            _tell(cancelled, waiting)
+        return waiting.result()
+
+    def _submit(self, function: Callable[_P, T], /, *arguments: _P.args, **keywords: _P.kwargs) -> Future[T]:
+        if self._closed and function != self.host.close:
+            raise _closed()
+        return self._executor.submit(function, *arguments, **keywords)
+
+    async def _surely(self, function: Callable[_P, T], /, *arguments: _P.args, **keywords: _P.kwargs) -> T:
+        """As ``call``, for what closes or restores: it happens also if the caller is cancelled, who hears of it afterwards."""
+        waiting = asyncio.wrap_future(self._submit(function, *arguments, **keywords))
+        try:
+            await asyncio.wait([waiting])
+        except asyncio.CancelledError as cancelled:
+            await _done(waiting)
+            _tell(cancelled, waiting)
+        return waiting.result()
 
     async def close(self) -> None:
-        """Closes the host after the calls that were awaited before. A second time nothing happens."""
+        """Closes the host after the calls that were awaited before, also if it is cancelled. A second time nothing happens."""
         if not self._closed:
             self._closed = True
+            # The loop must not poll descriptors that are closed; who waits for them hears that the host is.
+            for wakes in list(self._watching):
+                wakes()
             try:
-                await self.call(self.host.close)
+                await self._surely(self.host.close)
             finally:
                 self._executor.shutdown(wait=False)
 
@@ -177,7 +186,7 @@ class AsyncHost:
         return await self.call(self.host.start_networks, networks)
 
     async def start_confirmed(self, network: Network, within: _Time) -> AsyncUnconfirmed:
-        """As ``Host.start_confirmed``; what it gives is for ``async with``."""
+        """As ``Host.start_confirmed``; the result is for ``async with``."""
         return AsyncUnconfirmed(self, await self.call(self.host.start_confirmed, network, within))
 
     async def confirm(self, name: str) -> None:
@@ -283,7 +292,7 @@ class AsyncHost:
             if shown != last:
                 last = shown
                 yield shown
-            if not await _readable(events.descriptors, timeout):
+            if not await self._readable(events.descriptors, timeout):
                 return
             # What belongs together comes within a second.
             await loop.run_in_executor(None, events.wait, 0)
@@ -295,31 +304,66 @@ class AsyncHost:
             # Several come at once: those are fetched before anything is waited for.
             event = events.next(0)
             while event is None:
-                if not await _readable([events.fileno()], timeout):
+                if not await self._readable([events.fileno()], timeout):
                     return
                 event = events.next(0)
             yield event
+
+    async def _readable(self, descriptors: Iterable[int], timeout: float | None) -> bool:
+        """Whether one of them becomes readable in time."""
+        if self._closed:
+            raise _closed()
+        loop = asyncio.get_running_loop()
+        ready: asyncio.Future[None] = loop.create_future()
+        descriptors = list(descriptors)
+
+        def wake() -> None:
+            if wake in self._watching:
+                self._watching.discard(wake)
+                for descriptor in descriptors:
+                    loop.remove_reader(descriptor)
+                _set(ready)
+
+        self._watching.add(wake)
+        for descriptor in descriptors:
+            loop.add_reader(descriptor, _set, ready)
+        try:
+            await asyncio.wait_for(ready, timeout)
+            return True
+        except asyncio.TimeoutError:
+            return False
+        finally:
+            wake()
 
     async def set_faults(self, faults: Iterable[Fault | Mapping[str, object]]) -> None:
         """As ``Host.set_faults``."""
         await self.call(self.host.set_faults, faults)
 
 
-async def _readable(descriptors: Iterable[int], timeout: float | None) -> bool:
-    """Whether one of them becomes readable in time."""
-    loop = asyncio.get_running_loop()
-    ready: asyncio.Future[None] = loop.create_future()
-    descriptors = list(descriptors)
-    for descriptor in descriptors:
-        loop.add_reader(descriptor, _set, ready)
-    try:
-        await asyncio.wait_for(ready, timeout)
-        return True
-    except asyncio.TimeoutError:
-        return False
-    finally:
-        for descriptor in descriptors:
-            loop.remove_reader(descriptor)
+def _closed() -> Exception:
+    return _xennet.told_error(Invalid.code, "host is closed", "host", "open another one")
+
+
+async def _done(waiting: asyncio.Future[Any], give_up: Callable[[], None] | None = None) -> None:
+    """Waits until a call has come to its end, whatever its caller is told meanwhile."""
+    while not waiting.done():
+        if give_up is not None:
+            # Again and again: the call may not have come to its wait yet.
+            give_up()
+        try:
+            await asyncio.wait([waiting], timeout=None if give_up is None else _OFTEN)
+        except asyncio.CancelledError:
+            # To be cancelled twice does not make the kernel faster.
+            continue
+
+
+def _tell(cancelled: asyncio.CancelledError, waiting: asyncio.Future[Any]) -> NoReturn:
+    """Raises what cancelled a call, with what came of the call."""
+    error = waiting.exception()
+    if error is not None:
+        raise cancelled from error
+    setattr(cancelled, "result", waiting.result())
+    raise cancelled
 
 
 def _set(future: asyncio.Future[None]) -> None:
@@ -337,15 +381,16 @@ class AsyncReversible:
     async def __aenter__(self) -> Applied:
         try:
             return await self._host.call(self._plan.__enter__)
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as cancelled:
             # It may have come to its end all the same, and there will be no __aexit__.
-            await self._host.call(self._plan.__exit__, None, None, None)
+            vars(cancelled).pop("result", None)
+            await self._host._surely(self._plan.__exit__, None, None, None)
             raise
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self._host.call(self._plan.__exit__, kind, error, traceback)
+        await self._host._surely(self._plan.__exit__, kind, error, traceback)
 
 
 class AsyncUnconfirmed:
@@ -353,7 +398,7 @@ class AsyncUnconfirmed:
 
     def __init__(self, host: AsyncHost, start: Unconfirmed) -> None:
         self._host = host
-        #: The same for a caller that is not asynchronous.
+        #: The object that ``Host.start_confirmed`` returned.
         self.start = start
 
     async def confirm(self) -> None:

@@ -35,7 +35,7 @@ class ShownVif(TypedDict):
     link: str | None
     #: How it was attached: bridge, nat, routed.
     mode: str
-    #: The network that it belongs to, where it is connected by routes, and one was started.
+    #: The started network that it belongs to, if it is connected by routes.
     network: str | None
     #: The bridge it is a port of.
     bridge: str | None
@@ -44,10 +44,10 @@ class ShownVif(TypedDict):
     mtu: int
     #: The vif line that it was attached with.
     spec: str | None
-    #: What keeps its guest from being reached by its addresses or from reaching anybody: a newer guest that has addresses of its, and
-    #: other firewalls of this host, unless a rule there accepts its packets.
+    #: Reasons why its guest cannot be reached, or cannot reach anybody: a newer guest with the same addresses, or another firewall of this
+    #: host that has no rule to accept its packets.
     obstacles: list[str]
-    #: What it needs and has not, a change each: what ``Host.recover`` puts back.
+    #: What it needs and lacks, one change each: ``Host.recover`` makes them.
     missing: list[str]
 
 
@@ -107,21 +107,21 @@ class ShownFilter(TypedDict):
     own: bool
     #: How many rules it has; None if that was not looked at.
     rules: int | None
-    #: The hooks where it drops what none of its rules decides about.
+    #: The hooks of its chains with policy drop, for example "forward".
     drops: list[str]
 
 
 class Overview(Shown):
-    """What ``Host.overview`` gives: what ``Host.show`` gives, and all else."""
+    """What ``Host.overview`` gives: what ``Host.show`` gives, and the host's networks, routes, filters and links."""
 
     networks: list[ShownNetwork]
-    #: But for those to guests.
+    #: Without those to guests.
     routes: list[ShownRoute]
     guest_routes: int
     filters: list[ShownFilter]
     #: Who has made each link.
     made_by: dict[str, str]
-    #: Programs that manage links, run here, and do not leave those of guests alone.
+    #: Running programs that manage links, and would take those of guests.
     managers: list[dict[str, Any]]
     #: Who is where, in layers: about, uplinks, hubs, notes.
     picture: dict[str, Any]

@@ -28,17 +28,20 @@ __all__ = ["Host", "Sandbox", "Unconfirmed"]
 class Host(_xennet.Host):
     """A Xen host, or a rehearsal of one in memory.
 
-    ``Host()`` is the kernel's networking, in the calling thread's network namespace, in which the host stays. ``Host.fake()``,
-    ``Host.from_recording()``, ``Host.rehearse()`` are rehearsals that touch nothing real; ``Host.sandbox()`` is a network namespace of its own.
+    ``Host()`` works on the kernel's networking. It opens its sockets in the calling thread's network namespace and stays there. ``Host.fake()``,
+    ``Host.from_recording()`` and ``Host.rehearse()`` are rehearsals that touch nothing real; ``Host.sandbox()`` makes a network namespace of its own.
 
     Every call that changes something either reaches the wanted state, which is read back, or restores the earlier one and raises an error
     that says so (``XennetError.outcome``). A host can be used by several threads; they wait for each other, and other threads run meanwhile.
-    It belongs to the process that made it: a child that was forked makes one of its own, and its parent's raises ``Invalid``.
+    It belongs to the process that made it: in a forked child its calls raise ``Invalid``, and the child makes a host of its own.
 
-    Settings are keywords of everything that makes a host. ``state_dir`` is where journals, locks and records are kept: ``/run/xennet`` for the
-    kernel, memory for a rehearsal. ``lock_deadline`` is how long a call waits for another process that works on the same vif or bridge (10 s),
-    and ``budget`` how long all that a call waits for may take together (no limit); both are a timedelta or seconds. ``mac_binding`` is a
-    ``MacBinding``: whether guests are bound to their MACs where nothing is declared.
+    Ctrl-C, or another signal whose handler raises, ends what a call waits for; a change that has begun goes on to its end. Only then is the
+    handler's exception raised. Its ``__cause__`` is the call's own error, or its ``result`` is what a changing call gave.
+
+    Settings are keywords of every call that makes a host. ``state_dir`` is the directory of journals, locks and records; by default ``/run/xennet``
+    for the kernel, and memory for a rehearsal. ``lock_deadline`` is how long a call waits for another process that works on the same vif or bridge
+    (10 s by default). ``budget`` is how long one call may wait altogether (no limit by default). Both are a timedelta or seconds. ``mac_binding`` is
+    a ``MacBinding``: whether a guest is bound to its MAC if its vif line declares no addresses.
 
         >>> from xennet import Host
         >>> with Host.fake() as host:
@@ -114,7 +117,7 @@ class Host(_xennet.Host):
         budget: _Time | None = None,
         mac_binding: str = "where-declared",
     ) -> _H:
-        """A rehearsal on what was recorded (``record``): the same objects, records and networks in memory, and a netback that makes a vif when it is
+        """A rehearsal on a recording (``Host.record``): the same objects, records and networks in memory, and a netback that makes each vif when it is
         asked for. ``faults`` are values of ``xennet.faults``.
 
             >>> from xennet import Host
@@ -145,7 +148,8 @@ class Host(_xennet.Host):
         It begins with a loopback link alone; ``Sandbox.add_vif`` and ``add_link`` make links. Needs root, or a user namespace in which one is
         root: ``unshare --user --map-root-user python3 ...``. Raises ``Denied`` otherwise.
         """
-        from ._sandbox import Namespace
+        from ._sandbox import Namespace, explained
+        from .errors import Io
 
         namespace = Namespace()
         try:
@@ -158,6 +162,9 @@ class Host(_xennet.Host):
                 mac_binding=mac_binding,
                 namespace=namespace.file,
             )
+        except Io as error:
+            namespace.close()
+            raise explained(error) from None
         except BaseException:
             namespace.close()
             raise
@@ -170,7 +177,15 @@ class Host(_xennet.Host):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.close()
+        # A forked child leaves what its parent has opened.
+        if not self._is_ours():
+            return
+        try:
+            self.close()
+        except BaseException as failure:
+            # Exceptions of the compiled part have no context by themselves.
+            failure.__context__ = failure.__context__ or error
+            raise
 
     def __repr__(self) -> str:
         where = "" if self.state_dir is None else f" in {self.state_dir}"
@@ -182,8 +197,8 @@ class Host(_xennet.Host):
         file: str | os.PathLike[str] | None = None,
         faults: Iterable[Fault | Mapping[str, object]] | None = None,
     ) -> Host:
-        """This host as it is now, in memory: what is done there happens nowhere else. ``file`` has the descriptions of networks; ``faults`` are what
-        goes wrong (``xennet.faults``).
+        """A copy of this host as it is now, in memory: changes to it happen nowhere else. ``file`` is the path of the networks.toml to record with it
+        (the system's by default); ``faults`` are values of ``xennet.faults``.
 
             >>> from xennet import Host
             >>> host = Host.fake()
@@ -198,9 +213,9 @@ class Host(_xennet.Host):
     def applied(self, plan: Plan | str) -> Reversible:
         """Carries out a plan for the time of a ``with`` block, and restores on the way out what was there before, also when the block raises.
 
-        As ``apply`` raises ``Stale`` if the plan does not hold any more. Where restoring fails, that error is raised, and the block's own is its
-        ``__context__``: both are told. Only the last operation on the plan's subject is undone: what the block itself changed of the same vif,
-        bridge or network it has to undo itself.
+        Like ``apply`` it raises ``Stale`` if the plan no longer fits the system. If restoring fails, that error is raised, with the block's own error as
+        its ``__context__``. Only the last operation on the plan's subject is undone: if the block changes the same vif, bridge or network, it has to
+        undo that itself.
 
             >>> from xennet import Host
             >>> host = Host.fake()
@@ -213,11 +228,11 @@ class Host(_xennet.Host):
         return Reversible(self, plan)
 
     def start_networks(self, networks: Iterable[Network]) -> dict[str, Applied]:
-        """Starts several networks: bridges first, since others may leave through them. One that another network stands in the way of is tried
-        again while others come through. If one cannot be started, the others are started all the same.
+        """Starts several networks: bridges first, since other networks may route through them. A network that another one blocks is tried again as
+        long as others can be started. If one cannot be started, the others are started all the same.
 
-        Gives what was done, by names. If some could not be started, the first one's error is raised after all; its ``failures`` has them all by
-        their names, and its ``applied`` what was done.
+        Returns what was done, by name. If some networks could not be started, it raises the error of the first after trying all of them; its ``failures``
+        has every error by name, and its ``applied`` what was done. An exception of a signal's handler has both as ``failures`` and ``result``.
         """
         networks = list(networks)
         for network in networks:
@@ -227,9 +242,9 @@ class Host(_xennet.Host):
         return _told(applied, failures)
 
     def stop_networks(self, names: Iterable[str] | None = None, *, force: bool = False) -> dict[str, Applied]:
-        """Stops several networks, or all that are started, in an order in which that can be done. With ``force`` guests are cut off.
+        """Stops several networks, or all that are started (None), each before the bridge that it routes through. With ``force`` guests are cut off.
 
-        As ``start_networks`` it tries all of them, and then raises the first error, with its ``failures`` and ``applied``.
+        Like ``start_networks`` it tries all of them, and then raises the first error, with ``failures`` and ``applied``.
         """
         if isinstance(names, str):
             raise TypeError(f"names takes several texts, as in names=({names!r},)")
@@ -237,16 +252,16 @@ class Host(_xennet.Host):
         return _told(applied, failures)
 
     def start_confirmed(self, network: Network, within: _Time) -> Unconfirmed:
-        """Starts a network that is undone again unless somebody says in time that it is good (``Unconfirmed.confirm``, ``Host.confirm``, or
-        ``xennet confirm``). Who moves the link that they are logged in by cannot say so afterwards if it went wrong.
+        """Starts a network, and undoes the start unless it is confirmed in time (``Unconfirmed.confirm``, ``Host.confirm``, or ``xennet confirm``). Use
+        it to move the link that you are logged in through: if the start cuts you off, you cannot confirm, and it is undone.
 
         Used with ``with``, the end of the block confirms, unless the block raises::
 
             with host.start_confirmed(network, 60):
                 urllib.request.urlopen("http://192.0.2.1/", timeout=20)  # the other end is still there
 
-        ``within`` is a timedelta or seconds, and runs from when the network is started. A process of its own holds the time, and lives on if this
-        one ends. Raises ``Unsupported`` for a host that remembers in memory, or is a sandbox.
+        ``within`` is a timedelta or seconds, counted from the moment when the network is started. A separate process waits that long, also if this
+        process ends. Raises ``Unsupported`` for a host in memory (without ``state_dir``, or with faults) and for a sandbox.
         """
         from ._confirm import Guard
 
@@ -254,21 +269,27 @@ class Host(_xennet.Host):
             raise TypeError(f"network is a xennet.Network, not {type(network).__name__}")
         guard = Guard(self, network.name, _xennet.seconds("within", within))
         try:
-            applied, pending = self._start_confirmed(network, guard.say)
+            applied, pending = self._start_confirmed(network, guard.hears)
+        except BaseException as error:
+            # A signal's handler has raised: the result of the call is on its exception.
+            result = vars(error).get("result")
+            if isinstance(result, tuple):
+                setattr(error, "result", Unconfirmed(self, network.name, *result))
+            raise
         finally:
             # A guard that was told nothing hears the end of the pipe, and undoes what there is of the start.
             guard.close()
         return Unconfirmed(self, network.name, applied, pending)
 
     def watch(self, *, timeout: _Time | None = None) -> Iterator[Shown]:
-        """What ``show`` gives, at once and then whenever it has changed: the kernel tells of links, addresses, routes and tables, and nothing is
-        polled. Ends when nothing has changed for ``timeout``; never, if that is None. Ctrl-C ends it.
+        """Yields what ``show`` returns, at once and then each time it has changed. It waits for notifications of the kernel about links, addresses, routes
+        and nft tables, and polls nothing. Ends when nothing has changed for ``timeout``; never, if that is None. Ctrl-C ends it.
 
             for shown in host.watch():
                 print([vif["vif"] for vif in shown["vifs"]])
 
-        Raises ``Unsupported`` for a host in memory. A host that was made in another network namespace than the calling thread's is told what
-        happens in the thread's; a sandbox what happens in its own.
+        Raises ``Unsupported`` for a host in memory, and ``Invalid`` when the host is closed meanwhile. It listens in the calling thread's network
+        namespace, even if the host was made in another one; a sandbox listens in its own.
         """
         return self._watch(self._events(), timeout)
 
@@ -283,15 +304,16 @@ class Host(_xennet.Host):
                 return
 
     def link_events(self, *, timeout: _Time | None = None) -> Iterator[LinkEvent]:
-        """What happens to links, link by link, as it happens: ``{"event": "appeared", "link": "vif5.0", "index": 7, "up": False, ...}``. ``event`` is
-        "appeared", "changed" or "gone"; or "lost", about no link, where so much happened at once that everything has to be looked at anew. Listens
+        """Yields each change of a link as it happens: ``{"event": "appeared", "link": "vif5.0", "index": 7, "up": False, ...}``. ``event`` is
+        "appeared", "changed" or "gone"; or "lost", about no link, if the kernel dropped notifications: then look at all links again. Listens
         from the call on. Ends when nothing has happened for ``timeout``; never, if that is None. Ctrl-C ends it.
 
             for event in host.link_events():
                 if event["event"] == "appeared":
                     print(event["link"])
 
-        Raises ``Unsupported`` for a host in memory. In which network namespace it listens, ``watch`` says.
+        Raises ``Unsupported`` for a host in memory, and ``Invalid`` when the host is closed meanwhile. It listens in the same network namespace as
+        ``watch``.
         """
         return self._each(self._link_events(), timeout)
 
@@ -303,8 +325,8 @@ class Host(_xennet.Host):
             yield event
 
     def set_faults(self, faults: Iterable[Fault | Mapping[str, object]]) -> None:
-        """Has other things go wrong in a rehearsal from now on, or with ``()`` nothing more; steps and observations are counted from here. Raises
-        ``Unsupported`` for a host whose world is not in memory.
+        """Replaces the faults of a rehearsal; ``()`` removes them. Steps and observations are counted from this call. Raises ``Unsupported`` for a host
+        whose world is not in memory.
 
             >>> import errno, xennet
             >>> host = xennet.Host.fake()
@@ -320,8 +342,8 @@ class Host(_xennet.Host):
 
     def picture(self, form: str = "text", *, counters: bool = False, every_guest: bool = False) -> Picture:
         """The networking of this host, drawn: outside, gateway, uplinks, bridges and routes, vifs, guests. ``form`` is a ``PictureForm``: "text"
-        (100 columns), "svg", "dot", "mermaid", or "json". With ``counters`` what went through each link is shown; with ``every_guest`` no guests are
-        put together, however many there are.
+        (100 columns), "svg", "dot", "mermaid", or "json". With ``counters`` each link shows its traffic; with ``every_guest`` every guest is drawn,
+        however many there are, instead of a summary.
 
         The picture is a str. A notebook draws one whose form is "svg".
         """
@@ -346,31 +368,38 @@ class Sandbox(Host):
         raise TypeError("a sandbox is made by Host.sandbox()")
 
     def add_vif(self, domid: int, devid: int = 0) -> str:
-        """Makes the link ``vif<domid>.<devid>``, as netback would, and gives its name. Its other end is ``guest<domid>.<devid>``."""
+        """Makes the link ``vif<domid>.<devid>``, as netback would, and returns its name. Its other end is ``guest<domid>.<devid>``."""
         return self.add_link(f"vif{domid}.{devid}", f"guest{domid}.{devid}")
 
     def add_link(self, name: str, peer: str) -> str:
-        """Makes a link of this name, down; its other end has the name ``peer`` and is in the sandbox, too."""
+        """Makes a veth pair in the sandbox, both ends down, named ``name`` and ``peer``. Returns ``name``."""
         self._make_cable(name, peer)
         return name
 
     def run(self, function: Callable[..., _T], /, *arguments: Any, **keywords: Any) -> _T:
-        """Calls a function in the sandbox, in a thread of its own: ``sandbox.run(subprocess.run, ["ip", "link"])``. What it gives or raises comes
-        back."""
+        """Calls a function in the sandbox, in a thread of its own: ``sandbox.run(subprocess.run, ["ip", "link"])``. Returns what the
+        function returns, and raises what it raises. Ctrl-C does not stop the function; ``close`` waits for it."""
         return self._namespace.run(function, *arguments, **keywords)
 
     def close(self) -> None:
-        """Stops the networks that are started, closes the host, and takes the namespace away. A second time nothing happens."""
-        if self._namespace.closed:
-            return
+        """Stops the networks that are started, closes the host and its watches, and takes the namespace away. Functions that are called in it
+        (``run``) are waited for. The namespace goes also where a network cannot be stopped; that error is raised then. A second time nothing happens.
+        """
+        if not self._is_ours():
+            # That is refused, and nothing else happens.
+            super().close()
         try:
-            # Services of networks are processes that would keep the namespace.
-            self.stop_networks(force=True)
+            self._namespace.await_runs()
         finally:
             try:
-                super().close()
+                # Services of networks are processes that would keep the namespace.
+                if not self._namespace.closed:
+                    self.stop_networks(force=True)
             finally:
-                self._namespace.close()
+                try:
+                    super().close()
+                finally:
+                    self._namespace.close()
 
 
 class Reversible:
@@ -396,7 +425,8 @@ class Reversible:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         subject, self._subject = self._subject, None
-        if subject is not None:
+        # A forked child leaves what its parent has done.
+        if subject is not None and self._host._is_ours():
             try:
                 self._host.undo(subject)
             except BaseException as failure:
@@ -414,7 +444,7 @@ class Unconfirmed:
     network: str
     #: What starting it did.
     applied: Applied
-    #: Whether it is undone unless it is confirmed. A start that changed nothing needs no confirmation.
+    #: Whether the start still waits for a confirmation. A start that changed nothing waits for none.
     pending: bool
 
     def __init__(self, host: Host, network: str, applied: Applied, pending: bool) -> None:
@@ -424,7 +454,7 @@ class Unconfirmed:
         self.pending = pending
 
     def confirm(self) -> None:
-        """The network stays. Raises ``NothingToUndo`` if it was too late."""
+        """Confirms the start: the network stays. Raises ``NothingToUndo`` if that comes too late."""
         if self.pending:
             self._host.confirm(self.network)
             self.pending = False

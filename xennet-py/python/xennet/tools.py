@@ -27,7 +27,7 @@ def generate_mac(scheme: str = "libxl", *, seed: str | None = None, devid: int =
         >>> xennet.generate_mac()[:8]
         '00:16:3e'
     """
-    return _xennet.generate_mac(scheme, seed, devid, os.urandom(6))
+    return _xennet.generate_mac(scheme, seed, devid)
 
 
 def advise(
@@ -121,8 +121,10 @@ def hotplug(
     """Does what a vif script of Xen does when libxl calls it: ``hotplug("vif-bridge", sys.argv[1:])`` is the whole of such a script.
 
     ``environment`` is this process's unless given; xenstore is found by it. ``state_dir`` is where the state is kept instead of where the settings
-    (``hotplug.toml``) say. Gives the record of the call as it stands in the log; None for a call that means nothing, as of a tap in a script of vifs.
-    What fails is written to xenstore, where the toolstack waits for it, and to the log, and is raised.
+    (``hotplug.toml``) say. Returns the record of the call as it stands in the log; None for a call that has nothing to do, for example for a tap in a
+    script of vifs. An error is written to xenstore, where the toolstack waits for it, and to the log, and is raised.
+
+    Ctrl-C does not end the call. Afterwards ``KeyboardInterrupt`` is raised; its ``__cause__`` is the call's error, or its ``result`` the record.
     """
     if isinstance(arguments, str):
         raise TypeError(f"arguments takes several texts, as in arguments=({arguments!r},)")

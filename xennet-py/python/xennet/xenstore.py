@@ -1,4 +1,4 @@
-"""xenstore: the small database of a Xen host in which toolstack, backends and frontends tell each other what they need.
+"""xenstore: the small database through which the toolstack, backends and frontends of a Xen host exchange settings.
 
     >>> from xennet import xenstore
     >>> with xenstore.Server() as server, xenstore.Store(server.path) as store:  # Store() finds the real one
@@ -6,9 +6,9 @@
     ...     store.read("backend/vif/5/0/bridge"), store.read("backend/vif/5/0/mtu")
     (b'xenbr0', None)
 
-A ``Store`` is one connection, which several threads may use; each request waits for the one before. A relative path lies below the home of the own
-domain. What fails raises ``xennet.Xenstore``, whose ``errno`` is the server's word (``EACCES``, ``ENOSPC``, ``EAGAIN``), or ``xennet.Invalid``
-for what breaks a rule and was not sent.
+A ``Store`` is one connection, which several threads may use; each request waits for the one before. A relative path lies below the home of this
+process's domain. A request that fails raises ``xennet.Xenstore`` with the server's ``errno`` (``EACCES``, ``ENOSPC``, ``EAGAIN``). An argument that
+breaks a rule raises ``xennet.Invalid``, and nothing is sent.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from . import _xennet
-from .errors import Xenstore
+from .errors import XennetError, Xenstore
 
 if TYPE_CHECKING:
     import asyncio
@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 
 class Permission(NamedTuple):
-    """What one domain may do with a node. In the first entry of a list: the owner, and the access is that of everyone else."""
+    """What one domain may do with a node. The first entry of a list names the owner, and its access is that of every domain not listed."""
 
     domid: int
     read: bool = False
@@ -42,7 +42,7 @@ class Permission(NamedTuple):
 
 
 class Event(NamedTuple):
-    """Something that is watched has changed: the node, relative if the watch is, and the word that the watch was registered with."""
+    """A watched node has changed: its path, relative if the watch's path is, and the token of the watch."""
 
     path: str
     token: str
@@ -51,11 +51,11 @@ class Event(NamedTuple):
 class Store(_xennet.StoreConnection):
     """A connection to xenstored.
 
-    ``path`` is its socket or device; None: XENSTORED_PATH, or else where libxenstore looks. ``deadline`` is how long a request and its answer may
-    take (10 s), a timedelta or seconds. Raises ``xennet.Xenstore`` if there is no server, with every place that was tried.
+    ``path`` is its socket or device; None means the environment's XENSTORED_PATH, or else the places of libxenstore. ``deadline`` is how long a request
+    and its answer may take, a timedelta or seconds (10 s by default). Raises ``xennet.Xenstore`` if there is no server, with every place that was tried.
 
-    After a failure behind which it is not known what the server says next (deadline passed, connection closed) every later call fails; open
-    another connection then.
+    After a failure that leaves the connection in an unknown state (deadline passed, connection closed) every later call fails: open another
+    connection.
     """
 
     __slots__ = ()
@@ -68,7 +68,7 @@ class Store(_xennet.StoreConnection):
         return self.read_many((path,))[0]
 
     def read_text(self, path: str) -> str | None:
-        """The value of a node as a text; bytes that are no UTF-8 become U+FFFD."""
+        """The value of a node as a str; bytes that are not UTF-8 become U+FFFD. None if there is no such node."""
         value = self.read(path)
         return None if value is None else value.decode("utf-8", "replace")
 
@@ -77,12 +77,12 @@ class Store(_xennet.StoreConnection):
         self.write_all({path: value})
 
     def permissions(self, path: str) -> tuple[Permission, ...] | None:
-        """Who may do what with a node, the owner first; None if there is no such node."""
+        """The permissions of a node, the owner's first; None if there is no such node."""
         found = self._permissions(path)
         return None if found is None else tuple(Permission(*one) for one in found)
 
     def set_permissions(self, path: str, permissions: Iterable[Permission]) -> None:
-        """Sets who may do what with a node. The first names the owner and says what everyone may."""
+        """Sets the permissions of a node. The first names the owner, and its access is that of every domain not listed."""
         self._set_permissions(path, [(one.domid, one.read, one.write) for one in permissions])
 
     def transaction(self) -> Transaction:
@@ -92,15 +92,15 @@ class Store(_xennet.StoreConnection):
                 count = int(store.read("count") or b"0")
                 store.write("count", str(count + 1))
 
-        The end of the block carries it out; if the block raises, nothing of it happens. Raises ``xennet.Xenstore`` with EAGAIN if others have
-        changed meanwhile what was looked at: do it again from its beginning, as ``transact`` does. Meanwhile all of the connection is in the
-        transaction, also for other threads.
+        The end of the block commits it; if the block raises, it is aborted. Raises ``xennet.Xenstore`` with EAGAIN if another client changed the same
+        nodes meanwhile: run the block again, as ``transact`` does. Until then all requests of this connection are in the transaction, also those of
+        other threads.
         """
         return Transaction(self)
 
     def transact(self, work: Callable[[Store], T], *, tries: int = 100) -> T:
-        """Calls ``work(store)`` in a transaction, again from its beginning while others are faster, ``tries`` times at the most. Gives what it
-        gave; what it raises comes out, and nothing is changed then."""
+        """Calls ``work(store)`` in a transaction, and again while that ends with EAGAIN, ``tries`` times at the most. Returns what ``work`` returns. If
+        ``work`` raises, nothing is changed."""
         for last in range(tries - 1, -1, -1):
             try:
                 with self.transaction():
@@ -112,14 +112,14 @@ class Store(_xennet.StoreConnection):
         raise ValueError(f"tries is at least 1, not {tries}")
 
     def watch(self, path: str, token: str = "") -> Watch:
-        """Asks for events of a node and all below it, or of "@introduceDomain" or "@releaseDomain". The token comes with each event. One event comes
-        at once: what was there before is looked at when it arrives::
+        """Watches a node and everything below it, or "@introduceDomain" or "@releaseDomain". Each event has the token. One event arrives at once: read
+        the present state when it does::
 
             with store.watch("backend/vif"):
                 for event in store.events():
                     print(event.path)
 
-        The end of the block takes the watch back; without one it lasts as long as the connection.
+        The end of the block removes the watch; without a block it lasts as long as the connection.
         """
         self._watch(path, token)
         return Watch(self, path, token)
@@ -138,7 +138,7 @@ class Store(_xennet.StoreConnection):
             yield event
 
     async def aevents(self, timeout: float | None = None) -> AsyncIterator[Event]:
-        """The same for asyncio: no thread waits, the event loop does. One task at a time may wait for the events of a connection."""
+        """As ``events``, for asyncio: the event loop waits, and no thread. One task at a time may wait for the events of a connection."""
         import asyncio
 
         loop = asyncio.get_running_loop()
@@ -164,7 +164,9 @@ class Store(_xennet.StoreConnection):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.close()
+        # A forked child leaves what its parent has opened.
+        if self._is_ours():
+            self.close()
 
 
 def _set(future: asyncio.Future[None]) -> None:
@@ -172,8 +174,18 @@ def _set(future: asyncio.Future[None]) -> None:
         future.set_result(None)
 
 
+def _append(error: BaseException, failure: BaseException) -> None:
+    """Has an error tell also what failed when its block was left, at the end of its chain."""
+    known: list[BaseException] = []
+    while error.__context__ is not None and error not in known:
+        known.append(error)
+        error = error.__context__
+    if error is not failure and error.__context__ is None:
+        error.__context__ = failure
+
+
 class Transaction:
-    """What ``Store.transaction`` gives: for a ``with`` block."""
+    """What ``Store.transaction`` returns, for a ``with`` block."""
 
     __slots__ = ("_store",)
 
@@ -192,13 +204,14 @@ class Transaction:
             return
         try:
             self._store._abort()
-        except Xenstore:
-            # The block's own error is the one to tell; a server that is gone has forgotten the transaction.
-            pass
+        except XennetError as failure:
+            # The block's own error is the one to tell; a server that is gone, or a store that is closed, has forgotten the transaction.
+            if error is not None:
+                _append(error, failure)
 
 
 class Watch:
-    """What ``Store.watch`` gives: the end of a ``with`` block takes the watch back."""
+    """What ``Store.watch`` returns: the end of a ``with`` block removes the watch."""
 
     __slots__ = ("_store", "path", "token")
 
@@ -208,7 +221,7 @@ class Watch:
         self.token = token
 
     def close(self) -> None:
-        """Takes the watch back. Events that are on their way may still come."""
+        """Removes the watch. Events that were sent before may still arrive."""
         self._store._unwatch(self.path, self.token)
 
     def __enter__(self) -> Watch:
@@ -217,13 +230,19 @@ class Watch:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.close()
+        try:
+            self.close()
+        except XennetError as failure:
+            if error is None:
+                raise
+            # As a transaction: with the connection the watch is gone.
+            _append(error, failure)
 
 
 class Server(_xennet.StoreServer):
     """A xenstored of this process, for tests and rehearsals; the tools of Xen talk to it as well.
 
-    ``path`` is where its socket is made (a new folder among the temporary files), ``domid`` the domain that connections act as.
+    ``path`` is where its socket is made (by default in a new directory among the temporary files), ``domid`` the domain as which connections act.
     """
 
     __slots__ = ()
@@ -242,4 +261,6 @@ class Server(_xennet.StoreServer):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.close()
+        # A forked child leaves what its parent has opened.
+        if self._is_ours():
+            self.close()
