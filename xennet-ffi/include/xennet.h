@@ -1289,15 +1289,15 @@ xennet_error *xennet_host_network_status(const xennet_host *host,
  * The two talk over two pipes. `xennet network guard NAME SECONDS` is such a process, too, with standard input and output as the two ends.
  *
  * \param settings How a host is opened: its state directory is that of the host that starts the network. NULL for the defaults.
- * \param backend `XENNET_BACKEND_*`, as of that host.
+ * \param backend `XENNET_BACKEND_*`, as of that host: `XENNET_BACKEND_NETLINK`, or `XENNET_BACKEND_FAKE` with a state directory.
  * \param name The network's name.
  * \param name_len Its length in bytes.
  * \param seconds How long a confirmation is waited for, from when the network is started.
  * \param hears The end of a pipe at which it hears what has become of the start. The process must not have the other end open.
  * \param says The end of a pipe at which it says that it is there.
  * \param verdict Gets `XENNET_VERDICT_*`.
- * \return NULL on success; else `XENNET_KIND_CONFLICT` if another guard waits for a confirmation of the same network; an error as of
- *   `xennet_host_undo` if the start could not be undone.
+ * \return NULL on success; else `XENNET_KIND_UNSUPPORTED` for a backend whose changes no other process can undo; `XENNET_KIND_CONFLICT` if another
+ *   guard waits for a confirmation of the same network; an error as of `xennet_host_undo` if the start could not be undone.
  */
 xennet_error *xennet_guard(const xennet_settings *settings,
                            uint32_t backend,
@@ -1318,7 +1318,8 @@ xennet_error *xennet_guard(const xennet_settings *settings,
  * \param said The end of a pipe at which the guard says that it is there.
  * \param hears The end of a pipe at which the guard hears.
  * \param done Gets a JSON document, `{"steps": 9, "notes": []}`. May be NULL.
- * \return NULL on success; else the error of the guard if it is not there, and nothing was changed; or an error as of `xennet_host_start_network`.
+ * \return NULL on success; else the error of the guard if it is not there, and nothing was changed; `XENNET_KIND_UNSUPPORTED` for a sandbox, or a
+ *   rehearsal in memory, of which no other process can undo anything; or an error as of `xennet_host_start_network`.
  */
 xennet_error *xennet_host_start_guarded(const xennet_host *host,
                                         const char *network,

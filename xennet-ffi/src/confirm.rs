@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use serde_json::json;
 use xennet_core::exec::confirm::Verdict;
-use xennet_core::{Error, ErrorKind, guard_is_there, tell_guard};
+use xennet_core::{Error, ErrorKind, IfName, guard_is_there, tell_guard};
 
 use crate::boundary::{fallible, given};
 use crate::cast::{self, Chars};
 use crate::error::Failure;
 use crate::host::Host;
 use crate::network;
-use crate::settings::Settings;
+use crate::settings::{Settings, XENNET_BACKEND_FAKE, XENNET_BACKEND_SANDBOX};
 use crate::text::Text;
 
 /// Somebody confirmed in time.
@@ -32,15 +32,15 @@ pub const XENNET_VERDICT_FAILED: u32 = 3;
 /// The two talk over two pipes. `xennet network guard NAME SECONDS` is such a process, too, with standard input and output as the two ends.
 ///
 /// \param settings How a host is opened: its state directory is that of the host that starts the network. NULL for the defaults.
-/// \param backend `XENNET_BACKEND_*`, as of that host.
+/// \param backend `XENNET_BACKEND_*`, as of that host: `XENNET_BACKEND_NETLINK`, or `XENNET_BACKEND_FAKE` with a state directory.
 /// \param name The network's name.
 /// \param name_len Its length in bytes.
 /// \param seconds How long a confirmation is waited for, from when the network is started.
 /// \param hears The end of a pipe at which it hears what has become of the start. The process must not have the other end open.
 /// \param says The end of a pipe at which it says that it is there.
 /// \param verdict Gets `XENNET_VERDICT_*`.
-/// \return NULL on success; else `XENNET_KIND_CONFLICT` if another guard waits for a confirmation of the same network; an error as of
-///   `xennet_host_undo` if the start could not be undone.
+/// \return NULL on success; else `XENNET_KIND_UNSUPPORTED` for a backend whose changes no other process can undo; `XENNET_KIND_CONFLICT` if another
+///   guard waits for a confirmation of the same network; an error as of `xennet_host_undo` if the start could not be undone.
 #[unsafe(no_mangle)]
 pub extern "C" fn xennet_guard(
     settings: Option<&Settings>,
@@ -59,6 +59,7 @@ pub extern "C" fn xennet_guard(
         let name = network::named(&name, name_len)?;
         let pipes = (cast::descriptor(hears, "hears")?, cast::descriptor(says, "says")?);
         let patience = Duration::from_secs(seconds.into());
+        can_undo(&name, settings, backend)?;
         // What cannot be opened is to be told now, not when the start has to be undone.
         drop(settings.open(backend)?);
         let ended = xennet_core::Host::guard(&name, &settings.state_dir(), patience, pipes, || settings.open(backend))?;
@@ -73,6 +74,36 @@ pub extern "C" fn xennet_guard(
     })
 }
 
+/// Refuses a backend whose changes this process, which has not made them, cannot undo.
+fn can_undo(name: &IfName, settings: &Settings, backend: u32) -> Result<(), Error> {
+    match backend {
+        XENNET_BACKEND_SANDBOX => Err(in_sandbox(name, "backend XENNET_BACKEND_SANDBOX")),
+        XENNET_BACKEND_FAKE if !settings.has_state_dir() => {
+            let message = format!(
+                "network {name}: a guard with backend XENNET_BACKEND_FAKE and no state directory cannot undo its start: a rehearsal in memory is \
+                 in the process that opened it"
+            );
+            let hint = "give both processes the same directory (xennet_settings_state_dir)";
+            Err(unsupported(name, message).with_hint(hint))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The refusal of a guard where a host is in a namespace of its own; `what` says so.
+fn in_sandbox(name: &IfName, what: &str) -> Error {
+    let message = format!(
+        "network {name}: no guard can undo a start with {what}: only the process that opened a sandbox can enter its network namespace"
+    );
+    let hint = "start it with xennet_host_start_network, or open the host with XENNET_BACKEND_NETLINK in a network namespace that \
+                both processes are in";
+    unsupported(name, message).with_hint(hint)
+}
+
+fn unsupported(name: &IfName, message: String) -> Error {
+    Error::new(ErrorKind::Unsupported, message).with_object(name.as_str()).unchanged()
+}
+
 /// Starts a network under a guard (`xennet_guard`): waits until that says that it is there, starts, and tells it what has become of that. Both
 /// descriptors are then to be closed.
 ///
@@ -82,7 +113,8 @@ pub extern "C" fn xennet_guard(
 /// \param said The end of a pipe at which the guard says that it is there.
 /// \param hears The end of a pipe at which the guard hears.
 /// \param done Gets a JSON document, `{"steps": 9, "notes": []}`. May be NULL.
-/// \return NULL on success; else the error of the guard if it is not there, and nothing was changed; or an error as of `xennet_host_start_network`.
+/// \return NULL on success; else the error of the guard if it is not there, and nothing was changed; `XENNET_KIND_UNSUPPORTED` for a sandbox, or a
+///   rehearsal in memory, of which no other process can undo anything; or an error as of `xennet_host_start_network`.
 #[unsafe(no_mangle)]
 pub extern "C" fn xennet_host_start_guarded(
     host: Option<&Host>,
@@ -96,6 +128,9 @@ pub extern "C" fn xennet_host_start_guarded(
         let host = given(host, "host")?;
         let network = network::read(&network, network_len)?;
         let (said, hears) = (cast::descriptor(said, "said")?, cast::descriptor(hears, "hears")?);
+        if host.is_sandbox() {
+            return Err(in_sandbox(&network.name(), "a host of XENNET_BACKEND_SANDBOX"));
+        }
         host.change("xennet_host_start_guarded", done, |core| {
             guard_is_there(&network.name(), said)?;
             core.start_confirmed(&network, |told| tell_guard(hears, told))

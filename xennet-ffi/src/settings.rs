@@ -84,6 +84,11 @@ impl Settings {
         self.state_dir.clone().unwrap_or_else(|| StateDir::at(StateDir::DEFAULT))
     }
 
+    /// Whether the state is in a directory, where another process finds it, by the caller's word.
+    pub(crate) fn has_state_dir(&self) -> bool {
+        self.state_dir.is_some()
+    }
+
     /// In the calling thread's network namespace, as [`netlink`](Self::netlink), but with its state in memory by default.
     fn sandbox(&self) -> Result<xennet_core::Host, Error> {
         match &self.state_dir {
