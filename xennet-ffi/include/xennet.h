@@ -1310,7 +1310,7 @@ xennet_error *xennet_guard(const xennet_settings *settings,
 
 /**
  * Starts a network under a guard (`xennet_guard`): waits until that says that it is there, starts, and tells it what has become of that. Both
- * descriptors are then to be closed.
+ * descriptors are then to be closed. While it waits for the guard, other threads may use the host.
  *
  * \param host The host.
  * \param network The JSON document of one network, an item of what `xennet_networks_parse` gives.

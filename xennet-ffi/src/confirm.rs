@@ -105,7 +105,7 @@ fn unsupported(name: &IfName, message: String) -> Error {
 }
 
 /// Starts a network under a guard (`xennet_guard`): waits until that says that it is there, starts, and tells it what has become of that. Both
-/// descriptors are then to be closed.
+/// descriptors are then to be closed. While it waits for the guard, other threads may use the host.
 ///
 /// \param host The host.
 /// \param network The JSON document of one network, an item of what `xennet_networks_parse` gives.
@@ -131,10 +131,12 @@ pub extern "C" fn xennet_host_start_guarded(
         if host.is_sandbox() {
             return Err(in_sandbox(&network.name(), "a host of XENNET_BACKEND_SANDBOX"));
         }
-        host.change("xennet_host_start_guarded", done, |core| {
-            guard_is_there(&network.name(), said)?;
-            core.start_confirmed(&network, |told| tell_guard(hears, told))
-        })
+        host.change_after(
+            "xennet_host_start_guarded",
+            done,
+            || guard_is_there(&network.name(), said),
+            |core| core.start_confirmed(&network, |told| tell_guard(hears, told)),
+        )
     })
 }
 

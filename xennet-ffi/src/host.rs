@@ -76,7 +76,18 @@ impl Host {
         done: Out<'_, Text>,
         work: impl FnOnce(&mut xennet_core::Host) -> Result<Applied, Error> + Send,
     ) -> Result<(), Error> {
-        let applied = self.told(entry, work)?;
+        self.change_after(entry, done, || Ok(()), work)
+    }
+
+    /// The same behind something that is waited for first. Meanwhile other calls may use the host.
+    pub(crate) fn change_after(
+        &self,
+        entry: &'static str,
+        done: Out<'_, Text>,
+        wait: impl FnOnce() -> Result<(), Error>,
+        work: impl FnOnce(&mut xennet_core::Host) -> Result<Applied, Error> + Send,
+    ) -> Result<(), Error> {
+        let applied = self.logged(entry, || wait().and_then(|()| self.alone(work)))?;
         if let Some(done) = done {
             done.write(Some(Box::new(Text::json(&applied))));
         }
@@ -89,8 +100,20 @@ impl Host {
         entry: &'static str,
         work: impl FnOnce(&mut xennet_core::Host) -> Result<R, Error> + Send,
     ) -> Result<R, Error> {
+        self.logged(entry, || self.alone(work))
+    }
+
+    /// Does something, and tells the program's log what came of it.
+    fn logged<R: Outcome>(&self, entry: &'static str, body: impl FnOnce() -> Result<R, Error>) -> Result<R, Error> {
         let call = Call::begin(entry);
-        let result = self.core.work(|core| {
+        let result = body();
+        call.tell(self.log.as_ref(), &result);
+        result
+    }
+
+    /// Does something with the host, alone, in its namespace and within the time that a call may take.
+    fn alone<R: Send>(&self, work: impl FnOnce(&mut xennet_core::Host) -> Result<R, Error> + Send) -> Result<R, Error> {
+        self.core.work(|core| {
             if let Some(time) = self.budget {
                 core.set_budget(Budget::of(time));
             }
@@ -98,9 +121,7 @@ impl Host {
                 Some(namespace) => namespace.run(|| work(core)),
                 None => work(core),
             }
-        });
-        call.tell(self.log.as_ref(), &result);
-        result
+        })
     }
 }
 
