@@ -1652,11 +1652,13 @@ xennet_error *xennet_store_next_event(const xennet_store *store,
  * The home of a domain: `/local/domain/5`. Says nothing about whether the domain exists.
  *
  * \param store The connection.
- * \param domid The domain's number, 0 to 65535.
+ * \param domid The domain's number, 0 to 32751.
  * \param path Gets the path.
- * \return NULL on success; else an error as of `xennet_store_read`.
+ * \return NULL on success; else an error as of `xennet_store_read`; `XENNET_KIND_INVALID` for a number that no domain has.
  */
-xennet_error *xennet_store_domain_path(const xennet_store *store, uint16_t domid, xennet_text **path);
+xennet_error *xennet_store_domain_path(const xennet_store *store,
+                                       uint32_t domid,
+                                       xennet_text **path);
 
 /**
  * Begins to listen to what happens to links, in the calling thread's network namespace.
@@ -1869,7 +1871,7 @@ xennet_error *xennet_doctor_codes(xennet_text **document);
  * \param to_len Its length in bytes.
  * \param protocol "tcp", "udp" or "icmp"; NULL for any, as long as it makes no difference.
  * \param protocol_len Its length in bytes.
- * \param port The port that it is sent to; 0 for any, as long as it makes no difference.
+ * \param port The port that it is sent to, 1 to 65535; 0 for any, as long as it makes no difference.
  * \param document Gets a JSON document: `{"version": 1, "verdict", "where", "why", "source_seen", "hops": [{"direction", "stage", "at",
  *   "text", "detail"}]}`. `verdict` is "delivered", "dropped" or "unknown"; `where` is what decided (a rule, a route, a link, a setting) or
  *   null; `why` the reason in words; `source_seen` the source address that the receiver sees, or null; `direction` is "there" or "back".
@@ -1885,7 +1887,7 @@ xennet_error *xennet_trace(const char *recording,
                            size_t to_len,
                            const char *protocol,
                            size_t protocol_len,
-                           uint16_t port,
+                           uint32_t port,
                            xennet_text **document);
 
 /**

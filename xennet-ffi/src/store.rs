@@ -7,9 +7,9 @@ use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::time::Duration;
 
 use serde_json::json;
-use xennet_core::Error;
 use xennet_core::snapshot::StorePermission;
 use xennet_core::xenstore::{Client, Options, Store as _, StoreError};
+use xennet_core::{DomId, Error};
 
 use crate::boundary::{fallible, free, given, read};
 use crate::cast::{self, Chars};
@@ -338,18 +338,19 @@ pub extern "C" fn xennet_store_next_event(
 /// The home of a domain: `/local/domain/5`. Says nothing about whether the domain exists.
 ///
 /// \param store The connection.
-/// \param domid The domain's number, 0 to 65535.
+/// \param domid The domain's number, 0 to 32751.
 /// \param path Gets the path.
-/// \return NULL on success; else an error as of `xennet_store_read`.
+/// \return NULL on success; else an error as of `xennet_store_read`; `XENNET_KIND_INVALID` for a number that no domain has.
 #[unsafe(no_mangle)]
 pub extern "C" fn xennet_store_domain_path(
     store: Option<&Store>,
-    domid: u16,
+    domid: u32,
     path: Option<&mut MaybeUninit<Option<Box<Text>>>>,
 ) -> Option<Box<Failure>> {
     fallible("xennet_store_domain_path", || {
         let (store, path) = (given(store, "store")?, given(path, "path")?);
-        let home = store.work(|client| client.domain_path(domid))?;
+        let domid = DomId::new(domid)?;
+        let home = store.work(|client| client.domain_path(domid.get()))?;
         path.write(Some(Box::new(Text::new(&home))));
         Ok(())
     })

@@ -416,6 +416,7 @@ static void test_store(const char *socket)
     accepted(xennet_store_new(socket, strlen(socket), 0, &other));
     accepted(xennet_store_domain_path(store, 5, &text));
     holds(text, "/local/domain/5");
+    refused(xennet_store_domain_path(store, 65541, &text), XENNET_KIND_INVALID, "65541");
     accepted(xennet_store_read(store, TEXT("/test/none"), &text));
     CHECK(text == NULL);
     accepted(xennet_store_directory(store, TEXT("/test/none"), &text));
