@@ -123,7 +123,7 @@ fn rehearsals(installed: &Installed) {
     let (shown, told) = (text(&output), String::from_utf8(output.stderr).unwrap());
     assert!(shown.contains("\"network\":\"private\"") && shown.contains("\"vif\":\"vif5.1\""), "{shown}");
     assert!(
-        shown.ends_with("\"steps\":3}]}\n") && told.contains("[info] vif5.1: becomes a port of natbr0"),
+        shown.ends_with("\nstopped private\n") && told.contains("[info] vif5.1: becomes a port of natbr0"),
         "{shown}{told}"
     );
 
@@ -135,10 +135,36 @@ fn rehearsals(installed: &Installed) {
     assert!(run(&program).contains("\"vif\":\"vif5.0\""));
     std::os::unix::fs::symlink("libxennet.so.0", installed.at("usr/lib/libxennet.so")).unwrap();
 
+    networks_of_others_stay(installed, &toolstack);
+
     // What is wrong is said by the program that is called wrongly, and nothing is done.
     let mut refused = Command::new(toolstack);
     let output = refused.args(["/nonexistent/networks.toml", "5", "/nonexistent/domain.cfg"]).output().unwrap();
     assert_eq!(output.status.code(), Some(i32::from(xennet_core::ErrorKind::Io.number())));
+}
+
+/// On the kernel: the toolstack stops the networks that it has started, and no other ones, also where a vif cannot be attached.
+fn networks_of_others_stay(installed: &Installed, toolstack: &Path) {
+    let network = |name: &str| format!("[network.{name}]\nmode = \"bridge\"\nbridge = \"br-{name}\"\n");
+    let all = installed.at("all.toml");
+    std::fs::write(&all, ["theirs", "one", "two"].map(network).concat()).unwrap();
+    // A vif that is not there.
+    let domain = installed.at("domain.cfg");
+    std::fs::write(&domain, "vif = [ 'mac=00:16:3e:00:00:09,bridge=br-one' ]\n").unwrap();
+    let state = StateDir::new();
+    let mut host = xennet_core::Host::netlink().unwrap().with_state_dir(xennet_core::exec::StateDir::at(state.path()));
+    let described = xennet_core::config::networks::parse(&network("theirs")).unwrap();
+    let theirs = described.iter().next().unwrap();
+    host.start_network(theirs).unwrap();
+    let mut command = Command::new(toolstack);
+    command.arg(&all).arg("9").arg(&domain).arg(state.path());
+    let output = command.output().unwrap();
+    let (shown, told) = (text(&output), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(i32::from(xennet_core::ErrorKind::LinkNotFound.number())), "{told}");
+    let stopped: BTreeSet<&str> = shown.lines().filter_map(|line| line.strip_prefix("stopped ")).collect();
+    assert_eq!(stopped, BTreeSet::from(["one", "two"]), "{shown}{told}");
+    assert_eq!(host.started_in_order_of_stop().unwrap().len(), 1);
+    host.stop_network(&theirs.name(), xennet_core::Guests::MustHaveGone).unwrap();
 }
 
 /// A vif comes and goes by calls as libxl makes them.
