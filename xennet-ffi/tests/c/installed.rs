@@ -52,6 +52,44 @@ impl Installed {
     }
 }
 
+/// A relative directory is one in the prefix, for the files and for pkg-config. A prefix is absolute, and no path has what xennet.pc cannot hold.
+#[test]
+fn relative_directories_are_in_the_prefix_and_others_are_refused() {
+    let dir = StateDir::new();
+    let install = |arguments: &[&str]| {
+        let mut install = Command::new(workspace().join("xennet-ffi/install"));
+        install.args(arguments).arg("--from").arg(libraries()).arg("--destdir").arg(dir.path()).current_dir(dir.path());
+        install
+    };
+    succeed(&mut install(&["--prefix", "/usr", "--libdir", "lib/x86_64-linux-gnu", "--includedir", "include/xen"]));
+    let at = |path: &str| dir.path().join(path);
+    assert!(at("usr/include/xen/xennet.h").is_file() && at("usr/lib/x86_64-linux-gnu/libxennet.so.0").is_file());
+    let told = |variable: &str| {
+        let mut command = Command::new("pkg-config");
+        command.arg("--variable").arg(variable).arg("xennet");
+        command.env("PKG_CONFIG_PATH", at("usr/lib/x86_64-linux-gnu/pkgconfig"));
+        text(&succeed(&mut command)).trim_end().to_owned()
+    };
+    for (variable, path) in
+        [("prefix", "/usr"), ("libdir", "/usr/lib/x86_64-linux-gnu"), ("includedir", "/usr/include/xen")]
+    {
+        assert_eq!(told(variable), path);
+    }
+
+    for (arguments, message) in [
+        (["--prefix", "usr"], "--prefix usr is no absolute path"),
+        (["--prefix", ""], "--prefix  is no absolute path"),
+        (["--libdir", "lib | x"], "/usr/local/lib | x cannot be in xennet.pc"),
+    ] {
+        let output = install(&arguments).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(2) && said.contains(message) && said.contains("\nhint: "), "{said}");
+    }
+    // Neither the directory that it ran in nor another one has anything of it.
+    let made: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(made, ["usr"]);
+}
+
 fn functions() -> BTreeSet<String> {
     let map = std::fs::read_to_string(workspace().join("xennet-ffi/xennet.map")).unwrap();
     let names = map.lines().filter_map(|line| line.trim().strip_suffix(';')).filter(|name| name.starts_with("xennet_"));
