@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use xennet_core::config::networks;
 use xennet_core::document::{PlannedRecovery, Recovered};
-use xennet_core::exec::{Applied, StateDir, Subject};
+use xennet_core::exec::{Applied, Subject};
 use xennet_core::picture::{Form, View};
 use xennet_core::plan::ShownPlan;
 use xennet_core::{BridgeSpec, Budget, DevId, DomId, Error, Overview, surroundings};
@@ -19,7 +19,7 @@ use crate::error::Failure;
 use crate::log::{Call, Looked, Outcome, Sink};
 use crate::plan::Plan;
 use crate::sandbox::Namespace;
-use crate::settings::{Settings, XENNET_BACKEND_SANDBOX};
+use crate::settings::{Settings, XENNET_BACKEND_FAKE, XENNET_BACKEND_NETLINK, XENNET_BACKEND_SANDBOX};
 use crate::shared::Shared;
 use crate::text::{Text, read_json};
 use crate::vif;
@@ -37,17 +37,13 @@ pub struct Host {
 }
 
 impl Host {
-    fn new(core: xennet_core::Host) -> Self {
-        Host { core: Shared::new("host", core), budget: None, log: None, namespace: None }
-    }
-
     pub(crate) fn opened(settings: &Settings, backend: u32) -> Result<Self, Error> {
         let namespace = (backend == XENNET_BACKEND_SANDBOX).then(Namespace::new).transpose()?;
         let core = match &namespace {
             Some(namespace) => namespace.run(|| settings.open(backend))?,
             None => settings.open(backend)?,
         };
-        Ok(Host { budget: settings.budget, log: settings.log, namespace, ..Host::new(core) })
+        Ok(Host { core: Shared::new("host", core), budget: settings.budget, log: settings.log, namespace })
     }
 
     /// Whether it is in a network namespace that was made for it.
@@ -141,11 +137,11 @@ pub extern "C" fn xennet_host_new_netlink(
     fallible("xennet_host_new_netlink", || {
         let host = given(host, "host")?;
         let state_dir = cast::path(&state_dir, state_dir_len, "state_dir")?;
-        let mut core = xennet_core::Host::netlink()?;
+        let mut settings = Settings::default();
         if !state_dir.is_empty() {
-            core = core.with_state_dir(StateDir::checked(state_dir)?);
+            settings.keep_state_in(state_dir)?;
         }
-        host.write(Some(Box::new(Host::new(core))));
+        host.write(Some(Box::new(Host::opened(&settings, XENNET_BACKEND_NETLINK)?)));
         Ok(())
     })
 }
@@ -158,7 +154,7 @@ pub extern "C" fn xennet_host_new_netlink(
 #[unsafe(no_mangle)]
 pub extern "C" fn xennet_host_new_fake(host: Option<&mut MaybeUninit<Option<Box<Host>>>>) -> Option<Box<Failure>> {
     fallible("xennet_host_new_fake", || {
-        given(host, "host")?.write(Some(Box::new(Host::new(xennet_core::Host::fake()))));
+        given(host, "host")?.write(Some(Box::new(Host::opened(&Settings::default(), XENNET_BACKEND_FAKE)?)));
         Ok(())
     })
 }
@@ -552,7 +548,7 @@ mod tests {
     #[test]
     fn recovering_is_planned_and_each_plan_can_be_carried_out() {
         let shared = Shared::new(Fake::example());
-        let host = Host::new(xennet_core::Host::with_backend(Box::new(shared.clone())));
+        let host = opened(shared.clone());
         shared.change(|fake| fake.add_vif(xennet_core::VifId::new(DomId::new(5).unwrap(), DevId::FIRST)));
         host.work("test", |core| core.attach(DomId::new(5)?, &"bridge=xenbr0".parse()?)).unwrap();
         assert_eq!(recoveries(&host).unwrap(), json!({ "version": 1, "plans": [] }));
@@ -574,6 +570,11 @@ mod tests {
         assert_eq!(plan["steps"], json!([]));
     }
 
+    fn opened(backend: impl Backend + Send + 'static) -> Host {
+        let core = xennet_core::Host::with_backend(Box::new(backend));
+        Host { core: crate::shared::Shared::new("host", core), budget: None, log: None, namespace: None }
+    }
+
     struct Defect;
 
     impl Backend for Defect {
@@ -592,7 +593,7 @@ mod tests {
 
     #[test]
     fn a_defect_stays_inside_and_the_handle_refuses_work_from_then_on() {
-        let host = Host::new(xennet_core::Host::with_backend(Box::new(Defect)));
+        let host = opened(Defect);
         let mut document = MaybeUninit::uninit();
         let first = xennet_host_show(Some(&host), Some(&mut document)).unwrap();
         assert_eq!(first.message(), "xennet_host_show: xennet has a defect: looking");

@@ -2,6 +2,7 @@
 
 #![allow(unsafe_code, reason = "#[unsafe(no_mangle)] alone; the test `rules` refuses anything else")]
 
+use std::ffi::OsStr;
 use std::mem::MaybeUninit;
 use std::time::Duration;
 
@@ -61,9 +62,9 @@ impl Settings {
     /// Opens a host of the core.
     pub(crate) fn open(&self, backend: u32) -> Result<xennet_core::Host, Error> {
         let host = match backend {
-            XENNET_BACKEND_NETLINK => self.netlink()?,
+            XENNET_BACKEND_NETLINK => self.kernel(Some(self.state_dir()))?,
             XENNET_BACKEND_FAKE => self.fake()?,
-            XENNET_BACKEND_SANDBOX => self.sandbox()?,
+            XENNET_BACKEND_SANDBOX => self.kernel(self.state_dir.clone())?,
             other => {
                 return Err(none_of(
                     "backend",
@@ -89,41 +90,35 @@ impl Settings {
         self.state_dir.is_some()
     }
 
-    /// In the calling thread's network namespace, as [`netlink`](Self::netlink), but with its state in memory by default.
-    fn sandbox(&self) -> Result<xennet_core::Host, Error> {
-        match &self.state_dir {
-            Some(_) => self.netlink(),
-            None => {
-                self.check_plain()?;
-                Ok(xennet_core::Host::with_backend(Box::new(Netlink::open()?)))
-            }
-        }
+    /// Sets where the state is.
+    pub(crate) fn keep_state_in(&mut self, path: &OsStr) -> Result<(), Error> {
+        self.state_dir = Some(StateDir::checked(path)?);
+        Ok(())
     }
 
-    /// Refuses what a kernel cannot have.
-    fn check_plain(&self) -> Result<(), Error> {
-        let is_plain = self.faults.is_empty() && matches!(self.world, World::Example);
-        if !is_plain {
+    /// The kernel's networking in the calling thread's network namespace, with its state in a directory or in memory.
+    fn kernel(&self, state_dir: Option<StateDir>) -> Result<xennet_core::Host, Error> {
+        if !self.is_plain() {
             return Err(Error::new(ErrorKind::Invalid, "faults and worlds are for a rehearsal, not for the kernel")
                 .with_object("settings")
                 .unchanged()
                 .with_hint("open it with XENNET_BACKEND_FAKE, or use settings without them"));
         }
-        Ok(())
-    }
-
-    fn netlink(&self) -> Result<xennet_core::Host, Error> {
-        self.check_plain()?;
-        let host = xennet_core::Host::netlink()?;
-        Ok(match &self.state_dir {
-            Some(dir) => host.with_state_dir(dir.clone()),
+        let host = xennet_core::Host::with_backend(Box::new(Netlink::open()?));
+        Ok(match state_dir {
+            Some(dir) => host.with_state_dir(dir),
             None => host,
         })
     }
 
+    /// Whether nothing is set that a rehearsal in memory alone can have.
+    fn is_plain(&self) -> bool {
+        self.faults.is_empty() && matches!(self.world, World::Example)
+    }
+
     fn fake(&self) -> Result<xennet_core::Host, Error> {
         if let Some(dir) = &self.state_dir {
-            if !self.faults.is_empty() || !matches!(self.world, World::Example) {
+            if !self.is_plain() {
                 let message = "a rehearsal in a directory begins with the example, and has no faults";
                 return Err(Error::new(ErrorKind::Invalid, message)
                     .with_object("settings")
@@ -185,8 +180,7 @@ pub extern "C" fn xennet_settings_state_dir(
 ) -> Option<Box<Failure>> {
     fallible("xennet_settings_state_dir", || {
         let settings = given(settings, "settings")?;
-        settings.state_dir = Some(StateDir::checked(cast::path(&path, path_len, "path")?)?);
-        Ok(())
+        settings.keep_state_in(cast::path(&path, path_len, "path")?)
     })
 }
 
