@@ -250,7 +250,8 @@ pub extern "C" fn xennet_host_plan_detach(
     })
 }
 
-/// Detaches a vif: a port of nothing, down, without the addresses, routes and rules that were made for it. A vif that is gone already is a success.
+/// Detaches a vif: takes it off its bridge, sets it down, and removes the addresses, routes and rules that were made for it. Succeeds if the vif is
+/// gone already.
 ///
 /// \param host The host.
 /// \param domid The domain's number, 0 to 32751.
@@ -298,8 +299,8 @@ pub extern "C" fn xennet_host_plan_bridge(
 ///
 /// \param host The host.
 /// \param bridge A JSON document: `{"name": "xenbr0"}`, and where they matter `"stp"` (false unless given), `"mac"`,
-///   `"mtu"` (bytes), `"vlan_filtering"`, `"forward_delay_ms"` (0 unless given; 30000 at most, with `"stp"` 2000 at least). A setting that is left out is left alone
-///   on a bridge that exists.
+///   `"mtu"` (bytes), `"vlan_filtering"`, `"forward_delay_ms"` (0 unless given; 30000 at most, with `"stp"` 2000 at least). A setting that is
+///   left out keeps its value on a bridge that exists.
 /// \param bridge_len Its length in bytes.
 /// \param done Gets a JSON document, `{"steps": 1, "notes": []}`. May be NULL.
 /// \return NULL on success; else an error as of `xennet_host_attach`.
@@ -321,11 +322,11 @@ pub extern "C" fn xennet_host_ensure_bridge(
 ///
 /// \param host The host.
 /// \param document Gets a JSON document: `{"vifs": [{"vif", "domid", "devid", "link", "mode", "network", "bridge", "up", "mtu", "spec",
-///   "obstacles", "missing"}], "bridges": [{"bridge", "mac", "mtu", "up", "ports"}]}`. Of a vif: its link's present name (null if it
-///   is gone); "bridge", "nat" or "routed"; the started network that it belongs to, where it is connected by routes, and the bridge
-///   that it is a port of (else null); the vif line that it was attached with; what keeps its guest from being reached or from
-///   reaching anybody: a newer guest that has its addresses, another firewall; what somebody has taken away of what the vif needs, a
-///   change a text: what `xennet_host_recover` puts back.
+///   "obstacles", "missing"}], "bridges": [{"bridge", "mac", "mtu", "up", "ports"}]}`. Of a vif: `link` is its link's
+///   present name, or null if the link is gone; `mode` is "bridge", "nat" or "routed"; `network` is the started network that routes connect it to, or
+///   null; `bridge` is the bridge that it is a port of, or null; `spec` is the vif line that it was attached with; `obstacles` says what keeps
+///   packets from or to its guest: a newer guest with its addresses, another firewall; `missing` says what the vif needs and has lost, a text for
+///   each change that `xennet_host_recover` would make.
 /// \return NULL on success.
 #[unsafe(no_mangle)]
 pub extern "C" fn xennet_host_show(
@@ -347,8 +348,8 @@ pub extern "C" fn xennet_host_show(
 ///   "bridge", "subnets", "vifs", "missing", "elsewhere"}], "routes": [{"destination", "ways", "by"}], "guest_routes": 0, "filters":
 ///   [{"table", "own", "rules", "drops"}], "made_by": {}, "managers": [], "picture": {"about", "uplinks", "hubs", "notes"}, "unseen": [{"what",
 ///   "why"}]}`. `state` is "started", "damaged" or "unconfirmed" by what is there, or null if not all that it needs could be looked
-///   at; `made_by` says of each link who has made it; `managers` are programs that may take guests' links; the ports of the picture's hubs have guests' names, addresses, filters and
-///   counters; `unseen` is what could not be looked at.
+///   at; `made_by` says of each link who has made it; `managers` are programs that may take guests' links; the ports of the picture's hubs have
+///   guests' names, addresses, filters and counters; `unseen` is what could not be looked at.
 /// \return NULL on success.
 #[unsafe(no_mangle)]
 pub extern "C" fn xennet_host_overview(
@@ -386,13 +387,13 @@ pub extern "C" fn xennet_host_picture(
     })
 }
 
-/// Carries out a plan as it was shown, or says what has changed since. The host plans anew; where the same steps come out they are
-/// carried out, as by the function that the plan is of. Any host may do it, on which the same is to be done.
+/// Carries out a plan exactly as it was shown, or changes nothing and says what differs by now. The host plans again and compares the steps; if they
+/// are the same, it carries them out as the function would that the plan is of. The host need not be the one that made the plan.
 ///
 /// \param host The host.
 /// \param plan The plan.
 /// \param done Gets a JSON document, `{"steps": 3, "notes": []}`. May be NULL.
-/// \return NULL on success; else `XENNET_KIND_STALE` with what is otherwise by now, and nothing was done; or an error as of the
+/// \return NULL on success; else `XENNET_KIND_STALE` if the steps differ by now, and nothing was changed; or an error as of the
 ///   function that the plan is of.
 #[unsafe(no_mangle)]
 pub extern "C" fn xennet_host_apply(
@@ -407,7 +408,7 @@ pub extern "C" fn xennet_host_apply(
     })
 }
 
-/// The same of a plan that was kept as a JSON document (`xennet_plan_json`), perhaps by another process.
+/// Does what `xennet_host_apply` does with a plan that was kept as a JSON document (`xennet_plan_json`), perhaps by another process.
 ///
 /// \param host The host.
 /// \param json The document.

@@ -21,10 +21,10 @@ use crate::text::read_json;
 
 /// The kernel's networking.
 pub const XENNET_BACKEND_NETLINK: u32 = 0;
-/// A rehearsal in memory, or with a state directory in files.
+/// A rehearsal: in memory, or in the files of a state directory if the settings name one.
 pub const XENNET_BACKEND_FAKE: u32 = 1;
-/// The kernel's networking in a network namespace that is made for the host and goes with it: one loopback link, down. Without a state directory its
-/// state is in memory. It needs CAP_SYS_ADMIN. Each call takes a thread of its own.
+/// The kernel's networking in a new network namespace of the host's own, which has one loopback link, down. Freeing the host removes it. Without
+/// a state directory the state is in memory. Opening it needs CAP_SYS_ADMIN. Each call starts a thread and waits for it.
 pub const XENNET_BACKEND_SANDBOX: u32 = 2;
 
 /// Guests are bound to their MACs where their vif line declares addresses (`ip=`).
@@ -296,11 +296,11 @@ pub extern "C" fn xennet_settings_faults(
     })
 }
 
-/// Lets a function of the program know what happens in calls on the host.
+/// Sets the function that gets the log messages of calls on the host.
 ///
-/// It is called by the thread that has called, before that call returns, and when the host is free again: it may use the host. It must return:
-/// no `longjmp`, no exception (one that leaves it ends the program), no `pthread_exit`. Threads that use the host at once call it at once. What
-/// it is given lives until it returns.
+/// The thread that called the library calls it, before that call returns and after the host's lock is released: the function may use the host. It must
+/// return: no `longjmp`, no exception (one that leaves it ends the program), no `pthread_exit`. Several threads may be in it at once. Its
+/// arguments live until it returns.
 ///
 /// \param settings The settings.
 /// \param function Gets `context`, the level (`XENNET_LOG_*`), a sentence, and a JSON document: `{"event", "call", ...}`, where `event` is "step"
