@@ -1016,11 +1016,11 @@ xennet_error *xennet_host_apply_json(const xennet_host *host,
  * What `xennet_host_undo` would do. Changes nothing.
  *
  * \param host The host.
- * \param subject `vif5.0`, a bridge's name, or `network-NAME`; NULL for whatever was changed last.
+ * \param subject `vif5.0`, a bridge's name or `bridge-NAME`, or `network-NAME`; NULL for whatever was changed last.
  * \param subject_len Its length in bytes; 0 for whatever was changed last.
  * \param plan Gets the plan.
  * \return NULL on success; else an error, for example `XENNET_KIND_NOTHING_TO_UNDO`, or `XENNET_KIND_CONFLICT` if others use by now
- *   what would go.
+ *   what undoing would remove.
  */
 xennet_error *xennet_host_plan_undo(const xennet_host *host,
                                     const char *subject,
@@ -1031,7 +1031,7 @@ xennet_error *xennet_host_plan_undo(const xennet_host *host,
  * Puts back what was there before the last operation on a vif, a bridge or a network.
  *
  * \param host The host.
- * \param subject `vif5.0`, a bridge's name, or `network-NAME`; NULL for whatever was changed last.
+ * \param subject `vif5.0`, a bridge's name or `bridge-NAME`, or `network-NAME`; NULL for whatever was changed last.
  * \param subject_len Its length in bytes; 0 for whatever was changed last.
  * \param done Gets a JSON document, `{"steps": 3, "notes": []}`. May be NULL.
  * \return NULL on success; else an error as of `xennet_host_attach`, or `XENNET_KIND_NOTHING_TO_UNDO`.
@@ -1066,7 +1066,8 @@ xennet_error *xennet_host_recover(const xennet_host *host,
                                   xennet_text **document);
 
 /**
- * Makes a pair of links in a sandbox (`XENNET_BACKEND_SANDBOX`) that are connected with each other: what netback's vif is there.
+ * Makes a veth pair in a sandbox (`XENNET_BACKEND_SANDBOX`): one end stands for the vif that netback makes on a Xen host, the other for the
+ * guest's.
  *
  * \param host The host.
  * \param name The name of one link, for example `vif5.0`.
@@ -1098,7 +1099,7 @@ xennet_error *xennet_host_attach_tap(const xennet_host *host,
                                      xennet_text **done);
 
 /**
- * Detaches the emulated twin of a vif. One that is gone already is a success.
+ * Detaches the emulated twin of a vif. Succeeds if it is gone already.
  *
  * \param host The host.
  * \param domid The domain's number, 0 to 32751.
@@ -1109,8 +1110,8 @@ xennet_error *xennet_host_attach_tap(const xennet_host *host,
 xennet_error *xennet_host_detach_tap(const xennet_host *host, uint32_t domid, uint32_t devid, xennet_text **done);
 
 /**
- * Detaches a link of a vif where the state directory cannot be written to, as on a full disk: what xennet has made for it is taken away, as far as
- * it can be told without a record.
+ * Detaches a link of a vif where the state directory cannot be written to, as on a full disk. Removes what xennet has made for the link, as far as
+ * that can be known without a record.
  *
  * \param host The host.
  * \param domid The domain's number, 0 to 32751.
@@ -1351,7 +1352,7 @@ xennet_error *xennet_host_confirm(const xennet_host *host, const char *name, siz
 xennet_error *xennet_host_awaited(const xennet_host *host, xennet_text **document);
 
 /**
- * Waits until there is a link of this name.
+ * Waits until a link of this name exists.
  *
  * \param host The host. Other threads' calls on it wait meanwhile.
  * \param link The link's name.
@@ -1387,7 +1388,7 @@ xennet_error *xennet_host_is_bridge(const xennet_host *host, const char *name, s
 xennet_error *xennet_host_default_route_link(const xennet_host *host, xennet_text **link);
 
 /**
- * The uplink that a started network's bridge has taken over from, where this link is such a bridge; any other link is its own.
+ * The uplink of a started network's bridge. A link that is not such a bridge is its own uplink.
  *
  * \param host The host.
  * \param link The link's name.
@@ -1395,13 +1396,10 @@ xennet_error *xennet_host_default_route_link(const xennet_host *host, xennet_tex
  * \param uplink Gets the uplink's name; NULL for a bridge that has none.
  * \return NULL on success.
  */
-xennet_error *xennet_host_uplink_of(const xennet_host *host,
-                                    const char *link,
-                                    size_t link_len,
-                                    xennet_text **uplink);
+xennet_error *xennet_host_uplink_of(const xennet_host *host, const char *link, size_t link_len, xennet_text **uplink);
 
 /**
- * What was changed last: what `xennet_host_undo` would undo with NULL.
+ * What was changed last, which `xennet_host_undo` with NULL as its subject would undo.
  *
  * \param host The host.
  * \param subject Gets `vif5.0`, `bridge-NAME` or `network-NAME`; NULL if nothing is recorded.
@@ -1410,17 +1408,17 @@ xennet_error *xennet_host_uplink_of(const xennet_host *host,
 xennet_error *xennet_host_last(const xennet_host *host, xennet_text **subject);
 
 /**
- * Does what one of Xen's vif scripts does: a whole program. Its arguments are those of `main`.
+ * Does the work of one of Xen's vif scripts (`vif-bridge`, `vif-nat`, `vif-route`). Call it from `main` with the arguments of `main`.
  *
  * It reads the call, the vif's directory in xenstore and `hotplug.toml`, attaches or detaches the vif, runs the hooks, writes the answer to
- * xenstore and the logs, and says on standard error what goes wrong. Nothing is left half done.
+ * xenstore and the logs, and prints errors on standard error. A call that fails restores the earlier state, or says that it could not.
  *
- * The program is to end with the result soon: where the kernel takes some milliseconds to clean up, a copy of the process does that
- * meanwhile, which ends with it.
+ * Return the result from `main` at once: where the kernel needs some milliseconds to clean up, a child process does that, which ends within
+ * some tenths of a second after the program.
  *
  * \param argc How many arguments there are, with the program's name.
- * \param argv The arguments. The name of the first one says whose place the program takes: `vif-bridge`, `vif-nat` or `vif-route`, also with a
- *   path and with `xennet-` before it; any other name is that of `vif-bridge`.
+ * \param argv The arguments. The first one names the script: `vif-bridge`, `vif-nat` or `vif-route`, with or without a path and the prefix
+ *   `xennet-`; any other name means `vif-bridge`.
  * \param envp The environment, ended by NULL, each `NAME=value`; NULL for the process's own.
  * \return The exit status, 0 or 1, as that of the scripts.
  */
@@ -1429,14 +1427,14 @@ int32_t xennet_hotplug(int32_t argc,
                        char *const *envp);
 
 /**
- * The same for a program that says and logs by itself what came of it, and goes on.
+ * Does the same for a program that reports the result itself and goes on.
  *
  * \param argc As of `xennet_hotplug`.
  * \param argv As of `xennet_hotplug`.
  * \param envp As of `xennet_hotplug`.
  * \param record Gets a JSON document, that of the call in the log of hotplug calls: `{"xennet": 1, "time_us", "pid", "script", "verb", "type_if",
  *   "vif", "xenbus_path", "outcome", "link", "bridge", "mtu", "plan", "notes", "timings", "total_us"}`; `outcome` is "connected" or "detached". NULL
- *   for a call that means nothing, which is a success (`online type_if=tap`). May be NULL.
+ *   for a call that has nothing to do (`online type_if=tap`). May be NULL.
  * \return NULL on success; else what went wrong, which stands in xenstore, too, where somebody waits for it.
  */
 xennet_error *xennet_hotplug_call(int32_t argc,
@@ -1460,8 +1458,8 @@ xennet_error *xennet_hotplug_parse(const char *text,
 /**
  * Connects to xenstored.
  *
- * \param path The socket or device; NULL for where libxenstore looks, by the variables that it knows (`XENSTORED_PATH`, `XENSTORED_RUNDIR`).
- * \param path_len Its length in bytes; 0 for where libxenstore looks.
+ * \param path The socket or device; NULL for the places where libxenstore looks, which its variables `XENSTORED_PATH` and `XENSTORED_RUNDIR` change.
+ * \param path_len Its length in bytes; 0 for these places.
  * \param milliseconds How long a request and its answer may take, and a whole transaction; 0 for 10 s.
  * \param store Gets the handle.
  * \return NULL on success; else `XENNET_KIND_XENSTORE`, with every place that was tried.

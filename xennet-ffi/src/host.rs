@@ -432,11 +432,11 @@ pub extern "C" fn xennet_host_apply_json(
 /// What `xennet_host_undo` would do. Changes nothing.
 ///
 /// \param host The host.
-/// \param subject `vif5.0`, a bridge's name, or `network-NAME`; NULL for whatever was changed last.
+/// \param subject `vif5.0`, a bridge's name or `bridge-NAME`, or `network-NAME`; NULL for whatever was changed last.
 /// \param subject_len Its length in bytes; 0 for whatever was changed last.
 /// \param plan Gets the plan.
 /// \return NULL on success; else an error, for example `XENNET_KIND_NOTHING_TO_UNDO`, or `XENNET_KIND_CONFLICT` if others use by now
-///   what would go.
+///   what undoing would remove.
 #[unsafe(no_mangle)]
 pub extern "C" fn xennet_host_plan_undo(
     host: Option<&Host>,
@@ -459,7 +459,7 @@ pub extern "C" fn xennet_host_plan_undo(
 /// Puts back what was there before the last operation on a vif, a bridge or a network.
 ///
 /// \param host The host.
-/// \param subject `vif5.0`, a bridge's name, or `network-NAME`; NULL for whatever was changed last.
+/// \param subject `vif5.0`, a bridge's name or `bridge-NAME`, or `network-NAME`; NULL for whatever was changed last.
 /// \param subject_len Its length in bytes; 0 for whatever was changed last.
 /// \param done Gets a JSON document, `{"steps": 3, "notes": []}`. May be NULL.
 /// \return NULL on success; else an error as of `xennet_host_attach`, or `XENNET_KIND_NOTHING_TO_UNDO`.

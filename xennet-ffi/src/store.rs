@@ -38,8 +38,8 @@ impl Store {
 
 /// Connects to xenstored.
 ///
-/// \param path The socket or device; NULL for where libxenstore looks, by the variables that it knows (`XENSTORED_PATH`, `XENSTORED_RUNDIR`).
-/// \param path_len Its length in bytes; 0 for where libxenstore looks.
+/// \param path The socket or device; NULL for the places where libxenstore looks, which its variables `XENSTORED_PATH` and `XENSTORED_RUNDIR` change.
+/// \param path_len Its length in bytes; 0 for these places.
 /// \param milliseconds How long a request and its answer may take, and a whole transaction; 0 for 10 s.
 /// \param store Gets the handle.
 /// \return NULL on success; else `XENNET_KIND_XENSTORE`, with every place that was tried.
