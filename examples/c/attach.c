@@ -13,7 +13,7 @@
 
 #include <xennet.h>
 
-/* Tells an error and frees it. Gives the exit code that the command `xennet` has for it; 0 if there was none. */
+/* Prints an error and frees it. Returns the exit code that the command `xennet` has for it; 0 if there was none. */
 static int told(xennet_error *error)
 {
     int code = (int)xennet_error_kind(error);
@@ -28,12 +28,27 @@ int main(int argc, char **argv)
 {
     const char *vif = argc > 2 ? argv[2] : "mac=00:16:3e:01:02:03,bridge=xenbr0";
     const char *state_dir = argc > 3 ? argv[3] : "";
-    uint32_t domid = argc > 2 ? (uint32_t)strtoul(argv[1], NULL, 10) : 5;
+    uint32_t domid = 5;
     xennet_host *host = NULL;
     xennet_plan *plan = NULL;
     xennet_text *shown = NULL;
-    int code;
+    int code, later = 0, is_attached;
 
+    if (argc == 2 || argc > 4) {
+        fprintf(stderr, "usage: attach [DOMID VIF-LINE [STATE-DIR]]\n");
+        return XENNET_KIND_INVALID;
+    }
+    if (argc > 2) {
+        char *rest = NULL;
+        unsigned long number = strtoul(argv[1], &rest, 10);
+
+        /* A number that no domain has is for the library to refuse. */
+        if (argv[1][0] < '0' || argv[1][0] > '9' || *rest != '\0' || number > UINT32_MAX) {
+            fprintf(stderr, "%s is no domain id\n", argv[1]);
+            return XENNET_KIND_INVALID;
+        }
+        domid = (uint32_t)number;
+    }
     if (argc > 2)
         code = told(xennet_host_new_netlink(state_dir, strlen(state_dir), &host));
     else
@@ -49,14 +64,20 @@ int main(int argc, char **argv)
     /* Either the vif is connected, and that was read back, or everything is as before and the error says so. */
     if (code == 0)
         code = told(xennet_host_attach(host, domid, vif, strlen(vif), NULL));
+    is_attached = code == 0;
     if (code == 0)
         code = told(xennet_host_show(host, &shown));
     if (code == 0)
         printf("%s\n", xennet_text_data(shown));
     xennet_text_free(shown);
 
-    if (code == 0)
-        code = told(xennet_host_detach(host, domid, 0, NULL));
+    if (is_attached)
+        later = told(xennet_host_detach(host, domid, 0, NULL));
+    code = code != 0 ? code : later;
+    if ((fflush(stdout) != 0 || ferror(stdout)) && code == 0) {
+        perror("standard output");
+        code = XENNET_KIND_IO;
+    }
     xennet_host_free(host);
     return code;
 }

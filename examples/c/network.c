@@ -17,7 +17,7 @@ static const char EXAMPLE[] = "[network.private]\n"
                               "subnets = [\"10.0.0.0/24\"]\n"
                               "bridge = \"natbr0\"\n";
 
-/* Tells an error and frees it. Gives the exit code that the command `xennet` has for it; 0 if there was none. */
+/* Prints an error and frees it. Returns the exit code that the command `xennet` has for it; 0 if there was none. */
 static int told(xennet_error *error)
 {
     int code = (int)xennet_error_kind(error);
@@ -28,7 +28,7 @@ static int told(xennet_error *error)
     return code;
 }
 
-/* A file's text, which the caller frees; NULL if it cannot be read. */
+/* A file's text, which the caller frees; NULL if it cannot be read, which is said. */
 static char *read_file(const char *path, size_t *len)
 {
     FILE *file = fopen(path, "rb");
@@ -36,15 +36,18 @@ static char *read_file(const char *path, size_t *len)
     long size;
 
     *len = 0;
-    if (file != NULL && fseek(file, 0, SEEK_END) == 0 && (size = ftell(file)) >= 0 && fseek(file, 0, SEEK_SET) == 0) {
-        text = (char *)malloc((size_t)size + 1);
-        if (text != NULL)
-            *len = fread(text, 1, (size_t)size, file);
+    if (file != NULL && fseek(file, 0, SEEK_END) == 0 && (size = ftell(file)) >= 0 && fseek(file, 0, SEEK_SET) == 0 &&
+        (text = (char *)malloc((size_t)size + 1)) != NULL) {
+        *len = fread(text, 1, (size_t)size, file);
+        if (ferror(file)) {
+            free(text);
+            text = NULL;
+        }
     }
-    if (file != NULL)
-        fclose(file);
     if (text == NULL)
         perror(path);
+    if (file != NULL)
+        fclose(file);
     return text;
 }
 
@@ -59,8 +62,12 @@ int main(int argc, char **argv)
     xennet_plan *plan = NULL;
     xennet_text *done = NULL;
     xennet_text *status = NULL;
-    int code;
+    int code, later = 0;
 
+    if (argc == 2 || argc > 4) {
+        fprintf(stderr, "usage: network [FILE NAME [STATE-DIR]]\n");
+        return XENNET_KIND_INVALID;
+    }
     if (argc > 2 && (file = read_file(argv[1], &len)) == NULL)
         return XENNET_KIND_IO;
     code = told(xennet_networks_get(file != NULL ? file : EXAMPLE, len, name, strlen(name), &network));
@@ -82,16 +89,21 @@ int main(int argc, char **argv)
         code = told(xennet_host_start_network(host, xennet_text_data(network), xennet_text_len(network), &done));
     if (code == 0)
         printf("%s\n", xennet_text_data(done));
-    xennet_text_free(done);
     if (code == 0)
         code = told(xennet_host_network_status(host, xennet_text_data(network), xennet_text_len(network), &status));
     if (code == 0)
         printf("%s\n", xennet_text_data(status));
     xennet_text_free(status);
 
-    /* Refused while guests are on its bridge. */
-    if (code == 0)
-        code = told(xennet_host_stop_network(host, name, strlen(name), XENNET_GUESTS_MUST_HAVE_GONE, NULL));
+    /* Also where the status could not be had. It is refused while guests are on its bridge. */
+    if (done != NULL)
+        later = told(xennet_host_stop_network(host, name, strlen(name), XENNET_GUESTS_MUST_HAVE_GONE, NULL));
+    code = code != 0 ? code : later;
+    if ((fflush(stdout) != 0 || ferror(stdout)) && code == 0) {
+        perror("standard output");
+        code = XENNET_KIND_IO;
+    }
+    xennet_text_free(done);
     xennet_host_free(host);
     xennet_text_free(network);
     return code;

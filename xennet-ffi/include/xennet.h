@@ -304,13 +304,13 @@ enum xennet_finding {
 #define XENNET_BACKEND_NETLINK 0
 
 /**
- * A rehearsal in memory, or with a state directory in files.
+ * A rehearsal: in memory, or in the files of a state directory if the settings name one.
  */
 #define XENNET_BACKEND_FAKE 1
 
 /**
- * The kernel's networking in a network namespace that is made for the host and goes with it: one loopback link, down. Without a state directory its
- * state is in memory. It needs CAP_SYS_ADMIN. Each call takes a thread of its own.
+ * The kernel's networking in a new network namespace of the host's own, which has one loopback link, down. Freeing the host removes it. Without
+ * a state directory the state is in memory. Opening it needs CAP_SYS_ADMIN. Each call starts a thread and waits for it.
  */
 #define XENNET_BACKEND_SANDBOX 2
 
@@ -340,7 +340,7 @@ enum xennet_finding {
 #define XENNET_LOG_ERROR 1
 
 /**
- * Something that the caller should know besides.
+ * A note of a call that succeeded.
  */
 #define XENNET_LOG_WARNING 2
 
@@ -350,7 +350,7 @@ enum xennet_finding {
 #define XENNET_LOG_INFO 3
 
 /**
- * A call has succeeded, and how long it took.
+ * A call has succeeded; the message says how long it took.
  */
 #define XENNET_LOG_DEBUG 4
 
@@ -365,13 +365,12 @@ enum xennet_finding {
 #define XENNET_LINK_TAP 1
 
 /**
- * Guests that are connected to a network which is stopped must have gone: while one is a port of the network's own bridge, the
- * network is not stopped.
+ * Stopping a network is refused while a guest is a port of the network's own bridge, or another network reaches the outside through it.
  */
 #define XENNET_GUESTS_MUST_HAVE_GONE 0
 
 /**
- * Guests that are still connected to a network which is stopped are cut off, and networks that leave through its bridge.
+ * Stopping a network disconnects the guests that are still connected to it, and the networks that reach the outside through its bridge.
  */
 #define XENNET_GUESTS_ARE_CUT_OFF 1
 
@@ -381,12 +380,12 @@ enum xennet_finding {
 #define XENNET_VERDICT_KEPT 0
 
 /**
- * Nobody confirmed in time, and the start was undone.
+ * Nobody confirmed in time, and the guard undid the start.
  */
 #define XENNET_VERDICT_LATE 1
 
 /**
- * Who made the change ended without a word, and the start was undone.
+ * The process that started the network ended without telling the guard the outcome, and the guard undid the start.
  */
 #define XENNET_VERDICT_DIED 2
 
@@ -438,8 +437,9 @@ typedef struct xennet_settings xennet_settings;
  * Several threads may use one at once: their calls wait for each other, also for one that waits for an event. A transaction is that of
  * the connection, and so of all its threads. After a fork(2) it is the parent's alone, as a host is.
  *
- * Paths are absolute, or relative to the home of the own domain. After a failure behind which it is not known what xenstored says next (the
- * deadline, a closed connection) every call fails at once with `XENNET_KIND_XENSTORE`: another connection is needed. A refusal does no harm.
+ * Paths are absolute, or relative to the home of the own domain. After a missed deadline or
+ * a closed connection every further call fails at once with `XENNET_KIND_XENSTORE`: open another connection. After a refusal by xenstored the
+ * connection can still be used.
  */
 typedef struct xennet_store xennet_store;
 
@@ -449,8 +449,8 @@ typedef struct xennet_store xennet_store;
 typedef struct xennet_text xennet_text;
 
 /**
- * A function of C's that is told what happens: level, sentence, JSON document. With an ABI that lets an exception of C++ through, which then
- * ends the program in a defined way (Rust's `catch_unwind` refuses it) instead of an undefined one.
+ * A function of the program for log messages (`xennet_settings_log`). It gets its context, the level (`XENNET_LOG_*`), a sentence and a JSON
+ * document. A C++ exception that leaves it ends the program.
  */
 typedef void (*xennet_log)(void*, uint32_t, const char*, const char*);
 
@@ -486,7 +486,7 @@ const char *xennet_kind_meaning(uint32_t kind);
 uint32_t xennet_error_kind(const xennet_error *error);
 
 /**
- * The kernel's error number, as in `<errno.h>`; 0 if the kernel was not asked.
+ * The error number that the kernel or xenstored gave, as in `<errno.h>`; 0 if there is none.
  */
 int32_t xennet_error_errno(const xennet_error *error);
 
@@ -786,11 +786,11 @@ xennet_error *xennet_settings_faults(xennet_settings *settings,
                                      size_t faults_len);
 
 /**
- * Lets a function of the program know what happens in calls on the host.
+ * Sets the function that gets the log messages of calls on the host.
  *
- * It is called by the thread that has called, before that call returns, and when the host is free again: it may use the host. It must return:
- * no `longjmp`, no exception (one that leaves it ends the program), no `pthread_exit`. Threads that use the host at once call it at once. What
- * it is given lives until it returns.
+ * The thread that called the library calls it, before that call returns and after the host's lock is released: the function may use the host. It must
+ * return: no `longjmp`, no exception (one that leaves it ends the program), no `pthread_exit`. Several threads may be in it at once. Its
+ * arguments live until it returns.
  *
  * \param settings The settings.
  * \param function Gets `context`, the level (`XENNET_LOG_*`), a sentence, and a JSON document: `{"event", "call", ...}`, where `event` is "step"
@@ -899,7 +899,8 @@ xennet_error *xennet_host_attach(const xennet_host *host,
 xennet_error *xennet_host_plan_detach(const xennet_host *host, uint32_t domid, uint32_t devid, xennet_plan **plan);
 
 /**
- * Detaches a vif: a port of nothing, down, without the addresses, routes and rules that were made for it. A vif that is gone already is a success.
+ * Detaches a vif: takes it off its bridge, sets it down, and removes the addresses, routes and rules that were made for it. Succeeds if the vif is
+ * gone already.
  *
  * \param host The host.
  * \param domid The domain's number, 0 to 32751.
@@ -931,8 +932,8 @@ xennet_error *xennet_host_plan_bridge(const xennet_host *host,
  *
  * \param host The host.
  * \param bridge A JSON document: `{"name": "xenbr0"}`, and where they matter `"stp"` (false unless given), `"mac"`,
- *   `"mtu"` (bytes), `"vlan_filtering"`, `"forward_delay_ms"` (0 unless given; 30000 at most, with `"stp"` 2000 at least). A setting that is left out is left alone
- *   on a bridge that exists.
+ *   `"mtu"` (bytes), `"vlan_filtering"`, `"forward_delay_ms"` (0 unless given; 30000 at most, with `"stp"` 2000 at least). A setting that is
+ *   left out keeps its value on a bridge that exists.
  * \param bridge_len Its length in bytes.
  * \param done Gets a JSON document, `{"steps": 1, "notes": []}`. May be NULL.
  * \return NULL on success; else an error as of `xennet_host_attach`.
@@ -947,11 +948,11 @@ xennet_error *xennet_host_ensure_bridge(const xennet_host *host,
  *
  * \param host The host.
  * \param document Gets a JSON document: `{"vifs": [{"vif", "domid", "devid", "link", "mode", "network", "bridge", "up", "mtu", "spec",
- *   "obstacles", "missing"}], "bridges": [{"bridge", "mac", "mtu", "up", "ports"}]}`. Of a vif: its link's present name (null if it
- *   is gone); "bridge", "nat" or "routed"; the started network that it belongs to, where it is connected by routes, and the bridge
- *   that it is a port of (else null); the vif line that it was attached with; what keeps its guest from being reached or from
- *   reaching anybody: a newer guest that has its addresses, another firewall; what somebody has taken away of what the vif needs, a
- *   change a text: what `xennet_host_recover` puts back.
+ *   "obstacles", "missing"}], "bridges": [{"bridge", "mac", "mtu", "up", "ports"}]}`. Of a vif: `link` is its link's
+ *   present name, or null if the link is gone; `mode` is "bridge", "nat" or "routed"; `network` is the started network that routes connect it to, or
+ *   null; `bridge` is the bridge that it is a port of, or null; `spec` is the vif line that it was attached with; `obstacles` says what keeps
+ *   packets from or to its guest: a newer guest with its addresses, another firewall; `missing` says what the vif needs and has lost, a text for
+ *   each change that `xennet_host_recover` would make.
  * \return NULL on success.
  */
 xennet_error *xennet_host_show(const xennet_host *host,
@@ -965,8 +966,8 @@ xennet_error *xennet_host_show(const xennet_host *host,
  *   "bridge", "subnets", "vifs", "missing", "elsewhere"}], "routes": [{"destination", "ways", "by"}], "guest_routes": 0, "filters":
  *   [{"table", "own", "rules", "drops"}], "made_by": {}, "managers": [], "picture": {"about", "uplinks", "hubs", "notes"}, "unseen": [{"what",
  *   "why"}]}`. `state` is "started", "damaged" or "unconfirmed" by what is there, or null if not all that it needs could be looked
- *   at; `made_by` says of each link who has made it; `managers` are programs that may take guests' links; the ports of the picture's hubs have guests' names, addresses, filters and
- *   counters; `unseen` is what could not be looked at.
+ *   at; `made_by` says of each link who has made it; `managers` are programs that may take guests' links; the ports of the picture's hubs have
+ *   guests' names, addresses, filters and counters; `unseen` is what could not be looked at.
  * \return NULL on success.
  */
 xennet_error *xennet_host_overview(const xennet_host *host,
@@ -984,13 +985,13 @@ xennet_error *xennet_host_overview(const xennet_host *host,
 xennet_error *xennet_host_picture(const xennet_host *host, const char *form, size_t form_len, xennet_text **picture);
 
 /**
- * Carries out a plan as it was shown, or says what has changed since. The host plans anew; where the same steps come out they are
- * carried out, as by the function that the plan is of. Any host may do it, on which the same is to be done.
+ * Carries out a plan exactly as it was shown, or changes nothing and says what differs by now. The host plans again and compares the steps; if they
+ * are the same, it carries them out as the function would that the plan is of. The host need not be the one that made the plan.
  *
  * \param host The host.
  * \param plan The plan.
  * \param done Gets a JSON document, `{"steps": 3, "notes": []}`. May be NULL.
- * \return NULL on success; else `XENNET_KIND_STALE` with what is otherwise by now, and nothing was done; or an error as of the
+ * \return NULL on success; else `XENNET_KIND_STALE` if the steps differ by now, and nothing was changed; or an error as of the
  *   function that the plan is of.
  */
 xennet_error *xennet_host_apply(const xennet_host *host,
@@ -998,7 +999,7 @@ xennet_error *xennet_host_apply(const xennet_host *host,
                                 xennet_text **done);
 
 /**
- * The same of a plan that was kept as a JSON document (`xennet_plan_json`), perhaps by another process.
+ * Does what `xennet_host_apply` does with a plan that was kept as a JSON document (`xennet_plan_json`), perhaps by another process.
  *
  * \param host The host.
  * \param json The document.
@@ -1015,11 +1016,11 @@ xennet_error *xennet_host_apply_json(const xennet_host *host,
  * What `xennet_host_undo` would do. Changes nothing.
  *
  * \param host The host.
- * \param subject `vif5.0`, a bridge's name, or `network-NAME`; NULL for whatever was changed last.
+ * \param subject `vif5.0`, a bridge's name or `bridge-NAME`, or `network-NAME`; NULL for whatever was changed last.
  * \param subject_len Its length in bytes; 0 for whatever was changed last.
  * \param plan Gets the plan.
  * \return NULL on success; else an error, for example `XENNET_KIND_NOTHING_TO_UNDO`, or `XENNET_KIND_CONFLICT` if others use by now
- *   what would go.
+ *   what undoing would remove.
  */
 xennet_error *xennet_host_plan_undo(const xennet_host *host,
                                     const char *subject,
@@ -1030,7 +1031,7 @@ xennet_error *xennet_host_plan_undo(const xennet_host *host,
  * Puts back what was there before the last operation on a vif, a bridge or a network.
  *
  * \param host The host.
- * \param subject `vif5.0`, a bridge's name, or `network-NAME`; NULL for whatever was changed last.
+ * \param subject `vif5.0`, a bridge's name or `bridge-NAME`, or `network-NAME`; NULL for whatever was changed last.
  * \param subject_len Its length in bytes; 0 for whatever was changed last.
  * \param done Gets a JSON document, `{"steps": 3, "notes": []}`. May be NULL.
  * \return NULL on success; else an error as of `xennet_host_attach`, or `XENNET_KIND_NOTHING_TO_UNDO`.
@@ -1065,7 +1066,8 @@ xennet_error *xennet_host_recover(const xennet_host *host,
                                   xennet_text **document);
 
 /**
- * Makes a pair of links in a sandbox (`XENNET_BACKEND_SANDBOX`) that are connected with each other: what netback's vif is there.
+ * Makes a veth pair in a sandbox (`XENNET_BACKEND_SANDBOX`): one end stands for the vif that netback makes on a Xen host, the other for the
+ * guest's.
  *
  * \param host The host.
  * \param name The name of one link, for example `vif5.0`.
@@ -1097,7 +1099,7 @@ xennet_error *xennet_host_attach_tap(const xennet_host *host,
                                      xennet_text **done);
 
 /**
- * Detaches the emulated twin of a vif. One that is gone already is a success.
+ * Detaches the emulated twin of a vif. Succeeds if it is gone already.
  *
  * \param host The host.
  * \param domid The domain's number, 0 to 32751.
@@ -1108,8 +1110,8 @@ xennet_error *xennet_host_attach_tap(const xennet_host *host,
 xennet_error *xennet_host_detach_tap(const xennet_host *host, uint32_t domid, uint32_t devid, xennet_text **done);
 
 /**
- * Detaches a link of a vif where the state directory cannot be written to, as on a full disk: what xennet has made for it is taken away, as far as
- * it can be told without a record.
+ * Detaches a link of a vif where the state directory cannot be written to, as on a full disk. Removes what xennet has made for the link, as far as
+ * that can be known without a record.
  *
  * \param host The host.
  * \param domid The domain's number, 0 to 32751.
@@ -1206,7 +1208,7 @@ xennet_error *xennet_host_plan_stop(const xennet_host *host,
                                     xennet_plan **plan);
 
 /**
- * Stops a network: puts back what starting it has changed, and nothing else. One that is not started is a success.
+ * Stops a network: restores what starting it has changed, and nothing else. Succeeds if the network is not started.
  *
  * \param host The host.
  * \param name The network's name.
@@ -1223,7 +1225,7 @@ xennet_error *xennet_host_stop_network(const xennet_host *host,
                                        xennet_text **done);
 
 /**
- * The networks that are started, in the order in which they can be stopped: what leaves through a bridge before it.
+ * The networks that are started, in the order in which they can be stopped: a network comes before the bridge through which it reaches the outside.
  *
  * \param host The host.
  * \param document Gets a JSON document: `{"networks": [{"name", "mode"}]}`, each as of `xennet_networks_parse`, as it was described when it was
@@ -1234,8 +1236,8 @@ xennet_error *xennet_host_started_networks(const xennet_host *host,
                                            xennet_text **document);
 
 /**
- * Starts several networks in the order in which they depend on each other. If one cannot be started, the others are started all the same; one that
- * another stands in the way of is tried again while others come through.
+ * Starts several networks in the order in which they depend on each other. If one cannot be started, the others are started all the same. One that
+ * conflicts with another network is tried again after others were started.
  *
  * \param host The host.
  * \param networks The JSON document of `xennet_networks_parse`.
@@ -1250,7 +1252,8 @@ xennet_error *xennet_host_start_networks(const xennet_host *host,
                                          xennet_text **document);
 
 /**
- * Stops all networks that are started, what leaves through a bridge before it. If one cannot be stopped, the others are stopped all the same.
+ * Stops all networks that are started on the host, also those that another program started, in the order of `xennet_host_started_networks`. If one
+ * cannot be stopped, the others are stopped all the same.
  *
  * \param host The host.
  * \param guests What becomes of guests that are still connected, `XENNET_GUESTS_*`.
@@ -1269,12 +1272,11 @@ xennet_error *xennet_host_stop_networks(const xennet_host *host,
  * \param network_len Its length in bytes.
  * \param document Gets a JSON document: `{"network", "mode", "state", "started", "outside", "changed", "needs_stop", "missing",
  *   "ports", "elsewhere", "obstacles"}`: `state` is "stopped", "started", "damaged" (something is missing) or "unconfirmed" (its last start
- *   waits for a confirmation); the link towards the outside as it was found at start, of a bridge its uplink (null if there
- *   is none); what is described otherwise than when it was started, by the keys of networks.toml, and what of that starting it once
- *   more does not take over; what is not as it was made, a sentence each; the ports of the network's bridge, or, where it has none,
- *   the links of the guests that are there; commands for the gateway outside, without which guests of a routed network are not reached;
- *   what keeps guests from reaching anybody: what other firewalls drop, unless a rule there accepts it, and VLANs of guests that their
- *   bridge's uplink is not in.
+ *   waits for a confirmation); `outside` is the link towards the outside that was found at start, of a bridge its uplink, or null; `changed`
+ *   has the keys of networks.toml whose values differ from those at start, `needs_stop` those of them that starting it once more does not
+ *   apply; `missing` says what is not as it was made, a sentence each; `ports` are the ports of the network's bridge, or, where it has none,
+ *   the links of its guests; `elsewhere` has the commands that the gateway outside needs to reach guests of a routed network; `obstacles` says
+ *   what keeps packets from guests: what other firewalls drop, unless a rule there accepts it, and VLANs of guests that the bridge's uplink is not in.
  * \return NULL on success.
  */
 xennet_error *xennet_host_network_status(const xennet_host *host,
@@ -1283,21 +1285,23 @@ xennet_error *xennet_host_network_status(const xennet_host *host,
                                          xennet_text **document);
 
 /**
- * Is the guard of a network's start: undoes it unless somebody confirms it in time. To be called in a process of its own, which must outlive the
- * one that starts the network: a child that begins before that has threads, or a program that is started. Returns when all is decided.
+ * Runs the guard of a network's start: waits for `xennet_host_confirm`, and undoes the start if that does not come in time. Call it in a process of
+ * its own that outlives the caller of `xennet_host_start_guarded`: a child that is forked before the caller has threads, or another program.
+ * Returns when the start is confirmed or undone, or when there is nothing to undo.
  *
- * The two talk over two pipes. `xennet network guard NAME SECONDS` is such a process, too, with standard input and output as the two ends.
+ * The two processes talk over two pipes. `xennet network guard NAME SECONDS` is such a process, too: `hears` is its standard input, `says` its
+ * standard output.
  *
  * \param settings How a host is opened: its state directory is that of the host that starts the network. NULL for the defaults.
- * \param backend `XENNET_BACKEND_*`, as of that host.
+ * \param backend `XENNET_BACKEND_*`, as of that host: `XENNET_BACKEND_NETLINK`, or `XENNET_BACKEND_FAKE` with a state directory.
  * \param name The network's name.
  * \param name_len Its length in bytes.
- * \param seconds How long a confirmation is waited for, from when the network is started.
- * \param hears The end of a pipe at which it hears what has become of the start. The process must not have the other end open.
- * \param says The end of a pipe at which it says that it is there.
+ * \param seconds How long the guard waits for a confirmation after the network is started.
+ * \param hears The read end of the pipe over which the guard gets the outcome of the start. Close the write end in this process first.
+ * \param says The write end of the pipe over which the guard says that it is ready.
  * \param verdict Gets `XENNET_VERDICT_*`.
- * \return NULL on success; else `XENNET_KIND_CONFLICT` if another guard waits for a confirmation of the same network; an error as of
- *   `xennet_host_undo` if the start could not be undone.
+ * \return NULL on success; else `XENNET_KIND_UNSUPPORTED` for a backend whose changes no other process can undo; `XENNET_KIND_CONFLICT` if another
+ *   guard waits for a confirmation of the same network; an error as of `xennet_host_undo` if the start could not be undone.
  */
 xennet_error *xennet_guard(const xennet_settings *settings,
                            uint32_t backend,
@@ -1309,16 +1313,17 @@ xennet_error *xennet_guard(const xennet_settings *settings,
                            uint32_t *verdict);
 
 /**
- * Starts a network under a guard (`xennet_guard`): waits until that says that it is there, starts, and tells it what has become of that. Both
- * descriptors are then to be closed.
+ * Starts a network under a guard (`xennet_guard`): waits until the guard is ready, starts the network, and tells the guard the outcome. Close both
+ * descriptors afterwards. While it waits for the guard, other threads may use the host.
  *
  * \param host The host.
  * \param network The JSON document of one network, an item of what `xennet_networks_parse` gives.
  * \param network_len Its length in bytes.
- * \param said The end of a pipe at which the guard says that it is there.
- * \param hears The end of a pipe at which the guard hears.
+ * \param said The read end of the pipe whose write end is the guard's `says`.
+ * \param hears The write end of the pipe whose read end is the guard's `hears`.
  * \param done Gets a JSON document, `{"steps": 9, "notes": []}`. May be NULL.
- * \return NULL on success; else the error of the guard if it is not there, and nothing was changed; or an error as of `xennet_host_start_network`.
+ * \return NULL on success; else the guard's error if it is not ready, and nothing was changed; `XENNET_KIND_UNSUPPORTED` for a sandbox, or a
+ *   rehearsal in memory, of which no other process can undo anything; or an error as of `xennet_host_start_network`.
  */
 xennet_error *xennet_host_start_guarded(const xennet_host *host,
                                         const char *network,
@@ -1333,7 +1338,7 @@ xennet_error *xennet_host_start_guarded(const xennet_host *host,
  * \param host A host with the same state directory.
  * \param name The network's name.
  * \param name_len Its length in bytes.
- * \return NULL on success; else `XENNET_KIND_NOTHING_TO_UNDO` if nobody waits for that, or not any more.
+ * \return NULL on success; else `XENNET_KIND_NOTHING_TO_UNDO` if no guard waits for a confirmation of this network.
  */
 xennet_error *xennet_host_confirm(const xennet_host *host, const char *name, size_t name_len);
 
@@ -1347,7 +1352,7 @@ xennet_error *xennet_host_confirm(const xennet_host *host, const char *name, siz
 xennet_error *xennet_host_awaited(const xennet_host *host, xennet_text **document);
 
 /**
- * Waits until there is a link of this name.
+ * Waits until a link of this name exists.
  *
  * \param host The host. Other threads' calls on it wait meanwhile.
  * \param link The link's name.
@@ -1383,7 +1388,7 @@ xennet_error *xennet_host_is_bridge(const xennet_host *host, const char *name, s
 xennet_error *xennet_host_default_route_link(const xennet_host *host, xennet_text **link);
 
 /**
- * The uplink that a started network's bridge has taken over from, where this link is such a bridge; any other link is its own.
+ * The uplink of a started network's bridge. A link that is not such a bridge is its own uplink.
  *
  * \param host The host.
  * \param link The link's name.
@@ -1391,13 +1396,10 @@ xennet_error *xennet_host_default_route_link(const xennet_host *host, xennet_tex
  * \param uplink Gets the uplink's name; NULL for a bridge that has none.
  * \return NULL on success.
  */
-xennet_error *xennet_host_uplink_of(const xennet_host *host,
-                                    const char *link,
-                                    size_t link_len,
-                                    xennet_text **uplink);
+xennet_error *xennet_host_uplink_of(const xennet_host *host, const char *link, size_t link_len, xennet_text **uplink);
 
 /**
- * What was changed last: what `xennet_host_undo` would undo with NULL.
+ * What was changed last, which `xennet_host_undo` with NULL as its subject would undo.
  *
  * \param host The host.
  * \param subject Gets `vif5.0`, `bridge-NAME` or `network-NAME`; NULL if nothing is recorded.
@@ -1406,17 +1408,17 @@ xennet_error *xennet_host_uplink_of(const xennet_host *host,
 xennet_error *xennet_host_last(const xennet_host *host, xennet_text **subject);
 
 /**
- * Does what one of Xen's vif scripts does: a whole program. Its arguments are those of `main`.
+ * Does the work of one of Xen's vif scripts (`vif-bridge`, `vif-nat`, `vif-route`). Call it from `main` with the arguments of `main`.
  *
  * It reads the call, the vif's directory in xenstore and `hotplug.toml`, attaches or detaches the vif, runs the hooks, writes the answer to
- * xenstore and the logs, and says on standard error what goes wrong. Nothing is left half done.
+ * xenstore and the logs, and prints errors on standard error. A call that fails restores the earlier state, or says that it could not.
  *
- * The program is to end with the result soon: where the kernel takes some milliseconds to clean up, a copy of the process does that
- * meanwhile, which ends with it.
+ * Return the result from `main` at once: where the kernel needs some milliseconds to clean up, a child process does that, which ends within
+ * some tenths of a second after the program.
  *
  * \param argc How many arguments there are, with the program's name.
- * \param argv The arguments. The name of the first one says whose place the program takes: `vif-bridge`, `vif-nat` or `vif-route`, also with a
- *   path and with `xennet-` before it; any other name is that of `vif-bridge`.
+ * \param argv The arguments. The first one names the script: `vif-bridge`, `vif-nat` or `vif-route`, with or without a path and the prefix
+ *   `xennet-`; any other name means `vif-bridge`.
  * \param envp The environment, ended by NULL, each `NAME=value`; NULL for the process's own.
  * \return The exit status, 0 or 1, as that of the scripts.
  */
@@ -1425,14 +1427,14 @@ int32_t xennet_hotplug(int32_t argc,
                        char *const *envp);
 
 /**
- * The same for a program that says and logs by itself what came of it, and goes on.
+ * Does the same for a program that reports the result itself and goes on.
  *
  * \param argc As of `xennet_hotplug`.
  * \param argv As of `xennet_hotplug`.
  * \param envp As of `xennet_hotplug`.
  * \param record Gets a JSON document, that of the call in the log of hotplug calls: `{"xennet": 1, "time_us", "pid", "script", "verb", "type_if",
  *   "vif", "xenbus_path", "outcome", "link", "bridge", "mtu", "plan", "notes", "timings", "total_us"}`; `outcome` is "connected" or "detached". NULL
- *   for a call that means nothing, which is a success (`online type_if=tap`). May be NULL.
+ *   for a call that has nothing to do (`online type_if=tap`). May be NULL.
  * \return NULL on success; else what went wrong, which stands in xenstore, too, where somebody waits for it.
  */
 xennet_error *xennet_hotplug_call(int32_t argc,
@@ -1456,8 +1458,8 @@ xennet_error *xennet_hotplug_parse(const char *text,
 /**
  * Connects to xenstored.
  *
- * \param path The socket or device; NULL for where libxenstore looks, by the variables that it knows (`XENSTORED_PATH`, `XENSTORED_RUNDIR`).
- * \param path_len Its length in bytes; 0 for where libxenstore looks.
+ * \param path The socket or device; NULL for the places where libxenstore looks, which its variables `XENSTORED_PATH` and `XENSTORED_RUNDIR` change.
+ * \param path_len Its length in bytes; 0 for these places.
  * \param milliseconds How long a request and its answer may take, and a whole transaction; 0 for 10 s.
  * \param store Gets the handle.
  * \return NULL on success; else `XENNET_KIND_XENSTORE`, with every place that was tried.
@@ -1479,12 +1481,12 @@ void xennet_store_free(xennet_store *store);
  * \param path The node.
  * \param path_len Its length in bytes.
  * \param value Gets the bytes of the value as they are; NULL if there is no such node.
- * \return NULL on success; else `XENNET_KIND_XENSTORE`; `XENNET_KIND_INVALID` for a path that can be none.
+ * \return NULL on success; else `XENNET_KIND_XENSTORE`; `XENNET_KIND_INVALID` for a text that is no path of xenstore.
  */
 xennet_error *xennet_store_read(const xennet_store *store, const char *path, size_t path_len, xennet_text **value);
 
 /**
- * Sets the value of a node. A node that does not exist is made, and those above it.
+ * Sets the value of a node. Creates the node and its parents if they do not exist.
  *
  * \param store The connection.
  * \param path The node.
@@ -1500,7 +1502,7 @@ xennet_error *xennet_store_write(const xennet_store *store,
                                  size_t value_len);
 
 /**
- * Makes a node without a value. One that exists is left as it is.
+ * Creates a node with an empty value, and its parents. A node that exists is left as it is.
  *
  * \param store The connection.
  * \param path The node.
@@ -1510,7 +1512,7 @@ xennet_error *xennet_store_write(const xennet_store *store,
 xennet_error *xennet_store_mkdir(const xennet_store *store, const char *path, size_t path_len);
 
 /**
- * Removes a node and all below it. One that does not exist is a success.
+ * Removes a node and all nodes below it. Succeeds if there is no such node.
  *
  * \param store The connection.
  * \param path The node.
@@ -1534,13 +1536,13 @@ xennet_error *xennet_store_directory(const xennet_store *store,
                                      xennet_text **document);
 
 /**
- * Says who may do what with a node.
+ * Reads the permissions of a node.
  *
  * \param store The connection.
  * \param path The node.
  * \param path_len Its length in bytes.
- * \param document Gets a JSON document, `{"permissions": [{"domid": 0, "read": false, "write": false}]}`: the first is of the owner, and says what
- *   all others may. NULL if there is no such node.
+ * \param document Gets a JSON document, `{"permissions": [{"domid": 0, "read": false, "write": false}]}`: the first names the owner, and
+ *   says what domains that are not in the list may do. NULL if there is no such node.
  * \return NULL on success; else an error as of `xennet_store_read`.
  */
 xennet_error *xennet_store_permissions(const xennet_store *store,
@@ -1549,7 +1551,7 @@ xennet_error *xennet_store_permissions(const xennet_store *store,
                                        xennet_text **document);
 
 /**
- * Sets who may do what with a node.
+ * Sets the permissions of a node.
  *
  * \param store The connection.
  * \param path The node.
@@ -1574,18 +1576,18 @@ xennet_error *xennet_store_set_permissions(const xennet_store *store,
 xennet_error *xennet_store_begin(const xennet_store *store);
 
 /**
- * Carries out what was written since `xennet_store_begin`, all at once. The transaction has ended in any case.
+ * Commits what was written since `xennet_store_begin`, all at once. The transaction ends, whatever the result.
  *
  * \param store The connection.
- * \param committed Gets 1; 0 if others have changed meanwhile what was looked at: nothing was changed, and it is to be done again from its
- *   beginning.
+ * \param committed Gets 1; 0 if another client has changed what the transaction read or wrote: then nothing was written, and the caller begins a
+ *   new transaction.
  * \return NULL on success; else `XENNET_KIND_INVALID` if none is open; an error as of `xennet_store_read`.
  */
 xennet_error *xennet_store_commit(const xennet_store *store,
                                   uint32_t *committed);
 
 /**
- * Gives up what was written since `xennet_store_begin`.
+ * Ends the transaction and discards what was written since `xennet_store_begin`.
  *
  * \param store The connection.
  * \return NULL on success; else an error as of `xennet_store_commit`.
@@ -1593,7 +1595,7 @@ xennet_error *xennet_store_commit(const xennet_store *store,
 xennet_error *xennet_store_abort(const xennet_store *store);
 
 /**
- * Asks for events of a node and all below it, or of `\@introduceDomain` or `\@releaseDomain`. One event comes at once.
+ * Watches a node and all nodes below it, or `\@introduceDomain` or `\@releaseDomain`. The first event comes at once.
  *
  * \param store The connection.
  * \param path The node.
@@ -1609,12 +1611,12 @@ xennet_error *xennet_store_watch(const xennet_store *store,
                                  size_t token_len);
 
 /**
- * Takes a watch back. Events that are on their way may still come.
+ * Removes a watch. Events that xenstored has sent already may still come.
  *
  * \param store The connection.
  * \param path The node.
  * \param path_len Its length in bytes.
- * \param token The word that it was asked for with.
+ * \param token The token that `xennet_store_watch` was given.
  * \param token_len Its length in bytes.
  * \return NULL on success; else an error as of `xennet_store_read`; `ENOENT` if there is no such watch.
  */
@@ -1625,9 +1627,9 @@ xennet_error *xennet_store_unwatch(const xennet_store *store,
                                    size_t token_len);
 
 /**
- * The descriptor to poll for events: it is readable when something comes. It is the connection's, and is not to be read from or closed.
+ * The descriptor to poll for events: it is readable when xenstored has sent something. It belongs to the connection: do not read from it or close it.
  *
- * Before polling, `xennet_store_next_event` is to be called until there is nothing: events may have been read along with an answer.
+ * Before polling, call `xennet_store_next_event` until it gives NULL: the library may have read events along with an answer.
  *
  * \return -1 if `store` is NULL.
  */
@@ -1651,11 +1653,13 @@ xennet_error *xennet_store_next_event(const xennet_store *store,
  * The home of a domain: `/local/domain/5`. Says nothing about whether the domain exists.
  *
  * \param store The connection.
- * \param domid The domain's number, 0 to 65535.
+ * \param domid The domain's number, 0 to 32751.
  * \param path Gets the path.
- * \return NULL on success; else an error as of `xennet_store_read`.
+ * \return NULL on success; else an error as of `xennet_store_read`; `XENNET_KIND_INVALID` for a number that no domain has.
  */
-xennet_error *xennet_store_domain_path(const xennet_store *store, uint16_t domid, xennet_text **path);
+xennet_error *xennet_store_domain_path(const xennet_store *store,
+                                       uint32_t domid,
+                                       xennet_text **path);
 
 /**
  * Begins to listen to what happens to links, in the calling thread's network namespace.
@@ -1671,9 +1675,9 @@ xennet_error *xennet_links_new(xennet_links **links);
 void xennet_links_free(xennet_links *links);
 
 /**
- * The descriptor to poll: it is readable when something has happened. It is the handle's, and is not to be read from or closed.
+ * The descriptor to poll: it is readable when something has happened. It belongs to the handle: do not read from it or close it.
  *
- * Before polling, `xennet_links_next_event` is to be called until there is nothing: several events come at once.
+ * Before polling, call `xennet_links_next_event` until it gives NULL: one read may bring several events.
  *
  * \return -1 if `links` is NULL.
  */
@@ -1840,7 +1844,7 @@ xennet_error *xennet_host_record(const xennet_host *host,
  * \param recording_len Its length in bytes, at most `XENNET_RECORDING_MAX`.
  * \param document Gets a JSON document: `{"version": 1, "findings": [{"code", "level", "object", "title", "cause", "evidence", "fix"}]}`, the
  *   worst finding first. `level` is "error", "warning" or "note"; `evidence` has the facts that were observed; `fix` is null, or
- *   `{"command", "plan"}`, where `plan` is null, or a plan for `xennet_host_apply_shown`. `xennet_doctor_codes` has all codes.
+ *   `{"command", "plan"}`, where `plan` is null, or a plan for `xennet_host_apply_json`. `xennet_doctor_codes` has all codes.
  * \return NULL on success; `XENNET_KIND_INVALID` for a text that is no recording, or one of another version.
  */
 xennet_error *xennet_doctor(const char *recording,
@@ -1868,7 +1872,7 @@ xennet_error *xennet_doctor_codes(xennet_text **document);
  * \param to_len Its length in bytes.
  * \param protocol "tcp", "udp" or "icmp"; NULL for any, as long as it makes no difference.
  * \param protocol_len Its length in bytes.
- * \param port The port that it is sent to; 0 for any, as long as it makes no difference.
+ * \param port The port that it is sent to, 1 to 65535; 0 for any, as long as it makes no difference.
  * \param document Gets a JSON document: `{"version": 1, "verdict", "where", "why", "source_seen", "hops": [{"direction", "stage", "at",
  *   "text", "detail"}]}`. `verdict` is "delivered", "dropped" or "unknown"; `where` is what decided (a rule, a route, a link, a setting) or
  *   null; `why` the reason in words; `source_seen` the source address that the receiver sees, or null; `direction` is "there" or "back".
@@ -1884,7 +1888,7 @@ xennet_error *xennet_trace(const char *recording,
                            size_t to_len,
                            const char *protocol,
                            size_t protocol_len,
-                           uint16_t port,
+                           uint32_t port,
                            xennet_text **document);
 
 /**

@@ -68,8 +68,10 @@ impl Strings {
     }
 }
 
-/// A function of C's that is told what happens: level, sentence, JSON document. With an ABI that lets an exception of C++ through, which then
-/// ends the program in a defined way (Rust's `catch_unwind` refuses it) instead of an undefined one.
+/// A function of the program for log messages (`xennet_settings_log`). It gets its context, the level (`XENNET_LOG_*`), a sentence and a JSON
+/// document. A C++ exception that leaves it ends the program.
+//
+// `C-unwind` makes that defined: Rust's `catch_unwind` refuses the exception.
 pub type Log = Option<extern "C-unwind" fn(*mut c_void, u32, *const c_char, *const c_char)>;
 
 /// A `void *` of C's that its function gets back. Nothing is ever read behind it.

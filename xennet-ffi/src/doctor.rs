@@ -63,7 +63,7 @@ pub extern "C" fn xennet_host_record(
 /// \param recording_len Its length in bytes, at most `XENNET_RECORDING_MAX`.
 /// \param document Gets a JSON document: `{"version": 1, "findings": [{"code", "level", "object", "title", "cause", "evidence", "fix"}]}`, the
 ///   worst finding first. `level` is "error", "warning" or "note"; `evidence` has the facts that were observed; `fix` is null, or
-///   `{"command", "plan"}`, where `plan` is null, or a plan for `xennet_host_apply_shown`. `xennet_doctor_codes` has all codes.
+///   `{"command", "plan"}`, where `plan` is null, or a plan for `xennet_host_apply_json`. `xennet_doctor_codes` has all codes.
 /// \return NULL on success; `XENNET_KIND_INVALID` for a text that is no recording, or one of another version.
 #[unsafe(no_mangle)]
 pub extern "C" fn xennet_doctor(

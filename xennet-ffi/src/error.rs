@@ -75,7 +75,7 @@ pub extern "C" fn xennet_error_kind(error: Option<&Failure>) -> u32 {
     read(error, |e| e.kind)
 }
 
-/// The kernel's error number, as in `<errno.h>`; 0 if the kernel was not asked.
+/// The error number that the kernel or xenstored gave, as in `<errno.h>`; 0 if there is none.
 #[unsafe(no_mangle)]
 pub extern "C" fn xennet_error_errno(error: Option<&Failure>) -> i32 {
     read(error, |e| e.errno)

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use xennet_core::config::networks;
 use xennet_core::document::{PlannedRecovery, Recovered};
-use xennet_core::exec::{Applied, StateDir, Subject};
+use xennet_core::exec::{Applied, Subject};
 use xennet_core::picture::{Form, View};
 use xennet_core::plan::ShownPlan;
 use xennet_core::{BridgeSpec, Budget, DevId, DomId, Error, Overview, surroundings};
@@ -18,7 +18,7 @@ use crate::error::Failure;
 use crate::log::{Call, Looked, Outcome, Sink};
 use crate::plan::Plan;
 use crate::sandbox::Namespace;
-use crate::settings::{Settings, XENNET_BACKEND_SANDBOX};
+use crate::settings::{Settings, XENNET_BACKEND_FAKE, XENNET_BACKEND_NETLINK, XENNET_BACKEND_SANDBOX};
 use crate::shared::Shared;
 use crate::text::{Text, read_json};
 use crate::vif;
@@ -36,17 +36,13 @@ pub struct Host {
 }
 
 impl Host {
-    fn new(core: xennet_core::Host) -> Self {
-        Host { core: Shared::new("host", core), budget: None, log: None, namespace: None }
-    }
-
     pub(crate) fn opened(settings: &Settings, backend: u32) -> Result<Self, Error> {
         let namespace = (backend == XENNET_BACKEND_SANDBOX).then(Namespace::new).transpose()?;
         let core = match &namespace {
             Some(namespace) => namespace.run(|| settings.open(backend))?,
             None => settings.open(backend)?,
         };
-        Ok(Host { budget: settings.budget, log: settings.log, namespace, ..Host::new(core) })
+        Ok(Host { core: Shared::new("host", core), budget: settings.budget, log: settings.log, namespace })
     }
 
     /// Whether it is in a network namespace that was made for it.
@@ -75,7 +71,18 @@ impl Host {
         done: Out<'_, Text>,
         work: impl FnOnce(&mut xennet_core::Host) -> Result<Applied, Error> + Send,
     ) -> Result<(), Error> {
-        let applied = self.told(entry, work)?;
+        self.change_after(entry, done, || Ok(()), work)
+    }
+
+    /// The same behind something that is waited for first. Meanwhile other calls may use the host.
+    pub(crate) fn change_after(
+        &self,
+        entry: &'static str,
+        done: Out<'_, Text>,
+        wait: impl FnOnce() -> Result<(), Error>,
+        work: impl FnOnce(&mut xennet_core::Host) -> Result<Applied, Error> + Send,
+    ) -> Result<(), Error> {
+        let applied = self.logged(entry, || wait().and_then(|()| self.alone(work)))?;
         if let Some(done) = done {
             done.write(Some(Box::new(Text::json(&applied))));
         }
@@ -88,8 +95,20 @@ impl Host {
         entry: &'static str,
         work: impl FnOnce(&mut xennet_core::Host) -> Result<R, Error> + Send,
     ) -> Result<R, Error> {
+        self.logged(entry, || self.alone(work))
+    }
+
+    /// Does something, and tells the program's log what came of it.
+    fn logged<R: Outcome>(&self, entry: &'static str, body: impl FnOnce() -> Result<R, Error>) -> Result<R, Error> {
         let call = Call::begin(entry);
-        let result = self.core.work(|core| {
+        let result = body();
+        call.tell(self.log.as_ref(), &result);
+        result
+    }
+
+    /// Does something with the host, alone, in its namespace and within the time that a call may take.
+    fn alone<R: Send>(&self, work: impl FnOnce(&mut xennet_core::Host) -> Result<R, Error> + Send) -> Result<R, Error> {
+        self.core.work(|core| {
             if let Some(time) = self.budget {
                 core.set_budget(Budget::of(time));
             }
@@ -97,9 +116,7 @@ impl Host {
                 Some(namespace) => namespace.run(|| work(core)),
                 None => work(core),
             }
-        });
-        call.tell(self.log.as_ref(), &result);
-        result
+        })
     }
 }
 
@@ -119,11 +136,11 @@ pub extern "C" fn xennet_host_new_netlink(
     fallible("xennet_host_new_netlink", || {
         let host = given(host, "host")?;
         let state_dir = cast::path(&state_dir, state_dir_len, "state_dir")?;
-        let mut core = xennet_core::Host::netlink()?;
+        let mut settings = Settings::default();
         if !state_dir.is_empty() {
-            core = core.with_state_dir(StateDir::checked(state_dir)?);
+            settings.keep_state_in(state_dir)?;
         }
-        host.write(Some(Box::new(Host::new(core))));
+        host.write(Some(Box::new(Host::opened(&settings, XENNET_BACKEND_NETLINK)?)));
         Ok(())
     })
 }
@@ -136,7 +153,7 @@ pub extern "C" fn xennet_host_new_netlink(
 #[unsafe(no_mangle)]
 pub extern "C" fn xennet_host_new_fake(host: Option<&mut MaybeUninit<Option<Box<Host>>>>) -> Option<Box<Failure>> {
     fallible("xennet_host_new_fake", || {
-        given(host, "host")?.write(Some(Box::new(Host::new(xennet_core::Host::fake()))));
+        given(host, "host")?.write(Some(Box::new(Host::opened(&Settings::default(), XENNET_BACKEND_FAKE)?)));
         Ok(())
     })
 }
@@ -232,7 +249,8 @@ pub extern "C" fn xennet_host_plan_detach(
     })
 }
 
-/// Detaches a vif: a port of nothing, down, without the addresses, routes and rules that were made for it. A vif that is gone already is a success.
+/// Detaches a vif: takes it off its bridge, sets it down, and removes the addresses, routes and rules that were made for it. Succeeds if the vif is
+/// gone already.
 ///
 /// \param host The host.
 /// \param domid The domain's number, 0 to 32751.
@@ -280,8 +298,8 @@ pub extern "C" fn xennet_host_plan_bridge(
 ///
 /// \param host The host.
 /// \param bridge A JSON document: `{"name": "xenbr0"}`, and where they matter `"stp"` (false unless given), `"mac"`,
-///   `"mtu"` (bytes), `"vlan_filtering"`, `"forward_delay_ms"` (0 unless given; 30000 at most, with `"stp"` 2000 at least). A setting that is left out is left alone
-///   on a bridge that exists.
+///   `"mtu"` (bytes), `"vlan_filtering"`, `"forward_delay_ms"` (0 unless given; 30000 at most, with `"stp"` 2000 at least). A setting that is
+///   left out keeps its value on a bridge that exists.
 /// \param bridge_len Its length in bytes.
 /// \param done Gets a JSON document, `{"steps": 1, "notes": []}`. May be NULL.
 /// \return NULL on success; else an error as of `xennet_host_attach`.
@@ -303,11 +321,11 @@ pub extern "C" fn xennet_host_ensure_bridge(
 ///
 /// \param host The host.
 /// \param document Gets a JSON document: `{"vifs": [{"vif", "domid", "devid", "link", "mode", "network", "bridge", "up", "mtu", "spec",
-///   "obstacles", "missing"}], "bridges": [{"bridge", "mac", "mtu", "up", "ports"}]}`. Of a vif: its link's present name (null if it
-///   is gone); "bridge", "nat" or "routed"; the started network that it belongs to, where it is connected by routes, and the bridge
-///   that it is a port of (else null); the vif line that it was attached with; what keeps its guest from being reached or from
-///   reaching anybody: a newer guest that has its addresses, another firewall; what somebody has taken away of what the vif needs, a
-///   change a text: what `xennet_host_recover` puts back.
+///   "obstacles", "missing"}], "bridges": [{"bridge", "mac", "mtu", "up", "ports"}]}`. Of a vif: `link` is its link's
+///   present name, or null if the link is gone; `mode` is "bridge", "nat" or "routed"; `network` is the started network that routes connect it to, or
+///   null; `bridge` is the bridge that it is a port of, or null; `spec` is the vif line that it was attached with; `obstacles` says what keeps
+///   packets from or to its guest: a newer guest with its addresses, another firewall; `missing` says what the vif needs and has lost, a text for
+///   each change that `xennet_host_recover` would make.
 /// \return NULL on success.
 #[unsafe(no_mangle)]
 pub extern "C" fn xennet_host_show(
@@ -329,8 +347,8 @@ pub extern "C" fn xennet_host_show(
 ///   "bridge", "subnets", "vifs", "missing", "elsewhere"}], "routes": [{"destination", "ways", "by"}], "guest_routes": 0, "filters":
 ///   [{"table", "own", "rules", "drops"}], "made_by": {}, "managers": [], "picture": {"about", "uplinks", "hubs", "notes"}, "unseen": [{"what",
 ///   "why"}]}`. `state` is "started", "damaged" or "unconfirmed" by what is there, or null if not all that it needs could be looked
-///   at; `made_by` says of each link who has made it; `managers` are programs that may take guests' links; the ports of the picture's hubs have guests' names, addresses, filters and
-///   counters; `unseen` is what could not be looked at.
+///   at; `made_by` says of each link who has made it; `managers` are programs that may take guests' links; the ports of the picture's hubs have
+///   guests' names, addresses, filters and counters; `unseen` is what could not be looked at.
 /// \return NULL on success.
 #[unsafe(no_mangle)]
 pub extern "C" fn xennet_host_overview(
@@ -368,13 +386,13 @@ pub extern "C" fn xennet_host_picture(
     })
 }
 
-/// Carries out a plan as it was shown, or says what has changed since. The host plans anew; where the same steps come out they are
-/// carried out, as by the function that the plan is of. Any host may do it, on which the same is to be done.
+/// Carries out a plan exactly as it was shown, or changes nothing and says what differs by now. The host plans again and compares the steps; if they
+/// are the same, it carries them out as the function would that the plan is of. The host need not be the one that made the plan.
 ///
 /// \param host The host.
 /// \param plan The plan.
 /// \param done Gets a JSON document, `{"steps": 3, "notes": []}`. May be NULL.
-/// \return NULL on success; else `XENNET_KIND_STALE` with what is otherwise by now, and nothing was done; or an error as of the
+/// \return NULL on success; else `XENNET_KIND_STALE` if the steps differ by now, and nothing was changed; or an error as of the
 ///   function that the plan is of.
 #[unsafe(no_mangle)]
 pub extern "C" fn xennet_host_apply(
@@ -389,7 +407,7 @@ pub extern "C" fn xennet_host_apply(
     })
 }
 
-/// The same of a plan that was kept as a JSON document (`xennet_plan_json`), perhaps by another process.
+/// Does what `xennet_host_apply` does with a plan that was kept as a JSON document (`xennet_plan_json`), perhaps by another process.
 ///
 /// \param host The host.
 /// \param json The document.
@@ -413,11 +431,11 @@ pub extern "C" fn xennet_host_apply_json(
 /// What `xennet_host_undo` would do. Changes nothing.
 ///
 /// \param host The host.
-/// \param subject `vif5.0`, a bridge's name, or `network-NAME`; NULL for whatever was changed last.
+/// \param subject `vif5.0`, a bridge's name or `bridge-NAME`, or `network-NAME`; NULL for whatever was changed last.
 /// \param subject_len Its length in bytes; 0 for whatever was changed last.
 /// \param plan Gets the plan.
 /// \return NULL on success; else an error, for example `XENNET_KIND_NOTHING_TO_UNDO`, or `XENNET_KIND_CONFLICT` if others use by now
-///   what would go.
+///   what undoing would remove.
 #[unsafe(no_mangle)]
 pub extern "C" fn xennet_host_plan_undo(
     host: Option<&Host>,
@@ -440,7 +458,7 @@ pub extern "C" fn xennet_host_plan_undo(
 /// Puts back what was there before the last operation on a vif, a bridge or a network.
 ///
 /// \param host The host.
-/// \param subject `vif5.0`, a bridge's name, or `network-NAME`; NULL for whatever was changed last.
+/// \param subject `vif5.0`, a bridge's name or `bridge-NAME`, or `network-NAME`; NULL for whatever was changed last.
 /// \param subject_len Its length in bytes; 0 for whatever was changed last.
 /// \param done Gets a JSON document, `{"steps": 3, "notes": []}`. May be NULL.
 /// \return NULL on success; else an error as of `xennet_host_attach`, or `XENNET_KIND_NOTHING_TO_UNDO`.
@@ -531,7 +549,7 @@ mod tests {
     #[test]
     fn recovering_is_planned_and_each_plan_can_be_carried_out() {
         let shared = Shared::new(Fake::example());
-        let host = Host::new(xennet_core::Host::with_backend(Box::new(shared.clone())));
+        let host = opened(shared.clone());
         shared.change(|fake| fake.add_vif(xennet_core::VifId::new(DomId::new(5).unwrap(), DevId::FIRST)));
         host.work("test", |core| core.attach(DomId::new(5)?, &"bridge=xenbr0".parse()?)).unwrap();
         assert_eq!(recoveries(&host).unwrap().document(), json!({ "version": 1, "plans": [] }));
@@ -553,6 +571,11 @@ mod tests {
         assert_eq!(plan["steps"], json!([]));
     }
 
+    fn opened(backend: impl Backend + Send + 'static) -> Host {
+        let core = xennet_core::Host::with_backend(Box::new(backend));
+        Host { core: crate::shared::Shared::new("host", core), budget: None, log: None, namespace: None }
+    }
+
     struct Defect;
 
     impl Backend for Defect {
@@ -571,7 +594,7 @@ mod tests {
 
     #[test]
     fn a_defect_stays_inside_and_the_handle_refuses_work_from_then_on() {
-        let host = Host::new(xennet_core::Host::with_backend(Box::new(Defect)));
+        let host = opened(Defect);
         let mut document = MaybeUninit::uninit();
         let first = xennet_host_show(Some(&host), Some(&mut document)).unwrap();
         assert_eq!(first.message(), "xennet_host_show: xennet has a defect: looking");

@@ -16,17 +16,17 @@ use crate::cast::Strings;
 use crate::error::Failure;
 use crate::text::Text;
 
-/// Does what one of Xen's vif scripts does: a whole program. Its arguments are those of `main`.
+/// Does the work of one of Xen's vif scripts (`vif-bridge`, `vif-nat`, `vif-route`). Call it from `main` with the arguments of `main`.
 ///
 /// It reads the call, the vif's directory in xenstore and `hotplug.toml`, attaches or detaches the vif, runs the hooks, writes the answer to
-/// xenstore and the logs, and says on standard error what goes wrong. Nothing is left half done.
+/// xenstore and the logs, and prints errors on standard error. A call that fails restores the earlier state, or says that it could not.
 ///
-/// The program is to end with the result soon: where the kernel takes some milliseconds to clean up, a copy of the process does that
-/// meanwhile, which ends with it.
+/// Return the result from `main` at once: where the kernel needs some milliseconds to clean up, a child process does that, which ends within
+/// some tenths of a second after the program.
 ///
 /// \param argc How many arguments there are, with the program's name.
-/// \param argv The arguments. The name of the first one says whose place the program takes: `vif-bridge`, `vif-nat` or `vif-route`, also with a
-///   path and with `xennet-` before it; any other name is that of `vif-bridge`.
+/// \param argv The arguments. The first one names the script: `vif-bridge`, `vif-nat` or `vif-route`, with or without a path and the prefix
+///   `xennet-`; any other name means `vif-bridge`.
 /// \param envp The environment, ended by NULL, each `NAME=value`; NULL for the process's own.
 /// \return The exit status, 0 or 1, as that of the scripts.
 #[unsafe(no_mangle)]
@@ -49,14 +49,14 @@ pub extern "C" fn xennet_hotplug(argc: i32, argv: Strings, envp: Strings) -> i32
     })
 }
 
-/// The same for a program that says and logs by itself what came of it, and goes on.
+/// Does the same for a program that reports the result itself and goes on.
 ///
 /// \param argc As of `xennet_hotplug`.
 /// \param argv As of `xennet_hotplug`.
 /// \param envp As of `xennet_hotplug`.
 /// \param record Gets a JSON document, that of the call in the log of hotplug calls: `{"xennet": 1, "time_us", "pid", "script", "verb", "type_if",
 ///   "vif", "xenbus_path", "outcome", "link", "bridge", "mtu", "plan", "notes", "timings", "total_us"}`; `outcome` is "connected" or "detached". NULL
-///   for a call that means nothing, which is a success (`online type_if=tap`). May be NULL.
+///   for a call that has nothing to do (`online type_if=tap`). May be NULL.
 /// \return NULL on success; else what went wrong, which stands in xenstore, too, where somebody waits for it.
 #[unsafe(no_mangle)]
 pub extern "C" fn xennet_hotplug_call(

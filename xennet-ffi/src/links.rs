@@ -42,9 +42,9 @@ pub extern "C" fn xennet_links_free(links: Option<Box<Links>>) {
     free(links);
 }
 
-/// The descriptor to poll: it is readable when something has happened. It is the handle's, and is not to be read from or closed.
+/// The descriptor to poll: it is readable when something has happened. It belongs to the handle: do not read from it or close it.
 ///
-/// Before polling, `xennet_links_next_event` is to be called until there is nothing: several events come at once.
+/// Before polling, call `xennet_links_next_event` until it gives NULL: one read may bring several events.
 ///
 /// \return -1 if `links` is NULL.
 #[unsafe(no_mangle)]

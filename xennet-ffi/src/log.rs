@@ -12,11 +12,11 @@ use crate::text::json;
 
 /// A call has failed.
 pub const XENNET_LOG_ERROR: u32 = 1;
-/// Something that the caller should know besides.
+/// A note of a call that succeeded.
 pub const XENNET_LOG_WARNING: u32 = 2;
 /// A step was carried out.
 pub const XENNET_LOG_INFO: u32 = 3;
-/// A call has succeeded, and how long it took.
+/// A call has succeeded; the message says how long it took.
 pub const XENNET_LOG_DEBUG: u32 = 4;
 
 /// The program's function, and what it gets back.

@@ -12,7 +12,7 @@ use crate::host::Host;
 use crate::network;
 use crate::text::Text;
 
-/// Waits until there is a link of this name.
+/// Waits until a link of this name exists.
 ///
 /// \param host The host. Other threads' calls on it wait meanwhile.
 /// \param link The link's name.
@@ -78,7 +78,7 @@ pub extern "C" fn xennet_host_default_route_link(
     })
 }
 
-/// The uplink that a started network's bridge has taken over from, where this link is such a bridge; any other link is its own.
+/// The uplink of a started network's bridge. A link that is not such a bridge is its own uplink.
 ///
 /// \param host The host.
 /// \param link The link's name.
@@ -101,7 +101,7 @@ pub extern "C" fn xennet_host_uplink_of(
     })
 }
 
-/// What was changed last: what `xennet_host_undo` would undo with NULL.
+/// What was changed last, which `xennet_host_undo` with NULL as its subject would undo.
 ///
 /// \param host The host.
 /// \param subject Gets `vif5.0`, `bridge-NAME` or `network-NAME`; NULL if nothing is recorded.

@@ -16,10 +16,9 @@ use crate::log::Several;
 use crate::plan::Plan;
 use crate::text::Text;
 
-/// Guests that are connected to a network which is stopped must have gone: while one is a port of the network's own bridge, the
-/// network is not stopped.
+/// Stopping a network is refused while a guest is a port of the network's own bridge, or another network reaches the outside through it.
 pub const XENNET_GUESTS_MUST_HAVE_GONE: u32 = 0;
-/// Guests that are still connected to a network which is stopped are cut off, and networks that leave through its bridge.
+/// Stopping a network disconnects the guests that are still connected to it, and the networks that reach the outside through its bridge.
 pub const XENNET_GUESTS_ARE_CUT_OFF: u32 = 1;
 
 /// Reads the text of a `networks.toml`. The networks in it do not contradict each other.
@@ -144,7 +143,7 @@ pub extern "C" fn xennet_host_plan_stop(
     })
 }
 
-/// Stops a network: puts back what starting it has changed, and nothing else. One that is not started is a success.
+/// Stops a network: restores what starting it has changed, and nothing else. Succeeds if the network is not started.
 ///
 /// \param host The host.
 /// \param name The network's name.
@@ -168,7 +167,7 @@ pub extern "C" fn xennet_host_stop_network(
     })
 }
 
-/// The networks that are started, in the order in which they can be stopped: what leaves through a bridge before it.
+/// The networks that are started, in the order in which they can be stopped: a network comes before the bridge through which it reaches the outside.
 ///
 /// \param host The host.
 /// \param document Gets a JSON document: `{"networks": [{"name", "mode"}]}`, each as of `xennet_networks_parse`, as it was described when it was
@@ -188,8 +187,8 @@ pub extern "C" fn xennet_host_started_networks(
     })
 }
 
-/// Starts several networks in the order in which they depend on each other. If one cannot be started, the others are started all the same; one that
-/// another stands in the way of is tried again while others come through.
+/// Starts several networks in the order in which they depend on each other. If one cannot be started, the others are started all the same. One that
+/// conflicts with another network is tried again after others were started.
 ///
 /// \param host The host.
 /// \param networks The JSON document of `xennet_networks_parse`.
@@ -220,7 +219,8 @@ pub extern "C" fn xennet_host_start_networks(
     })
 }
 
-/// Stops all networks that are started, what leaves through a bridge before it. If one cannot be stopped, the others are stopped all the same.
+/// Stops all networks that are started on the host, also those that another program started, in the order of `xennet_host_started_networks`. If one
+/// cannot be stopped, the others are stopped all the same.
 ///
 /// \param host The host.
 /// \param guests What becomes of guests that are still connected, `XENNET_GUESTS_*`.
@@ -267,12 +267,11 @@ fn several(all: Several) -> DoneNetworks {
 /// \param network_len Its length in bytes.
 /// \param document Gets a JSON document: `{"network", "mode", "state", "started", "outside", "changed", "needs_stop", "missing",
 ///   "ports", "elsewhere", "obstacles"}`: `state` is "stopped", "started", "damaged" (something is missing) or "unconfirmed" (its last start
-///   waits for a confirmation); the link towards the outside as it was found at start, of a bridge its uplink (null if there
-///   is none); what is described otherwise than when it was started, by the keys of networks.toml, and what of that starting it once
-///   more does not take over; what is not as it was made, a sentence each; the ports of the network's bridge, or, where it has none,
-///   the links of the guests that are there; commands for the gateway outside, without which guests of a routed network are not reached;
-///   what keeps guests from reaching anybody: what other firewalls drop, unless a rule there accepts it, and VLANs of guests that their
-///   bridge's uplink is not in.
+///   waits for a confirmation); `outside` is the link towards the outside that was found at start, of a bridge its uplink, or null; `changed`
+///   has the keys of networks.toml whose values differ from those at start, `needs_stop` those of them that starting it once more does not
+///   apply; `missing` says what is not as it was made, a sentence each; `ports` are the ports of the network's bridge, or, where it has none,
+///   the links of its guests; `elsewhere` has the commands that the gateway outside needs to reach guests of a routed network; `obstacles` says
+///   what keeps packets from guests: what other firewalls drop, unless a rule there accepts it, and VLANs of guests that the bridge's uplink is not in.
 /// \return NULL on success.
 #[unsafe(no_mangle)]
 pub extern "C" fn xennet_host_network_status(

@@ -58,7 +58,8 @@ fn on_thread<R: Send>(work: impl FnOnce() -> Result<R, Error> + Send) -> Result<
     })
 }
 
-/// Makes a pair of links in a sandbox (`XENNET_BACKEND_SANDBOX`) that are connected with each other: what netback's vif is there.
+/// Makes a veth pair in a sandbox (`XENNET_BACKEND_SANDBOX`): one end stands for the vif that netback makes on a Xen host, the other for the
+/// guest's.
 ///
 /// \param host The host.
 /// \param name The name of one link, for example `vif5.0`.

@@ -2,6 +2,7 @@
 
 #![allow(unsafe_code, reason = "#[unsafe(no_mangle)] alone; the test `rules` refuses anything else")]
 
+use std::ffi::OsStr;
 use std::mem::MaybeUninit;
 use std::time::Duration;
 
@@ -20,10 +21,10 @@ use crate::text::read_json;
 
 /// The kernel's networking.
 pub const XENNET_BACKEND_NETLINK: u32 = 0;
-/// A rehearsal in memory, or with a state directory in files.
+/// A rehearsal: in memory, or in the files of a state directory if the settings name one.
 pub const XENNET_BACKEND_FAKE: u32 = 1;
-/// The kernel's networking in a network namespace that is made for the host and goes with it: one loopback link, down. Without a state directory its
-/// state is in memory. It needs CAP_SYS_ADMIN. Each call takes a thread of its own.
+/// The kernel's networking in a new network namespace of the host's own, which has one loopback link, down. Freeing the host removes it. Without
+/// a state directory the state is in memory. Opening it needs CAP_SYS_ADMIN. Each call starts a thread and waits for it.
 pub const XENNET_BACKEND_SANDBOX: u32 = 2;
 
 /// Guests are bound to their MACs where their vif line declares addresses (`ip=`).
@@ -61,9 +62,9 @@ impl Settings {
     /// Opens a host of the core.
     pub(crate) fn open(&self, backend: u32) -> Result<xennet_core::Host, Error> {
         let host = match backend {
-            XENNET_BACKEND_NETLINK => self.netlink()?,
+            XENNET_BACKEND_NETLINK => self.kernel(Some(self.state_dir()))?,
             XENNET_BACKEND_FAKE => self.fake()?,
-            XENNET_BACKEND_SANDBOX => self.sandbox()?,
+            XENNET_BACKEND_SANDBOX => self.kernel(self.state_dir.clone())?,
             other => {
                 return Err(none_of(
                     "backend",
@@ -84,41 +85,40 @@ impl Settings {
         self.state_dir.clone().unwrap_or_else(|| StateDir::at(StateDir::DEFAULT))
     }
 
-    /// In the calling thread's network namespace, as [`netlink`](Self::netlink), but with its state in memory by default.
-    fn sandbox(&self) -> Result<xennet_core::Host, Error> {
-        match &self.state_dir {
-            Some(_) => self.netlink(),
-            None => {
-                self.check_plain()?;
-                Ok(xennet_core::Host::with_backend(Box::new(Netlink::open()?)))
-            }
-        }
+    /// Whether the state is in a directory, where another process finds it, by the caller's word.
+    pub(crate) fn has_state_dir(&self) -> bool {
+        self.state_dir.is_some()
     }
 
-    /// Refuses what a kernel cannot have.
-    fn check_plain(&self) -> Result<(), Error> {
-        let is_plain = self.faults.is_empty() && matches!(self.world, World::Example);
-        if !is_plain {
+    /// Sets where the state is.
+    pub(crate) fn keep_state_in(&mut self, path: &OsStr) -> Result<(), Error> {
+        self.state_dir = Some(StateDir::checked(path)?);
+        Ok(())
+    }
+
+    /// The kernel's networking in the calling thread's network namespace, with its state in a directory or in memory.
+    fn kernel(&self, state_dir: Option<StateDir>) -> Result<xennet_core::Host, Error> {
+        if !self.is_plain() {
             return Err(Error::new(ErrorKind::Invalid, "faults and worlds are for a rehearsal, not for the kernel")
                 .with_object("settings")
                 .unchanged()
                 .with_hint("open it with XENNET_BACKEND_FAKE, or use settings without them"));
         }
-        Ok(())
-    }
-
-    fn netlink(&self) -> Result<xennet_core::Host, Error> {
-        self.check_plain()?;
-        let host = xennet_core::Host::netlink()?;
-        Ok(match &self.state_dir {
-            Some(dir) => host.with_state_dir(dir.clone()),
+        let host = xennet_core::Host::with_backend(Box::new(Netlink::open()?));
+        Ok(match state_dir {
+            Some(dir) => host.with_state_dir(dir),
             None => host,
         })
     }
 
+    /// Whether nothing is set that a rehearsal in memory alone can have.
+    fn is_plain(&self) -> bool {
+        self.faults.is_empty() && matches!(self.world, World::Example)
+    }
+
     fn fake(&self) -> Result<xennet_core::Host, Error> {
         if let Some(dir) = &self.state_dir {
-            if !self.faults.is_empty() || !matches!(self.world, World::Example) {
+            if !self.is_plain() {
                 let message = "a rehearsal in a directory begins with the example, and has no faults";
                 return Err(Error::new(ErrorKind::Invalid, message)
                     .with_object("settings")
@@ -180,8 +180,7 @@ pub extern "C" fn xennet_settings_state_dir(
 ) -> Option<Box<Failure>> {
     fallible("xennet_settings_state_dir", || {
         let settings = given(settings, "settings")?;
-        settings.state_dir = Some(StateDir::checked(cast::path(&path, path_len, "path")?)?);
-        Ok(())
+        settings.keep_state_in(cast::path(&path, path_len, "path")?)
     })
 }
 
@@ -297,11 +296,11 @@ pub extern "C" fn xennet_settings_faults(
     })
 }
 
-/// Lets a function of the program know what happens in calls on the host.
+/// Sets the function that gets the log messages of calls on the host.
 ///
-/// It is called by the thread that has called, before that call returns, and when the host is free again: it may use the host. It must return:
-/// no `longjmp`, no exception (one that leaves it ends the program), no `pthread_exit`. Threads that use the host at once call it at once. What
-/// it is given lives until it returns.
+/// The thread that called the library calls it, before that call returns and after the host's lock is released: the function may use the host. It must
+/// return: no `longjmp`, no exception (one that leaves it ends the program), no `pthread_exit`. Several threads may be in it at once. Its
+/// arguments live until it returns.
 ///
 /// \param settings The settings.
 /// \param function Gets `context`, the level (`XENNET_LOG_*`), a sentence, and a JSON document: `{"event", "call", ...}`, where `event` is "step"

@@ -6,10 +6,10 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::time::Duration;
 
-use xennet_core::Error;
 use xennet_core::document::{Children, Permissions, StoreEvent};
 use xennet_core::snapshot::StorePermission;
 use xennet_core::xenstore::{Client, Options, Store as _, StoreError};
+use xennet_core::{DomId, Error};
 
 use crate::boundary::{fallible, free, given, read};
 use crate::cast::{self, Chars};
@@ -22,8 +22,9 @@ use crate::text::{Text, read_json};
 /// Several threads may use one at once: their calls wait for each other, also for one that waits for an event. A transaction is that of
 /// the connection, and so of all its threads. After a fork(2) it is the parent's alone, as a host is.
 ///
-/// Paths are absolute, or relative to the home of the own domain. After a failure behind which it is not known what xenstored says next (the
-/// deadline, a closed connection) every call fails at once with `XENNET_KIND_XENSTORE`: another connection is needed. A refusal does no harm.
+/// Paths are absolute, or relative to the home of the own domain. After a missed deadline or
+/// a closed connection every further call fails at once with `XENNET_KIND_XENSTORE`: open another connection. After a refusal by xenstored the
+/// connection can still be used.
 pub struct Store {
     client: Shared<Client>,
     fd: i32,
@@ -37,8 +38,8 @@ impl Store {
 
 /// Connects to xenstored.
 ///
-/// \param path The socket or device; NULL for where libxenstore looks, by the variables that it knows (`XENSTORED_PATH`, `XENSTORED_RUNDIR`).
-/// \param path_len Its length in bytes; 0 for where libxenstore looks.
+/// \param path The socket or device; NULL for the places where libxenstore looks, which its variables `XENSTORED_PATH` and `XENSTORED_RUNDIR` change.
+/// \param path_len Its length in bytes; 0 for these places.
 /// \param milliseconds How long a request and its answer may take, and a whole transaction; 0 for 10 s.
 /// \param store Gets the handle.
 /// \return NULL on success; else `XENNET_KIND_XENSTORE`, with every place that was tried.
@@ -78,7 +79,7 @@ pub extern "C" fn xennet_store_free(store: Option<Box<Store>>) {
 /// \param path The node.
 /// \param path_len Its length in bytes.
 /// \param value Gets the bytes of the value as they are; NULL if there is no such node.
-/// \return NULL on success; else `XENNET_KIND_XENSTORE`; `XENNET_KIND_INVALID` for a path that can be none.
+/// \return NULL on success; else `XENNET_KIND_XENSTORE`; `XENNET_KIND_INVALID` for a text that is no path of xenstore.
 #[unsafe(no_mangle)]
 pub extern "C" fn xennet_store_read(
     store: Option<&Store>,
@@ -94,7 +95,7 @@ pub extern "C" fn xennet_store_read(
     })
 }
 
-/// Sets the value of a node. A node that does not exist is made, and those above it.
+/// Sets the value of a node. Creates the node and its parents if they do not exist.
 ///
 /// \param store The connection.
 /// \param path The node.
@@ -118,7 +119,7 @@ pub extern "C" fn xennet_store_write(
     })
 }
 
-/// Makes a node without a value. One that exists is left as it is.
+/// Creates a node with an empty value, and its parents. A node that exists is left as it is.
 ///
 /// \param store The connection.
 /// \param path The node.
@@ -133,7 +134,7 @@ pub extern "C" fn xennet_store_mkdir(store: Option<&Store>, path: Chars, path_le
     })
 }
 
-/// Removes a node and all below it. One that does not exist is a success.
+/// Removes a node and all nodes below it. Succeeds if there is no such node.
 ///
 /// \param store The connection.
 /// \param path The node.
@@ -171,13 +172,13 @@ pub extern "C" fn xennet_store_directory(
     })
 }
 
-/// Says who may do what with a node.
+/// Reads the permissions of a node.
 ///
 /// \param store The connection.
 /// \param path The node.
 /// \param path_len Its length in bytes.
-/// \param document Gets a JSON document, `{"permissions": [{"domid": 0, "read": false, "write": false}]}`: the first is of the owner, and says what
-///   all others may. NULL if there is no such node.
+/// \param document Gets a JSON document, `{"permissions": [{"domid": 0, "read": false, "write": false}]}`: the first names the owner, and
+///   says what domains that are not in the list may do. NULL if there is no such node.
 /// \return NULL on success; else an error as of `xennet_store_read`.
 #[unsafe(no_mangle)]
 pub extern "C" fn xennet_store_permissions(
@@ -195,7 +196,7 @@ pub extern "C" fn xennet_store_permissions(
     })
 }
 
-/// Sets who may do what with a node.
+/// Sets the permissions of a node.
 ///
 /// \param store The connection.
 /// \param path The node.
@@ -230,11 +231,11 @@ pub extern "C" fn xennet_store_begin(store: Option<&Store>) -> Option<Box<Failur
     fallible("xennet_store_begin", || given(store, "store")?.work(Client::begin))
 }
 
-/// Carries out what was written since `xennet_store_begin`, all at once. The transaction has ended in any case.
+/// Commits what was written since `xennet_store_begin`, all at once. The transaction ends, whatever the result.
 ///
 /// \param store The connection.
-/// \param committed Gets 1; 0 if others have changed meanwhile what was looked at: nothing was changed, and it is to be done again from its
-///   beginning.
+/// \param committed Gets 1; 0 if another client has changed what the transaction read or wrote: then nothing was written, and the caller begins a
+///   new transaction.
 /// \return NULL on success; else `XENNET_KIND_INVALID` if none is open; an error as of `xennet_store_read`.
 #[unsafe(no_mangle)]
 pub extern "C" fn xennet_store_commit(
@@ -248,7 +249,7 @@ pub extern "C" fn xennet_store_commit(
     })
 }
 
-/// Gives up what was written since `xennet_store_begin`.
+/// Ends the transaction and discards what was written since `xennet_store_begin`.
 ///
 /// \param store The connection.
 /// \return NULL on success; else an error as of `xennet_store_commit`.
@@ -257,7 +258,7 @@ pub extern "C" fn xennet_store_abort(store: Option<&Store>) -> Option<Box<Failur
     fallible("xennet_store_abort", || given(store, "store")?.work(Client::abort))
 }
 
-/// Asks for events of a node and all below it, or of `\@introduceDomain` or `\@releaseDomain`. One event comes at once.
+/// Watches a node and all nodes below it, or `\@introduceDomain` or `\@releaseDomain`. The first event comes at once.
 ///
 /// \param store The connection.
 /// \param path The node.
@@ -280,12 +281,12 @@ pub extern "C" fn xennet_store_watch(
     })
 }
 
-/// Takes a watch back. Events that are on their way may still come.
+/// Removes a watch. Events that xenstored has sent already may still come.
 ///
 /// \param store The connection.
 /// \param path The node.
 /// \param path_len Its length in bytes.
-/// \param token The word that it was asked for with.
+/// \param token The token that `xennet_store_watch` was given.
 /// \param token_len Its length in bytes.
 /// \return NULL on success; else an error as of `xennet_store_read`; `ENOENT` if there is no such watch.
 #[unsafe(no_mangle)]
@@ -303,9 +304,9 @@ pub extern "C" fn xennet_store_unwatch(
     })
 }
 
-/// The descriptor to poll for events: it is readable when something comes. It is the connection's, and is not to be read from or closed.
+/// The descriptor to poll for events: it is readable when xenstored has sent something. It belongs to the connection: do not read from it or close it.
 ///
-/// Before polling, `xennet_store_next_event` is to be called until there is nothing: events may have been read along with an answer.
+/// Before polling, call `xennet_store_next_event` until it gives NULL: the library may have read events along with an answer.
 ///
 /// \return -1 if `store` is NULL.
 #[unsafe(no_mangle)]
@@ -338,18 +339,19 @@ pub extern "C" fn xennet_store_next_event(
 /// The home of a domain: `/local/domain/5`. Says nothing about whether the domain exists.
 ///
 /// \param store The connection.
-/// \param domid The domain's number, 0 to 65535.
+/// \param domid The domain's number, 0 to 32751.
 /// \param path Gets the path.
-/// \return NULL on success; else an error as of `xennet_store_read`.
+/// \return NULL on success; else an error as of `xennet_store_read`; `XENNET_KIND_INVALID` for a number that no domain has.
 #[unsafe(no_mangle)]
 pub extern "C" fn xennet_store_domain_path(
     store: Option<&Store>,
-    domid: u16,
+    domid: u32,
     path: Option<&mut MaybeUninit<Option<Box<Text>>>>,
 ) -> Option<Box<Failure>> {
     fallible("xennet_store_domain_path", || {
         let (store, path) = (given(store, "store")?, given(path, "path")?);
-        let home = store.work(|client| client.domain_path(domid))?;
+        let domid = DomId::new(domid)?;
+        let home = store.work(|client| client.domain_path(domid.get()))?;
         path.write(Some(Box::new(Text::new(&home))));
         Ok(())
     })

@@ -46,7 +46,7 @@ pub extern "C" fn xennet_host_attach_tap(
     })
 }
 
-/// Detaches the emulated twin of a vif. One that is gone already is a success.
+/// Detaches the emulated twin of a vif. Succeeds if it is gone already.
 ///
 /// \param host The host.
 /// \param domid The domain's number, 0 to 32751.
@@ -67,8 +67,8 @@ pub extern "C" fn xennet_host_detach_tap(
     })
 }
 
-/// Detaches a link of a vif where the state directory cannot be written to, as on a full disk: what xennet has made for it is taken away, as far as
-/// it can be told without a record.
+/// Detaches a link of a vif where the state directory cannot be written to, as on a full disk. Removes what xennet has made for the link, as far as
+/// that can be known without a record.
 ///
 /// \param host The host.
 /// \param domid The domain's number, 0 to 32751.

@@ -23,7 +23,7 @@ use crate::text::Text;
 /// \param to_len Its length in bytes.
 /// \param protocol "tcp", "udp" or "icmp"; NULL for any, as long as it makes no difference.
 /// \param protocol_len Its length in bytes.
-/// \param port The port that it is sent to; 0 for any, as long as it makes no difference.
+/// \param port The port that it is sent to, 1 to 65535; 0 for any, as long as it makes no difference.
 /// \param document Gets a JSON document: `{"version": 1, "verdict", "where", "why", "source_seen", "hops": [{"direction", "stage", "at",
 ///   "text", "detail"}]}`. `verdict` is "delivered", "dropped" or "unknown"; `where` is what decided (a rule, a route, a link, a setting) or
 ///   null; `why` the reason in words; `source_seen` the source address that the receiver sees, or null; `direction` is "there" or "back".
@@ -40,7 +40,7 @@ pub extern "C" fn xennet_trace(
     to_len: usize,
     protocol: Chars,
     protocol_len: usize,
-    port: u16,
+    port: u32,
     document: Option<&mut MaybeUninit<Option<Box<Text>>>>,
 ) -> Option<Box<Failure>> {
     fallible("xennet_trace", || {

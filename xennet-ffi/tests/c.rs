@@ -374,3 +374,8 @@ fn a_network_is_served_where_another_thread_waits_for_all_children() {
 fn freeing_a_host_does_not_wait_for_the_kernel_s_clean_up() {
     host("freeing_a_host_does_not_wait_for_the_kernel_s_clean_up", "close");
 }
+
+#[test]
+fn a_host_is_free_while_a_guard_is_waited_for() {
+    host("a_host_is_free_while_a_guard_is_waited_for", "guard");
+}

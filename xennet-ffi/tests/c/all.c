@@ -375,6 +375,8 @@ static void test_trace(void)
             XENNET_KIND_LINK_NOT_FOUND, "\"web01\" is no domain, vif or address here");
     refused(xennet_trace(recording, strlen(recording), TEXT("192.0.2.1"), TEXT("192.0.2.2"), NULL, 0, 22, &document),
             XENNET_KIND_INVALID, "a port needs its protocol");
+    refused(xennet_trace(recording, strlen(recording), TEXT("192.0.2.1"), TEXT("192.0.2.2"), TEXT("tcp"), 65558, &document),
+            XENNET_KIND_INVALID, "65558");
     refused(xennet_trace(TEXT("{}"), TEXT("192.0.2.1"), TEXT("192.0.2.2"), NULL, 0, 0, &document), XENNET_KIND_INVALID,
             "this JSON document is no recording");
     refused(xennet_trace(recording, strlen(recording), TEXT("192.0.2.1"), TEXT("192.0.2.2"), NULL, 0, 0, NULL),

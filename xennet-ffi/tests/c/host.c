@@ -278,6 +278,49 @@ static void closing_is_not_waited_for(void)
     CHECK(entries("/proc/self/fd") == files);
 }
 
+struct start {
+    const xennet_host *host;
+    int said;
+};
+
+/* Starts a network under a guard that says nothing until its pipe is closed. */
+static void *starts_guarded(void *start)
+{
+    const struct start *it = (const struct start *)start;
+    xennet_error *error = xennet_host_start_guarded(
+        it->host, TEXT("{\"name\": \"n\", \"mode\": \"bridge\", \"bridge\": {\"name\": \"n\"}}"), it->said, it->said, NULL);
+
+    CHECK(xennet_error_kind(error) == XENNET_KIND_IO);
+    xennet_error_free(error);
+    return NULL;
+}
+
+/* A guard is a process that somebody starts, which takes its time: the host is free meanwhile. */
+static void a_guard_is_waited_for_alone(void)
+{
+    struct start start;
+    xennet_host *host = opened();
+    xennet_text *text = NULL;
+    pthread_t thread;
+    int ends[2];
+
+    CHECK(pipe(ends) == 0);
+    start.host = host;
+    start.said = ends[0];
+    CHECK(pthread_create(&thread, NULL, starts_guarded, &start) == 0);
+    /* Long enough for the thread to be at the pipe; where it is not, nothing is refuted. */
+    usleep(200000);
+    /* It ends this program if the call waits for the other one. */
+    alarm(30);
+    accepted(xennet_host_show(host, &text));
+    alarm(0);
+    xennet_text_free(text);
+    close(ends[1]);
+    CHECK(pthread_join(thread, NULL) == 0);
+    close(ends[0]);
+    xennet_host_free(host);
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
@@ -287,6 +330,7 @@ int main(int argc, char **argv)
         { "locks", children_hold_no_lock },       { "child", a_child_opens_its_own },
         { "threads", threads_share_a_host },      { "ignored", children_are_ignored },
         { "reaped", children_are_another_thread_s }, { "close", closing_is_not_waited_for },
+        { "guard", a_guard_is_waited_for_alone },
     };
     size_t i;
 

@@ -52,6 +52,44 @@ impl Installed {
     }
 }
 
+/// A relative directory is one in the prefix, for the files and for pkg-config. A prefix is absolute, and no path has what xennet.pc cannot hold.
+#[test]
+fn relative_directories_are_in_the_prefix_and_others_are_refused() {
+    let dir = StateDir::new();
+    let install = |arguments: &[&str]| {
+        let mut install = Command::new(workspace().join("xennet-ffi/install"));
+        install.args(arguments).arg("--from").arg(libraries()).arg("--destdir").arg(dir.path()).current_dir(dir.path());
+        install
+    };
+    succeed(&mut install(&["--prefix", "/usr", "--libdir", "lib/x86_64-linux-gnu", "--includedir", "include/xen"]));
+    let at = |path: &str| dir.path().join(path);
+    assert!(at("usr/include/xen/xennet.h").is_file() && at("usr/lib/x86_64-linux-gnu/libxennet.so.0").is_file());
+    let told = |variable: &str| {
+        let mut command = Command::new("pkg-config");
+        command.arg("--variable").arg(variable).arg("xennet");
+        command.env("PKG_CONFIG_PATH", at("usr/lib/x86_64-linux-gnu/pkgconfig"));
+        text(&succeed(&mut command)).trim_end().to_owned()
+    };
+    for (variable, path) in
+        [("prefix", "/usr"), ("libdir", "/usr/lib/x86_64-linux-gnu"), ("includedir", "/usr/include/xen")]
+    {
+        assert_eq!(told(variable), path);
+    }
+
+    for (arguments, message) in [
+        (["--prefix", "usr"], "--prefix usr is no absolute path"),
+        (["--prefix", ""], "--prefix  is no absolute path"),
+        (["--libdir", "lib | x"], "/usr/local/lib | x cannot be in xennet.pc"),
+    ] {
+        let output = install(&arguments).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(2) && said.contains(message) && said.contains("\nhint: "), "{said}");
+    }
+    // Neither the directory that it ran in nor another one has anything of it.
+    let made: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(made, ["usr"]);
+}
+
 fn functions() -> BTreeSet<String> {
     let map = std::fs::read_to_string(workspace().join("xennet-ffi/xennet.map")).unwrap();
     let names = map.lines().filter_map(|line| line.trim().strip_suffix(';')).filter(|name| name.starts_with("xennet_"));
@@ -123,8 +161,7 @@ fn rehearsals(installed: &Installed) {
     let (shown, told) = (text(&output), String::from_utf8(output.stderr).unwrap());
     assert!(shown.contains("\"network\":\"private\"") && shown.contains("\"vif\":\"vif5.1\""), "{shown}");
     assert!(
-        shown.contains("\"network\":\"private\",\"steps\":3")
-            && told.contains("[info] vif5.1: becomes a port of natbr0"),
+        shown.ends_with("\nstopped private\n") && told.contains("[info] vif5.1: becomes a port of natbr0"),
         "{shown}{told}"
     );
 
@@ -136,10 +173,36 @@ fn rehearsals(installed: &Installed) {
     assert!(run(&program).contains("\"vif\":\"vif5.0\""));
     std::os::unix::fs::symlink("libxennet.so.0", installed.at("usr/lib/libxennet.so")).unwrap();
 
+    networks_of_others_stay(installed, &toolstack);
+
     // What is wrong is said by the program that is called wrongly, and nothing is done.
     let mut refused = Command::new(toolstack);
     let output = refused.args(["/nonexistent/networks.toml", "5", "/nonexistent/domain.cfg"]).output().unwrap();
     assert_eq!(output.status.code(), Some(i32::from(xennet_core::ErrorKind::Io.number())));
+}
+
+/// On the kernel: the toolstack stops the networks that it has started, and no other ones, also where a vif cannot be attached.
+fn networks_of_others_stay(installed: &Installed, toolstack: &Path) {
+    let network = |name: &str| format!("[network.{name}]\nmode = \"bridge\"\nbridge = \"br-{name}\"\n");
+    let all = installed.at("all.toml");
+    std::fs::write(&all, ["theirs", "one", "two"].map(network).concat()).unwrap();
+    // A vif that is not there.
+    let domain = installed.at("domain.cfg");
+    std::fs::write(&domain, "vif = [ 'mac=00:16:3e:00:00:09,bridge=br-one' ]\n").unwrap();
+    let state = StateDir::new();
+    let mut host = xennet_core::Host::netlink().unwrap().with_state_dir(xennet_core::exec::StateDir::at(state.path()));
+    let described = xennet_core::config::networks::parse(&network("theirs")).unwrap();
+    let theirs = described.iter().next().unwrap();
+    host.start_network(theirs).unwrap();
+    let mut command = Command::new(toolstack);
+    command.arg(&all).arg("9").arg(&domain).arg(state.path());
+    let output = command.output().unwrap();
+    let (shown, told) = (text(&output), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(i32::from(xennet_core::ErrorKind::LinkNotFound.number())), "{told}");
+    let stopped: BTreeSet<&str> = shown.lines().filter_map(|line| line.strip_prefix("stopped ")).collect();
+    assert_eq!(stopped, BTreeSet::from(["one", "two"]), "{shown}{told}");
+    assert_eq!(host.started_in_order_of_stop().unwrap().len(), 1);
+    host.stop_network(&theirs.name(), xennet_core::Guests::MustHaveGone).unwrap();
 }
 
 /// A vif comes and goes by calls as libxl makes them.

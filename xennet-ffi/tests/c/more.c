@@ -139,6 +139,9 @@ static void test_sandbox(void)
     accepted(xennet_host_attach(host, 5, TEXT("bridge=br-sand,mac=00:16:3e:01:02:03,ip=192.0.2.5"), NULL));
     accepted(xennet_host_show(host, &text));
     holds(text, "\"ports\":[\"vif5.0\"]");
+    /* No guard is waited for: it is in another process, and cannot undo anything here. */
+    refused(xennet_host_start_guarded(host, TEXT("{\"name\": \"n\", \"mode\": \"bridge\", \"bridge\": {\"name\": \"n\"}}"), 0, 0, NULL),
+            XENNET_KIND_UNSUPPORTED, "network n: no guard can undo a start with a host of XENNET_BACKEND_SANDBOX");
     /* It is not where this thread is. */
     accepted(xennet_host_new(NULL, XENNET_BACKEND_NETLINK, &other));
     accepted(xennet_host_is_bridge(other, TEXT("br-sand"), &is));
@@ -349,6 +352,11 @@ static void test_guards(const char *state_dir)
     refused(xennet_guard(settings, 7, TEXT("n"), 0, -1, 0, &verdict), XENNET_KIND_INVALID, "hears is -1");
     refused(xennet_guard(settings, 7, TEXT("n"), 0, 0, -1, &verdict), XENNET_KIND_INVALID, "says is -1");
     refused(xennet_guard(settings, 7, TEXT("n"), 0, 0, 0, &verdict), XENNET_KIND_INVALID, "backend cannot be 7");
+    /* A guard is of no use where it cannot undo what another process has done. */
+    refused(xennet_guard(settings, XENNET_BACKEND_SANDBOX, TEXT("n"), 0, 0, 0, &verdict), XENNET_KIND_UNSUPPORTED,
+            "network n: no guard can undo a start with backend XENNET_BACKEND_SANDBOX");
+    refused(xennet_guard(NULL, XENNET_BACKEND_FAKE, TEXT("n"), 0, 0, 0, &verdict), XENNET_KIND_UNSUPPORTED,
+            "network n: a guard with backend XENNET_BACKEND_FAKE and no state directory");
     /* A guard that says nothing is none. */
     host = rehearsal(settings);
     CHECK(pipe(ends) == 0);
@@ -408,6 +416,7 @@ static void test_store(const char *socket)
     accepted(xennet_store_new(socket, strlen(socket), 0, &other));
     accepted(xennet_store_domain_path(store, 5, &text));
     holds(text, "/local/domain/5");
+    refused(xennet_store_domain_path(store, 65541, &text), XENNET_KIND_INVALID, "65541");
     accepted(xennet_store_read(store, TEXT("/test/none"), &text));
     CHECK(text == NULL);
     accepted(xennet_store_directory(store, TEXT("/test/none"), &text));
