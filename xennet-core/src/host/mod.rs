@@ -191,6 +191,7 @@ impl Host {
     }
 
     /// For a process that ends after an operation or two: the memory of plans is not freed piece by piece before that.
+    #[cfg(feature = "netlink")]
     #[must_use]
     pub(crate) fn ending_soon(mut self) -> Host {
         self.ends = true;
