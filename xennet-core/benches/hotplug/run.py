@@ -16,7 +16,8 @@
 
 Contestants: a static program that does nothing; `floor.c`, a static C program with the same conversation with xenstore and
 the messages to the kernel that change something, and once more with all messages that xennet sends; xennet as `vif-bridge`;
-and, with `--stock DIR`, Xen's own script (a directory with the scripts of Debian's xen-utils-common; without Debian's early
+with `--helper PROGRAM`, the helper in C (examples/c/hotplug.c, linked with libxennet); and, with `--stock DIR`, Xen's own
+script (a directory with the scripts of Debian's xen-utils-common; without Debian's early
 `return 0` in handle_iptable it is upstream's). All are run in turn in every round, in the same namespaces, on the same
 xenstored; the first round does not count. Times are medians, with the least and the quartiles in brackets. Which C library the
 contestants are linked with stands at the top.
@@ -167,6 +168,8 @@ def contestants(args, lab):
         "floor.c that reads too": lambda verb: [args.floor, verb, "reading"],
         "xennet, static": lambda verb: [lab.bin + "/vif-bridge", verb, "type_if=vif"],
     }
+    if args.helper:
+        found["helper in C"] = lambda verb: [args.helper, verb, "type_if=vif"]
     if args.stock:
         found["vif-bridge of Xen"] = lambda verb: ["/bin/bash", args.stock + "/vif-bridge", verb, "type_if=vif"]
     return found
@@ -279,6 +282,10 @@ def one(args):
             wall = ratio("vif-bridge of Xen", "xennet, static", verb, 0)
             cpu = ratio("vif-bridge of Xen", "xennet, static", verb, 1)
             print(f"{verb}: Xen's script takes {wall:.0f} times as long as xennet, and {cpu:.0f} times the CPU time")
+    if args.helper:
+        for verb in ("online", "offline"):
+            wall, cpu = (ratio("helper in C", "xennet, static", verb, which) for which in (0, 1))
+            print(f"{verb}: the helper in C takes {wall:.2f} times as long as xennet, and {cpu:.2f} times the CPU time")
     for floor in ("floor.c, static", "floor.c that reads too"):
         for verb in ("online", "offline"):
             wall, cpu = (ratio("xennet, static", floor, verb, which) for which in (0, 1))
@@ -563,6 +570,7 @@ def main():
     parser.add_argument("--vifs", type=int, default=1000)
     parser.add_argument("--guests", type=int, default=0, help="modes: how many others are there already")
     parser.add_argument("--stock", help="directory with Xen's scripts")
+    parser.add_argument("--helper", help="examples/c/hotplug.c, as a program with the name vif-bridge")
     host = subprocess.run(["rustc", "-vV"], capture_output=True, text=True).stdout
     host = next((line.split()[1] for line in host.splitlines() if line.startswith("host:")), "")
     parser.add_argument("--xennet", default=f"{ROOT}/target/{host}/static/xennet")

@@ -5,6 +5,7 @@
  *   ./long calls NUMBER SOCKET     so many rounds of calls; the memory does not grow behind the first tenth of them
  *   ./long threads ROUNDS SOCKET   sixteen threads on one of each handle, and on sixteen
  *   ./long speed ROUNDS SOCKET     nanoseconds a call, a line of JSON
+ *   ./long attach ROUNDS DIR       attaching and detaching vif5.0 on the kernel, microseconds a call; DIR is the state directory
  */
 #ifndef _POSIX_C_SOURCE
 #define _POSIX_C_SOURCE 200809L
@@ -214,6 +215,34 @@ static void speed(void)
     close_all(&handles);
 }
 
+/* Attaching and detaching on the kernel: tests/faces-speed makes the link vif5.0 and the bridge xenbr0, and the state directory. */
+static void attaches(const char *state_dir)
+{
+    double *times = (double *)malloc(2 * rounds * sizeof *times), begin, middle;
+    xennet_settings *settings = NULL;
+    xennet_host *host = NULL;
+    unsigned long i;
+
+    CHECK(times != NULL && rounds > 0);
+    accepted(xennet_settings_new(&settings));
+    accepted(xennet_settings_state_dir(settings, state_dir, strlen(state_dir)));
+    accepted(xennet_host_new(settings, XENNET_BACKEND_NETLINK, &host));
+    for (i = 0; i < rounds; i++) {
+        begin = now();
+        accepted(xennet_host_attach(host, 5, TEXT("bridge=xenbr0"), NULL));
+        middle = now();
+        accepted(xennet_host_detach(host, 5, 0, NULL));
+        times[i] = middle - begin;
+        times[rounds + i] = now() - middle;
+    }
+    qsort(times, rounds, sizeof *times, compare);
+    qsort(times + rounds, rounds, sizeof *times, compare);
+    printf("attach %.1f detach %.1f\n", times[rounds / 2] / 1000, times[rounds + rounds / 2] / 1000);
+    xennet_host_free(host);
+    xennet_settings_free(settings);
+    free(times);
+}
+
 int main(int argc, char **argv)
 {
     struct handles shared;
@@ -225,6 +254,8 @@ int main(int argc, char **argv)
         many_calls(rounds);
     } else if (strcmp(argv[1], "speed") == 0) {
         speed();
+    } else if (strcmp(argv[1], "attach") == 0) {
+        attaches(argv[3]);
     } else {
         CHECK(strcmp(argv[1], "threads") == 0);
         open_all(&shared);
