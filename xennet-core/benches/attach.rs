@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use xennet_core::exec::StateDir;
-use xennet_core::{DevId, DomId, Host, VifId, VifSpec};
+use xennet_core::{DevId, DomId, Host, VifSpec};
 
 const ROUNDS: usize = 400;
 
@@ -22,7 +22,7 @@ fn main() -> ExitCode {
         let begun = Instant::now();
         host.attach(domid, &spec).expect("attached");
         let middle = Instant::now();
-        host.detach(VifId::new(domid, DevId::FIRST)).expect("detached");
+        host.detach(domid, DevId::FIRST).expect("detached");
         attach.push(middle - begun);
         detach.push(middle.elapsed());
     }
