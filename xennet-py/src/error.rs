@@ -33,7 +33,6 @@ const WORDS: &[(&str, &str)] =
     &[("by force", "with force=True"), ("another state directory", "another state directory (state_dir)")];
 
 fn exception(py: Python<'_>, error: Error) -> PyResult<PyErr> {
-    let error = error.with_words(WORDS);
     let class = class_of(py, error.kind())?;
     let value = class.call1((error.to_string(),))?;
     value.setattr(intern!(py, "_details"), Py::new(py, ErrorDetails(error))?)?;
@@ -61,8 +60,9 @@ pub(crate) struct ErrorDetails(Error);
 impl ErrorDetails {
     /// The parts of the error, and its long form as `_report`.
     fn expand<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let fields = to_python(py, &self.0)?;
-        fields.set_item("_report", self.0.report())?;
+        let error = self.0.clone().with_words(WORDS);
+        let fields = to_python(py, &error)?;
+        fields.set_item("_report", error.report())?;
         Ok(fields)
     }
 }
