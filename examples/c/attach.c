@@ -32,7 +32,8 @@ int main(int argc, char **argv)
     xennet_host *host = NULL;
     xennet_plan *plan = NULL;
     xennet_text *shown = NULL;
-    int code, later = 0, is_attached;
+    xennet_text *done = NULL;
+    int code, later = 0;
 
     if (argc == 2 || argc > 4) {
         fprintf(stderr, "usage: attach [DOMID VIF-LINE [STATE-DIR]]\n");
@@ -63,21 +64,22 @@ int main(int argc, char **argv)
 
     /* Either the vif is connected, and that was read back, or everything is as before and the error says so. */
     if (code == 0)
-        code = told(xennet_host_attach(host, domid, vif, strlen(vif), NULL));
-    is_attached = code == 0;
+        code = told(xennet_host_attach(host, domid, vif, strlen(vif), &done));
     if (code == 0)
         code = told(xennet_host_show(host, &shown));
     if (code == 0)
         printf("%s\n", xennet_text_data(shown));
     xennet_text_free(shown);
 
-    if (is_attached)
+    /* One that was connected before stays so: there was nothing to do. */
+    if (done != NULL && strstr(xennet_text_data(done), "\"steps\":0") == NULL)
         later = told(xennet_host_detach(host, domid, 0, NULL));
     code = code != 0 ? code : later;
     if ((fflush(stdout) != 0 || ferror(stdout)) && code == 0) {
         perror("standard output");
         code = XENNET_KIND_IO;
     }
+    xennet_text_free(done);
     xennet_host_free(host);
     return code;
 }

@@ -62,6 +62,7 @@ int main(int argc, char **argv)
     xennet_plan *plan = NULL;
     xennet_text *done = NULL;
     xennet_text *status = NULL;
+    int was_started = 0;
     int code, later = 0;
 
     if (argc == 2 || argc > 4) {
@@ -84,6 +85,13 @@ int main(int argc, char **argv)
         printf("%s\n", xennet_plan_text(plan));
     xennet_plan_free(plan);
 
+    /* One that is started already stays as it is. */
+    if (code == 0)
+        code = told(xennet_host_network_status(host, xennet_text_data(network), xennet_text_len(network), &status));
+    was_started = code == 0 && strstr(xennet_text_data(status), "\"started\":true") != NULL;
+    xennet_text_free(status);
+    status = NULL;
+
     /* Either the network is started, and that was read back, or everything is as before and the error says so. */
     if (code == 0)
         code = told(xennet_host_start_network(host, xennet_text_data(network), xennet_text_len(network), &done));
@@ -96,7 +104,7 @@ int main(int argc, char **argv)
     xennet_text_free(status);
 
     /* Also where the status could not be had. It is refused while guests are on its bridge. */
-    if (done != NULL)
+    if (done != NULL && !was_started)
         later = told(xennet_host_stop_network(host, name, strlen(name), XENNET_GUESTS_MUST_HAVE_GONE, NULL));
     code = code != 0 ? code : later;
     if ((fflush(stdout) != 0 || ferror(stdout)) && code == 0) {

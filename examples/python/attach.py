@@ -21,11 +21,12 @@ def main(arguments: list[str]) -> None:
 
     with host:
         print(host.plan_attach(domid, vif))  # nothing happens yet
-        host.attach(domid, vif)  # connected and read back; or as before, and an error that says so
+        applied = host.attach(domid, vif)  # connected and read back; or as before, and an error that says so
         try:
             print(host.show())
         finally:
-            host.detach(domid)
+            if applied:  # what was connected before stays so
+                host.detach(domid)
 
 
 if __name__ == "__main__":

@@ -126,6 +126,9 @@ fn each_face_is_in_the_table_and_what_a_face_lacks_has_a_reason() {
         .extend(around.lines().filter_map(|l| l.strip_prefix("pub fn ")).map(|l| format!("surroundings::{}", word(l))));
     assert!(wanted.len() > 60, "{wanted:?}");
     compare("Rust", &wanted, &told(&rows, 0), |name| {
+        if name.starts_with("Host::") || name.starts_with("surroundings::") {
+            return wanted.contains(name);
+        }
         let last = name.rsplit("::").next().unwrap_or_default();
         !name.contains("::")
             || ["fn", "struct", "enum", "trait"].iter().any(|kind| {

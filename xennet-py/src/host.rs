@@ -16,7 +16,7 @@ use xennet_core::recording::Recording;
 use xennet_core::step::{LinkChange, LinkStep, NewLink, Step};
 use xennet_core::testing::SharedFake;
 use xennet_core::{
-    DevId, DomId, Error, ErrorKind, Guests, IfName, Overview, Recovered, VifId, surroundings, tell_guard,
+    DevId, DomId, Errno, Error, ErrorKind, Guests, IfName, Overview, Recovered, VifId, surroundings, tell_guard,
 };
 
 use crate::bridge::BridgeSpec;
@@ -371,11 +371,20 @@ impl Host {
         let network = &network.get().core;
         // Without waiting: a guard that has ended reads no more.
         let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let hears = rustix::fs::open(format!("/proc/self/fd/{hears}"), flags, Mode::empty()).ok();
+        let hears = rustix::fs::open(format!("/proc/self/fd/{hears}"), flags, Mode::empty()).map_err(|e| {
+            let message =
+                format!("the start of network {} is not made: its guard cannot be told of it", network.name());
+            let error = Error::new(ErrorKind::Io, message).with_object(network.name().as_str()).unchanged();
+            raised(
+                &error
+                    .with_errno(Errno(e.raw_os_error()))
+                    .with_hint("has it ended, is /proc there, are there free descriptors?"),
+            )
+        })?;
         let work = |core: &mut xennet_core::Host| {
             let mut is_pending = false;
             let applied = core.start_confirmed(network, |told| {
-                let heard = hears.as_ref().is_some_and(|hears| tell_guard(hears.as_fd(), told));
+                let heard = tell_guard(hears.as_fd(), told);
                 is_pending = heard && told == Told::Made;
                 heard
             })?;

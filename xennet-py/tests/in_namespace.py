@@ -236,11 +236,22 @@ def closing(state_dir):
     box = probed()
     looks, events = box.watch(), box.link_events()
     next(looks)
-    waits = threading.Thread(target=refused, args=(lambda: next(events),))
+    seen = []
+
+    def waiting():
+        try:
+            refused(lambda: next(events))
+        except BaseException as error:
+            seen.append(error)
+        else:
+            seen.append(None)
+
+    waits = threading.Thread(target=waiting)
     waits.start()
     box.close()
     is_gone()
     waits.join()
+    assert seen == [None], seen
     refused(lambda: next(looks))
     refused(box.link_events)
 
@@ -446,12 +457,17 @@ def confirmed(state_dir):
     if pid == 0:
         from xennet._confirm import Guard
 
-        own = xennet.Host(state_dir=state_dir)
-        guard = Guard(own, "lan", 3600)
-        # The guard hears no word of it.
-        own._start_confirmed(network, os.pipe()[1])
-        os._exit(0 if guard else 1)
-    os.waitpid(pid, 0)
+        status = 1
+        try:
+            own = xennet.Host(state_dir=state_dir)
+            guard = Guard(own, "lan", 3600)
+            # The guard hears no word of it.
+            ends = os.pipe()
+            own._start_confirmed(network, ends[1])
+            status = 0 if own.is_bridge("xenbr0") and guard else 1
+        finally:
+            os._exit(status)
+    assert os.waitpid(pid, 0)[1] == 0
     end = time.monotonic() + 20
     while (host.is_bridge("xenbr0") or host.awaited()) and time.monotonic() < end:
         time.sleep(0.05)

@@ -261,7 +261,7 @@ impl Asked {
 #[non_exhaustive]
 pub struct ParsedValue {
     version: Version<1>,
-    /// The value, a document of its own: `vif`, `vifs`, `rate`, `vlan`, `xend-config`.
+    /// The value, a document of its own: `vif`, `vifs`, `rate`, `mac`, `vlan`, `xend-config`.
     pub value: Parsed,
     /// What has no effect, what xl would have swallowed, a sentence each.
     pub notes: Vec<String>,
@@ -315,7 +315,7 @@ impl Permissions {
 #[non_exhaustive]
 pub struct StoreEvent {
     version: Version<1>,
-    /// The node that has changed, or one above it.
+    /// The node that has changed, or a special name. Relative if the watch is.
     pub path: String,
     /// What the watch was given.
     pub token: String,

@@ -140,9 +140,11 @@ def _remove(file: Any, state_dir: str, process: int) -> None:
         return
     # Beside it: another user has to get at what dnsmasq reads.
     services = state_dir + "-services"
-    _end_services(services)
-    for place in (state_dir, services):
-        shutil.rmtree(place, ignore_errors=True)
+    try:
+        _end_services(services)
+    finally:
+        for place in (state_dir, services):
+            shutil.rmtree(place, ignore_errors=True)
 
 
 def _end_services(services: str) -> None:

@@ -40,7 +40,7 @@ class Host(_xennet.Host):
 
     Settings are keywords of every call that makes a host. ``state_dir`` is the directory of journals, locks and records; by default ``/run/xennet``
     for the kernel, and memory for a rehearsal. ``lock_deadline`` is how long a call waits for another process that works on the same vif or bridge
-    (10 s by default). ``budget`` is how long one call may wait altogether (no limit by default). Both are a timedelta or seconds. ``mac_binding`` is
+    (10 s by default). ``budget`` is how long one call may wait altogether once other threads' calls on this host have ended (no limit by default). Both are a timedelta or seconds. ``mac_binding`` is
     a ``MacBinding``: whether a guest is bound to its MAC if its vif line declares no addresses.
 
         >>> from xennet import Host
@@ -416,7 +416,14 @@ class Reversible:
         if self._subject is not None:
             raise RuntimeError("the plan is applied already")
         subject = _xennet.subject_of(self._plan)
-        applied = self._host.apply(self._plan)
+        try:
+            applied = self._host.apply(self._plan)
+        except BaseException as interrupt:
+            # What a signal's handler raises comes when the plan has been carried out, and there will be no __exit__.
+            done = vars(interrupt).get("result")
+            if isinstance(done, _xennet.Applied) and done.steps:
+                self._host.undo(subject)
+            raise
         if applied.steps:
             self._subject = subject
         return applied
