@@ -67,9 +67,8 @@ pub extern "C" fn xennet_hotplug_call(
 ) -> Option<Box<Failure>> {
     fallible("xennet_hotplug_call", || {
         let call = Call::read(argc, &argv, &envp)?;
-        let answer = call
-            .carry_out(Caller::GoesOn)
-            .map_err(|defect| Error::new(ErrorKind::Internal, defect.text).with_object(call.script.as_str()))?;
+        let answer =
+            call.carry_out(Caller::GoesOn).map_err(|defect| Error::from(defect).with_object(call.script.as_str()))?;
         if let Some(e) = answer.error {
             return Err(e);
         }

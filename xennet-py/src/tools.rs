@@ -20,7 +20,7 @@ use xennet_core::hotplug::{self, Caller, Defect};
 use xennet_core::macgen::Scheme;
 use xennet_core::managers::{self, Manager};
 use xennet_core::picture::Form;
-use xennet_core::{Errno, Error, ErrorKind, Host, IfName, surroundings};
+use xennet_core::{Errno, Error, Host, IfName, surroundings};
 
 use crate::convert::{Digits, OrText, Text, texts, time_of, to_python};
 use crate::error::{OrRaise, raised, raised_in};
@@ -156,7 +156,7 @@ pub(crate) fn run_hotplug<'py>(
     let caught = py.detach(|| {
         catch_unwind(AssertUnwindSafe(work)).map_err(|panic| Defect::tell_panic(&arguments, &variable, &*panic))
     });
-    let answer = caught.map_err(|defect| Error::new(ErrorKind::Internal, defect.text)).or_raise()?;
+    let answer = caught.map_err(Error::from).or_raise()?;
     let record = to_python(py, &answer.record)?;
     // A signal that came meanwhile: what came of the call is not lost.
     let signals = py.check_signals().inspect_err(|interrupt| match &answer.error {

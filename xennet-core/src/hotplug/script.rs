@@ -10,7 +10,7 @@ use super::log::Sinks;
 use super::run::{Answer, World};
 use super::settings::{self, Settings};
 use super::{begun, call, is_driver_domain, run, write_failure};
-use crate::error::{Error, panic_words};
+use crate::error::{Error, ErrorKind, panic_words};
 use crate::exec::StateDir;
 use crate::host::Host;
 use crate::xenstore::{Client, Options, Store, StoreError};
@@ -100,6 +100,13 @@ pub struct Defect {
     pub text: String,
     /// Why it could not be written to xenstore.
     pub unwritten: Option<StoreError>,
+}
+
+impl From<Defect> for Error {
+    /// An error for a caller that goes on.
+    fn from(defect: Defect) -> Self {
+        Error::new(ErrorKind::Internal, defect.text)
+    }
 }
 
 impl Defect {
