@@ -12,8 +12,8 @@ use xennet_core::hotplug::{self, Caller, Defect, script_of};
 use crate::arena;
 use crate::names::STATE_DIR;
 
-/// The script's name, its arguments, and its state directory if not that of the settings, if the process was started as one: by its name, or as `xennet hotplug
-/// SCRIPT`. Only the latter is a command, which the command's variable is for; who calls by name has the settings.
+/// The script's name, its arguments and its state directory, if the process was started as a script: by a script's name, or as
+/// `xennet hotplug SCRIPT`. Only the second has a state directory, that of the command's variable; otherwise that of the settings counts.
 pub(crate) fn asked_for(arguments: &[OsString]) -> Option<(&str, &[OsString], Option<PathBuf>)> {
     let (program, rest) = arguments.split_first()?;
     if let Some(script) = script_of(program) {

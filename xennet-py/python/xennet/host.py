@@ -40,8 +40,9 @@ class Host(_xennet.Host):
 
     Settings are keywords of every call that makes a host. ``state_dir`` is the directory of journals, locks and records; by default ``/run/xennet``
     for the kernel, and memory for a rehearsal. ``lock_deadline`` is how long a call waits for another process that works on the same vif or bridge
-    (10 s by default). ``budget`` is how long one call may wait altogether once other threads' calls on this host have ended (no limit by default). Both are a timedelta or seconds. ``mac_binding`` is
-    a ``MacBinding``: whether a guest is bound to its MAC if its vif line declares no addresses.
+    (10 s by default). ``budget`` is how long one call may wait altogether, counted from the end of other threads' calls on this host (no limit by
+    default). Both are a timedelta or seconds. ``mac_binding`` is a ``MacBinding``: whether a guest is bound to its MAC if its vif line declares no
+    addresses.
 
         >>> from xennet import Host
         >>> with Host.fake() as host:
