@@ -66,21 +66,33 @@ static char *read_file(const char *path, size_t *len)
     return text;
 }
 
-/* The end of the JSON object that begins here: braces count, but for those within strings. */
+/* Where a reader of JSON is: within how many objects, and whether within a string. */
+struct scan {
+    int depth, in_string;
+};
+
+/* Reads one character, with the one that a backslash is for. Returns where the next one is. */
+static const char *past(struct scan *scan, const char *at)
+{
+    if (scan->in_string && *at == '\\' && at[1] != '\0')
+        return at + 2;
+    if (*at == '"')
+        scan->in_string = !scan->in_string;
+    else if (!scan->in_string)
+        scan->depth += (*at == '{') - (*at == '}');
+    return at + 1;
+}
+
+/* The end of the JSON object that begins here. */
 static const char *end_of_object(const char *at)
 {
-    int depth = 0, in_string = 0;
+    struct scan scan = { 0, 0 };
 
-    for (; *at != '\0'; at++) {
-        if (in_string && *at == '\\' && at[1] != '\0')
-            at++;
-        else if (*at == '"')
-            in_string = !in_string;
-        else if (!in_string && *at == '{')
-            depth++;
-        else if (!in_string && *at == '}' && --depth == 0)
-            return at + 1;
-    }
+    do {
+        if (*at == '\0')
+            return at;
+        at = past(&scan, at);
+    } while (scan.depth > 0);
     return at;
 }
 
@@ -101,21 +113,16 @@ static const char *next_object(const char *end)
 /* The value of an object's own member, `key` like "\"name\":"; NULL if it has none. */
 static const char *member_of(const char *object, const char *key)
 {
-    const char *at;
-    int depth = 0, in_string = 0;
+    struct scan scan = { 0, 0 };
+    const char *at = object;
 
-    for (at = object; *at != '\0'; at++) {
-        if (!in_string && depth == 1 && strncmp(at, key, strlen(key)) == 0)
+    do {
+        if (!scan.in_string && scan.depth == 1 && strncmp(at, key, strlen(key)) == 0)
             return at + strlen(key);
-        if (in_string && *at == '\\' && at[1] != '\0')
-            at++;
-        else if (*at == '"')
-            in_string = !in_string;
-        else if (!in_string && *at == '{')
-            depth++;
-        else if (!in_string && *at == '}' && --depth == 0)
+        if (*at == '\0')
             return NULL;
-    }
+        at = past(&scan, at);
+    } while (scan.depth > 0);
     return NULL;
 }
 

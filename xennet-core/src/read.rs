@@ -27,13 +27,18 @@ pub(crate) fn read_with<T: DeserializeOwned>(
     unreadable: impl Fn(&serde_json::Error) -> Error,
 ) -> Result<T, Error> {
     // Where there is no version the text itself is read, so that errors have their line and column.
-    if let Ok(Value::Object(mut members)) = serde_json::from_slice(text.as_bytes())
+    if let Ok(Value::Object(mut members)) = json(text)
         && let Some(found) = members.remove("version")
     {
         check(&found, what, version)?;
         return serde_json::from_value(Value::Object(members)).map_err(|e| unreadable(&e));
     }
-    serde_json::from_slice(text.as_bytes()).map_err(|e| unreadable(&e))
+    json(text).map_err(|e| unreadable(&e))
+}
+
+/// Reads JSON. From bytes, as journals are read: with a reader of texts besides, the library would have two readers of every type.
+pub(crate) fn json<T: DeserializeOwned>(text: &str) -> serde_json::Result<T> {
+    serde_json::from_slice(text.as_bytes())
 }
 
 /// Refuses a version other than the one that is read.

@@ -72,8 +72,7 @@ fn start(global: &Global, args: &StartArgs, output: &mut Output) -> Result<()> {
         done.add(network.name(), &applied);
         said_of_start(network, (was.is_some(), is_new), args.confirm, &applied, output)
     });
-    failures.iter().for_each(|(name, e)| done.add_failed(*name, e.clone()));
-    let failure = failures.into_iter().fold(None, |before, (_, e)| Some(first(before, e, output)));
+    let failure = first_of(failures, &mut done, output);
     if output.is_json() {
         output.line(&json!(done).to_string())?;
     }
@@ -109,15 +108,17 @@ fn said_of_start(
     said(&network.name(), what, nothing, applied, output)
 }
 
-/// The first failure is the answer; the others are told beside it.
-fn first(before: Option<Error>, e: Error, output: &mut Output) -> Error {
-    match before {
-        Some(first) => {
-            output.error(&e);
-            first
+/// Adds what failed to the document. The first failure is the answer; the others are told beside it.
+fn first_of(failures: Vec<(IfName, Error)>, done: &mut DoneNetworks, output: &mut Output) -> Option<Error> {
+    let mut first = None;
+    for (network, e) in failures {
+        done.add_failed(network, e.clone());
+        match first {
+            None => first = Some(e),
+            Some(_) => output.error(&e),
         }
-        None => e,
     }
+    first
 }
 
 /// What was done; `nothing` where that took no step.
@@ -231,8 +232,7 @@ fn stop(global: &Global, args: &StopArgs, output: &mut Output) -> Result<()> {
         done.add(*name, &applied);
         Ok(())
     })?;
-    failures.iter().for_each(|(name, e)| done.add_failed(*name, e.clone()));
-    let failure = failures.into_iter().fold(None, |failure, (_, e)| Some(first(failure, e, output)));
+    let failure = first_of(failures, &mut done, output);
     if output.is_json() {
         output.line(&json!(done).to_string())?;
     }

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
-use super::{Document, answer};
+use super::{Document, answer, library};
 use crate::config::document as parsed;
 use crate::{advise, config, exec, guest, host, hotplug, model, picture, plan, recording, snapshot, trace};
 
@@ -57,13 +57,13 @@ fn elsewhere(schema: &mut Value, defs: &Value, document: &Document) {
 fn of_type(document: &Document) -> Value {
     match document.name {
         "advice" => written::<advise::Advice>(),
-        "asked" => written::<answer::Asked>(),
-        "awaited" => written::<answer::Awaited<'_>>(),
+        "asked" => written::<library::Asked>(),
+        "awaited" => written::<library::Awaited<'_>>(),
         "bridge" => read::<parsed::Root<model::BridgeSpec>>(),
         "call" => written::<hotplug::log::CallRecord>(),
         "calls" => written::<answer::Calls<'_>>(),
         "checked-managers" => written::<answer::CheckedManagers<'_>>(),
-        "children" => written::<answer::Children>(),
+        "children" => written::<library::Children>(),
         "codes" => written::<crate::doctor::Codes>(),
         "confirmed" => written::<answer::Confirmed<'_>>(),
         "demo" => written::<answer::Demo>(),
@@ -82,16 +82,16 @@ fn of_type(document: &Document) -> Value {
         "installed" => written::<answer::Installed>(),
         #[cfg(feature = "netlink")]
         "link-event" => written::<crate::backend::netlink::LinkEvent>(),
-        "log-event" => written::<answer::LogEvent<'_>>(),
+        "log-event" => written::<library::LogEvent<'_>>(),
         "mac" => written::<parsed::Root<parsed::Mac>>(),
         "network" => read::<parsed::Root<model::Network>>(),
         "network-status" => written::<host::NetworkStatus>(),
         "networks" => written::<parsed::Root<parsed::NetworkList<'_>>>(),
         "note" => written::<answer::Note>(),
         "overview" => written::<host::Overview>(),
-        "parsed-value" => written::<answer::ParsedValue>(),
+        "parsed-value" => written::<library::ParsedValue>(),
         "parsed-vif" => written::<answer::ParsedVif>(),
-        "permissions" => written::<answer::Permissions>(),
+        "permissions" => written::<library::Permissions>(),
         "picture" => written::<picture::Picture>(),
         "plan" => written::<plan::Plan>(),
         "planned-recovery" => written::<answer::PlannedRecovery<'_>>(),
@@ -107,7 +107,7 @@ fn of_type(document: &Document) -> Value {
         "snippets" => written::<answer::Snippets<'_>>(),
         "started-network" => written::<exec::StartedFile<'_>>(),
         "status" => written::<answer::Status<'_>>(),
-        "store-event" => written::<answer::StoreEvent>(),
+        "store-event" => written::<library::StoreEvent>(),
         "trace" => written::<trace::Trace>(),
         "vif" => read::<parsed::Root<model::VifSpec>>(),
         "vifs" => written::<parsed::Root<parsed::Nics<model::VifSpec>>>(),

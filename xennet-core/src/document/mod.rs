@@ -19,6 +19,7 @@
 mod answer;
 #[cfg(feature = "schema")]
 mod generate;
+mod library;
 
 use std::collections::BTreeMap;
 
@@ -27,13 +28,13 @@ use crate::model::flaw::{beginning, quoted};
 
 pub use crate::read::read;
 pub use answer::{
-    Asked, Awaited, Calls, CheckedManagers, Children, Confirmed, Demo, DemoEvent, Done, DoneNetwork, DoneNetworks,
-    FailedNetwork, FormatRow, Formats, GeneratedMac, GuestWritten, InstallAct, Installed, LogEvent, Note, ParsedValue,
-    ParsedVif, Permissions, PlannedRecovery, PlannedSubject, Recorded, Recovered, SchemaRow, Schemas, SnippetFile,
-    SnippetFiles, Snippets, Status, StoreEvent,
+    Calls, CheckedManagers, Confirmed, Demo, DemoEvent, Done, DoneNetwork, DoneNetworks, FailedNetwork, FormatRow,
+    Formats, GeneratedMac, GuestWritten, InstallAct, Installed, Note, ParsedVif, PlannedRecovery, PlannedSubject,
+    Recorded, Recovered, SchemaRow, Schemas, SnippetFile, SnippetFiles, Snippets, Status,
 };
 #[cfg(feature = "schema")]
 pub use generate::{broken, generated};
+pub use library::{Asked, Awaited, Children, LogEvent, ParsedValue, Permissions, StoreEvent};
 
 /// A kind of JSON document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

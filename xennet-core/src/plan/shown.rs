@@ -63,7 +63,7 @@ impl ShownPlan {
     /// [`ErrorKind::Invalid`] if it is not the document of a plan, or of one that was made without a host, or of a later version.
     pub fn from_json(text: &str) -> Result<Self, Error> {
         check_versions(text)?;
-        ShownPlan::of(serde_json::from_slice(text.as_bytes()).map_err(|e| unreadable(&e))?)
+        ShownPlan::of(read::json(text).map_err(|e| unreadable(&e))?)
     }
 
     /// Reads several documents, one after the other, as `xennet --json plan` prints them for several networks.

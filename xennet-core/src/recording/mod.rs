@@ -201,7 +201,7 @@ impl Recording {
                 .unchanged()
         };
         // The version first: what else a document of another one holds may be unreadable for that very reason.
-        let found: Version = serde_json::from_slice(text.as_bytes()).map_err(|e| unreadable(&e))?;
+        let found: Version = crate::read::json(text).map_err(|e| unreadable(&e))?;
         match found.version {
             Some(version) if version == u64::from(Self::VERSION) => {}
             Some(version) => {
@@ -220,7 +220,7 @@ impl Recording {
                     .unchanged());
             }
         }
-        serde_json::from_slice(text.as_bytes()).map_err(|e| unreadable(&e))
+        crate::read::json(text).map_err(|e| unreadable(&e))
     }
 
     /// The document.

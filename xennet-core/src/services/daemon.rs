@@ -45,7 +45,7 @@ pub(super) struct Record {
 impl Record {
     /// A text that cannot be read, or that a newer version has written, says nothing.
     fn of(text: &str) -> Self {
-        serde_json::from_slice(text.as_bytes()).ok().filter(|r: &Record| r.xennet <= Entry::FORMAT).unwrap_or_default()
+        crate::read::json(text).ok().filter(|r: &Record| r.xennet <= Entry::FORMAT).unwrap_or_default()
     }
 }
 

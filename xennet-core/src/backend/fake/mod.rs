@@ -264,8 +264,7 @@ impl Fake {
     /// # Errors
     /// [`ErrorKind::Invalid`] for a text that is no such document.
     pub fn load(text: &str) -> Result<Self, Error> {
-        // From bytes, as journals are: a reader of texts would be another large piece of program.
-        serde_json::from_slice(text.as_bytes()).map(Fake::with_world).map_err(|e| {
+        crate::read::json(text).map(Fake::with_world).map_err(|e| {
             Error::new(ErrorKind::Invalid, format!("the saved world cannot be read: {e}"))
                 .with_hint("it is a document that an earlier fake wrote; remove it to start afresh")
         })
