@@ -20,7 +20,7 @@ fn elements_go_with_the_vif_even_when_it_went_first() {
         assert_eq!(host.attach(domid(1), &vif).unwrap().steps, 3);
         assert_eq!(host.attach(domid(1), &vif).unwrap().steps, 0, "twice is once");
         host.attach(domid(2), &spec("mac=00:16:3e:00:00:02,bridge=xenbr0,ip=10.0.0.9/24")).unwrap();
-        world(&mut |on| assert_eq!(facts(on, "\"web0\"").len(), 4));
+        world(&mut |on| assert_eq!(facts(on, "\"web0\"").len(), 6));
         let mut others = Vec::new();
         world(&mut |on| {
             others = facts(on, "\"vif2.0\"");
@@ -32,7 +32,7 @@ fn elements_go_with_the_vif_even_when_it_went_first() {
             assert_eq!(facts(on, "web0"), [""; 0]);
             assert_eq!(facts(on, "\"vif2.0\""), others, "another's is another's");
         });
-        assert_eq!(others.len(), 4);
+        assert_eq!(others.len(), 6);
     });
 }
 

@@ -10,9 +10,12 @@
 //! ```
 
 pub mod documents;
+#[allow(missing_docs, reason = "the numbers have the names of their standards")]
+pub mod frame;
 pub mod lease;
 mod netns;
 mod state;
+pub mod station;
 pub mod steps;
 pub mod talk;
 

@@ -11,8 +11,8 @@ use xennet_core::step::{AddrStep, BridgeChange, LinkChange, LinkRef, LinkStep, N
 use xennet_core::{DevId, DomId, Host, IfName, MacAddr, VifId, VifSpec, exec};
 use xennet_tests::{Guest, GuestSpec, NetNs, StateDir};
 
-use super::frame::{Mac, link_local};
-use super::station::{Program, Station};
+use xennet_tests::frame::{Mac, link_local};
+use xennet_tests::station::{Program, Station};
 pub(crate) use xennet_tests::steps::{into, name, run, set, up};
 
 /// Somebody's addresses.

@@ -4,7 +4,6 @@
 
 #![allow(clippy::unwrap_used, reason = "all of this is tests")]
 
-mod frame;
 mod kinds;
 mod lab;
 mod matrix;
@@ -13,7 +12,6 @@ mod order;
 mod reserved;
 mod routed;
 mod stacks;
-mod station;
 
 use std::fmt;
 

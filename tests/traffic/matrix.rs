@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use xennet_core::MacBinding;
 use xennet_tests::in_netns;
 
-use super::frame::{BROADCAST, Mac, NUMBER, ipv4_udp, join};
 use super::kinds::{Bound, Cast, Declared, KINDS, Kind};
 use super::lab::{LONG, Lab, Party, domid, vif};
-use super::station::Station;
 use super::{BridgeFilter, bridge_filter};
+use xennet_tests::frame::{BROADCAST, Mac, ipv4_udp, join, number};
+use xennet_tests::station::Station;
 
 /// How often each frame is sent to one receiver; and again to all.
 const TIMES: u32 = 3;
@@ -90,8 +90,7 @@ impl Numbers {
     fn frame(&mut self, to: Mac, from: Mac, rest: &[u8]) -> Vec<u8> {
         self.0 += 1;
         let mut frame = join(&[&to, &from, rest]);
-        let end = frame.len() - NUMBER;
-        frame[end..].copy_from_slice(&self.0.to_be_bytes());
+        number(&mut frame, self.0);
         frame
     }
 }

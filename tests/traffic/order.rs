@@ -6,15 +6,17 @@ use std::time::{Duration, Instant};
 use xennet_core::DevId;
 use xennet_tests::in_netns;
 
-use super::frame::{Arp, BROADCAST, ICMPV6, Mac, VLAN, icmpv6, ipv4_udp, ipv6, ipv6_udp, join, neighbour, tagged};
 use super::lab::{LONG, Lab, Party, domid, elements, vif};
-use super::station::Station;
+use xennet_tests::frame::{
+    Arp, BROADCAST, ICMPV6, Mac, VLAN, icmpv6, ipv4_udp, ipv6, ipv6_udp, join, neighbour, tagged,
+};
+use xennet_tests::station::Station;
 
 /// What guest 1 sends and must not, to everybody.
 fn forged() -> Vec<Vec<u8>> {
     let (me, victim, gateway) = (Party::guest(1), Party::guest(3), Party::gateway());
     let all = |mac: Mac, rest: &[u8]| join(&[&BROADCAST, &mac, rest]);
-    let claim = icmpv6((me.link_local(), victim.v6), 136, &neighbour(0x20, gateway.v6, Some((2, me.mac))));
+    let claim = icmpv6((me.link_local(), victim.v6), 136, &neighbour(0x20, gateway.v6, [(2, me.mac)]));
     vec![
         all(me.mac, &ipv4_udp((victim.v4, Ipv4Addr::BROADCAST), (1, 1))),
         all(me.mac, &ipv4_udp((Ipv4Addr::new(203, 0, 113, 7), Ipv4Addr::BROADCAST), (1, 1))),
@@ -23,7 +25,7 @@ fn forged() -> Vec<Vec<u8>> {
         all(me.mac, &Arp::new(2, (me.mac, gateway.v4), (BROADCAST, gateway.v4)).bytes()),
         all(me.mac, &ipv6_udp((victim.v6, gateway.v6), (1, 1))),
         all(me.mac, &ipv6((me.link_local(), victim.v6), ICMPV6, &claim)),
-        all(me.mac, &super::frame::typed(0x8137, &[0xff; 30])),
+        all(me.mac, &xennet_tests::frame::typed(0x8137, &[0xff; 30])),
     ]
 }
 
@@ -102,7 +104,7 @@ fn nothing_of_the_guard_stays_behind() {
         let mut tries = 0;
         for orderly in [true, false] {
             host.attach(domid(1), &vif(1, ",ip=192.0.2.17 2001:db8::1:0/112")).unwrap();
-            assert_eq!(elements("vif1.0").len(), 5);
+            assert_eq!(elements("vif1.0").len(), 7);
             // In order, or as when the domain dies and its vif with it.
             if orderly {
                 host.detach(domid(1), DevId::FIRST).unwrap();

@@ -11,9 +11,9 @@ use xennet_core::backend::netlink::Netlink;
 use xennet_core::step::{BridgeChange, LinkChange};
 use xennet_tests::in_netns;
 
-use super::frame::{ICMPV6, Mac, icmpv6, ipv4_udp, ipv6, join, router};
 use super::lab::{BRIDGE, LONG, Lab, Party, domid, set, vif};
-use super::station::Station;
+use xennet_tests::frame::{ICMPV6, Mac, icmpv6, ipv4_udp, ipv6, join, router};
+use xennet_tests::station::Station;
 
 fn reserved() -> impl Iterator<Item = Mac> {
     (0..16).map(|last| [0x01, 0x80, 0xc2, 0, 0, last])

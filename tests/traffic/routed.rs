@@ -10,8 +10,8 @@ use xennet_core::snapshot::{NftTableId, Part, Scope};
 use xennet_core::{DevId, Guests, Host, MacAddr, VifId, VifSpec, config, exec};
 use xennet_tests::{Guest, GuestSpec, StateDir, in_netns};
 
-use super::frame::{DESTINATION, FRAGMENT, ICMPV6, UDP, behind, fragment6, link_local};
 use super::lab::{LONG, address, domid, name, set, up};
+use xennet_tests::frame::{DESTINATION, FRAGMENT, ICMPV6, UDP, behind, fragment6, link_local};
 
 const NETWORK: &str = "[network.lan]\nmode = \"routed\"\nsubnets = [\"fd00:1::/64\"]\nuplink = \"eth0\"\n";
 const MAC: [u8; 6] = [0, 0x16, 0x3e, 0, 0, 1];

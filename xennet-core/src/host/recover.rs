@@ -387,7 +387,7 @@ impl Host {
                 let now = self.look(&entry.before.scope)?;
                 self.before_last_start(started, entry, &now, Taken::IsLeft)
             }
-            None => Ok(entry.before.clone()),
+            None => Ok(crate::plan::completed(entry.before.clone())),
         }
     }
 

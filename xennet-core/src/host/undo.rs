@@ -78,12 +78,13 @@ impl Host {
         guests: Guests,
     ) -> Result<Plan, Error> {
         let entry = record.ok_or_else(|| nothing_recorded(subject))?;
-        let now = self.look(&entry.before.scope)?;
+        let before = crate::plan::completed(entry.before.clone());
+        let now = self.look(&before.scope)?;
         let target = match (subject, entry.started()) {
             // Its bridge was looked at, but is not its own: it may have changed since, and that is not ours to undo.
-            (Subject::Vif(_) | Subject::Tap(_), _) => entry.before.seen(&entry.before.scope_without_bridges()),
+            (Subject::Vif(_) | Subject::Tap(_), _) => before.seen(&before.scope_without_bridges()),
             (Subject::Network(_), Some(started)) => self.before_last_start(started, entry, &now, taken)?,
-            (Subject::Bridge(_) | Subject::Network(_), _) => entry.before.clone(),
+            (Subject::Bridge(_) | Subject::Network(_), _) => before,
         };
         let other = |name: &IfName, index: u32| now.links.get(name).is_some_and(|l| l.index != index);
         if let Some((name, _)) = target.links.iter().find(|(n, l)| l.kind != LinkKind::Bridge && other(n, l.index)) {

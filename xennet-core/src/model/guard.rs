@@ -12,10 +12,12 @@ use crate::gather;
 /// What the guard lets pass that a guest sends at a bridge.
 ///
 /// With `addresses` only frames from the guest's MAC and from these addresses pass: IPv4, IPv6 and the sender of ARP, besides
-/// what a station needs before it has an address (DHCP requests, ARP probes, duplicate address detection) and the
-/// link-local IPv6 address that is made from the MAC. Everything else is dropped, other protocols included; and from the
-/// guest's own addresses what speaks for others: answers of a DHCP server, router advertisements, neighbour advertisements
-/// of other addresses.
+/// what a station needs before it has an address (DHCP requests, ARP probes, duplicate address detection, router solicitations), the
+/// link-local IPv6 address that is made from the MAC, and RARP as it is sent after a migration. Everything else is dropped, other
+/// protocols and frames of VLANs that the vif is not in included; and from the guest's own addresses what speaks for others or in a
+/// router's role: answers of DHCP servers and relays, router advertisements and redirects of both families, neighbour messages about other
+/// addresses or with another's link-layer address, queries of IGMP and MLD, VRRP, HSRP, PIM; and what cannot be told, as it comes in
+/// pieces.
 ///
 /// Without `addresses` the MAC alone is bound: any protocol and any address may be sent from it.
 #[doc(alias("spoofing", "antispoof", "anti-spoofing", "nwfilter"))]
@@ -29,17 +31,21 @@ pub struct Guard {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(with = "Option<BTreeSet<crate::schema::Net>>"))]
     pub addresses: Option<BTreeSet<IpNetwork>>,
+    /// Whether frames with a VLAN tag pass, where addresses are declared: of which VLANs is for the bridge to check. An attachment with
+    /// tagged VLANs says so by itself.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tagged: bool,
 }
 
 impl Guard {
     /// Binds MAC and addresses: what `ip=` of a vif line asks for.
     pub fn declared(mac: GuestMac, addresses: impl IntoIterator<Item = IpNetwork>) -> Self {
-        Guard { mac: mac.get(), addresses: Some(gather::set(addresses)) }
+        Guard { mac: mac.get(), addresses: Some(gather::set(addresses)), tagged: false }
     }
 
     /// Binds the MAC only.
     pub fn mac_only(mac: GuestMac) -> Self {
-        Guard { mac: mac.get(), addresses: None }
+        Guard { mac: mac.get(), addresses: None, tagged: false }
     }
 
     /// The networks and single hosts that may be used as a source, the link-local address that belongs to the MAC included,

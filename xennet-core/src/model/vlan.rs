@@ -122,6 +122,11 @@ impl VlanSpec {
         self.vids.contains_key(&vid)
     }
 
+    /// Whether it belongs to more than the VLAN of its untagged frames, so that frames with a tag are its to send.
+    pub(crate) fn has_tagged(&self) -> bool {
+        self.vids.len() > 1
+    }
+
     /// A remark on a text that was read as this, if it has a term `ID+STEPxCOUNT`, of which others read COUNT otherwise.
     ///
     /// ```

@@ -79,7 +79,11 @@ pub struct Guarded {
 impl Attach {
     /// What the guard shall have of the vif: under the name that it shall have.
     pub fn guarded(&self) -> Option<Guarded> {
-        self.guard.clone().map(|guard| Guarded { link: self.name, guard })
+        let mut guard = self.guard.clone()?;
+        if let Attachment::Bridge { vlan: Some(vlan), .. } = &self.attachment {
+            guard.tagged |= vlan.has_tagged();
+        }
+        Some(Guarded { link: self.name, guard })
     }
 
     /// How the vif shall be connected by routes, under the name that it shall have; `None` in bridge mode.

@@ -5,8 +5,9 @@
 use super::Reason;
 use super::table::{Item, TableWish};
 use crate::model::{Guarded, IfName};
-use crate::snapshot::{NftValue, Scope};
-use crate::tables::guard::{BOUND, DECLARED, GUARD, HOSTS, MACS, NETWORKS};
+use crate::snapshot::{NftElement, NftValue, Part, Scope, Snapshot};
+use crate::tables::SetDef;
+use crate::tables::guard::{BOUND, DECLARED, GUARD, HOSTS, MAC_ENDS, MACS, NETWORKS, TAGGED, ends};
 
 /// What the guard has to have of a link.
 pub(super) fn items(guarded: &Guarded) -> Vec<Item> {
@@ -15,6 +16,11 @@ pub(super) fn items(guarded: &Guarded) -> Vec<Item> {
     let membership = if guard.addresses.is_some() { DECLARED } else { BOUND };
     let own = [name.clone(), mac];
     let mut out = vec![Item::exact(membership, &[name]), Item::exact(MACS, &own)];
+    if guard.addresses.is_some() {
+        let end = |(set, end)| Item::exact(set, &[own[0].clone(), own[1].clone(), end]);
+        out.extend(MAC_ENDS.into_iter().zip(ends(guard.mac)).map(end));
+        out.extend(guard.tagged.then(|| tagged(link)));
+    }
     out.extend(guard.sources().into_iter().map(|source| {
         let family = usize::from(source.is_ipv6());
         Item::network(HOSTS[family], NETWORKS[family], &own, source)
@@ -22,9 +28,15 @@ pub(super) fn items(guarded: &Guarded) -> Vec<Item> {
     out
 }
 
+/// That a link may send frames with a tag. One that a guard of another version had may have this without a record of it.
+fn tagged(link: &IfName) -> Item {
+    Item::exact(TAGGED, &[NftValue::Name(*link)])
+}
+
 /// What has to be looked at to add or remove the elements of links.
 pub(super) fn scope<'a>(guarded: impl Iterator<Item = &'a Guarded>) -> Scope {
-    GUARD.scope(&guarded.flat_map(items).collect::<Vec<_>>())
+    let of_link = |g: &Guarded| items(g).into_iter().chain([tagged(&g.link)]).collect::<Vec<_>>();
+    GUARD.scope(&guarded.flat_map(of_link).collect::<Vec<_>>())
 }
 
 /// What has to be looked at to see whether a link is known to the guard at all.
@@ -50,5 +62,38 @@ pub(super) fn gone(recorded: Option<&Guarded>) -> TableWish {
 
 fn wish(guarded: Option<&Guarded>, recorded: Option<&Guarded>, why: Reason) -> TableWish {
     let list = |g: Option<&Guarded>| g.map(items).unwrap_or_default();
-    TableWish::new(&GUARD, list(guarded), list(recorded), why)
+    let mut absent = list(recorded);
+    absent.extend(recorded.or(guarded).map(|g| tagged(&g.link)));
+    TableWish::new(&GUARD, list(guarded), absent, why)
+}
+
+/// An earlier state as an earlier version has recorded it, with what this version's guard has more of each link: it was there exactly if
+/// what it follows from was. The guard that replaced the earlier version's has it.
+pub(crate) fn completed(mut before: Snapshot) -> Snapshot {
+    let id = (GUARD.id)();
+    let mut more = Vec::new();
+    for part in before.scope.parts() {
+        match part {
+            Part::NftElement(of, set, key) if *of == id && set == MACS => {
+                let [NftValue::Name(_), NftValue::Mac(mac)] = key.first[..] else { continue };
+                let was = GUARD.find(&before, &Item { set: MACS, key: key.clone(), data: None }).is_some();
+                let end = |(set, end)| (Item::exact(set, &[key.first[0].clone(), key.first[1].clone(), end]), was);
+                more.extend(MAC_ENDS.into_iter().zip(ends(mac)).map(end));
+            }
+            Part::NftElement(of, set, key) if *of == id && set == DECLARED => {
+                more.push((Item { set: TAGGED, key: key.clone(), data: None }, false));
+            }
+            _ => {}
+        }
+    }
+    for (item, was) in more {
+        if !before.scope.contains(&GUARD.part(&item)) {
+            before.scope.insert(GUARD.part(&item));
+            if let Some(table) = before.nft.get_mut(&id).filter(|_| was) {
+                let made = || GUARD.sets().find(|def| def.name == item.set).map(SetDef::made).unwrap_or_default();
+                table.sets.entry(item.set.into()).or_insert_with(made).elements.insert(item.key, NftElement::default());
+            }
+        }
+    }
+    before
 }

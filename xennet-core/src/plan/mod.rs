@@ -37,6 +37,7 @@ use table::TableWish;
 pub(crate) use check::around as scope_around;
 pub use checked::Plan;
 pub(crate) use gate::{forget_earlier_version, given_up, is_hidden, scope_of_forward, scope_of_network, taken_since};
+pub(crate) use guard::completed;
 pub(crate) use network::ANOTHER_METRIC;
 pub use network::Carried;
 pub(crate) use restore::missing as missing_to_restore;

@@ -1,11 +1,11 @@
 //! A guard or gate that another version of xennet made, as after an upgrade while guests run.
 //!
-//! One transaction replaces it by this version's table with the same elements. So every packet meets one of the two tables, and no guest
+//! One transaction replaces it by this version's table with the same elements, and those that follow from them. So every packet meets one of the two tables, and no guest
 //! loses its elements. A table of the same name without a version element is not xennet's and is left alone.
 
 use super::table::{TableWish, additions, deletions};
 use crate::error::Error;
-use crate::snapshot::{NftSet, NftTable, NftTableId, Part, Snapshot};
+use crate::snapshot::{NftElement, NftKey, NftSet, NftTable, NftTableId, Part, Snapshot};
 use crate::step::{NftOp, NftTransaction};
 use crate::tables::{Level, SetDef, Table, emptied};
 
@@ -43,8 +43,15 @@ impl Table {
             set: def.name.into(),
             elements: set.elements.iter().map(|(key, element)| (key.clone(), element.clone())).collect(),
         }));
+        let derived = (self.derived)(found).into_iter().filter(|(_, keys)| !keys.is_empty());
+        ops.extend(derived.map(|(set, keys)| NftOp::AddElements { set: set.into(), elements: plain(keys).collect() }));
         Ok(ops)
     }
+}
+
+/// Elements without data.
+fn plain(keys: Vec<NftKey>) -> impl Iterator<Item = (NftKey, NftElement)> {
+    keys.into_iter().map(|key| (key, NftElement::default()))
 }
 
 impl TableWish {
@@ -54,7 +61,11 @@ impl TableWish {
         let mut after = now.clone();
         if let Some(found) = after.nft.get_mut(&id) {
             let carried: Vec<&str> = self.table.carried(found).map(|(def, _)| def.name).collect();
+            let derived = (self.table.derived)(found);
             found.sets.retain(|name, _| carried.contains(&name.as_str()));
+            for (set, keys) in derived {
+                found.sets.entry(set.into()).or_default().elements.extend(plain(keys));
+            }
         }
         let mut ops = self.table.framing(self.table.level_of(&self.present), now)?;
         let (add, del) = self.difference(&after);

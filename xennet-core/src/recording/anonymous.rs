@@ -14,7 +14,8 @@ use super::{Described, Recording, Unseen};
 use crate::config::networks;
 use crate::error::{Error, ErrorKind};
 use crate::model::{MacAddr, covering, link_local};
-use crate::snapshot::{NftExpr, NftField, NftType};
+use crate::snapshot::{NftExpr, NftField, NftTableId, NftType, NftValue};
+use crate::tables::guard::{MAC_ENDS, ends};
 
 /// As [`Recording::anonymous`].
 pub(super) fn anonymous(of: &Recording, key: [u8; 16]) -> Result<Recording, Error> {
@@ -33,7 +34,24 @@ pub(super) fn anonymous(of: &Recording, key: [u8; 16]) -> Result<Recording, Erro
     let written = serde_json::to_vec(&recording).map_err(broken)?;
     let mut document: Value = serde_json::from_slice(&written).map_err(broken)?;
     Addresses { key, bits: BTreeMap::new() }.replace(&mut document);
-    crate::read::json(&document.to_string()).map_err(broken)
+    let mut recording = crate::read::json(&document.to_string()).map_err(broken)?;
+    follow_macs(&mut recording);
+    Ok(recording)
+}
+
+/// What the guard has of MACs as numbers follows them.
+fn follow_macs(recording: &mut Recording) {
+    let Some(table) = recording.snapshot.nft.get_mut(&NftTableId::guard()) else { return };
+    for (at, set) in MAC_ENDS.into_iter().enumerate() {
+        let Some(set) = table.sets.get_mut(set) else { continue };
+        let followed = std::mem::take(&mut set.elements).into_iter().map(|(mut key, element)| {
+            if let [_, NftValue::Mac(mac), end] = &mut key.first[..] {
+                *end = ends(*mac)[at].clone();
+            }
+            (key, element)
+        });
+        set.elements = followed.collect();
+    }
 }
 
 /// Domains get their numbers as names.

@@ -370,8 +370,15 @@ fn check_expr(expr: &NftExpr) -> Check {
             check_name("map", port)
         }
         NftExpr::Write { field, from } => {
-            if !matches!(field.canonical(), NftField::Ip6Saddr | NftField::Ip6Daddr) {
-                return Err(format!("{} cannot be written to: ip6 saddr and ip6 daddr can", field.name()));
+            match (field.canonical(), from) {
+                (NftField::Mark, NftFrom::Value(_)) => {
+                    return Err("meta mark is set to a number by a statement of its own".into());
+                }
+                (NftField::Ip6Saddr | NftField::Ip6Daddr | NftField::Mark, _) => {}
+                _ => {
+                    let name = field.name();
+                    return Err(format!("{name} cannot be written to: ip6 saddr, ip6 daddr and meta mark can"));
+                }
             }
             let (what, got) = match from {
                 NftFrom::Field(from) => {

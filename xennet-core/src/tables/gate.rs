@@ -54,6 +54,7 @@ pub(crate) static GATE: Table = Table {
     id: NftTableId::gate,
     levels: &LEVELS,
     chains,
+    derived: |_| Vec::new(),
     ways_out: ["stop the networks with NAT and routes and detach their guests", "start and attach them again"],
 };
 

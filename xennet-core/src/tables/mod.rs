@@ -30,6 +30,9 @@ use crate::snapshot::{
 };
 use crate::step::{NftOp, NftTransaction, Step};
 
+/// Sets, and the keys of elements.
+pub(crate) type Derived = Vec<(&'static str, Vec<NftKey>)>;
+
 /// A table of xennet's own.
 pub(crate) struct Table {
     /// Family and name.
@@ -38,6 +41,8 @@ pub(crate) struct Table {
     pub(crate) levels: &'static [Level],
     /// All chains, of all levels.
     pub(crate) chains: fn() -> BTreeMap<String, NftChain>,
+    /// The keys of elements that follow from those of another version's table, by their sets, which that one has not.
+    pub(crate) derived: fn(&NftTable) -> Derived,
     /// What an administrator does before and after the removal of a foreign table of this name.
     pub(crate) ways_out: [&'static str; 2],
 }

@@ -220,7 +220,10 @@ impl Packet {
                 out
             }
             Content::Ip { source, target, .. } => {
-                let mut out = vec![Ok(0x60), ANY, ANY, ANY, ANY, ANY, self.protocol().ok_or(Gap::Unseen)];
+                let mut out = vec![Ok(0x60), ANY, ANY, ANY];
+                // Neighbour discovery with one option, as systems send it; how much others say is not known.
+                out.extend(if self.is_discovery() { known(&[0, 32]) } else { vec![ANY; 2] });
+                out.push(self.protocol().ok_or(Gap::Unseen));
                 out.push(if self.is_discovery() { Ok(255) } else { Err(Gap::Hops) });
                 for ip in [source, target] {
                     match ip {
@@ -251,6 +254,8 @@ impl Packet {
                 let mut out = port(Some(*source));
                 out.extend(port(*target));
                 out.extend([ANY; 4]);
+                // A client of DHCP asks: BOOTREQUEST, SOLICIT.
+                out.extend(matches!(target, Some(67 | 547)).then_some(Ok(1)));
                 out
             }
             Upper::Icmp { kind } => {
@@ -262,7 +267,9 @@ impl Packet {
                 let mut out = known(&[*kind, 0]);
                 out.extend([ANY; 6]);
                 out.extend(known(&target.octets()));
-                out.extend([ANY; 8]);
+                // The link-layer address, of the source or of the target.
+                out.extend(known(&[kind - 134, 1]));
+                out.extend(octets(self.macs.0));
                 out
             }
         })

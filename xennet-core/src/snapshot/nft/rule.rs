@@ -63,11 +63,12 @@ pub enum NftExpr {
     Counter,
     /// Sets the packet's mark: `meta mark set 0x1`.
     SetMark(u32),
-    /// Writes an address into the header of an IPv6 packet, and puts the checksum above it right: `ip6 saddr set ::`.
+    /// Writes an address into the header of an IPv6 packet, and puts the checksum above it right: `ip6 saddr set ::`. Or puts four bytes
+    /// of the packet into its mark, in their order: `meta mark set @th,208,32`.
     Write {
-        /// Where: the source or the destination of an IPv6 packet.
+        /// Where: the source or the destination of an IPv6 packet, or the mark.
         field: NftField,
-        /// What.
+        /// What. A mark that is the same for all packets is set with [`NftExpr::SetMark`].
         from: NftFrom,
     },
     /// Gives the packet the address of the link it leaves through. In nat chains at postrouting.

@@ -231,8 +231,9 @@ fn lower(statement: &NftExpr, out: &mut Vec<Op>) {
                 NftFrom::Field(from) => load(out, &[*from], 0),
                 NftFrom::Value(value) => out.push(Op::Immediate { bytes: value.bytes(), to: 0 }),
             }
-            if let NftSource::Payload(header, offset, bytes) = field.source() {
-                out.push(Op::Write { from: 0, header, offset, bytes });
+            match field.source() {
+                NftSource::Payload(header, offset, bytes) => out.push(Op::Write { from: 0, header, offset, bytes }),
+                _ => out.push(Op::SetMark { from: 0 }),
             }
         }
         NftExpr::Masquerade => out.push(Op::Masquerade),

@@ -66,9 +66,11 @@ pub(super) fn lower(statements: &[NftExpr]) -> Vec<Expr> {
                     NftFrom::Field(from) => Expr::Load { source: from.source(), to: 0 },
                     NftFrom::Value(value) => Expr::Immediate { to: 0, value: value.bytes() },
                 });
-                // Nothing else can be written to: the transaction is checked before.
-                let NftSource::Payload(_, offset, _) = field.source() else { continue };
-                out.push(Expr::Write { from: 0, offset });
+                out.push(match field.source() {
+                    NftSource::Payload(_, offset, _) => Expr::Write { from: 0, offset },
+                    // Nothing else can be written to but the mark: the transaction is checked before.
+                    _ => Expr::SetMark { from: 0 },
+                });
             }
             NftExpr::Verdict(verdict) => out.push(Expr::Verdict(verdict.clone())),
             NftExpr::Opaque { name, data } => out.push(Expr::read(name, data)),
@@ -190,6 +192,9 @@ fn keyed(exprs: &[Expr]) -> Option<(NftExpr, usize)> {
         }
         [Expr::Write { from: 0, offset }, ..] if loads == 1 => {
             Some((NftExpr::Write { field: written(*offset)?, from: NftFrom::Field(field) }, 2))
+        }
+        [Expr::SetMark { from: 0 }, ..] if loads == 1 && kind.bytes() == 4 => {
+            Some((NftExpr::Write { field: NftField::Mark, from: NftFrom::Field(field) }, 2))
         }
         [Expr::Lookup { set: address, at: 0, result: Found::At(0), inverted: false }, rest @ ..]
             if loaded(rest, SECOND).as_ref() == Some(&key) =>

@@ -167,6 +167,10 @@ impl Dice {
                 let key = vec![NftField::L4Proto, NftField::ThDport];
                 NftExpr::Nat { side, family, to: NftNatTo::Maps { key, address, port } }
             }
+            16 if self.one_in(3) => {
+                let from = NftField::Payload { header: NftHeader::Transport, offset: 26, bytes: 4 };
+                NftExpr::Write { field: NftField::Mark, from: NftFrom::Field(from) }
+            }
             16 => {
                 let field = *self.pick(&[NftField::Ip6Saddr, NftField::Ip6Daddr]);
                 let from = match self.below(3) {

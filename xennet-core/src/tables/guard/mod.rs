@@ -7,38 +7,33 @@
 //! Vifs are known to it by the names of their links, which is what administrators read in `nft list`. The elements of a vif
 //! are added before its link goes up, and go after it is down.
 
+mod discovery;
+mod packets;
+
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::Ipv4Addr;
 use std::sync::LazyLock;
 
-use super::rules::{
-    ICMPV6, TCP, UDP, accept, back, dhcp_client, drop, first_fragment, goto, jump, lookup, other_than, over, rule,
-};
-use super::{Level, SetDef, Table};
+use super::rules::{TCP, accept, dhcp_client, drop, goto, jump, lookup, other_than, over, rule};
+use super::{Derived, Level, SetDef, Table};
 use crate::gather;
 use crate::model::MacAddr;
 use crate::snapshot::{
-    NftBase, NftChain, NftChainKind, NftCmp, NftExpr, NftField, NftFrom, NftHeader, NftHook, NftPolicy, NftRule,
-    NftTableId, NftType, NftValue,
+    NftBase, NftChain, NftChainKind, NftCmp, NftExpr, NftField, NftFrom, NftHeader, NftHook, NftKey, NftPolicy,
+    NftRule, NftTable, NftTableId, NftType, NftValue,
 };
 
 /// Links whose guests may use declared addresses only.
 pub(crate) const DECLARED: &str = "declared";
 /// Links whose guests are bound to their MAC only.
 pub(crate) const BOUND: &str = "bound";
-/// A chain: what guests say about addresses and roles in IPv6, whatever source they say it from.
-const CLAIMS: &str = "claims";
-/// Chains: of these, the messages of ICMPv6, and the datagrams of UDP.
-const MESSAGES: &str = "messages";
-const DATAGRAMS: &str = "datagrams";
-/// A chain: who looks whether an address is free.
-const PROBING: &str = "probing";
-/// Chains: what is said of an address, to all and to one.
-const ADVERTISED: &str = "advertised";
-const TO_ALL: &str = "to-all";
-const TO_ONE: &str = "to-one";
 /// Link and MAC.
 pub(crate) const MACS: &str = "macs";
+/// Link, MAC, and the first or the last four bytes of that MAC, as a mark has them. What a message says of a link-layer address can be
+/// compared with these: it is no field that nft 1.0 can look up.
+pub(crate) const MAC_ENDS: [&str; 2] = ["macs-first", "macs-last"];
+/// Links whose guests may send frames with a VLAN tag. Of which VLANs is for the bridge to check.
+pub(crate) const TAGGED: &str = "tagged";
 /// Link, MAC and a single address.
 pub(crate) const HOSTS: [&str; 2] = ["host4", "host6"];
 /// Link, MAC and a network: a set of ranges, which is slower to change and to search.
@@ -53,37 +48,52 @@ pub(crate) static GUARD: Table = Table {
     id: NftTableId::guard,
     levels: &LEVELS,
     chains,
+    derived,
     ways_out: ["detach the guests with ip=", "attach them again"],
 };
 
 /// One level: all of it is needed for every vif.
 static LEVELS: [Level; 1] = [Level {
-    version: 0x0814_21e4,
+    version: 0x9db5_b42a,
     uses: &[
         // In the order of their names, as a scope has them.
-        (ADVERTISED, 5),
-        (BOUND, 6),
-        (CLAIMS, 3),
-        (DATAGRAMS, 2),
-        (DECLARED, 26),
-        (MESSAGES, 4),
+        ("advertised", 6),
+        ("advertising", 5),
+        ("asking4", 3),
+        ("asking6", 8),
+        ("authenticated", 7),
+        ("bound", 5),
+        ("datagrams4", 8),
+        ("datagrams6", 7),
+        ("declared", 28),
+        ("groups", 7),
+        ("looking", 7),
+        ("messages4", 7),
+        ("messages6", 20),
+        ("packets4", 11),
+        ("packets6", 10),
         ("prerouting", 2),
-        (PROBING, 4),
-        (TO_ALL, 4),
-        (TO_ONE, 5),
+        ("probing", 5),
+        ("soliciting", 11),
+        ("to-all", 4),
+        ("to-one", 5),
     ],
     sets: &SETS,
     frame: LazyLock::new(|| GUARD.frame(0)),
 }];
 
-const SETS: [SetDef; 7] = {
-    use NftType::{EtherAddr, IfName, Ipv4Addr, Ipv6Addr};
+const SETS: [SetDef; 10] = {
+    use NftType::{EtherAddr, IfName, Ipv4Addr, Ipv6Addr, Mark};
     const V4: &[NftType] = &[IfName, EtherAddr, Ipv4Addr];
     const V6: &[NftType] = &[IfName, EtherAddr, Ipv6Addr];
+    const END: &[NftType] = &[IfName, EtherAddr, Mark];
     [
         SetDef::of(DECLARED, &[IfName]),
         SetDef::of(BOUND, &[IfName]),
+        SetDef::of(TAGGED, &[IfName]),
         SetDef::of(MACS, &[IfName, EtherAddr]),
+        SetDef::of(MAC_ENDS[0], END),
+        SetDef::of(MAC_ENDS[1], END),
         SetDef::of(HOSTS[0], V4),
         SetDef::of(HOSTS[1], V6),
         SetDef::ranges(NETWORKS[0], V4),
@@ -91,11 +101,38 @@ const SETS: [SetDef; 7] = {
     ]
 };
 
-/// All stations on a link.
-const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+/// The first and the last four bytes of a MAC as the values of a mark that has these bytes.
+pub(crate) fn ends(mac: MacAddr) -> [NftValue; 2] {
+    let [a, b, c, d, e, f] = mac.octets();
+    [[a, b, c, d], [c, d, e, f]].map(|bytes| NftValue::U32(u32::from_ne_bytes(bytes)))
+}
+
+/// What follows from the elements that a guard of another version has: the ends of the MACs, which earlier ones had not. They let links
+/// send frames with a tag; those whose links they are keep it until they are attached again.
+fn derived(found: &NftTable) -> Derived {
+    let keys = |set: &str| found.sets.get(set).into_iter().flat_map(|set| set.elements.keys());
+    let mut out = Vec::new();
+    if !found.sets.contains_key(TAGGED) {
+        out.push((TAGGED, keys(DECLARED).cloned().collect()));
+    }
+    for (at, set) in MAC_ENDS.into_iter().enumerate().filter(|(_, set)| !found.sets.contains_key(*set)) {
+        let end = |key: &NftKey| match key.first[..] {
+            [NftValue::Name(link), NftValue::Mac(mac)] => {
+                Some(NftKey::exact([NftValue::Name(link), NftValue::Mac(mac), ends(mac)[at].clone()]))
+            }
+            _ => None,
+        };
+        out.push((set, keys(MACS).filter_map(end).collect()));
+    }
+    out
+}
+
 const IPV4: u16 = 0x0800;
 const ARP: u16 = 0x0806;
+const RARP: u16 = 0x8035;
 const IPV6: u16 = 0x86dd;
+const VLAN: u16 = 0x8100;
+const SERVICE_VLAN: u16 = 0x88a8;
 
 fn chains() -> BTreeMap<String, NftChain> {
     use NftField::IifName;
@@ -107,47 +144,59 @@ fn chains() -> BTreeMap<String, NftChain> {
     let base =
         NftBase { kind: NftChainKind::Filter, hook: NftHook::Prerouting, priority: -300, policy: NftPolicy::Accept };
     let of = |rules| NftChain { base: None, rules };
-    gather::map([
-        ("prerouting".into(), NftChain { base: Some(base), rules: entry }),
-        (DECLARED.into(), of(declared())),
-        (BOUND.into(), of(bound())),
-        (CLAIMS.into(), of(claims())),
-        (DATAGRAMS.into(), of(datagrams())),
-        (MESSAGES.into(), of(messages())),
-        (PROBING.into(), of(about_own(NftField::Ip6Saddr, Some(Ipv6Addr::UNSPECIFIED), &accept()))),
-        (ADVERTISED.into(), of(advertised())),
-        (TO_ALL.into(), of(about_own(NftField::Ip6Daddr, Some(ALL_NODES), &back()))),
-        // Where it came from is the guest's own as well, and stays another one of its addresses.
-        (TO_ONE.into(), of(about_own(NftField::Ip6Saddr, None, &accept()))),
-    ])
+    let own =
+        [("prerouting", NftChain { base: Some(base), rules: entry }), (DECLARED, of(declared())), (BOUND, of(bound()))];
+    let others = packets::chains().into_iter().chain(discovery::chains());
+    gather::map(own.into_iter().chain(others.map(|(name, rules)| (name, of(rules)))).map(|(n, c)| (n.to_owned(), c)))
 }
 
 /// What a guest with declared addresses may send.
 fn declared() -> Vec<NftRule> {
-    use NftField::{EtherSaddr, IcmpType, IifName, Ip6Saddr, IpSaddr, L4Proto, ThDport};
+    use NftField::{EtherSaddr, IifName, Ip6Saddr, IpDaddr, IpSaddr};
     let mut rules = vec![to_the_bridge()];
-    // An address of one's own is no leave to give out addresses. Clients do not care which port the answer comes from.
-    let dhcp = [is(IPV4), over(UDP), NftExpr::eq(ThDport, NftValue::U16(68)), first_fragment(), drop()];
-    rules.push(rule(dhcp, Some("no DHCP servers among guests")));
-    rules.push(rule([is(IPV6), NftExpr::ne(L4Proto, NftValue::U8(TCP)), jump(CLAIMS)], None));
-    // What nearly all frames are.
-    for (protocol, source, sets) in
-        [(IPV4, IpSaddr, [HOSTS[0], NETWORKS[0]]), (IPV6, Ip6Saddr, [HOSTS[1], NETWORKS[1]])]
-    {
+    rules.extend(tags());
+    let families = [(IPV4, IpSaddr, [HOSTS[0], NETWORKS[0]]), (IPV6, Ip6Saddr, [HOSTS[1], NETWORKS[1]])];
+    // What nearly all frames are, and says nothing about anybody's addresses or role.
+    for (protocol, source, [host, _]) in families {
+        let own = lookup(&[IifName, EtherSaddr, source], host);
+        // In this order, since nft puts the family right before the address.
+        rules.push(rule([over(TCP), is(protocol), own, accept()], None));
+    }
+    // An address of one's own is no leave to say everything from it.
+    rules.push(rule([is(IPV4), jump(packets::IPV4_PACKETS)], None));
+    rules.push(rule([is(IPV6), jump(packets::IPV6_PACKETS)], None));
+    for (protocol, source, sets) in families {
         for set in sets {
             rules.push(rule([is(protocol), lookup(&[IifName, EtherSaddr, source], set), accept()], None));
         }
     }
     rules.push(rule([other_than(&[IifName, EtherSaddr], MACS), drop()], None));
     rules.extend(resolution());
+    rules.push(announcement());
     rules.push(dhcp_client(is(IPV4)));
-    // Multicast listener reports and done, which go with duplicate address detection.
-    rules.extend([131, 132, 143].map(|kind| {
-        let exprs = [is(IPV6), from_nobody6(), over(ICMPV6), NftExpr::eq(IcmpType, NftValue::U8(kind)), accept()];
-        rule(exprs, Some("duplicate address detection (RFC 4862)"))
-    }));
+    let nobody = NftExpr::eq(IpSaddr, NftValue::Ipv4(Ipv4Addr::UNSPECIFIED));
+    let routers = NftExpr::eq(IpDaddr, NftValue::Ipv4(Ipv4Addr::new(224, 0, 0, 22)));
+    let groups = [is(IPV4), nobody, routers, over(packets::IGMP), accept()];
+    rules.push(rule(groups, Some("IGMPv3 reports without an address (RFC 3376)")));
+    rules.extend(discovery::without_address());
     rules.push(rule([drop()], None));
     rules
+}
+
+/// Frames of VLANs that the link is not in. A tag that names none only has a priority in it.
+fn tags() -> [NftRule; 2] {
+    let tag = NftExpr::Match {
+        field: NftField::Payload { header: NftHeader::Link, offset: 14, bytes: 2 },
+        mask: Some(NftValue::Bytes(vec![0x0f, 0xff])),
+        op: NftCmp::Ne,
+        value: NftValue::Bytes(vec![0, 0]),
+    };
+    let tagged = NftExpr::eq(NftField::EtherType, NftValue::U16(VLAN));
+    let twice = NftExpr::eq(NftField::EtherType, NftValue::U16(SERVICE_VLAN));
+    [
+        rule([tagged, tag, other_than(&[NftField::IifName], TAGGED), drop()], Some("no VLAN of this guest")),
+        rule([twice, drop()], Some("tags of providers (IEEE 802.1ad)")),
+    ]
 }
 
 /// Who asks or answers for an IPv4 address, without a tag and with one: the fields of ARP have these names in rules that look
@@ -173,63 +222,29 @@ fn resolution() -> Vec<NftRule> {
     rules
 }
 
-/// What a guest with declared addresses may not say even from them.
-fn claims() -> Vec<NftRule> {
-    vec![rule([over(ICMPV6), goto(MESSAGES)], None), rule([over(UDP), goto(DATAGRAMS)], None)]
-}
-
-fn datagrams() -> Vec<NftRule> {
-    // Source port, destination port, length, checksum: eight bytes at once, which the kernel does not read from a later
-    // fragment. (Two it does, from a wrong place.)
-    let ports = NftField::Payload { header: NftHeader::Transport, offset: 0, bytes: 8 };
-    let dhcp = NftExpr::Match {
-        field: ports,
-        mask: Some(NftValue::Bytes(vec![0, 0, 0xff, 0xff, 0, 0, 0, 0])),
-        op: NftCmp::Eq,
-        value: NftValue::Bytes(vec![0, 0, 0x02, 0x22, 0, 0, 0, 0]),
+/// A reverse request for the own MAC from no address: how a device model tells the switches where the guest is after a migration.
+fn announcement() -> NftRule {
+    let network = |offset, bytes: &[u8]| {
+        let length = u8::try_from(bytes.len()).unwrap_or(u8::MAX);
+        let field = NftField::Payload { header: NftHeader::Network, offset, bytes: length };
+        NftExpr::eq(field, NftValue::Bytes(bytes.to_vec()))
     };
-    vec![rule([dhcp, drop()], Some("no DHCP servers among guests"))]
+    let mut exprs = vec![NftExpr::eq(NftField::EtherType, NftValue::U16(RARP)), network(0, &[0, 1, 8, 0, 6, 4, 0, 3])];
+    exprs.extend(own_mac(NftHeader::Network, 8));
+    exprs.push(network(14, &[0; 4]));
+    exprs.extend(own_mac(NftHeader::Network, 18));
+    exprs.extend([NftExpr::SetMark(0), accept()]);
+    rule(exprs, Some("RARP after a migration"))
 }
 
-/// ICMPv6. Which address a message is about is no field that nft 1.0 can look up, neither as text nor as JSON. So it is put into
-/// the place of the packet's source or destination, looked up there, and what stood there is put back, as far as it is known.
-fn messages() -> Vec<NftRule> {
-    let kind = |kind| NftExpr::eq(NftField::IcmpType, NftValue::U8(kind));
-    let dad = [is(IPV6), from_nobody6(), kind(135), goto(PROBING)];
-    vec![
-        rule([kind(134), drop()], Some("no routers among guests")),
-        rule([kind(136), goto(ADVERTISED)], None),
-        // Neighbour solicitation from nobody: for another's address it would keep that from being used.
-        rule(dad, Some("duplicate address detection (RFC 4862)")),
-    ]
-}
-
-/// What becomes of a message whose address, put in this place, is the guest's own; all others are dropped. Each rule is one with
-/// what it rests on: where an address cannot be written, it is not looked up either.
-fn about_own(place: NftField, before: Option<Ipv6Addr>, verdict: &NftExpr) -> Vec<NftRule> {
-    use NftField::{EtherSaddr, Icmpv6Target, IifName};
-    let put = |from| NftExpr::Write { field: place, from };
-    let own = [HOSTS[1], NETWORKS[1]].map(|set| {
-        let looked_up = [is(IPV6), put(NftFrom::Field(Icmpv6Target)), lookup(&[IifName, EtherSaddr, place], set)];
-        let back = before.map(|address| put(NftFrom::Value(NftValue::Ipv6(address))));
-        rule(looked_up.into_iter().chain(back).chain([verdict.clone()]), None)
-    });
-    own.into_iter().chain([rule([drop()], Some("nobody speaks for another's address"))]).collect()
-}
-
-/// Neighbour advertisement: what it says of an address counts, not where it comes from.
-fn advertised() -> Vec<NftRule> {
-    use NftField::{EtherSaddr, IifName, Ip6Daddr, Ip6Saddr};
-    let all = NftExpr::eq(Ip6Daddr, NftValue::Ipv6(ALL_NODES));
-    let mut rules = vec![rule([is(IPV6), all, goto(TO_ALL)], None)];
-    let from_own = |set| rule([is(IPV6), lookup(&[IifName, EtherSaddr, Ip6Saddr], set), goto(TO_ONE)], None);
-    rules.extend([HOSTS[1], NETWORKS[1]].map(from_own));
-    rules.push(rule([drop()], Some("nobody speaks for another's address")));
-    rules
-}
-
-fn from_nobody6() -> NftExpr {
-    NftExpr::eq(NftField::Ip6Saddr, NftValue::Ipv6(Ipv6Addr::UNSPECIFIED))
+/// That the six bytes at this place are the MAC that the frame comes from, and one of the guest's: put into the mark four at a time. The
+/// rule that asks so puts the mark back to 0 at its end.
+fn own_mac(header: NftHeader, offset: u8) -> impl Iterator<Item = NftExpr> {
+    MAC_ENDS.into_iter().zip([offset, offset + 2]).flat_map(move |(set, offset)| {
+        let from = NftFrom::Field(NftField::Payload { header, offset, bytes: 4 });
+        let key = [NftField::IifName, NftField::EtherSaddr, NftField::Mark];
+        [NftExpr::Write { field: NftField::Mark, from }, lookup(&key, set)]
+    })
 }
 
 /// What a guest may send that is bound to its MAC.
@@ -255,8 +270,8 @@ fn to_the_bridge() -> NftRule {
     rule([to, drop()], Some("for bridges only (IEEE 802.1D)"))
 }
 
-/// The protocols in the ethernet header of frames with ARP: none but ARP's own, and two that carry a tag before it.
-const TAGS: [Option<u16>; 3] = [None, Some(0x8100), Some(0x88a8)];
+/// The protocols in the ethernet header of frames with ARP: none but ARP's own, and one that carries a tag before it.
+const TAGS: [Option<u16>; 2] = [None, Some(VLAN)];
 
 /// ARP for IPv4 over ethernet: only there the fields are where they are looked for. As the nft tool joins fields that lie side
 /// by side.

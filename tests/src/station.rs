@@ -5,17 +5,17 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
-use xennet_tests::{NetNs, StateDir};
+use crate::{NetNs, StateDir};
 
 /// The compiled program, in a directory that goes with this value.
-pub(crate) struct Program {
+pub struct Program {
     path: PathBuf,
     _dir: StateDir,
 }
 
 impl Program {
     /// Compiles it. The source is in this program, so that it is found wherever the test runs.
-    pub(crate) fn compile() -> Self {
+    pub fn compile() -> Self {
         let dir = StateDir::new();
         let (source, path) = (dir.path().join("station.c"), dir.path().join("station"));
         std::fs::write(&source, include_str!("station.c")).unwrap();
@@ -26,13 +26,14 @@ impl Program {
         Program { path, _dir: dir }
     }
 
-    pub(crate) fn path(&self) -> &Path {
+    /// Where it is.
+    pub fn path(&self) -> &Path {
         &self.path
     }
 }
 
 /// A running program; it ends with this value.
-pub(crate) struct Station {
+pub struct Station {
     child: Child,
     to: ChildStdin,
     from: BufReader<ChildStdout>,
@@ -40,7 +41,7 @@ pub(crate) struct Station {
 
 impl Station {
     /// Starts one on a link of a namespace.
-    pub(crate) fn start(program: &Program, namespace: &NetNs, link: &str) -> Self {
+    pub fn start(program: &Program, namespace: &NetNs, link: &str) -> Self {
         let mut command = Command::new(program.path());
         command.arg(link).stdin(Stdio::piped()).stdout(Stdio::piped());
         // A program is born in the namespace of the thread that starts it.
@@ -68,33 +69,33 @@ impl Station {
     }
 
     /// Sends a frame so many times.
-    pub(crate) fn send(&mut self, count: u32, frame: &[u8]) {
+    pub fn send(&mut self, count: u32, frame: &[u8]) {
         assert_eq!(self.ask(&format!("send {count} {}", hex(frame))), "ok");
     }
 
     /// How often exactly this frame has arrived.
-    pub(crate) fn count(&mut self, frame: &[u8]) -> u64 {
+    pub fn count(&mut self, frame: &[u8]) -> u64 {
         self.number(&format!("count {}", hex(frame)))
     }
 
     /// Waits until exactly this frame arrives; whether it has.
-    pub(crate) fn wait(&mut self, patience: Duration, frame: &[u8]) -> bool {
+    pub fn wait(&mut self, patience: Duration, frame: &[u8]) -> bool {
         self.number(&format!("wait {} {}", patience.as_millis(), hex(frame))) > 0
     }
 
     /// How many frames have arrived that could not be counted.
-    pub(crate) fn lost(&mut self) -> u64 {
+    pub fn lost(&mut self) -> u64 {
         self.number("lost")
     }
 
     /// Sends these frames in turn until [`quiet`](Self::quiet).
-    pub(crate) fn flood(&mut self, frames: &[Vec<u8>]) {
+    pub fn flood(&mut self, frames: &[Vec<u8>]) {
         let all: Vec<String> = frames.iter().map(|f| hex(f)).collect();
         assert_eq!(self.ask(&format!("flood {}", all.join(" "))), "ok");
     }
 
     /// Ends a flood: how many frames were sent.
-    pub(crate) fn quiet(&mut self) -> u64 {
+    pub fn quiet(&mut self) -> u64 {
         self.number("quiet")
     }
 }

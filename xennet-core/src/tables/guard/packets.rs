@@ -1,0 +1,186 @@
+//! What guests may not say even from their own addresses: what only routers, and who gives out addresses, have to say.
+//!
+//! A datagram in fragments is judged by the first one, which must have all headers in it (RFC 7112): without it nobody puts the others
+//! together. A packet whose headers do not end in it could be anything, so it is dropped.
+//!
+//! Types and ports are read together with bytes behind them: what is longer than four bytes, or of three, the kernel does not read from
+//! a later fragment. (Some kernels read two or four from a wrong place.) Nor may a value have its highest bit of 64 set, since nft 1.0
+//! does not read that from JSON; nor may the protocol be named in the same rule, since it would make a shorter field of it.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use super::discovery::IPV6_MESSAGES;
+use super::{IPV4, IPV6, is};
+use crate::snapshot::{NftCmp, NftExpr, NftField, NftHeader, NftRule, NftValue};
+use crate::tables::rules::{ICMPV6, TCP, UDP, back, drop, goto, over, rule};
+
+/// `IPPROTO_ICMP`, `IPPROTO_IGMP`, `IPPROTO_AH`, `IPPROTO_PIM`; that of VRRP and of CARP.
+const ICMP: u8 = 1;
+pub(super) const IGMP: u8 = 2;
+const AUTHENTICATION: u8 = 51;
+const PIM: u8 = 103;
+const VRRP: u8 = 112;
+
+/// Chains: packets of a family.
+pub(super) const IPV4_PACKETS: &str = "packets4";
+pub(super) const IPV6_PACKETS: &str = "packets6";
+/// Chains: datagrams of UDP, and those to DHCP servers.
+const DATAGRAMS: [&str; 2] = ["datagrams4", "datagrams6"];
+const ASKING: [&str; 2] = ["asking4", "asking6"];
+/// A chain: messages of ICMP.
+const MESSAGES: &str = "messages4";
+/// A chain: messages of IGMP.
+const GROUPS: &str = "groups";
+/// A chain: what comes behind an authentication header.
+const AUTHENTICATED: &str = "authenticated";
+
+const NO_ROUTERS: Option<&str> = Some("no routers among guests");
+const NO_SERVERS: Option<&str> = Some("no DHCP servers among guests");
+
+pub(super) fn chains() -> [(&'static str, Vec<NftRule>); 9] {
+    [
+        (IPV4_PACKETS, packets4()),
+        (IPV6_PACKETS, packets6()),
+        (DATAGRAMS[0], datagrams4()),
+        (DATAGRAMS[1], datagrams6()),
+        (ASKING[0], asking4()),
+        (ASKING[1], asking6()),
+        (MESSAGES, messages()),
+        (GROUPS, groups()),
+        (AUTHENTICATED, authenticated()),
+    ]
+}
+
+fn payload(header: NftHeader, offset: u8, mask: &[u8], op: NftCmp, value: &[u8]) -> NftExpr {
+    let field = NftField::Payload { header, offset, bytes: u8::try_from(value.len()).unwrap_or(u8::MAX) };
+    let mask = (!mask.is_empty()).then(|| NftValue::Bytes(mask.to_vec()));
+    NftExpr::Match { field, mask, op, value: NftValue::Bytes(value.to_vec()) }
+}
+
+/// The first byte above IP: the type of a message.
+pub(super) fn kind(number: u8) -> NftExpr {
+    payload(NftHeader::Transport, 0, &[0xff, 0, 0], NftCmp::Eq, &[number, 0, 0])
+}
+
+fn from_port(port: u16) -> NftExpr {
+    let [high, low] = port.to_be_bytes();
+    payload(NftHeader::Transport, 0, &[0xff, 0xff, 0, 0, 0, 0, 0], NftCmp::Eq, &[high, low, 0, 0, 0, 0, 0])
+}
+
+fn to_port(port: u16) -> NftExpr {
+    let [high, low] = port.to_be_bytes();
+    payload(NftHeader::Transport, 0, &[0, 0, 0xff, 0xff, 0, 0, 0], NftCmp::Eq, &[0, 0, high, low, 0, 0, 0])
+}
+
+/// The last rules of a chain: what is above IP can be read, or it is not to be told what it is.
+pub(super) fn readable() -> [NftRule; 2] {
+    let there = payload(NftHeader::Transport, 0, &[], NftCmp::Ne, &[0; 8]);
+    [rule([there, back()], None), rule([drop()], Some("what it is comes in another fragment"))]
+}
+
+/// The last rules of a family: its headers end in this packet, or they do not.
+fn told() -> [NftRule; 2] {
+    // Whatever it is: no protocol has this number. Where the headers do not end, the kernel has none, and no comparison fits.
+    let known = NftExpr::ne(NftField::L4Proto, NftValue::U8(255));
+    [rule([known, back()], None), rule([drop()], Some("its headers do not end here"))]
+}
+
+fn packets4() -> Vec<NftRule> {
+    // Together with the identification before it: two bytes at this place have a name already, in ARP.
+    let later = payload(NftHeader::Network, 4, &[0, 0, 0x1f, 0xff], NftCmp::Ne, &[0; 4]);
+    let mut rules = vec![rule([over(TCP), back()], None)];
+    rules.extend([VRRP, PIM].map(|protocol| rule([over(protocol), drop()], NO_ROUTERS)));
+    rules.push(rule([over(IGMP), goto(GROUPS)], None));
+    rules.push(rule([is(IPV4), later, back()], Some("a later fragment")));
+    rules.push(rule([over(UDP), goto(DATAGRAMS[0])], None));
+    rules.push(rule([over(ICMP), goto(MESSAGES)], None));
+    rules.push(rule([over(AUTHENTICATION), goto(AUTHENTICATED)], None));
+    rules.extend(told());
+    rules
+}
+
+fn packets6() -> Vec<NftRule> {
+    // The header of a fragment that stands behind the first one: from there the kernel has the protocol, unless headers follow.
+    let fragment = NftExpr::eq(NftField::Ip6NextHeader, NftValue::U8(44));
+    let later = payload(NftHeader::Network, 40, &[0, 0, 0xff, 0xf8], NftCmp::Ne, &[0; 4]);
+    let known = NftExpr::ne(NftField::L4Proto, NftValue::U8(255));
+    let mut rules = vec![rule([over(TCP), back()], None)];
+    rules.extend([VRRP, PIM].map(|protocol| rule([over(protocol), drop()], NO_ROUTERS)));
+    rules.push(rule([is(IPV6), fragment, later, known, back()], Some("a later fragment")));
+    rules.push(rule([over(ICMPV6), goto(IPV6_MESSAGES)], None));
+    rules.push(rule([over(UDP), goto(DATAGRAMS[1])], None));
+    rules.push(rule([over(AUTHENTICATION), goto(AUTHENTICATED)], None));
+    rules.extend(told());
+    rules
+}
+
+/// Datagrams of IPv4. DHCP clients do not care which port an answer comes from, nor do relays; and they are asked at the port of servers.
+fn datagrams4() -> Vec<NftRule> {
+    let to = |address| NftExpr::eq(NftField::IpDaddr, NftValue::Ipv4(address));
+    let mut rules = vec![
+        rule([from_port(67), drop()], NO_SERVERS),
+        rule([to_port(68), drop()], NO_SERVERS),
+        rule([to_port(67), goto(ASKING[0])], None),
+        // HSRP, version 2, and GLBP; version 1.
+        rule([is(IPV4), to(Ipv4Addr::new(224, 0, 0, 102)), drop()], NO_ROUTERS),
+        rule([is(IPV4), to(Ipv4Addr::new(224, 0, 0, 2)), to_port(1985), drop()], NO_ROUTERS),
+    ];
+    rules.extend(readable());
+    rules
+}
+
+/// BOOTREQUEST, the first byte of a message.
+fn asking4() -> Vec<NftRule> {
+    let request = payload(NftHeader::Transport, 8, &[], NftCmp::Eq, &[1]);
+    vec![rule([request, back()], None), rule([drop()], NO_SERVERS)]
+}
+
+fn datagrams6() -> Vec<NftRule> {
+    let routers = NftExpr::eq(NftField::Ip6Daddr, NftValue::Ipv6(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x66)));
+    let mut rules = vec![
+        rule([to_port(546), drop()], NO_SERVERS),
+        rule([from_port(547), drop()], NO_SERVERS),
+        rule([to_port(547), goto(ASKING[1])], None),
+        // HSRP and GLBP.
+        rule([is(IPV6), routers, drop()], NO_ROUTERS),
+    ];
+    rules.extend(readable());
+    rules
+}
+
+/// Advertise, reply, reconfigure, and what relays say (RFC 8415).
+fn asking6() -> Vec<NftRule> {
+    let said = |op, number| payload(NftHeader::Transport, 8, &[], op, &[number]);
+    let mut rules: Vec<NftRule> =
+        [2, 7, 10, 12, 13].map(|number| rule([said(NftCmp::Eq, number), drop()], NO_SERVERS)).into();
+    rules.push(rule([said(NftCmp::Ne, 0), back()], None));
+    rules.push(rule([drop()], Some("what it is comes in another fragment")));
+    rules
+}
+
+/// Messages of ICMP: echo and its answer pass, redirects and router advertisements (RFC 1256) do not.
+fn messages() -> Vec<NftRule> {
+    let mut rules: Vec<NftRule> = [8, 0].map(|number| rule([kind(number), back()], None)).into();
+    rules.extend([5, 9].map(|number| rule([kind(number), drop()], NO_ROUTERS)));
+    rules.extend(readable());
+    rules
+}
+
+/// Of IGMP reports and leaves: a query makes a bridge take the guest for a router, and send it what its neighbours listen to. The other
+/// types are routers'.
+fn groups() -> Vec<NftRule> {
+    let fragment = payload(NftHeader::Network, 4, &[0, 0, 0x3f, 0xff], NftCmp::Ne, &[0; 4]);
+    let mut rules = vec![rule([is(IPV4), fragment, drop()], Some("nobody sends these in fragments"))];
+    rules.extend([0x16, 0x22, 0x17, 0x12].map(|number| rule([kind(number), back()], None)));
+    rules.push(rule([drop()], NO_ROUTERS));
+    rules
+}
+
+/// What may stand behind an authentication header: what the other chains would let pass. They cannot look behind it.
+fn authenticated() -> Vec<NftRule> {
+    let next = |number| payload(NftHeader::Transport, 0, &[], NftCmp::Eq, &[number]);
+    // TCP, ESP, OSPF, SCTP.
+    let mut rules: Vec<NftRule> = [TCP, 50, 89, 132].map(|number| rule([next(number), back()], None)).into();
+    rules.push(rule([drop()], Some("nothing else can be told behind this header")));
+    rules
+}
