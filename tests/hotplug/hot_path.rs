@@ -120,7 +120,7 @@ fn no_program_and_no_listing() {
             let gone = watched(&rig, vif, "offline");
             assert_eq!(count(&gone, &FORKS), 0, "nothing was removed");
         }
-        assert_eq!(guarded().len(), 5, "those of the first vif");
+        assert_eq!(guarded().len(), 7, "those of the first vif");
         assert_eq!(rig.status(VIF).as_deref(), Some("connected"));
     });
 }

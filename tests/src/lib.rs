@@ -9,6 +9,7 @@
 //! }
 //! ```
 
+pub mod chance;
 pub mod documents;
 #[allow(missing_docs, reason = "the numbers have the names of their standards")]
 pub mod frame;

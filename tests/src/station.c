@@ -9,6 +9,7 @@
  *   send COUNT FRAME    "ok" when the kernel has taken it COUNT times
  *   count FRAME         how often exactly this frame has arrived
  *   wait MS FRAME       the same, as soon as it has arrived once or the time is over
+ *   forget              forgets what has arrived; "ok"
  *   lost                how many frames have arrived and could not be counted
  *   flood FRAME...      sends these in turn, for ever, until there is another line; "ok" at once
  *   quiet               ends a flood: how many frames it has sent
@@ -210,6 +211,11 @@ static void command(char *line)
             poll(&p, 1, 10);
         }
         printf("%lu\n", arrived(&f));
+    } else if (!strcmp(word, "forget")) {
+        drain();
+        memset(seen, 0, sizeof seen);
+        used = 0;
+        puts("ok");
     } else if (!strcmp(word, "lost")) {
         struct tpacket_stats stats;
         socklen_t size = sizeof stats;

@@ -73,6 +73,34 @@ impl Station {
         assert_eq!(self.ask(&format!("send {count} {}", hex(frame))), "ok");
     }
 
+    /// Sends each of these once, at most a hundred at a time.
+    pub fn send_all(&mut self, frames: &[Vec<u8>]) {
+        for answer in self.ask_all("send 1", frames) {
+            assert_eq!(answer, "ok");
+        }
+    }
+
+    /// How often exactly each of these has arrived, at most a hundred at a time.
+    pub fn count_all(&mut self, frames: &[Vec<u8>]) -> Vec<u64> {
+        self.ask_all("count", frames).iter().map(|answer| answer.parse().unwrap()).collect()
+    }
+
+    /// The answers to as many questions, put at once: a pipe has room for them.
+    fn ask_all(&mut self, what: &str, frames: &[Vec<u8>]) -> Vec<String> {
+        let mut answers = Vec::new();
+        for some in frames.chunks(10) {
+            let lines: String = some.iter().map(|frame| format!("{what} {}\n", hex(frame))).collect();
+            self.to.write_all(lines.as_bytes()).unwrap();
+            answers.extend(some.iter().map(|_| self.answer()));
+        }
+        answers
+    }
+
+    /// Forgets what has arrived.
+    pub fn forget(&mut self) {
+        assert_eq!(self.ask("forget"), "ok");
+    }
+
     /// How often exactly this frame has arrived.
     pub fn count(&mut self, frame: &[u8]) -> u64 {
         self.number(&format!("count {}", hex(frame)))

@@ -18,8 +18,8 @@ pub fn run(on: &mut dyn Backend, step: Step) {
     }
 }
 
-/// Makes a table of xennet's as if another version had made it, with what is in it: it has another number, a set and a chain that this
-/// version does not have, and a chain without its rules.
+/// Makes a table of xennet's as if an earlier version had made it, with what is in it: it has another number, a set and a chain that this
+/// version does not have, chains without their rules, and not the sets of the guard that the first version had not.
 #[track_caller]
 pub fn of_another_version(on: &mut dyn Backend, table: NftTableId) {
     let version = "version".to_owned();
@@ -27,14 +27,15 @@ pub fn of_another_version(on: &mut dyn Backend, table: NftTableId) {
     let found = &seen.nft[&table];
     let another = NftKey::exact([NftValue::U32(0xdead_beef)]);
     let def = NftSet::default().with_key(vec![NftType::IfName]);
-    let some = found.chains.iter().find(|(_, chain)| chain.base.is_none()).or(found.chains.first_key_value());
-    let ops = vec![
+    let mut ops = vec![
         NftOp::DelElements { set: version.clone(), keys: found.sets[&version].elements.keys().cloned().collect() },
         NftOp::AddElements { set: version, elements: vec![(another, NftElement::default())] },
         NftOp::AddSet { set: "former".into(), def },
         NftOp::AddChain { chain: "former".into(), base: None },
-        NftOp::FlushChain { chain: some.unwrap().0.clone() },
     ];
+    ops.extend(found.chains.keys().map(|chain| NftOp::FlushChain { chain: chain.clone() }));
+    let later = ["macs-first", "macs-last", "tagged"].into_iter().filter(|set| found.sets.contains_key(*set));
+    ops.extend(later.map(|set| NftOp::DelSet { set: set.into() }));
     run(on, Step::Nft(NftTransaction::new(table, ops)));
 }
 

@@ -7,10 +7,10 @@ use xennet_core::snapshot::Family;
 use xennet_core::trace::{Question, Telling, Trace, Traffic, Verdict, trace};
 use xennet_tests::NetNs;
 
-use crate::chance::Chance;
 use crate::fire::{Ears, Kind, PORTS, Seen, Shot};
 use crate::stage::{Kind as Who, Stage};
 use crate::{deeds, firewalls};
+use xennet_tests::chance::Chance;
 
 /// What a world told.
 #[derive(Default)]

@@ -3,8 +3,8 @@
 use xennet_tests::in_netns;
 
 use crate::ask::compare;
-use crate::chance::Chance;
 use crate::stage::{DMZ, LAN, NEAR, PRIVATE, SHARED, Stage, command, nft};
+use xennet_tests::chance::Chance;
 
 /// Puts questions to a host with these networks, after something was done to it.
 fn case(name: &str, networks: &[&'static str], change: impl FnOnce() + Send) {

@@ -1,7 +1,7 @@
 //! What administrators and other programs do to a host.
 
-use crate::chance::Chance;
 use crate::stage::{DMZ, LAN, PRIVATE, SHARED, Stage, command, name_is_here, nft, write};
+use xennet_tests::chance::Chance;
 
 /// Does one thing.
 pub(crate) fn do_one(chance: &mut Chance, stage: &mut Stage) {

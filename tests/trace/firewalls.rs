@@ -1,7 +1,7 @@
 //! Other programs' firewalls, as docker, firewalld and ufw make them, and rules of an administrator's own.
 
-use crate::chance::Chance;
 use crate::stage::{DMZ, LAN, PRIVATE, SHARED, Stage, command, nft};
+use xennet_tests::chance::Chance;
 
 /// Loads one or two; whether there is a rule in it that cannot be judged.
 pub(crate) fn plant(chance: &mut Chance, stage: &mut Stage) -> bool {

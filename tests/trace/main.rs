@@ -9,13 +9,12 @@
 
 mod ask;
 mod cases;
-mod chance;
 mod deeds;
 mod fire;
 mod firewalls;
 mod stage;
 
-use chance::Chance;
+use xennet_tests::chance::Chance;
 use xennet_tests::in_netns;
 
 /// How many pairs of a world and a packet a run compares.

@@ -12,7 +12,7 @@ use xennet_core::{DevId, DomId, Host, MacAddr, VifId, exec};
 use xennet_tests::steps::{name, run, set, up};
 use xennet_tests::{Guest, GuestSpec, NetNs, StateDir};
 
-use crate::chance::Chance;
+use xennet_tests::chance::Chance;
 
 /// Somebody who sends and receives.
 pub(crate) struct Party {

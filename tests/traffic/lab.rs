@@ -85,6 +85,12 @@ impl Lab {
         Lab { program: Program::compile(), uplink, guests: BTreeMap::new(), state: StateDir::new() }
     }
 
+    /// Ends the snooping of a bridge.
+    pub(crate) fn without_snooping(&self, bridge: &str) {
+        let change = BridgeChange::default().with_multicast_snooping(false);
+        set(&mut Netlink::open().unwrap(), bridge, LinkChange::default().with_bridge(change));
+    }
+
     /// A host that remembers in this lab's directory.
     pub(crate) fn host(&self) -> Host {
         Host::netlink().unwrap().with_state_dir(exec::StateDir::at(self.state.path()))

@@ -7,7 +7,9 @@
 mod kinds;
 mod lab;
 mod matrix;
+mod mutate;
 mod nat;
+mod oracle;
 mod order;
 mod reserved;
 mod routed;

@@ -25,6 +25,7 @@
 //! filters, forwarding, proxies; connection tracking and address translation. Not modelled: sizes (MTU, fragments), queues and rates,
 //! programs that filter elsewhere (XDP, tc), and what is inside of guests.
 
+mod frame;
 mod maker;
 mod nft;
 mod packet;
@@ -44,6 +45,7 @@ use crate::error::json_text;
 use crate::recording::Recording;
 use crate::schema::written_as;
 use crate::version::Version;
+pub use frame::{Frames, Judged};
 use packet::{Gap, Packet, Upper};
 pub use question::{Question, Traffic};
 use walk::{Station, Stop, Walk};
@@ -249,8 +251,9 @@ fn first(question: &Question) -> Upper {
 }
 
 fn answer_to(packet: &Packet) -> Option<Packet> {
-    let packet::Content::Ip { source, target, upper } = packet.content else { return None };
-    let upper = match upper {
+    let packet::Content::Ip { source, target, upper } = &packet.content else { return None };
+    let (source, target) = (*source, *target);
+    let upper = match *upper {
         Upper::Tcp { source, target, .. } => {
             Upper::Tcp { source: target.unwrap_or(0), target: Some(source), answer: true }
         }

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::frame::RawFrame;
 use crate::model::MacAddr;
 use crate::snapshot::Family;
 
@@ -43,12 +44,14 @@ pub(super) enum Upper {
 }
 
 /// What a frame has in it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Content {
     /// ARP: request (1) or reply (2), with the addresses of sender and target.
     Arp { operation: u16, sender: IpAddr, target: IpAddr },
     /// A packet of IPv4 or IPv6.
     Ip { source: IpAddr, target: IpAddr, upper: Upper },
+    /// All its bytes.
+    Frame(RawFrame),
 }
 
 /// What connection tracking knows of a packet.
@@ -111,6 +114,8 @@ impl Packet {
         match &self.content {
             Content::Arp { .. } => Family::Ipv4,
             Content::Ip { target, .. } => Family::of(target),
+            Content::Frame(frame) if frame.ethertype() == 0x86dd => Family::Ipv6,
+            Content::Frame(_) => Family::Ipv4,
         }
     }
 
@@ -124,6 +129,7 @@ impl Packet {
             Content::Arp { .. } => 0x0806,
             Content::Ip { target: IpAddr::V4(_), .. } => 0x0800,
             Content::Ip { .. } => 0x86dd,
+            Content::Frame(frame) => frame.ethertype(),
         }
     }
 
@@ -131,6 +137,7 @@ impl Packet {
     pub(super) fn protocol(&self) -> Option<u8> {
         match &self.content {
             Content::Arp { .. } => None,
+            Content::Frame(frame) => frame.protocol(),
             Content::Ip { upper, target, .. } => Some(match upper {
                 Upper::Tcp { .. } => 6,
                 Upper::Udp { .. } => 17,
@@ -143,7 +150,7 @@ impl Packet {
     /// Source and destination of IP.
     pub(super) fn addresses(&self) -> Option<(IpAddr, IpAddr)> {
         match self.content {
-            Content::Arp { .. } => None,
+            Content::Arp { .. } | Content::Frame(_) => None,
             Content::Ip { source, target, .. } => Some((source, target)),
         }
     }
@@ -182,6 +189,9 @@ impl Packet {
 
     /// The ethernet header, 14 bytes.
     pub(super) fn link_header(&self) -> Option<Vec<Byte>> {
+        if let Content::Frame(frame) = &self.content {
+            return Some(known(frame.bytes()));
+        }
         if !self.framed {
             return None;
         }
@@ -194,6 +204,7 @@ impl Packet {
     /// The header of IPv4, IPv6 or ARP, and in IPv6 what is behind it.
     pub(super) fn network_header(&self) -> Vec<Byte> {
         match &self.content {
+            Content::Frame(frame) => known(frame.network()),
             Content::Arp { operation, sender, target } => {
                 let mut out = known(&[0, 1, 8, 0, 6, 4]);
                 out.extend(known(&operation.to_be_bytes()));
@@ -239,7 +250,11 @@ impl Packet {
 
     /// The header of TCP, UDP or ICMP; `None` for ARP.
     pub(super) fn transport_header(&self) -> Option<Vec<Byte>> {
-        let Content::Ip { upper, .. } = &self.content else { return None };
+        let upper = match &self.content {
+            Content::Ip { upper, .. } => upper,
+            Content::Frame(frame) => return frame.transport().map(known),
+            Content::Arp { .. } => return None,
+        };
         let port = |port: Option<u16>| port.map_or(vec![Err(Gap::Port); 2], |p| known(&p.to_be_bytes()));
         Some(match upper {
             Upper::Tcp { source, target, answer } => {

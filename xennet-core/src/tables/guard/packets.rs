@@ -80,9 +80,13 @@ pub(super) fn readable() -> [NftRule; 2] {
 
 /// The last rules of a family: its headers end in this packet, or they do not.
 fn told() -> [NftRule; 2] {
-    // Whatever it is: no protocol has this number. Where the headers do not end, the kernel has none, and no comparison fits.
-    let known = NftExpr::ne(NftField::L4Proto, NftValue::U8(255));
-    [rule([known, back()], None), rule([drop()], Some("its headers do not end here"))]
+    [rule([known(), back()], None), rule([drop()], Some("its headers do not end here"))]
+}
+
+/// That it is known what is above IP, whatever it is: no protocol has this number. Where the headers do not end, or there is no packet at
+/// all, the kernel has no number, and no comparison fits.
+fn known() -> NftExpr {
+    NftExpr::ne(NftField::L4Proto, NftValue::U8(255))
 }
 
 fn packets4() -> Vec<NftRule> {
@@ -91,7 +95,7 @@ fn packets4() -> Vec<NftRule> {
     let mut rules = vec![rule([over(TCP), back()], None)];
     rules.extend([VRRP, PIM].map(|protocol| rule([over(protocol), drop()], NO_ROUTERS)));
     rules.push(rule([over(IGMP), goto(GROUPS)], None));
-    rules.push(rule([is(IPV4), later, back()], Some("a later fragment")));
+    rules.push(rule([is(IPV4), later, known(), back()], Some("a later fragment")));
     rules.push(rule([over(UDP), goto(DATAGRAMS[0])], None));
     rules.push(rule([over(ICMP), goto(MESSAGES)], None));
     rules.push(rule([over(AUTHENTICATION), goto(AUTHENTICATED)], None));
@@ -103,10 +107,9 @@ fn packets6() -> Vec<NftRule> {
     // The header of a fragment that stands behind the first one: from there the kernel has the protocol, unless headers follow.
     let fragment = NftExpr::eq(NftField::Ip6NextHeader, NftValue::U8(44));
     let later = payload(NftHeader::Network, 40, &[0, 0, 0xff, 0xf8], NftCmp::Ne, &[0; 4]);
-    let known = NftExpr::ne(NftField::L4Proto, NftValue::U8(255));
     let mut rules = vec![rule([over(TCP), back()], None)];
     rules.extend([VRRP, PIM].map(|protocol| rule([over(protocol), drop()], NO_ROUTERS)));
-    rules.push(rule([is(IPV6), fragment, later, known, back()], Some("a later fragment")));
+    rules.push(rule([is(IPV6), fragment, later, known(), back()], Some("a later fragment")));
     rules.push(rule([over(ICMPV6), goto(IPV6_MESSAGES)], None));
     rules.push(rule([over(UDP), goto(DATAGRAMS[1])], None));
     rules.push(rule([over(AUTHENTICATION), goto(AUTHENTICATED)], None));
@@ -129,10 +132,19 @@ fn datagrams4() -> Vec<NftRule> {
     rules
 }
 
-/// BOOTREQUEST, the first byte of a message.
+/// Fragments of IPv4, first or later.
+fn in_fragments() -> NftExpr {
+    payload(NftHeader::Network, 4, &[0, 0, 0x3f, 0xff], NftCmp::Ne, &[0; 4])
+}
+
+/// BOOTREQUEST, the first byte of a message. It could come in a later fragment than the one that seems to have it.
 fn asking4() -> Vec<NftRule> {
     let request = payload(NftHeader::Transport, 8, &[], NftCmp::Eq, &[1]);
-    vec![rule([request, back()], None), rule([drop()], NO_SERVERS)]
+    vec![
+        rule([is(IPV4), in_fragments(), drop()], Some("nobody sends these in fragments")),
+        rule([request, back()], None),
+        rule([drop()], NO_SERVERS),
+    ]
 }
 
 fn datagrams6() -> Vec<NftRule> {
@@ -151,8 +163,9 @@ fn datagrams6() -> Vec<NftRule> {
 /// Advertise, reply, reconfigure, and what relays say (RFC 8415).
 fn asking6() -> Vec<NftRule> {
     let said = |op, number| payload(NftHeader::Transport, 8, &[], op, &[number]);
-    let mut rules: Vec<NftRule> =
-        [2, 7, 10, 12, 13].map(|number| rule([said(NftCmp::Eq, number), drop()], NO_SERVERS)).into();
+    let behind = NftExpr::ne(NftField::Ip6NextHeader, NftValue::U8(UDP));
+    let mut rules = vec![rule([is(IPV6), behind, drop()], Some("nothing stands before DHCPv6"))];
+    rules.extend([2, 7, 10, 12, 13].map(|number| rule([said(NftCmp::Eq, number), drop()], NO_SERVERS)));
     rules.push(rule([said(NftCmp::Ne, 0), back()], None));
     rules.push(rule([drop()], Some("what it is comes in another fragment")));
     rules
@@ -169,8 +182,7 @@ fn messages() -> Vec<NftRule> {
 /// Of IGMP reports and leaves: a query makes a bridge take the guest for a router, and send it what its neighbours listen to. The other
 /// types are routers'.
 fn groups() -> Vec<NftRule> {
-    let fragment = payload(NftHeader::Network, 4, &[0, 0, 0x3f, 0xff], NftCmp::Ne, &[0; 4]);
-    let mut rules = vec![rule([is(IPV4), fragment, drop()], Some("nobody sends these in fragments"))];
+    let mut rules = vec![rule([is(IPV4), in_fragments(), drop()], Some("nobody sends these in fragments"))];
     rules.extend([0x16, 0x22, 0x17, 0x12].map(|number| rule([kind(number), back()], None)));
     rules.push(rule([drop()], NO_ROUTERS));
     rules

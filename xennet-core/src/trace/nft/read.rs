@@ -19,6 +19,8 @@ pub(super) fn load(place: &Place<'_>, packet: &Packet, source: NftSource, bytes:
             let from = usize::from(offset);
             match all.get(from..from + bytes) {
                 Some(read) => Some(read.to_vec()),
+                // Of a frame all is known.
+                None if matches!(packet.content, Content::Frame(_)) => None,
                 None if from < all.len() => {
                     let mut read = all.get(from..).unwrap_or(&[]).to_vec();
                     read.resize(bytes, ANY);
@@ -88,12 +90,16 @@ fn meta(place: &Place<'_>, packet: &Packet, key: u32) -> Option<Vec<Byte>> {
 /// Writes into a header. Only addresses matter to what is modelled.
 pub(super) fn write(packet: &mut Packet, header: NftHeader, offset: u8, bytes: &[Byte]) -> Next {
     let address = value::all_known(bytes);
+    if let (Content::Frame(frame), Ok(bytes)) = (&mut packet.content, &address) {
+        let written = header == NftHeader::Network && frame.write(usize::from(offset), bytes);
+        return if written { Next::On } else { Next::Break };
+    }
     let place = match (header, packet.family(), offset, bytes.len()) {
         (NftHeader::Network, Family::Ipv6, 8, 16) | (NftHeader::Network, Family::Ipv4, 12, 4) => 0,
         (NftHeader::Network, Family::Ipv6, 24, 16) | (NftHeader::Network, Family::Ipv4, 16, 4) => 1,
         _ => return Next::Lost("a header is written".into()),
     };
-    match (address, packet.content) {
+    match (address, &packet.content) {
         (Ok(bytes), Content::Ip { .. }) => {
             let address = address_of(&bytes);
             if place == 0 {

@@ -28,7 +28,7 @@ enum Step<'a> {
 }
 
 /// A rule as the answer names it.
-pub(super) fn told(rule: &RuleAt) -> String {
+pub(in crate::trace) fn told(rule: &RuleAt) -> String {
     let place = format!("table {}, chain {}", rule.table, rule.chain);
     match rule.number {
         None => format!("{place}, {}", rule.text),

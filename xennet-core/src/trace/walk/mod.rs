@@ -6,6 +6,8 @@ mod ip;
 mod neighbour;
 mod station;
 
+pub(super) use hooks::told;
+
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 

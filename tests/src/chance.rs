@@ -1,10 +1,11 @@
 //! Numbers that look random, and are the same for the same seed.
 
 /// SplitMix64.
-pub(crate) struct Chance(u64);
+pub struct Chance(u64);
 
 impl Chance {
-    pub(crate) fn new(seed: u64) -> Self {
+    /// The numbers of a seed.
+    pub fn new(seed: u64) -> Self {
         Chance(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15))
     }
 
@@ -17,16 +18,17 @@ impl Chance {
     }
 
     /// One of so many, from 0.
-    pub(crate) fn below(&mut self, many: usize) -> usize {
+    pub fn below(&mut self, many: usize) -> usize {
         usize::try_from(self.next() % u64::try_from(many).unwrap()).unwrap()
     }
 
     /// Whether it happens that happens so many times in a hundred.
-    pub(crate) fn percent(&mut self, often: usize) -> bool {
+    pub fn percent(&mut self, often: usize) -> bool {
         self.below(100) < often
     }
 
-    pub(crate) fn one<'a, T>(&mut self, of: &'a [T]) -> &'a T {
+    /// One of these.
+    pub fn one<'a, T>(&mut self, of: &'a [T]) -> &'a T {
         &of[self.below(of.len())]
     }
 }
