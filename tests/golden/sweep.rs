@@ -325,6 +325,9 @@ fn without(world: &Snapshot, names: &[&str]) -> String {
         line.starts_with("nft ")
             && (ours(&format!("{line} ")) && !line.starts_with("nft add element") || line.contains(" masq"))
     };
+    // What follows from others' elements comes with a table that replaces an earlier version's.
+    let follows = |line: &str| [" macs-first ", " macs-last ", " tagged "].iter().any(|set| line.contains(set));
+    let frame = |line: &str| frame(line) || follows(line);
     let words = |line: &str| frame(line) || line.split([' ', '/', '"']).any(|w| names.contains(&w));
     world.render().lines().filter(|l| !words(l)).map(|l| format!("{l}\n")).collect()
 }

@@ -68,7 +68,8 @@ impl Snapshot {
 
     /// What has to change for this snapshot to become `other`, in the order of the objects. Empty if their
     /// [`normalised`](Self::normalised) forms are the same. A chain, or a set without elements, of the guard or the gate counts only if
-    /// both snapshots have it: a level that was added to the gate stays. The rules of two versions of xennet are not compared.
+    /// both snapshots have it: a level that was added to the gate stays. The rules of two versions of xennet are not compared, nor are sets
+    /// that one of them has not: elements that follow from others' came with the newer one.
     pub fn changes(&self, other: &Snapshot) -> Vec<Change> {
         let (mut old, mut new) = (self.normalised(), other.normalised());
         // What is temporary in one of them may have gone in the other, or be there as an ordinary address.
@@ -104,8 +105,9 @@ impl Snapshot {
     }
 }
 
-/// Leaves out the rules of a guard or gate that two versions of xennet made: an undo keeps the newer rules.
-fn without_rules_of_versions(one: &Snapshot, other: &Snapshot, normalised: [&mut Snapshot; 2]) {
+/// Leaves out the rules of a guard or gate that two versions of xennet made, and the sets that one of them has not: an undo keeps what is
+/// newer.
+fn without_rules_of_versions(one: &Snapshot, other: &Snapshot, [old, new]: [&mut Snapshot; 2]) {
     let versions = |of: &Snapshot, id: &NftTableId| -> BTreeSet<NftKey> {
         let set = of.nft.get(id).and_then(|table| table.sets.get(NftTableId::VERSION));
         set.into_iter().flat_map(|set| set.elements.keys().cloned()).collect()
@@ -114,12 +116,12 @@ fn without_rules_of_versions(one: &Snapshot, other: &Snapshot, normalised: [&mut
         let (a, b) = (versions(one, id), versions(other, id));
         !a.is_subset(&b) && !b.is_subset(&a)
     };
-    for snapshot in normalised {
-        for (id, table) in &mut snapshot.nft {
-            if id.is_kept() && differ(id) {
-                table.chains.clear();
-            }
-        }
+    for (id, table) in old.nft.iter_mut().filter(|(id, _)| id.is_kept() && differ(id)) {
+        let Some(beside) = new.nft.get_mut(id) else { continue };
+        table.chains.clear();
+        beside.chains.clear();
+        table.sets.retain(|name, _| beside.sets.contains_key(name));
+        beside.sets.retain(|name, _| table.sets.contains_key(name));
     }
 }
 
