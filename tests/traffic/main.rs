@@ -12,6 +12,7 @@ mod nat;
 mod order;
 mod reserved;
 mod routed;
+mod says;
 mod stacks;
 mod station;
 
