@@ -271,7 +271,7 @@ impl Host {
                     .into(),
             ),
             Some(s) if egress.is_none() => notes.push(format!(
-                "network {} had no way outside when it was started: nothing hides the guest until it is started again",
+                "network {} had no way outside when it was started: the guest reaches this host only until it is started again",
                 s.network.name()
             )),
             Some(_) => {}
@@ -282,6 +282,7 @@ impl Host {
             gateway,
             // What hides the vif hides its twin.
             egress: egress.filter(|_| !twin),
+            open: started.is_some_and(|s| s.network.subnets().is_empty()),
             metric: asked.metric(RoutedNetwork::METRIC),
         })
     }

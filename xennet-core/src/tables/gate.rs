@@ -2,8 +2,9 @@
 //!
 //! * What comes in by a guest's link must come from one of its addresses, and what comes in by a private bridge from one of its
 //!   network's, besides what a station needs to get an address and to find its neighbours. This stands before connection tracking, so what is forged leaves nothing behind there.
-//! * A hidden guest's connections leave by the egress with this domain's address. From that link nobody reaches it but over a
-//!   connection of its own, or one that is handed on: a route outside that leads here is no way around NAT.
+//! * A hidden guest's connections leave by the egress with this domain's address, and by no other link. Nobody reaches it but this
+//!   domain, guests that may, and over a connection of its own or one that is handed on: a route outside that leads here is no way
+//!   around NAT, whatever link it comes in by.
 //! * Connections to any address of this domain can be handed on to guests, from outside, from this domain and from other guests.
 //!   Where both ends are behind the same link the source is translated, too, so that answers come back here.
 //!
@@ -16,7 +17,8 @@ use std::sync::LazyLock;
 use ipnetwork::{IpNetwork, Ipv6Network};
 
 use super::rules::{
-    ICMPV6, TCP, UDP, accept, back, dhcp_client, drop, first_fragment, goto, jump, lookup, over, ports, rule,
+    ICMPV6, TCP, UDP, accept, back, dhcp_client, drop, first_fragment, goto, jump, lookup, other_than, over, ports,
+    rule,
 };
 use super::{Level, SetDef, Table};
 use crate::gather;
@@ -34,6 +36,14 @@ pub(crate) const SOURCE_NETWORKS: [&str; 2] = ["srcnet4", "srcnet6"];
 /// Egress and address of a hidden guest.
 pub(crate) const HIDDEN: [&str; 2] = ["masq4", "masq6"];
 pub(crate) const HIDDEN_NETWORKS: [&str; 2] = ["masqnet4", "masqnet6"];
+/// Links of hidden guests: vifs, and private bridges.
+pub(crate) const HIDDEN_LINKS: &str = "hidden";
+/// Of these, the links of networks without subnets, which every guest may connect to: nobody can tell their guests from others.
+pub(crate) const OPEN: &str = "open";
+/// A private bridge, twice: what comes from one of its guests and goes to another.
+pub(crate) const BRIDGED: &str = "bridged";
+/// From which guests' networks one may connect to which hidden guests' networks.
+pub(crate) const REACH: [&str; 2] = ["reach4", "reach6"];
 /// Private bridge and network of its guests.
 pub(crate) const INSIDE: [&str; 2] = ["inside4", "inside6"];
 /// From protocol and port of this domain to the address of a guest, and to its port. Two maps: of data with two fields the nft
@@ -55,6 +65,10 @@ const MEMBERSHIP: &str = "membership";
 const AUTHENTICATED: &str = "authenticated";
 /// A chain: what a station says that looks for its neighbours.
 const DISCOVERY: &str = "discovery";
+
+/// Chains: what passes through to a hidden guest, and from one.
+const TO_HIDDEN: &str = "to-hidden";
+const FROM_HIDDEN: &str = "from-hidden";
 
 /// The table.
 pub(crate) static GATE: Table = Table {
@@ -85,8 +99,15 @@ static LEVELS: [Level; 2] = [
         frame: LazyLock::new(|| GATE.frame(0)),
     },
     Level {
-        version: 0x24c2_3dcb,
-        uses: &[("handing-on", 4), ("handing-on-own", 4), ("hiding", 10), ("forward", 10)],
+        version: 0x2fb9_5876,
+        uses: &[
+            ("forward", 5),
+            (FROM_HIDDEN, 7),
+            ("handing-on", 4),
+            ("handing-on-own", 4),
+            ("hiding", 10),
+            (TO_HIDDEN, 6),
+        ],
         sets: &TRANSLATING,
         frame: LazyLock::new(|| GATE.frame(1)),
     },
@@ -103,7 +124,9 @@ const CHECKING: [SetDef; 5] = [
     SetDef::ranges(SOURCE_NETWORKS[1], V6),
 ];
 
-const TRANSLATING: [SetDef; 12] = {
+const TRANSLATING: [SetDef; 17] = {
+    const PAIR4: &[NftType] = &[NftType::Ipv4Addr, NftType::Ipv4Addr];
+    const PAIR6: &[NftType] = &[NftType::Ipv6Addr, NftType::Ipv6Addr];
     const PORT: &[NftType] = &[NftType::InetProto, NftType::InetService];
     const fn map(name: &'static str, data: &'static [NftType]) -> SetDef {
         SetDef { data, ..SetDef::of(name, PORT) }
@@ -116,6 +139,11 @@ const TRANSLATING: [SetDef; 12] = {
         SetDef::of(HIDDEN[1], V6),
         SetDef::ranges(HIDDEN_NETWORKS[0], V4),
         SetDef::ranges(HIDDEN_NETWORKS[1], V6),
+        SetDef::of(HIDDEN_LINKS, &[NftType::IfName]),
+        SetDef::of(OPEN, &[NftType::IfName]),
+        SetDef::of(BRIDGED, &[NftType::IfName, NftType::IfName]),
+        SetDef::ranges(REACH[0], PAIR4),
+        SetDef::ranges(REACH[1], PAIR6),
         SetDef::ranges(INSIDE[0], V4),
         SetDef::ranges(INSIDE[1], V6),
         map(FORWARDS[0], &[NftType::Ipv4Addr]),
@@ -213,6 +241,8 @@ fn chains() -> BTreeMap<String, NftChain> {
         ("handing-on-own".into(), base(Nat, NftHook::Output, -100, handing_on())),
         ("hiding".into(), base(Nat, NftHook::Postrouting, 100, hiding())),
         ("forward".into(), base(Filter, NftHook::Forward, 0, forward())),
+        (TO_HIDDEN.into(), NftChain { base: None, rules: to_hidden() }),
+        (FROM_HIDDEN.into(), NftChain { base: None, rules: from_hidden() }),
     ])
 }
 
@@ -450,21 +480,43 @@ fn hiding() -> Vec<NftRule> {
     rules
 }
 
-/// What passes through.
+/// What passes through. Established connections end here; of a new one both ends are looked at.
 fn forward() -> Vec<NftRule> {
-    let hidden = |link: NftField, end: fn(Family) -> NftField, more: Option<NftExpr>, comment: &'static str| {
-        FAMILIES.into_iter().flat_map(move |family| {
-            let more = more.clone();
-            [HIDDEN, HIDDEN_NETWORKS].map(move |sets| {
-                let of_hidden = [is(family), lookup(&[link, end(family)], sets[at(family)])];
-                rule(more.clone().into_iter().chain(of_hidden).chain([drop()]), Some(comment))
-            })
-        })
-    };
-    let mut rules = vec![rule([NftExpr::ct_state(GOING_ON), accept()], None)];
-    // Address translation leaves alone what belongs to no connection.
-    rules.extend(hidden(NftField::OifName, source, Some(NftExpr::ct_state(INVALID)), "would leave untranslated"));
-    rules.push(rule([NftExpr::ct_status(HANDED_ON), accept()], None));
-    rules.extend(hidden(NftField::IifName, destination, None, "hidden from outside"));
+    use NftField::{IifName, OifName};
+    let untranslated =
+        [NftExpr::ct_state(INVALID), lookup(&[IifName], HIDDEN_LINKS), other_than(&[OifName], LINKS), drop()];
+    vec![
+        rule([NftExpr::ct_state(GOING_ON), accept()], None),
+        // Address translation leaves alone what belongs to no connection.
+        rule(untranslated, Some("would leave untranslated")),
+        rule([NftExpr::ct_status(HANDED_ON), accept()], None),
+        rule([lookup(&[OifName], HIDDEN_LINKS), goto(TO_HIDDEN)], None),
+        rule([lookup(&[IifName], HIDDEN_LINKS), goto(FROM_HIDDEN)], None),
+    ]
+}
+
+/// To a hidden guest: from guests only, whose addresses are checked where they come in, and from those of them that may.
+fn to_hidden() -> Vec<NftRule> {
+    use NftField::{IifName, OifName};
+    let mut rules = vec![rule([lookup(&[IifName, OifName], BRIDGED), accept()], Some("neighbours on one bridge"))];
+    rules.extend(FAMILIES.map(|family| {
+        let reach = lookup(&[source(family), destination(family)], REACH[at(family)]);
+        rule([lookup(&[IifName], LINKS), is(family), reach, accept()], None)
+    }));
+    rules.push(rule([lookup(&[IifName], LINKS), lookup(&[OifName], OPEN), accept()], Some("without subnets")));
+    rules.push(rule([drop()], Some("hidden on every link but its network's")));
+    rules
+}
+
+/// From a hidden guest: to other guests as it is, and by the egress with an address of this domain.
+fn from_hidden() -> Vec<NftRule> {
+    let mut rules = vec![rule([lookup(&[NftField::OifName], LINKS), accept()], Some("to guests with routes"))];
+    for family in FAMILIES {
+        for sets in [HIDDEN, HIDDEN_NETWORKS] {
+            let leaves = lookup(&[NftField::OifName, source(family)], sets[at(family)]);
+            rules.push(rule([is(family), leaves, accept()], None));
+        }
+    }
+    rules.push(rule([drop()], Some("would leave untranslated")));
     rules
 }
