@@ -1,16 +1,16 @@
 //! Hidden guests are hidden on every link: from a second uplink, from the guests of other networks. Real network stacks at every end.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 
 use xennet_core::backend::netlink::Netlink;
 use xennet_core::snapshot::{NftTableId, Route};
 use xennet_core::step::{LinkChange, NftOp, NftTransaction, RouteStep, Step};
-use xennet_core::{BridgeSpec, DevId, GuestLinks, Guests, VifSpec, config};
+use xennet_core::{BridgeSpec, DevId, GuestLinks, Guests, NetworkMode, RoutedNetwork, VifSpec, config};
 use xennet_tests::talk::{listen, seen};
 use xennet_tests::{Guest, NetNs, in_netns};
 
 use super::lab::{LONG, address, domid, name, run, set, up};
-use super::nat::{Lab, PORT, SHORT, default_route, families, ip, station};
+use super::nat::{Lab, PORT, SHORT, default_route, families, ip, network, station};
 
 /// Two networks more: hidden guests of their own, and guests with routes.
 const OTHERS: &str = "[network.other]\nmode = \"nat\"\nsubnets = [\"10.3.0.0/24\", \"fd00:3::/64\"]\negress = \"eth0\"\n\
@@ -131,6 +131,95 @@ fn guests_with_a_vif_each() {
 fn guests_on_a_private_bridge() {
     in_netns("hidden::guests_on_a_private_bridge", || {
         hidden_on_every_link(GuestLinks::Bridge(BridgeSpec::new(name("natbr0"))));
+    });
+}
+
+/// Guests of a network that keeps them from each other reach the outside and this domain, as ever, and not each other.
+#[test]
+fn guests_that_are_kept_from_each_other() {
+    in_netns("hidden::guests_that_are_kept_from_each_other", || {
+        let routed = RoutedNetwork::new().with_subnets(network(GuestLinks::PerVif).subnets);
+        let bridge = GuestLinks::Bridge(BridgeSpec::new(name("natbr0")));
+        for isolated in [false, true] {
+            let nat = |links| NetworkMode::Nat(network(links).with_isolated(isolated));
+            let routed = NetworkMode::Routed(routed.clone().with_isolated(isolated));
+            for mode in [nat(GuestLinks::PerVif), nat(bridge.clone()), routed] {
+                println!("{mode:?}");
+                NetNs::new().unwrap().run(|| kept_apart(mode, isolated)).unwrap();
+            }
+        }
+    });
+}
+
+fn kept_apart(mode: NetworkMode, isolated: bool) {
+    let hides = matches!(mode, NetworkMode::Nat(_));
+    let (lab, dom0) = (Lab::of(mode), NetNs::current().unwrap());
+    default_route(&lab.outside, "192.0.2.1");
+    default_route(&lab.outside, "2001:db8::1");
+    let [one, two] = [0, 1].map(|at| lab.guests[at].namespace());
+    let outside = lab.outside.namespace();
+    for family in families() {
+        let [own, neighbour] = family.guests;
+        let to = |namespace, at, from, patience| {
+            let server = listen(namespace, at, 7300);
+            seen(from, SocketAddr::new(at, 7300), &server, patience)
+        };
+        let patience = if isolated { SHORT } else { LONG };
+        assert_eq!(to(two, neighbour, one, patience), (!isolated).then_some(own));
+        assert_eq!(to(one, own, two, patience), (!isolated).then_some(neighbour));
+        assert_eq!(to(outside, family.outside, one, LONG), Some(if hides { family.dom0 } else { own }));
+        let to_dom0 = to(&dom0, family.dom0, one, LONG);
+        assert_eq!(to_dom0, Some(own));
+        if !hides {
+            assert_eq!(to(one, own, outside, LONG), Some(family.outside));
+        }
+    }
+    lab.end();
+}
+
+/// Guests that a network says it can be reached from, and no others.
+#[test]
+fn guests_that_may_connect() {
+    in_netns("hidden::guests_that_may_connect", || {
+        let from = ["10.3.0.0/24", "fd00:3::/64"].map(|n| n.parse().unwrap()).into();
+        let mut lab = Lab::of(NetworkMode::Nat(network(GuestLinks::PerVif).with_reachable_from(from)));
+        for network in config::networks::parse(OTHERS).unwrap().iter() {
+            lab.host.start_network(network).unwrap_or_else(|e| panic!("{}", e.report()));
+        }
+        let (other, dmz) = (guest(&mut lab, 3, "other"), guest(&mut lab, 4, "dmz"));
+        default_route(&lab.outside, "192.0.2.1");
+        // Who has the address but is no guest.
+        let stranger = ["10.3.0.77/32", "fd00:3::77/128"];
+        let add = || stranger.iter().for_each(|a| address(&mut Netlink::open().unwrap(), Guest::LINK, a, false));
+        lab.outside.namespace().run(add).unwrap();
+        for (number, family) in families().iter().enumerate() {
+            let [_, _, other_at, _] = SECOND[number].map(ip);
+            let (one, own) = (lab.guests[0].namespace(), family.guests[0]);
+            let way = |what, from, to, seen| Way { what, from, to, seen, without: None };
+            let ways = [
+                way("from the network that is named", other.namespace(), (one, own), Some(other_at)),
+                way("not in the other direction", one, (other.namespace(), other_at), None),
+                way("from another one", dmz.namespace(), (one, own), None),
+            ];
+            check(&ways, true, number);
+        }
+        let inbox = lab.guests[0].namespace().run(|| UdpSocket::bind("10.1.0.1:7400").unwrap()).unwrap();
+        inbox.set_read_timeout(Some(SHORT)).unwrap();
+        let say = |namespace: &NetNs, from: &str| {
+            namespace.run(|| UdpSocket::bind((ip(from), 0)).unwrap().send_to(b"x", "10.1.0.1:7400").unwrap()).unwrap();
+        };
+        say(lab.outside.namespace(), "10.3.0.77");
+        assert!(inbox.recv(&mut [0; 8]).is_err(), "the outside is no guest, whatever its address");
+        inbox.set_read_timeout(Some(LONG)).unwrap();
+        say(other.namespace(), "10.3.0.3");
+        assert_eq!(inbox.recv(&mut [0; 8]).unwrap(), 1);
+        for number in [3, 4] {
+            lab.host.detach(domid(number), DevId::FIRST).unwrap_or_else(|e| panic!("{}", e.report()));
+        }
+        for network in ["other", "dmz"] {
+            lab.host.stop_network(&name(network), Guests::MustHaveGone).unwrap_or_else(|e| panic!("{}", e.report()));
+        }
+        lab.end();
     });
 }
 

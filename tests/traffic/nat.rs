@@ -54,13 +54,13 @@ pub(crate) fn families() -> [Family; 2] {
     ]
 }
 
-fn network(guests: GuestLinks) -> Network {
+pub(crate) fn network(guests: GuestLinks) -> NatNetwork {
     let mut mode = NatNetwork::new();
     mode.subnets = ["10.1.0.0/24", "fd00:1::/64"].map(|n| Subnet::new(n.parse().unwrap()).unwrap()).into();
     mode.guests = guests;
     mode.forwards =
         families().iter().map(|f| PortForward::new(Protocol::Tcp, (PORT, PORT), f.guests[0], 80).unwrap()).collect();
-    Network::new(name("lan"), NetworkMode::Nat(mode)).unwrap()
+    mode
 }
 
 pub(crate) fn station(number: u8, addresses: &[&str]) -> Guest {
@@ -94,6 +94,13 @@ pub(crate) struct Lab {
 
 impl Lab {
     pub(crate) fn build(guests: GuestLinks) -> Lab {
+        Lab::of(NetworkMode::Nat(network(guests)))
+    }
+
+    /// With a network of this mode, whose guests have these addresses.
+    pub(crate) fn of(mode: NetworkMode) -> Lab {
+        let shared = matches!(&mode, NetworkMode::Nat(nat) if nat.guests != GuestLinks::PerVif);
+        let network = Network::new(name("lan"), mode).unwrap();
         let mut on = Netlink::open().unwrap();
         set(&mut on, "lo", up());
         let outside = station(100, &["192.0.2.254/24", "2001:db8::fe/64"]);
@@ -105,15 +112,15 @@ impl Lab {
         run(&mut on, Step::Route(RouteStep::Add(way)));
         let state = StateDir::new();
         let mut host = Host::netlink().unwrap().with_state_dir(exec::StateDir::at(state.path()));
-        host.start_network(&network(guests.clone())).unwrap_or_else(|e| panic!("{}", e.report()));
+        host.start_network(&network).unwrap_or_else(|e| panic!("{}", e.report()));
         let pair = [1, 2].map(|number| {
-            let v6 = if guests == GuestLinks::PerVif { "128" } else { "64" };
+            let v6 = if shared { "64" } else { "128" };
             let guest = station(number, &[&format!("10.1.0.{number}/24"), &format!("fd00:1::1{number}/{v6}")]);
             let line = format!("mac=00:16:3e:00:00:0{number},bridge=lan,ip=10.1.0.{number} fd00:1::1{number}");
             let vif: VifSpec = line.parse().unwrap();
             host.attach(domid(number), &vif).unwrap_or_else(|e| panic!("{}", e.report()));
             default_route(&guest, "10.1.0.254");
-            default_route(&guest, if guests == GuestLinks::PerVif { "fe80::1" } else { "fd00:1::1" });
+            default_route(&guest, if shared { "fd00:1::1" } else { "fe80::1" });
             guest
         });
         Lab { outside, guests: pair, host, dom0: NetNs::current().unwrap(), _state: state }

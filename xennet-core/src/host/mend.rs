@@ -101,7 +101,7 @@ impl Host {
             && let Some(started) = self.records.started(&network)?
         {
             *egress = started.outside.or(*egress);
-            *open = started.network.subnets().is_empty();
+            *open = started.network.is_open();
         }
         Ok(a)
     }

@@ -9,8 +9,8 @@ use crate::error::Error;
 use crate::model::{Attach, Attachment, GuestLinks, IfName, NetworkMode, PortForward, ResolvedNetwork, apart};
 use crate::snapshot::{Family, NftKey, NftValue, Part, Scope, Snapshot};
 use crate::tables::gate::{
-    BRIDGED, FORWARD_RANGES, FORWARDS, GATE, HIDDEN, HIDDEN_LINKS, HIDDEN_NETWORKS, INSIDE, LINKS, OPEN, PORTS, REACH,
-    SOURCE_NETWORKS, SOURCES, at,
+    APART, BRIDGED, FORWARD_RANGES, FORWARDS, GATE, HIDDEN, HIDDEN_LINKS, HIDDEN_NETWORKS, INSIDE, LINKS, OPEN, PORTS,
+    REACH, SOURCE_NETWORKS, SOURCES, at,
 };
 
 fn family_of(network: &IpNetwork) -> usize {
@@ -56,14 +56,14 @@ pub(super) fn hidden_behind(link: IfName, open: bool) -> Vec<Item> {
     sets.map(|set| Item::exact(set, &[NftValue::Name(link)])).collect()
 }
 
-/// That guests with addresses of one network may connect to hidden guests with addresses of another, of the same family.
-fn reach(from: IpNetwork, to: IpNetwork) -> Item {
+/// An element about what goes from addresses of one network to those of another, of the same family.
+fn between(sets: [&'static str; 2], from: IpNetwork, to: IpNetwork) -> Item {
     let (from_range, to_range) = (NftKey::network(from), NftKey::network(to));
     let last = |range: &NftKey| range.last.clone().unwrap_or_else(|| range.first.clone());
     let last: Vec<NftValue> = last(&from_range).into_iter().chain(last(&to_range)).collect();
     let first: Vec<NftValue> = from_range.first.into_iter().chain(to_range.first).collect();
     let last = (first != last).then_some(last);
-    Item { set: REACH[family_of(&to)], key: NftKey { first, last }, data: None }
+    Item { set: sets[family_of(&to)], key: NftKey { first, last }, data: None }
 }
 
 /// Whether NAT hides an address of this guest already, whoever had it before.
@@ -78,23 +78,34 @@ pub(crate) fn is_hidden(a: &Attach, now: &Snapshot) -> bool {
 
 /// What a network has to have as a whole, whoever its guests are.
 pub(super) fn of_network(started: &ResolvedNetwork) -> Vec<Item> {
-    let NetworkMode::Nat(nat) = started.network.mode() else { return Vec::new() };
     let mut out = of_guests(started);
-    out.extend(nat.forwards.iter().flat_map(handed_on));
+    if let NetworkMode::Nat(nat) = started.network.mode() {
+        out.extend(nat.forwards.iter().flat_map(handed_on));
+    }
     out
 }
 
 /// What a network has to have for its guests, whatever is handed on to them: who may connect to them, and, on a private bridge, what hides
-/// them.
+/// them. Whom NAT does not hide everybody may connect to, unless he is kept from his neighbours.
 pub(super) fn of_guests(started: &ResolvedNetwork) -> Vec<Item> {
-    let NetworkMode::Nat(nat) = started.network.mode() else { return Vec::new() };
-    let subnets: Vec<IpNetwork> = nat.subnets.iter().map(|s| s.network()).collect();
-    let GuestLinks::Bridge(bridge) = &nat.guests else { return among(&subnets).collect() };
+    let subnets: Vec<IpNetwork> = started.network.subnets().iter().map(|s| s.network()).collect();
+    let isolates = started.network.isolates();
+    let nat = match started.network.mode() {
+        NetworkMode::Nat(nat) => nat,
+        NetworkMode::Routed(_) if isolates => return pairs(APART, &subnets, &subnets).collect(),
+        _ => return Vec::new(),
+    };
+    let others = pairs(REACH, &apart(nat.reachable_from.iter().copied()), &subnets).collect::<Vec<_>>();
+    let GuestLinks::Bridge(bridge) = &nat.guests else {
+        let own = if isolates { &[] } else { &subnets[..] };
+        return pairs(REACH, own, &subnets).chain(others).collect();
+    };
     // Guests come and go on the bridge without this table knowing of them.
     let name = NftValue::Name(bridge.name());
     let mut out = started.outside.map(|egress| hidden(egress, &subnets)).unwrap_or_default();
     out.extend(hidden_behind(bridge.name(), false));
-    out.push(Item::exact(BRIDGED, &[name.clone(), name.clone()]));
+    out.extend(others);
+    out.extend((!isolates).then(|| Item::exact(BRIDGED, &[name.clone(), name.clone()])));
     // Nobody is hidden whose address is none of the network's: it would leave as it is.
     out.extend(checked(bridge.name(), &subnets));
     out.extend(apart(subnets).into_iter().map(|n| {
@@ -104,10 +115,11 @@ pub(super) fn of_guests(started: &ResolvedNetwork) -> Vec<Item> {
     out
 }
 
-/// That the guests of a network may connect to each other.
-fn among(subnets: &[IpNetwork]) -> impl Iterator<Item = Item> {
-    let same = |a: &IpNetwork, b: &IpNetwork| Family::of(&a.ip()) == Family::of(&b.ip());
-    subnets.iter().flat_map(move |to| subnets.iter().filter(move |from| same(from, to)).map(|from| reach(*from, *to)))
+/// Elements for what goes from each of these networks to each of those of its family.
+fn pairs(sets: [&'static str; 2], from: &[IpNetwork], to: &[IpNetwork]) -> impl Iterator<Item = Item> + use<> {
+    let same = |(a, b): &(IpNetwork, IpNetwork)| a.is_ipv6() == b.is_ipv6();
+    let all: Vec<_> = to.iter().flat_map(|to| from.iter().map(|from| (*from, *to))).filter(same).collect();
+    all.into_iter().map(move |(from, to)| between(sets, from, to))
 }
 
 /// What a network had before its description was changed, some of which it may have still.
@@ -399,7 +411,7 @@ mod tests {
         // The first hidden guest adds the rest, and does not touch what is there.
         let ops = take(&mut world, &hidden);
         assert!(!ops.iter().any(|op| matches!(op, NftOp::AddTable | NftOp::FlushChain { .. })), "{ops:?}");
-        assert_eq!(gate(&world).frame(), GATE.frame(1));
+        assert_eq!(gate(&world).frame(), GATE.frame(2));
         assert_eq!([first(&world, &guest), first(&world, &hidden)], [vec![], vec![]]);
         // Made at once it is the same.
         let mut at_once = Snapshot::default();

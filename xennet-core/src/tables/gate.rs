@@ -44,6 +44,8 @@ pub(crate) const OPEN: &str = "open";
 pub(crate) const BRIDGED: &str = "bridged";
 /// From which guests' networks one may connect to which hidden guests' networks.
 pub(crate) const REACH: [&str; 2] = ["reach4", "reach6"];
+/// Networks of guests that are kept from each other.
+pub(crate) const APART: [&str; 2] = ["apart4", "apart6"];
 /// Private bridge and network of its guests.
 pub(crate) const INSIDE: [&str; 2] = ["inside4", "inside6"];
 /// From protocol and port of this domain to the address of a guest, and to its port. Two maps: of data with two fields the nft
@@ -78,8 +80,9 @@ pub(crate) static GATE: Table = Table {
     ways_out: ["stop the networks with NAT and routes and detach their guests", "start and attach them again"],
 };
 
-/// What the gate is for all guests, and what it has more where NAT hides some or hands on to them.
-static LEVELS: [Level; 2] = [
+/// What the gate is for all guests, what it has more where guests with routes are kept from each other, and where NAT hides some or hands on
+/// to them.
+static LEVELS: [Level; 3] = [
     Level {
         version: 0xd663_6048,
         uses: &[
@@ -98,8 +101,9 @@ static LEVELS: [Level; 2] = [
         sets: &CHECKING,
         frame: LazyLock::new(|| GATE.frame(0)),
     },
+    Level { version: 0x51e6_0761, uses: &[("apart", 2)], sets: &KEEPING_APART, frame: LazyLock::new(|| GATE.frame(1)) },
     Level {
-        version: 0x2fb9_5876,
+        version: 0x086d_f756,
         uses: &[
             ("forward", 5),
             (FROM_HIDDEN, 7),
@@ -109,7 +113,7 @@ static LEVELS: [Level; 2] = [
             (TO_HIDDEN, 6),
         ],
         sets: &TRANSLATING,
-        frame: LazyLock::new(|| GATE.frame(1)),
+        frame: LazyLock::new(|| GATE.frame(2)),
     },
 ];
 
@@ -124,9 +128,12 @@ const CHECKING: [SetDef; 5] = [
     SetDef::ranges(SOURCE_NETWORKS[1], V6),
 ];
 
+const PAIR4: &[NftType] = &[NftType::Ipv4Addr, NftType::Ipv4Addr];
+const PAIR6: &[NftType] = &[NftType::Ipv6Addr, NftType::Ipv6Addr];
+
+const KEEPING_APART: [SetDef; 2] = [SetDef::ranges(APART[0], PAIR4), SetDef::ranges(APART[1], PAIR6)];
+
 const TRANSLATING: [SetDef; 17] = {
-    const PAIR4: &[NftType] = &[NftType::Ipv4Addr, NftType::Ipv4Addr];
-    const PAIR6: &[NftType] = &[NftType::Ipv6Addr, NftType::Ipv6Addr];
     const PORT: &[NftType] = &[NftType::InetProto, NftType::InetService];
     const fn map(name: &'static str, data: &'static [NftType]) -> SetDef {
         SetDef { data, ..SetDef::of(name, PORT) }
@@ -167,8 +174,8 @@ pub(crate) fn at(family: Family) -> usize {
 pub(crate) fn level(network: &Network) -> Option<usize> {
     match network.mode() {
         NetworkMode::Bridge(_) => None,
-        NetworkMode::Routed(_) => Some(0),
-        NetworkMode::Nat(_) => Some(1),
+        NetworkMode::Routed(r) => Some(usize::from(r.isolated)),
+        NetworkMode::Nat(_) => Some(2),
     }
 }
 
@@ -237,6 +244,7 @@ fn chains() -> BTreeMap<String, NftChain> {
         (MEMBERSHIP.into(), NftChain { base: None, rules: membership() }),
         (AUTHENTICATED.into(), NftChain { base: None, rules: authenticated() }),
         (DISCOVERY.into(), NftChain { base: None, rules: discovery() }),
+        ("apart".into(), base(Filter, NftHook::Forward, 0, apart())),
         ("handing-on".into(), base(Nat, NftHook::Prerouting, -100, handing_on())),
         ("handing-on-own".into(), base(Nat, NftHook::Output, -100, handing_on())),
         ("hiding".into(), base(Nat, NftHook::Postrouting, 100, hiding())),
@@ -478,6 +486,15 @@ fn hiding() -> Vec<NftRule> {
         }
     }
     rules
+}
+
+/// Guests with routes that are kept from each other. Both directions are dropped, so connections need not be tracked.
+fn apart() -> Vec<NftRule> {
+    let between = |family| {
+        let ends = lookup(&[source(family), destination(family)], APART[at(family)]);
+        rule([lookup(&[NftField::IifName], LINKS), is(family), ends, drop()], Some("kept from its neighbours"))
+    };
+    FAMILIES.map(between).into()
 }
 
 /// What passes through. Established connections end here; of a new one both ends are looked at.
