@@ -30,6 +30,9 @@ fn by_its_name_whatever_the_script() {
             let rig = host();
             rig.started(&nat_network("lan"));
             rig.vif(VIF, &[("bridge", "lan"), ("ip", "10.1.0.5 fd00:1::5/64"), MAC]);
+            // Only its record was written, so the first call puts the rest of it back, and says so. The next finds it whole.
+            rig.ok_of(script, VIF, "online");
+            rig.ok_of(script, VIF, "offline");
             let got = rig.ok_of(script, VIF, "online");
             assert_eq!(got.stderr, "", "{script}: a success says nothing");
             assert_eq!(addresses(VIF), ["10.1.0.254/32", "fd00:1::1/64", "fe80::1/64"]);
@@ -46,6 +49,7 @@ fn by_its_name_whatever_the_script() {
             assert_eq!(
                 gated(),
                 [
+                    "hidden { \"vif5.0\" }",
                     "links { \"vif5.0\" }",
                     "masq4 { \"eth0\" . 10.1.0.5 }",
                     "masq6 { \"eth0\" . fd00:1::5 }",
@@ -230,7 +234,7 @@ fn a_bridge_that_belongs_to_a_network() {
         assert_eq!((link(VIF).unwrap().master, guarded().is_empty()), (Some(name("natbr0")), false));
         // What hides its guests is the network's own. It is not there, as after a flush: the call puts it back.
         let hides = gated();
-        assert!(hides.contains(&"masqnet4 { \"eth0\" . 10.1.0.0/24 }".to_owned()) && hides.len() == 4, "{hides:?}");
+        assert!(hides.contains(&"masqnet4 { \"eth0\" . 10.1.0.0/24 }".to_owned()) && hides.len() == 6, "{hides:?}");
         // To another network, and back to none.
         rig.nodes(VIF, &[("bridge", "office")]);
         rig.ok_of("vif-nat", VIF, "online");
@@ -353,7 +357,12 @@ fn offline_without_a_record() {
         rig.ok_of("vif-nat", VIF, "offline");
         assert_eq!(
             gated(),
-            ["links { \"vif6.0\" }", "masq4 { \"eth0\" . 10.1.0.6 }", "src4 { \"vif6.0\" . 10.1.0.6 }"]
+            [
+                "hidden { \"vif6.0\" }",
+                "links { \"vif6.0\" }",
+                "masq4 { \"eth0\" . 10.1.0.6 }",
+                "src4 { \"vif6.0\" . 10.1.0.6 }"
+            ]
         );
         rig.ok_of("vif-nat", "vif6.0", "offline");
         // The table stays for the next one.

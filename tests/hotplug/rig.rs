@@ -299,11 +299,15 @@ pub(crate) fn guarded() -> Vec<String> {
     look().render().lines().filter(of_vif).map(str::to_owned).collect()
 }
 
-/// The elements that the gate has, a line each: what stands behind `inet xennet`.
+/// The elements that the gate has, a line each: what stands behind `inet xennet`. Without those that say which networks' guests may connect:
+/// they are a network's, which no guest makes or takes away.
 pub(crate) fn gated() -> Vec<String> {
     let lines = look().render();
     let of_guest = lines.lines().filter_map(|l| l.strip_prefix("nft add element inet xennet "));
-    of_guest.filter(|l| !l.starts_with("version ")).map(str::to_owned).collect()
+    of_guest
+        .filter(|l| !["version ", "reach4 ", "reach6 "].iter().any(|set| l.starts_with(set)))
+        .map(str::to_owned)
+        .collect()
 }
 
 /// A link of dom0's own with this address, which is the only one it has.

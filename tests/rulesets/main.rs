@@ -26,7 +26,7 @@ struct Setup {
 const GUARD: NftTableId = NftTableId::guard();
 const GATE: NftTableId = NftTableId::gate();
 
-const SETUPS: [Setup; 9] = [
+const SETUPS: [Setup; 10] = [
     Setup {
         what: "a guest with an address of each family on a bridge",
         networks: "",
@@ -83,6 +83,19 @@ const SETUPS: [Setup; 9] = [
         what: "guests with routes",
         networks: "[network.dmz]\nmode = \"routed\"\nsubnets = [\"10.2.0.0/24\", \"fd00:2::/64\"]\n",
         vifs: &[(1, "bridge=dmz,ip=10.2.0.5 fd00:2::5"), (2, "bridge=dmz,ip=10.2.0.64/26 fd00:2::8:0/112")],
+        tables: &[GATE],
+    },
+    Setup {
+        what: "guests that are kept apart, and guests that others may connect to",
+        networks: "[network.dmz]\nmode = \"routed\"\nsubnets = [\"10.2.0.0/24\", \"fd00:2::/64\"]\nisolated = true\n\
+            [network.nat]\nmode = \"nat\"\nsubnets = [\"10.1.0.0/24\", \"fd00:1::/64\"]\nisolated = true\n\
+            reachable_from = [\"10.2.0.0/24\", \"10.3.0.7\", \"fd00:2::/64\"]\n\
+            [network.legacy]\nmode = \"nat\"\n",
+        vifs: &[
+            (1, "bridge=dmz,ip=10.2.0.5 fd00:2::5"),
+            (2, "bridge=nat,ip=10.1.0.5"),
+            (3, "bridge=legacy,ip=10.4.0.5"),
+        ],
         tables: &[GATE],
     },
     Setup {

@@ -39,7 +39,7 @@ pub(crate) fn do_one(chance: &mut Chance, stage: &mut Stage) {
         }
         11 if stage.has(PRIVATE) || stage.has(SHARED) || stage.has(DMZ) => {
             let chains: &[&str] = if stage.has(PRIVATE) || stage.has(SHARED) {
-                &["prerouting", "forward", "hiding", "handing-on", "from-guest"]
+                &["prerouting", "forward", "hiding", "handing-on", "from-guest", "to-hidden", "from-hidden", "messages"]
             } else {
                 &["prerouting", "from-guest"]
             };

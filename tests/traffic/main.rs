@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, reason = "all of this is tests")]
 
+mod hidden;
 mod kinds;
 mod lab;
 mod matrix;
@@ -13,6 +14,7 @@ mod oracle;
 mod order;
 mod reserved;
 mod routed;
+mod says;
 mod stacks;
 
 use std::fmt;

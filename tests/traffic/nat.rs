@@ -18,24 +18,24 @@ use super::lab::{LONG, address, domid, name, run, set, up};
 use super::{BridgeFilter, bridge_filter};
 
 /// Long enough for what must not arrive, where something that may has just done so.
-const SHORT: Duration = Duration::from_millis(400);
+pub(crate) const SHORT: Duration = Duration::from_millis(400);
 
-const PORT: u16 = 8080;
+pub(crate) const PORT: u16 = 8080;
 
-fn ip(text: &str) -> IpAddr {
+pub(crate) fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
 /// One family's addresses: dom0's towards the outside, the outside's, those of two guests, their gateway.
-struct Family {
-    dom0: IpAddr,
-    outside: IpAddr,
-    guests: [IpAddr; 2],
-    gateway: IpAddr,
+pub(crate) struct Family {
+    pub(crate) dom0: IpAddr,
+    pub(crate) outside: IpAddr,
+    pub(crate) guests: [IpAddr; 2],
+    pub(crate) gateway: IpAddr,
     forged: IpAddr,
 }
 
-fn families() -> [Family; 2] {
+pub(crate) fn families() -> [Family; 2] {
     [
         Family {
             dom0: ip("192.0.2.1"),
@@ -54,16 +54,16 @@ fn families() -> [Family; 2] {
     ]
 }
 
-fn network(guests: GuestLinks) -> Network {
+pub(crate) fn network(guests: GuestLinks) -> NatNetwork {
     let mut mode = NatNetwork::new();
     mode.subnets = ["10.1.0.0/24", "fd00:1::/64"].map(|n| Subnet::new(n.parse().unwrap()).unwrap()).into();
     mode.guests = guests;
     mode.forwards =
         families().iter().map(|f| PortForward::new(Protocol::Tcp, (PORT, PORT), f.guests[0], 80).unwrap()).collect();
-    Network::new(name("lan"), NetworkMode::Nat(mode)).unwrap()
+    mode
 }
 
-fn station(number: u8, addresses: &[&str]) -> Guest {
+pub(crate) fn station(number: u8, addresses: &[&str]) -> Guest {
     let id = VifId::new(domid(number), DevId::FIRST);
     let mac = MacAddr::new([0, 0x16, 0x3e, 0, 0, number]);
     let guest = Guest::new(&GuestSpec { id, mac, addresses: Vec::new() }).unwrap();
@@ -77,23 +77,30 @@ fn station(number: u8, addresses: &[&str]) -> Guest {
     guest
 }
 
-fn default_route(guest: &Guest, gateway: &str) {
+pub(crate) fn default_route(guest: &Guest, gateway: &str) {
     let to = if gateway.contains(':') { "::/0" } else { "0.0.0.0/0" };
     let route = Route::to(to.parse().unwrap(), name(Guest::LINK)).with_gateway(ip(gateway));
     guest.namespace().run(|| run(&mut Netlink::open().unwrap(), Step::Route(RouteStep::Add(route)))).unwrap();
 }
 
 /// This namespace as dom0, with `eth0` towards the outside, and two guests.
-struct Lab {
-    outside: Guest,
-    guests: [Guest; 2],
-    host: Host,
+pub(crate) struct Lab {
+    pub(crate) outside: Guest,
+    pub(crate) guests: [Guest; 2],
+    pub(crate) host: Host,
     dom0: NetNs,
     _state: StateDir,
 }
 
 impl Lab {
-    fn build(guests: GuestLinks) -> Lab {
+    pub(crate) fn build(guests: GuestLinks) -> Lab {
+        Lab::of(NetworkMode::Nat(network(guests)))
+    }
+
+    /// With a network of this mode, whose guests have these addresses.
+    pub(crate) fn of(mode: NetworkMode) -> Lab {
+        let shared = matches!(&mode, NetworkMode::Nat(nat) if nat.guests != GuestLinks::PerVif);
+        let network = Network::new(name("lan"), mode).unwrap();
         let mut on = Netlink::open().unwrap();
         set(&mut on, "lo", up());
         let outside = station(100, &["192.0.2.254/24", "2001:db8::fe/64"]);
@@ -105,21 +112,21 @@ impl Lab {
         run(&mut on, Step::Route(RouteStep::Add(way)));
         let state = StateDir::new();
         let mut host = Host::netlink().unwrap().with_state_dir(exec::StateDir::at(state.path()));
-        host.start_network(&network(guests.clone())).unwrap_or_else(|e| panic!("{}", e.report()));
+        host.start_network(&network).unwrap_or_else(|e| panic!("{}", e.report()));
         let pair = [1, 2].map(|number| {
-            let v6 = if guests == GuestLinks::PerVif { "128" } else { "64" };
+            let v6 = if shared { "64" } else { "128" };
             let guest = station(number, &[&format!("10.1.0.{number}/24"), &format!("fd00:1::1{number}/{v6}")]);
             let line = format!("mac=00:16:3e:00:00:0{number},bridge=lan,ip=10.1.0.{number} fd00:1::1{number}");
             let vif: VifSpec = line.parse().unwrap();
             host.attach(domid(number), &vif).unwrap_or_else(|e| panic!("{}", e.report()));
             default_route(&guest, "10.1.0.254");
-            default_route(&guest, if guests == GuestLinks::PerVif { "fe80::1" } else { "fd00:1::1" });
+            default_route(&guest, if shared { "fd00:1::1" } else { "fe80::1" });
             guest
         });
         Lab { outside, guests: pair, host, dom0: NetNs::current().unwrap(), _state: state }
     }
 
-    fn end(mut self) {
+    pub(crate) fn end(mut self) {
         for number in [1, 2] {
             self.host.detach(domid(number), DevId::FIRST).unwrap_or_else(|e| panic!("{}", e.report()));
         }

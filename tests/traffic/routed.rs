@@ -66,7 +66,18 @@ fn a_fragment_that_may_be_anything_does_not_pass() {
         let chains: Vec<&String> = gate.nft[&NftTableId::gate()].chains.keys().collect();
         assert_eq!(
             chains,
-            ["discovery", "from-guest", "messages", "prerouting"],
+            [
+                "authenticated",
+                "control4",
+                "control6",
+                "datagrams4",
+                "datagrams6",
+                "discovery",
+                "from-guest",
+                "membership",
+                "messages",
+                "prerouting"
+            ],
             "nobody is translated, so nobody tracks"
         );
 
@@ -74,9 +85,20 @@ fn a_fragment_that_may_be_anything_does_not_pass() {
         // Router advertisement; its type stands in the first byte.
         let said = [134, 0, 0, 0, 64, 0, 7, 8, 0, 0, 0, 0, 0, 0, 0, 0];
         let header = || behind(DESTINATION, ICMPV6, &[]);
+        let datagram = || behind(DESTINATION, UDP, &[]);
         let bad = [
             ("the header chain goes on in the next fragment", own, fragment6(DESTINATION, 0, true, &header())),
             ("the same from link-local", local, fragment6(DESTINATION, 0, true, &header())),
+            (
+                "its later fragment, in which the chain goes on",
+                own,
+                fragment6(DESTINATION, 1, false, &behind(DESTINATION, ICMPV6, &said)),
+            ),
+            (
+                "the beginning of a datagram whose ports are behind it",
+                own,
+                fragment6(DESTINATION, 0, true, &datagram()),
+            ),
             ("half a header", own, fragment6(DESTINATION, 0, true, &[ICMPV6, 1, 1, 4, 0, 0, 0, 0])),
             ("the beginning of an advertisement", own, fragment6(ICMPV6, 0, true, &said)),
             ("the same from link-local", local, fragment6(ICMPV6, 0, true, &said)),

@@ -57,7 +57,7 @@ impl<'py> FromPyObject<'_, 'py> for Word {
 }
 
 /// The keywords in their order.
-const KEYWORDS: [&str; 23] = [
+const KEYWORDS: [&str; 25] = [
     "mode",
     "bridge",
     "uplink",
@@ -75,6 +75,8 @@ const KEYWORDS: [&str; 23] = [
     "proxy_ndp",
     "whole_subnets",
     "any_vif",
+    "isolated",
+    "reachable_from",
     "metric",
     "dhcp",
     "dns",
@@ -88,7 +90,8 @@ impl Network {
     #[new]
     #[pyo3(signature = (*, name, mode, bridge=None, uplink=None, uplink_name=None, stp=false, forward_delay=None, mac=None,
         mtu=None, vlan_filtering=None, subnets=None, gateways=None, egress=None, source=None, proxy_arp=false,
-        proxy_ndp=false, whole_subnets=false, any_vif=false, metric=None, dhcp=false, dns=false, range=None, domain=None, forward=None))]
+        proxy_ndp=false, whole_subnets=false, any_vif=false, isolated=false, reachable_from=None, metric=None, dhcp=false, dns=false,
+        range=None, domain=None, forward=None))]
     #[expect(
         clippy::too_many_arguments,
         clippy::fn_params_excessive_bools,
@@ -113,6 +116,8 @@ impl Network {
         proxy_ndp: bool,
         whole_subnets: bool,
         any_vif: bool,
+        isolated: bool,
+        reachable_from: Option<Bound<'_, PyAny>>,
         metric: Option<Digits>,
         dhcp: bool,
         dns: bool,
@@ -139,6 +144,7 @@ impl Network {
             ("proxy_ndp", proxy_ndp),
             ("whole_subnets", whole_subnets),
             ("any_vif", any_vif),
+            ("isolated", isolated),
             ("dhcp", dhcp),
             ("dns", dns),
         ] {
@@ -148,7 +154,13 @@ impl Network {
         put("forward_delay", forward_delay.map(seconds).into());
         put("mtu", mtu.map(number).into());
         put("metric", metric.map(number).into());
-        for (key, list) in [("subnets", subnets), ("gateways", gateways), ("source", source), ("range", range)] {
+        for (key, list) in [
+            ("subnets", subnets),
+            ("gateways", gateways),
+            ("source", source),
+            ("reachable_from", reachable_from),
+            ("range", range),
+        ] {
             let list = texts(key, list)?;
             put(key, (!list.is_empty()).then_some(list).into());
         }
@@ -300,6 +312,18 @@ impl Network {
     #[getter]
     fn any_vif(&self) -> bool {
         self.flag("any_vif")
+    }
+
+    /// Whether guests are kept from each other.
+    #[getter]
+    fn isolated(&self) -> bool {
+        self.flag("isolated")
+    }
+
+    /// Guests of other networks, by their addresses, that may connect to guests of this one in mode "nat".
+    #[getter]
+    fn reachable_from<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        self.list(py, "reachable_from")
     }
 
     /// The metric of guests' routes in mode "routed".

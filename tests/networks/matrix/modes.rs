@@ -104,6 +104,10 @@ fn forged(table: &mut Table, mode: &str, picture: &mut Picture, sources: &[(Both
     tried(picture, mode, |_| Nothing);
     for id in rules {
         picture.dom0.without_rules(id.clone(), "prerouting");
+        // What is not a hidden guest's address does not leave either.
+        if *id == NftTableId::gate() && mode.starts_with("NAT") {
+            picture.dom0.without_rules(id.clone(), "forward");
+        }
     }
     tried(picture, &format!("{mode}, without rules"), Arrives);
     picture.dom0.put_right(&picture.guests);

@@ -181,7 +181,7 @@ impl Host {
             }
             if let Some(started) = &network
                 && put_back.is_empty()
-                && self.bridge_is_lost(started)?
+                && self.guests_are_exposed(started)?
             {
                 put_back = self.mend_tables(subject)?;
             }

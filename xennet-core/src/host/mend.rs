@@ -97,10 +97,11 @@ impl Host {
     /// stopped and started. What hides the vif hides its twin.
     pub(super) fn follow(&self, subject: Subject, mut a: ResolvedVif<Attach>) -> Result<ResolvedVif<Attach>, Error> {
         if let (Subject::Vif(_), Some(network)) = (subject, a.wish.network)
-            && let Attachment::Nat { egress, .. } = &mut a.wish.attachment
+            && let Attachment::Nat { egress, open, .. } = &mut a.wish.attachment
             && let Some(started) = self.records.started(&network)?
         {
             *egress = started.outside.or(*egress);
+            *open = started.network.is_open();
         }
         Ok(a)
     }
@@ -475,13 +476,13 @@ impl Host {
             .map_err(|e| exec::refused(&e, &format!("cannot close {} to reserved addresses", a.found.device), &step))
     }
 
-    /// The guests of a network with a private bridge are hidden by what the network has, and no call for them touches that.
-    pub(super) fn bridge_is_lost(&mut self, started: &Started) -> Result<bool, Error> {
+    /// Whether something is missing of what a network has for its guests, which no call for a guest touches.
+    pub(super) fn guests_are_exposed(&mut self, started: &Started) -> Result<bool, Error> {
         let (resolved, mut seen) = (started.resolved(), Snapshot::default());
-        while let Some(scope) = need::bridge_scope(&resolved, &seen) {
+        while let Some(scope) = need::guests_scope(&resolved, &seen) {
             seen.merge(self.look(&scope)?);
         }
-        need::bridge_lacks(&resolved, &seen)
+        need::guests_lack(&resolved, &seen)
     }
 }
 

@@ -57,8 +57,9 @@ impl VifLine<'_> {
         Err(self.refuse(ErrorKind::Unsupported, message, "leave it out, or connect the vif to a bridge".into()))
     }
 
-    fn bridge(&self, bridge: IfName) -> Attachment {
-        Attachment::Bridge { bridge, vlan: self.vif.vlan().cloned(), isolated: self.vif.isolated() }
+    fn bridge(&self, bridge: IfName, network: Option<&Started>) -> Attachment {
+        let isolated = self.vif.isolated() || network.is_some_and(|started| started.network.isolates());
+        Attachment::Bridge { bridge, vlan: self.vif.vlan().cloned(), isolated }
     }
 
     /// What the subnets of a network say about the guest's addresses: whether they are from these, and what this domain's
@@ -172,7 +173,7 @@ impl Host {
                 Mode::Bridge => {
                     let bridge = self.bridge_for(&asked, notes)?;
                     self.not_of_bridge(&asked, bridge, notes)?;
-                    asked.bridge(bridge)
+                    asked.bridge(bridge, None)
                 }
                 Mode::Nat => self.nat(&asked, None, notes)?,
                 Mode::Routed => self.routed(&asked, None, notes)?,
@@ -182,7 +183,7 @@ impl Host {
         let (attachment, mtu) = match started.network.mode() {
             NetworkMode::Bridge(b) => {
                 self.not_of_bridge(&asked, b.bridge.name(), notes)?;
-                (asked.bridge(b.bridge.name()), vif.mtu())
+                (asked.bridge(b.bridge.name(), Some(&started)), vif.mtu())
             }
             NetworkMode::Nat(nat) => {
                 let attachment = match &nat.guests {
@@ -191,7 +192,7 @@ impl Host {
                         let guest: Vec<IpNetwork> = vif.ip().iter().map(|n| IpNetwork::from(n.ip())).collect();
                         asked.gateways(&started, &guest)?;
                         self.not_of_bridge(&asked, bridge.name(), notes)?;
-                        asked.bridge(bridge.name())
+                        asked.bridge(bridge.name(), Some(&started))
                     }
                 };
                 (attachment, vif.mtu().or(nat.mtu))
@@ -271,7 +272,7 @@ impl Host {
                     .into(),
             ),
             Some(s) if egress.is_none() => notes.push(format!(
-                "network {} had no way outside when it was started: nothing hides the guest until it is started again",
+                "network {} had no way outside when it was started: the guest reaches this host only until it is started again",
                 s.network.name()
             )),
             Some(_) => {}
@@ -282,6 +283,7 @@ impl Host {
             gateway,
             // What hides the vif hides its twin.
             egress: egress.filter(|_| !twin),
+            open: started.is_some_and(|s| s.network.is_open()),
             metric: asked.metric(RoutedNetwork::METRIC),
         })
     }

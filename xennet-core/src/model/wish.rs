@@ -132,6 +132,10 @@ pub enum Attachment {
         /// twin has done it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         egress: Option<IfName>,
+        /// Whether guests of other networks may connect to it, too: its network has no subnets, so its own guests cannot be told from
+        /// them.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        open: bool,
         /// The metric of the guest's routes.
         #[serde(default = "metric")]
         metric: u32,

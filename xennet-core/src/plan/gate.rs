@@ -9,7 +9,8 @@ use crate::error::Error;
 use crate::model::{Attach, Attachment, GuestLinks, IfName, NetworkMode, PortForward, ResolvedNetwork, apart};
 use crate::snapshot::{Family, NftKey, NftValue, Part, Scope, Snapshot};
 use crate::tables::gate::{
-    FORWARD_RANGES, FORWARDS, GATE, HIDDEN, HIDDEN_NETWORKS, INSIDE, LINKS, PORTS, SOURCE_NETWORKS, SOURCES, at,
+    APART, BRIDGED, FORWARD_RANGES, FORWARDS, GATE, HIDDEN, HIDDEN_LINKS, HIDDEN_NETWORKS, INSIDE, LINKS, OPEN, PORTS,
+    REACH, SOURCE_NETWORKS, SOURCES, at,
 };
 
 fn family_of(network: &IpNetwork) -> usize {
@@ -49,6 +50,22 @@ pub(super) fn hidden(egress: IfName, guests: &[IpNetwork]) -> Vec<Item> {
     apart(guests.iter().copied()).into_iter().map(item).collect()
 }
 
+/// What a link has to have behind which a hidden guest is; and, where it is open, whom every other guest may connect to.
+pub(super) fn hidden_behind(link: IfName, open: bool) -> Vec<Item> {
+    let sets = [HIDDEN_LINKS].into_iter().chain(open.then_some(OPEN));
+    sets.map(|set| Item::exact(set, &[NftValue::Name(link)])).collect()
+}
+
+/// An element about what goes from addresses of one network to those of another, of the same family.
+fn between(sets: [&'static str; 2], from: IpNetwork, to: IpNetwork) -> Item {
+    let (from_range, to_range) = (NftKey::network(from), NftKey::network(to));
+    let last = |range: &NftKey| range.last.clone().unwrap_or_else(|| range.first.clone());
+    let last: Vec<NftValue> = last(&from_range).into_iter().chain(last(&to_range)).collect();
+    let first: Vec<NftValue> = from_range.first.into_iter().chain(to_range.first).collect();
+    let last = (first != last).then_some(last);
+    Item { set: sets[family_of(&to)], key: NftKey { first, last }, data: None }
+}
+
 /// Whether NAT hides an address of this guest already, whoever had it before.
 pub(crate) fn is_hidden(a: &Attach, now: &Snapshot) -> bool {
     match &a.attachment {
@@ -61,28 +78,48 @@ pub(crate) fn is_hidden(a: &Attach, now: &Snapshot) -> bool {
 
 /// What a network has to have as a whole, whoever its guests are.
 pub(super) fn of_network(started: &ResolvedNetwork) -> Vec<Item> {
-    let NetworkMode::Nat(nat) = started.network.mode() else { return Vec::new() };
-    let mut out = of_bridge(started);
-    out.extend(nat.forwards.iter().flat_map(handed_on));
+    let mut out = of_guests(started);
+    if let NetworkMode::Nat(nat) = started.network.mode() {
+        out.extend(nat.forwards.iter().flat_map(handed_on));
+    }
     out
 }
 
-/// What a network has to have whose guests are on a private bridge, whatever is handed on to them.
-pub(super) fn of_bridge(started: &ResolvedNetwork) -> Vec<Item> {
-    let NetworkMode::Nat(nat) = started.network.mode() else { return Vec::new() };
-    let mut out = Vec::new();
-    if let GuestLinks::Bridge(bridge) = &nat.guests {
-        // Guests come and go on the bridge without this table knowing of them.
-        let subnets: Vec<IpNetwork> = nat.subnets.iter().map(|s| s.network()).collect();
-        out.extend(started.outside.map(|egress| hidden(egress, &subnets)).unwrap_or_default());
-        // Nobody is hidden whose address is none of the network's: it would leave as it is.
-        out.extend(checked(bridge.name(), &subnets));
-        out.extend(apart(subnets).into_iter().map(|n| {
-            let set = INSIDE[family_of(&n)];
-            Item::network(set, set, &[NftValue::Name(bridge.name())], n)
-        }));
-    }
+/// What a network has to have for its guests, whatever is handed on to them: who may connect to them, and, on a private bridge, what hides
+/// them. Whom NAT does not hide everybody may connect to, unless he is kept from his neighbours.
+pub(super) fn of_guests(started: &ResolvedNetwork) -> Vec<Item> {
+    let subnets: Vec<IpNetwork> = started.network.subnets().iter().map(|s| s.network()).collect();
+    let isolates = started.network.isolates();
+    let nat = match started.network.mode() {
+        NetworkMode::Nat(nat) => nat,
+        NetworkMode::Routed(_) if isolates => return pairs(APART, &subnets, &subnets).collect(),
+        _ => return Vec::new(),
+    };
+    let others = pairs(REACH, &apart(nat.reachable_from.iter().copied()), &subnets).collect::<Vec<_>>();
+    let GuestLinks::Bridge(bridge) = &nat.guests else {
+        let own = if isolates { &[] } else { &subnets[..] };
+        return pairs(REACH, own, &subnets).chain(others).collect();
+    };
+    // Guests come and go on the bridge without this table knowing of them.
+    let name = NftValue::Name(bridge.name());
+    let mut out = started.outside.map(|egress| hidden(egress, &subnets)).unwrap_or_default();
+    out.extend(hidden_behind(bridge.name(), false));
+    out.extend(others);
+    out.extend((!isolates).then(|| Item::exact(BRIDGED, &[name.clone(), name.clone()])));
+    // Nobody is hidden whose address is none of the network's: it would leave as it is.
+    out.extend(checked(bridge.name(), &subnets));
+    out.extend(apart(subnets).into_iter().map(|n| {
+        let set = INSIDE[family_of(&n)];
+        Item::network(set, set, std::slice::from_ref(&name), n)
+    }));
     out
+}
+
+/// Elements for what goes from each of these networks to each of those of its family.
+fn pairs(sets: [&'static str; 2], from: &[IpNetwork], to: &[IpNetwork]) -> impl Iterator<Item = Item> + use<> {
+    let same = |(a, b): &(IpNetwork, IpNetwork)| a.is_ipv6() == b.is_ipv6();
+    let all: Vec<_> = to.iter().flat_map(|to| from.iter().map(|from| (*from, *to))).filter(same).collect();
+    all.into_iter().map(move |(from, to)| between(sets, from, to))
 }
 
 /// What a network had before its description was changed, some of which it may have still.
@@ -224,9 +261,13 @@ mod tests {
         list.iter().map(|n| n.parse().unwrap()).collect()
     }
 
+    fn subnets(list: &[&str]) -> Vec<Subnet> {
+        networks(list).into_iter().map(|n| Subnet::new(n).unwrap()).collect()
+    }
+
     fn started(forwards: &[PortForward]) -> ResolvedNetwork {
         let nat = NatNetwork {
-            subnets: networks(&["10.1.0.0/24", "fd00:1::/64"]).into_iter().map(|n| Subnet::new(n).unwrap()).collect(),
+            subnets: subnets(&["10.1.0.0/24", "fd00:1::/64"]),
             guests: GuestLinks::Bridge(BridgeSpec::new(name("natbr0"))),
             forwards: forwards.to_vec(),
             ..NatNetwork::new()
@@ -247,13 +288,16 @@ mod tests {
         let guest = networks(&["10.0.5.1", "10.0.6.0/25", "10.0.6.7", "2001:db8::5"]);
         let mut items = checked(name("vif5.0"), &guest);
         items.extend(hidden(name("eth0"), &guest));
+        items.extend(hidden_behind(name("vif5.0"), true));
         assert_eq!(
             elements(items),
             [
+                "hidden { \"vif5.0\" }",
                 "links { \"vif5.0\" }",
                 "masq4 { \"eth0\" . 10.0.5.1 }",
                 "masq6 { \"eth0\" . 2001:db8::5 }",
                 "masqnet4 { \"eth0\" . 10.0.6.0/25 }",
+                "open { \"vif5.0\" }",
                 "src4 { \"vif5.0\" . 10.0.5.1 }",
                 "src6 { \"vif5.0\" . 2001:db8::5 }",
                 "srcnet4 { \"vif5.0\" . 10.0.6.0/25 }",
@@ -267,9 +311,11 @@ mod tests {
         assert_eq!(
             elements(of_network(&started(&[web(80), six]))),
             [
+                "bridged { \"natbr0\" . \"natbr0\" }",
                 "forward4 { tcp . 8080 : 10.1.0.5 }",
                 "forward4 { tcp . 8081 : 10.1.0.5 }",
                 "forward6 { udp . 53 : fd00:1::5 }",
+                "hidden { \"natbr0\" }",
                 "inside4 { \"natbr0\" . 10.1.0.0/24 }",
                 "inside6 { \"natbr0\" . fd00:1::/64 }",
                 "links { \"natbr0\" }",
@@ -280,6 +326,19 @@ mod tests {
                 "port6 { udp . 53 : 80 }",
                 "srcnet4 { \"natbr0\" . 10.1.0.0/24 }",
                 "srcnet6 { \"natbr0\" . fd00:1::/64 }",
+            ]
+        );
+        let mut per_vif = NatNetwork::new();
+        per_vif.subnets = subnets(&["10.1.0.0/24", "10.2.0.0/25", "fd00:1::/64"]);
+        let per_vif = ResolvedNetwork::new(Network::new(name("lan"), NetworkMode::Nat(per_vif)).unwrap());
+        assert_eq!(
+            elements(of_network(&per_vif)),
+            [
+                "reach4 { 10.1.0.0/24 . 10.1.0.0/24 }",
+                "reach4 { 10.1.0.0/24 . 10.2.0.0/25 }",
+                "reach4 { 10.2.0.0/25 . 10.1.0.0/24 }",
+                "reach4 { 10.2.0.0/25 . 10.2.0.0/25 }",
+                "reach6 { fd00:1::/64 . fd00:1::/64 }",
             ]
         );
         let many = PortForward::new(Protocol::Tcp, (1, 65535), "10.1.0.5".parse().unwrap(), 1).unwrap();
@@ -352,7 +411,7 @@ mod tests {
         // The first hidden guest adds the rest, and does not touch what is there.
         let ops = take(&mut world, &hidden);
         assert!(!ops.iter().any(|op| matches!(op, NftOp::AddTable | NftOp::FlushChain { .. })), "{ops:?}");
-        assert_eq!(gate(&world).frame(), GATE.frame(1));
+        assert_eq!(gate(&world).frame(), GATE.frame(2));
         assert_eq!([first(&world, &guest), first(&world, &hidden)], [vec![], vec![]]);
         // Made at once it is the same.
         let mut at_once = Snapshot::default();

@@ -138,20 +138,24 @@ pub(crate) fn is_in_tables(resolved: &Resolved) -> bool {
     tables(resolved).iter().any(|wish| !wish.present.is_empty())
 }
 
-/// What has to be observed to see that the guests on a private bridge are hidden: those elements belong to the network, not to a vif.
-/// Its size does not depend on the network's forwards.
-pub(crate) fn bridge_scope(started: &ResolvedNetwork, seen: &Snapshot) -> Option<Scope> {
-    let items = gate::of_bridge(started);
-    if items.is_empty() {
-        return None;
+/// What has to be observed to see that a network has what it has for its guests, which belongs to the network and not to a vif. Its size
+/// does not depend on the network's forwards. Whether the gate is whole is seen of a guest's own vif, if that has something in it.
+pub(crate) fn guests_scope(started: &ResolvedNetwork, seen: &Snapshot) -> Option<Scope> {
+    let items = gate::of_guests(started);
+    let mut scope = GATE.scope(&items);
+    if started.network.bridge().is_some() && !items.is_empty() {
+        scope = scope.union(GATE.frame_scope(&items, seen));
     }
-    let scope = GATE.scope(&items).union(GATE.frame_scope(&items, seen)).without(&seen.scope);
+    let scope = scope.without(&seen.scope);
     (scope != Scope::none()).then_some(scope)
 }
 
-/// Whether what hides the guests on a private bridge is not there.
-pub(crate) fn bridge_lacks(started: &ResolvedNetwork, now: &Snapshot) -> Result<bool, Error> {
-    let wish = TableWish::new(&GATE, gate::of_bridge(started), Vec::new(), LOST);
+/// Whether some of that is not there.
+pub(crate) fn guests_lack(started: &ResolvedNetwork, now: &Snapshot) -> Result<bool, Error> {
+    let wish = TableWish::new(&GATE, gate::of_guests(started), Vec::new(), LOST);
+    if started.network.bridge().is_none() {
+        return Ok(!wish.difference(now).0.is_empty());
+    }
     Ok(!wish.present.is_empty() && wish.first(now)?.is_some())
 }
 

@@ -181,7 +181,11 @@ pub(super) fn tables(started: &ResolvedNetwork) -> Option<TableWish> {
     if items.is_empty() && former.is_empty() {
         return None;
     }
-    let why = Reason::told(format!("network {} hides its guests, and hands on to them", started.network.name()));
+    let does = match started.network.mode() {
+        NetworkMode::Routed(_) => "keeps its guests from each other",
+        _ => "hides its guests, and hands on to them",
+    };
+    let why = Reason::told(format!("network {} {does}", started.network.name()));
     Some(TableWish::new(&GATE, items, former, why))
 }
 

@@ -40,8 +40,12 @@ fn items(behind: &Behind) -> Vec<Item> {
         return Vec::new();
     }
     let mut items = gate::checked(behind.link, &behind.attachment.sources());
-    if let Attachment::Nat { egress: Some(egress), .. } = &behind.attachment {
-        items.extend(gate::hidden(*egress, &still_own(behind)));
+    if let Attachment::Nat { network, egress, open, .. } = &behind.attachment
+        && (network.is_some() || egress.is_some())
+    {
+        // Without a network nobody can tell its guests from others either.
+        items.extend(gate::hidden_behind(behind.link, *open || network.is_none()));
+        items.extend(egress.map(|egress| gate::hidden(egress, &still_own(behind))).unwrap_or_default());
     }
     items
 }

@@ -2,8 +2,9 @@
 //!
 //! * What comes in by a guest's link must come from one of its addresses, and what comes in by a private bridge from one of its
 //!   network's, besides what a station needs to get an address and to find its neighbours. This stands before connection tracking, so what is forged leaves nothing behind there.
-//! * A hidden guest's connections leave by the egress with this domain's address. From that link nobody reaches it but over a
-//!   connection of its own, or one that is handed on: a route outside that leads here is no way around NAT.
+//! * A hidden guest's connections leave by the egress with this domain's address, and by no other link. Nobody reaches it but this
+//!   domain, guests that may, and over a connection of its own or one that is handed on: a route outside that leads here is no way
+//!   around NAT, whatever link it comes in by.
 //! * Connections to any address of this domain can be handed on to guests, from outside, from this domain and from other guests.
 //!   Where both ends are behind the same link the source is translated, too, so that answers come back here.
 //!
@@ -15,7 +16,10 @@ use std::sync::LazyLock;
 
 use ipnetwork::{IpNetwork, Ipv6Network};
 
-use super::rules::{ICMPV6, UDP, accept, back, dhcp_client, drop, goto, jump, lookup, over, ports, rule};
+use super::rules::{
+    ICMPV6, TCP, UDP, accept, back, dhcp_client, drop, first_fragment, goto, jump, lookup, other_than, over, ports,
+    rule,
+};
 use super::{Level, SetDef, Table};
 use crate::gather;
 use crate::model::{Network, NetworkMode};
@@ -32,6 +36,16 @@ pub(crate) const SOURCE_NETWORKS: [&str; 2] = ["srcnet4", "srcnet6"];
 /// Egress and address of a hidden guest.
 pub(crate) const HIDDEN: [&str; 2] = ["masq4", "masq6"];
 pub(crate) const HIDDEN_NETWORKS: [&str; 2] = ["masqnet4", "masqnet6"];
+/// Links of hidden guests: vifs, and private bridges.
+pub(crate) const HIDDEN_LINKS: &str = "hidden";
+/// Of these, the links of networks without subnets, which every guest may connect to: nobody can tell their guests from others.
+pub(crate) const OPEN: &str = "open";
+/// A private bridge, twice: what comes from one of its guests and goes to another.
+pub(crate) const BRIDGED: &str = "bridged";
+/// From which guests' networks one may connect to which hidden guests' networks.
+pub(crate) const REACH: [&str; 2] = ["reach4", "reach6"];
+/// Networks of guests that are kept from each other.
+pub(crate) const APART: [&str; 2] = ["apart4", "apart6"];
 /// Private bridge and network of its guests.
 pub(crate) const INSIDE: [&str; 2] = ["inside4", "inside6"];
 /// From protocol and port of this domain to the address of a guest, and to its port. Two maps: of data with two fields the nft
@@ -46,8 +60,17 @@ pub(crate) const FORWARD_RANGES: [&str; 2] = ["forwardrange4", "forwardrange6"];
 pub(crate) const FROM_GUEST: &str = "from-guest";
 /// A chain: what no guest may say, in whatever name.
 const MESSAGES: &str = "messages";
+/// Chains: of these, the messages of ICMP of each family, the datagrams of UDP, IGMP, and what is behind an authentication header.
+const CONTROL: [&str; 2] = ["control4", "control6"];
+const DATAGRAMS: [&str; 2] = ["datagrams4", "datagrams6"];
+const MEMBERSHIP: &str = "membership";
+const AUTHENTICATED: &str = "authenticated";
 /// A chain: what a station says that looks for its neighbours.
 const DISCOVERY: &str = "discovery";
+
+/// Chains: what passes through to a hidden guest, and from one.
+const TO_HIDDEN: &str = "to-hidden";
+const FROM_HIDDEN: &str = "from-hidden";
 
 /// The table.
 pub(crate) static GATE: Table = Table {
@@ -58,19 +81,40 @@ pub(crate) static GATE: Table = Table {
     ways_out: ["stop the networks with NAT and routes and detach their guests", "start and attach them again"],
 };
 
-/// What the gate is for all guests, and what it has more where NAT hides some or hands on to them.
-static LEVELS: [Level; 2] = [
+/// What the gate is for all guests, what it has more where guests with routes are kept from each other, and where NAT hides some or hands on
+/// to them.
+static LEVELS: [Level; 3] = [
     Level {
-        version: 0xc528_5f2e,
-        uses: &[("prerouting", 1), (FROM_GUEST, 11), (MESSAGES, 7), (DISCOVERY, 10)],
+        version: 0xd663_6048,
+        uses: &[
+            // In the order of their names, as a scope has them.
+            (AUTHENTICATED, 6),
+            (CONTROL[0], 3),
+            (CONTROL[1], 10),
+            (DATAGRAMS[0], 3),
+            (DATAGRAMS[1], 5),
+            (DISCOVERY, 10),
+            (FROM_GUEST, 12),
+            (MEMBERSHIP, 6),
+            (MESSAGES, 13),
+            ("prerouting", 1),
+        ],
         sets: &CHECKING,
         frame: LazyLock::new(|| GATE.frame(0)),
     },
+    Level { version: 0x51e6_0761, uses: &[("apart", 2)], sets: &KEEPING_APART, frame: LazyLock::new(|| GATE.frame(1)) },
     Level {
-        version: 0xd59d_2e50,
-        uses: &[("handing-on", 4), ("handing-on-own", 4), ("hiding", 10), ("forward", 10)],
+        version: 0x086d_f756,
+        uses: &[
+            ("forward", 5),
+            (FROM_HIDDEN, 7),
+            ("handing-on", 4),
+            ("handing-on-own", 4),
+            ("hiding", 10),
+            (TO_HIDDEN, 6),
+        ],
         sets: &TRANSLATING,
-        frame: LazyLock::new(|| GATE.frame(1)),
+        frame: LazyLock::new(|| GATE.frame(2)),
     },
 ];
 
@@ -85,7 +129,12 @@ const CHECKING: [SetDef; 5] = [
     SetDef::ranges(SOURCE_NETWORKS[1], V6),
 ];
 
-const TRANSLATING: [SetDef; 12] = {
+const PAIR4: &[NftType] = &[NftType::Ipv4Addr, NftType::Ipv4Addr];
+const PAIR6: &[NftType] = &[NftType::Ipv6Addr, NftType::Ipv6Addr];
+
+const KEEPING_APART: [SetDef; 2] = [SetDef::ranges(APART[0], PAIR4), SetDef::ranges(APART[1], PAIR6)];
+
+const TRANSLATING: [SetDef; 17] = {
     const PORT: &[NftType] = &[NftType::InetProto, NftType::InetService];
     const fn map(name: &'static str, data: &'static [NftType]) -> SetDef {
         SetDef { data, ..SetDef::of(name, PORT) }
@@ -98,6 +147,11 @@ const TRANSLATING: [SetDef; 12] = {
         SetDef::of(HIDDEN[1], V6),
         SetDef::ranges(HIDDEN_NETWORKS[0], V4),
         SetDef::ranges(HIDDEN_NETWORKS[1], V6),
+        SetDef::of(HIDDEN_LINKS, &[NftType::IfName]),
+        SetDef::of(OPEN, &[NftType::IfName]),
+        SetDef::of(BRIDGED, &[NftType::IfName, NftType::IfName]),
+        SetDef::ranges(REACH[0], PAIR4),
+        SetDef::ranges(REACH[1], PAIR6),
         SetDef::ranges(INSIDE[0], V4),
         SetDef::ranges(INSIDE[1], V6),
         map(FORWARDS[0], &[NftType::Ipv4Addr]),
@@ -121,8 +175,8 @@ pub(crate) fn at(family: Family) -> usize {
 pub(crate) fn level(network: &Network) -> Option<usize> {
     match network.mode() {
         NetworkMode::Bridge(_) => None,
-        NetworkMode::Routed(_) => Some(0),
-        NetworkMode::Nat(_) => Some(1),
+        NetworkMode::Routed(r) => Some(usize::from(r.isolated)),
+        NetworkMode::Nat(_) => Some(2),
     }
 }
 
@@ -184,24 +238,33 @@ fn chains() -> BTreeMap<String, NftChain> {
         ("prerouting".into(), base(Filter, NftHook::Prerouting, -300, entry)),
         (FROM_GUEST.into(), NftChain { base: None, rules: from_guest() }),
         (MESSAGES.into(), NftChain { base: None, rules: messages() }),
+        (CONTROL[0].into(), NftChain { base: None, rules: control4() }),
+        (CONTROL[1].into(), NftChain { base: None, rules: control6() }),
+        (DATAGRAMS[0].into(), NftChain { base: None, rules: datagrams4() }),
+        (DATAGRAMS[1].into(), NftChain { base: None, rules: datagrams6() }),
+        (MEMBERSHIP.into(), NftChain { base: None, rules: membership() }),
+        (AUTHENTICATED.into(), NftChain { base: None, rules: authenticated() }),
         (DISCOVERY.into(), NftChain { base: None, rules: discovery() }),
+        ("apart".into(), base(Filter, NftHook::Forward, 0, apart())),
         ("handing-on".into(), base(Nat, NftHook::Prerouting, -100, handing_on())),
         ("handing-on-own".into(), base(Nat, NftHook::Output, -100, handing_on())),
         ("hiding".into(), base(Nat, NftHook::Postrouting, 100, hiding())),
         ("forward".into(), base(Filter, NftHook::Forward, 0, forward())),
+        (TO_HIDDEN.into(), NftChain { base: None, rules: to_hidden() }),
+        (FROM_HIDDEN.into(), NftChain { base: None, rules: from_hidden() }),
     ])
 }
 
 /// What a link with declared addresses may send.
 fn from_guest() -> Vec<NftRule> {
     use NftField::{IifName, Ip6Daddr, Ip6Saddr, IpSaddr};
+    let other_than_tcp = NftExpr::ne(NftField::L4Proto, NftValue::U8(TCP));
+    let mut rules = vec![rule([is(Family::Ipv4), other_than_tcp, jump(MESSAGES)], None)];
     // What nearly all packets are.
-    let mut rules: Vec<NftRule> = [SOURCES, SOURCE_NETWORKS]
-        .map(|sets| {
-            let own = lookup(&[IifName, IpSaddr], sets[at(Family::Ipv4)]);
-            rule([is(Family::Ipv4), own, accept()], None)
-        })
-        .into();
+    rules.extend([SOURCES, SOURCE_NETWORKS].map(|sets| {
+        let own = lookup(&[IifName, IpSaddr], sets[at(Family::Ipv4)]);
+        rule([is(Family::Ipv4), own, accept()], None)
+    }));
     let v6 = |more: Vec<NftExpr>, comment| rule([is(Family::Ipv6)].into_iter().chain(more), comment);
     rules.push(v6(vec![jump(MESSAGES)], None));
     rules.extend(
@@ -218,11 +281,34 @@ fn from_guest() -> Vec<NftRule> {
     rules
 }
 
-/// ICMPv6 that no guest may send: router advertisements and redirects. A fragmented message is judged by its first fragment, which must
-/// contain the type: without connection tracking the kernel has not reassembled it here.
+/// What no guest may say, whatever source it says it from: it would speak for routers, for DHCP servers, or for whoever asks who
+/// listens to multicast. TCP returns at once.
+///
+/// Without connection tracking the kernel has not reassembled fragments here. A first fragment must show the type or the ports; later
+/// ones pass, since nobody makes a message of them without the first.
 fn messages() -> Vec<NftRule> {
-    use NftField::{IcmpType, Ip6NextHeader, L4Proto};
-    // The two bytes behind the two of a fragment header that begins where the IPv6 header ends; three bits are no part of the offset.
+    use NftField::L4Proto;
+    let of = |family, protocol, chain| rule([is(family), over(protocol), goto(chain)], None);
+    vec![
+        rule([over(TCP), back()], None),
+        of(Family::Ipv6, UDP, DATAGRAMS[at(Family::Ipv6)]),
+        of(Family::Ipv4, UDP, DATAGRAMS[at(Family::Ipv4)]),
+        // nft takes each of the two for one family's, and says no other word about it.
+        rule([over(ICMPV6), goto(CONTROL[at(Family::Ipv6)])], None),
+        rule([over(ICMP), goto(CONTROL[at(Family::Ipv4)])], None),
+        of(Family::Ipv4, IGMP, MEMBERSHIP),
+        rule([over(AUTHENTICATION), goto(AUTHENTICATED)], None),
+        rule([over(VRRP), drop()], Some("no routers among guests")),
+        rule([over(PIM), drop()], Some("no routers among guests")),
+        // No packet has 255. Where the headers of IPv6 lead into another fragment, none is known, and no comparison fits.
+        rule([NftExpr::ne(L4Proto, NftValue::U8(255)), back()], None),
+        rule([drop()], Some("what it is comes in another fragment")),
+    ]
+}
+
+/// IPv6: a later fragment, whose fragment header begins where the IPv6 header ends.
+fn later_fragment6() -> NftRule {
+    // The two bytes behind the two of the fragment header; three bits are no part of the offset.
     let offset = NftField::Payload { header: NftHeader::Network, offset: 42, bytes: 2 };
     let later = NftExpr::Match {
         field: offset,
@@ -230,25 +316,113 @@ fn messages() -> Vec<NftRule> {
         op: NftCmp::Ne,
         value: NftValue::Bytes(vec![0, 0]),
     };
-    let fragment = NftExpr::eq(Ip6NextHeader, NftValue::U8(FRAGMENT));
+    let fragment = NftExpr::eq(NftField::Ip6NextHeader, NftValue::U8(FRAGMENT));
+    rule([is(Family::Ipv6), fragment, later, back()], Some("a later fragment"))
+}
+
+/// ICMPv6.
+fn control6() -> Vec<NftRule> {
     let kind = |test: NftExpr, verdict, comment| rule([is(Family::Ipv6), over(ICMPV6), test, verdict], comment);
-    let said = |kind_of| NftExpr::eq(IcmpType, NftValue::U8(kind_of));
+    let said = |(kind_of, why)| kind(NftExpr::eq(NftField::IcmpType, NftValue::U8(kind_of)), drop(), Some(why));
+    let mut rules = vec![later_fragment6()];
+    rules.extend(NO_GUESTS6.map(said));
+    // Any other that is there to be read.
+    rules.push(kind(NftExpr::ne(NftField::IcmpType, NftValue::U8(NO_GUESTS6[0].0)), back(), None));
+    rules.push(rule([drop()], Some("what it is comes in another fragment")));
+    rules
+}
+
+/// ICMP. A type is in the first fragment.
+fn control4() -> Vec<NftRule> {
+    let said = |kind| {
+        let kind = NftExpr::eq(NftField::IcmpType, NftValue::U8(kind));
+        rule([is(Family::Ipv4), over(ICMP), kind, first_fragment(), drop()], Some("no routers among guests"))
+    };
+    [5, 9].map(said).into()
+}
+
+/// What begins with this byte behind the IP header and its options. The protocol stands in the rule that leads here: of a rule that knows
+/// it nft makes another one, and nft 1.0.6 aborts where it is an authentication header.
+fn begins_with(byte: u8) -> NftExpr {
+    NftExpr::Match {
+        field: NftField::Payload { header: NftHeader::Transport, offset: 0, bytes: 4 },
+        mask: Some(NftValue::Bytes(vec![0xff, 0, 0, 0])),
+        op: NftCmp::Eq,
+        value: NftValue::Bytes(vec![byte, 0, 0, 0]),
+    }
+}
+
+/// IGMP. All else asks who listens.
+fn membership() -> Vec<NftRule> {
+    let said = |(kind, what)| rule([begins_with(kind), back()], Some(what));
+    let mut rules: Vec<NftRule> = [
+        (0x12, "membership report, IGMPv1"),
+        (0x16, "membership report, IGMPv2"),
+        (0x17, "leave group"),
+        (0x22, "membership report, IGMPv3"),
+    ]
+    .map(said)
+    .into();
+    rules.push(rule([drop()], Some("no multicast routers among guests")));
+    rules
+}
+
+/// What may stand behind an authentication header, where the kernel does not look further: TCP, ESP, and whole packets. Of all else this
+/// table could not tell what it says.
+fn authenticated() -> Vec<NftRule> {
+    let next = |(protocol, what)| rule([begins_with(protocol), back()], Some(what));
+    let mut rules: Vec<NftRule> = [(TCP, "TCP"), (50, "ESP"), (4, "IPv4"), (41, "IPv6")].map(next).into();
+    rules.push(rule([drop()], Some("what it is stands behind an authentication header")));
+    rules
+}
+
+/// UDP over IPv4: ports are in the first fragment.
+fn datagrams4() -> Vec<NftRule> {
+    let port = |field, port| {
+        let port = NftExpr::eq(field, NftValue::U16(port));
+        rule([is(Family::Ipv4), over(UDP), port, first_fragment(), drop()], Some(NO_DHCP_SERVERS))
+    };
+    vec![port(NftField::ThSport, 67), port(NftField::ThDport, 68)]
+}
+
+/// UDP over IPv6.
+fn datagrams6() -> Vec<NftRule> {
+    // Source port, destination port, length, checksum: eight bytes at once, which the kernel does not read from a later
+    // fragment. (Two it does, from a wrong place.)
+    let header = |op, mask: [u8; 4], value: [u8; 4]| NftExpr::Match {
+        field: NftField::Payload { header: NftHeader::Transport, offset: 0, bytes: 8 },
+        mask: Some(NftValue::Bytes([mask, [0; 4]].concat())),
+        op,
+        value: NftValue::Bytes([value, [0; 4]].concat()),
+    };
+    let from_server = header(NftCmp::Eq, [0xff, 0xff, 0, 0], [0x02, 0x23, 0, 0]);
+    let not_to_client = header(NftCmp::Ne, [0, 0, 0xff, 0xff], [0, 0, 0x02, 0x22]);
     vec![
-        rule([NftExpr::ne(L4Proto, NftValue::U8(ICMPV6)), back()], None),
-        rule([is(Family::Ipv6), fragment, later, back()], Some("a later fragment")),
-        kind(said(ROUTER_ADVERTISEMENT), drop(), Some("no routers among guests")),
-        kind(said(REDIRECT), drop(), Some("no routers among guests")),
-        // Any other that is there to be read.
-        kind(NftExpr::ne(IcmpType, NftValue::U8(ROUTER_ADVERTISEMENT)), back(), None),
-        rule([drop()], Some("what it is comes in another fragment")),
+        later_fragment6(),
+        rule([from_server, drop()], Some(NO_DHCP_SERVERS)),
+        rule([not_to_client, back()], None),
+        rule([drop()], Some("no DHCP servers among guests, and no ports that come in another fragment")),
     ]
 }
 
-/// `IPPROTO_FRAGMENT`.
+const NO_DHCP_SERVERS: &str = "no DHCP servers among guests";
+/// `IPPROTO_*`.
+const ICMP: u8 = 1;
+const IGMP: u8 = 2;
 const FRAGMENT: u8 = 44;
-/// Messages of ICMPv6 (RFC 4861).
-const ROUTER_ADVERTISEMENT: u8 = 134;
-const REDIRECT: u8 = 137;
+const AUTHENTICATION: u8 = 51;
+const PIM: u8 = 103;
+const VRRP: u8 = 112;
+/// Messages of ICMPv6 that are no guest's: router advertisement and redirect (RFC 4861), router renumbering (RFC 2894), multicast
+/// listener query (RFC 3810), multicast router advertisement and termination (RFC 4286).
+const NO_GUESTS6: [(u8, &str); 6] = [
+    (134, "no routers among guests"),
+    (137, "no routers among guests"),
+    (138, "no routers among guests"),
+    (130, "no multicast routers among guests"),
+    (151, "no multicast routers among guests"),
+    (153, "no multicast routers among guests"),
+];
 
 /// What a station says that has no address yet, or looks for its neighbours.
 fn discovery() -> Vec<NftRule> {
@@ -315,21 +489,52 @@ fn hiding() -> Vec<NftRule> {
     rules
 }
 
-/// What passes through.
-fn forward() -> Vec<NftRule> {
-    let hidden = |link: NftField, end: fn(Family) -> NftField, more: Option<NftExpr>, comment: &'static str| {
-        FAMILIES.into_iter().flat_map(move |family| {
-            let more = more.clone();
-            [HIDDEN, HIDDEN_NETWORKS].map(move |sets| {
-                let of_hidden = [is(family), lookup(&[link, end(family)], sets[at(family)])];
-                rule(more.clone().into_iter().chain(of_hidden).chain([drop()]), Some(comment))
-            })
-        })
+/// Guests with routes that are kept from each other. Both directions are dropped, so connections need not be tracked.
+fn apart() -> Vec<NftRule> {
+    let between = |family| {
+        let ends = lookup(&[source(family), destination(family)], APART[at(family)]);
+        rule([lookup(&[NftField::IifName], LINKS), is(family), ends, drop()], Some("kept from its neighbours"))
     };
-    let mut rules = vec![rule([NftExpr::ct_state(GOING_ON), accept()], None)];
-    // Address translation leaves alone what belongs to no connection.
-    rules.extend(hidden(NftField::OifName, source, Some(NftExpr::ct_state(INVALID)), "would leave untranslated"));
-    rules.push(rule([NftExpr::ct_status(HANDED_ON), accept()], None));
-    rules.extend(hidden(NftField::IifName, destination, None, "hidden from outside"));
+    FAMILIES.map(between).into()
+}
+
+/// What passes through. Established connections end here; of a new one both ends are looked at.
+fn forward() -> Vec<NftRule> {
+    use NftField::{IifName, OifName};
+    let untranslated =
+        [NftExpr::ct_state(INVALID), lookup(&[IifName], HIDDEN_LINKS), other_than(&[OifName], LINKS), drop()];
+    vec![
+        rule([NftExpr::ct_state(GOING_ON), accept()], None),
+        // Address translation leaves alone what belongs to no connection.
+        rule(untranslated, Some("would leave untranslated")),
+        rule([NftExpr::ct_status(HANDED_ON), accept()], None),
+        rule([lookup(&[OifName], HIDDEN_LINKS), goto(TO_HIDDEN)], None),
+        rule([lookup(&[IifName], HIDDEN_LINKS), goto(FROM_HIDDEN)], None),
+    ]
+}
+
+/// To a hidden guest: from guests only, whose addresses are checked where they come in, and from those of them that may.
+fn to_hidden() -> Vec<NftRule> {
+    use NftField::{IifName, OifName};
+    let mut rules = vec![rule([lookup(&[IifName, OifName], BRIDGED), accept()], Some("neighbours on one bridge"))];
+    rules.extend(FAMILIES.map(|family| {
+        let reach = lookup(&[source(family), destination(family)], REACH[at(family)]);
+        rule([lookup(&[IifName], LINKS), is(family), reach, accept()], None)
+    }));
+    rules.push(rule([lookup(&[IifName], LINKS), lookup(&[OifName], OPEN), accept()], Some("without subnets")));
+    rules.push(rule([drop()], Some("hidden on every link but its network's")));
+    rules
+}
+
+/// From a hidden guest: to other guests as it is, and by the egress with an address of this domain.
+fn from_hidden() -> Vec<NftRule> {
+    let mut rules = vec![rule([lookup(&[NftField::OifName], LINKS), accept()], Some("to guests with routes"))];
+    for family in FAMILIES {
+        for sets in [HIDDEN, HIDDEN_NETWORKS] {
+            let leaves = lookup(&[NftField::OifName, source(family)], sets[at(family)]);
+            rules.push(rule([is(family), leaves, accept()], None));
+        }
+    }
+    rules.push(rule([drop()], Some("would leave untranslated")));
     rules
 }

@@ -178,6 +178,8 @@ class Network:
         proxy_ndp: bool = False,
         whole_subnets: bool = False,
         any_vif: bool = False,
+        isolated: bool = False,
+        reachable_from: Iterable[_Address] | None = None,
         metric: SupportsIndex | None = None,
         dhcp: bool = False,
         dns: bool = False,
@@ -227,6 +229,10 @@ class Network:
     def whole_subnets(self) -> bool: ...
     @property
     def any_vif(self) -> bool: ...
+    @property
+    def isolated(self) -> bool: ...
+    @property
+    def reachable_from(self) -> tuple[str, ...]: ...
     @property
     def metric(self) -> int | None: ...
     @property

@@ -10,6 +10,7 @@
 //! forward_delay = 0               # seconds
 //! mac = "02:00:00:00:00:01"       # the uplink's, or this machine's own, if left out
 //! mtu = 1500
+//! isolated = false                # guests reach this domain and the outside, and not each other; so in every mode
 //! vlan_filtering = true           # for vlan= in vif lines; the uplink's VLANs: bridge vlan add dev eth0 vid 100
 //!
 //! [network.private]               # guests: bridge=private, or script=vif-nat
@@ -22,6 +23,7 @@
 //! dns = true
 //! range = ["10.0.0.100-10.0.0.199"]
 //! domain = "guests.example"
+//! reachable_from = ["10.3.0.0/24"] # guests of other networks, by their addresses, that may connect to guests here; nobody if left out
 //! forward = [{ protocol = "tcp", ports = "8080-8089", to = "10.0.0.1", to_port = 80 }]
 //!
 //! [network.dmz]                   # guests: bridge=dmz, or script=vif-route

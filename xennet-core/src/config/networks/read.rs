@@ -70,17 +70,31 @@ pub(super) fn networks(text: &str) -> Flawed<Vec<Found>> {
     Ok(found)
 }
 
-const BRIDGE_KEYS: [&str; 9] =
-    ["mode", "bridge", "forward_delay", "mac", "mtu", "stp", "uplink", "uplink_name", "vlan_filtering"];
-const NAT_KEYS: [&str; 11] =
-    ["mode", "bridge", "dhcp", "dns", "domain", "egress", "forward", "gateways", "mtu", "range", "subnets"];
-const ROUTED_KEYS: [&str; 15] = [
+const BRIDGE_KEYS: [&str; 10] =
+    ["mode", "bridge", "forward_delay", "isolated", "mac", "mtu", "stp", "uplink", "uplink_name", "vlan_filtering"];
+const NAT_KEYS: [&str; 13] = [
+    "mode",
+    "bridge",
+    "dhcp",
+    "dns",
+    "domain",
+    "egress",
+    "forward",
+    "gateways",
+    "isolated",
+    "mtu",
+    "range",
+    "reachable_from",
+    "subnets",
+];
+const ROUTED_KEYS: [&str; 16] = [
     "mode",
     "any_vif",
     "dhcp",
     "dns",
     "domain",
     "gateways",
+    "isolated",
     "metric",
     "mtu",
     "proxy_arp",
@@ -293,6 +307,7 @@ fn bridge(r: &mut Reader<'_>) -> Flawed<NetworkMode> {
     let mut network = BridgeNetwork::new(bridge_spec(r, name.unwrap_or(r.name))?);
     network.uplink = r.link("uplink")?;
     network.uplink_name = r.link("uplink_name")?;
+    network.isolated = r.flag("isolated")?;
     Ok(NetworkMode::Bridge(network))
 }
 
@@ -306,6 +321,10 @@ fn nat(r: &mut Reader<'_>) -> Flawed<NetworkMode> {
     }
     network.services = r.services()?;
     network.forwards = forwards(r)?;
+    network.isolated = r.flag("isolated")?;
+    network.reachable_from = r.list("reachable_from", |given| {
+        given.parse().map_err(|_| "a network or an address, as in 10.3.0.0/24".to_owned())
+    })?;
     Ok(NetworkMode::Nat(network))
 }
 
@@ -320,6 +339,7 @@ fn routed(r: &mut Reader<'_>) -> Flawed<NetworkMode> {
     network.metric = r.number("metric", u32::MAX)?.unwrap_or(RoutedNetwork::METRIC);
     network.services = r.services()?;
     network.any_vif = r.flag("any_vif")?;
+    network.isolated = r.flag("isolated")?;
     network.whole_subnets = r.flag("whole_subnets")?;
     Ok(NetworkMode::Routed(network))
 }

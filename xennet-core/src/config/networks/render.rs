@@ -151,6 +151,7 @@ pub(super) fn keys(network: &Network) -> Vec<(&'static str, Item)> {
             if let Some(name) = b.uplink_name {
                 keys.text("uplink_name", name);
             }
+            keys.flag("isolated", b.isolated);
             keys.bridge(&b.bridge);
         }
         NetworkMode::Nat(n) => {
@@ -159,6 +160,8 @@ pub(super) fn keys(network: &Network) -> Vec<(&'static str, Item)> {
             if let GuestLinks::Bridge(bridge) = &n.guests {
                 keys.text("bridge", bridge.name());
             }
+            keys.flag("isolated", n.isolated);
+            keys.list("reachable_from", &n.reachable_from);
             keys.services(&n.services);
             keys.mtu(n.mtu);
             let one = |f: &PortForward| {
@@ -179,6 +182,7 @@ pub(super) fn keys(network: &Network) -> Vec<(&'static str, Item)> {
             keys.subnets(&r.subnets);
             keys.flag("whole_subnets", r.whole_subnets);
             keys.flag("any_vif", r.any_vif);
+            keys.flag("isolated", r.isolated);
             keys.outside("uplink", &r.uplink);
             keys.list("source", &r.source);
             keys.flag("proxy_arp", r.proxy_arp);

@@ -37,6 +37,17 @@ fn the_documented_example_is_read_whole_and_written_back() {
 }
 
 #[test]
+fn who_reaches_guests_is_read_and_written_back() {
+    let text = "[network.b]\nmode = \"bridge\"\nisolated = true\n\n\
+        [network.n]\nmode = \"nat\"\nsubnets = [\"10.1.0.0/24\"]\nisolated = true\n\
+        reachable_from = [\"10.2.0.0/24\", \"10.3.0.7/32\"]\n\n\
+        [network.r]\nmode = \"routed\"\nsubnets = [\"10.2.0.0/24\"]\nisolated = true\n";
+    let found = parse(text).unwrap_or_else(|e| panic!("{}", e.report()));
+    assert!(found.iter().all(|network| network.isolates()));
+    assert_eq!(render(found.iter()), text);
+}
+
+#[test]
 fn whole_subnets_and_any_vif_are_read_and_written_back() {
     let text = "[network.r]\nmode = \"routed\"\nsubnets = [\"192.0.2.0/29\", \"fd00:1::/64\"]\nwhole_subnets = true\nany_vif = true\n";
     let found = parse(text).unwrap_or_else(|e| panic!("{}", e.report()));
@@ -72,6 +83,43 @@ fn every_mistake_is_told_with_its_place_and_the_other_one() {
         ("[network]\nx = 1", (2, 1), "x is no table", None),
         ("[network.r]\nmode = \"routed\"\nany_vif = true", (3, 11), "any_vif cannot be true without subnets", None),
         ("[network.r]\nmode = \"nat\"\nany_vif = true", (3, 1), "any_vif means nothing in mode nat", Some(2)),
+        ("[network.r]\nmode = \"routed\"\nisolated = true", (3, 12), "isolated cannot be true without subnets", None),
+        (
+            "[network.r]\nmode = \"routed\"\nreachable_from = [\"10.0.0.0/8\"]",
+            (3, 1),
+            "reachable_from means nothing in mode routed",
+            Some(2),
+        ),
+        (
+            "[network.n]\nmode = \"nat\"\nreachable_from = [\"10.0.0.0/8\"]",
+            (3, 19),
+            "reachable_from means nothing without subnets",
+            None,
+        ),
+        (
+            "[network.n]\nmode = \"nat\"\nsubnets = [\"10.1.0.0/24\"]\nreachable_from = [\"10.0.0.0/8\"]",
+            (4, 19),
+            "10.0.0.0/8 overlaps with 10.1.0.0/24 of this network",
+            None,
+        ),
+        (
+            "[network.n]\nmode = \"nat\"\nsubnets = [\"10.1.0.0/24\"]\nreachable_from = [\"10.2.0.1/24\"]",
+            (4, 19),
+            "10.2.0.1/24 has bits behind its prefix",
+            None,
+        ),
+        (
+            "[network.n]\nmode = \"nat\"\nsubnets = [\"10.1.0.0/24\"]\nreachable_from = [\"fd00::/64\"]",
+            (4, 19),
+            "fd00::/64 reaches nobody: the network has no IPv6 subnet",
+            None,
+        ),
+        (
+            "[network.n]\nmode = \"nat\"\nsubnets = [\"10.1.0.0/24\"]\nreachable_from = [\"lan\"]",
+            (4, 19),
+            "a network or an address",
+            None,
+        ),
         (
             "[network.r]\nmode = \"routed\"\nsubnets = [\"192.0.2.0/29\"]\nwhole_subnets = true\ndns = true",
             (5, 7),

@@ -14,6 +14,7 @@ mod together;
 use std::fmt;
 use std::net::IpAddr;
 
+use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 
 use super::{BridgeSpec, Egress, IfName, Mtu};
@@ -164,6 +165,20 @@ impl Network {
         }
     }
 
+    /// Whether every guest of this host may connect to its guests: without subnets they cannot be told from others.
+    pub(crate) fn is_open(&self) -> bool {
+        self.subnets().is_empty() && !self.isolates()
+    }
+
+    /// Whether its guests are kept from each other.
+    pub(crate) const fn isolates(&self) -> bool {
+        match &self.mode {
+            NetworkMode::Bridge(b) => b.isolated,
+            NetworkMode::Nat(n) => n.isolated,
+            NetworkMode::Routed(r) => r.isolated,
+        }
+    }
+
     /// The subnet that an address lies in.
     pub fn subnet_of(&self, address: IpAddr) -> Option<&Subnet> {
         self.subnets().iter().find(|s| s.network().contains(address))
@@ -199,12 +214,15 @@ pub struct BridgeNetwork {
     /// keeps its own. With one the bridge may take the uplink's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uplink_name: Option<IfName>,
+    /// Whether guests are kept from each other: they reach this domain and the outside, and no other guest of the network that is kept from the others, too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub isolated: bool,
 }
 
 impl BridgeNetwork {
     /// A bridge without an uplink.
     pub fn new(bridge: BridgeSpec) -> Self {
-        BridgeNetwork { bridge, uplink: None, uplink_name: None }
+        BridgeNetwork { bridge, uplink: None, uplink_name: None, isolated: false }
     }
 }
 
@@ -238,6 +256,14 @@ pub struct NatNetwork {
     /// Connections from outside that are handed on to guests.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub forwards: Vec<PortForward>,
+    /// Whether guests are kept from each other: they reach this domain and the outside, and no other guest of the network.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub isolated: bool,
+    /// Guests of other networks of this host that may connect to guests of this one, by their addresses: subnets of other networks, or
+    /// parts of them. Nobody else than guests is meant, whatever address he has.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<crate::schema::Net>"))]
+    pub reachable_from: Vec<IpNetwork>,
     /// What guests are told.
     #[serde(default)]
     pub services: Services,
@@ -251,6 +277,8 @@ setters! { NatNetwork {
     with_egress: egress = Egress;
     with_guests: guests = GuestLinks;
     with_forwards: forwards = Vec<PortForward>;
+    with_isolated: isolated = bool;
+    with_reachable_from: reachable_from = Vec<IpNetwork>;
     with_services: services = Services;
     with_mtu: mtu = impl Into<Option<Mtu>>;
 } }
@@ -263,6 +291,8 @@ impl NatNetwork {
             egress: Egress::DefaultRoute,
             guests: GuestLinks::PerVif,
             forwards: Vec::new(),
+            isolated: false,
+            reachable_from: Vec::new(),
             services: Services::default(),
             mtu: None,
         }
@@ -305,6 +335,9 @@ pub struct RoutedNetwork {
     /// Whether a guest may send from any address of the subnets through each of its vifs, and not only from that vif's own.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub any_vif: bool,
+    /// Whether guests are kept from each other: they reach this domain and the outside, and no other guest of the network.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub isolated: bool,
     /// The link towards the outside, whose first address is dom0's on every vif.
     pub uplink: Egress,
     /// dom0's addresses on every vif, at most one a family; where one is missing, the uplink's first is taken.
@@ -330,6 +363,7 @@ setters! { RoutedNetwork {
     with_subnets: subnets = Vec<Subnet>;
     with_whole_subnets: whole_subnets = bool;
     with_any_vif: any_vif = bool;
+    with_isolated: isolated = bool;
     with_uplink: uplink = Egress;
     with_source: source = Vec<IpAddr>;
     with_proxy_arp: proxy_arp = bool;
@@ -354,6 +388,7 @@ impl RoutedNetwork {
             subnets: Vec::new(),
             whole_subnets: false,
             any_vif: false,
+            isolated: false,
             uplink: Egress::DefaultRoute,
             source: Vec::new(),
             proxy_arp: false,

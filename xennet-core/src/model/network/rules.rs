@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use ipnetwork::IpNetwork;
+
 use super::{NetworkMode, PortForward, RoutedNetwork, Services, Subnet, overlap, unusable};
 use crate::model::flaw::{Flaw, quoted};
 use crate::model::{BridgeSpec, Egress, GuestLinks, IfName, VifId};
@@ -51,6 +53,7 @@ pub(super) fn check(name: &IfName, mode: &NetworkMode) -> Flawed {
                 private(bridge, n)?;
             }
             services(&n.services, &n.subnets)?;
+            reachable_from(&n.reachable_from, &n.subnets)?;
             forwards(&n.forwards, &n.subnets)
         }
         NetworkMode::Routed(n) => {
@@ -218,7 +221,9 @@ fn need_subnets(key: &'static str, on: bool, subnets: &[Subnet], rule: &str, exa
 
 /// The keys of a routed network that are about all addresses of its subnets.
 fn about_subnets(network: &RoutedNetwork) -> Flawed {
-    for (key, on) in [("any_vif", network.any_vif), ("whole_subnets", network.whole_subnets)] {
+    for (key, on) in
+        [("any_vif", network.any_vif), ("whole_subnets", network.whole_subnets), ("isolated", network.isolated)]
+    {
         need_subnets(key, on, &network.subnets, "it is about the addresses of the subnets", "198.51.100.160/29")?;
     }
     let is_chosen = |s: &Subnet| s.network().is_ipv4() && !s.has_default_gateway();
@@ -234,6 +239,32 @@ fn about_subnets(network: &RoutedNetwork) -> Flawed {
                 .hint(format!("leave {key} or whole_subnets out")))
         }
     }
+}
+
+fn reachable_from(given: &[IpNetwork], subnets: &[Subnet]) -> Flawed {
+    for (at, from) in given.iter().enumerate() {
+        let place = Place::item("reachable_from", at);
+        let wrong = |message: String, rule: &str| Flaw::new(place, message, rule.to_owned());
+        if subnets.is_empty() {
+            let message = "reachable_from means nothing without subnets".to_owned();
+            return Err(wrong(message, "guests of such a network can be reached from every guest of this host"));
+        }
+        if from.network() != from.ip() {
+            let message = format!("{from} has bits behind its prefix");
+            return Err(wrong(message, "a network").hint(format!("write {}/{}", from.network(), from.prefix())));
+        }
+        if let Some(own) = subnets.iter().find(|s| overlap(s.network(), *from)) {
+            let message = format!("{from} overlaps with {} of this network", own.network());
+            return Err(wrong(message, "addresses of guests in other networks")
+                .hint("guests of the network reach each other, unless isolated is true"));
+        }
+        if !subnets.iter().any(|s| s.network().is_ipv6() == from.is_ipv6()) {
+            let family = if from.is_ipv6() { "IPv6" } else { "IPv4" };
+            let message = format!("{from} reaches nobody: the network has no {family} subnet");
+            return Err(wrong(message, "a network of a family that guests have"));
+        }
+    }
+    Ok(())
 }
 
 fn forwards(forwards: &[PortForward], subnets: &[Subnet]) -> Flawed {
