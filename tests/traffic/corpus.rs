@@ -49,13 +49,22 @@ struct Sent {
 
 /// Classes by the beginning of a name: which, why such frames are dropped, and why others of them pass.
 const CLASSES: [(&[&str], &str, &str); 17] = [
+    (
+        &["ICMP: r", "router advertisement of ICMP", "router solicitation of ICMP"],
+        "icmp",
+        "a guest that is taken for a router gets everybody's packets",
+    ),
     (&["802."], "vlan", "a tag leads into a VLAN that the vif is not in, or hides what is behind it"),
     (
         &["RA", "redirect", "router renumbering"],
         "router",
         "a guest that is taken for a router gets everybody's packets",
     ),
-    (&["RS"], "solicitation", "a link-layer address in it goes into the router's table of neighbours"),
+    (
+        &["RS", "router solicitation"],
+        "solicitation",
+        "a link-layer address in it goes into the router's table of neighbours",
+    ),
     (&["DAD"], "detection", "who claims an address keeps others from using it"),
     (&["ND", "neighbour", "IPv6, neighbour"], "neighbour", "who speaks for another's address gets its packets"),
     (
@@ -66,11 +75,6 @@ const CLASSES: [(&[&str], &str, &str); 17] = [
     (&["DHCP"], "dhcp", "who answers gives out addresses, routers and name servers"),
     (&["ARP", "RARP"], "arp", "who speaks for another's address gets its packets"),
     (&["VRRP", "HSRP", "GLBP", "PIM"], "gateway", "a guest that is taken for the gateway gets everybody's packets"),
-    (
-        &["ICMP: r", "router advertisement of ICMP", "router solicitation of ICMP"],
-        "icmp",
-        "a guest that is taken for a router gets everybody's packets",
-    ),
     (&["ICMP", "echo", "time exceeded"], "icmp", "it is said in another's name"),
     (
         &["TCP behind", "ESP behind", "UDP behind", "ICMP behind", "AH behind", "an extension", "a fragment behind"],
