@@ -56,7 +56,7 @@ const CLASSES: [(&[&str], &str, &str); 17] = [
     ),
     (&["802."], "vlan", "a tag leads into a VLAN that the vif is not in, or hides what is behind it"),
     (
-        &["RA", "redirect", "router renumbering"],
+        &["RA", "redirect", "router advertisement", "router renumbering"],
         "router",
         "a guest that is taken for a router gets everybody's packets",
     ),
