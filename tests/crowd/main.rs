@@ -40,9 +40,9 @@ impl Vif {
         let made = format!("vif{number}.0");
         let (link, guard, mtu) = match number % 4 {
             0 => (made.clone(), 0, 1500),
-            1 => (made.clone(), 4, 1500),
+            1 => (made.clone(), 6, 1500),
             2 => (format!("web{number}"), 0, 1400),
-            _ => (format!("web{number}"), 5, 1400),
+            _ => (format!("web{number}"), 7, 1400),
         };
         Vif { made, link, guard, mtu }
     }
@@ -50,7 +50,7 @@ impl Vif {
     fn build(&self, rig: &Rig, number: usize) {
         let mac = format!("00:16:3e:00:00:{number:02x}");
         let ip = match self.guard {
-            4 => format!("192.0.2.{number}"),
+            6 => format!("192.0.2.{number}"),
             _ => format!("192.0.2.{number} 198.51.100.0/24"),
         };
         let mut nodes = vec![("bridge", "xenbr0"), ("mac", mac.as_str())];
@@ -239,7 +239,7 @@ fn the_first_guarded_ones_come_together() {
         for _ in 0..6 {
             let calls: Vec<(&str, &str)> = names.iter().map(|vif| (vif.as_str(), "online")).collect();
             at_once(&rig, &calls);
-            assert_eq!((guarded().len(), look().ports(&name("xenbr0")).count()), (48, 12));
+            assert_eq!((guarded().len(), look().ports(&name("xenbr0")).count()), (72, 12));
             let calls: Vec<(&str, &str)> = names.iter().map(|vif| (vif.as_str(), "offline")).collect();
             at_once(&rig, &calls);
             assert_eq!((guarded().len(), look().ports(&name("xenbr0")).count()), (0, 0));
@@ -264,7 +264,7 @@ fn the_first_hidden_ones_come_together() {
         for _ in 0..6 {
             let calls: Vec<(&str, &str)> = names.iter().map(|vif| (vif.as_str(), "online")).collect();
             at_once(&rig, &calls);
-            assert_eq!(gated().len(), 12 * 5);
+            assert_eq!(gated().len(), 12 * 6);
             let calls: Vec<(&str, &str)> = names.iter().map(|vif| (vif.as_str(), "offline")).collect();
             at_once(&rig, &calls);
             assert_eq!(gated(), [""; 0]);
@@ -365,7 +365,7 @@ fn the_rules_of_the_guard_are_read_whole() {
             readers.into_iter().map(|r| r.join().unwrap()).sum()
         });
         println!("the guard was read {reads} times");
-        assert!(reads > 100);
+        assert!(reads > 30);
     });
 }
 

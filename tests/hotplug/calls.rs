@@ -25,7 +25,7 @@ fn online_and_offline() {
         let port = link(VIF).unwrap();
         assert_eq!((port.master, port.up, port.mac), (Some(name("xenbr0")), true, Some(MacAddr::BACKEND)));
         assert_eq!(port.addr_gen_mode, Some(AddrGenMode::None));
-        assert_eq!(guarded().len(), 4);
+        assert_eq!(guarded().len(), 6);
 
         let before = look();
         assert_eq!(rig.ok(VIF, "online").stderr, "");
@@ -161,13 +161,13 @@ fn taps_join_in_under_their_own_name() {
                 "{which}"
             );
         }
-        assert_eq!(guarded().iter().filter(|l| l.contains("\"web0-emu\"")).count(), 4);
+        assert_eq!(guarded().iter().filter(|l| l.contains("\"web0-emu\"")).count(), 6);
         rig.ok(VIF, "remove");
         assert_eq!(link("web0-emu").unwrap().master, None);
         assert!(link("web0").unwrap().up);
         rig.remove("web0-emu");
         rig.ok(VIF, "remove");
-        assert_eq!(guarded().len(), 4, "those of the vif");
+        assert_eq!(guarded().len(), 6, "those of the vif");
     });
 }
 

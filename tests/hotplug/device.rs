@@ -120,7 +120,7 @@ fn calls_by_way_of_the_device_do_what_they_do_by_way_of_the_socket() {
             assert_eq!(got.code, Some(0), "{}", got.stderr);
             assert_eq!((rig.status("vif5.0").as_deref(), rig.error("vif5.0")), (Some("connected"), None));
             let web = link("web0").unwrap();
-            assert_eq!((web.master, web.mtu, guarded().len()), (Some(name("xenbr0")), 1400, 5));
+            assert_eq!((web.master, web.mtu, guarded().len()), (Some(name("xenbr0")), 1400, 7));
             assert_eq!(rig.node("/local/domain/5/device/vif/0/mtu").as_deref(), Some("1400"));
             assert_eq!(call("offline").code, Some(0));
             assert_eq!(guarded(), [""; 0]);

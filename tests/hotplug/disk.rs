@@ -68,7 +68,7 @@ fn inside_a_full_state_directory() {
     fs::remove_file("/mnt/filling").unwrap();
     rig.ok("vif5.0", "online");
     rig.ok("vif6.0", "online");
-    assert_eq!(guarded().len(), 8);
+    assert_eq!(guarded().len(), 12);
     fill();
     // The domains end all the same.
     let got = rig.ok("vif5.0", "offline");
@@ -84,7 +84,7 @@ fn inside_a_full_state_directory() {
             assert!(!rig.ok(vif, verb).stderr.contains("written down"));
         }
     }
-    assert_eq!(guarded().len(), 8);
+    assert_eq!(guarded().len(), 12);
     assert_eq!(xennet_core::exec::StateDir::at("/mnt/state").interrupted().unwrap(), []);
 }
 
@@ -147,7 +147,7 @@ fn a_state_directory_that_is_none() {
         assert_eq!(guarded().iter().filter(|l| l.contains("\"vif5.0\"")).count(), 0);
         // Whose web0 is cannot be known: it is left alone, and so is what guards it.
         rig.ok("vif6.0", "offline");
-        assert_eq!((link("web0").unwrap().master, guarded().len()), (Some(name("xenbr0")), 4));
+        assert_eq!((link("web0").unwrap().master, guarded().len()), (Some(name("xenbr0")), 6));
         rig.settings("");
         rig.ok("vif6.0", "offline");
         assert!(gone(link("web0")) && guarded().is_empty());
@@ -171,7 +171,7 @@ fn a_journal_that_cannot_be_read() {
         assert_eq!(fs::read_to_string(&journal).unwrap(), "{\"xennet\":99}\n", "another version's is left to it");
         fs::write(&journal, good).unwrap();
         rig.ok("vif5.0", "online");
-        assert_eq!(guarded().len(), 4);
+        assert_eq!(guarded().len(), 6);
     });
 }
 

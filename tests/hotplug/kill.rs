@@ -235,7 +235,7 @@ fn the_copy_that_closes_is_killed_or_left_alone() {
             let start = Instant::now();
             rig.ok(VIF, "online");
             assert!(start.elapsed() < Duration::from_secs(5), "{deed}: it holds no lock");
-            assert_eq!(guarded().len(), 4, "{deed}");
+            assert_eq!(guarded().len(), 6, "{deed}");
             rig.ok(VIF, "offline");
         }
     });

@@ -47,7 +47,7 @@ fn amid(faults: &[Fault], number: u32) -> bool {
     // Its own time, half a second for each of the last words, and what a busy machine adds.
     assert!(took < deadline * 4, "{at}");
     let now = state(&vif, &other);
-    let connected = (Some("xenbr0".to_owned()), true, 1400, 4);
+    let connected = (Some("xenbr0".to_owned()), true, 1400, 6);
     if got.code == Some(0) {
         assert_eq!(now, connected, "{at}");
         assert_eq!(rig.status(&vif).as_deref(), Some("connected"), "{at}");

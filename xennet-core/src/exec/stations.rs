@@ -18,13 +18,18 @@ use crate::private::{self, Holds, unusable};
 const STATIONS: &str = "stations";
 
 impl StateDir {
-    /// Who has taken a place; `None` if nobody has. One system call.
+    /// Who has taken a place; `None` if nobody has. One system call where nobody has.
     ///
     /// # Errors
     /// [`ErrorKind::StateUnusable`](crate::ErrorKind::StateUnusable) if it cannot be read.
     pub(crate) fn station(&self, place: &str) -> Result<Option<Subject>, Error> {
         self.check()?;
-        subject_of(&self.place(place))
+        let subject = subject_of(&self.place(place))?;
+        if subject.is_some() {
+            // Nobody else may have put it there.
+            private::check_dir(&self.path().join(STATIONS), Holds::OursOnly)?;
+        }
+        Ok(subject)
     }
 
     /// Takes a place, whoever had it.
@@ -35,6 +40,7 @@ impl StateDir {
         self.check()?;
         let path = self.place(place);
         let target = subject.to_string();
+        private::check_dir(&self.path().join(STATIONS), Holds::OursOnly)?;
         loop {
             match symlink(&target, &path) {
                 Ok(()) => return Ok(()),

@@ -195,6 +195,17 @@ impl Nft {
         Ok(found.flatten())
     }
 
+    /// How often each chain of this table is used. A listing of all chains of its family, as [`observe_others_at`](Self::observe_others_at).
+    ///
+    /// # Errors
+    /// As [`observe`](Self::observe).
+    pub(crate) fn observe_uses(&mut self, id: &NftTableId) -> Result<BTreeMap<String, u32>, BackendError> {
+        let mut ask = question(message::GET_CHAIN, id.family.number(), |_| {});
+        let read = |m: &Message<'_>| Some((decode::chain(m, id)?.0, decode::chain_use(m)?));
+        let all = self.socket.dump(&mut ask, read).map_err(|e| e.about(format!("nft chains of {id}")))?;
+        Ok(gather::map(all))
+    }
+
     /// The flags of this table; `None` if there is none.
     ///
     /// # Errors

@@ -107,7 +107,13 @@ pub(super) struct Observer<'a> {
     netlink: &'a mut Netlink,
     world: Snapshot,
     names: Names,
+    /// How often the chains of these tables are used, where many were asked for at once.
+    uses: BTreeMap<NftTableId, BTreeMap<String, u32>>,
 }
+
+/// From how many chains of one table on a listing of those of its family costs less than a question about each. One takes 2.5 µs, a chain
+/// of a listing 0.25 µs.
+const MANY_CHAINS: usize = 8;
 
 impl Netlink {
     /// The number of a link; `None` if there is none.
@@ -163,7 +169,8 @@ impl Netlink {
 
 /// Looks at everything that `scope` names.
 pub(super) fn observe(netlink: &mut Netlink, scope: &Scope) -> Result<Snapshot, BackendError> {
-    let mut observer = Observer { netlink, world: Snapshot::empty(scope.clone()), names: Names(BTreeMap::new()) };
+    let (world, names) = (Snapshot::empty(scope.clone()), Names(BTreeMap::new()));
+    let mut observer = Observer { netlink, world, names, uses: BTreeMap::new() };
     // The parts come sorted, links first: what follows finds most names known.
     for part in scope.parts() {
         observer.part(part)?;
@@ -172,6 +179,19 @@ pub(super) fn observe(netlink: &mut Netlink, scope: &Scope) -> Result<Snapshot, 
 }
 
 impl Observer<'_> {
+    /// How often a chain is used; `None` if there is none.
+    fn uses_of(&mut self, id: &NftTableId, chain: &str) -> Result<Option<u32>, BackendError> {
+        if !self.uses.contains_key(id) {
+            let asked = |part: &&Part| matches!(part, Part::NftUse(of, _) if of == id);
+            if self.world.scope.parts().filter(asked).count() < MANY_CHAINS {
+                return or_no_table(self.netlink.nft().and_then(|nft| nft.observe_use(id, chain)));
+            }
+            let uses = or_no_table(self.netlink.nft().and_then(|nft| nft.observe_uses(id)))?;
+            self.uses.insert(id.clone(), uses);
+        }
+        Ok(self.uses.get(id).and_then(|uses| uses.get(chain)).copied())
+    }
+
     fn part(&mut self, part: &Part) -> Result<(), BackendError> {
         match part {
             Part::Network => {
@@ -239,16 +259,13 @@ impl Observer<'_> {
                 }
                 Ok(())
             }
-            Part::NftUse(id, chain) => {
-                let uses = self.netlink.nft().and_then(|nft| nft.observe_use(id, chain));
-                match or_no_table(uses)? {
-                    Some(uses) => {
-                        self.world.nft.entry(id.clone()).or_default().uses.insert(chain.to_string(), uses);
-                        Ok(())
-                    }
-                    None => self.note_table(id),
+            Part::NftUse(id, chain) => match self.uses_of(id, chain)? {
+                Some(uses) => {
+                    self.world.nft.entry(id.clone()).or_default().uses.insert(chain.to_string(), uses);
+                    Ok(())
                 }
-            }
+                None => self.note_table(id),
+            },
             Part::NftElement(id, set, key) => self.element(id, set, key),
             Part::NftOthersAt(family, hook) => {
                 if !self.netlink.nft.as_ref().is_some_and(Nft::has_answered) && !nft::is_loaded() {
