@@ -12,6 +12,7 @@ mod mutate;
 mod nat;
 mod oracle;
 mod order;
+mod policy;
 mod reserved;
 mod routed;
 mod says;

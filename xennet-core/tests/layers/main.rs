@@ -157,7 +157,8 @@ const OPEN: &[&str] = &[
     "xenstore::wire::Header",
 ];
 /// The most public items: modules, types, traits, functions, methods and constants.
-const ITEMS: usize = 1360;
+// 16 more than before policies: the type with its words, and of vifs, networks and guards a reader and a setter for each new key.
+const ITEMS: usize = 1376;
 
 static SRC: LazyLock<PathBuf> = LazyLock::new(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
 static SOURCES: LazyLock<Vec<Source>> = LazyLock::new(|| scan::sources(&SRC));
