@@ -1,4 +1,7 @@
-//! The suite that certifies backends, on the fake and on the kernel: all cases in one world, and each in a world of its own.
+//! The suite that certifies backends, on the fake and on the kernel: all cases in one world, and each in a world of its own. What was
+//! learned, which no step makes, is put in by other programs, and forgotten on both alike.
+
+mod learned;
 
 use std::collections::BTreeSet;
 
@@ -99,6 +102,7 @@ kernel! {
     elements_of_a_set_come_and_go,
     a_port_has_the_vlans_that_it_is_given,
     a_store_transaction_happens_wholly_or_not_at_all,
+    what_was_never_learned_is_forgotten_all_the_same,
     a_missing_object_is_absent,
     a_narrow_look_sees_what_a_wide_one_sees,
 }

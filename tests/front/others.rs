@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use xennet_core::backend::Backend;
 use xennet_core::snapshot::{Family, NextHop, Part, Route, Rule, RuleAction, Scope};
-use xennet_core::step::{LinkChange, RouteStep, RuleStep, Step};
+use xennet_core::step::{LinkChange, LinkRef, LinkStep, RouteStep, RuleStep, Step};
 use xennet_core::{Egress, ErrorKind, Guests, Host, NatNetwork, Network, NetworkMode, RoutedNetwork, Subnet};
 
 use super::ownership::{World, both};
@@ -247,5 +247,40 @@ fn of_a_bridge_that_is_down_is_told() {
         assert_eq!(host.show().unwrap().vifs[0].obstacles, [format!("vif1.0: {told}")]);
         world(&mut |on| set(on, "xenbr2", LinkChange::default().with_up(true)));
         assert_eq!(host.show().unwrap().vifs[0].obstacles, [""; 0]);
+    });
+}
+
+/// Two guests with one MAC are told by one look-up, whether their addresses are declared or not. The bridge's own MAC is refused.
+#[test]
+fn the_mac_of_another_station() {
+    both("others::the_mac_of_another_station", |host, world| {
+        let line = |mac: &str, bridge: &str, more: &str| format!("mac={mac},bridge={bridge}{more}");
+        let (one, two) = ("00:16:3e:00:00:01", "00:16:3e:00:00:02");
+        refused(host, &line("02:00:00:00:00:01", "xenbr0", ""), "02:00:00:00:00:01 is the MAC of xenbr0");
+        assert_eq!(notes(host, 1, &line("02:00:00:00:00:01", "xenbr1", "")), "");
+        host.attach(domid(1), &spec(&line(one, "xenbr0", ",ip=192.0.2.9"))).unwrap();
+        // Another MAC, and another bridge.
+        assert_eq!(notes(host, 2, &line(two, "xenbr0", "")), "");
+        assert_eq!(notes(host, 2, &line(one, "xenbr1", ",ip=192.0.2.9")), "");
+        let both = line(one, "xenbr0", ",ip=192.0.2.9 192.0.2.10");
+        for (text, has) in [
+            (line(one, "xenbr0", ""), "vif1.0 on xenbr0 has the MAC 00:16:3e:00:00:01, too"),
+            (both.clone(), "vif1.0 on xenbr0 has the MAC 00:16:3e:00:00:01 and 192.0.2.9/32, too"),
+        ] {
+            let plan = host.plan_attach(domid(2), &spec(&text)).unwrap();
+            assert!(plan.notes().iter().any(|note| note.contains(has)), "{:?}", plan.notes());
+            let said = notes(host, 2, &text);
+            assert!(said.contains(has), "{said}");
+            // The one that came last has gone again, and left its place.
+            assert_eq!(notes(host, 3, &line(two, "xenbr0", "")), "");
+            host.attach(domid(1), &spec(&line(one, "xenbr0", ",ip=192.0.2.11"))).unwrap();
+            host.attach(domid(1), &spec(&line(one, "xenbr0", ",ip=192.0.2.9"))).unwrap();
+        }
+        // Who is not there any more is nobody: its domain ended without a call.
+        world(&mut |on| {
+            let gone = LinkRef::named(name("vif1.0"));
+            run(on, Step::Link(LinkStep::Delete { link: gone }));
+        });
+        assert_eq!(notes(host, 2, &both), "");
     });
 }

@@ -9,6 +9,7 @@
  *   send COUNT FRAME    "ok" when the kernel has taken it COUNT times
  *   count FRAME         how often exactly this frame has arrived
  *   wait MS FRAME       the same, as soon as it has arrived once or the time is over
+ *   burst COUNT FRAME   sends it so often at once: the processor's time that it took, in nanoseconds
  *   forget              forgets what has arrived; "ok"
  *   lost                how many frames have arrived and could not be counted
  *   flood FRAME...      sends these in turn, for ever, until there is another line; "ok" at once
@@ -211,6 +212,28 @@ static void command(char *line)
             poll(&p, 1, 10);
         }
         printf("%lu\n", arrived(&f));
+    } else if (!strcmp(word, "burst")) {
+        enum { AT_ONCE = 64 };
+        static struct mmsghdr all[AT_ONCE];
+        struct iovec io = { f.bytes, 0 };
+        struct timespec from, to;
+        long count = atol(strsep(&rest, " "));
+        if (!frame(&rest, &f))
+            die("burst of what");
+        io.iov_len = f.length;
+        for (int i = 0; i < AT_ONCE; i++) {
+            all[i].msg_hdr.msg_iov = &io;
+            all[i].msg_hdr.msg_iovlen = 1;
+        }
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &from);
+        for (long i = 0; i < count;) {
+            int sent = sendmmsg(sock, all, (unsigned)(count - i < AT_ONCE ? count - i : AT_ONCE), 0);
+            if (sent < 0 && errno != ENOBUFS && errno != EINTR && errno != EAGAIN)
+                die("sendmmsg");
+            i += sent < 0 ? 0 : sent;
+        }
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &to);
+        printf("%ld\n", (to.tv_sec - from.tv_sec) * 1000000000L + to.tv_nsec - from.tv_nsec);
     } else if (!strcmp(word, "forget")) {
         drain();
         memset(seen, 0, sizeof seen);

@@ -96,6 +96,12 @@ impl Station {
         answers
     }
 
+    /// Sends a frame so many times at once: the processor's time that it took, in nanoseconds. It is that of this program, and of all
+    /// that the kernel does with the frames on the way to the other end of the cables, since that happens where they are sent.
+    pub fn burst(&mut self, count: u32, frame: &[u8]) -> u64 {
+        self.number(&format!("burst {count} {}", hex(frame)))
+    }
+
     /// Forgets what has arrived.
     pub fn forget(&mut self) {
         assert_eq!(self.ask("forget"), "ok");

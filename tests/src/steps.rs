@@ -19,7 +19,7 @@ pub fn run(on: &mut dyn Backend, step: Step) {
 }
 
 /// Makes a table of xennet's as if an earlier version had made it, with what is in it: it has another number, a set and a chain that this
-/// version does not have, chains without their rules, and not the sets of the guard that the first version had not.
+/// version does not have, chains without their rules, and not the sets that the first version had not.
 #[track_caller]
 pub fn of_another_version(on: &mut dyn Backend, table: NftTableId) {
     let version = "version".to_owned();
@@ -34,7 +34,9 @@ pub fn of_another_version(on: &mut dyn Backend, table: NftTableId) {
         NftOp::AddChain { chain: "former".into(), base: None },
     ];
     ops.extend(found.chains.keys().map(|chain| NftOp::FlushChain { chain: chain.clone() }));
-    let later = ["macs-first", "macs-last", "tagged"].into_iter().filter(|set| found.sets.contains_key(*set));
+    let later = ["macs-first", "macs-last", "tagged", "hidden", "open", "bridged"]
+        .into_iter()
+        .filter(|set| found.sets.contains_key(*set));
     ops.extend(later.map(|set| NftOp::DelSet { set: set.into() }));
     run(on, Step::Nft(NftTransaction::new(table, ops)));
 }

@@ -129,7 +129,7 @@ impl Lab {
     }
 }
 
-fn guest(domid: u8, mac: Mac) -> Guest {
+pub(crate) fn guest(domid: u8, mac: Mac) -> Guest {
     let id = VifId::new(DomId::new(u32::from(domid)).unwrap(), DevId::FIRST);
     Guest::new(&GuestSpec { id, mac: MacAddr::new(mac), addresses: Vec::new() }).unwrap()
 }

@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, reason = "all of this is tests")]
 
+mod corpus;
 mod hidden;
 mod kinds;
 mod lab;

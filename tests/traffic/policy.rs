@@ -88,6 +88,17 @@ impl Watch {
         frame
     }
 
+    /// Waits until what was sent has arrived where it does. A closed port lets nothing through that could end the wait, so this is a while that
+    /// is long for a frame in a machine, with frames that do arrive behind it.
+    fn wait(&mut self) {
+        std::thread::sleep(Duration::from_millis(300));
+        let frame = self.other(Party::guest(OTHER).v4);
+        assert!(self.uplink.wait(LONG, &frame) && self.dom0.wait(LONG, &frame));
+        for station in [&mut self.sender, &mut self.other, &mut self.dom0, &mut self.uplink] {
+            assert_eq!(station.lost(), 0, "every frame was counted");
+        }
+    }
+
     /// Which kinds arrive: each at the other guest, at this domain and at the uplink, or at nobody.
     fn passing(&mut self, what: &str) -> Vec<&'static str> {
         let mut sent = Vec::new();
@@ -97,13 +108,7 @@ impl Watch {
             frames.iter().for_each(|frame| self.sender.send(1, frame));
             sent.push((kind, frames));
         }
-        // What a port lets through it lets through in order, so a frame of each sender's behind all others ends the wait; a closed one
-        // lets nothing through, so a while is waited that is long for a frame in a machine.
-        let end = Instant::now() + Duration::from_millis(400);
-        while Instant::now() < end {
-            let frame = self.other(Party::guest(OTHER).v4);
-            assert!(self.uplink.wait(LONG, &frame) && self.dom0.wait(LONG, &frame));
-        }
+        self.wait();
         let mut passing = Vec::new();
         for (kind, [to_other, to_dom0, to_uplink, to_all]) in sent {
             let seen = [
@@ -134,11 +139,7 @@ impl Watch {
                 frames.push(frame);
             }
         }
-        let end = Instant::now() + Duration::from_millis(400);
-        while Instant::now() < end {
-            let frame = self.other(Party::guest(OTHER).v4);
-            assert!(self.uplink.wait(LONG, &frame));
-        }
+        self.wait();
         let seen = self.sender.count_all(&frames);
         assert!(seen.iter().all(|n| *n == seen[0]), "{what}: {seen:?} arrived");
         seen[0] == 1

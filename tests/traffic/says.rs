@@ -42,33 +42,49 @@ const SCTP: u8 = 132;
 type Tag = [u8; 8];
 
 /// Packets as they are sent, one after the other: one, or the fragments of one.
-struct Said {
-    what: &'static str,
-    passes: bool,
+pub(crate) struct Said {
+    pub(crate) what: &'static str,
+    /// In NAT and routed modes.
+    pub(crate) passes: bool,
     /// The protocol of the raw socket that hears it.
     heard_by: u8,
-    packets: Vec<Vec<u8>>,
+    pub(crate) packets: Vec<Vec<u8>>,
     tag: Tag,
 }
 
-fn ipv4(protocol: u8, fragment: u16, content: &[u8]) -> Vec<u8> {
+/// Whose messages they are.
+#[derive(Clone, Copy)]
+pub(crate) struct Speaker {
+    pub(crate) mac: Mac,
+    pub(crate) own4: Ipv4Addr,
+    pub(crate) own6: Ipv6Addr,
+}
+
+impl Speaker {
+    /// The guest of this file's networks.
+    pub(crate) fn routed() -> Self {
+        Speaker { mac: MAC, own4: OWN4, own6: OWN6 }
+    }
+
+    /// Where a message goes: to this domain's address of the same scope.
+    fn to(&self, from: Ipv6Addr) -> Ipv6Addr {
+        if from == self.own6 { GATEWAY6 } else { ROUTER }
+    }
+}
+
+fn ipv4(s: Speaker, protocol: u8, fragment: u16, content: &[u8]) -> Vec<u8> {
     let total = u16::try_from(20 + content.len()).unwrap();
     let head = join(&[&[0x45, 0], &total.to_be_bytes(), &[0, 7], &fragment.to_be_bytes(), &[64, protocol, 0, 0]]);
-    let mut packet = join(&[&head, &OWN4.octets(), &GATEWAY4.octets()]);
+    let mut packet = join(&[&head, &s.own4.octets(), &GATEWAY4.octets()]);
     let sum = checksum(&packet);
     packet[10..12].copy_from_slice(&sum);
     typed(IPV4, &join(&[&packet, content]))
 }
 
-fn ipv6(from: Ipv6Addr, next: u8, content: &[u8]) -> Vec<u8> {
+fn ipv6(s: Speaker, from: Ipv6Addr, next: u8, content: &[u8]) -> Vec<u8> {
     let length = u16::try_from(content.len()).unwrap();
     let head = join(&[&[0x60, 0, 0, 0], &length.to_be_bytes(), &[next, 255]]);
-    typed(IPV6, &join(&[&head, &from.octets(), &to(from).octets(), content]))
-}
-
-/// Where a message goes: to this domain's address of the same scope.
-fn to(from: Ipv6Addr) -> Ipv6Addr {
-    if from == OWN6 { GATEWAY6 } else { ROUTER }
+    typed(IPV6, &join(&[&head, &from.octets(), &s.to(from).octets(), content]))
 }
 
 /// A message of ICMP or IGMP, whose checksums are made the same way.
@@ -79,8 +95,8 @@ fn message4(kind: u8, tag: Tag) -> Vec<u8> {
     message
 }
 
-fn message6(from: Ipv6Addr, kind: u8, tag: Tag) -> Vec<u8> {
-    icmpv6((from, to(from)), kind, &join(&[&[0; 4], &[0; 16], &tag]))
+fn message6(s: Speaker, from: Ipv6Addr, kind: u8, tag: Tag) -> Vec<u8> {
+    icmpv6((from, s.to(from)), kind, &join(&[&[0; 4], &[0; 16], &tag]))
 }
 
 /// An authentication header in front of something.
@@ -102,15 +118,18 @@ fn numbered(packet: &mut [u8], number: usize) {
 }
 
 /// All of it; each with a number of its own.
-struct Corpus(Vec<Said>);
+struct Corpus {
+    speaker: Speaker,
+    said: Vec<Said>,
+}
 
 impl Corpus {
     fn add(&mut self, what: &'static str, passes: bool, heard_by: u8, make: impl FnOnce(Tag) -> Vec<Vec<u8>>) {
         let mut tag = *b"say\0\0\0\0\0";
-        tag[4..].copy_from_slice(&u32::try_from(self.0.len()).unwrap().to_be_bytes());
+        tag[4..].copy_from_slice(&u32::try_from(self.said.len()).unwrap().to_be_bytes());
         let mut packets = make(tag);
-        packets.iter_mut().for_each(|packet| numbered(packet, self.0.len()));
-        self.0.push(Said { what, passes, heard_by, packets, tag });
+        packets.iter_mut().for_each(|packet| numbered(packet, self.said.len()));
+        self.said.push(Said { what, passes, heard_by, packets, tag });
     }
 
     fn one(&mut self, what: &'static str, passes: bool, heard_by: u8, make: impl FnOnce(Tag) -> Vec<u8>) {
@@ -119,6 +138,7 @@ impl Corpus {
 }
 
 fn of_ipv4(c: &mut Corpus) {
+    let s = c.speaker;
     for (kind, what, passes) in [
         (5, "redirect", false),
         (9, "router advertisement of ICMP", false),
@@ -126,10 +146,10 @@ fn of_ipv4(c: &mut Corpus) {
         (10, "router solicitation of ICMP", true),
         (11, "time exceeded", true),
     ] {
-        c.one(what, passes, ICMP, |tag| ipv4(ICMP, 0, &message4(kind, tag)));
+        c.one(what, passes, ICMP, |tag| ipv4(s, ICMP, 0, &message4(kind, tag)));
         let halves = |tag: Tag| {
             let whole = message4(kind, tag);
-            vec![ipv4(ICMP, 0x2000, &whole[..16]), ipv4(ICMP, 2, &whole[16..])]
+            vec![ipv4(s, ICMP, 0x2000, &whole[..16]), ipv4(s, ICMP, 2, &whole[16..])]
         };
         c.add(what, passes, ICMP, halves);
     }
@@ -141,7 +161,7 @@ fn of_ipv4(c: &mut Corpus) {
         (0x17, "leave of IGMP", true),
         (0x22, "report of IGMPv3", true),
     ] {
-        c.one(what, passes, IGMP, |tag| ipv4(IGMP, 0, &message4(kind, tag)));
+        c.one(what, passes, IGMP, |tag| ipv4(s, IGMP, 0, &message4(kind, tag)));
     }
     for (ports, what, passes) in [
         ((67, 68), "DHCP offer", false),
@@ -151,17 +171,17 @@ fn of_ipv4(c: &mut Corpus) {
         ((68, 67), "DHCP request", true),
         ((1234, 5678), "UDP", true),
     ] {
-        c.one(what, passes, UDP, |tag| ipv4(UDP, 0, &udp(ports, &tag)));
+        c.one(what, passes, UDP, |tag| ipv4(s, UDP, 0, &udp(ports, &tag)));
         let halves = |tag: Tag| {
             let whole = udp(ports, &join(&[&[0; 8], &tag]));
-            vec![ipv4(UDP, 0x2000, &whole[..16]), ipv4(UDP, 2, &whole[16..])]
+            vec![ipv4(s, UDP, 0x2000, &whole[..16]), ipv4(s, UDP, 2, &whole[16..])]
         };
         c.add(what, passes, UDP, halves);
     }
     // What ports are looked for in is content, and says the ports of a DHCP server.
     let large = |tag: Tag| {
         let whole = udp((1234, 5678), &join(&[&[0, 67, 0, 68].repeat(4), &tag]));
-        vec![ipv4(UDP, 0x2000, &whole[..8]), ipv4(UDP, 1, &whole[8..])]
+        vec![ipv4(s, UDP, 0x2000, &whole[..8]), ipv4(s, UDP, 1, &whole[8..])]
     };
     c.add("a later fragment like a DHCP offer", true, UDP, large);
     for (protocol, what, passes) in [
@@ -172,7 +192,7 @@ fn of_ipv4(c: &mut Corpus) {
         (SCTP, "SCTP", true),
         (47, "GRE", true),
     ] {
-        c.one(what, passes, protocol, |tag| ipv4(protocol, 0, &join(&[&[0; 20], &tag])));
+        c.one(what, passes, protocol, |tag| ipv4(s, protocol, 0, &join(&[&[0; 20], &tag])));
     }
     for (next, what, passes) in [
         (ICMP, "ICMP behind AH", false),
@@ -180,13 +200,14 @@ fn of_ipv4(c: &mut Corpus) {
         (TCP, "TCP behind AH", true),
         (ESP, "ESP behind AH", true),
     ] {
-        c.one(what, passes, AH, |tag| ipv4(AH, 0, &authenticated(next, &join(&[&[0; 20], &tag]))));
+        c.one(what, passes, AH, |tag| ipv4(s, AH, 0, &authenticated(next, &join(&[&[0; 20], &tag]))));
     }
 }
 
 fn of_ipv6(c: &mut Corpus, from: Ipv6Addr) {
-    let message = move |kind, tag| message6(from, kind, tag);
-    let whole = move |next, content: &[u8]| ipv6(from, next, content);
+    let s = c.speaker;
+    let message = move |kind, tag| message6(s, from, kind, tag);
+    let whole = move |next, content: &[u8]| ipv6(s, from, next, content);
     // Two fragments behind each other, cut after so many bytes.
     let cut = move |next: u8, content: &[u8], at: usize| {
         let place = u16::try_from(at / 8).unwrap();
@@ -362,8 +383,7 @@ impl Lab {
 fn wrong(lab: &Lab, program: &Program, corpus: &[Said], all: bool) -> Vec<String> {
     let ears = Ears::open(corpus);
     let mut mouth = Station::start(program, lab.guest.namespace(), Guest::LINK);
-    let frame = |packet: &[u8]| join(&[&DOM0, &MAC, packet]);
-    let mut wrong = Vec::new();
+    let (mut wrong, speaker) = (Vec::new(), Speaker::routed());
     for (number, said) in corpus.iter().enumerate() {
         let before = fragments();
         for packet in &said.packets {
@@ -375,7 +395,7 @@ fn wrong(lab: &Lab, program: &Program, corpus: &[Said], all: bool) -> Vec<String
         tag[4..].copy_from_slice(&u32::try_from(number).unwrap().to_be_bytes());
         let last = udp((9, 9), &tag);
         let heard = ears.hears(v6, said.heard_by, said.tag);
-        mouth.send(1, &frame(&if v6 { ipv6(OWN6, UDP, &last) } else { ipv4(UDP, 0, &last) }));
+        mouth.send(1, &frame(&if v6 { ipv6(speaker, OWN6, UDP, &last) } else { ipv4(speaker, UDP, 0, &last) }));
         let end = Instant::now() + LONG;
         let mut heard_later = false;
         loop {
@@ -413,16 +433,22 @@ fn wrong(lab: &Lab, program: &Program, corpus: &[Said], all: bool) -> Vec<String
     wrong
 }
 
-fn corpus() -> Vec<Said> {
-    let mut corpus = Corpus(Vec::new());
+/// All messages.
+pub(crate) fn messages(speaker: Speaker) -> Vec<Said> {
+    let mut corpus = Corpus { speaker, said: Vec::new() };
     of_ipv4(&mut corpus);
-    of_ipv6(&mut corpus, OWN6);
-    of_ipv6(&mut corpus, link_local(MAC));
-    corpus.0
+    of_ipv6(&mut corpus, speaker.own6);
+    of_ipv6(&mut corpus, link_local(speaker.mac));
+    corpus.said
+}
+
+/// A packet in a frame to this domain.
+pub(crate) fn frame(packet: &[u8]) -> Vec<u8> {
+    join(&[&DOM0, &MAC, packet])
 }
 
 fn check(network: &str, then: impl FnOnce(&Lab, &Program, &[Said])) {
-    let (program, corpus) = (Program::compile(), corpus());
+    let (program, corpus) = (Program::compile(), messages(Speaker::routed()));
     let lab = Lab::build(network);
     let wrong = wrong(&lab, &program, &corpus, false);
     let passing = corpus.iter().filter(|said| said.passes).count();

@@ -202,7 +202,7 @@ fn is_ours_alone(path: &Path) -> bool {
         entry.is_ok_and(|entry| {
             let name = entry.file_name();
             let name = name.to_string_lossy();
-            name == "networks"
+            ["networks", "stations"].contains(&&*name)
                 || [".journal", ".fresh"].iter().any(|end| name.ends_with(end))
                 || ["calls.log", "fake.", ".fake."].iter().any(|start| name.starts_with(start))
         })

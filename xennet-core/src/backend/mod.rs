@@ -4,7 +4,6 @@ pub mod fake;
 #[cfg(feature = "netlink")]
 pub mod netlink;
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::error::Errno;
@@ -91,16 +90,6 @@ pub trait Backend {
     /// The kernel's refusal. A refused step may have happened in part; only looking again tells.
     fn apply(&mut self, step: &Step) -> Result<(), BackendError>;
 
-    /// Forgets the tracked connections of these addresses, which are a guest's no more: an answer that comes late would reach the next
-    /// guest that has the address. A backend that tracks none has nothing to forget.
-    ///
-    /// # Errors
-    /// The system's refusal.
-    fn forget_connections(&mut self, addresses: &[IpAddr]) -> Result<(), BackendError> {
-        let _ = addresses;
-        Ok(())
-    }
-
     /// What tells this system from others, and stays the same: the MACs of bridges that are given none are made of it.
     ///
     /// # Errors
@@ -109,7 +98,7 @@ pub trait Backend {
         Err(BackendError::new(Errno::EOPNOTSUPP, "the machine's id").with_message("this backend knows none"))
     }
 
-    /// Makes ready for [`forget_connections`](Self::forget_connections), which loads no module: this may.
+    /// Makes ready for [`ForgetStep::Connections`](crate::step::ForgetStep::Connections), which loads no module: this may.
     ///
     /// # Errors
     /// The system's refusal.

@@ -11,6 +11,7 @@ pub(crate) mod lock;
 mod look;
 mod networks;
 mod state;
+mod stations;
 mod words;
 
 use std::fmt;

@@ -3,15 +3,16 @@
 use super::gone::Leftover;
 use super::records::Session;
 use super::recover::Recovered;
+use super::stations::{Connections, Known, Newcomer, has_places};
 use super::{Host, MacBinding, gone, guests, joined, mend, place};
 use crate::error::{Errno, Error, ErrorKind};
 use crate::exec::{Applied, Entry, Subject};
 use crate::model::{
-    Attach, Attachment, Behind, DevId, DomId, FoundVif, Guard, Guarded, IfName, Policy, RecordedVif, Request, Resolved,
-    ResolvedVif, Started, TypeIf, VifId, VifSpec, VifType,
+    Attach, Attachment, Behind, DevId, DomId, FoundVif, Guard, Guarded, IfName, MacAddr, Policy, RecordedVif, Request,
+    Resolved, ResolvedVif, Started, TypeIf, VifId, VifSpec, VifType,
 };
 use crate::plan::{self, Goal, Plan};
-use crate::snapshot::{Part, Route, Scope};
+use crate::snapshot::{Part, Route, Scope, Snapshot};
 use crate::tables;
 
 /// What attaching a vif asks for.
@@ -61,12 +62,8 @@ impl Host {
     pub fn plan_attach(&mut self, domid: DomId, vif: &VifSpec) -> Result<Plan, Error> {
         let id = VifId::new(domid, vif.devid().unwrap_or(DevId::FIRST));
         let record = self.records.record(Subject::Vif(id))?;
-        let Asked { resolved, mut notes, .. } = self.resolve_attach(id, TypeIf::Vif, vif, record.as_ref())?;
-        let left = match record {
-            Some(_) => Ok(Vec::new()),
-            None => self.left_by_earlier(id, TypeIf::Vif, vif.vifname()),
-        };
-        let left = match left {
+        let Asked { resolved, mut notes, network, .. } = self.resolve_attach(id, TypeIf::Vif, vif, record.as_ref())?;
+        let left = match self.left_by_earlier(id, TypeIf::Vif, vif.vifname(), record.as_ref()) {
             // A caller without CAP_NET_ADMIN can plan, but cannot read our tables.
             Err(e) if e.kind() == ErrorKind::Denied => {
                 notes.push(format!(
@@ -76,7 +73,18 @@ impl Host {
             }
             left => left?,
         };
-        let plan = self.plan_of_vif(&resolved, notes, Look::Whole, &left)?;
+        let plan = self.plan_of_vif(&resolved, vif, notes, Look::Whole, &left)?;
+        let plan = match &resolved {
+            Resolved::Attach(a) => {
+                let known = Known::of(&a.wish, vif.mac().map(MacAddr::from));
+                let (subject, record) = (Subject::Vif(id), record.as_ref());
+                let new =
+                    Newcomer { subject, wish: &a.wish, known, network: network.as_ref(), record, is_same_link: false };
+                let (_, told) = self.before_newcomer(&new)?;
+                plan.with_notes(told)
+            }
+            _ => plan,
+        };
         let plan = self.told_of_others(plan, Subject::Vif(id))?;
         Ok(plan.asked(Request::Attach { domid, vif: Box::new(vif.clone()) }))
     }
@@ -160,13 +168,10 @@ impl Host {
         let subject = Subject::of(id, type_if);
         // The plan that was shown came from a look at all rules; the one that is carried out does, too.
         let look = if self.is_shown() { Look::Whole } else { Look::Usual };
-        let left = match session.record() {
-            None => self.left_by_earlier(id, type_if, vif.vifname())?,
-            Some(_) => Vec::new(),
-        };
+        let left = self.left_by_earlier(id, type_if, vif.vifname(), session.record())?;
         if self.is_shown() {
             let Asked { resolved, notes, .. } = self.resolve_attach(id, type_if, vif, session.record())?;
-            let plan = self.plan_of_vif(&resolved, notes, Look::Whole, &left)?;
+            let plan = self.plan_of_vif(&resolved, vif, notes, Look::Whole, &left)?;
             self.check_shown(&plan)?;
         }
         let mut tries = FRAME_TRIES;
@@ -185,7 +190,7 @@ impl Host {
             {
                 put_back = self.mend_tables(subject)?;
             }
-            let mut plan = match self.plan_of_vif(&resolved, notes, look, &left) {
+            let mut plan = match self.plan_of_vif(&resolved, vif, notes, look, &left) {
                 Err(e)
                     if e.kind() == ErrorKind::Conflict && e.object().is_some_and(|o| o.starts_with("nft table ")) =>
                 {
@@ -206,10 +211,10 @@ impl Host {
                 }
                 _ => format!("cannot attach {subject}"),
             };
-            if let Some(started) = network.filter(|_| type_if == TypeIf::Vif) {
+            if let Some(started) = network.as_ref().filter(|_| type_if == TypeIf::Vif) {
                 // Before the link goes up, and the guest asks.
                 *told = Some(started.network.name());
-                self.tell_of_guest(&started, id, vif)?;
+                self.tell_of_guest(started, id, vif)?;
             }
             // A vif that is as wanted already, but not by our doing, is ours from now on. A recorded line that cannot be read is replaced.
             let is_readable = |text: &str| text.parse::<VifSpec>().is_ok();
@@ -217,18 +222,31 @@ impl Host {
                 return Ok(Applied::nothing(plan).with_put_back(put_back));
             }
             let makes_table = plan.steps().iter().any(|p| tables::makes_table(&p.step));
-            let is_new = session.record().and_then(Entry::owned_link).map(|(index, _)| index);
+            let mut had = None;
             if let Resolved::Attach(a) = &resolved
-                && type_if == TypeIf::Vif
-                && a.found.takes_over.is_empty()
-                && is_new.is_none_or(|index| plan.before().link_by_index(index).is_none())
-                && (is_new.is_some() || !left.is_empty() || plan::is_hidden(&a.wish, plan.before()))
+                && has_places(type_if)
             {
-                // An earlier guest that ended without a call left its record or its elements. Without these there is no search:
-                // the kernel walks its whole connection table for it, which costs ten times as much as the rest of the call.
-                let told = self.forget_connections(a.wish.attachment.guest(), &elsewhere);
-                plan = plan.with_notes(told).with_notes(self.forget_on_bridge(&a.wish));
+                let recorded = session.record().and_then(Entry::owned_link).map(|(index, _)| index);
+                let is_same_link = recorded.is_some_and(|index| plan.before().link_by_index(index).is_some());
+                let known = Known::of(&a.wish, vif.mac().map(MacAddr::from));
+                let record = session.record();
+                let new = Newcomer { subject, wish: &a.wish, known, network: network.as_ref(), record, is_same_link };
+                let (of_former, told) = self.before_newcomer(&new)?;
+                let is_left = recorded.is_some() || !left.is_empty() || plan::is_hidden(&a.wish, plan.before());
+                plan = plan.with_notes(told);
+                if a.found.takes_over.is_empty() && !is_same_link && is_left {
+                    // An earlier guest that ended without a call left its record or its elements. Without these there is no search:
+                    // the kernel walks its whole connection table for it, which costs ten times as much as the rest of the call.
+                    let told = self.forget_connections(a.wish.attachment.guest(), &elsewhere);
+                    plan = plan.with_notes(told).with_notes(self.forget_on_bridge(&a.wish));
+                } else if !of_former.is_empty() {
+                    plan = plan.with_notes(self.forget_connections(&of_former, &elsewhere));
+                }
+                plan = plan.with_notes(self.take_places(&new)?);
+                had = session.record().filter(|r| r.owned_link().is_some()).and_then(Known::recorded);
+                had = had.filter(|had| *had != new.known);
             }
+            let known = had.map(|had| (had, attached_as(&resolved, vif)));
             match self.carry_out(session, subject, plan, Some(vif.to_string()), &what) {
                 // Another call has made the table in the meantime: then only the vif's own part is missing.
                 Err(e) if makes_table && tries > 0 && e.errno() == Some(Errno::EEXIST) => tries -= 1,
@@ -240,7 +258,12 @@ impl Host {
                         self.recover_held(held, subject)?;
                     }
                 }
-                Ok(applied) => return Ok(applied.with_put_back(put_back)),
+                Ok(mut applied) => {
+                    if let Some((had, has)) = &known {
+                        applied.notes.extend(self.leave_places(subject, had, has.as_ref(), Connections::Remain));
+                    }
+                    return Ok(applied.with_put_back(put_back));
+                }
                 // Another guest of ours has a route to one of its addresses: that one is older.
                 Err(e) if in_place.is_empty() && e.errno() == Some(Errno::EEXIST) => {
                     in_place = self.in_its_place(&resolved)?;
@@ -259,6 +282,7 @@ impl Host {
     fn plan_of_vif(
         &mut self,
         resolved: &Resolved,
+        line: &VifSpec,
         mut notes: Vec<String>,
         look: Look,
         left: &[Leftover],
@@ -269,6 +293,7 @@ impl Host {
             Look::Whole => self.plan_whole(resolved)?,
         };
         if let Resolved::Attach(vif) = resolved {
+            not_of_this_domain(&vif.wish, line, plan.before())?;
             notes.extend(super::show::bridge_is_down(&vif.wish, plan.before()));
             notes.extend(self.obstacles_of_vif(&vif.wish, plan.before()));
             notes.extend(self.vlans_of_vif(&vif.wish)?);
@@ -443,7 +468,9 @@ impl Host {
             }
             // Gone, or the index belongs to a link that we know nothing of (indexes are not given out again soon, but the
             // state directory may be older than the kernel).
-            None if name != made && self.is_there(&name)? => {
+            None if name != made
+                && (self.is_there(&name)? || self.has_lost_name(Subject::of(id, type_if), name)?) =>
+            {
                 // Another vif has taken the name that this one had: the elements with that name are its own.
                 let RecordedVif { guard, routes, .. } = as_made.recorded;
                 let guard = guard.map(|g| Box::new(Guarded { link: made, ..*g }));
@@ -454,7 +481,7 @@ impl Host {
         })
     }
 
-    fn is_there(&mut self, name: &IfName) -> Result<bool, Error> {
+    pub(super) fn is_there(&mut self, name: &IfName) -> Result<bool, Error> {
         Ok(self.look(&Scope::none().with(Part::Link(*name)))?.links.contains_key(name))
     }
 
@@ -475,4 +502,25 @@ impl Host {
         }
         .map_err(|e: Error| e.with_object(subject.to_string()).unchanged())
     }
+}
+
+/// What the kernel will learn of a guest that is attached so.
+fn attached_as(resolved: &Resolved, vif: &VifSpec) -> Option<Known> {
+    match resolved {
+        Resolved::Attach(a) => Some(Known::of(&a.wish, vif.mac().map(MacAddr::from))),
+        _ => None,
+    }
+}
+
+/// Refuses the MAC of a guest that its bridge has: each would get only some of its frames.
+fn not_of_this_domain(a: &Attach, line: &VifSpec, seen: &Snapshot) -> Result<(), Error> {
+    let (Attachment::Bridge { bridge, .. }, Some(mac)) = (&a.attachment, line.mac().map(MacAddr::from)) else {
+        return Ok(());
+    };
+    if seen.links.get(bridge).and_then(|link| link.mac) != Some(mac) {
+        return Ok(());
+    }
+    let message = format!("{}: {mac} is the MAC of {bridge}: what is sent to the guest would go to this domain", a.id);
+    let hint = format!("give the guest another MAC: mac=; `ip link show dev {bridge}` tells this domain's");
+    Err(Error::new(ErrorKind::Conflict, message).with_object(a.id.to_string()).with_hint(hint).unchanged())
 }

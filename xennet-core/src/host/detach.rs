@@ -1,14 +1,17 @@
 //! Detaching: by what is remembered, and where nothing can be.
 
-use super::attach::FRAME_TRIES;
+use std::net::IpAddr;
+
+use super::attach::{FRAME_TRIES, Present};
 use super::gone::{own_links, taken_by};
 use super::guests::network_of;
 use super::records::Session;
+use super::stations::{Connections, Known, has_places};
 use super::{Host, mend};
 use crate::error::{Error, ErrorKind};
 use crate::exec::{self, Applied, Entry, Journal as _, Subject};
-use crate::model::{Detach, DevId, DomId, FoundVif, IfName, Request, Resolved, ResolvedVif, TypeIf, VifId};
-use crate::plan::{Goal, Plan};
+use crate::model::{Attachment, Detach, DevId, DomId, FoundVif, IfName, Request, Resolved, ResolvedVif, TypeIf, VifId};
+use crate::plan::{Goal, Plan, ROUTE_PROTOCOL};
 use crate::snapshot::{NftKey, NftSet, NftTableId, NftValue, Part, Scope};
 use crate::step::{NftOp, NftTransaction, Step};
 use crate::tables;
@@ -145,12 +148,35 @@ impl Host {
             let goes = |set: &str, key: &&NftKey| of_link(key) || (hides && tables::gate::hides(set) && hidden(key));
             let keys = |set: &str, s: &NftSet| s.elements.keys().filter(|key| goes(set, key)).cloned().collect();
             let found = sets.iter().map(|(set, s)| ((*set).clone(), keys(set, s)));
-            let found: Elements = found.filter(|(_, keys): &(String, Vec<NftKey>)| !keys.is_empty()).collect();
+            let mut found: Elements = found.filter(|(_, keys): &(String, Vec<NftKey>)| !keys.is_empty()).collect();
+            // Of an address that another guest has by now it is that one's.
+            for (set, keys) in &mut found {
+                if tables::gate::hides(set) {
+                    let all = std::mem::take(keys);
+                    for key in all {
+                        if !self.is_led_elsewhere(&key, link)? {
+                            keys.push(key);
+                        }
+                    }
+                }
+            }
+            found.retain(|(_, keys)| !keys.is_empty());
             if !found.is_empty() {
                 all_found.push((table, found));
             }
         }
         Ok(all_found)
+    }
+
+    /// Whether a route of ours leads the address of an element to another link than this one.
+    fn is_led_elsewhere(&mut self, key: &NftKey, link: &IfName) -> Result<bool, Error> {
+        let address: IpAddr = match behind_link(key).and_then(|(rest, _)| rest.first()) {
+            Some(NftValue::Ipv4(address)) => (*address).into(),
+            Some(NftValue::Ipv6(address)) => (*address).into(),
+            _ => return Ok(false),
+        };
+        let seen = self.look(&Scope::none().with(Part::Way(address)))?;
+        Ok(seen.routes.iter().any(|r| r.protocol == ROUTE_PROTOCOL && r.link != Some(*link)))
     }
 
     /// What is left to detach of a vif that this record is about.
@@ -160,20 +186,20 @@ impl Host {
     }
 
     fn resolve_detach(&mut self, id: VifId, type_if: TypeIf, record: Option<&Entry>) -> Result<Resolved, Error> {
-        let present = self.present_device(id, type_if, record)?;
-        Ok(Resolved::Detach(ResolvedVif {
-            wish: Detach { id },
-            found: FoundVif::named(present.name),
-            recorded: present.recorded,
-        }))
+        let Present { name, mut recorded } = self.present_device(id, type_if, record)?;
+        // Also where the link has gone: a bridge may have learned of the guest, and a call may be killed before that is forgotten.
+        recorded.bridge = recorded.bridge.or_else(|| record.and_then(bridge_of));
+        Ok(Resolved::Detach(ResolvedVif { wish: Detach { id }, found: FoundVif::named(name), recorded }))
     }
 
     /// Detaches; and whether there was no link.
     fn detach_held(&mut self, session: &mut Session, id: VifId, type_if: TypeIf) -> Result<(Applied, bool), Error> {
         let subject = Subject::of(id, type_if);
         // The vif's connections stay with the vif when its twin goes.
-        let attached = match session.record().map(|entry| &entry.goal) {
-            Some(Goal::Resolved(Resolved::Attach(a))) if type_if == TypeIf::Vif => Some(a.wish.clone()),
+        let of_vif = session.record().filter(|_| has_places(type_if));
+        let known = of_vif.and_then(Known::recorded);
+        let attached = match of_vif.map(|entry| &entry.goal) {
+            Some(Goal::Resolved(Resolved::Attach(a))) => Some(a.wish.clone()),
             _ => None,
         };
         let resolved = self.resolve_detach(id, type_if, session.record())?;
@@ -181,17 +207,23 @@ impl Host {
         self.check_shown(&plan)?;
         let gone = plan.before().links.is_empty();
         let is_attached = session.record().is_some_and(|r| r.owned_link().is_some());
-        if plan.is_empty() && (gone || !is_attached) {
-            return Ok((Applied::nothing(plan), gone));
-        }
-        // Even an empty plan is written down: somebody else has detached the vif, and this is the name under which it is found
-        // again.
-        let mut applied = self.carry_out(session, subject, plan, None, &format!("cannot detach {subject}"))?;
+        let mut applied = if plan.is_empty() && (gone || !is_attached) {
+            Applied::nothing(plan)
+        } else {
+            // Even an empty plan is written down: somebody else has detached the vif, and this is the name under which it is found
+            // again.
+            self.carry_out(session, subject, plan, None, &format!("cannot detach {subject}"))?
+        };
+        let mut connections = Connections::Remain;
         if let Some(a) = attached {
+            connections = Connections::AreForgotten;
             let guest = a.attachment.guest();
             let elsewhere = self.led_elsewhere(guest, &own_links(id, type_if, &[a.name]))?;
             applied.notes.extend(self.forget_connections(guest, &elsewhere));
             applied.notes.extend(self.forget_on_bridge(&a));
+        }
+        if let Some(known) = known {
+            applied.notes.extend(self.leave_places(subject, &known, None, connections));
         }
         Ok((applied, gone))
     }
@@ -216,8 +248,20 @@ impl Host {
     }
 }
 
+/// The bridge of a vif that a record is about.
+fn bridge_of(record: &Entry) -> Option<IfName> {
+    match &record.goal {
+        Goal::Resolved(Resolved::Attach(a)) => match a.wish.attachment {
+            Attachment::Bridge { bridge, .. } => Some(bridge),
+            _ => None,
+        },
+        Goal::Resolved(Resolved::Detach(d)) => d.recorded.bridge,
+        _ => None,
+    }
+}
+
 /// What stands behind the link in a key that begins with one.
-fn behind_link(key: &NftKey) -> Option<(&[NftValue], Option<&[NftValue]>)> {
+pub(super) fn behind_link(key: &NftKey) -> Option<(&[NftValue], Option<&[NftValue]>)> {
     let (NftValue::Name(_), rest) = key.first.split_first()? else { return None };
     let last = match &key.last {
         Some(last) => Some(last.split_first()?.1),

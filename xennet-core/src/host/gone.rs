@@ -1,8 +1,6 @@
 //! What is left of guests that have gone: those whose domain ended without a call, those whose record was lost, and those whose
 //! address another guest has by now.
 
-use std::net::IpAddr;
-
 use ipnetwork::IpNetwork;
 
 use super::recover::{Outcomes, Recovered};
@@ -11,10 +9,10 @@ use crate::backend::BackendError;
 use crate::error::{Errno, Error};
 use crate::exec::{self, Entry, Subject};
 use crate::gather;
-use crate::model::vif::is_single;
 use crate::model::{Attach, Attachment, Behind, IfName, NetworkMode, Resolved, ResolvedVif, TypeIf, VifId};
 use crate::plan::{self, Goal, Plan};
 use crate::snapshot::{Part, Route, Scope, Snapshot};
+use crate::step::{ForgetStep, Step};
 
 /// The elements in our tables that an earlier guest left on a link, and of which there is no record.
 pub(super) struct Leftover {
@@ -36,14 +34,19 @@ impl Host {
                 }
             }
         }
+        if let Err(e) = self.empty_places().and_then(|()| self.clear_lost_elements()) {
+            first_error.get_or_insert(e);
+        }
         Ok((done, first_error))
     }
 
     /// Whether the link of a vif has gone without a call.
     pub(super) fn is_gone(&mut self, subject: Subject, record: &Entry) -> Result<bool, Error> {
-        let Some(((id, type_if), (index, _))) = subject.vif().zip(record.link()) else { return Ok(false) };
+        let Some((id, type_if)) = subject.vif() else { return Ok(false) };
         let made = id.link_name(type_if).map_err(Error::unchanged)?;
-        let seen = self.look(&Scope::none().with(Part::LinkIndex(index)).with(Part::Link(made)))?;
+        let mut scope = Scope::none().with(Part::Link(made));
+        scope.extend(record.link().map(|(index, _)| Part::LinkIndex(index)));
+        let seen = self.look(&scope)?;
         Ok(has_gone(record, &seen) && !seen.links.contains_key(&made))
     }
 
@@ -62,8 +65,9 @@ impl Host {
         Ok(records.into_iter().filter(|(subject, entry)| gone(subject, entry)).map(|(subject, _)| subject).collect())
     }
 
-    /// What our tables have of a vif that no record is about: the state was lost, and its new guest would inherit what an earlier one might
-    /// send.
+    /// What our tables have under the names of a vif by another guest's doing: the state was lost, or a guest with a name of its own choice
+    /// ended without a call, and the new one would inherit what that one might send. Under a name that the vif has by its record there is
+    /// what the record says.
     ///
     /// This asks for one element a table. Only where one is there the tables are listed.
     pub(super) fn left_by_earlier(
@@ -71,11 +75,23 @@ impl Host {
         id: VifId,
         type_if: TypeIf,
         name: Option<IfName>,
+        record: Option<&Entry>,
     ) -> Result<Vec<Leftover>, Error> {
         self.opened.check()?;
         let made = id.link_name(type_if).map_err(Error::unchanged)?;
+        let own = match record.and_then(Entry::link) {
+            Some((index, _)) => {
+                let seen = self.look(&Scope::none().with(Part::LinkIndex(index)))?;
+                seen.link_by_index(index).map(|(name, _)| *name)
+            }
+            None => None,
+        };
+        let is_attached = record.is_some_and(|record| record.owned_link().is_some());
         let mut left = Vec::new();
         for link in [Some(made), name.filter(|name| *name != made)].into_iter().flatten() {
+            if is_attached && own == Some(link) {
+                continue;
+            }
             let seen = match self.backend.observe(&plan::membership(&link)) {
                 Ok(seen) => seen,
                 // A kernel without nftables has nothing of anybody.
@@ -85,8 +101,10 @@ impl Host {
             if seen.nft.values().all(|table| table.sets.values().all(|set| set.elements.is_empty())) {
                 continue;
             }
-            // Under a name of its own choice another vif may be there, whose elements they are.
-            if link != made && self.look(&Scope::none().with(Part::Link(link)))?.links.contains_key(&link) {
+            // Under a name of its own choice another vif may be there, whose elements they are; also under the one that this link was made
+            // with, once it is called otherwise.
+            let may_be_others = own != Some(link) && (own.is_some() || link != made);
+            if may_be_others && self.look(&Scope::none().with(Part::Link(link)))?.links.contains_key(&link) {
                 continue;
             }
             let mut elements = Scope::none();
@@ -202,11 +220,14 @@ impl Host {
     /// Forgets the tracked connections of a guest's addresses, except those that are routed `elsewhere`: another guest has them. A failure
     /// is a note, not an error.
     pub(super) fn forget_connections(&mut self, guest: &[IpNetwork], elsewhere: &[Route]) -> Option<String> {
-        let is_elsewhere = |n: &IpNetwork| elsewhere.iter().any(|r| r.destination.contains(n.ip()));
-        let gone = guest.iter().filter(|n| is_single(n)).filter(|n| !is_elsewhere(n)).map(IpNetwork::ip);
-        let gone: Vec<IpAddr> = gone.collect();
-        let forgotten = self.backend.forget_connections(&gone);
-        forgotten.err().map(|e| format!("tracked connections of {} may remain: {e}", joined(&gone)))
+        let is_elsewhere = |n: &&IpNetwork| elsewhere.iter().any(|r| r.destination.contains(n.ip()));
+        let addresses: Vec<IpNetwork> = guest.iter().filter(|n| !is_elsewhere(n)).copied().collect();
+        if addresses.is_empty() {
+            return None;
+        }
+        let what = joined(&addresses);
+        let forgotten = self.backend.apply(&Step::Forget(ForgetStep::Connections { addresses }));
+        forgotten.err().map(|e| format!("tracked connections of {what} may remain: {e}"))
     }
 
     /// As [`forget_connections`](Self::forget_connections), of a guest on the private bridge of a NAT network; nothing of any other guest.
@@ -217,7 +238,7 @@ impl Host {
         }
     }
 
-    /// The single addresses of a guest on the private bridge of a NAT network, whose connections are tracked. An address that another
+    /// The addresses of a guest on the private bridge of a NAT network, whose connections are tracked. An address that another
     /// attached guest on that bridge has, too, is that one's, as in a migration: for a guest of such a network this lists the attached
     /// vifs.
     fn tracked_on_bridge(&mut self, a: &Attach) -> Result<Vec<IpNetwork>, Error> {
@@ -230,14 +251,18 @@ impl Host {
         if started.is_some_and(|s| !matches!(s.network.mode(), NetworkMode::Nat(_))) {
             return Ok(Vec::new());
         }
-        let mut own: Vec<IpNetwork> = guard.addresses.iter().flatten().filter(|n| is_single(n)).copied().collect();
+        let mut own: Vec<IpNetwork> = guard.addresses.iter().flatten().copied().collect();
         if own.is_empty() {
             return Ok(own);
         }
         for (_, other) in self.attached()? {
             let shares = matches!(other.wish.attachment, Attachment::Bridge { bridge: b, .. } if b == *bridge);
             if let Some(guard) = other.wish.guard.filter(|_| shares && other.wish.id != a.id) {
-                own.retain(|n| !guard.addresses.iter().flatten().any(|theirs| theirs.contains(n.ip())));
+                let shares = |n: &IpNetwork| {
+                    let overlap = |theirs: &IpNetwork| theirs.contains(n.network()) || n.contains(theirs.network());
+                    guard.addresses.iter().flatten().any(overlap)
+                };
+                own.retain(|n| !shares(n));
             }
         }
         Ok(own)
@@ -289,11 +314,14 @@ pub(super) fn taken_over(routes: &[Route]) -> Option<String> {
     (!all.is_empty()).then(|| format!("takes over addresses that led to another guest until now: {}", joined(&all)))
 }
 
-/// Whether the link that a record is about is no more.
+/// Whether the link that a record is about is no more. A detach that was killed after it had found no link has left its record.
 fn has_gone(entry: &Entry, there: &Snapshot) -> bool {
-    entry.link().is_some_and(|(index, _)| there.link_by_index(index).is_none())
+    match entry.link() {
+        Some((index, _)) => there.link_by_index(index).is_none(),
+        None => matches!(entry.goal, Goal::Resolved(Resolved::Detach(_))),
+    }
 }
 
-fn has_no_tables(e: &BackendError) -> bool {
+pub(super) fn has_no_tables(e: &BackendError) -> bool {
     [Errno::EOPNOTSUPP, Errno::EAFNOSUPPORT, Errno::EPROTONOSUPPORT].contains(&e.errno)
 }

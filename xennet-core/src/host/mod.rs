@@ -23,6 +23,7 @@ mod refused;
 mod restore;
 mod several;
 mod show;
+mod stations;
 mod status;
 mod undo;
 mod vlans;

@@ -20,6 +20,7 @@ pub(super) enum Records {
 pub(super) struct Memory {
     entries: Vec<(Subject, Entry)>,
     networks: BTreeMap<IfName, Started>,
+    stations: BTreeMap<String, Subject>,
 }
 
 impl Records {
@@ -28,6 +29,7 @@ impl Records {
         Records::Memory(Memory {
             entries: entries.map(|entry| (entry.subject, entry)).collect(),
             networks: gather::map(networks.map(|started| (started.network.name(), started))),
+            stations: BTreeMap::new(),
         })
     }
 
@@ -118,6 +120,44 @@ impl Records {
         match self {
             Records::Dir(dir) => dir.set_stopping(name),
             Records::Memory(_) => self.set_stopped(name),
+        }
+    }
+
+    /// Who has taken a place ([`StateDir::station`]).
+    pub(super) fn station(&self, place: &str) -> Result<Option<Subject>, Error> {
+        match self {
+            Records::Dir(dir) => dir.station(place),
+            Records::Memory(m) => Ok(m.stations.get(place).copied()),
+        }
+    }
+
+    /// Takes a place, whoever had it.
+    pub(super) fn take_station(&mut self, place: &str, subject: Subject) -> Result<(), Error> {
+        match self {
+            Records::Dir(dir) => dir.take_station(place, subject),
+            Records::Memory(m) => {
+                m.stations.insert(place.to_owned(), subject);
+                Ok(())
+            }
+        }
+    }
+
+    /// Leaves a place, if this subject has it.
+    pub(super) fn leave_station(&mut self, place: &str, subject: Subject) -> Result<(), Error> {
+        match self {
+            Records::Dir(dir) => dir.leave_station(place, subject),
+            Records::Memory(m) => {
+                m.stations.retain(|p, has| p != place || *has != subject);
+                Ok(())
+            }
+        }
+    }
+
+    /// All places that are taken. A listing.
+    pub(super) fn stations(&self) -> Result<Vec<(String, Subject)>, Error> {
+        match self {
+            Records::Dir(dir) => dir.stations(),
+            Records::Memory(m) => Ok(m.stations.iter().map(|(place, has)| (place.clone(), *has)).collect()),
         }
     }
 

@@ -8,11 +8,11 @@ use serde::Serialize;
 use super::mend::is_others;
 use super::records::Session;
 use super::restore::Taken;
-use super::{Host, Records};
+use super::{Host, Records, carry_out_in};
 use crate::error::{Error, ErrorKind};
 use crate::exec::{self, Entry, Held, Journal, Subject, restore_state, verify};
-use crate::model::{IfName, Network, Request, Resolved, Started};
-use crate::plan::Plan;
+use crate::model::{Detach, FoundVif, IfName, Network, RecordedVif, Request, Resolved, ResolvedVif, Started};
+use crate::plan::{Goal, Plan};
 use crate::snapshot::{LinkKind, Part, Scope, Snapshot};
 
 /// What recovery did with one interrupted operation, or with a vif or network that had lost something.
@@ -180,6 +180,9 @@ impl Host {
         if verify(&entry.goal, &mut *self.backend).is_ok() {
             return Ok(noted(subject, &Recovered::Finished));
         }
+        if self.vif_has_gone(subject, entry)? {
+            return Ok(noted(subject, &Recovered::Gone));
+        }
         let before = self.before_interrupted(entry)?;
         match exec::plan_restore(&before, &mut *self.backend) {
             Ok(Some(plan)) => Ok(plan),
@@ -310,7 +313,9 @@ impl Host {
                 }
             }
         }
-        let (cleared, error) = self.clear_gone()?;
+        let (mut cleared, error) = self.clear_gone()?;
+        // What came of one whose operation was closed is said already.
+        cleared.retain(|(subject, _)| !done.iter().any(|(closed, _)| closed == subject));
         done.extend(cleared);
         Ok((done, first_error.or(error)))
     }
@@ -355,6 +360,18 @@ impl Host {
             self.note_recovered(subject)?;
             return Ok(Some(Recovered::Finished));
         }
+        if self.vif_has_gone(subject, &entry)? {
+            // To put back what the guest might send would give it to whoever has its name by now. As attached it is cleared away.
+            match &entry.goal {
+                Goal::Resolved(Resolved::Attach(a)) => {
+                    self.clear_former(subject, &a.recorded)?;
+                    held.journal(None).commit()?;
+                }
+                _ => held.journal(None).abandon()?,
+            }
+            self.clear_gone_held(held, subject)?;
+            return Ok(Some(Recovered::Gone));
+        }
         let before = self.before_interrupted(&entry)?;
         match restore_state(&before, &mut *self.backend) {
             exec::Recovery::Restored { steps_undone } => {
@@ -362,6 +379,7 @@ impl Host {
                 self.note_recovered(subject)?;
                 Ok(Some(Recovered::Restored { steps: steps_undone }))
             }
+            // Meanwhile.
             _ if self.vif_has_gone(subject, &entry)? => {
                 held.journal(None).abandon()?;
                 Ok(Some(Recovered::Gone))
@@ -378,6 +396,50 @@ impl Host {
             .incomplete(incomplete.to_string())
             .with_hint(format!("put it right by hand, then remove the file {subject}.journal of the state directory"))),
         }
+    }
+
+    /// Takes away what our tables and the uplink have of a vif whose link has gone, by its record. Where its number has another link by now,
+    /// the next operation on that one does it.
+    fn clear_gone_held(&mut self, held: &mut Held, subject: Subject) -> Result<(), Error> {
+        let record = held.record().filter(|record| record.owned_link().is_some()).cloned();
+        let Some((record, (id, type_if))) = record.zip(subject.vif()) else { return Ok(()) };
+        if !self.is_gone(subject, &record)? {
+            return Ok(());
+        }
+        let plan = self.plan_detach_of(id, type_if, &record)?;
+        if !plan.is_empty() {
+            let what = format!("cannot clear away what is left of {subject}");
+            carry_out_in(&plan, &mut *self.backend, &mut held.journal(None), &what)?;
+        }
+        Ok(())
+    }
+
+    /// The same of what an interrupted change of it would have replaced.
+    fn clear_former(&mut self, subject: Subject, former: &RecordedVif) -> Result<(), Error> {
+        let Some((id, type_if)) = subject.vif() else { return Ok(()) };
+        let made = id.link_name(type_if).map_err(Error::unchanged)?;
+        let (mut guard, mut routes) = (former.guard.clone(), former.routes.clone());
+        if self.is_there(&made)? || (guard.is_none() && routes.is_none()) {
+            return Ok(());
+        }
+        // Under a name that another vif has by now all is that one's.
+        for link in guard.iter_mut().map(|g| &mut g.link).chain(routes.iter_mut().map(|r| &mut r.link)) {
+            if *link != made && (self.is_there(link)? || self.has_lost_name(subject, *link)?) {
+                *link = made;
+            }
+        }
+        let routes = match routes {
+            Some(behind) => Some(Box::new(self.still_behind(*behind, id, type_if, made)?)),
+            None => None,
+        };
+        let recorded = RecordedVif { guard, routes, ..RecordedVif::default() };
+        let resolved = Resolved::from(ResolvedVif::new(Detach { id }, FoundVif::named(made), recorded));
+        let plan = self.plan(&resolved)?;
+        if !plan.is_empty() {
+            let what = format!("cannot clear away what is left of {subject}");
+            carry_out_in(&plan, &mut *self.backend, &mut exec::Unwritten, &what)?;
+        }
+        Ok(())
     }
 
     /// How it was before an operation that was interrupted, but for what others have by now.

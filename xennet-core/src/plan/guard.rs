@@ -7,8 +7,7 @@ use std::slice;
 use super::Reason;
 use super::table::{Item, TableWish};
 use crate::model::{Guarded, IfName};
-use crate::snapshot::{NftElement, NftValue, Part, Scope, Snapshot};
-use crate::tables::SetDef;
+use crate::snapshot::{NftValue, Scope, Snapshot};
 use crate::tables::guard::{BOUND, CLOSED, DECLARED, GUARD, HOSTS, MAC_ENDS, MACS, NETWORKS, TAGGED, ends};
 
 /// What the guard has to have of a link.
@@ -80,35 +79,4 @@ fn wish(guarded: Option<&Guarded>, recorded: Option<&Guarded>, why: Reason) -> T
     let mut absent = list(recorded);
     absent.extend(recorded.or(guarded).map(|g| tagged(&g.link)));
     TableWish::new(&GUARD, list(guarded), absent, why)
-}
-
-/// An earlier state as an earlier version has recorded it, with what this version's guard has more of each link: it was there exactly if
-/// what it follows from was. The guard that replaced the earlier version's has it.
-pub(crate) fn completed(mut before: Snapshot) -> Snapshot {
-    let id = (GUARD.id)();
-    let mut more = Vec::new();
-    for part in before.scope.parts() {
-        match part {
-            Part::NftElement(of, set, key) if *of == id && set == MACS => {
-                let [NftValue::Name(_), NftValue::Mac(mac)] = key.first[..] else { continue };
-                let was = GUARD.find(&before, &Item { set: MACS, key: key.clone(), data: None }).is_some();
-                let end = |(set, end)| (Item::exact(set, &[key.first[0].clone(), key.first[1].clone(), end]), was);
-                more.extend(MAC_ENDS.into_iter().zip(ends(mac)).map(end));
-            }
-            Part::NftElement(of, set, key) if *of == id && set == DECLARED => {
-                more.push((Item { set: TAGGED, key: key.clone(), data: None }, false));
-            }
-            _ => {}
-        }
-    }
-    for (item, was) in more {
-        if !before.scope.contains(&GUARD.part(&item)) {
-            before.scope.insert(GUARD.part(&item));
-            if let Some(table) = before.nft.get_mut(&id).filter(|_| was) {
-                let made = || GUARD.sets().find(|def| def.name == item.set).map(SetDef::made).unwrap_or_default();
-                table.sets.entry(item.set.into()).or_insert_with(made).elements.insert(item.key, NftElement::default());
-            }
-        }
-    }
-    before
 }

@@ -37,13 +37,14 @@ use table::TableWish;
 pub(crate) use check::around as scope_around;
 pub use checked::Plan;
 pub(crate) use gate::{forget_earlier_version, given_up, is_hidden, scope_of_forward, scope_of_network, taken_since};
-pub(crate) use guard::completed;
 pub(crate) use network::ANOTHER_METRIC;
 pub use network::Carried;
 pub(crate) use restore::missing as missing_to_restore;
 pub use restore::restore;
+pub(crate) use routes::scope_of_vif;
 pub use shown::ShownPlan;
 pub(crate) use uplink::{is_carried, neighbour_on, route_through};
+pub(crate) use versions::completed;
 
 /// The protocol number that marks our routes (`rtm_protocol`), so that they are told from an administrator's.
 ///

@@ -12,7 +12,7 @@ use crate::gather;
 use crate::model::vif::is_single;
 use crate::model::{Attach, Attachment, Behind, IfName, LINK_LOCAL_GATEWAY, ResolvedVif};
 use crate::snapshot::{Address, Family, Neighbour, NeighbourKind, Part, Route, Scope, Snapshot, SysctlKey};
-use crate::tables::gate::GATE;
+use crate::tables::gate::{GATE, HIDDEN_LINKS, OPEN};
 
 /// The gateway of IPv6 guests, with the prefix that link-local addresses have.
 const LINK_LOCAL: IpNetwork = match Ipv6Network::new_checked(LINK_LOCAL_GATEWAY, 64) {
@@ -50,9 +50,25 @@ fn items(behind: &Behind) -> Vec<Item> {
     items
 }
 
+/// What the gate may have of a link that a record tells of: a gate that replaced an earlier version's lets every guest connect to it.
+fn remembered(behind: &Behind) -> Vec<Item> {
+    let mut items = items(behind);
+    if let Some(hidden) = items.iter().find(|item| item.set == HIDDEN_LINKS) {
+        let open = Item { set: OPEN, ..hidden.clone() };
+        items.extend((!items.contains(&open)).then_some(open));
+    }
+    items
+}
+
 /// The guest's addresses, but those that another guest has by now.
 fn still_own(behind: &Behind) -> Vec<IpNetwork> {
     behind.attachment.guest().iter().filter(|n| !behind.others.contains(&without_host_bits(**n))).copied().collect()
+}
+
+/// The scope of all elements that a vif has in our tables.
+pub(crate) fn scope_of_vif(a: &Attach) -> Scope {
+    let gate = a.behind().map(|behind| GATE.scope(&items(&behind))).unwrap_or_else(Scope::none);
+    gate.union(super::guard::scope(a.guarded().iter()))
 }
 
 /// The addresses that the vif has to have.
@@ -149,13 +165,14 @@ pub(super) fn scope(a: &ResolvedVif<Attach>, seen: &Snapshot) -> Scope {
     let proxy = recorded.and_then(|r| proxy_arp(&a.found.device, &r.attachment));
     scope.extend(proxy.map(Part::Sysctl));
     scope.extend(proxy_scope(&a.wish.attachment).chain(recorded.into_iter().flat_map(|r| proxy_scope(&r.attachment))));
-    let [present, absent] = [behind.as_ref(), recorded].map(|b| b.map(items).unwrap_or_default());
+    let present = behind.as_ref().map(items).unwrap_or_default();
+    let absent = recorded.map(remembered).unwrap_or_default();
     scope.union(gate_scope(&present, &absent, seen))
 }
 
 /// What has to be looked at, besides the vif itself, to disconnect it.
 pub(super) fn scope_gone(device: &IfName, behind: &Behind, seen: &Snapshot) -> Scope {
-    let mut scope = gate_scope(&[], &items(behind), seen);
+    let mut scope = gate_scope(&[], &remembered(behind), seen);
     scope.extend(proxy_arp(device, &behind.attachment).map(Part::Sysctl));
     scope.extend(proxy_scope(&behind.attachment));
     scope
@@ -164,7 +181,8 @@ pub(super) fn scope_gone(device: &IfName, behind: &Behind, seen: &Snapshot) -> S
 /// What the gate has to have of a vif, and what it has of it by another wish.
 pub(super) fn tables(a: &ResolvedVif<Attach>) -> Option<TableWish> {
     let behind = a.wish.behind();
-    let [present, absent] = [behind.as_ref(), a.recorded.routes.as_deref()].map(|b| b.map(items).unwrap_or_default());
+    let present = behind.as_ref().map(items).unwrap_or_default();
+    let absent = a.recorded.routes.as_deref().map(remembered).unwrap_or_default();
     if present.is_empty() && absent.is_empty() {
         return None;
     }
@@ -228,7 +246,7 @@ pub(super) fn want(wanted: &mut Wanted, a: &ResolvedVif<Attach>, now: &Snapshot)
 /// Takes away what belongs to a vif that was connected by routes. Its routes go with its going down.
 pub(super) fn want_gone(wanted: &mut Wanted, device: &IfName, behind: &Behind, now: &Snapshot) {
     let why = Reason::fixed("what the gate has of a vif goes with it");
-    wanted.tables.push(TableWish::new(&GATE, Vec::new(), items(behind), why));
+    wanted.tables.push(TableWish::new(&GATE, Vec::new(), remembered(behind), why));
     no_proxy(wanted, device, device, behind, now);
     no_proxies(wanted, behind);
 }

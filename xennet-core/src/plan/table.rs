@@ -1,6 +1,6 @@
 //! What vifs and networks have in the [tables](crate::tables): how elements come and go, and how a table is made or kept whole for them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ipnetwork::IpNetwork;
 
@@ -263,7 +263,9 @@ impl TableWish {
         }
         let is_own = |i: &Item| as_it_was.get(&(family_of(i), &i.key)).copied().unwrap_or_default();
         let there = |i: &Item| self.table.find(now, i).is_some() && (i.data.is_none() || is_own(i));
-        let del = goes().filter(|i| there(i) && !stays(i));
+        // What an earlier guest has left a record can tell, too.
+        let mut told = BTreeSet::new();
+        let del = goes().filter(|i| there(i) && !stays(i) && told.insert((i.set, &i.key)));
         (add, del.collect())
     }
 

@@ -3,11 +3,13 @@
 //! One transaction replaces it by this version's table with the same elements, and those that follow from them. So every packet meets one of the two tables, and no guest
 //! loses its elements. A table of the same name without a version element is not xennet's and is left alone.
 
-use super::table::{TableWish, additions, deletions};
+use super::table::{Item, TableWish, additions, deletions};
 use crate::error::Error;
 use crate::snapshot::{NftElement, NftKey, NftSet, NftTable, NftTableId, Part, Snapshot};
 use crate::step::{NftOp, NftTransaction};
-use crate::tables::{Level, SetDef, Table, emptied};
+use crate::tables::gate::OPEN;
+use crate::tables::guard::TAGGED;
+use crate::tables::{self, Level, SetDef, Table, emptied};
 
 impl Table {
     /// The sets of another version's table that have the same definition in this one, with their elements.
@@ -73,4 +75,41 @@ impl TableWish {
         ops.extend(additions(add));
         Ok(NftTransaction::new(id, ops))
     }
+}
+
+/// An earlier state as an earlier version has recorded it, with what this version's tables have more of each link: it was there exactly if
+/// what it follows from was. A table that replaced the earlier version's has it.
+pub(crate) fn completed(mut before: Snapshot) -> Snapshot {
+    for table in tables::all() {
+        let id = (table.id)();
+        let was = before.nft.get(&id).map(table.derived).unwrap_or_default();
+        let mut more = Vec::new();
+        for part in before.scope.parts() {
+            let Part::NftElement(of, set, key) = part else { continue };
+            if *of == id {
+                // As if it was the only element that there is.
+                let mut alone = NftTable::default();
+                let here = NftSet { elements: [(key.clone(), NftElement::default())].into(), ..NftSet::default() };
+                alone.sets.insert(set.to_string(), here);
+                more.extend((table.follows)(&alone));
+            }
+        }
+        for (set, keys) in more {
+            for key in keys {
+                let item = Item { set, key, data: None };
+                if before.scope.contains(&table.part(&item)) {
+                    continue;
+                }
+                before.scope.insert(table.part(&item));
+                // Leave to do more was given by the replacement alone.
+                let there = ![TAGGED, OPEN].contains(&set)
+                    && was.iter().any(|(of, keys)| *of == set && keys.contains(&item.key));
+                if let Some(found) = before.nft.get_mut(&id).filter(|_| there) {
+                    let made = || table.sets().find(|def| def.name == set).map(SetDef::made).unwrap_or_default();
+                    found.sets.entry(set.into()).or_insert_with(made).elements.insert(item.key, NftElement::default());
+                }
+            }
+        }
+    }
+    before
 }

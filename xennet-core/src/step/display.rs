@@ -32,7 +32,8 @@ impl Step {
             | Step::Addr(AddrStep::Del(_))
             | Step::Route(RouteStep::Del(_))
             | Step::Rule(RuleStep::Del(_))
-            | Step::Neigh(NeighStep::Del(_)) => '-',
+            | Step::Neigh(NeighStep::Del(_))
+            | Step::Forget(_) => '-',
         }
     }
 }
@@ -78,6 +79,7 @@ impl fmt::Display for Step {
                 let words: Vec<String> = t.0.iter().map(store_word).collect();
                 write!(f, "xenstore: {}", words.join(", "))
             }
+            Step::Forget(forget) => f.write_str(&forget.words()),
         }
     }
 }

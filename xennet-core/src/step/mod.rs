@@ -2,6 +2,7 @@
 //! what the kernel would do with it.
 
 mod display;
+mod forget;
 mod nft;
 mod rules;
 
@@ -14,6 +15,7 @@ use crate::snapshot::{
     AddrGenMode, Address, FdbEntry, Neighbour, PortVlan, Route, Rule, StorePath, StorePermission, SysctlKey,
 };
 
+pub use forget::ForgetStep;
 pub use nft::*;
 pub use rules::step;
 pub(crate) use rules::{appear, vanish};
@@ -87,6 +89,8 @@ pub enum Step {
     Nft(NftTransaction),
     /// xenstore nodes change, all or none.
     Store(StoreTransaction),
+    /// Something that the kernel has learned is forgotten.
+    Forget(ForgetStep),
 }
 
 /// A change of a link.
@@ -557,6 +561,7 @@ impl Step {
                 ) => path.to_string(),
                 None => "xenstore".into(),
             },
+            Step::Forget(f) => f.object(),
         }
     }
 }

@@ -10,7 +10,7 @@
 //!
 //! Accepting in a table of ours cannot undo what an administrator's own table drops, nor the other way round.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv6Addr;
 use std::sync::LazyLock;
 
@@ -20,12 +20,12 @@ use super::rules::{
     ICMPV6, TCP, UDP, accept, back, dhcp_client, drop, first_fragment, goto, jump, lookup, other_than, over, ports,
     rule,
 };
-use super::{Level, SetDef, Table};
+use super::{Derived, Level, SetDef, Table};
 use crate::gather;
 use crate::model::{Network, NetworkMode};
 use crate::snapshot::{
-    Family, NftBase, NftChain, NftChainKind, NftCmp, NftExpr, NftField, NftHeader, NftHook, NftNat, NftNatData,
-    NftNatTo, NftPolicy, NftRule, NftTableId, NftType, NftValue,
+    Family, NftBase, NftChain, NftChainKind, NftCmp, NftExpr, NftField, NftHeader, NftHook, NftKey, NftNat, NftNatData,
+    NftNatTo, NftPolicy, NftRule, NftTable, NftTableId, NftType, NftValue,
 };
 
 /// Links whose guests may send from declared addresses only.
@@ -77,9 +77,41 @@ pub(crate) static GATE: Table = Table {
     id: NftTableId::gate,
     levels: &LEVELS,
     chains,
-    derived: |_| Vec::new(),
+    derived,
+    follows,
     ways_out: ["stop the networks with NAT and routes and detach their guests", "start and attach them again"],
 };
+
+/// What follows from the elements that a gate of another version has: whose links are those of hidden guests. Earlier ones hid them on the
+/// egress alone, and let every guest connect to them. So they stay open to guests until they are attached again.
+fn derived(found: &NftTable) -> Derived {
+    if found.sets.contains_key(HIDDEN_LINKS) {
+        return Vec::new();
+    }
+    let keys = |sets: [&'static str; 2]| {
+        sets.into_iter().filter_map(|set| found.sets.get(set)).flat_map(|s| s.elements.keys())
+    };
+    // Behind the link, whatever it is.
+    let behind = |key: &NftKey| (key.first[1..].to_vec(), key.last.as_ref().map(|last| last[1..].to_vec()));
+    let hidden: BTreeSet<_> = [HIDDEN, HIDDEN_NETWORKS].into_iter().flat_map(keys).map(behind).collect();
+    let sources = [SOURCES, SOURCE_NETWORKS].into_iter().flat_map(keys);
+    let links: BTreeSet<&NftValue> =
+        sources.filter(|key| hidden.contains(&behind(key))).filter_map(|key| key.first.first()).collect();
+    let bridges: BTreeSet<&NftValue> = keys(INSIDE).filter_map(|key| key.first.first()).collect();
+    let one = |link: &&NftValue| NftKey::exact([(*link).clone()]);
+    let twice = |link: &&NftValue| NftKey::exact([(*link).clone(), (*link).clone()]);
+    vec![
+        (HIDDEN_LINKS, links.iter().map(one).collect()),
+        (OPEN, links.difference(&bridges).map(one).collect()),
+        (BRIDGED, bridges.iter().map(twice).collect()),
+    ]
+}
+
+/// Of every link it could be said.
+fn follows(found: &NftTable) -> Derived {
+    let links: Vec<NftKey> = found.sets.get(LINKS).into_iter().flat_map(|set| set.elements.keys().cloned()).collect();
+    vec![(HIDDEN_LINKS, links.clone()), (OPEN, links)]
+}
 
 /// What the gate is for all guests, what it has more where guests with routes are kept from each other, and where NAT hides some or hands on
 /// to them.

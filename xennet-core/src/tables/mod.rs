@@ -43,6 +43,8 @@ pub(crate) struct Table {
     pub(crate) chains: fn() -> BTreeMap<String, NftChain>,
     /// The keys of elements that follow from those of another version's table, by their sets, which that one has not.
     pub(crate) derived: fn(&NftTable) -> Derived,
+    /// The keys of all elements that could follow from those of another version's table.
+    pub(crate) follows: fn(&NftTable) -> Derived,
     /// What an administrator does before and after the removal of a foreign table of this name.
     pub(crate) ways_out: [&'static str; 2],
 }

@@ -9,8 +9,8 @@ use crate::snapshot::{
     NftType, NftValue, Part, PortVlan, Route, RouteKind, Rule, RuleAction, Scope, Snapshot, StorePath, VethPeer,
 };
 use crate::step::{
-    AddrStep, BridgeChange, LinkChange, LinkRef, LinkStep, NeighStep, NewLink, NewMaster, NftOp, NftTransaction,
-    PortChange, PortStep, RouteStep, RuleStep, Step, StoreOp, StoreTransaction,
+    AddrStep, BridgeChange, ForgetStep, LinkChange, LinkRef, LinkStep, NeighStep, NewLink, NewMaster, NftOp,
+    NftTransaction, PortChange, PortStep, RouteStep, RuleStep, Step, StoreOp, StoreTransaction,
 };
 
 use super::bench::*;
@@ -65,6 +65,7 @@ pub(super) const CASES: &[Case] = all![
     elements_of_a_set_come_and_go,
     a_port_has_the_vlans_that_it_is_given,
     a_store_transaction_happens_wholly_or_not_at_all,
+    what_was_never_learned_is_forgotten_all_the_same,
     a_missing_object_is_absent,
     a_narrow_look_sees_what_a_wide_one_sees,
 ];
@@ -614,6 +615,37 @@ fn a_store_transaction_happens_wholly_or_not_at_all(b: &mut Bench<'_>) -> Outcom
     same!(b.look(&tree)?.store.len(), 3, "nodes above are made");
     b.ok([change(&[StoreOp::Rm { path: path("/xennet-conformance") }])])?;
     holds!(b.look(&tree)?.store.is_empty());
+    Ok(())
+}
+
+/// What somebody has set stays: only what was learned is forgotten.
+fn what_was_never_learned_is_forgotten_all_the_same(b: &mut Bench<'_>) -> Outcome {
+    b.ok([
+        bridge("br0", 9),
+        set("br0", up()),
+        cable("v0", 1),
+        set("v0", LinkChange { up: Some(true), ..under("br0") }),
+    ])?;
+    b.ok([add(address("br0", "198.51.100.1/24")), add_station(station("v0", 0x50))])?;
+    for kind in [NeighbourKind::Permanent(mac(7)), NeighbourKind::Proxy] {
+        b.ok([add_neighbour(neighbour("br0", "198.51.100.9", kind))])?;
+    }
+    let before = b.see()?;
+    let text = |text: &str| text.parse().expect("cases use valid addresses");
+    for link in ["br0", "v0", "missing"] {
+        let (link, except) = (name(link), None);
+        let addresses = ["198.51.100.9", "198.51.100.10", "2001:db8::9"].map(|a| a.parse().expect("an address")).into();
+        b.ok([
+            Step::Forget(ForgetStep::Station { bridge: link, mac: mac(0x50), vlan: None, except }),
+            Step::Forget(ForgetStep::Station { bridge: link, mac: mac(0x51), vlan: Vid::new(7), except }),
+            Step::Forget(ForgetStep::Neighbours { link, addresses }),
+        ])?;
+    }
+    for addresses in [vec![], vec![text("198.51.100.9/32"), text("198.51.100.0/24"), text("2001:db8::/32")]] {
+        b.ok([Step::Forget(ForgetStep::Connections { addresses })])?;
+    }
+    let changes: Vec<String> = before.changes(&b.see()?).iter().map(ToString::to_string).collect();
+    holds!(changes.is_empty(), "{}", changes.join("; "));
     Ok(())
 }
 

@@ -15,6 +15,7 @@
 mod defaults;
 mod fault;
 mod kept;
+mod learned;
 
 use ipnetwork::IpNetwork;
 
@@ -29,6 +30,7 @@ use crate::step::{self, AddrStep, BridgeChange, LinkChange, LinkRef, LinkStep, N
 
 pub use fault::Fault;
 pub use kept::Kept;
+pub use learned::Connection;
 
 /// The largest MTU of a vif (`drivers/net/xen-netback/interface.c`: `ETH_MAX_MTU - VLAN_ETH_HLEN`).
 const VIF_MAX_MTU: u32 = 65517;
@@ -50,6 +52,7 @@ pub struct Fake {
     crashed: bool,
     machine_id: Vec<u8>,
     details: Details,
+    connections: Vec<Connection>,
 }
 
 /// Whether vifs come into being when they are asked for.
@@ -113,6 +116,7 @@ impl Fake {
             crashed: false,
             machine_id: MACHINE_ID.to_vec(),
             details: Details::default(),
+            connections: Vec::new(),
         }
     }
 
@@ -298,7 +302,12 @@ impl Fake {
 
     fn perform(&mut self, step: &Step) -> Result<(), BackendError> {
         match step::step(&mut self.world, step) {
-            Ok(_) => Ok(()),
+            Ok(_) => {
+                if let Step::Forget(step) = step {
+                    self.forget(step);
+                }
+                Ok(())
+            }
             Err(errno) => Err(BackendError::new(errno, step.object())),
         }
     }

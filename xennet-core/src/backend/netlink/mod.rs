@@ -27,7 +27,6 @@ mod sysctl;
 mod watch;
 mod wire;
 
-use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -176,12 +175,6 @@ impl Backend for Netlink {
     fn apply(&mut self, step: &Step) -> Result<(), BackendError> {
         self.check_process()?;
         apply::apply(self, step)
-    }
-
-    fn forget_connections(&mut self, addresses: &[IpAddr]) -> Result<(), BackendError> {
-        sysctl::check(self.namespace.as_ref()).map_err(|e| e.about("tracked connections"))?;
-        let about = |address: &IpAddr| format!("tracked connections of {address}");
-        addresses.iter().try_for_each(|a| conntrack::forget(*a).map_err(|e| e.about(about(a))))
     }
 
     fn track_connections(&mut self) -> Result<(), BackendError> {

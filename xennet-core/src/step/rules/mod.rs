@@ -53,6 +53,8 @@ pub fn step(world: &mut Snapshot, step: &Step) -> Result<Effects, Errno> {
         Step::Sysctl(s) => sysctl::step(&mut w, s)?,
         Step::Nft(transaction) => return nft::apply(&mut w.now.nft, transaction),
         Step::Store(s) => store::step(&mut w, s)?,
+        // What was learned is no part of a snapshot.
+        Step::Forget(_) => {}
     }
     Ok(Effects { implied: w.implied })
 }

@@ -52,6 +52,7 @@ pub(crate) static GUARD: Table = Table {
     levels: &LEVELS,
     chains,
     derived,
+    follows: derived,
     ways_out: ["detach the guests with ip=", "attach them again"],
 };
 

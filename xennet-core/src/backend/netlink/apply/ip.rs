@@ -33,7 +33,7 @@ const LABEL: usize = 15;
 /// The most ways of a route: an attribute holds 64 KiB, a way takes up to 32 bytes, and the kernel has its own limits.
 const WAYS: usize = 1024;
 
-fn family_of(address: &IpAddr) -> AddressFamily {
+pub(super) fn family_of(address: &IpAddr) -> AddressFamily {
     if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 }
 }
 

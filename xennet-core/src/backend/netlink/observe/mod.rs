@@ -4,7 +4,7 @@ mod address;
 pub(super) mod details;
 pub(super) mod ip;
 pub(super) mod link;
-mod neighbour;
+pub(super) mod neighbour;
 mod route;
 #[cfg(test)]
 mod tests;
@@ -145,7 +145,7 @@ impl Netlink {
     }
 
     /// A listing: the objects that come in messages of this kind.
-    fn list<T>(
+    pub(super) fn list<T>(
         &mut self,
         question: &Rtnl,
         kind: u16,
