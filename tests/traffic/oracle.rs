@@ -134,7 +134,7 @@ impl Policy {
                 5 | 9 => Some("a router's ICMP"),
                 _ => readable(&upper),
             },
-            51 => (!matches!(upper.u8(0)?, 6 | 50 | 89 | 132)).then_some("behind an authentication header"),
+            51 => (!matches!(upper.u8(0)?, 4 | 6 | 41 | 50 | 89 | 132)).then_some("behind an authentication header"),
             _ => None,
         };
         if let Some(why) = said {
@@ -170,7 +170,7 @@ impl Policy {
             _ if later => None,
             58 => return self.icmpv6(packet, &upper, (from, own), length, (source, target)),
             17 => udp6(&upper, target, next)?,
-            51 => (!matches!(upper.u8(0)?, 6 | 50 | 89 | 132)).then_some("behind an authentication header"),
+            51 => (!matches!(upper.u8(0)?, 4 | 6 | 41 | 50 | 89 | 132)).then_some("behind an authentication header"),
             _ => None,
         };
         if let Some(why) = said {

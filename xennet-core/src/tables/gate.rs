@@ -117,10 +117,10 @@ fn follows(found: &NftTable) -> Derived {
 /// to them.
 static LEVELS: [Level; 3] = [
     Level {
-        version: 0xd663_6048,
+        version: 0x70ce_02be,
         uses: &[
             // In the order of their names, as a scope has them.
-            (AUTHENTICATED, 6),
+            (AUTHENTICATED, 8),
             (CONTROL[0], 3),
             (CONTROL[1], 10),
             (DATAGRAMS[0], 3),
@@ -134,9 +134,9 @@ static LEVELS: [Level; 3] = [
         sets: &CHECKING,
         frame: LazyLock::new(|| GATE.frame(0)),
     },
-    Level { version: 0x51e6_0761, uses: &[("apart", 2)], sets: &KEEPING_APART, frame: LazyLock::new(|| GATE.frame(1)) },
+    Level { version: 0x81f0_5f8e, uses: &[("apart", 2)], sets: &KEEPING_APART, frame: LazyLock::new(|| GATE.frame(1)) },
     Level {
-        version: 0x086d_f756,
+        version: 0xdfc2_d7c8,
         uses: &[
             ("forward", 5),
             (FROM_HIDDEN, 7),
@@ -403,7 +403,8 @@ fn membership() -> Vec<NftRule> {
 /// table could not tell what it says.
 fn authenticated() -> Vec<NftRule> {
     let next = |(protocol, what)| rule([begins_with(protocol), back()], Some(what));
-    let mut rules: Vec<NftRule> = [(TCP, "TCP"), (50, "ESP"), (4, "IPv4"), (41, "IPv6")].map(next).into();
+    let those = [(TCP, "TCP"), (50, "ESP"), (4, "IPv4"), (41, "IPv6"), (89, "OSPF"), (132, "SCTP")];
+    let mut rules: Vec<NftRule> = those.map(next).into();
     rules.push(rule([drop()], Some("what it is stands behind an authentication header")));
     rules
 }

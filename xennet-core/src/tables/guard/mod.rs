@@ -59,14 +59,14 @@ pub(crate) static GUARD: Table = Table {
 /// What every vif needs, and what is needed where a link is closed. A look at each frame for that costs nothing before there is one.
 static LEVELS: [Level; 2] = [
     Level {
-        version: 0x8f87_5691,
+        version: 0xa594_7fdd,
         uses: &[
             // In the order of their names, as a scope has them.
             ("advertised", 6),
             ("advertising", 5),
             ("asking4", 4),
             ("asking6", 9),
-            ("authenticated", 7),
+            ("authenticated", 9),
             ("bound", 5),
             ("datagrams4", 8),
             ("datagrams6", 7),
@@ -87,7 +87,7 @@ static LEVELS: [Level; 2] = [
         frame: LazyLock::new(|| GUARD.frame(0)),
     },
     Level {
-        version: 0x790b_2e80,
+        version: 0xea5d_8c3c,
         uses: &[("from-closed", 1), ("to-closed", 1)],
         sets: &CLOSING,
         frame: LazyLock::new(|| GUARD.frame(1)),

@@ -191,8 +191,8 @@ fn groups() -> Vec<NftRule> {
 /// What may stand behind an authentication header: what the other chains would let pass. They cannot look behind it.
 fn authenticated() -> Vec<NftRule> {
     let next = |number| payload(NftHeader::Transport, 0, &[], NftCmp::Eq, &[number]);
-    // TCP, ESP, OSPF, SCTP.
-    let mut rules: Vec<NftRule> = [TCP, 50, 89, 132].map(|number| rule([next(number), back()], None)).into();
+    // TCP; a packet in a packet, of which only who has the key takes out what is in it; ESP, OSPF, SCTP.
+    let mut rules: Vec<NftRule> = [TCP, 4, 41, 50, 89, 132].map(|number| rule([next(number), back()], None)).into();
     rules.push(rule([drop()], Some("nothing else can be told behind this header")));
     rules
 }
