@@ -217,3 +217,38 @@ fn each_policy_lets_pass_what_it_says_and_nothing_else() {
         assert_eq!(watch.passing("off where MACs are bound"), all);
     });
 }
+
+#[test]
+fn what_is_for_a_further_mac_goes_to_the_guest_that_has_it_now() {
+    in_netns("policy::what_is_for_a_further_mac_goes_to_the_guest_that_has_it_now", || {
+        let mut lab = Lab::build();
+        lab.start(SENDER);
+        lab.start(OTHER);
+        let mut host = lab.host();
+        host.attach(domid(OTHER), &vif(OTHER, "")).unwrap();
+        let (mut sender, mut other, mut uplink) = (lab.station(SENDER), lab.station(OTHER), lab.at_uplink());
+        let mut numbers = Numbers(0);
+        // The bridge has learned that the MAC is the other guest's.
+        let end = Instant::now() + LONG;
+        loop {
+            let rest = ipv4_udp((Party::guest(OTHER).v4, std::net::Ipv4Addr::BROADCAST), (9, 9));
+            let frame = numbers.frame(BROADCAST, SECOND, &rest);
+            other.send(1, &frame);
+            if uplink.wait(Duration::from_millis(20), &frame) {
+                break;
+            }
+            assert!(Instant::now() < end, "the other guest is heard");
+        }
+        host.attach(domid(SENDER), &vif(SENDER, &format!(",ip=192.0.2.17,macs={}", MacAddr::new(SECOND)))).unwrap();
+        let end = Instant::now() + LONG;
+        loop {
+            let rest = ipv4_udp((Party::gateway().v4, Party::guest(SENDER).v4), (9, 9));
+            let frame = numbers.frame(SECOND, Party::gateway().mac, &rest);
+            uplink.send(1, &frame);
+            if sender.wait(Duration::from_millis(20), &frame) {
+                break;
+            }
+            assert!(Instant::now() < end, "the guest gets what is for its MAC");
+        }
+    });
+}
