@@ -30,12 +30,15 @@ fn wish(dom: u32, which: usize) -> String {
         3 => format!("{mac},bridge=hidden,ip=10.1.0.1{dom} fd00:1::1{dom},vifname=web{dom}"),
         4 => format!("{mac},bridge=hidden,ip=10.1.0.{dom} fd00:1::2{dom}"),
         5 => format!("{mac},bridge=seen,ip=10.2.0.{dom} 10.2.0.{dom}8/29 fd00:2::1{dom}"),
+        8 => format!("{mac},bridge=xenbr0,ip=192.0.2.10{dom},policy=disabled"),
+        9 => format!("{mac},bridge=xenbr1,prefix=198.51.100.0/24,macs=00:16:3e:00:01:0{dom},vifname=web{dom}"),
+        10 => format!("{mac},bridge=xenbr0,ip=192.0.2.10{dom},policy=mac"),
         6 => format!("{mac},script=vif-route,ip=10.2.0.{dom},vifname=web{dom}"),
         _ => format!("{mac},script=vif-nat,ip=10.1.0.{dom},mtu=1400"),
     }
 }
 
-const WISHES: u64 = 8;
+const WISHES: u64 = 11;
 
 fn next(dice: &mut u64, end: u64) -> u64 {
     *dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

@@ -65,6 +65,10 @@ fn what_is_wrong_in_a_node_is_told_in_full() {
             ("vlan", b"0", &["vlan=0 cannot be used"]),
             ("isolated", b"2", &["isolated=2 cannot be used", "it is 0 or 1"]),
             ("isolated", b"yes", &["isolated=yes cannot be used"]),
+            ("policy", b"loose", &["policy=loose cannot be used", "policy is off, mac, strict or disabled"]),
+            ("policy", b"\xff", &["policy=", "it is not text"]),
+            ("prefix", b"192.0.2.5/24", &["prefix=192.0.2.5/24 cannot be used", "no host bits"]),
+            ("macs", b"00:16:3e:01:02:04 x", &["macs=00:16:3e:01:02:04 x cannot be used"]),
             ("type", b"\xff", &["type=", "it is not text"]),
         ];
         for (node, value, words) in cases {
@@ -128,7 +132,20 @@ fn addresses_as_toolstacks_write_them() {
 fn empty_nodes_are_as_good_as_none() {
     in_netns("nodes::empty_nodes_are_as_good_as_none", || {
         let rig = host();
-        for node in ["bridge", "ip", "mac", "vifname", "mtu", "vlan", "isolated", "type", "hotplug-error"] {
+        for node in [
+            "bridge",
+            "ip",
+            "prefix",
+            "mac",
+            "macs",
+            "policy",
+            "vifname",
+            "mtu",
+            "vlan",
+            "isolated",
+            "type",
+            "hotplug-error",
+        ] {
             set(&rig, node, b"");
         }
         set(&rig, "ip", b"  ");
@@ -137,6 +154,42 @@ fn empty_nodes_are_as_good_as_none() {
         let port = link(VIF).unwrap();
         assert_eq!((port.up, port.port.map(|p| p.isolated)), (true, Some(false)));
         assert_eq!(guarded(), [""; 0]);
+    });
+}
+
+#[test]
+fn a_guest_is_filtered_by_nodes_and_not_by_the_environment() {
+    in_netns("nodes::a_guest_is_filtered_by_nodes_and_not_by_the_environment", || {
+        let rig = host();
+        let loose = |more: &[(&str, &str)]| {
+            let mut command = rig.command(VIF, "online");
+            for (name, value) in more {
+                command.env(name, value);
+            }
+            assert_eq!(run(&mut command).code, Some(0));
+        };
+        set(&rig, "ip", b"192.0.2.6");
+        loose(&[("policy", "off"), ("prefix", "/usr"), ("macs", "x")]);
+        assert_eq!(guarded().len(), 6, "{:?}", guarded());
+        set(&rig, "macs", b"00:16:3e:01:02:04 00:16:3e:01:02:05");
+        set(&rig, "prefix", b"198.51.100.0/24");
+        rig.ok(VIF, "online");
+        // One for the link, and for each of three MACs three, an address, a network, and three link-local addresses.
+        assert_eq!(guarded().len(), 1 + 3 * (3 + 1 + 1 + 3), "{:?}", guarded());
+        set(&rig, "policy", b"mac");
+        rig.ok(VIF, "online");
+        assert_eq!(guarded().len(), 1 + 3, "{:?}", guarded());
+        set(&rig, "policy", b"disabled");
+        rig.ok(VIF, "online");
+        assert_eq!(guarded().len(), 1, "{:?}", guarded());
+        set(&rig, "policy", b"off");
+        rig.ok(VIF, "online");
+        assert_eq!(guarded(), [""; 0]);
+        // Where nothing is filtered, nobody has to know the MAC.
+        set(&rig, "mac", b"x");
+        rig.ok(VIF, "online");
+        set(&rig, "policy", b"strict");
+        assert!(rig.fails(VIF, "online").stderr.contains("mac=x cannot be used"));
     });
 }
 
@@ -223,7 +276,20 @@ fn hostile_nodes_move_nothing() {
             long.as_bytes(),
             "\u{85}\u{2028}forged".as_bytes(),
         ];
-        for node in ["bridge", "ip", "mac", "vifname", "mtu", "vlan", "isolated", "type", "hotplug-error"] {
+        for node in [
+            "bridge",
+            "ip",
+            "prefix",
+            "mac",
+            "macs",
+            "policy",
+            "vifname",
+            "mtu",
+            "vlan",
+            "isolated",
+            "type",
+            "hotplug-error",
+        ] {
             for value in values {
                 rig.nodes(VIF, &GOOD);
                 set(&rig, node, value);

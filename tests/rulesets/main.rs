@@ -26,7 +26,7 @@ struct Setup {
 const GUARD: NftTableId = NftTableId::guard();
 const GATE: NftTableId = NftTableId::gate();
 
-const SETUPS: [Setup; 10] = [
+const SETUPS: [Setup; 12] = [
     Setup {
         what: "a guest with an address of each family on a bridge",
         networks: "",
@@ -47,6 +47,25 @@ const SETUPS: [Setup; 10] = [
             (2, "bridge=xenbr0,ip=192.0.2.6 2001:db8::6,vifname=web0"),
             (3, "bridge=xenbr0"),
             (4, "bridge=xenbr0,ip=192.0.2.128/25 192.0.2.6"),
+        ],
+        tables: &[GUARD],
+    },
+    Setup {
+        what: "a guest with several MACs on a bridge, and one with several and no addresses",
+        networks: "[network.lan]\nmode = \"bridge\"\nbridge = \"lanbr0\"\npolicy = \"mac\"\n",
+        vifs: &[
+            (1, "bridge=xenbr0,ip=192.0.2.5 2001:db8::5,prefix=10.0.0.0/8,macs=00:16:3e:01:00:01 00:16:3e:01:00:02"),
+            (2, "bridge=lan,ip=192.0.2.6,macs=00:16:3e:02:00:01"),
+        ],
+        tables: &[GUARD],
+    },
+    Setup {
+        what: "closed guests beside another one on a bridge",
+        networks: "[network.lan]\nmode = \"bridge\"\nbridge = \"lanbr0\"\npolicy = \"strict\"\n",
+        vifs: &[
+            (1, "bridge=xenbr0,ip=192.0.2.5,policy=disabled"),
+            (2, "bridge=xenbr0,ip=192.0.2.6"),
+            (3, "bridge=lan"),
         ],
         tables: &[GUARD],
     },

@@ -13,6 +13,7 @@ mod mutate;
 mod nat;
 mod oracle;
 mod order;
+mod policy;
 mod reserved;
 mod routed;
 mod says;

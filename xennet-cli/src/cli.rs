@@ -409,6 +409,10 @@ pub(crate) struct AttachArgs {
     #[arg(value_name = "SPEC")]
     pub(crate) spec: String,
 
+    /// How far what the guest sends is filtered: off, mac, strict, disabled; instead of policy= of the spec
+    #[arg(long, value_name = "POLICY")]
+    pub(crate) policy: Option<String>,
+
     #[command(flatten)]
     pub(crate) dialect: DialectArg,
 }

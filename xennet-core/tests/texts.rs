@@ -12,8 +12,8 @@ use xennet_core::config::{self, Dialect, document, parse_attach, parse_vif, pars
 use xennet_core::ipnetwork::IpNetwork;
 use xennet_core::macgen::Scheme;
 use xennet_core::{
-    BackendDomain, ColoKey, DevId, DomId, GuestMac, IfName, MacAddr, Mtu, RateLimit, Tagging, Vid, VifParts, VifSpec,
-    VifType, VlanSpec, Word,
+    BackendDomain, ColoKey, DevId, DomId, GuestMac, IfName, MacAddr, Mtu, Policy, RateLimit, Tagging, Vid, VifParts,
+    VifSpec, VifType, VlanSpec, Word,
 };
 
 #[path = "../fuzz/readers.rs"]
@@ -87,6 +87,8 @@ prop_compose! {
         vlan in option::of(vlan()),
         trusted in option::of(any::<bool>()),
         isolated in any::<bool>(),
+        policy in option::of(select(Policy::ALL.to_vec())),
+        further in (vec(mac(), 0..3), vec(network(), 0..3)),
         colo in btree_map(select(ColoKey::all().collect::<Vec<_>>()), word(), 0..3),
     ) -> VifParts {
         let mut parts = links;
@@ -94,6 +96,9 @@ prop_compose! {
         (parts.mac, parts.ip, parts.vif_type, parts.rate, parts.vlan) = (mac, ip, vif_type, rate, vlan);
         parts.mtu = mtu.map(|n| Mtu::new(n).unwrap());
         (parts.trusted, parts.isolated, parts.colo) = (trusted, isolated, colo);
+        parts.policy = policy;
+        parts.macs = further.0;
+        parts.prefix = further.1.into_iter().filter(|n| n.ip() == n.network()).collect();
         parts
     }
 }
@@ -110,6 +115,10 @@ fn pieces() -> impl Strategy<Value = String> {
         "rate=",
         "vlan=",
         "ip=",
+        "policy=",
+        "macs=",
+        "prefix=",
+        "strict",
         "mtu=",
         "devid=",
         "type=",
@@ -200,7 +209,8 @@ proptest! {
         let args: Vec<&str> = text.split(',').filter(|a| !a.is_empty()).collect();
         prop_assert_eq!(&parse_attach(&args, Dialect::Strict).unwrap().value, &spec);
         // And where xl knows every word of it, xl reads the same.
-        if !spec.isolated() && !text.contains("B/s,") {
+        let is_ours = spec.isolated() || spec.policy().is_some() || !spec.macs().is_empty() || !spec.prefix().is_empty();
+        if !is_ours && !text.contains("B/s,") {
             let known = spec.rate().is_none_or(|r| r.to_string().contains("B/s"));
             if known {
                 let nic = parse_vif_xl(&text).unwrap();
@@ -245,7 +255,8 @@ proptest! {
     fn strict_is_a_part_of_xl(text in pieces()) {
         if let Ok(strict) = document::vif(&text, Dialect::Strict) {
             let strict = serde_json::json!(strict.value);
-            let foreign = text.contains("isolated") || strict["rate_interval_usecs"].is_u64() && !text.contains("/s");
+            let ours = ["isolated", "policy", "macs", "prefix"];
+            let foreign = ours.iter().any(|key| text.contains(key)) || strict["rate_interval_usecs"].is_u64() && !text.contains("/s");
             if !foreign {
                 let xl = document::vif(&text, Dialect::Xl).map_err(|e| TestCaseError::fail(e.report()))?;
                 let xl = serde_json::json!(xl.value);

@@ -57,7 +57,7 @@ impl<'py> FromPyObject<'_, 'py> for Word {
 }
 
 /// The keywords in their order.
-const KEYWORDS: [&str; 25] = [
+const KEYWORDS: [&str; 26] = [
     "mode",
     "bridge",
     "uplink",
@@ -76,6 +76,7 @@ const KEYWORDS: [&str; 25] = [
     "whole_subnets",
     "any_vif",
     "isolated",
+    "policy",
     "reachable_from",
     "metric",
     "dhcp",
@@ -91,7 +92,7 @@ impl Network {
     #[pyo3(signature = (*, name, mode, bridge=None, uplink=None, uplink_name=None, stp=false, forward_delay=None, mac=None,
         mtu=None, vlan_filtering=None, subnets=None, gateways=None, egress=None, source=None, proxy_arp=false,
         proxy_ndp=false, whole_subnets=false, any_vif=false, isolated=false, reachable_from=None, metric=None, dhcp=false, dns=false,
-        range=None, domain=None, forward=None))]
+        range=None, domain=None, forward=None, policy=None))]
     #[expect(
         clippy::too_many_arguments,
         clippy::fn_params_excessive_bools,
@@ -124,6 +125,7 @@ impl Network {
         range: Option<Bound<'_, PyAny>>,
         domain: Option<Text>,
         forward: Option<Vec<BTreeMap<String, Word>>>,
+        policy: Option<Text>,
     ) -> PyResult<Self> {
         let mut keys = Map::new();
         let mut put = |key: &str, value: Value| keys.insert(key.to_owned(), value);
@@ -135,6 +137,7 @@ impl Network {
             ("mac", mac),
             ("egress", egress),
             ("domain", domain),
+            ("policy", policy),
         ] {
             put(key, text.as_deref().into());
         }
@@ -318,6 +321,12 @@ impl Network {
     #[getter]
     fn isolated(&self) -> bool {
         self.flag("isolated")
+    }
+
+    /// How far guests on a bridge are filtered whose vif lines do not say it: "off", "mac", "strict" or "disabled".
+    #[getter]
+    fn policy(&self) -> Option<&str> {
+        self.text("policy")
     }
 
     /// Guests of other networks, by their addresses, that may connect to guests of this one in mode "nat".

@@ -60,7 +60,7 @@ impl VifSpec {
     #[new]
     #[pyo3(signature = (*, devid=None, mac=None, bridge=None, gatewaydev=None, ip=None, script=None, vifname=None,
         r#type=None, model=None, backend=None, rate=None, mtu=None, vlan=None, trusted=None, isolated=false,
-        forwarddev=None, colo=None))]
+        forwarddev=None, colo=None, policy=None, macs=None, prefix=None))]
     #[expect(clippy::too_many_arguments, reason = "keywords of Python, one for each key of a vif line")]
     fn new(
         devid: Option<Bound<'_, PyAny>>,
@@ -80,6 +80,9 @@ impl VifSpec {
         isolated: bool,
         forwarddev: Option<Bound<'_, PyAny>>,
         colo: Option<Bound<'_, PyAny>>,
+        policy: Option<Bound<'_, PyAny>>,
+        macs: Option<Bound<'_, PyAny>>,
+        prefix: Option<Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
         let mut parts = VifParts::default();
         parts.isolated = isolated;
@@ -100,6 +103,9 @@ impl VifSpec {
             ("trusted", trusted),
             ("forwarddev", forwarddev),
             ("colo", colo),
+            ("policy", policy),
+            ("macs", macs),
+            ("prefix", prefix),
         ] {
             if let Some(value) = value {
                 set(&mut parts, key, &value)?;
@@ -242,6 +248,24 @@ impl VifSpec {
         self.0.isolated()
     }
 
+    /// How far what the guest sends is filtered: "off", "mac", "strict" or "disabled".
+    #[getter]
+    fn policy(&self) -> Option<String> {
+        shown(&self.0.policy())
+    }
+
+    /// Further addresses of the guest's on the wire.
+    #[getter]
+    fn macs<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        PyTuple::new(py, self.0.macs().iter().map(ToString::to_string))
+    }
+
+    /// Whole networks that the guest may send from, beside its addresses.
+    #[getter]
+    fn prefix<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        PyTuple::new(py, self.0.prefix().iter().map(ToString::to_string))
+    }
+
     /// COLO's forwarding link.
     #[getter]
     fn forwarddev(&self) -> Option<String> {
@@ -306,6 +330,9 @@ impl VifSpec {
             "colo",
             (!self.0.colo().is_empty()).then(|| self.colo().into_pyobject(py)).transpose()?.map(Bound::into_any),
         )?;
+        put("policy", text(self.policy()))?;
+        put("macs", (!self.0.macs().is_empty()).then(|| self.macs(py)).transpose()?.map(Bound::into_any))?;
+        put("prefix", (!self.0.prefix().is_empty()).then(|| self.prefix(py)).transpose()?.map(Bound::into_any))?;
         Ok(fields)
     }
 }
@@ -334,6 +361,21 @@ fn set(parts: &mut VifParts, key: &str, value: &Bound<'_, PyAny>) -> PyResult<()
         "vlan" => parts.vlan = parsed(key, value)?,
         "trusted" => parts.trusted = truth(key, value)?,
         "isolated" => parts.isolated = truth(key, value)?.unwrap_or(false),
+        "policy" => parts.policy = parsed(key, value)?,
+        "macs" => {
+            let macs = texts(key, (!value.is_none()).then(|| value.clone()))?;
+            parts.macs = match macs.is_empty() {
+                true => Vec::new(),
+                false => xennet_core::VifSpec::parse_macs(&macs.join(" ")).or_raise()?,
+            };
+        }
+        "prefix" => {
+            let prefix = texts(key, (!value.is_none()).then(|| value.clone()))?;
+            parts.prefix = match prefix.is_empty() {
+                true => Vec::new(),
+                false => xennet_core::VifSpec::parse_prefix(&prefix.join(" ")).or_raise()?,
+            };
+        }
         "forwarddev" => parts.forwarddev = parsed(key, value)?,
         "colo" => {
             parts.colo.clear();

@@ -29,6 +29,9 @@ FULL = VifSpec(
     isolated=True,
     forwarddev="eth2",
     colo={"colo_sock_mirror_id": "x"},
+    policy="strict",
+    macs=["00:16:3E:01:02:04", "00:16:3e:01:02:05"],
+    prefix=["198.51.100.0/24"],
 )
 
 BRIDGE = BridgeSpec(
@@ -138,6 +141,9 @@ def test_every_key_comes_back_as_it_is():
     assert VifSpec(vlan=FULL.vlan) == VifSpec(vlan="10p/20")
     assert FULL.trusted is False
     assert FULL.isolated is True
+    assert FULL.policy == "strict"
+    assert FULL.macs == ("00:16:3e:01:02:04", "00:16:3e:01:02:05")
+    assert FULL.prefix == ("198.51.100.0/24",)
     assert FULL.forwarddev == "eth2"
     assert FULL.colo == {"colo_sock_mirror_id": "x"}
     empty = VifSpec()

@@ -237,6 +237,7 @@ fn vifs(overview: &Overview) -> Table {
             Some(Filter::Guard) => "guard",
             Some(Filter::Mac) => "guard (MAC)",
             Some(Filter::Gate) => "gate",
+            Some(Filter::Closed) => "closed",
             _ => "",
         };
         let more = place.map(|p| {

@@ -4,7 +4,7 @@
 //!
 //! | function | document |
 //! |---|---|
-//! | [`vif`], [`attach`] | libxl's `device_nic` fields: `devid mac bridge ip model nictype ifname script gatewaydev backend_domname mtu rate_bytes_per_interval rate_interval_usecs trusted vlan coloft_forwarddev colo_*`, and `isolated` |
+//! | [`vif`], [`attach`] | libxl's `device_nic` fields: `devid mac bridge ip model nictype ifname script gatewaydev backend_domname mtu rate_bytes_per_interval rate_interval_usecs trusted vlan coloft_forwarddev colo_*`, and `prefix macs policy isolated` |
 //! | [`vif_list`] | `{"nics": [...]}` of those |
 //! | [`rate`] | `bytes_per_interval interval_usecs backend_rate` |
 //! | [`vlan`] | `pvid tagged untagged text` |

@@ -24,10 +24,13 @@ pub(super) const KEYS: &[(&str, bool)] = &[
     ("trusted", false),
     ("untrusted", false),
     ("isolated", false),
+    ("policy", true),
+    ("macs", true),
+    ("prefix", true),
 ];
 
 /// Keys that only xm and xend had.
-const XM_ONLY: [&str; 5] = ["policy", "label", "security_label", "uuid", "be_mac"];
+const XM_ONLY: [&str; 4] = ["label", "security_label", "uuid", "be_mac"];
 
 /// The finding for an item that is neither a known `key=value` nor a known flag.
 pub(super) fn unknown_item(item: &str) -> Box<Flaw> {
@@ -66,6 +69,10 @@ pub(super) fn unknown_item(item: &str) -> Box<Flaw> {
     if looks_like_address {
         return flaw("a comma ends the value, and this is no key")
             .hint("several addresses are separated by blanks: ip=10.0.0.1 10.0.0.2");
+    }
+    if value.is_none() && tidy.parse::<crate::model::MacAddr>().is_ok() {
+        return flaw("a comma ends the value, and this is no key")
+            .hint("several MACs are separated by blanks: macs=00:16:3e:00:00:01 00:16:3e:00:00:02");
     }
     let keys = KEYS.iter().map(|(k, _)| *k).chain(ColoKey::all().map(ColoKey::name));
     let nearest = keys.map(|k| (distance(&lower, k), k)).min();
@@ -116,7 +123,9 @@ mod tests {
             ("trusted=1", "write trusted or untrusted"),
             ("bridge", "write bridge=VALUE"),
             ("10.0.0.2", "several addresses are separated by blanks: ip=10.0.0.1 10.0.0.2"),
-            ("policy=x", "remove it"),
+            ("label=x", "remove it"),
+            ("polciy=off", "did you mean policy?"),
+            ("policy", "write policy=VALUE"),
             ("foo=bar", "see xl-network-configuration(5) for the keys"),
             ("colo_sock_miror_id=1", "did you mean colo_sock_mirror_id?"),
         ] {

@@ -3,10 +3,10 @@
 use super::hint::unknown_item;
 use super::{Parsed, findings};
 use crate::model::flaw::{Flaw, decimal, quoted};
-use crate::model::vif::read_networks;
+use crate::model::vif::{read_macs, read_networks, read_prefixes};
 use crate::model::{
-    BackendDomain, ColoKey, DevId, GuestMac, IfName, IfNameError, Mtu, RateLimit, VifParts, VifSpec, VifType, VlanSpec,
-    Word,
+    BackendDomain, ColoKey, DevId, GuestMac, IfName, IfNameError, Mtu, Policy, RateLimit, VifParts, VifSpec, VifType,
+    VlanSpec, Word,
 };
 
 /// Reads a whole spec.
@@ -60,6 +60,9 @@ enum Key {
     Isolated,
     Forwarddev,
     Accel,
+    Prefix,
+    Macs,
+    Policy,
 }
 
 /// Collects the items of one spec.
@@ -108,6 +111,9 @@ impl Builder {
             b"gatewaydev" | b"netdev" => Key::Gatewaydev,
             b"forwarddev" => Key::Forwarddev,
             b"accel" => Key::Accel,
+            b"policy" => Key::Policy,
+            b"macs" => Key::Macs,
+            b"prefix" => Key::Prefix,
             _ => return self.other(key, value, item, at),
         };
         self.once(known, item, at)?;
@@ -139,6 +145,9 @@ impl Builder {
             Key::Mac => spec.mac = Some(GuestMac::read(value)?),
             Key::Bridge => spec.bridge = Some(name(value)?),
             Key::Ip => spec.ip = read_networks(value)?,
+            Key::Prefix => spec.prefix = read_prefixes(value)?,
+            Key::Macs => spec.macs = read_macs(value)?,
+            Key::Policy => spec.policy = Some(Policy::read(value)?),
             Key::Vifname => spec.vifname = Some(name(value)?),
             Key::Rate => spec.rate = Some(RateLimit::read(value)?),
             Key::Model => spec.model = Some(Word::read(value)?),
@@ -254,8 +263,8 @@ fn closer(key: &str, value: &str, flaw: Box<Flaw>) -> Box<Flaw> {
     if value.is_empty() {
         return Flaw::new(0..0, format!("{key}= has no value"), "a value is needed").hint(format!("leave {key}= out"));
     }
-    // Blanks around ip= do not count.
-    if tidy.len() != value.len() && key != "ip" {
+    // Blanks around lists do not count.
+    if tidy.len() != value.len() && !matches!(key, "ip" | "prefix" | "macs") {
         let lead = value.len() - value.trim_start().len();
         let span = if lead > 0 { 0..lead } else { tidy.len()..value.len() };
         let rule = "blanks around a value become part of it";
@@ -335,6 +344,21 @@ mod tests {
             ("mac=01:00:5e:00:00:01", "01:00:5e:00:00:01", "clear that bit"),
             ("mtu=66", "66", "leave mtu= out for the bridge's"),
             ("vlan=10p/20p", "20p", "10p is the PVID already"),
+            ("policy=none", "none", "write policy=off"),
+            ("policy=Strict", "Strict", "leave policy= out for the usual: strict with ip=, and off without"),
+            ("policy=", "", "leave policy= out"),
+            ("policy=off,policy=mac", "policy=mac", "xl would take the last one; remove the others"),
+            (
+                "prefix=192.0.2.5/24",
+                "192.0.2.5/24",
+                "write prefix=192.0.2.0/24 for all of it, or ip=192.0.2.5/24 for the one address",
+            ),
+            ("macs=00:16:3e:00:00:01 00-16-3e-00-00-02", "-", "write 00:16:3e:00:00:02"),
+            (
+                "macs=00:16:3e:00:00:01,00:16:3e:00:00:02",
+                "00:16:3e:00:00:02",
+                "several MACs are separated by blanks: macs=00:16:3e:00:00:01 00:16:3e:00:00:02",
+            ),
         ] {
             let error = parse_vif(text, Dialect::Strict).unwrap_err();
             let found = error.diagnostic().unwrap();

@@ -8,7 +8,7 @@ use super::{Host, MacBinding, gone, guests, joined, mend, place};
 use crate::error::{Errno, Error, ErrorKind};
 use crate::exec::{Applied, Entry, Subject};
 use crate::model::{
-    Attach, Attachment, Behind, DevId, DomId, FoundVif, Guard, Guarded, IfName, MacAddr, RecordedVif, Request,
+    Attach, Attachment, Behind, DevId, DomId, FoundVif, Guard, Guarded, IfName, MacAddr, Policy, RecordedVif, Request,
     Resolved, ResolvedVif, Started, TypeIf, VifId, VifSpec, VifType,
 };
 use crate::plan::{self, Goal, Plan};
@@ -330,22 +330,12 @@ impl Host {
             ));
         }
         // Only what comes in by a bridge has a MAC that somebody else could have, too.
-        let is_port = matches!(attachment, Attachment::Bridge { .. });
-        let guard = match (vif.mac(), self.binding) {
-            _ if !is_port => None,
-            (Some(mac), _) if !vif.ip().is_empty() => Some(Guard::declared(mac, vif.sources())),
-            (Some(mac), MacBinding::Always) => Some(Guard::mac_only(mac)),
-            (None, MacBinding::WhereDeclared) if vif.ip().is_empty() => None,
-            (Some(_), MacBinding::WhereDeclared) => None,
-            (None, _) => {
-                return Err(Error::new(
-                    ErrorKind::Invalid,
-                    format!("{subject}: what the guest sends is to be filtered, and its MAC is not given"),
-                )
-                .with_object(subject.to_string())
-                .unchanged()
-                .with_hint("give mac= beside ip=: declared addresses pass from the guest's own MAC only"));
+        let guard = match attachment {
+            Attachment::Bridge { .. } => {
+                let given = vif.policy().or_else(|| network.as_ref()?.network.policy());
+                self.guard_of(subject, vif, given, &mut notes)?
             }
+            _ => None,
         };
         let name = match (vif.vifname(), type_if) {
             (Some(name), TypeIf::Vif) => {
@@ -378,6 +368,61 @@ impl Host {
             network,
             elsewhere,
         })
+    }
+
+    /// What the guard lets a port of a bridge send, by the policy that its line or its network gives. Says where that is not what `ip=` and
+    /// `macs=` alone would mean.
+    fn guard_of(
+        &self,
+        subject: Subject,
+        vif: &VifSpec,
+        given: Option<Policy>,
+        notes: &mut Vec<String>,
+    ) -> Result<Option<Guard>, Error> {
+        let is_declared = !vif.sources().is_empty();
+        let policy = given.unwrap_or(match self.binding {
+            _ if is_declared => Policy::Strict,
+            MacBinding::Always => Policy::Mac,
+            MacBinding::WhereDeclared => Policy::Off,
+        });
+        let word = if vif.policy().is_some() { format!("policy={policy}") } else { format!("policy {policy}") };
+        if matches!(policy, Policy::Off | Policy::Mac) && is_declared {
+            notes.push(format!("{word}: the addresses of {subject} are not looked at in what the guest sends"));
+        }
+        if policy == Policy::Off {
+            if !vif.macs().is_empty() {
+                notes.push(format!("macs= of {subject} has no effect: the guest may send from any MAC"));
+            }
+            return Ok(None);
+        }
+        let Some(mac) = vif.mac() else {
+            return Err(Error::new(
+                ErrorKind::Invalid,
+                format!("{subject}: what the guest sends is to be filtered, and its MAC is not given"),
+            )
+            .with_object(subject.to_string())
+            .unchanged()
+            .with_hint(match given {
+                Some(_) => "give mac=, or policy=off for a guest that may send anything".to_owned(),
+                None => "give mac= beside ip=: declared addresses pass from the guest's own MAC only".to_owned(),
+            }));
+        };
+        Ok(Some(match policy {
+            Policy::Disabled => Guard::closed(mac),
+            Policy::Strict if !is_declared => {
+                notes.push(format!(
+                    "{word}, and no address is declared: nothing passes from {subject} or to it; give ip= or prefix=, or policy=mac"
+                ));
+                Guard::closed(mac)
+            }
+            Policy::Strict => {
+                notes.extend(vif.networks_in_ip().map(|n| {
+                    format!("ip={n} lets the guest send from every address of that network; prefix={n} says so")
+                }));
+                Guard::declared(mac, vif.sources()).with_further_macs(vif.macs().iter().copied())
+            }
+            _ => Guard::mac_only(mac).with_further_macs(vif.macs().iter().copied()),
+        }))
     }
 
     /// Where the vif's link is now. A link keeps its index when it is renamed, so the record's index finds it under any

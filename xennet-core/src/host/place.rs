@@ -9,8 +9,8 @@ use crate::error::{Errno, Error, ErrorKind};
 use crate::exec::Subject;
 use crate::model::vif::Bare;
 use crate::model::{
-    Attachment, GuestLinks, IfName, Mode, Mtu, NatNetwork, NetworkMode, Resolved, RoutedNetwork, Started, Subnet,
-    TypeIf, VifId, VifSpec, vifnat,
+    Attachment, GuestLinks, IfName, Mode, Mtu, NatNetwork, NetworkMode, Policy, Resolved, RoutedNetwork, Started,
+    Subnet, TypeIf, VifId, VifSpec, vifnat,
 };
 use crate::snapshot::{Family, Part, Scope};
 
@@ -48,10 +48,17 @@ impl VifLine<'_> {
 
     /// What only a bridge's port can be.
     fn no_port(&self, mode: Mode) -> Result<(), Error> {
-        let given = match (&self.vif.vlan(), self.vif.isolated()) {
+        let given = match (&self.vif.vlan(), self.vif.policy()) {
             (Some(vlan), _) => format!("vlan={vlan}"),
-            (None, true) => "isolated".to_owned(),
-            (None, false) => return Ok(()),
+            // By routes a guest is bound to its addresses in any case, if it has some.
+            (None, Some(policy))
+                if policy != Policy::Strict || (mode == Mode::Routed && self.vif.sources().is_empty()) =>
+            {
+                format!("policy={policy}")
+            }
+            _ if self.vif.isolated() => "isolated".to_owned(),
+            _ if !self.vif.macs().is_empty() => format!("macs={}", self.vif.macs_text()),
+            _ => return Ok(()),
         };
         let message = format!("{given} is about a port of a bridge, and in {} mode a vif is none", mode.word());
         Err(self.refuse(ErrorKind::Unsupported, message, "leave it out, or connect the vif to a bridge".into()))
@@ -107,7 +114,7 @@ impl VifLine<'_> {
 
     /// The guest's addresses in NAT mode.
     fn hidden_guest(&self, started: Option<&Started>) -> Result<Vec<IpNetwork>, Error> {
-        if self.vif.ip().is_empty() {
+        if self.vif.ip().is_empty() && self.vif.prefix().is_empty() {
             let usual = vifnat::guest_address(self.id);
             if let Some(network) = started.map(|s| &s.network).filter(|n| !n.subnets().is_empty()) {
                 let fits = usual.as_ref().is_ok_and(|a| network.subnet_of(IpAddr::V4(*a)).is_some());
@@ -189,7 +196,8 @@ impl Host {
                 let attachment = match &nat.guests {
                     GuestLinks::PerVif => self.nat(&asked, Some((&started, nat)), notes)?,
                     GuestLinks::Bridge(bridge) => {
-                        let guest: Vec<IpNetwork> = vif.ip().iter().map(|n| IpNetwork::from(n.ip())).collect();
+                        let single = vif.ip().iter().map(|n| IpNetwork::from(n.ip()));
+                        let guest: Vec<IpNetwork> = single.chain(vif.prefix().iter().copied()).collect();
                         asked.gateways(&started, &guest)?;
                         self.not_of_bridge(&asked, bridge.name(), notes)?;
                         asked.bridge(bridge.name(), Some(&started))
@@ -399,7 +407,7 @@ impl Host {
 /// Where several can be meant, their names are the error.
 pub(super) fn network_of(mode: Mode, networks: Vec<Started>, vif: &VifSpec) -> Result<Option<Started>, Vec<IfName>> {
     let mut of_mode: Vec<Started> = networks.into_iter().filter(|s| mode.is_of(s.network.mode())).collect();
-    let has = |s: &Started| vif.ip().iter().any(|n| s.network.subnet_of(n.ip()).is_some());
+    let has = |s: &Started| vif.ip().iter().chain(vif.prefix()).any(|n| s.network.subnet_of(n.ip()).is_some());
     if let Some(at) = of_mode.iter().position(has) {
         return Ok(Some(of_mode.swap_remove(at)));
     }

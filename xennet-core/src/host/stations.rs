@@ -59,6 +59,8 @@ impl Place {
 pub(super) struct Known {
     bridge: Option<IfName>,
     mac: Option<MacAddr>,
+    /// Its further MACs. What was learned of them is forgotten as well; who had one of them before is not looked for.
+    further: Vec<MacAddr>,
     addresses: Vec<IpNetwork>,
     vlans: Vec<crate::model::Vid>,
     /// Where it is of the guest's own choice.
@@ -74,6 +76,7 @@ impl Known {
             Attachment::Bridge { bridge, vlan, .. } => Known {
                 bridge: Some(*bridge),
                 mac: mac.or(a.guard.as_ref().map(|g| g.mac)),
+                further: a.guard.iter().flat_map(|g| g.further_macs.iter().copied()).collect(),
                 addresses: declared().collect(),
                 vlans: vlan.iter().flat_map(|v| v.vids().map(|(vid, _)| vid)).collect(),
                 name,
@@ -99,6 +102,7 @@ impl Known {
                 Some(Known {
                     bridge: d.recorded.bridge,
                     mac: guard.map(|g| g.mac),
+                    further: guard.iter().flat_map(|g| g.further_macs.iter().copied()).collect(),
                     addresses: routed.chain(declared).copied().collect(),
                     vlans: Vec::new(),
                     name: Some(d.found.device).filter(|name| *name != d.wish.id.vif_name()),
@@ -212,7 +216,7 @@ impl Host {
     pub(super) fn take_places(&mut self, new: &Newcomer<'_>) -> Result<Vec<String>, Error> {
         let mut notes = Vec::new();
         if let Some(bridge) = new.known.bridge.filter(|_| !new.is_known()) {
-            if let Some(mac) = new.known.mac {
+            for mac in new.known.mac.iter().chain(&new.known.further).copied() {
                 let vlans = new.known.vlans.iter().copied().map(Some);
                 for vlan in [None].into_iter().chain(vlans) {
                     let forgotten = ForgetStep::Station { bridge, mac, vlan, except: Some(new.wish.name) };

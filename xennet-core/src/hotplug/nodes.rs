@@ -9,11 +9,11 @@ use std::str;
 
 use super::call::{Call, shown};
 use crate::error::{Error, ErrorKind};
-use crate::model::{GuestMac, IfName, Mtu, TypeIf, VifParts, VifSpec, VifType, VlanSpec};
+use crate::model::{GuestMac, IfName, Mtu, Policy, TypeIf, VifParts, VifSpec, VifType, VlanSpec};
 
 /// The nodes that are read, below the vif's directory.
-pub(super) const NAMES: [&str; 9] =
-    ["bridge", "ip", "mac", "vifname", "mtu", "vlan", "isolated", "type", "hotplug-error"];
+pub(super) const NAMES: [&str; 12] =
+    ["bridge", "ip", "prefix", "mac", "macs", "policy", "vifname", "mtu", "vlan", "isolated", "type", "hotplug-error"];
 
 /// What the script of bridge mode is called, also with something before it.
 const BRIDGE: &str = "vif-bridge";
@@ -70,11 +70,25 @@ pub(super) fn read(script: &str, call: &Call, values: &[Option<Vec<u8>>]) -> Res
     if let Some(ip) = node_or("ip", call.ip.as_ref())?.filter(|ip| !ip.trim_ascii().is_empty()) {
         vif.ip = VifSpec::parse_ip(ip.trim_ascii()).map_err(|e| refused_by(call, "ip", &ip, &e))?;
     }
+    // These stand in nodes only: what is in the environment by chance must not loosen a filter.
+    if let Some(prefix) = text("prefix")? {
+        vif.prefix = VifSpec::parse_prefix(prefix).map_err(|e| refused_by(call, "prefix", prefix, &e))?;
+    }
+    if let Some(macs) = text("macs")? {
+        vif.macs = VifSpec::parse_macs(macs).map_err(|e| refused_by(call, "macs", macs, &e))?;
+    }
+    if let Some(policy) = text("policy")? {
+        vif.policy = Some(policy.parse().map_err(|e| refused_by(call, "policy", policy, &e))?);
+    }
+    let is_filtered = match vif.policy {
+        Some(policy) => policy != Policy::Off,
+        None => !vif.ip.is_empty() || !vif.prefix.is_empty(),
+    };
     if let Some(mac) = text("mac")? {
         match mac.parse::<GuestMac>() {
             Ok(mac) => vif.mac = Some(mac),
             // It only matters where the guard has to know it.
-            Err(e) if !vif.ip.is_empty() => return Err(refused_by(call, "mac", mac, &e)),
+            Err(e) if is_filtered => return Err(refused_by(call, "mac", mac, &e)),
             Err(e) => notes.push(format!("{}/mac is not looked at: {}", call.path, e.message())),
         }
     }

@@ -19,7 +19,8 @@ use crate::gather;
 /// addresses or with another's link-layer address, queries of IGMP and MLD, VRRP, HSRP, PIM; and what cannot be told, as it comes in
 /// pieces.
 ///
-/// Without `addresses` the MAC alone is bound: any protocol and any address may be sent from it.
+/// Without `addresses` the MAC alone is bound: any protocol and any address may be sent from it. A guest with `further_macs` may use each of
+/// them like its own. A `closed` guest sends nothing, and gets nothing.
 #[doc(alias("spoofing", "antispoof", "anti-spoofing", "nwfilter"))]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -35,24 +36,49 @@ pub struct Guard {
     /// tagged VLANs says so by itself.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub tagged: bool,
+    /// Further addresses of the guest's on the wire, as of macvlans or bonds in it: each may be used with each of `addresses`. VRRP's
+    /// virtual MACs are among them only if they are named here.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub further_macs: BTreeSet<MacAddr>,
+    /// Whether nothing passes, neither from the guest nor to it, whatever else is said.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub closed: bool,
 }
 
 impl Guard {
     /// Binds MAC and addresses: what `ip=` of a vif line asks for.
     pub fn declared(mac: GuestMac, addresses: impl IntoIterator<Item = IpNetwork>) -> Self {
-        Guard { mac: mac.get(), addresses: Some(gather::set(addresses)), tagged: false }
+        Guard { addresses: Some(gather::set(addresses)), ..Guard::mac_only(mac) }
     }
 
     /// Binds the MAC only.
     pub fn mac_only(mac: GuestMac) -> Self {
-        Guard { mac: mac.get(), addresses: None, tagged: false }
+        Guard { mac: mac.get(), addresses: None, tagged: false, further_macs: BTreeSet::new(), closed: false }
     }
 
-    /// The networks and single hosts that may be used as a source, the link-local address that belongs to the MAC included,
-    /// none within another. Empty if only the MAC is bound.
+    /// Closes the guest: it is connected, and nothing passes.
+    pub fn closed(mac: GuestMac) -> Self {
+        Guard { closed: true, ..Guard::mac_only(mac) }
+    }
+
+    /// The same guard of a guest that has these MACs as well.
+    #[must_use]
+    pub fn with_further_macs(mut self, macs: impl IntoIterator<Item = GuestMac>) -> Self {
+        self.further_macs = gather::set(macs.into_iter().map(GuestMac::get));
+        self
+    }
+
+    /// All MACs, the guest's first.
+    pub(crate) fn macs(&self) -> impl Iterator<Item = MacAddr> + '_ {
+        [self.mac].into_iter().chain(self.further_macs.iter().copied().filter(|mac| *mac != self.mac))
+    }
+
+    /// The networks and single hosts that may be used as a source from each MAC, the link-local addresses that belong to the MACs
+    /// included, none within another. Empty if only MACs are bound.
     pub(crate) fn sources(&self) -> Vec<IpNetwork> {
         let Some(addresses) = &self.addresses else { return Vec::new() };
-        apart(addresses.iter().copied().chain([IpAddr::V6(link_local(self.mac)).into()]))
+        let link_local = self.macs().map(|mac| IpNetwork::from(IpAddr::V6(link_local(mac))));
+        apart(addresses.iter().copied().chain(link_local))
     }
 }
 

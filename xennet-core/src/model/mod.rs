@@ -11,6 +11,7 @@ pub mod macgen;
 mod mode;
 mod net;
 mod network;
+mod policy;
 mod rate;
 mod request;
 mod resolved;
@@ -36,6 +37,7 @@ pub use network::{
     Protocol, ResolvedNetwork, RoutedNetwork, Services, Started, Subnet,
 };
 pub(crate) use network::{NetworkDocument, Place, covering, is_label, overlap, together, unusable};
+pub use policy::Policy;
 pub use rate::RateLimit;
 pub use request::Request;
 pub use resolved::{FoundVif, RecordedVif, Resolved, ResolvedVif};

@@ -231,6 +231,8 @@ pub enum Filter {
     Guard,
     /// The gate, where dom0 routes: only from its addresses.
     Gate,
+    /// The guard, at a bridge: nothing passes, neither from the guest nor to it.
+    Closed,
 }
 
 /// A guest behind a link.

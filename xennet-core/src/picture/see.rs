@@ -115,6 +115,7 @@ fn recorded(recording: &Recording) -> BTreeMap<VifId, Hint> {
             _ => None,
         };
         let filter = match (&a.wish.attachment, guard, declared) {
+            (Attachment::Bridge { .. }, Some(guard), _) if guard.closed => Filter::Closed,
             (Attachment::Bridge { .. }, Some(_), Some(_)) => Filter::Guard,
             (Attachment::Bridge { .. }, Some(_), None) => Filter::Mac,
             (Attachment::Bridge { .. }, None, _) => Filter::None,
@@ -268,7 +269,7 @@ impl<'a> Look<'a> {
             let Part::NftElement(id, set, key) = part else { continue };
             let was_looked_at = self.now.nft.contains_key(id) || self.now.scope.contains(&Part::Nft(id.clone()));
             if !was_looked_at {
-                let is_guards = matches!(hint.filter, Filter::Guard | Filter::Mac);
+                let is_guards = matches!(hint.filter, Filter::Guard | Filter::Mac | Filter::Closed);
                 if is_guards == (*id == NftTableId::guard()) {
                     seen = seen.max(hint.filter);
                 }
@@ -278,6 +279,7 @@ impl<'a> Look<'a> {
             if has.is_some_and(|set| set.elements.contains_key(key)) {
                 seen = match (*id == NftTableId::guard(), &**set) {
                     (false, _) => Filter::Gate,
+                    (true, guard::CLOSED) => Filter::Closed,
                     (true, guard::BOUND) => seen.max(Filter::Mac),
                     (true, _) => seen.max(Filter::Guard),
                 };

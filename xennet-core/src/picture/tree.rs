@@ -51,6 +51,7 @@ fn explained(picture: &Picture) -> Vec<String> {
         (Filter::Guard, "guard: from its own MAC and addresses only"),
         (Filter::Mac, "guard (MAC): from its own MAC only"),
         (Filter::Gate, "gate: from its own addresses only"),
+        (Filter::Closed, "closed: nothing passes, neither from the guest nor to it"),
     ];
     let there: Vec<&str> = filters.iter().filter(|(filter, _)| has(*filter)).map(|(_, text)| *text).collect();
     if !there.is_empty() {

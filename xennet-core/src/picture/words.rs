@@ -178,6 +178,7 @@ impl Port {
             Filter::Mac => marks.push("guard (MAC)".to_owned()),
             Filter::Guard => marks.push("guard".to_owned()),
             Filter::Gate => marks.push("gate".to_owned()),
+            Filter::Closed => marks.push("closed".to_owned()),
         }
         marks.extend(self.vlan.as_ref().map(|vlan| format!("VLAN {vlan}")));
         if self.isolated {

@@ -2,28 +2,37 @@
 //!
 //! The elements of a vif are added before its link goes up, and go after it is down.
 
+use std::slice;
+
 use super::Reason;
 use super::table::{Item, TableWish};
 use crate::model::{Guarded, IfName};
-use crate::snapshot::{NftValue, Scope};
-use crate::tables::guard::{BOUND, DECLARED, GUARD, HOSTS, MAC_ENDS, MACS, NETWORKS, TAGGED, ends};
+use crate::snapshot::{NftValue, Scope, Snapshot};
+use crate::tables::guard::{BOUND, CLOSED, DECLARED, GUARD, HOSTS, MAC_ENDS, MACS, NETWORKS, TAGGED, ends};
 
 /// What the guard has to have of a link.
 pub(super) fn items(guarded: &Guarded) -> Vec<Item> {
     let Guarded { link, guard } = guarded;
-    let (name, mac) = (NftValue::Name(*link), NftValue::Mac(guard.mac));
-    let membership = if guard.addresses.is_some() { DECLARED } else { BOUND };
-    let own = [name.clone(), mac];
-    let mut out = vec![Item::exact(membership, &[name]), Item::exact(MACS, &own)];
-    if guard.addresses.is_some() {
-        let end = |(set, end)| Item::exact(set, &[own[0].clone(), own[1].clone(), end]);
-        out.extend(MAC_ENDS.into_iter().zip(ends(guard.mac)).map(end));
-        out.extend(guard.tagged.then(|| tagged(link)));
+    let name = NftValue::Name(*link);
+    if guard.closed {
+        return vec![Item::exact(CLOSED, &[name])];
     }
-    out.extend(guard.sources().into_iter().map(|source| {
-        let family = usize::from(source.is_ipv6());
-        Item::network(HOSTS[family], NETWORKS[family], &own, source)
-    }));
+    let membership = if guard.addresses.is_some() { DECLARED } else { BOUND };
+    let mut out = vec![Item::exact(membership, slice::from_ref(&name))];
+    out.extend(guard.addresses.as_ref().filter(|_| guard.tagged).map(|_| tagged(link)));
+    let sources = guard.sources();
+    for mac in guard.macs() {
+        let own = [name.clone(), NftValue::Mac(mac)];
+        out.push(Item::exact(MACS, &own));
+        if guard.addresses.is_some() {
+            let end = |(set, end)| Item::exact(set, &[own[0].clone(), own[1].clone(), end]);
+            out.extend(MAC_ENDS.into_iter().zip(ends(mac)).map(end));
+        }
+        out.extend(sources.iter().map(|source| {
+            let family = usize::from(source.is_ipv6());
+            Item::network(HOSTS[family], NETWORKS[family], &own, *source)
+        }));
+    }
     out
 }
 
@@ -38,15 +47,21 @@ pub(super) fn scope<'a>(guarded: impl Iterator<Item = &'a Guarded>) -> Scope {
     GUARD.scope(&guarded.flat_map(of_link).collect::<Vec<_>>())
 }
 
+/// What has to be looked at to see that the guard is there, and whole, for a link.
+pub(super) fn frame_scope(guarded: &Guarded, seen: &Snapshot) -> Scope {
+    GUARD.frame_scope(&items(guarded), seen)
+}
+
 /// What has to be looked at to see whether a link is known to the guard at all.
 pub(super) fn membership(link: &IfName) -> Scope {
     let name = [NftValue::Name(*link)];
-    GUARD.scope(&[Item::exact(DECLARED, &name), Item::exact(BOUND, &name)])
+    GUARD.scope(&[DECLARED, BOUND, CLOSED].map(|set| Item::exact(set, &name)))
 }
 
 /// The guard of a vif, instead of what a record says that it has.
 pub(super) fn instead(guarded: Option<&Guarded>, recorded: Option<&Guarded>) -> TableWish {
     let why = match (guarded, recorded) {
+        (Some(g), _) if g.guard.closed => "the guest is closed: nothing passes",
         (Some(g), _) if g.guard.addresses.is_some() => "ip= declares what the guest may send",
         (Some(_), _) => "the guest is bound to its MAC",
         (None, _) => "nothing is declared of what the guest may send",

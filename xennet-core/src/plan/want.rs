@@ -14,7 +14,7 @@ use crate::snapshot::{
     AddrGenMode, Address, FdbEntry, Link, LinkKind, Neighbour, Part, PortVlan, Route, Rule, Scope, Snapshot, SysctlKey,
 };
 use crate::step::{BridgeChange, LinkRef, NewLink, PortChange};
-use crate::tables::guard::{GUARD, RESERVED};
+use crate::tables::guard::RESERVED;
 
 /// Wanted objects. What is not mentioned may be as it is.
 #[derive(Default)]
@@ -115,8 +115,8 @@ pub(super) fn scope(resolved: &Resolved, seen: &Snapshot) -> Scope {
             }
             scope = scope.union(routes::scope(a, seen));
             let guarded = a.wish.guarded();
-            if guarded.is_some() {
-                scope = scope.union(GUARD.frame_scope([], seen));
+            if let Some(guarded) = &guarded {
+                scope = scope.union(guard::frame_scope(guarded, seen));
             }
             scope.union(guard::scope(guarded.iter().chain(a.recorded.guard.as_deref())))
         }

@@ -14,7 +14,7 @@ use crate::gather;
 use crate::model::flaw::{Flaw, quoted};
 use crate::model::{
     AddressRange, BridgeNetwork, BridgeSpec, DnsDomain, Egress, GuestLinks, IfName, MacAddr, Mtu, NatNetwork, Network,
-    NetworkMode, Place, PortForward, Protocol, RoutedNetwork, Services, Subnet, unusable,
+    NetworkMode, Place, Policy, PortForward, Protocol, RoutedNetwork, Services, Subnet, unusable,
 };
 
 type Flawed<T> = Result<T, Box<Flaw>>;
@@ -70,9 +70,20 @@ pub(super) fn networks(text: &str) -> Flawed<Vec<Found>> {
     Ok(found)
 }
 
-const BRIDGE_KEYS: [&str; 10] =
-    ["mode", "bridge", "forward_delay", "isolated", "mac", "mtu", "stp", "uplink", "uplink_name", "vlan_filtering"];
-const NAT_KEYS: [&str; 13] = [
+const BRIDGE_KEYS: [&str; 11] = [
+    "mode",
+    "bridge",
+    "forward_delay",
+    "isolated",
+    "mac",
+    "mtu",
+    "policy",
+    "stp",
+    "uplink",
+    "uplink_name",
+    "vlan_filtering",
+];
+const NAT_KEYS: [&str; 14] = [
     "mode",
     "bridge",
     "dhcp",
@@ -83,6 +94,7 @@ const NAT_KEYS: [&str; 13] = [
     "gateways",
     "isolated",
     "mtu",
+    "policy",
     "range",
     "reachable_from",
     "subnets",
@@ -230,6 +242,12 @@ impl<'a> Reader<'a> {
         self.word(key, |given| IfName::check(given).map_err(|rule| rule.to_string()))
     }
 
+    fn policy(&mut self) -> Flawed<Option<Policy>> {
+        self.word("policy", |given| {
+            Policy::ALL.into_iter().find(|policy| policy.name() == given).ok_or_else(|| Policy::RULE.to_owned())
+        })
+    }
+
     fn egress(&mut self, key: &str) -> Flawed<Egress> {
         Ok(self.link(key)?.map_or(Egress::DefaultRoute, Egress::Link))
     }
@@ -308,6 +326,7 @@ fn bridge(r: &mut Reader<'_>) -> Flawed<NetworkMode> {
     network.uplink = r.link("uplink")?;
     network.uplink_name = r.link("uplink_name")?;
     network.isolated = r.flag("isolated")?;
+    network.policy = r.policy()?;
     Ok(NetworkMode::Bridge(network))
 }
 
@@ -322,6 +341,7 @@ fn nat(r: &mut Reader<'_>) -> Flawed<NetworkMode> {
     network.services = r.services()?;
     network.forwards = forwards(r)?;
     network.isolated = r.flag("isolated")?;
+    network.policy = r.policy()?;
     network.reachable_from = r.list("reachable_from", |given| {
         given.parse().map_err(|_| "a network or an address, as in 10.3.0.0/24".to_owned())
     })?;

@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Serialize, Serializer};
 
 use crate::model::{
-    BridgeSpec, Egress, GuestLinks, Mtu, Network, NetworkMode, PortForward, RoutedNetwork, Services, Subnet,
+    BridgeSpec, Egress, GuestLinks, Mtu, Network, NetworkMode, Policy, PortForward, RoutedNetwork, Services, Subnet,
 };
 
 /// The text that [`parse`](super::parse) reads as these networks: only what differs from what is taken where a key is left
@@ -95,6 +95,12 @@ impl Keys {
         }
     }
 
+    fn policy(&mut self, policy: Option<Policy>) {
+        if let Some(policy) = policy {
+            self.text("policy", policy);
+        }
+    }
+
     fn mtu(&mut self, mtu: Option<Mtu>) {
         if let Some(mtu) = mtu {
             self.put("mtu", Item::Number(mtu.get().into()));
@@ -152,6 +158,7 @@ pub(super) fn keys(network: &Network) -> Vec<(&'static str, Item)> {
                 keys.text("uplink_name", name);
             }
             keys.flag("isolated", b.isolated);
+            keys.policy(b.policy);
             keys.bridge(&b.bridge);
         }
         NetworkMode::Nat(n) => {
@@ -161,6 +168,7 @@ pub(super) fn keys(network: &Network) -> Vec<(&'static str, Item)> {
                 keys.text("bridge", bridge.name());
             }
             keys.flag("isolated", n.isolated);
+            keys.policy(n.policy);
             keys.list("reachable_from", &n.reachable_from);
             keys.services(&n.services);
             keys.mtu(n.mtu);

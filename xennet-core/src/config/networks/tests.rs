@@ -38,7 +38,8 @@ fn the_documented_example_is_read_whole_and_written_back() {
 
 #[test]
 fn who_reaches_guests_is_read_and_written_back() {
-    let text = "[network.b]\nmode = \"bridge\"\nisolated = true\n\n\
+    let text = "[network.b]\nmode = \"bridge\"\nisolated = true\npolicy = \"strict\"\n\n\
+        [network.m]\nmode = \"nat\"\nsubnets = [\"10.4.0.0/24\"]\nbridge = \"natbr0\"\nisolated = true\npolicy = \"mac\"\n\n\
         [network.n]\nmode = \"nat\"\nsubnets = [\"10.1.0.0/24\"]\nisolated = true\n\
         reachable_from = [\"10.2.0.0/24\", \"10.3.0.7/32\"]\n\n\
         [network.r]\nmode = \"routed\"\nsubnets = [\"10.2.0.0/24\"]\nisolated = true\n";
@@ -83,6 +84,10 @@ fn every_mistake_is_told_with_its_place_and_the_other_one() {
         ("[network]\nx = 1", (2, 1), "x is no table", None),
         ("[network.r]\nmode = \"routed\"\nany_vif = true", (3, 11), "any_vif cannot be true without subnets", None),
         ("[network.r]\nmode = \"nat\"\nany_vif = true", (3, 1), "any_vif means nothing in mode nat", Some(2)),
+        ("[network.n]\nmode = \"nat\"\npolicy = \"strict\"", (3, 10), "policy means nothing without bridge", None),
+        ("[network.b]\nmode = \"bridge\"\npolicy = \"loose\"", (3, 10), "policy is off, mac, strict or disabled", None),
+        ("[network.b]\nmode = \"bridge\"\npolicy = true", (3, 10), "a text in quotes", None),
+        ("[network.r]\nmode = \"routed\"\npolicy = \"mac\"", (3, 1), "policy means nothing in mode routed", Some(2)),
         ("[network.r]\nmode = \"routed\"\nisolated = true", (3, 12), "isolated cannot be true without subnets", None),
         (
             "[network.r]\nmode = \"routed\"\nreachable_from = [\"10.0.0.0/8\"]",

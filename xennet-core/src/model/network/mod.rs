@@ -17,7 +17,7 @@ use std::net::IpAddr;
 use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 
-use super::{BridgeSpec, Egress, IfName, Mtu};
+use super::{BridgeSpec, Egress, IfName, Mtu, Policy};
 use crate::error::{Error, ErrorKind};
 
 pub use domain::DnsDomain;
@@ -179,6 +179,16 @@ impl Network {
         }
     }
 
+    /// How far guests are filtered whose vif lines do not say it. In a network whose guests have links of their own they send from their
+    /// addresses only.
+    pub const fn policy(&self) -> Option<Policy> {
+        match &self.mode {
+            NetworkMode::Bridge(b) => b.policy,
+            NetworkMode::Nat(n) => n.policy,
+            NetworkMode::Routed(_) => None,
+        }
+    }
+
     /// The subnet that an address lies in.
     pub fn subnet_of(&self, address: IpAddr) -> Option<&Subnet> {
         self.subnets().iter().find(|s| s.network().contains(address))
@@ -217,12 +227,15 @@ pub struct BridgeNetwork {
     /// Whether guests are kept from each other: they reach this domain and the outside, and no other guest of the network that is kept from the others, too.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub isolated: bool,
+    /// How far guests are filtered whose vif lines do not say it; `None`: by their addresses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<Policy>,
 }
 
 impl BridgeNetwork {
     /// A bridge without an uplink.
     pub fn new(bridge: BridgeSpec) -> Self {
-        BridgeNetwork { bridge, uplink: None, uplink_name: None, isolated: false }
+        BridgeNetwork { bridge, uplink: None, uplink_name: None, isolated: false, policy: None }
     }
 }
 
@@ -259,6 +272,9 @@ pub struct NatNetwork {
     /// Whether guests are kept from each other: they reach this domain and the outside, and no other guest of the network.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub isolated: bool,
+    /// How far guests on a private bridge are filtered whose vif lines do not say it; `None`: by their addresses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<Policy>,
     /// Guests of other networks of this host that may connect to guests of this one, by their addresses: subnets of other networks, or
     /// parts of them. Nobody else than guests is meant, whatever address he has.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -278,6 +294,7 @@ setters! { NatNetwork {
     with_guests: guests = GuestLinks;
     with_forwards: forwards = Vec<PortForward>;
     with_isolated: isolated = bool;
+    with_policy: policy = impl Into<Option<Policy>>;
     with_reachable_from: reachable_from = Vec<IpNetwork>;
     with_services: services = Services;
     with_mtu: mtu = impl Into<Option<Mtu>>;
@@ -292,6 +309,7 @@ impl NatNetwork {
             guests: GuestLinks::PerVif,
             forwards: Vec::new(),
             isolated: false,
+            policy: None,
             reachable_from: Vec::new(),
             services: Services::default(),
             mtu: None,

@@ -46,6 +46,15 @@ pub(super) fn check(name: &IfName, mode: &NetworkMode) -> Flawed {
             uplink(&n.bridge.name(), n.uplink, n.uplink_name)
         }
         NetworkMode::Nat(n) => {
+            if n.policy.is_some() && n.guests == GuestLinks::PerVif {
+                let message = "policy means nothing without bridge";
+                return Err(Flaw::new(
+                    Place::key("policy"),
+                    message,
+                    "guests with links of their own send from their addresses only",
+                )
+                .hint("leave it out, or let guests share a bridge: bridge = \"natbr0\""));
+            }
             outside("egress", &n.egress)?;
             subnets(&n.subnets)?;
             if let GuestLinks::Bridge(bridge) = &n.guests {

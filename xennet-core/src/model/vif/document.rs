@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{BackendDomain, VifParts, VifSpec, VifType};
 use crate::error::{Error, ErrorKind};
-use crate::model::{ColoKey, DevId, GuestMac, IfName, Mtu, RateLimit, VlanSpec, Word};
+use crate::model::{ColoKey, DevId, GuestMac, IfName, Mtu, Policy, RateLimit, VlanSpec, Word};
 
 /// The document of a vif: libxl's field names, texts where libxl has texts.
 #[derive(Clone, Default, Serialize, Deserialize)]
@@ -25,6 +25,15 @@ pub(super) struct VifDocument {
     /// The guest's addresses, with blanks between them.
     #[serde(skip_serializing_if = "Option::is_none")]
     ip: Option<String>,
+    /// Whole networks that it may send from beside its addresses, with blanks between them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prefix: Option<String>,
+    /// Its further hardware addresses, with blanks between them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    macs: Option<String>,
+    /// How far what it sends at a bridge is filtered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    policy: Option<Policy>,
     /// The emulated model.
     #[serde(skip_serializing_if = "Option::is_none")]
     model: Option<Word>,
@@ -79,9 +88,14 @@ pub(crate) enum Trust {
 impl From<VifSpec> for VifDocument {
     fn from(spec: VifSpec) -> Self {
         let ip = (!spec.0.ip.is_empty()).then(|| spec.ip_text());
+        let prefix = (!spec.0.prefix.is_empty()).then(|| spec.prefix_text());
+        let macs = (!spec.0.macs.is_empty()).then(|| spec.macs_text());
         let v = spec.0;
         VifDocument {
             ip,
+            prefix,
+            macs,
+            policy: v.policy,
             devid: v.devid,
             mac: v.mac,
             bridge: v.bridge,
@@ -120,12 +134,17 @@ impl TryFrom<VifDocument> for VifSpec {
             Some(text) => VifSpec::parse_ip(text)?,
             None => Vec::new(),
         };
+        let prefix = d.prefix.as_deref().map_or_else(|| Ok(Vec::new()), VifSpec::parse_prefix)?;
+        let macs = d.macs.as_deref().map_or_else(|| Ok(Vec::new()), VifSpec::parse_macs)?;
         VifSpec::try_from(VifParts {
             devid: d.devid,
             mac: d.mac,
             bridge: d.bridge,
             gatewaydev: d.gatewaydev,
             ip,
+            prefix,
+            macs,
+            policy: d.policy,
             script: d.script,
             vifname: d.ifname,
             vif_type: d.nictype,

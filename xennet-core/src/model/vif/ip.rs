@@ -128,6 +128,45 @@ pub(crate) fn gateway_refusal(own: &IpNetwork, gateway: &IpNetwork) -> (String, 
     (rule, format!("write ip={own}; if the guest has both addresses: ip={address} {gateway}"))
 }
 
+/// The words of a value with blanks between them, each with its place: one at least, which may be empty. Blanks at the ends do not count.
+pub(super) fn words(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let tidy = text.trim_ascii();
+    let lead = if tidy.is_empty() { 0 } else { text.len() - text.trim_ascii_start().len() };
+    let mut at = lead;
+    let all = tidy.split(' ').map(move |word| {
+        let start = at;
+        at += word.len() + 1;
+        (start, word)
+    });
+    all.filter(move |(start, word)| !word.is_empty() || (*start == lead && tidy.is_empty()))
+}
+
+/// Why an address is none of a network's, and the way out: it has host bits.
+pub(crate) fn host_bits(network: &IpNetwork) -> Option<(&'static str, String)> {
+    (network.ip() != network.network()).then(|| {
+        let whole = format!("{}/{}", network.network(), network.prefix());
+        (
+            "a network has no host bits",
+            format!("write prefix={whole} for all of it, or ip={network} for the one address"),
+        )
+    })
+}
+
+/// Reads the value of `prefix=`: networks with blanks between them.
+pub(crate) fn read_prefixes(text: &str) -> Result<Vec<IpNetwork>, Box<Flaw>> {
+    let one = |(at, word): (usize, &str)| {
+        let network = read_network(word).map_err(|flaw| flaw.at(at))?;
+        match host_bits(&network) {
+            None => Ok(network),
+            Some((rule, hint)) => {
+                let what = format!("{} is not a network", quoted(word));
+                Err(Flaw::new(at..at + word.len(), what, rule).hint(hint))
+            }
+        }
+    };
+    words(text).map(one).collect()
+}
+
 /// Reads the value of `ip=`: addresses and networks with blanks between them. Blanks at the ends do not count: toolstacks write them.
 pub(crate) fn read_networks(text: &str) -> Result<Vec<IpNetwork>, Box<Flaw>> {
     let tidy = text.trim_ascii();

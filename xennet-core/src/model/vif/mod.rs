@@ -11,19 +11,19 @@ use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 
 use super::flaw::{Flaw, quoted};
-use super::{ColoKey, DevId, DomId, GuestMac, IfName, Mtu, RateLimit, VlanSpec, Word};
+use super::{ColoKey, DevId, DomId, GuestMac, IfName, Mtu, Policy, RateLimit, VlanSpec, Word};
 use crate::error::{Error, ErrorKind};
 
 pub(crate) use document::Trust;
 use ip::refusal;
-pub(crate) use ip::{Bare, is_single, read_networks};
-use ip::{gateway_beside, gateway_refusal};
+pub(crate) use ip::{Bare, is_single, read_networks, read_prefixes};
+use ip::{gateway_beside, gateway_refusal, host_bits};
 
 /// One vif of a domain: what one string of `vif = [ ... ]` says.
 ///
 /// `None`, an empty list and `false` mean that the key was not given. As text it is the strict dialect of
 /// [`config`](crate::config): `mac=00:16:3e:01:02:03,bridge=xenbr0`; as a document it has the field names of libxl's
-/// `device_nic`, with `isolated` as the one addition.
+/// `device_nic`, with `policy`, `macs`, `prefix` and `isolated` as additions.
 ///
 /// Every value of this type can be written as text and read back: what a text cannot say, or no vif can be, is refused when the value
 /// is made.
@@ -71,6 +71,12 @@ pub struct VifParts {
     /// `ip=`: the guest's addresses or networks, in the given order, each once. What they stand for is in
     /// [`sources`](VifSpec::sources).
     pub ip: Vec<IpNetwork>,
+    /// `prefix=`: whole networks that the guest may send from, beside its addresses; without host bits, each once. An addition of xennet.
+    pub prefix: Vec<IpNetwork>,
+    /// `macs=`: further MACs of the guest's, as of macvlans or bonds in it, each once. An addition of xennet.
+    pub macs: Vec<GuestMac>,
+    /// `policy=`: how far what it sends is filtered; as its network says, or by its addresses, if not given. An addition of xennet.
+    pub policy: Option<Policy>,
     /// `script=`: the hotplug script, a name in Xen's script directory or a path.
     pub script: Option<Word>,
     /// `vifname=`: the name of the link in the backend domain; the tap's gets `-emu` behind it.
@@ -108,10 +114,9 @@ impl TryFrom<VifParts> for VifSpec {
     fn try_from(mut parts: VifParts) -> Result<Self, Error> {
         parts.check()?;
         // Some toolstacks write an address twice.
-        if parts.ip.len() > 1 {
-            let mut seen = BTreeSet::new();
-            parts.ip.retain(|ip| seen.insert(*ip));
-        }
+        once(&mut parts.ip);
+        once(&mut parts.prefix);
+        once(&mut parts.macs);
         Ok(VifSpec(parts))
     }
 }
@@ -132,6 +137,12 @@ impl VifParts {
         if let Some((ip, rule)) = self.ip.iter().find_map(|ip| refusal(ip).map(|rule| (ip, rule))) {
             return Err(invalid("ip", ip, rule));
         }
+        if let Some((prefix, rule)) = self.prefix.iter().find_map(|p| refusal(p).map(|rule| (p, rule))) {
+            return Err(invalid("prefix", prefix, rule));
+        }
+        if let Some((prefix, (rule, hint))) = self.prefix.iter().find_map(|p| host_bits(p).map(|why| (p, why))) {
+            return Err(invalid("prefix", prefix, rule).with_hint(hint));
+        }
         let Some(at) = gateway_beside(&self.ip) else { return Ok(()) };
         let (rule, hint) = gateway_refusal(&self.ip[at - 1], &self.ip[at]);
         Err(invalid("ip", &Bare(&self.ip[at]), &rule).with_hint(hint))
@@ -143,6 +154,14 @@ impl VifParts {
             return Ok(());
         }
         Err(invalid(key, name, "a name in a vif spec has no comma, quote or backslash"))
+    }
+}
+
+/// Keeps the first of equal values.
+fn once<T: Copy + Ord>(values: &mut Vec<T>) {
+    if values.len() > 1 {
+        let mut seen = BTreeSet::new();
+        values.retain(|value| seen.insert(*value));
     }
 }
 
@@ -209,6 +228,13 @@ impl VifSpec {
         self.0.try_into()
     }
 
+    /// The same vif, filtered so, whatever its network says.
+    #[must_use]
+    pub fn with_policy(mut self, policy: Policy) -> Self {
+        self.0.policy = Some(policy);
+        self
+    }
+
     /// The same vif, whose port may talk to ports that are not isolated only.
     #[must_use]
     pub fn with_isolated(mut self) -> Self {
@@ -240,6 +266,21 @@ impl VifSpec {
     /// [`sources`](VifSpec::sources).
     pub fn ip(&self) -> &[IpNetwork] {
         &self.0.ip
+    }
+
+    /// `prefix=`: whole networks that the guest may send from, beside its addresses. An addition of xennet; xl does not know it.
+    pub fn prefix(&self) -> &[IpNetwork] {
+        &self.0.prefix
+    }
+
+    /// `macs=`: further MACs of the guest's. An addition of xennet; xl does not know it.
+    pub fn macs(&self) -> &[GuestMac] {
+        &self.0.macs
+    }
+
+    /// `policy=`: how far what the guest sends is filtered. An addition of xennet; xl does not know it.
+    pub const fn policy(&self) -> Option<Policy> {
+        self.0.policy
     }
 
     /// `script=`: the hotplug script, a name in Xen's script directory or a path.
@@ -302,11 +343,17 @@ impl VifSpec {
         &self.0.colo
     }
 
-    /// The addresses and networks that the guest may send from. An address with host bits and a prefix length (192.0.2.5/24) stands
-    /// for that one address; without host bits (192.0.2.0/24) it stands for the network.
+    /// The addresses and networks that the guest may send from: those of `ip=` and of `prefix=`. In `ip=` an address with host bits and
+    /// a prefix length (192.0.2.5/24) stands for that one address; without host bits (192.0.2.0/24) it stands for the network, as in
+    /// `prefix=`, which says so.
     pub fn sources(&self) -> Vec<IpNetwork> {
         let single = |n: &IpNetwork| if n.ip() == n.network() { *n } else { IpNetwork::from(n.ip()) };
-        self.0.ip.iter().map(single).collect()
+        self.0.ip.iter().map(single).chain(self.0.prefix.iter().copied()).collect()
+    }
+
+    /// Networks among the addresses of `ip=`.
+    pub(crate) fn networks_in_ip(&self) -> impl Iterator<Item = &IpNetwork> {
+        self.0.ip.iter().filter(|n| n.ip() == n.network() && !is_single(n))
     }
 
     /// Reads addresses and networks as `ip=` has them: with blanks between them, at least one.
@@ -325,9 +372,44 @@ impl VifSpec {
 
     /// The addresses as the text of `ip=`: with blanks between them, a single host without its prefix length.
     pub fn ip_text(&self) -> String {
-        let words: Vec<String> = self.0.ip.iter().map(|ip| Bare(ip).to_string()).collect();
-        words.join(" ")
+        listed(self.0.ip.iter().map(Bare))
     }
+
+    /// The networks as the text of `prefix=`.
+    pub(crate) fn prefix_text(&self) -> String {
+        listed(self.0.prefix.iter().map(Bare))
+    }
+
+    /// The MACs as the text of `macs=`: with blanks between them.
+    pub(crate) fn macs_text(&self) -> String {
+        listed(&self.0.macs)
+    }
+
+    /// Reads MACs as `macs=` has them: with blanks between them, at least one.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] with the place in the text.
+    pub fn parse_macs(text: &str) -> Result<Vec<GuestMac>, Error> {
+        read_macs(text).map_err(|flaw| flaw.error(text).with_object(text))
+    }
+
+    /// Reads networks as `prefix=` has them: with blanks between them, at least one, without host bits.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] with the place in the text.
+    pub fn parse_prefix(text: &str) -> Result<Vec<IpNetwork>, Error> {
+        read_prefixes(text).map_err(|flaw| flaw.error(text).with_object(text))
+    }
+}
+
+/// Values with blanks between them.
+fn listed(values: impl IntoIterator<Item = impl fmt::Display>) -> String {
+    values.into_iter().map(|value| value.to_string()).collect::<Vec<_>>().join(" ")
+}
+
+/// Reads the value of `macs=`.
+pub(crate) fn read_macs(text: &str) -> Result<Vec<GuestMac>, Box<Flaw>> {
+    ip::words(text).map(|(at, word)| GuestMac::read(word).map_err(|flaw| flaw.at(at))).collect()
 }
 
 /// Whether a vif has an emulated twin. HVM guests only; others are always `vif`.
@@ -454,6 +536,15 @@ impl fmt::Display for VifSpec {
         if !self.0.ip.is_empty() {
             item("ip", Some(&self.ip_text()))?;
         }
+        if !self.0.prefix.is_empty() {
+            item("prefix", Some(&self.prefix_text()))?;
+        }
+        if !self.0.macs.is_empty() {
+            item("macs", Some(&self.macs_text()))?;
+        }
+        if let Some(policy) = self.0.policy {
+            item("policy", Some(&policy))?;
+        }
         keys! {
             "script" = script; "vifname" = vifname; "type" = vif_type; "model" = model; "backend" = backend;
             "rate" = rate; "mtu" = mtu; "vlan" = vlan; "forwarddev" = forwarddev;
@@ -481,7 +572,8 @@ mod tests {
     fn a_document_reads_back_and_refuses_unknown_names() {
         let spec: VifSpec =
             "mac=00:16:3e:01:02:03,bridge=br0,ip=10.0.0.1 2001:db8::/64,rate=10Mb/s,type=ioemu,vifname=web0,\
-                             untrusted,isolated,vlan=10p/20,colo_sock_mirror_id=x,backend=3,mtu=9000"
+                             untrusted,isolated,policy=strict,prefix=10.1.0.0/16 10.2.0.0/16,\
+                             macs=00:16:3e:01:02:04 00:16:3e:01:02:05,vlan=10p/20,colo_sock_mirror_id=x,backend=3,mtu=9000"
                 .parse()
                 .unwrap();
         let doc = serde_json::to_value(&spec).unwrap();
@@ -497,6 +589,9 @@ mod tests {
             r#"{"ifname":"aaaaaaaaaaaa","nictype":"vif_ioemu"}"#,
             r#"{"rate_interval_usecs":5}"#,
             r#"{"ip":"0.0.0.0"}"#,
+            r#"{"prefix":"10.0.0.1/24"}"#,
+            r#"{"macs":"00:16:3e:01:02:04 01:00:5e:00:00:01"}"#,
+            r#"{"policy":"loose"}"#,
         ] {
             assert!(serde_json::from_str::<VifSpec>(bad).is_err(), "{bad}");
         }

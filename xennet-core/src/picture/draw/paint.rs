@@ -443,6 +443,7 @@ fn legend(picture: &Picture) -> Vec<(Option<Paint>, Mark, &'static str)> {
         ),
         (has_filter(Filter::Mac), Some(Paint::Filter), Mark::Same, "guard (MAC): a guest sends from its own MAC only"),
         (has_filter(Filter::Gate), Some(Paint::Filter), Mark::Same, "gate: a guest sends from its own addresses only"),
+        (has_filter(Filter::Closed), Some(Paint::Filter), Mark::Same, "closed: nothing passes from the guest or to it"),
         (is_damaged, Some(Paint::Flaw), Mark::Same, "damaged: not as it was made; xennet show says what is missing"),
         (planned && has_mark(Mark::Added), Some(Paint::Guest), Mark::Added, "+ added"),
         (planned && has_mark(Mark::Changed), Some(Paint::Guest), Mark::Changed, "~ changed"),

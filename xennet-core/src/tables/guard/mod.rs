@@ -39,6 +39,9 @@ pub(crate) const HOSTS: [&str; 2] = ["host4", "host6"];
 /// Link, MAC and a network: a set of ranges, which is slower to change and to search.
 pub(crate) const NETWORKS: [&str; 2] = ["net4", "net6"];
 
+/// Links that are closed: nothing passes that their guests send, and nothing is sent to them.
+pub(crate) const CLOSED: &str = "closed";
+
 /// All reserved addresses that a port may forward (`PortState::group_forward`). Else the bridge would learn the sources of
 /// frames to them, and hand them to this domain, before any filter sees them.
 pub(crate) const RESERVED: u16 = 0xfffd;
@@ -53,35 +56,45 @@ pub(crate) static GUARD: Table = Table {
     ways_out: ["detach the guests with ip=", "attach them again"],
 };
 
-/// One level: all of it is needed for every vif.
-static LEVELS: [Level; 1] = [Level {
-    version: 0xa594_7fdd,
-    uses: &[
-        // In the order of their names, as a scope has them.
-        ("advertised", 6),
-        ("advertising", 5),
-        ("asking4", 4),
-        ("asking6", 9),
-        ("authenticated", 9),
-        ("bound", 5),
-        ("datagrams4", 8),
-        ("datagrams6", 7),
-        ("declared", 28),
-        ("groups", 7),
-        ("looking", 7),
-        ("messages4", 7),
-        ("messages6", 20),
-        ("packets4", 11),
-        ("packets6", 10),
-        ("prerouting", 2),
-        ("probing", 5),
-        ("soliciting", 11),
-        ("to-all", 4),
-        ("to-one", 5),
-    ],
-    sets: &SETS,
-    frame: LazyLock::new(|| GUARD.frame(0)),
-}];
+/// What every vif needs, and what is needed where a link is closed. A look at each frame for that costs nothing before there is one.
+static LEVELS: [Level; 2] = [
+    Level {
+        version: 0xa594_7fdd,
+        uses: &[
+            // In the order of their names, as a scope has them.
+            ("advertised", 6),
+            ("advertising", 5),
+            ("asking4", 4),
+            ("asking6", 9),
+            ("authenticated", 9),
+            ("bound", 5),
+            ("datagrams4", 8),
+            ("datagrams6", 7),
+            ("declared", 28),
+            ("groups", 7),
+            ("looking", 7),
+            ("messages4", 7),
+            ("messages6", 20),
+            ("packets4", 11),
+            ("packets6", 10),
+            ("prerouting", 2),
+            ("probing", 5),
+            ("soliciting", 11),
+            ("to-all", 4),
+            ("to-one", 5),
+        ],
+        sets: &SETS,
+        frame: LazyLock::new(|| GUARD.frame(0)),
+    },
+    Level {
+        version: 0xea5d_8c3c,
+        uses: &[("from-closed", 1), ("to-closed", 1)],
+        sets: &CLOSING,
+        frame: LazyLock::new(|| GUARD.frame(1)),
+    },
+];
+
+const CLOSING: [SetDef; 1] = [SetDef::of(CLOSED, &[NftType::IfName])];
 
 const SETS: [SetDef; 10] = {
     use NftType::{EtherAddr, IfName, Ipv4Addr, Ipv6Addr, Mark};
@@ -147,8 +160,22 @@ fn chains() -> BTreeMap<String, NftChain> {
     let of = |rules| NftChain { base: None, rules };
     let own =
         [("prerouting", NftChain { base: Some(base), rules: entry }), (DECLARED, of(declared())), (BOUND, of(bound()))];
+    let own = own.into_iter().chain(closed());
     let others = packets::chains().into_iter().chain(discovery::chains());
-    gather::map(own.into_iter().chain(others.map(|(name, rules)| (name, of(rules)))).map(|(n, c)| (n.to_owned(), c)))
+    gather::map(own.chain(others.map(|(name, rules)| (name, of(rules)))).map(|(n, c)| (n.to_owned(), c)))
+}
+
+/// What closes links: before any other rule for what comes in by them, and behind all others for what leaves by them, whether it comes
+/// from another port or from this domain.
+fn closed() -> [(&'static str, NftChain); 2] {
+    let chain = |hook, priority, link| {
+        let base = NftBase { kind: NftChainKind::Filter, hook, priority, policy: NftPolicy::Accept };
+        NftChain { base: Some(base), rules: vec![rule([lookup(&[link], CLOSED), drop()], None)] }
+    };
+    [
+        ("from-closed", chain(NftHook::Prerouting, -301, NftField::IifName)),
+        ("to-closed", chain(NftHook::Postrouting, 301, NftField::OifName)),
+    ]
 }
 
 /// What a guest with declared addresses may send.
