@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::error::Errno;
 use crate::step::Step;
 
-/// Something that goes wrong. Steps are counted from 0, from the moment the fault was put in.
+/// Something that goes wrong. Steps are counted from 0, from the moment the fault was put in. Steps that forget what the kernel has learned
+/// are not counted, and succeed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
