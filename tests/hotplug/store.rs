@@ -11,7 +11,7 @@ use xennet_tests::{in_netns, slower};
 use crate::rig::{Rig, guarded, link, name, run};
 
 /// One request for each node, the guest's MTU, the status; a transaction of four for a failure.
-const REQUESTS: u32 = 16;
+const REQUESTS: u32 = 20;
 
 /// What matters of a vif: its link's bridge, whether it is up, its MTU, and what the guard has of it.
 fn state(vif: &str, other: &str) -> (Option<String>, bool, u32, usize) {
@@ -167,14 +167,14 @@ fn what_was_connected_stays_so_when_it_cannot_be_said_again() {
         let (vif, other) = vif(&rig, 1);
         rig.ok(&vif, "online");
         let before = state(&vif, &other);
-        rig.store.set_faults(vec![Fault::RefuseNth { after: 10, errno: Errno::ENOSPC }]);
+        rig.store.set_faults(vec![Fault::RefuseNth { after: 13, errno: Errno::ENOSPC }]);
         let got = rig.fails(&vif, "online");
         assert!(got.stderr.contains("state: the vif is connected as before"), "{}", got.stderr);
         assert_eq!(state(&vif, &other), before);
         // Onto another bridge: that is taken back.
         rig.bridge("br-b", 1500);
         rig.nodes(&vif, &[("bridge", "br-b")]);
-        rig.store.set_faults(vec![Fault::RefuseNth { after: 10, errno: Errno::ENOSPC }]);
+        rig.store.set_faults(vec![Fault::RefuseNth { after: 13, errno: Errno::ENOSPC }]);
         let got = rig.fails(&vif, "online");
         assert!(got.stderr.contains("state: restored"), "{}", got.stderr);
         assert_eq!(state(&vif, &other), before);
