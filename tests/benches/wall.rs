@@ -88,13 +88,9 @@ fn measure(guests: u32, program: &Program) -> Row {
         let kind = NewLink::Veth { peer: name(&format!("g{guest}")) };
         run(&mut on, Step::Link(LinkStep::Create { name: name(&format!("vif{guest}.0")), kind, change }));
     }
-    let holder = ends.run(|| Command::new("sleep").arg("1000").spawn().unwrap()).unwrap();
-    let (mut holder, pid) = (holder, String::new());
-    let pid = {
-        let mut pid = pid;
-        write!(pid, "{}", holder.id()).unwrap();
-        pid
-    };
+    // `ip` knows a namespace by a process that is in it.
+    let mut holder = ends.run(|| Command::new("sleep").arg("1000").spawn().unwrap()).unwrap();
+    let pid = holder.id();
     let moves: String = (1..=all).map(|guest| format!("link set g{guest} netns {pid}\n")).collect();
     batch("ip", &["-batch", "-"], &moves);
     let ups: String = (1..=all)

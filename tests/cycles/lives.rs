@@ -13,10 +13,11 @@ use xennet_core::snapshot::{AddrGenMode, Address, NftTableId, NftValue, Part, Ro
 use xennet_core::step::{AddrStep, LinkChange, LinkRef, LinkStep, NewLink, RouteStep, Step, SysctlStep};
 use xennet_core::{DevId, DomId, Guests, Host, IfName, MacAddr, VifId, exec};
 use xennet_tests::StateDir;
+use xennet_tests::chance::Chance;
 use xennet_tests::steps::{into, name, run, set, up};
 
+use super::Counts;
 use super::learned::{self, Learned};
-use super::{Counts, Dice};
 
 /// The modes that a guest can have, in the order of [`Counts::modes`].
 const MODES: [&str; 4] = ["xenbr0", "private", "nat", "dmz"];
@@ -184,28 +185,28 @@ impl World {
     }
 
     /// A guest comes, lives, and may end; before it another one may end.
-    pub(crate) fn cycle(&mut self, dice: &mut Dice, counts: &mut Counts) {
+    pub(crate) fn cycle(&mut self, chance: &mut Chance, counts: &mut Counts) {
         self.steps += 1;
-        while self.guests.len() >= 3 || (!self.guests.is_empty() && dice.one_in(2)) {
-            let at = dice.below(self.guests.len());
+        while self.guests.len() >= 3 || (!self.guests.is_empty() && chance.one_in(2)) {
+            let at = chance.below(self.guests.len());
             let guest = self.guests.swap_remove(at);
-            self.ends(&guest, dice, counts);
+            self.ends(&guest, chance, counts);
         }
-        if dice.one_in(25) {
+        if chance.one_in(25) {
             let done = self.host().recover().unwrap_or_else(|e| panic!("{}\n  {}", e.report(), self.told()));
             self.say(format!("recover: {done:?}"));
             counts.recovered += 1;
         }
-        let guest = self.comes(dice, counts);
-        self.live(&guest, dice, counts);
+        let guest = self.comes(chance, counts);
+        self.live(&guest, chance, counts);
         self.guests.push(guest);
     }
 
-    fn comes(&mut self, dice: &mut Dice, counts: &mut Counts) -> Guest {
+    fn comes(&mut self, chance: &mut Chance, counts: &mut Counts) -> Guest {
         let is_free = |domid: &DomId| !self.guests.iter().any(|g| g.id.domid == *domid);
         let free: Vec<DomId> = (1..6).map(|n| DomId::new(n).unwrap()).filter(is_free).collect();
-        let id = VifId::new(dice.pick(&free), DevId::FIRST);
-        let mode = dice.below(MODES.len());
+        let id = VifId::new(*chance.one(&free), DevId::FIRST);
+        let mode = chance.below(MODES.len());
         let numbers: Vec<u8> =
             (11..14).filter(|n| !self.guests.iter().any(|g| g.mode == mode && g.number == *n)).collect();
         let macs: Vec<u8> = (1..5).filter(|n| !self.guests.iter().any(|g| g.mac.octets()[5] == *n)).collect();
@@ -224,17 +225,17 @@ impl World {
         set(&mut on, &peer, LinkChange::default().with_addr_gen_mode(AddrGenMode::None));
         set(&mut on, &peer, up());
         let index = look(&Scope::none().with(Part::Link(id.vif_name()))).links[&id.vif_name()].index;
-        let mac = MacAddr::new([0, 0x16, 0x3e, 0, 0, dice.pick(&macs)]);
-        let guest = Guest { id, index, mode, mac, number: dice.pick(&numbers), vifname: dice.pick(&names) };
+        let mac = MacAddr::new([0, 0x16, 0x3e, 0, 0, *chance.one(&macs)]);
+        let guest = Guest { id, index, mode, mac, number: *chance.one(&numbers), vifname: *chance.one(&names) };
         counts.modes[mode] += 1;
         counts.inherited += guest.addresses().iter().filter(|a| self.silent.remove(a)).count();
-        if dice.one_in(8) {
+        if chance.one_in(8) {
             let domid = id.domid.to_string();
-            self.kill(&["attach", &domid, &guest.line()], dice, counts);
-            if dice.one_in(3) {
+            self.kill(&["attach", &domid, &guest.line()], chance, counts);
+            if chance.one_in(3) {
                 // Its domain ends before anybody calls again, and comes back.
                 self.silently(&guest, counts);
-                return self.comes(dice, counts);
+                return self.comes(chance, counts);
             }
         }
         self.attach(&guest);
@@ -250,7 +251,7 @@ impl World {
     }
 
     /// While it is there it may be given another name or other addresses.
-    fn live(&mut self, guest: &Guest, dice: &mut Dice, counts: &mut Counts) {
+    fn live(&mut self, guest: &Guest, chance: &mut Chance, counts: &mut Counts) {
         let addresses = guest.addresses();
         let link = guest.link();
         let elsewhere = match guest.mode {
@@ -262,18 +263,18 @@ impl World {
             mac: guest.mac,
             link: link.as_str(),
             bridge: guest.bridge(),
-            elsewhere: dice.one_in(3).then_some(elsewhere),
+            elsewhere: chance.one_in(3).then_some(elsewhere),
         };
         counts.learned += learned::learn(&who, self.steps * 7 + usize::from(guest.number));
     }
 
-    fn renamed(&mut self, guest: &mut Guest, dice: &mut Dice, counts: &mut Counts) {
+    fn renamed(&mut self, guest: &mut Guest, chance: &mut Chance, counts: &mut Counts) {
         let names: Vec<Option<&str>> = [None, Some("web3"), Some("web1")]
             .into_iter()
             .filter(|n| n.is_none() || !self.guests.iter().any(|g| g.vifname == *n))
             .filter(|n| *n != guest.vifname)
             .collect();
-        guest.vifname = dice.pick(&names);
+        guest.vifname = *chance.one(&names);
         counts.renamed += 1;
         let line = guest.line();
         let done = self.host().attach(guest.id.domid, &line.parse().unwrap());
@@ -282,13 +283,13 @@ impl World {
         self.check_permissions(guest);
     }
 
-    fn ends(&mut self, guest: &Guest, dice: &mut Dice, counts: &mut Counts) {
+    fn ends(&mut self, guest: &Guest, chance: &mut Chance, counts: &mut Counts) {
         let mut guest = guest.clone();
-        if dice.one_in(4) {
-            self.renamed(&mut guest, dice, counts);
+        if chance.one_in(4) {
+            self.renamed(&mut guest, chance, counts);
         }
         let domid = guest.id.domid.to_string();
-        match dice.below(8) {
+        match chance.below(8) {
             // Its record is lost, with the domain: the next one with its name must not have its elements.
             0 => {
                 std::fs::remove_file(self.dir().file(xennet_core::Subject::Vif(guest.id))).unwrap();
@@ -297,11 +298,11 @@ impl World {
             }
             1 => self.silently(&guest, counts),
             2 => {
-                self.kill(&["detach", &domid], dice, counts);
+                self.kill(&["detach", &domid], chance, counts);
                 self.silently(&guest, counts);
             }
             3 => {
-                self.kill(&["detach", &domid], dice, counts);
+                self.kill(&["detach", &domid], chance, counts);
                 self.remove(&guest);
                 self.detach(&guest, counts);
             }
@@ -432,12 +433,12 @@ impl World {
         assert!(groups.is_empty(), "{guest:?} is in groups: {groups:#?}\n  {}", self.told());
     }
 
-    fn kill(&mut self, words: &[&str], dice: &mut Dice, counts: &mut Counts) {
+    fn kill(&mut self, words: &[&str], chance: &mut Chance, counts: &mut Counts) {
         let program = std::env::var_os("XENNET_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_xennet").into());
         let mut command = Command::new(program);
         command.arg("--state-dir").arg(self.state.path()).args(words);
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        std::thread::sleep(Duration::from_micros(u64::try_from(500 + dice.below(12_000)).unwrap()));
+        std::thread::sleep(Duration::from_micros(u64::try_from(500 + chance.below(12_000)).unwrap()));
         child.kill().unwrap();
         let status = child.wait().unwrap();
         counts.killed += usize::from(status.code().is_none());

@@ -17,29 +17,8 @@ mod lives;
 use std::fmt;
 use std::time::Instant;
 
-use xennet_tests::in_netns;
-
-/// Numbers that are no pattern, and the same for the same seed.
-pub(crate) struct Dice(u64);
-
-impl Dice {
-    pub(crate) fn new(seed: u64) -> Self {
-        Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5555_5555)
-    }
-
-    pub(crate) fn below(&mut self, end: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from((self.0 >> 33) % u64::try_from(end).unwrap()).unwrap()
-    }
-
-    pub(crate) fn pick<T: Copy>(&mut self, of: &[T]) -> T {
-        of[self.below(of.len())]
-    }
-
-    pub(crate) fn one_in(&mut self, n: usize) -> bool {
-        self.below(n) == 0
-    }
-}
+use xennet_tests::chance::Chance;
+use xennet_tests::{in_netns, setting};
 
 /// What happened, for the line at the end.
 #[derive(Default)]
@@ -77,10 +56,6 @@ impl fmt::Display for Counts {
     }
 }
 
-fn number(variable: &str, or: u64) -> u64 {
-    std::env::var(variable).ok().map_or(or, |text| text.parse().unwrap())
-}
-
 /// How many guests come and go before all that is left is compared with the beginning.
 const WORLD: usize = 50;
 
@@ -89,16 +64,15 @@ fn the_next_guest_inherits_nothing() {
     if !learned::programs_are_here() {
         return;
     }
-    let (cycles, first) = (number("XENNET_CYCLES", 300), number("XENNET_CYCLES_SEED", 1));
-    let cycles = usize::try_from(cycles).unwrap();
+    let (cycles, first) = (setting("XENNET_CYCLES", 300), setting("XENNET_CYCLES_SEED", 1_u64));
     let (mut counts, mut seed, begun) = (Counts::default(), first, Instant::now());
     while counts.cycles < cycles {
         println!("XENNET_CYCLES_SEED={seed}");
         in_netns("the_next_guest_inherits_nothing", || {
-            let mut dice = Dice::new(seed);
+            let mut chance = Chance::new(seed);
             let mut world = lives::World::new(seed);
             for _ in 0..WORLD.min(cycles - counts.cycles) {
-                world.cycle(&mut dice, &mut counts);
+                world.cycle(&mut chance, &mut counts);
                 counts.cycles += 1;
             }
             world.end(&mut counts);

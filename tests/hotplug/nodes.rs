@@ -128,24 +128,15 @@ fn addresses_as_toolstacks_write_them() {
     });
 }
 
+/// The nodes of a vif that a call reads.
+const READ: [&str; 12] =
+    ["bridge", "ip", "prefix", "mac", "macs", "policy", "vifname", "mtu", "vlan", "isolated", "type", "hotplug-error"];
+
 #[test]
 fn empty_nodes_are_as_good_as_none() {
     in_netns("nodes::empty_nodes_are_as_good_as_none", || {
         let rig = host();
-        for node in [
-            "bridge",
-            "ip",
-            "prefix",
-            "mac",
-            "macs",
-            "policy",
-            "vifname",
-            "mtu",
-            "vlan",
-            "isolated",
-            "type",
-            "hotplug-error",
-        ] {
+        for node in READ {
             set(&rig, node, b"");
         }
         set(&rig, "ip", b"  ");
@@ -276,20 +267,7 @@ fn hostile_nodes_move_nothing() {
             long.as_bytes(),
             "\u{85}\u{2028}forged".as_bytes(),
         ];
-        for node in [
-            "bridge",
-            "ip",
-            "prefix",
-            "mac",
-            "macs",
-            "policy",
-            "vifname",
-            "mtu",
-            "vlan",
-            "isolated",
-            "type",
-            "hotplug-error",
-        ] {
+        for node in READ {
             for value in values {
                 rig.nodes(VIF, &GOOD);
                 set(&rig, node, value);

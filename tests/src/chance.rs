@@ -27,6 +27,11 @@ impl Chance {
         self.below(100) < often
     }
 
+    /// Whether it happens that happens once in so many times.
+    pub fn one_in(&mut self, many: usize) -> bool {
+        self.below(many) == 0
+    }
+
     /// One of these.
     pub fn one<'a, T>(&mut self, of: &'a [T]) -> &'a T {
         &of[self.below(of.len())]

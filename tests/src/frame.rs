@@ -18,9 +18,17 @@ pub const VLAN: u16 = 0x8100;
 pub const SERVICE_VLAN: u16 = 0x88a8;
 
 /// Numbers of protocols above IP, and of headers behind IPv6's.
+pub const ICMP: u8 = 1;
+pub const IGMP: u8 = 2;
+pub const TCP: u8 = 6;
 pub const UDP: u8 = 17;
 pub const ICMPV6: u8 = 58;
 pub const FRAGMENT: u8 = 44;
+pub const ESP: u8 = 50;
+pub const AUTHENTICATION: u8 = 51;
+pub const PIM: u8 = 103;
+pub const VRRP: u8 = 112;
+pub const SCTP: u8 = 132;
 pub const HOP_BY_HOP: u8 = 0;
 pub const DESTINATION: u8 = 60;
 
@@ -40,6 +48,11 @@ pub fn number(frame: &mut [u8], number: u32) {
         }
         _ => frame[end..].copy_from_slice(&bytes),
     }
+}
+
+/// In hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 /// One behind the other.
@@ -108,7 +121,7 @@ pub fn message4(kind: u8, body: &[u8]) -> Vec<u8> {
 
 /// An authentication header (RFC 4302) with a check value of 12 bytes in front of something.
 pub fn authenticated(next: u8, content: &[u8]) -> Vec<u8> {
-    join(&[&[next, 4, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1], &[0xaa; 12], content])
+    join(&[&[next, 4, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1], &[0; 12], content])
 }
 
 /// An ARP packet.

@@ -26,6 +26,14 @@ pub use xennet_cli::sandbox::namespace::NetNs;
 pub use xennet_cli::sandbox::{Guest, GuestSpec, World};
 pub use xennet_core::testing::SharedFake as Shared;
 
+/// A setting of a test from the environment: a number, or another value as text; `usual` where it is not set.
+pub fn setting<T: std::str::FromStr>(name: &str, usual: T) -> T {
+    match std::env::var(name) {
+        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{name}={text}: this cannot be read")),
+        Err(_) => usual,
+    }
+}
+
 /// How many times slower this machine is said to be than most, as an emulated one is: a test's times grow by it, all of them alike.
 pub fn slower() -> u32 {
     std::env::var("XENNET_TESTS_SLOWER").ok().and_then(|times| times.parse().ok()).unwrap_or(1)

@@ -3,8 +3,9 @@
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use crate::frame::hex;
 use crate::{NetNs, StateDir};
 
 /// The compiled program, in a directory that goes with this value.
@@ -117,6 +118,19 @@ impl Station {
         self.number(&format!("wait {} {}", patience.as_millis(), hex(frame))) > 0
     }
 
+    /// Sends a frame again and again until another station has it: a port forwards a moment after it has come up.
+    #[track_caller]
+    pub fn until_heard(&mut self, by: &mut Station, patience: Duration, frame: &[u8]) {
+        let end = Instant::now() + patience;
+        loop {
+            self.send(1, frame);
+            if by.wait(Duration::from_millis(20), frame) {
+                return;
+            }
+            assert!(Instant::now() < end, "the frame arrives: {}", hex(frame));
+        }
+    }
+
     /// How many frames have arrived that could not be counted.
     pub fn lost(&mut self) -> u64 {
         self.number("lost")
@@ -140,8 +154,4 @@ impl Drop for Station {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }

@@ -33,6 +33,17 @@ fn guest(lab: &mut Lab, number: u8, network: &str) -> Guest {
     guest
 }
 
+/// Takes the guests and the networks of [`OTHERS`] away, and all else.
+fn end(mut lab: Lab) {
+    for number in [3, 4] {
+        lab.host.detach(domid(number), DevId::FIRST).unwrap_or_else(|e| panic!("{}", e.report()));
+    }
+    for network in ["other", "dmz"] {
+        lab.host.stop_network(&name(network), Guests::MustHaveGone).unwrap_or_else(|e| panic!("{}", e.report()));
+    }
+    lab.end();
+}
+
 /// A connection from somewhere to somewhere: who is seen there.
 struct Way<'a> {
     what: &'static str,
@@ -113,13 +124,7 @@ fn hidden_on_every_link(links: GuestLinks) {
     all(false);
     lab.host.recover().unwrap_or_else(|e| panic!("{}", e.report()));
     all(true);
-    for number in [3, 4] {
-        lab.host.detach(domid(number), DevId::FIRST).unwrap_or_else(|e| panic!("{}", e.report()));
-    }
-    for network in ["other", "dmz"] {
-        lab.host.stop_network(&name(network), Guests::MustHaveGone).unwrap_or_else(|e| panic!("{}", e.report()));
-    }
-    lab.end();
+    end(lab);
 }
 
 #[test]
@@ -213,13 +218,7 @@ fn guests_that_may_connect() {
         inbox.set_read_timeout(Some(LONG)).unwrap();
         say(other.namespace(), "10.3.0.3");
         assert_eq!(inbox.recv(&mut [0; 8]).unwrap(), 1);
-        for number in [3, 4] {
-            lab.host.detach(domid(number), DevId::FIRST).unwrap_or_else(|e| panic!("{}", e.report()));
-        }
-        for network in ["other", "dmz"] {
-            lab.host.stop_network(&name(network), Guests::MustHaveGone).unwrap_or_else(|e| panic!("{}", e.report()));
-        }
-        lab.end();
+        end(lab);
     });
 }
 

@@ -53,9 +53,6 @@ const NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 const LISTENERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x16);
 const DHCP_SERVERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 1, 2);
 const ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2);
-const AUTHENTICATION: u8 = 51;
-const ICMP: u8 = 1;
-const IGMP: u8 = 2;
 const NOBODY: Mac = [0; 6];
 /// Record route, and the end of options.
 const OPTIONS: [u8; 8] = [7, 7, 4, 0, 0, 0, 0, 0];

@@ -55,6 +55,12 @@ impl Party {
     }
 }
 
+/// Switches multicast snooping of the bridge on or off.
+pub(crate) fn snooping(on: bool) {
+    let change = BridgeChange::default().with_multicast_snooping(on);
+    set(&mut Netlink::open().unwrap(), BRIDGE, LinkChange::default().with_bridge(change));
+}
+
 /// Long enough for a machine with much else to do; a passing test never waits so long.
 pub(crate) const LONG: Duration = Duration::from_secs(20);
 
@@ -83,12 +89,6 @@ impl Lab {
         set(&mut on, "vif100.0", LinkChange::default().with_name(name("eth0")));
         set(&mut on, "eth0", into(BRIDGE).with_up(true));
         Lab { program: Program::compile(), uplink, guests: BTreeMap::new(), state: StateDir::new() }
-    }
-
-    /// Ends the snooping of a bridge.
-    pub(crate) fn without_snooping(&self, bridge: &str) {
-        let change = BridgeChange::default().with_multicast_snooping(false);
-        set(&mut Netlink::open().unwrap(), bridge, LinkChange::default().with_bridge(change));
     }
 
     /// A host that remembers in this lab's directory.

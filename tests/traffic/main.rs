@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "all of this is tests")]
 
 mod corpus;
+mod groups;
 mod hidden;
 mod kinds;
 mod lab;

@@ -1,7 +1,6 @@
 //! Every kind of frame from every kind of guest to every kind of receiver.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::time::{Duration, Instant};
 
 use xennet_core::MacBinding;
 use xennet_tests::in_netns;
@@ -84,10 +83,10 @@ fn senders(lab: &mut Lab) -> Vec<Sender> {
 }
 
 /// The same frame is never sent twice by different hands: each ends with a number of its own.
-struct Numbers(u32);
+pub(crate) struct Numbers(pub(crate) u32);
 
 impl Numbers {
-    fn frame(&mut self, to: Mac, from: Mac, rest: &[u8]) -> Vec<u8> {
+    pub(crate) fn frame(&mut self, to: Mac, from: Mac, rest: &[u8]) -> Vec<u8> {
         self.0 += 1;
         let mut frame = join(&[&to, &from, rest]);
         number(&mut frame, self.0);
@@ -189,14 +188,7 @@ fn forwarding(senders: &mut [Sender], uplink: &mut Station, numbers: &mut Number
     for sender in senders {
         let me = Party::guest(sender.domid);
         let frame = numbers.frame(BROADCAST, me.mac, &ipv4_udp((me.v4, Ipv4Addr::BROADCAST), (9, 9)));
-        let end = Instant::now() + LONG;
-        loop {
-            sender.station.send(1, &frame);
-            if uplink.wait(Duration::from_millis(20), &frame) {
-                break;
-            }
-            assert!(Instant::now() < end, "{}: own IPv4 arrives", sender.label);
-        }
+        sender.station.until_heard(uplink, LONG, &frame);
     }
 }
 

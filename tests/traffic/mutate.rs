@@ -7,14 +7,14 @@ use xennet_core::recording::{Recording, Taken};
 use xennet_core::trace::{Frames, Judged};
 use xennet_tests::chance::Chance;
 use xennet_tests::frame::{
-    BROADCAST, DESTINATION, FRAGMENT, HOP_BY_HOP, ICMPV6, UDP, VLAN, behind, fragment6, icmpv6, ipv4_of, ipv4_udp,
-    ipv6, join, link_local, neighbour, tagged, udp,
+    AUTHENTICATION, BROADCAST, DESTINATION, FRAGMENT, HOP_BY_HOP, ICMPV6, UDP, VLAN, behind, fragment6, hex, icmpv6,
+    ipv4_of, ipv4_udp, ipv6, join, link_local, neighbour, tagged, udp,
 };
-use xennet_tests::in_netns;
 use xennet_tests::station::Station;
+use xennet_tests::{in_netns, setting};
 
 use super::kinds::{Cast, KINDS};
-use super::lab::{BRIDGE, LONG, Lab, Party, domid, name, vif};
+use super::lab::{LONG, Lab, Party, domid, name, snooping, vif};
 use super::oracle::{Policy, Verdict};
 
 /// How many frames, unless `XENNET_FRAMES` says it.
@@ -26,7 +26,6 @@ const AT_ONCE: usize = 100;
 const IN_MEMORY: u32 = 4;
 
 const ROUTING: u8 = 43;
-const AUTHENTICATION: u8 = 51;
 const NO_NEXT: u8 = 59;
 
 /// Who speaks, of whom, and all addresses that there are.
@@ -275,14 +274,6 @@ fn twin(frame: &[u8]) -> Option<Vec<u8>> {
     Some(twin)
 }
 
-fn told(frame: &[u8]) -> String {
-    frame.iter().map(|b| format!("{b:02x}")).collect()
-}
-
-fn number(name: &str, usual: usize) -> usize {
-    std::env::var(name).map_or(usual, |text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")))
-}
-
 /// Sends frames, and says of each that is not as the oracle says what was seen.
 fn compare(
     frames: &[Vec<u8>],
@@ -303,7 +294,7 @@ fn compare(
         if (count > 0) != passes {
             let seen = twin(&arrives(frame, verdict)).map_or(0, |twin| to.count(&twin));
             if seen == 0 || !passes {
-                wrong.push(format!("the oracle: {verdict:?}; arrived: {count}: {}", told(frame)));
+                wrong.push(format!("the oracle: {verdict:?}; arrived: {count}: {}", hex(frame)));
             }
         }
     }
@@ -316,19 +307,16 @@ fn in_memory(frames: &[Vec<u8>], policy: &Policy, recording: &Recording, wrong: 
     for frame in frames {
         let verdict = policy.strict(frame);
         let expected = arrives(frame, &verdict);
-        let fits = match judge.judge(name("vif2.0"), frame) {
+        let judged = judge.judge(name("vif2.0"), frame);
+        let fits = match &judged {
             Judged::Passes(now) => {
-                !matches!(verdict, Verdict::Drop(_)) && (now == expected || twin(&expected) == Some(now))
+                !matches!(verdict, Verdict::Drop(_)) && (*now == expected || twin(&expected).as_ref() == Some(now))
             }
             Judged::Dropped { .. } => matches!(verdict, Verdict::Drop(_)),
             _ => false,
         };
         if !fits {
-            wrong.push(format!(
-                "the oracle: {verdict:?}; in memory: {:?}: {}",
-                judge.judge(name("vif2.0"), frame),
-                told(frame)
-            ));
+            wrong.push(format!("the oracle: {verdict:?}; in memory: {judged:?}: {}", hex(frame)));
         }
     }
 }
@@ -343,7 +331,7 @@ fn the_kernel_and_the_oracle_agree_about_frames_that_nobody_has_thought_of() {
             lab.start(guest);
         }
         // The bridge has an opinion of its own about messages of IGMP and MLD, which is asked elsewhere.
-        lab.without_snooping(BRIDGE);
+        snooping(false);
         let mut host = lab.host();
         let addresses = ",ip=192.0.2.33 192.0.2.90 198.51.100.0/24 2001:db8::2:1 2001:db8:5::/48";
         host.attach(domid(2), &vif(2, addresses)).unwrap();
@@ -373,16 +361,12 @@ fn the_kernel_and_the_oracle_agree_about_frames_that_nobody_has_thought_of() {
             xennet_tests::frame::number(&mut frame, n);
             frame
         };
-        let end = std::time::Instant::now() + LONG;
-        while !to.wait(std::time::Duration::from_millis(20), &mark(0)) {
-            from.send(1, &mark(0));
-            assert!(std::time::Instant::now() < end, "own IPv4 arrives");
-        }
+        from.until_heard(&mut to, LONG, &mark(0));
         let entropy = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().subsec_nanos();
-        let seed = number("XENNET_FRAMES_SEED", usize::try_from(entropy).unwrap());
-        let mut maker = Maker::new(seed.try_into().unwrap(), cast);
+        let seed = setting("XENNET_FRAMES_SEED", u64::from(entropy));
+        let mut maker = Maker::new(seed, cast);
         let (mut seen, mut wrong, mut sums, mut n) = (HashSet::new(), Vec::new(), (0, 0), 0);
-        while seen.len() < number("XENNET_FRAMES", FRAMES) {
+        while seen.len() < setting("XENNET_FRAMES", FRAMES) {
             let mut frames = Vec::new();
             while frames.len() < AT_ONCE - 1 {
                 let frame = maker.frame();

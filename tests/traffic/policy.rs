@@ -6,9 +6,8 @@ use xennet_core::{DevId, MacAddr, MacBinding, Policy};
 use xennet_tests::in_netns;
 
 use super::lab::{LONG, Lab, Party, domid, elements, vif};
-use xennet_tests::frame::{
-    Arp, BROADCAST, ICMPV6, Mac, icmpv6, ipv4_udp, ipv6, ipv6_udp, join, link_local, neighbour, number,
-};
+use super::matrix::Numbers;
+use xennet_tests::frame::{Arp, BROADCAST, ICMPV6, Mac, icmpv6, ipv4_udp, ipv6, ipv6_udp, link_local, neighbour};
 use xennet_tests::station::Station;
 
 /// The guest that is filtered, the one that it talks to, and one that is not there.
@@ -44,18 +43,6 @@ fn kinds() -> Vec<Kind> {
         ("ARP of another address", me.mac, Arp::new(2, (me.mac, absent.v4), (BROADCAST, absent.v4)).bytes()),
         ("another protocol", me.mac, xennet_tests::frame::typed(0x8137, &[0xff; 30])),
     ]
-}
-
-/// Frames that are each another one.
-struct Numbers(u32);
-
-impl Numbers {
-    fn frame(&mut self, to: Mac, from: Mac, rest: &[u8]) -> Vec<u8> {
-        self.0 += 1;
-        let mut frame = join(&[&to, &from, rest]);
-        number(&mut frame, self.0);
-        frame
-    }
 }
 
 /// Everybody who could get a frame.

@@ -15,8 +15,8 @@ use xennet_tests::{Guest, GuestSpec, NetNs, StateDir, in_netns};
 
 use super::lab::{LONG, address, domid, name, run, set, up};
 use xennet_tests::frame::{
-    DESTINATION, FRAGMENT, HOP_BY_HOP, ICMPV6, IPV4, IPV6, Mac, UDP, behind, checksum, fragment6, icmpv6, join,
-    link_local, typed, udp,
+    self, AUTHENTICATION, DESTINATION, ESP, FRAGMENT, HOP_BY_HOP, ICMP, ICMPV6, IGMP, IPV4, IPV6, Mac, PIM, SCTP, TCP,
+    UDP, VRRP, authenticated, behind, checksum, fragment6, icmpv6, join, link_local, typed, udp,
 };
 use xennet_tests::station::{Program, Station};
 
@@ -28,15 +28,6 @@ const GATEWAY4: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 254);
 const OWN6: Ipv6Addr = Ipv6Addr::new(0xfd00, 1, 0, 0, 0, 0, 0, 0x11);
 const GATEWAY6: Ipv6Addr = Ipv6Addr::new(0xfd00, 1, 0, 0, 0, 0, 0, 1);
 const ROUTER: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
-
-const ICMP: u8 = 1;
-const IGMP: u8 = 2;
-const TCP: u8 = 6;
-const ESP: u8 = 50;
-const AH: u8 = 51;
-const PIM: u8 = 103;
-const VRRP: u8 = 112;
-const SCTP: u8 = 132;
 
 /// What tells one message from another: it stands in each.
 type Tag = [u8; 8];
@@ -89,19 +80,11 @@ fn ipv6(s: Speaker, from: Ipv6Addr, next: u8, content: &[u8]) -> Vec<u8> {
 
 /// A message of ICMP or IGMP, whose checksums are made the same way.
 fn message4(kind: u8, tag: Tag) -> Vec<u8> {
-    let mut message = join(&[&[kind, 0, 0, 0, 0, 0, 0, 0], &tag, &[0; 16]]);
-    let sum = checksum(&message);
-    message[2..4].copy_from_slice(&sum);
-    message
+    frame::message4(kind, &join(&[&[0; 4], &tag, &[0; 16]]))
 }
 
 fn message6(s: Speaker, from: Ipv6Addr, kind: u8, tag: Tag) -> Vec<u8> {
     icmpv6((from, s.to(from)), kind, &join(&[&[0; 4], &[0; 16], &tag]))
-}
-
-/// An authentication header in front of something.
-fn authenticated(next: u8, content: &[u8]) -> Vec<u8> {
-    join(&[&[next, 4, 0, 0], &[0, 0, 1, 0], &[0, 0, 0, 1], &[0; 12], content])
 }
 
 /// Gives the fragments of a message an identification of their own: those of an earlier one may still wait for the rest.
@@ -200,7 +183,9 @@ fn of_ipv4(c: &mut Corpus) {
         (TCP, "TCP behind AH", true),
         (ESP, "ESP behind AH", true),
     ] {
-        c.one(what, passes, AH, |tag| ipv4(s, AH, 0, &authenticated(next, &join(&[&[0; 20], &tag]))));
+        c.one(what, passes, AUTHENTICATION, |tag| {
+            ipv4(s, AUTHENTICATION, 0, &authenticated(next, &join(&[&[0; 20], &tag])))
+        });
     }
 }
 
@@ -233,7 +218,7 @@ fn of_ipv6(c: &mut Corpus, from: Ipv6Addr) {
             whole(HOP_BY_HOP, &behind(HOP_BY_HOP, FRAGMENT, &inner))
         };
         c.one(what, false, ICMPV6, nested);
-        c.one(what, false, AH, |tag| whole(AH, &authenticated(ICMPV6, &message(kind, tag))));
+        c.one(what, false, AUTHENTICATION, |tag| whole(AUTHENTICATION, &authenticated(ICMPV6, &message(kind, tag))));
         c.add(what, false, ICMPV6, |tag| cut(ICMPV6, &message(kind, tag), 16));
         // The header chain goes on in the second fragment; the same with all of the extension header in the first.
         let chain = |tag| behind(DESTINATION, ICMPV6, &message(kind, tag));
@@ -273,7 +258,7 @@ fn of_ipv6(c: &mut Corpus, from: Ipv6Addr) {
         c.add(what, passes, UDP, |tag| cut(UDP, &content(tag), 8));
         // Without the ports nobody can tell.
         c.add(what, false, UDP, |tag| cut(DESTINATION, &behind(DESTINATION, UDP, &content(tag)), 8));
-        c.one(what, false, AH, |tag| whole(AH, &authenticated(UDP, &content(tag))));
+        c.one(what, false, AUTHENTICATION, |tag| whole(AUTHENTICATION, &authenticated(UDP, &content(tag))));
     }
     for (protocol, what, passes) in [(VRRP, "VRRP", false), (PIM, "PIM", false), (TCP, "TCP", true), (ESP, "ESP", true)]
     {
@@ -282,11 +267,13 @@ fn of_ipv6(c: &mut Corpus, from: Ipv6Addr) {
     for (next, what, passes) in [
         (DESTINATION, "an extension header behind AH", false),
         (FRAGMENT, "a fragment behind AH", false),
-        (AH, "AH behind AH", false),
+        (AUTHENTICATION, "AH behind AH", false),
         (TCP, "TCP behind AH", true),
         (ESP, "ESP behind AH", true),
     ] {
-        c.one(what, passes, AH, |tag| whole(AH, &authenticated(next, &join(&[&[0; 20], &tag]))));
+        c.one(what, passes, AUTHENTICATION, |tag| {
+            whole(AUTHENTICATION, &authenticated(next, &join(&[&[0; 20], &tag])))
+        });
     }
 }
 

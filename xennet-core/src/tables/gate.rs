@@ -17,8 +17,8 @@ use std::sync::LazyLock;
 use ipnetwork::{IpNetwork, Ipv6Network};
 
 use super::rules::{
-    ICMPV6, TCP, UDP, accept, back, dhcp_client, drop, first_fragment, goto, jump, lookup, other_than, over, ports,
-    rule,
+    AUTHENTICATION, ICMP, ICMPV6, IGMP, NO_DHCP_SERVERS, NO_ROUTERS, PIM, TCP, UDP, VRRP, accept, authenticated, back,
+    dhcp_client, drop, first_fragment, goto, jump, lookup, membership, other_than, over, ports, rule,
 };
 use super::{Derived, Level, SetDef, Table};
 use crate::gather;
@@ -117,7 +117,7 @@ fn follows(found: &NftTable) -> Derived {
 /// to them.
 static LEVELS: [Level; 3] = [
     Level {
-        version: 0x70ce_02be,
+        version: 0x5a70_63b9,
         uses: &[
             // In the order of their names, as a scope has them.
             (AUTHENTICATED, 8),
@@ -134,9 +134,9 @@ static LEVELS: [Level; 3] = [
         sets: &CHECKING,
         frame: LazyLock::new(|| GATE.frame(0)),
     },
-    Level { version: 0x81f0_5f8e, uses: &[("apart", 2)], sets: &KEEPING_APART, frame: LazyLock::new(|| GATE.frame(1)) },
+    Level { version: 0xfbe5_d763, uses: &[("apart", 2)], sets: &KEEPING_APART, frame: LazyLock::new(|| GATE.frame(1)) },
     Level {
-        version: 0xdfc2_d7c8,
+        version: 0x6913_d119,
         uses: &[
             ("forward", 5),
             (FROM_HIDDEN, 7),
@@ -330,8 +330,8 @@ fn messages() -> Vec<NftRule> {
         rule([over(ICMP), goto(CONTROL[at(Family::Ipv4)])], None),
         of(Family::Ipv4, IGMP, MEMBERSHIP),
         rule([over(AUTHENTICATION), goto(AUTHENTICATED)], None),
-        rule([over(VRRP), drop()], Some("no routers among guests")),
-        rule([over(PIM), drop()], Some("no routers among guests")),
+        rule([over(VRRP), drop()], Some(NO_ROUTERS)),
+        rule([over(PIM), drop()], Some(NO_ROUTERS)),
         // No packet has 255. Where the headers of IPv6 lead into another fragment, none is known, and no comparison fits.
         rule([NftExpr::ne(L4Proto, NftValue::U8(255)), back()], None),
         rule([drop()], Some("what it is comes in another fragment")),
@@ -368,45 +368,9 @@ fn control6() -> Vec<NftRule> {
 fn control4() -> Vec<NftRule> {
     let said = |kind| {
         let kind = NftExpr::eq(NftField::IcmpType, NftValue::U8(kind));
-        rule([is(Family::Ipv4), over(ICMP), kind, first_fragment(), drop()], Some("no routers among guests"))
+        rule([is(Family::Ipv4), over(ICMP), kind, first_fragment(), drop()], Some(NO_ROUTERS))
     };
     [5, 9].map(said).into()
-}
-
-/// What begins with this byte behind the IP header and its options. The protocol stands in the rule that leads here: of a rule that knows
-/// it nft makes another one, and nft 1.0.6 aborts where it is an authentication header.
-fn begins_with(byte: u8) -> NftExpr {
-    NftExpr::Match {
-        field: NftField::Payload { header: NftHeader::Transport, offset: 0, bytes: 4 },
-        mask: Some(NftValue::Bytes(vec![0xff, 0, 0, 0])),
-        op: NftCmp::Eq,
-        value: NftValue::Bytes(vec![byte, 0, 0, 0]),
-    }
-}
-
-/// IGMP. All else asks who listens.
-fn membership() -> Vec<NftRule> {
-    let said = |(kind, what)| rule([begins_with(kind), back()], Some(what));
-    let mut rules: Vec<NftRule> = [
-        (0x12, "membership report, IGMPv1"),
-        (0x16, "membership report, IGMPv2"),
-        (0x17, "leave group"),
-        (0x22, "membership report, IGMPv3"),
-    ]
-    .map(said)
-    .into();
-    rules.push(rule([drop()], Some("no multicast routers among guests")));
-    rules
-}
-
-/// What may stand behind an authentication header, where the kernel does not look further: TCP, ESP, and whole packets. Of all else this
-/// table could not tell what it says.
-fn authenticated() -> Vec<NftRule> {
-    let next = |(protocol, what)| rule([begins_with(protocol), back()], Some(what));
-    let those = [(TCP, "TCP"), (50, "ESP"), (4, "IPv4"), (41, "IPv6"), (89, "OSPF"), (132, "SCTP")];
-    let mut rules: Vec<NftRule> = those.map(next).into();
-    rules.push(rule([drop()], Some("what it is stands behind an authentication header")));
-    rules
 }
 
 /// UDP over IPv4: ports are in the first fragment.
@@ -438,20 +402,14 @@ fn datagrams6() -> Vec<NftRule> {
     ]
 }
 
-const NO_DHCP_SERVERS: &str = "no DHCP servers among guests";
-/// `IPPROTO_*`.
-const ICMP: u8 = 1;
-const IGMP: u8 = 2;
+/// `IPPROTO_FRAGMENT`.
 const FRAGMENT: u8 = 44;
-const AUTHENTICATION: u8 = 51;
-const PIM: u8 = 103;
-const VRRP: u8 = 112;
 /// Messages of ICMPv6 that are no guest's: router advertisement and redirect (RFC 4861), router renumbering (RFC 2894), multicast
 /// listener query (RFC 3810), multicast router advertisement and termination (RFC 4286).
 const NO_GUESTS6: [(u8, &str); 6] = [
-    (134, "no routers among guests"),
-    (137, "no routers among guests"),
-    (138, "no routers among guests"),
+    (134, NO_ROUTERS),
+    (137, NO_ROUTERS),
+    (138, NO_ROUTERS),
     (130, "no multicast routers among guests"),
     (151, "no multicast routers among guests"),
     (153, "no multicast routers among guests"),

@@ -4,9 +4,19 @@ use std::net::Ipv4Addr;
 
 use crate::snapshot::{NftCmp, NftExpr, NftField, NftHeader, NftRule, NftValue, NftVerdict};
 
+/// Numbers of protocols (IANA). That of VRRP is CARP's as well.
+pub(super) const ICMP: u8 = 1;
+pub(super) const IGMP: u8 = 2;
 pub(super) const TCP: u8 = 6;
 pub(super) const UDP: u8 = 17;
+pub(super) const AUTHENTICATION: u8 = 51;
 pub(super) const ICMPV6: u8 = 58;
+pub(super) const PIM: u8 = 103;
+pub(super) const VRRP: u8 = 112;
+
+/// Why a rule drops.
+pub(super) const NO_ROUTERS: &str = "no routers among guests";
+pub(super) const NO_DHCP_SERVERS: &str = "no DHCP servers among guests";
 
 pub(super) fn rule(exprs: impl IntoIterator<Item = NftExpr>, comment: Option<&str>) -> NftRule {
     // As the kernel gives it back, so that the two can be compared.
@@ -26,6 +36,44 @@ pub(super) fn first_fragment() -> NftExpr {
         op: NftCmp::Eq,
         value: NftValue::Bytes(vec![0; 4]),
     }
+}
+
+/// The first byte behind the IP header and its options: the type of a message. Three bytes are read, since the kernel does not read these
+/// from a later fragment. The protocol stands in the rule that leads here: of a rule that knows it nft makes another one, and nft 1.0.6
+/// aborts where it is an authentication header.
+pub(super) fn begins_with(byte: u8) -> NftExpr {
+    NftExpr::Match {
+        field: NftField::Payload { header: NftHeader::Transport, offset: 0, bytes: 3 },
+        mask: Some(NftValue::Bytes(vec![0xff, 0, 0])),
+        op: NftCmp::Eq,
+        value: NftValue::Bytes(vec![byte, 0, 0]),
+    }
+}
+
+/// IGMP: reports and leaves pass. Every other message is one of a multicast router. A query makes a bridge take the guest for such a router,
+/// and send it what its neighbours listen to.
+pub(super) fn membership() -> Vec<NftRule> {
+    let said = |(kind, what)| rule([begins_with(kind), back()], Some(what));
+    let mut rules: Vec<NftRule> = [
+        (0x12, "membership report, IGMPv1"),
+        (0x16, "membership report, IGMPv2"),
+        (0x17, "leave group"),
+        (0x22, "membership report, IGMPv3"),
+    ]
+    .map(said)
+    .into();
+    rules.push(rule([drop()], Some("no multicast routers among guests")));
+    rules
+}
+
+/// What may stand behind an authentication header, where the kernel does not look further. Of everything else the rules could not tell what
+/// it says.
+pub(super) fn authenticated() -> Vec<NftRule> {
+    let next = |(protocol, what)| rule([begins_with(protocol), back()], Some(what));
+    let those = [(TCP, "TCP"), (50, "ESP"), (4, "IPv4"), (41, "IPv6"), (89, "OSPF"), (132, "SCTP")];
+    let mut rules: Vec<NftRule> = those.map(next).into();
+    rules.push(rule([drop()], Some("what it is stands behind an authentication header")));
+    rules
 }
 
 /// The ports of the two sides, which the nft tool compares at once.

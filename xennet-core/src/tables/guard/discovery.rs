@@ -9,10 +9,10 @@
 
 use std::net::Ipv6Addr;
 
-use super::packets::{kind, readable};
+use super::packets::readable;
 use super::{HOSTS, IPV6, MACS, NETWORKS, is, own_mac};
 use crate::snapshot::{NftExpr, NftField, NftFrom, NftHeader, NftRule, NftValue};
-use crate::tables::rules::{ICMPV6, accept, back, drop, goto, lookup, over, rule};
+use crate::tables::rules::{ICMPV6, NO_ROUTERS, accept, back, begins_with, drop, goto, lookup, over, rule};
 
 /// A chain: messages of ICMPv6.
 pub(super) const IPV6_MESSAGES: &str = "messages6";
@@ -51,11 +51,11 @@ pub(super) fn chains() -> [(&'static str, Vec<NftRule>); 8] {
 }
 
 fn messages() -> Vec<NftRule> {
-    let mut rules: Vec<NftRule> = ECHO.map(|number| rule([kind(number), back()], None)).into();
-    rules.push(rule([kind(135), goto(SOLICITING)], None));
-    rules.push(rule([kind(136), goto(ADVERTISING)], None));
-    rules.push(rule([kind(133), goto(LOOKING)], None));
-    rules.extend(OF_ROUTERS.map(|number| rule([kind(number), drop()], Some("no routers among guests"))));
+    let mut rules: Vec<NftRule> = ECHO.map(|number| rule([begins_with(number), back()], None)).into();
+    rules.push(rule([begins_with(135), goto(SOLICITING)], None));
+    rules.push(rule([begins_with(136), goto(ADVERTISING)], None));
+    rules.push(rule([begins_with(133), goto(LOOKING)], None));
+    rules.extend(OF_ROUTERS.map(|number| rule([begins_with(number), drop()], Some(NO_ROUTERS))));
     rules.extend(readable());
     rules
 }

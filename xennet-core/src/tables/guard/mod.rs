@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::sync::LazyLock;
 
-use super::rules::{TCP, accept, dhcp_client, drop, goto, jump, lookup, other_than, over, rule};
+use super::rules::{IGMP, TCP, accept, dhcp_client, drop, goto, jump, lookup, other_than, over, rule};
 use super::{Derived, Level, SetDef, Table};
 use crate::gather;
 use crate::model::MacAddr;
@@ -59,7 +59,7 @@ pub(crate) static GUARD: Table = Table {
 /// What every vif needs, and what is needed where a link is closed. A look at each frame for that costs nothing before there is one.
 static LEVELS: [Level; 2] = [
     Level {
-        version: 0xa594_7fdd,
+        version: 0x7fba_e84e,
         uses: &[
             // In the order of their names, as a scope has them.
             ("advertised", 6),
@@ -87,7 +87,7 @@ static LEVELS: [Level; 2] = [
         frame: LazyLock::new(|| GUARD.frame(0)),
     },
     Level {
-        version: 0xea5d_8c3c,
+        version: 0x7425_51fe,
         uses: &[("from-closed", 1), ("to-closed", 1)],
         sets: &CLOSING,
         frame: LazyLock::new(|| GUARD.frame(1)),
@@ -204,7 +204,7 @@ fn declared() -> Vec<NftRule> {
     rules.push(dhcp_client(is(IPV4)));
     let nobody = NftExpr::eq(IpSaddr, NftValue::Ipv4(Ipv4Addr::UNSPECIFIED));
     let routers = NftExpr::eq(IpDaddr, NftValue::Ipv4(Ipv4Addr::new(224, 0, 0, 22)));
-    let groups = [is(IPV4), nobody, routers, over(packets::IGMP), accept()];
+    let groups = [is(IPV4), nobody, routers, over(IGMP), accept()];
     rules.push(rule(groups, Some("IGMPv3 reports without an address (RFC 3376)")));
     rules.extend(discovery::without_address());
     rules.push(rule([drop()], None));

@@ -12,14 +12,10 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use super::discovery::IPV6_MESSAGES;
 use super::{IPV4, IPV6, is};
 use crate::snapshot::{NftCmp, NftExpr, NftField, NftHeader, NftRule, NftValue};
-use crate::tables::rules::{ICMPV6, TCP, UDP, back, drop, goto, over, rule};
-
-/// `IPPROTO_ICMP`, `IPPROTO_IGMP`, `IPPROTO_AH`, `IPPROTO_PIM`; that of VRRP and of CARP.
-const ICMP: u8 = 1;
-pub(super) const IGMP: u8 = 2;
-const AUTHENTICATION: u8 = 51;
-const PIM: u8 = 103;
-const VRRP: u8 = 112;
+use crate::tables::rules::{
+    AUTHENTICATION, ICMP, ICMPV6, IGMP, NO_DHCP_SERVERS, NO_ROUTERS, PIM, TCP, UDP, VRRP, authenticated, back,
+    begins_with, drop, goto, membership, over, rule,
+};
 
 /// Chains: packets of a family.
 pub(super) const IPV4_PACKETS: &str = "packets4";
@@ -33,9 +29,6 @@ const MESSAGES: &str = "messages4";
 const GROUPS: &str = "groups";
 /// A chain: what comes behind an authentication header.
 const AUTHENTICATED: &str = "authenticated";
-
-const NO_ROUTERS: Option<&str> = Some("no routers among guests");
-const NO_SERVERS: Option<&str> = Some("no DHCP servers among guests");
 
 pub(super) fn chains() -> [(&'static str, Vec<NftRule>); 9] {
     [
@@ -55,11 +48,6 @@ fn payload(header: NftHeader, offset: u8, mask: &[u8], op: NftCmp, value: &[u8])
     let field = NftField::Payload { header, offset, bytes: u8::try_from(value.len()).unwrap_or(u8::MAX) };
     let mask = (!mask.is_empty()).then(|| NftValue::Bytes(mask.to_vec()));
     NftExpr::Match { field, mask, op, value: NftValue::Bytes(value.to_vec()) }
-}
-
-/// The first byte above IP: the type of a message.
-pub(super) fn kind(number: u8) -> NftExpr {
-    payload(NftHeader::Transport, 0, &[0xff, 0, 0], NftCmp::Eq, &[number, 0, 0])
 }
 
 fn from_port(port: u16) -> NftExpr {
@@ -93,7 +81,7 @@ fn packets4() -> Vec<NftRule> {
     // Together with the identification before it: two bytes at this place have a name already, in ARP.
     let later = payload(NftHeader::Network, 4, &[0, 0, 0x1f, 0xff], NftCmp::Ne, &[0; 4]);
     let mut rules = vec![rule([over(TCP), back()], None)];
-    rules.extend([VRRP, PIM].map(|protocol| rule([over(protocol), drop()], NO_ROUTERS)));
+    rules.extend([VRRP, PIM].map(|protocol| rule([over(protocol), drop()], Some(NO_ROUTERS))));
     rules.push(rule([over(IGMP), goto(GROUPS)], None));
     rules.push(rule([is(IPV4), later, known(), back()], Some("a later fragment")));
     rules.push(rule([over(UDP), goto(DATAGRAMS[0])], None));
@@ -108,7 +96,7 @@ fn packets6() -> Vec<NftRule> {
     let fragment = NftExpr::eq(NftField::Ip6NextHeader, NftValue::U8(44));
     let later = payload(NftHeader::Network, 40, &[0, 0, 0xff, 0xf8], NftCmp::Ne, &[0; 4]);
     let mut rules = vec![rule([over(TCP), back()], None)];
-    rules.extend([VRRP, PIM].map(|protocol| rule([over(protocol), drop()], NO_ROUTERS)));
+    rules.extend([VRRP, PIM].map(|protocol| rule([over(protocol), drop()], Some(NO_ROUTERS))));
     rules.push(rule([is(IPV6), fragment, later, known(), back()], Some("a later fragment")));
     rules.push(rule([over(ICMPV6), goto(IPV6_MESSAGES)], None));
     rules.push(rule([over(UDP), goto(DATAGRAMS[1])], None));
@@ -121,12 +109,12 @@ fn packets6() -> Vec<NftRule> {
 fn datagrams4() -> Vec<NftRule> {
     let to = |address| NftExpr::eq(NftField::IpDaddr, NftValue::Ipv4(address));
     let mut rules = vec![
-        rule([from_port(67), drop()], NO_SERVERS),
-        rule([to_port(68), drop()], NO_SERVERS),
+        rule([from_port(67), drop()], Some(NO_DHCP_SERVERS)),
+        rule([to_port(68), drop()], Some(NO_DHCP_SERVERS)),
         rule([to_port(67), goto(ASKING[0])], None),
         // HSRP, version 2, and GLBP; version 1.
-        rule([is(IPV4), to(Ipv4Addr::new(224, 0, 0, 102)), drop()], NO_ROUTERS),
-        rule([is(IPV4), to(Ipv4Addr::new(224, 0, 0, 2)), to_port(1985), drop()], NO_ROUTERS),
+        rule([is(IPV4), to(Ipv4Addr::new(224, 0, 0, 102)), drop()], Some(NO_ROUTERS)),
+        rule([is(IPV4), to(Ipv4Addr::new(224, 0, 0, 2)), to_port(1985), drop()], Some(NO_ROUTERS)),
     ];
     rules.extend(readable());
     rules
@@ -143,18 +131,18 @@ fn asking4() -> Vec<NftRule> {
     vec![
         rule([is(IPV4), in_fragments(), drop()], Some("nobody sends these in fragments")),
         rule([request, back()], None),
-        rule([drop()], NO_SERVERS),
+        rule([drop()], Some(NO_DHCP_SERVERS)),
     ]
 }
 
 fn datagrams6() -> Vec<NftRule> {
     let routers = NftExpr::eq(NftField::Ip6Daddr, NftValue::Ipv6(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x66)));
     let mut rules = vec![
-        rule([to_port(546), drop()], NO_SERVERS),
-        rule([from_port(547), drop()], NO_SERVERS),
+        rule([to_port(546), drop()], Some(NO_DHCP_SERVERS)),
+        rule([from_port(547), drop()], Some(NO_DHCP_SERVERS)),
         rule([to_port(547), goto(ASKING[1])], None),
         // HSRP and GLBP.
-        rule([is(IPV6), routers, drop()], NO_ROUTERS),
+        rule([is(IPV6), routers, drop()], Some(NO_ROUTERS)),
     ];
     rules.extend(readable());
     rules
@@ -165,7 +153,7 @@ fn asking6() -> Vec<NftRule> {
     let said = |op, number| payload(NftHeader::Transport, 8, &[], op, &[number]);
     let behind = NftExpr::ne(NftField::Ip6NextHeader, NftValue::U8(UDP));
     let mut rules = vec![rule([is(IPV6), behind, drop()], Some("nothing stands before DHCPv6"))];
-    rules.extend([2, 7, 10, 12, 13].map(|number| rule([said(NftCmp::Eq, number), drop()], NO_SERVERS)));
+    rules.extend([2, 7, 10, 12, 13].map(|number| rule([said(NftCmp::Eq, number), drop()], Some(NO_DHCP_SERVERS))));
     rules.push(rule([said(NftCmp::Ne, 0), back()], None));
     rules.push(rule([drop()], Some("what it is comes in another fragment")));
     rules
@@ -173,26 +161,14 @@ fn asking6() -> Vec<NftRule> {
 
 /// Messages of ICMP: echo and its answer pass, redirects and router advertisements (RFC 1256) do not.
 fn messages() -> Vec<NftRule> {
-    let mut rules: Vec<NftRule> = [8, 0].map(|number| rule([kind(number), back()], None)).into();
-    rules.extend([5, 9].map(|number| rule([kind(number), drop()], NO_ROUTERS)));
+    let mut rules: Vec<NftRule> = [8, 0].map(|number| rule([begins_with(number), back()], None)).into();
+    rules.extend([5, 9].map(|number| rule([begins_with(number), drop()], Some(NO_ROUTERS))));
     rules.extend(readable());
     rules
 }
 
-/// Of IGMP reports and leaves: a query makes a bridge take the guest for a router, and send it what its neighbours listen to. The other
-/// types are routers'.
+/// IGMP, which nobody sends in fragments.
 fn groups() -> Vec<NftRule> {
-    let mut rules = vec![rule([is(IPV4), in_fragments(), drop()], Some("nobody sends these in fragments"))];
-    rules.extend([0x16, 0x22, 0x17, 0x12].map(|number| rule([kind(number), back()], None)));
-    rules.push(rule([drop()], NO_ROUTERS));
-    rules
-}
-
-/// What may stand behind an authentication header: what the other chains would let pass. They cannot look behind it.
-fn authenticated() -> Vec<NftRule> {
-    let next = |number| payload(NftHeader::Transport, 0, &[], NftCmp::Eq, &[number]);
-    // TCP; a packet in a packet, of which only who has the key takes out what is in it; ESP, OSPF, SCTP.
-    let mut rules: Vec<NftRule> = [TCP, 4, 41, 50, 89, 132].map(|number| rule([next(number), back()], None)).into();
-    rules.push(rule([drop()], Some("nothing else can be told behind this header")));
-    rules
+    let whole = rule([is(IPV4), in_fragments(), drop()], Some("nobody sends these in fragments"));
+    [whole].into_iter().chain(membership()).collect()
 }
