@@ -129,7 +129,7 @@ fn policy() -> Policy {
 
 fn entry(name: &str, mode: &str, passes: bool, frames: Vec<Sent>) -> Entry {
     let (class, why) = class_of(name);
-    let reason = if passes { "a guest's own to say" } else { why };
+    let reason = if passes { "a guest may send it" } else { why };
     let verdict = if passes { "pass" } else { "drop" };
     Entry {
         name: name.into(),

@@ -1,4 +1,4 @@
-//! Frames that nobody has thought of: the kernel and the oracle are asked about the same ones.
+//! Generated and mutated frames: the kernel, the oracle and the rules in memory must agree about each.
 
 use std::collections::HashSet;
 use std::net::Ipv6Addr;
@@ -22,7 +22,7 @@ const FRAMES: usize = 200_000;
 /// How many at a time: a socket has room for so many.
 const AT_ONCE: usize = 100;
 
-/// Of so many times once the rules are asked in memory as well.
+/// The rules are asked in memory about one block of frames in so many.
 const IN_MEMORY: u32 = 4;
 
 const ROUTING: u8 = 43;

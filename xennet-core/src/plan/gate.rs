@@ -86,7 +86,7 @@ pub(super) fn of_network(started: &ResolvedNetwork) -> Vec<Item> {
 }
 
 /// What a network has to have for its guests, whatever is handed on to them: who may connect to them, and, on a private bridge, what hides
-/// them. Whom NAT does not hide everybody may connect to, unless he is kept from his neighbours.
+/// them. Everybody may connect to guests that NAT does not hide, unless the network keeps its guests apart.
 pub(super) fn of_guests(started: &ResolvedNetwork) -> Vec<Item> {
     let subnets: Vec<IpNetwork> = started.network.subnets().iter().map(|s| s.network()).collect();
     let isolates = started.network.isolates();

@@ -87,7 +87,7 @@ pub(crate) fn completed(mut before: Snapshot) -> Snapshot {
         for part in before.scope.parts() {
             let Part::NftElement(of, set, key) = part else { continue };
             if *of == id {
-                // As if it was the only element that there is.
+                // What would follow if this was the only element.
                 let mut alone = NftTable::default();
                 let here = NftSet { elements: [(key.clone(), NftElement::default())].into(), ..NftSet::default() };
                 alone.sets.insert(set.to_string(), here);

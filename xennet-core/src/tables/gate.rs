@@ -82,8 +82,8 @@ pub(crate) static GATE: Table = Table {
     ways_out: ["stop the networks with NAT and routes and detach their guests", "start and attach them again"],
 };
 
-/// What follows from the elements that a gate of another version has: whose links are those of hidden guests. Earlier ones hid them on the
-/// egress alone, and let every guest connect to them. So they stay open to guests until they are attached again.
+/// What follows from the elements of another version's gate: which links are those of hidden guests. Earlier versions hid them on the egress
+/// alone, and let every guest connect to them. So they stay open to guests until they are attached again.
 fn derived(found: &NftTable) -> Derived {
     if found.sets.contains_key(HIDDEN_LINKS) {
         return Vec::new();
@@ -107,7 +107,7 @@ fn derived(found: &NftTable) -> Derived {
     ]
 }
 
-/// Of every link it could be said.
+/// Every link could be one of a hidden guest.
 fn follows(found: &NftTable) -> Derived {
     let links: Vec<NftKey> = found.sets.get(LINKS).into_iter().flat_map(|set| set.elements.keys().cloned()).collect();
     vec![(HIDDEN_LINKS, links.clone()), (OPEN, links)]

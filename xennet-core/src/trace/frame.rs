@@ -1,7 +1,7 @@
 //! What the tables of bridges do with a frame, byte by byte.
 //!
-//! A trace asks about a packet as systems send it, of which some bytes are not known. Here all are, and any may be there: it is how a rule
-//! is asked about frames that only somebody hostile sends.
+//! A trace asks about a packet as systems send it, of which some bytes are not known. Here every byte is given. So the rules can be asked
+//! about frames that only a hostile guest sends.
 
 use super::maker;
 use super::nft::{self, End, Place};
@@ -106,7 +106,7 @@ pub(super) struct RawFrame {
     bytes: Vec<u8>,
 }
 
-/// Where something begins that is above IP, and of what protocol it is. Of a later fragment the bytes are not read.
+/// What is above IP: its protocol, and where it begins; `None` for a later fragment, of which the kernel reads nothing.
 struct Above {
     protocol: u8,
     at: Option<usize>,

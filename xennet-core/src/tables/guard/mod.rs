@@ -121,8 +121,8 @@ pub(crate) fn ends(mac: MacAddr) -> [NftValue; 2] {
     [[a, b, c, d], [c, d, e, f]].map(|bytes| NftValue::U32(u32::from_ne_bytes(bytes)))
 }
 
-/// What follows from the elements that a guard of another version has: the ends of the MACs, which earlier ones had not. They let links
-/// send frames with a tag; those whose links they are keep it until they are attached again.
+/// What follows from the elements of another version's guard. Earlier versions had no ends of MACs, and let every guest send frames with a
+/// tag: guests that run keep that until they are attached again.
 fn derived(found: &NftTable) -> Derived {
     let keys = |set: &str| found.sets.get(set).into_iter().flat_map(|set| set.elements.keys());
     let mut out = Vec::new();
@@ -211,7 +211,7 @@ fn declared() -> Vec<NftRule> {
     rules
 }
 
-/// Frames of VLANs that the link is not in. A tag that names none only has a priority in it.
+/// Frames of VLANs that the link is not in. A tag with VLAN 0 has only a priority in it, and passes.
 fn tags() -> [NftRule; 2] {
     let tag = NftExpr::Match {
         field: NftField::Payload { header: NftHeader::Link, offset: 14, bytes: 2 },

@@ -1,7 +1,7 @@
 //! What guests may not say even from their own addresses: what only routers, and who gives out addresses, have to say.
 //!
 //! A datagram in fragments is judged by the first one, which must have all headers in it (RFC 7112): without it nobody puts the others
-//! together. A packet whose headers do not end in it could be anything, so it is dropped.
+//! together. A packet that ends before its headers do could be anything, so it is dropped.
 //!
 //! Types and ports are read together with bytes behind them: what is longer than four bytes, or of three, the kernel does not read from
 //! a later fragment. (Some kernels read two or four from a wrong place.) Nor may a value have its highest bit of 64 set, since nft 1.0
@@ -60,13 +60,13 @@ fn to_port(port: u16) -> NftExpr {
     payload(NftHeader::Transport, 0, &[0, 0, 0xff, 0xff, 0, 0, 0], NftCmp::Eq, &[0, 0, high, low, 0, 0, 0])
 }
 
-/// The last rules of a chain: what is above IP can be read, or it is not to be told what it is.
+/// The last rules of a chain: what is above IP can be read, or the packet is dropped.
 pub(super) fn readable() -> [NftRule; 2] {
     let there = payload(NftHeader::Transport, 0, &[], NftCmp::Ne, &[0; 8]);
     [rule([there, back()], None), rule([drop()], Some("what it is comes in another fragment"))]
 }
 
-/// The last rules of a family: its headers end in this packet, or they do not.
+/// The last rules of a family: the protocol above IP is known, or the packet is dropped.
 fn told() -> [NftRule; 2] {
     [rule([known(), back()], None), rule([drop()], Some("its headers do not end here"))]
 }
