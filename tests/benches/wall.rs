@@ -99,7 +99,7 @@ fn measure(guests: u32, program: &Program) -> Row {
             format!("link set g{guest} addrgenmode none\nlink set g{guest} address {mac} up\n")
         })
         .collect();
-    let sink = "table netdev sink { chain entry { type filter hook ingress device \"g2\" priority 0; policy drop; } }";
+    let sink = "table netdev sink { chain entry { type filter hook ingress device \"g2\" priority 0; policy drop; }\n}";
     ends.run(|| {
         batch("ip", &["-batch", "-"], &ups);
         batch("nft", &["-f", "-"], sink);
