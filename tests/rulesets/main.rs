@@ -180,7 +180,10 @@ fn a_listing_is_taken_beside_the_living_tables_and_behind_a_flush() {
         nft::load("flush ruleset\n").unwrap();
         assert_eq!(dom0.tables(), BTreeMap::new(), "{what}");
         nft::load(&listed).unwrap_or_else(|e| panic!("{what}: {e}"));
-        assert_eq!(nft::list(), listed, "{what}");
+        // nft gives this flag to sets that packets put keys into. Ours are made without: its JSON does not tell the flag.
+        let is_told = listed.contains("flags dynamic");
+        assert!(!is_told, "{what}: JSON of this could not be loaded beside the tables");
+        assert_eq!(nft::list().replace("\t\tflags dynamic\n", ""), listed, "{what}");
         same(&dom0.tables(), &before, what);
         dom0.is_whole(what);
     });

@@ -25,26 +25,26 @@ use super::{BridgeFilter, bridge_filter, says};
 
 /// One entry of the file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Entry {
+pub(crate) struct Entry {
     /// What it is, in words; with the class unlike all others.
-    name: String,
-    class: String,
+    pub(crate) name: String,
+    pub(crate) class: String,
     /// `bridge`, `nat` or `routed`.
     mode: String,
     /// `pass` or `drop`. A message in several frames is dropped if one of them is that it cannot do without.
     verdict: String,
     reason: String,
-    frames: Vec<Sent>,
+    pub(crate) frames: Vec<Sent>,
 }
 
 /// One frame of an entry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Sent {
+pub(crate) struct Sent {
     /// From the receiver's MAC address on, in hexadecimal digits.
-    bytes: String,
+    pub(crate) bytes: String,
     /// In bridge mode: what becomes of this one. In the others dom0 puts fragments together, so only the whole is judged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    verdict: Option<String>,
+    pub(crate) verdict: Option<String>,
 }
 
 /// Classes by the beginning of a name: which, why such frames are dropped, and why others of them pass.
@@ -97,7 +97,7 @@ fn class_of(name: &str) -> (&'static str, &'static str) {
     found.map(|(_, class, why)| (*class, *why)).unwrap()
 }
 
-fn bytes(text: &str) -> Vec<u8> {
+pub(crate) fn bytes(text: &str) -> Vec<u8> {
     (0..text.len() / 2).map(|at| u8::from_str_radix(&text[at * 2..at * 2 + 2], 16).unwrap()).collect()
 }
 
@@ -192,7 +192,7 @@ fn file() -> PathBuf {
 }
 
 /// The published entries of a mode.
-fn published(mode: &str) -> Vec<Entry> {
+pub(crate) fn published(mode: &str) -> Vec<Entry> {
     let text = std::fs::read_to_string(file()).unwrap();
     let all = text.lines().map(|line| serde_json::from_str::<Entry>(line).unwrap());
     all.filter(|entry| entry.mode == mode).collect()

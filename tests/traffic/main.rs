@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "all of this is tests")]
 
 mod corpus;
+mod counts;
 mod groups;
 mod hidden;
 mod kinds;

@@ -99,6 +99,12 @@ pub(crate) enum Command {
         /// Shows it anew whenever links, addresses, routes or nft tables change; with --json one document a line
         #[arg(long, conflicts_with = "from")]
         watch: bool,
+
+        /// Shows only what guests have sent and was dropped since they were attached: packets by link and class
+        ///
+        /// Classes: bridge-control, vlan, mac, address, protocol, router, dhcp-server, unreadable, closed, isolated.
+        #[arg(long, conflicts_with = "watch")]
+        counters: bool,
     },
     /// Finds what keeps guests from the network that they were promised, and says what mends it
     ///

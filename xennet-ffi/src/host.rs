@@ -6,7 +6,7 @@ use std::mem::MaybeUninit;
 use std::time::Duration;
 
 use xennet_core::config::networks;
-use xennet_core::document::{PlannedRecovery, Recovered};
+use xennet_core::document::{PlannedRecovery, Recovered, Violations};
 use xennet_core::exec::{Applied, Subject};
 use xennet_core::picture::{Form, View};
 use xennet_core::plan::ShownPlan;
@@ -358,6 +358,28 @@ pub extern "C" fn xennet_host_overview(
     fallible("xennet_host_overview", || {
         let (host, document) = (given(host, "host")?, given(document, "document")?);
         document.write(Some(Box::new(Text::json(&host.overview("xennet_host_overview")?))));
+        Ok(())
+    })
+}
+
+/// What guests have sent and was dropped since their vifs were attached. Changes nothing. Its cost grows with what was dropped, not with
+/// the host.
+///
+/// \param host The host.
+/// \param document Gets a JSON document: `{"violations": [{"link": "vif5.0", "violation": "mac", "packets": 3, "bytes": 180}]}`, by link and
+///   class. `violation` is "bridge-control", "vlan", "mac", "address", "protocol", "router", "dhcp-server", "unreadable", "closed" or
+///   "isolated"; a later version may have more. `link` is the vif's link, its emulated twin's, or a private bridge for what was dropped behind it.
+///   `bytes` are without the headers of ethernet.
+/// \return NULL on success.
+#[unsafe(no_mangle)]
+pub extern "C" fn xennet_host_violations(
+    host: Option<&Host>,
+    document: Option<&mut MaybeUninit<Option<Box<Text>>>>,
+) -> Option<Box<Failure>> {
+    fallible("xennet_host_violations", || {
+        let (host, document) = (given(host, "host")?, given(document, "document")?);
+        let violations = host.work("xennet_host_violations", |core| core.violations())?;
+        document.write(Some(Box::new(Text::json(&Violations::of(violations)))));
         Ok(())
     })
 }

@@ -9,6 +9,7 @@ use pyo3::types::{PyDict, PyTuple};
 use pyo3::{IntoPyObjectExt as _, intern};
 use rustix::fs::{Mode, OFlags};
 use xennet_core::config::networks;
+use xennet_core::document::Violations;
 use xennet_core::exec::confirm::Told;
 use xennet_core::exec::{StateDir, Subject};
 use xennet_core::picture::{Form, View};
@@ -423,6 +424,13 @@ impl Host {
     fn show<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let shown = self.work(py, |core| core.show())?;
         to_python(py, &shown)
+    }
+
+    /// What guests have sent and was dropped since their vifs were attached: `{"violations": [{"link": "vif5.0", "violation": "mac",
+    /// "packets": 3, "bytes": 180}]}`, by link and class. Its cost grows with what was dropped, not with the host.
+    fn violations<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let violations = self.work(py, |core| core.violations())?;
+        to_python(py, &Violations::of(violations))
     }
 
     /// All that can be seen of the host, as one document, as `xennet record` writes it: `{"version": 1, "taken": ..., "snapshot": ...}`. What

@@ -46,7 +46,14 @@ pub(crate) fn run(cli: &Cli, output: &mut Output) -> Result<()> {
         Command::Attach(args) => host::attach(global, args, output),
         Command::Detach(args) => host::detach(global, args, output),
         Command::Doctor(args) => doctor::run(global, args, output),
-        Command::Show { from, watch } => show::run(global, from.as_deref(), *watch, output),
+        Command::Show { from, watch, counters } => {
+            let look = match (watch, counters) {
+                (true, _) => show::Look::Again,
+                (false, true) => show::Look::Counters,
+                (false, false) => show::Look::Once,
+            };
+            show::run(global, from.as_deref(), look, output)
+        }
         Command::Picture(args) => picture::run(global, args, output),
         Command::Record(args) => record::run(global, args, output),
         Command::Trace(args) => trace::run(global, args, output),

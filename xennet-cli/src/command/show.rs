@@ -5,24 +5,67 @@ use std::io::IsTerminal as _;
 use std::path::Path;
 
 use xennet_core::backend::netlink::Events;
+use xennet_core::document::Violations;
 use xennet_core::picture::{Filter, Guest, HubKind, Port, bytes};
-use xennet_core::{Error, ErrorKind, IfName, NetworkState, Overview, Result, VifId};
+use xennet_core::{Error, ErrorKind, IfName, NetworkState, Overview, Result, VifId, ViolationCount};
 
+use super::common::open;
 use super::record;
 use crate::cli::{BackendName, Global};
 use crate::output::Output;
 use crate::table::{Cell, Paint, Table};
 use crate::terminal;
 
-pub(super) fn run(global: &Global, from: Option<&Path>, watch: bool, output: &mut Output) -> Result<()> {
-    if watch {
-        return follow(global, output);
+pub(super) fn run(global: &Global, from: Option<&Path>, look: Look, output: &mut Output) -> Result<()> {
+    match look {
+        Look::Once => {}
+        Look::Again => return follow(global, output),
+        Look::Counters => return count(global, from, output),
     }
     let overview = match from {
         Some(file) => xennet_core::Host::overview_of(&record::from_file(file)?)?,
         None => record::overview(global)?,
     };
     tell(&overview, output)
+}
+
+/// What is shown.
+#[derive(Clone, Copy)]
+pub(super) enum Look {
+    /// All of it.
+    Once,
+    /// All of it, and again after each change.
+    Again,
+    /// What guests were denied.
+    Counters,
+}
+
+/// Shows what guests were denied.
+fn count(global: &Global, from: Option<&Path>, output: &mut Output) -> Result<()> {
+    let violations = match from {
+        Some(file) => record::from_file(file)?.details.violations.into_iter().collect(),
+        None => open(global)?.violations()?,
+    };
+    let coloured = output.is_coloured();
+    let text = || match denied(&violations) {
+        table if table.is_empty() => "no guest was denied anything\n".to_owned(),
+        table => table.render(terminal::width(), coloured),
+    };
+    output.answer(text, || Violations::of(violations.clone()))
+}
+
+/// What guests have sent and was dropped.
+fn denied(violations: &[ViolationCount]) -> Table {
+    let mut table = Table::new(["DENIED", "CLASS", "PACKETS", "BYTES"]);
+    for counted in violations {
+        table.push(vec![
+            Cell::new(counted.link.to_string()),
+            Cell::new(counted.violation.to_string()).painted(Some(Paint::Warning)),
+            Cell::new(counted.packets.to_string()),
+            Cell::new(bytes(counted.bytes)),
+        ]);
+    }
+    table
 }
 
 /// Shows the host, and again after each change, until somebody ends it.
@@ -66,7 +109,14 @@ fn tell(overview: &Overview, output: &mut Output) -> Result<()> {
 
 /// All of it for reading, no line wider than this as far as single facts have room.
 pub(super) fn text(overview: &Overview, width: usize, coloured: bool) -> String {
-    let tables = [networks(overview), uplinks(overview), bridges(overview), vifs(overview), counters(overview)];
+    let tables = [
+        networks(overview),
+        uplinks(overview),
+        bridges(overview),
+        vifs(overview),
+        counters(overview),
+        denied(&overview.violations),
+    ];
     let mut parts: Vec<String> =
         tables.iter().filter(|table| !table.is_empty()).map(|table| table.render(width, coloured)).collect();
     parts.extend(paragraph("ROUTES", routes(overview), width, coloured));

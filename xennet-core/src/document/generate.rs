@@ -111,6 +111,7 @@ fn of_type(document: &Document) -> Value {
         "trace" => written::<trace::Trace>(),
         "vif" => read::<parsed::Root<model::VifSpec>>(),
         "vifs" => written::<parsed::Root<parsed::Nics<model::VifSpec>>>(),
+        "violations" => written::<library::Violations>(),
         "vlan" => written::<parsed::Root<parsed::Vlan>>(),
         #[cfg(feature = "import")]
         "xend-config" => written::<parsed::Root<config::XendConfig>>(),

@@ -1,11 +1,11 @@
-//! Documents that functions of C give, and the command does not print.
+//! Documents that functions of C and Python give.
 
 use serde::Serialize;
 
 use crate::advise::Question;
 use crate::config::document::Document as Parsed;
 use crate::error::Error;
-use crate::model::IfName;
+use crate::model::{IfName, ViolationCount};
 use crate::snapshot::StorePermission;
 use crate::version::Version;
 use crate::xenstore::Event;
@@ -24,6 +24,23 @@ impl<'a> Awaited<'a> {
     /// These.
     pub fn of(awaited: &'a [IfName]) -> Self {
         Awaited { version: Version, awaited }
+    }
+}
+
+/// What guests were denied.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct Violations {
+    version: Version<1>,
+    /// By link and class, in this order.
+    pub violations: Vec<ViolationCount>,
+}
+
+impl Violations {
+    /// These counts.
+    pub fn of(violations: Vec<ViolationCount>) -> Self {
+        Violations { version: Version, violations }
     }
 }
 

@@ -223,11 +223,16 @@ impl Host {
             }
             let makes_table = plan.steps().iter().any(|p| tables::makes_table(&p.step));
             let mut had = None;
+            let recorded = session.record().and_then(Entry::owned_link).map(|(index, _)| index);
+            let is_same_link = recorded.is_some_and(|index| plan.before().link_by_index(index).is_some());
+            if let Resolved::Attach(a) = &resolved
+                && !is_same_link
+            {
+                plan = plan.with_notes(self.forget_violations(a.wish.name));
+            }
             if let Resolved::Attach(a) = &resolved
                 && has_places(type_if)
             {
-                let recorded = session.record().and_then(Entry::owned_link).map(|(index, _)| index);
-                let is_same_link = recorded.is_some_and(|index| plan.before().link_by_index(index).is_some());
                 let known = Known::of(&a.wish, vif.mac().map(MacAddr::from));
                 let record = session.record();
                 let new = Newcomer { subject, wish: &a.wish, known, network: network.as_ref(), record, is_same_link };

@@ -198,10 +198,12 @@ impl Host {
         // The vif's connections stay with the vif when its twin goes.
         let of_vif = session.record().filter(|_| has_places(type_if));
         let known = of_vif.and_then(Known::recorded);
-        let attached = match of_vif.map(|entry| &entry.goal) {
+        let recorded = match session.record().map(|entry| &entry.goal) {
             Some(Goal::Resolved(Resolved::Attach(a))) => Some(a.wish.clone()),
             _ => None,
         };
+        let link = recorded.as_ref().map(|a| a.name);
+        let attached = recorded.filter(|_| has_places(type_if));
         let resolved = self.resolve_detach(id, type_if, session.record())?;
         let plan = self.plan(&resolved)?;
         self.check_shown(&plan)?;
@@ -214,6 +216,9 @@ impl Host {
             // again.
             self.carry_out(session, subject, plan, None, &format!("cannot detach {subject}"))?
         };
+        if let Some(link) = link {
+            applied.notes.extend(self.forget_counted(subject, link));
+        }
         let mut connections = Connections::Remain;
         if let Some(a) = attached {
             connections = Connections::AreForgotten;

@@ -11,7 +11,7 @@ use crate::error::{Errno, Error, ErrorKind};
 use crate::exec::Entry;
 use crate::gather;
 use crate::managers::Warning;
-use crate::model::{Attach, IfName, Network, Resolved, Started, Subject, VifId};
+use crate::model::{Attach, IfName, Network, Resolved, Started, Subject, VifId, ViolationCount};
 use crate::picture::Picture;
 use crate::plan::{self, need};
 use crate::recording::{Recording, Taken, Unseen};
@@ -35,6 +35,8 @@ pub struct Overview {
     pub guest_routes: usize,
     /// nft tables: xennet's own, and those of other programs.
     pub filters: Vec<ShownFilter>,
+    /// What guests have sent and was dropped, by link and class.
+    pub violations: Vec<ViolationCount>,
     /// Who has made each link, as far as it can be told: `xennet, for network lan`, `Xen's netback`, `hardware`, `another program`.
     pub made_by: BTreeMap<IfName, String>,
     /// Programs that manage links, run here, and do not leave those of guests and their bridges alone.
@@ -208,6 +210,7 @@ fn overview(host: &mut Host, recording: &Recording, described: &[Network]) -> Re
         routes: main().filter(told).map(ShownRoute::of).collect(),
         guest_routes: main().filter(is_guests).count(),
         filters: filters(recording),
+        violations: recording.details.violations.iter().copied().collect(),
         made_by: made_by(recording),
         managers: recording.surroundings.managers.clone(),
         shown,

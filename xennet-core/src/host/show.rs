@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use ipnetwork::IpNetwork;
 
 use super::{Host, joined};
+use crate::backend::BackendError;
 use crate::error::Error;
 use crate::exec::Subject;
 use crate::gather;
 use crate::model::vif::{Bare, is_single};
-use crate::model::{Attach, Attachment, DevId, DomId, IfName, MacAddr, Resolved, VifId};
+use crate::model::{Attach, Attachment, DevId, DomId, IfName, MacAddr, Resolved, VifId, ViolationCount};
 use crate::plan::Goal;
 use crate::snapshot::{LinkKind, Part, Route, Scope, Snapshot};
 use crate::version::Version;
@@ -84,6 +85,19 @@ impl Host {
     /// [`ErrorKind::StateUnusable`](crate::ErrorKind::StateUnusable).
     pub fn show(&mut self) -> Result<Shown, Error> {
         self.shown_with(Err)
+    }
+
+    /// What guests have sent and was dropped, since their vifs were attached: by link and class, in this order. What the guard drops is
+    /// counted of each vif and its emulated twin; what the gate drops behind a private bridge, of the bridge. Nothing is listed of guests
+    /// that sent only what they may.
+    ///
+    /// Counted with a listing of as many elements as guests have broken rules.
+    ///
+    /// # Errors
+    /// As [`Backend::violations`](crate::backend::Backend::violations).
+    #[doc(alias("nft list set", "drops", "spoofing"))]
+    pub fn violations(&mut self) -> Result<Vec<ViolationCount>, Error> {
+        self.backend.violations().map(ViolationCount::summed).map_err(BackendError::into_observe_error)
     }
 
     /// The same. `unseen` decides about the error of a look at what vifs lack, which needs more rights than the rest.

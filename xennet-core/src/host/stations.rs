@@ -14,8 +14,10 @@ use super::detach::behind_link;
 use super::gone::{has_no_tables, own_links};
 use super::records::Records;
 use super::{Host, joined};
+use crate::backend::BackendError;
 use crate::error::{Errno, Error, ErrorKind};
 use crate::exec::{self, Entry, Subject};
+use crate::gather;
 use crate::model::vif::is_single;
 use crate::model::{Attach, Attachment, IfName, MacAddr, NetworkMode, Resolved, Started, TypeIf, VifSpec};
 use crate::plan::{self, Goal};
@@ -242,6 +244,20 @@ impl Host {
         self.forget_learned(ForgetStep::Neighbours { link, addresses })
     }
 
+    /// Forgets what was counted of an earlier guest's link of this name. A failure is a note.
+    pub(super) fn forget_violations(&mut self, link: IfName) -> Option<String> {
+        self.forget_learned(ForgetStep::Violations { link })
+    }
+
+    /// Forgets what was counted of a vif's link, unless the name is another vif's by now. A failure is a note.
+    pub(super) fn forget_counted(&mut self, subject: Subject, link: IfName) -> Option<String> {
+        match self.has_lost_name(subject, link) {
+            Ok(true) => None,
+            Ok(false) => self.forget_violations(link),
+            Err(e) => Some(format!("whether {link} is another vif's by now is not known: {e}")),
+        }
+    }
+
     fn forget_learned(&mut self, step: ForgetStep) -> Option<String> {
         let step = Step::Forget(step);
         self.backend.apply(&step).err().map(|e| format!("what was learned may remain: {step}: {e}"))
@@ -399,6 +415,14 @@ impl Host {
                         done.map_err(|e| exec::refused(&e, "cannot clear away what a lost record has left", &step))?
                     }
                 }
+            }
+        }
+        let counted = self.backend.violations().map_err(BackendError::into_observe_error)?;
+        for link in gather::set(counted.into_iter().map(|counted| counted.link)) {
+            if !links.contains(&link) {
+                let step = Step::Forget(ForgetStep::Violations { link });
+                let done = self.backend.apply(&step);
+                done.map_err(|e| exec::refused(&e, "cannot clear away what a lost record has left", &step))?;
             }
         }
         Ok(())

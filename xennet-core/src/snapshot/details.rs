@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::object::{is_false, is_zero};
 use super::{NftTable, NftTableId, pairs};
-use crate::model::{IfName, MacAddr};
+use crate::model::{IfName, MacAddr, ViolationCount};
 
 /// What a look at a whole host tells besides its state.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +31,9 @@ pub struct Details {
     #[cfg_attr(feature = "schema", schemars(with = "Vec<(NftTableId, NftTable)>"))]
     #[serde(with = "pairs", skip_serializing_if = "BTreeMap::is_empty")]
     pub foreign: BTreeMap<NftTableId, NftTable>,
+    /// What guests have sent and the guard and the gate have dropped, by link and class.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub violations: BTreeSet<ViolationCount>,
     /// Tables of iptables-legacy that the kernel has in this namespace: `ip filter`, `ip6 nat`. Their rules are not looked at.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub legacy: BTreeSet<String>,

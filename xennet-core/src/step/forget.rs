@@ -52,18 +52,26 @@ pub enum ForgetStep {
         /// Their addresses.
         addresses: Vec<IpAddr>,
     },
+    /// What the guard and the gate have counted of what they dropped from a link ([`Violation`](crate::model::Violation)):
+    /// `nft delete element bridge xennet-guard violations { LINK . 0x1, … }`.
+    ///
+    /// Source: `net/netfilter/nf_tables_api.c`, `nft_get_set_elem`, `nft_del_setelem`. Loads no module.
+    Violations {
+        /// The link.
+        link: IfName,
+    },
 }
 
 impl ForgetStep {
     /// The object in words: the addresses, the station, or the link.
-    pub(super) fn object(&self) -> String {
+    pub(crate) fn object(&self) -> String {
         match self {
             ForgetStep::Connections { addresses } => {
                 let all: Vec<String> = addresses.iter().map(ToString::to_string).collect();
                 format!("tracked connections of {}", all.join(", "))
             }
             ForgetStep::Station { mac, .. } => format!("station {mac}"),
-            ForgetStep::Neighbours { link, .. } => link.to_string(),
+            ForgetStep::Neighbours { link, .. } | ForgetStep::Violations { link } => link.to_string(),
         }
     }
 
@@ -80,6 +88,7 @@ impl ForgetStep {
                 let all: Vec<String> = addresses.iter().map(ToString::to_string).collect();
                 format!("{link}: learned neighbours forgotten: {}", all.join(", "))
             }
+            ForgetStep::Violations { link } => format!("{link}: counted violations forgotten"),
         }
     }
 }

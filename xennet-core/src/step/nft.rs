@@ -319,7 +319,9 @@ fn check_rule(rule: &NftRule) -> Check {
 fn expressions(statement: &NftExpr) -> usize {
     match statement {
         NftExpr::Match { mask, .. } => 2 + usize::from(mask.is_some()),
-        NftExpr::Lookup { key, .. } | NftExpr::Vmap { key, .. } => key.len().saturating_add(1),
+        NftExpr::Lookup { key, .. } | NftExpr::Vmap { key, .. } | NftExpr::Update { key, .. } => {
+            key.len().saturating_add(1)
+        }
         NftExpr::SetMark(_) | NftExpr::Write { .. } => 2,
         NftExpr::Nat { to: NftNatTo::Address { port, .. }, .. } => 2 + usize::from(port.is_some()),
         NftExpr::Nat { to: NftNatTo::Map { key, .. }, .. } => key.len().saturating_add(2),
@@ -349,7 +351,9 @@ fn check_expr(expr: &NftExpr) -> Check {
             }
             Ok(())
         }
-        NftExpr::Lookup { key, set: name, .. } | NftExpr::Vmap { key, map: name } => {
+        NftExpr::Lookup { key, set: name, .. }
+        | NftExpr::Vmap { key, map: name }
+        | NftExpr::Update { key, set: name } => {
             check_fields(key)?;
             check_name("set", name)
         }

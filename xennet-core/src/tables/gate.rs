@@ -17,12 +17,13 @@ use std::sync::LazyLock;
 use ipnetwork::{IpNetwork, Ipv6Network};
 
 use super::rules::{
-    AUTHENTICATION, ICMP, ICMPV6, IGMP, NO_DHCP_SERVERS, NO_ROUTERS, PIM, TCP, UDP, VRRP, accept, authenticated, back,
-    dhcp_client, drop, first_fragment, goto, jump, lookup, membership, other_than, over, ports, rule,
+    AUTHENTICATION, COUNTING, ICMP, ICMPV6, IGMP, NO_ADDRESS, NO_DHCP_SERVERS, NO_ROUTERS, PIM, TCP, UDP, VIOLATION,
+    VRRP, accept, authenticated, back, counted, denied, dhcp_client, drop, first_fragment, goto, jump, lookup,
+    membership, other_than, over, ports, rule, violation,
 };
 use super::{Derived, Level, SetDef, Table};
 use crate::gather;
-use crate::model::{Network, NetworkMode};
+use crate::model::{Network, NetworkMode, Violation};
 use crate::snapshot::{
     Family, NftBase, NftChain, NftChainKind, NftCmp, NftExpr, NftField, NftHeader, NftHook, NftKey, NftNat, NftNatData,
     NftNatTo, NftPolicy, NftRule, NftTable, NftTableId, NftType, NftValue,
@@ -68,6 +69,8 @@ const AUTHENTICATED: &str = "authenticated";
 /// A chain: what a station says that looks for its neighbours.
 const DISCOVERY: &str = "discovery";
 
+/// A chain: what is sent from one guest to another that it is kept apart from.
+pub(crate) const KEPT_APART: &str = "kept-apart";
 /// Chains: what passes through to a hidden guest, and from one.
 const TO_HIDDEN: &str = "to-hidden";
 const FROM_HIDDEN: &str = "from-hidden";
@@ -117,7 +120,7 @@ fn follows(found: &NftTable) -> Derived {
 /// to them.
 static LEVELS: [Level; 3] = [
     Level {
-        version: 0x5a70_63b9,
+        version: 0x663a_9d27,
         uses: &[
             // In the order of their names, as a scope has them.
             (AUTHENTICATED, 8),
@@ -130,13 +133,19 @@ static LEVELS: [Level; 3] = [
             (MEMBERSHIP, 6),
             (MESSAGES, 13),
             ("prerouting", 1),
+            (VIOLATION, 23),
         ],
         sets: &CHECKING,
         frame: LazyLock::new(|| GATE.frame(0)),
     },
-    Level { version: 0xfbe5_d763, uses: &[("apart", 2)], sets: &KEEPING_APART, frame: LazyLock::new(|| GATE.frame(1)) },
     Level {
-        version: 0x6913_d119,
+        version: 0x7c16_3e6e,
+        uses: &[("apart", 2), (KEPT_APART, 6)],
+        sets: &KEEPING_APART,
+        frame: LazyLock::new(|| GATE.frame(1)),
+    },
+    Level {
+        version: 0x1ede_2c45,
         uses: &[
             ("forward", 5),
             (FROM_HIDDEN, 7),
@@ -153,12 +162,14 @@ static LEVELS: [Level; 3] = [
 const V4: &[NftType] = &[NftType::IfName, NftType::Ipv4Addr];
 const V6: &[NftType] = &[NftType::IfName, NftType::Ipv6Addr];
 
-const CHECKING: [SetDef; 5] = [
+const CHECKING: [SetDef; 7] = [
     SetDef::of(LINKS, &[NftType::IfName]),
     SetDef::of(SOURCES[0], V4),
     SetDef::of(SOURCES[1], V6),
     SetDef::ranges(SOURCE_NETWORKS[0], V4),
     SetDef::ranges(SOURCE_NETWORKS[1], V6),
+    COUNTING[0],
+    COUNTING[1],
 ];
 
 const PAIR4: &[NftType] = &[NftType::Ipv4Addr, NftType::Ipv4Addr];
@@ -277,6 +288,8 @@ fn chains() -> BTreeMap<String, NftChain> {
         (MEMBERSHIP.into(), NftChain { base: None, rules: membership() }),
         (AUTHENTICATED.into(), NftChain { base: None, rules: authenticated() }),
         (DISCOVERY.into(), NftChain { base: None, rules: discovery() }),
+        (VIOLATION.into(), NftChain { base: None, rules: violation() }),
+        (KEPT_APART.into(), NftChain { base: None, rules: kept_apart() }),
         ("apart".into(), base(Filter, NftHook::Forward, 0, apart())),
         ("handing-on".into(), base(Nat, NftHook::Prerouting, -100, handing_on())),
         ("handing-on-own".into(), base(Nat, NftHook::Output, -100, handing_on())),
@@ -309,7 +322,7 @@ fn from_guest() -> Vec<NftRule> {
     rules.push(v6(vec![from.clone(), to, accept()], Some("to this domain's own link-local address")));
     rules.push(v6(vec![from, goto(DISCOVERY)], None));
     rules.push(v6(vec![NftExpr::eq(Ip6Saddr, NftValue::Ipv6(Ipv6Addr::UNSPECIFIED)), goto(DISCOVERY)], None));
-    rules.push(rule([drop()], None));
+    rules.push(denied([], Violation::Address, Some(NO_ADDRESS)));
     rules
 }
 
@@ -330,11 +343,11 @@ fn messages() -> Vec<NftRule> {
         rule([over(ICMP), goto(CONTROL[at(Family::Ipv4)])], None),
         of(Family::Ipv4, IGMP, MEMBERSHIP),
         rule([over(AUTHENTICATION), goto(AUTHENTICATED)], None),
-        rule([over(VRRP), drop()], Some(NO_ROUTERS)),
-        rule([over(PIM), drop()], Some(NO_ROUTERS)),
+        denied([over(VRRP)], Violation::Router, Some(NO_ROUTERS)),
+        denied([over(PIM)], Violation::Router, Some(NO_ROUTERS)),
         // No packet has 255. Where the headers of IPv6 lead into another fragment, none is known, and no comparison fits.
         rule([NftExpr::ne(L4Proto, NftValue::U8(255)), back()], None),
-        rule([drop()], Some("what it is comes in another fragment")),
+        denied([], Violation::Unreadable, Some("what it is comes in another fragment")),
     ]
 }
 
@@ -354,13 +367,16 @@ fn later_fragment6() -> NftRule {
 
 /// ICMPv6.
 fn control6() -> Vec<NftRule> {
-    let kind = |test: NftExpr, verdict, comment| rule([is(Family::Ipv6), over(ICMPV6), test, verdict], comment);
-    let said = |(kind_of, why)| kind(NftExpr::eq(NftField::IcmpType, NftValue::U8(kind_of)), drop(), Some(why));
+    let kind = |test: NftExpr| [is(Family::Ipv6), over(ICMPV6), test];
+    let said = |(kind_of, why)| {
+        denied(kind(NftExpr::eq(NftField::IcmpType, NftValue::U8(kind_of))), Violation::Router, Some(why))
+    };
     let mut rules = vec![later_fragment6()];
     rules.extend(NO_GUESTS6.map(said));
     // Any other that is there to be read.
-    rules.push(kind(NftExpr::ne(NftField::IcmpType, NftValue::U8(NO_GUESTS6[0].0)), back(), None));
-    rules.push(rule([drop()], Some("what it is comes in another fragment")));
+    let other = kind(NftExpr::ne(NftField::IcmpType, NftValue::U8(NO_GUESTS6[0].0)));
+    rules.push(rule(other.into_iter().chain([back()]), None));
+    rules.push(denied([], Violation::Unreadable, Some("what it is comes in another fragment")));
     rules
 }
 
@@ -368,7 +384,7 @@ fn control6() -> Vec<NftRule> {
 fn control4() -> Vec<NftRule> {
     let said = |kind| {
         let kind = NftExpr::eq(NftField::IcmpType, NftValue::U8(kind));
-        rule([is(Family::Ipv4), over(ICMP), kind, first_fragment(), drop()], Some(NO_ROUTERS))
+        denied([is(Family::Ipv4), over(ICMP), kind, first_fragment()], Violation::Router, Some(NO_ROUTERS))
     };
     [5, 9].map(said).into()
 }
@@ -377,7 +393,8 @@ fn control4() -> Vec<NftRule> {
 fn datagrams4() -> Vec<NftRule> {
     let port = |field, port| {
         let port = NftExpr::eq(field, NftValue::U16(port));
-        rule([is(Family::Ipv4), over(UDP), port, first_fragment(), drop()], Some(NO_DHCP_SERVERS))
+        let exprs = [is(Family::Ipv4), over(UDP), port, first_fragment()];
+        denied(exprs, Violation::DhcpServer, Some(NO_DHCP_SERVERS))
     };
     vec![port(NftField::ThSport, 67), port(NftField::ThDport, 68)]
 }
@@ -396,9 +413,13 @@ fn datagrams6() -> Vec<NftRule> {
     let not_to_client = header(NftCmp::Ne, [0, 0, 0xff, 0xff], [0, 0, 0x02, 0x22]);
     vec![
         later_fragment6(),
-        rule([from_server, drop()], Some(NO_DHCP_SERVERS)),
+        denied([from_server], Violation::DhcpServer, Some(NO_DHCP_SERVERS)),
         rule([not_to_client, back()], None),
-        rule([drop()], Some("no DHCP servers among guests, and no ports that come in another fragment")),
+        denied(
+            [],
+            Violation::DhcpServer,
+            Some("no DHCP servers among guests, and no ports that come in another fragment"),
+        ),
     ]
 }
 
@@ -422,7 +443,7 @@ fn discovery() -> Vec<NftRule> {
     // Router and neighbour solicitation, neighbour advertisement; reports of multicast listeners, which go with them.
     let mut rules: Vec<NftRule> = [133, 135, 136, 131, 132, 143].map(said).into();
     rules.push(rule([over(UDP), ports(546, 547), accept()], Some("DHCPv6 client")));
-    rules.push(rule([drop()], None));
+    rules.push(denied([], Violation::Address, Some(NO_ADDRESS)));
     rules
 }
 
@@ -484,9 +505,16 @@ fn hiding() -> Vec<NftRule> {
 fn apart() -> Vec<NftRule> {
     let between = |family| {
         let ends = lookup(&[source(family), destination(family)], APART[at(family)]);
-        rule([lookup(&[NftField::IifName], LINKS), is(family), ends, drop()], Some("kept from its neighbours"))
+        let exprs = [lookup(&[NftField::IifName], LINKS), is(family), ends, goto(KEPT_APART)];
+        rule(exprs, Some("kept from its neighbours"))
     };
     FAMILIES.map(between).into()
+}
+
+/// What is sent from one of these to another.
+fn kept_apart() -> Vec<NftRule> {
+    let mark = rule([NftExpr::SetMark(Violation::Isolated.number())], None);
+    [mark].into_iter().chain(counted()).chain([rule([drop()], None)]).collect()
 }
 
 /// What passes through. Established connections end here; of a new one both ends are looked at.

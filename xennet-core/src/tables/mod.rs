@@ -18,7 +18,7 @@
 
 pub(crate) mod gate;
 pub(crate) mod guard;
-mod rules;
+pub(crate) mod rules;
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -29,6 +29,7 @@ use crate::snapshot::{
     NftChain, NftDataType, NftElement, NftKey, NftSet, NftTable, NftTableId, NftType, NftValue, Part, Scope, Snapshot,
 };
 use crate::step::{NftOp, NftTransaction, Step};
+use rules::COUNTING;
 
 /// Sets, and the keys of elements.
 pub(crate) type Derived = Vec<(&'static str, Vec<NftKey>)>;
@@ -80,6 +81,7 @@ impl Level {
 }
 
 /// A set or map of a table.
+#[derive(Clone, Copy)]
 pub(crate) struct SetDef {
     /// The name.
     pub(crate) name: &'static str,
@@ -89,23 +91,30 @@ pub(crate) struct SetDef {
     pub(crate) data: &'static [NftType],
     /// Whether the keys are ranges.
     pub(crate) interval: bool,
+    /// Whether its elements are put in by packets, and count them, where the kernel can: elements like these are in no snapshot.
+    pub(crate) counts: bool,
 }
 
 impl SetDef {
     /// A set of single keys.
     const fn of(name: &'static str, key: &'static [NftType]) -> Self {
-        SetDef { name, key, data: &[], interval: false }
+        SetDef { name, key, data: &[], interval: false, counts: false }
     }
 
     /// A set of ranges.
     const fn ranges(name: &'static str, key: &'static [NftType]) -> Self {
-        SetDef { name, key, data: &[], interval: true }
+        SetDef { name, key, data: &[], interval: true, counts: false }
+    }
+
+    /// A set that packets put keys into, and are counted in.
+    const fn counting(name: &'static str, key: &'static [NftType]) -> Self {
+        SetDef { name, key, data: &[], interval: false, counts: true }
     }
 
     /// The set without elements.
     pub(crate) fn made(&self) -> NftSet {
         let data = (!self.data.is_empty()).then(|| NftDataType::Value(self.data.to_vec()));
-        NftSet { key: self.key.to_vec(), data, interval: self.interval, ..NftSet::default() }
+        NftSet { key: self.key.to_vec(), data, interval: self.interval, counter: self.counts, ..NftSet::default() }
     }
 }
 
@@ -125,6 +134,29 @@ pub(crate) fn set_of(id: &NftTableId, name: &str) -> Option<NftSet> {
     }
     let table = all().into_iter().find(|table| (table.id)() == *id)?;
     table.sets().chain([&VERSION]).find(|set| set.name == name).map(SetDef::made)
+}
+
+/// A set of a table as it was read, without the flag that the nft tool adds to one that packets put keys into, when it loads a listing. JSON
+/// of nft 1.0 does not tell the flag, and a set that has it could not be loaded over itself, so ours are made without.
+#[cfg(feature = "netlink")]
+pub(crate) fn as_made(id: &NftTableId, name: &str, mut set: NftSet) -> NftSet {
+    /// `NFT_SET_EVAL`.
+    const DYNAMIC: u32 = 0x20;
+    if is_counting(id, name) {
+        set.other_flags &= !DYNAMIC;
+    }
+    set
+}
+
+/// Whether this chain counts what it drops, in one of the tables.
+pub(crate) fn counts(id: &NftTableId, chain: &str) -> bool {
+    id.is_kept() && [rules::VIOLATION, gate::KEPT_APART].contains(&chain)
+}
+
+/// Whether packets put the elements into this set, of one of the tables.
+#[cfg(feature = "netlink")]
+pub(crate) fn is_counting(id: &NftTableId, name: &str) -> bool {
+    id.is_kept() && COUNTING.iter().any(|set| set.name == name)
 }
 
 /// Whether a part is about one of the tables as such, and no vif's or network's.

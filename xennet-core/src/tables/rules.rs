@@ -2,7 +2,9 @@
 
 use std::net::Ipv4Addr;
 
-use crate::snapshot::{NftCmp, NftExpr, NftField, NftHeader, NftRule, NftValue, NftVerdict};
+use super::SetDef;
+use crate::model::Violation;
+use crate::snapshot::{NftCmp, NftExpr, NftField, NftHeader, NftRule, NftType, NftValue, NftVerdict};
 
 /// Numbers of protocols (IANA). That of VRRP is CARP's as well.
 pub(super) const ICMP: u8 = 1;
@@ -14,13 +16,42 @@ pub(super) const ICMPV6: u8 = 58;
 pub(super) const PIM: u8 = 103;
 pub(super) const VRRP: u8 = 112;
 
+/// The sets of each table that count what is dropped: link and class, and the links alone, so that one question tells whether there is
+/// something of a link to forget. Their elements are bounded by the links that the other sets have, times the classes.
+pub(crate) const COUNTING: [SetDef; 2] =
+    [SetDef::counting(VIOLATIONS, &[NftType::IfName, NftType::Mark]), SetDef::counting(OFFENDERS, &[NftType::IfName])];
+pub(crate) const VIOLATIONS: &str = "violations";
+pub(crate) const OFFENDERS: &str = "offenders";
+
+/// A chain: counts what is dropped by the class in its mark, and drops it.
+pub(crate) const VIOLATION: &str = "violation";
+
 /// Why a rule drops.
+pub(super) const NO_ADDRESS: &str = "no address of this guest";
 pub(super) const NO_ROUTERS: &str = "no routers among guests";
 pub(super) const NO_DHCP_SERVERS: &str = "no DHCP servers among guests";
 
 pub(super) fn rule(exprs: impl IntoIterator<Item = NftExpr>, comment: Option<&str>) -> NftRule {
     // As the kernel gives it back, so that the two can be compared.
     NftRule { exprs: exprs.into_iter().collect(), comment: comment.map(str::to_owned) }.canonical()
+}
+
+/// A rule that drops what it fits, and counts it.
+pub(super) fn denied(exprs: impl IntoIterator<Item = NftExpr>, class: Violation, comment: Option<&str>) -> NftRule {
+    let mark = NftExpr::SetMark(class.number());
+    rule(exprs.into_iter().chain([mark, goto(VIOLATION)]), comment)
+}
+
+/// The rules that count what has a class in its mark.
+pub(super) fn counted() -> [NftRule; 2] {
+    use NftField::{IifName, Mark};
+    let update = |key: &[NftField], set: &str| rule([NftExpr::Update { key: key.to_vec(), set: set.into() }], None);
+    [update(&[IifName, Mark], VIOLATIONS), update(&[IifName], OFFENDERS)]
+}
+
+/// The chain that [`denied`] leads to.
+pub(super) fn violation() -> Vec<NftRule> {
+    counted().into_iter().chain([rule([drop()], None)]).collect()
 }
 
 pub(super) fn over(protocol: u8) -> NftExpr {
@@ -62,7 +93,7 @@ pub(super) fn membership() -> Vec<NftRule> {
     ]
     .map(said)
     .into();
-    rules.push(rule([drop()], Some("no multicast routers among guests")));
+    rules.push(denied([], Violation::Router, Some("no multicast routers among guests")));
     rules
 }
 
@@ -72,7 +103,8 @@ pub(super) fn authenticated() -> Vec<NftRule> {
     let next = |(protocol, what)| rule([begins_with(protocol), back()], Some(what));
     let those = [(TCP, "TCP"), (50, "ESP"), (4, "IPv4"), (41, "IPv6"), (89, "OSPF"), (132, "SCTP")];
     let mut rules: Vec<NftRule> = those.map(next).into();
-    rules.push(rule([drop()], Some("what it is stands behind an authentication header")));
+    let why = "what it is stands behind an authentication header";
+    rules.push(denied([], Violation::Unreadable, Some(why)));
     rules
 }
 

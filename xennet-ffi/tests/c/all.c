@@ -135,6 +135,9 @@ static void test_a_vif_from_plan_to_undo(void)
     accepted(xennet_host_show(host, &text));
     CHECK(has(xennet_text_data(text), "\"vif\":\"vif5.0\""));
     xennet_text_free(text);
+    accepted(xennet_host_violations(host, &text));
+    CHECK(has(xennet_text_data(text), "\"violations\":[]"));
+    xennet_text_free(text);
     accepted(xennet_host_overview(host, &text));
     CHECK(has(xennet_text_data(text), "\"vif\":\"vif5.0\"") && has(xennet_text_data(text), "\"hubs\":["));
     xennet_text_free(text);
@@ -469,6 +472,8 @@ static void test_null_is_named(void)
     refused(xennet_host_show(host, NULL), XENNET_KIND_INVALID, "document is NULL");
     refused(xennet_host_overview(NULL, &text), XENNET_KIND_INVALID, "host is NULL");
     refused(xennet_host_overview(host, NULL), XENNET_KIND_INVALID, "document is NULL");
+    refused(xennet_host_violations(NULL, &text), XENNET_KIND_INVALID, "host is NULL");
+    refused(xennet_host_violations(host, NULL), XENNET_KIND_INVALID, "document is NULL");
     refused(xennet_host_picture(NULL, "svg", 3, &text), XENNET_KIND_INVALID, "host is NULL");
     refused(xennet_host_picture(host, "svg", 3, NULL), XENNET_KIND_INVALID, "picture is NULL");
     refused(xennet_host_picture(host, "gif", 3, &text), XENNET_KIND_INVALID, "\"gif\" is no form of a picture");

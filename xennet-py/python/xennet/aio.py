@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from typing import ParamSpec
 
     from ._xennet import Applied, BridgeSpec, Network, Plan, VifSpec
-    from .documents import GuestTold, LinkEvent, NetworkStatus, Overview, Recovered, Shown, Trace
+    from .documents import GuestTold, LinkEvent, NetworkStatus, Overview, Recovered, Shown, Trace, Violations
     from .drawing import Picture
     from .faults import Fault
 
@@ -232,6 +232,10 @@ class AsyncHost:
     async def trace(self, source: str, target: str, /, protocol: str | None = None, port: int | None = None) -> Trace:
         """As ``Host.trace``."""
         return await self.call(self.host.trace, source, target, protocol, port)
+
+    async def violations(self) -> Violations:
+        """As ``Host.violations``."""
+        return await self.call(self.host.violations)
 
     async def overview(self) -> Overview:
         """As ``Host.overview``."""

@@ -21,6 +21,8 @@ __all__ = [
     "ShownNetwork",
     "ShownRoute",
     "ShownVif",
+    "ViolationCount",
+    "Violations",
 ]
 
 
@@ -111,6 +113,25 @@ class ShownFilter(TypedDict):
     drops: list[str]
 
 
+class ViolationCount(TypedDict):
+    """How much of what a guest has sent was dropped, of one class, since its vif was attached."""
+
+    #: The guest's link on this host: vif5.0, or the name that the vif was given.
+    link: str
+    #: bridge-control, vlan, mac, address, protocol, router, dhcp-server, unreadable, closed, isolated.
+    violation: str
+    packets: int
+    #: Without the headers of ethernet.
+    bytes: int
+
+
+class Violations(TypedDict):
+    """What ``Host.violations`` gives: by link and class."""
+
+    version: int
+    violations: list[ViolationCount]
+
+
 class Overview(Shown):
     """What ``Host.overview`` gives: what ``Host.show`` gives, and the host's networks, routes, filters and links."""
 
@@ -119,6 +140,8 @@ class Overview(Shown):
     routes: list[ShownRoute]
     guest_routes: int
     filters: list[ShownFilter]
+    #: What guests have sent and was dropped, by link and class.
+    violations: list[ViolationCount]
     #: Who has made each link.
     made_by: dict[str, str]
     #: Running programs that manage links, and would take those of guests.

@@ -54,6 +54,7 @@ impl Fake {
             ForgetStep::Neighbours { link, addresses } => {
                 self.details.neighbours.retain(|n| n.link != *link || !addresses.contains(&n.address));
             }
+            ForgetStep::Violations { link } => self.details.violations.retain(|counted| counted.link != *link),
         }
     }
 }

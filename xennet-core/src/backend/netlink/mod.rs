@@ -32,7 +32,7 @@ use std::time::Duration;
 
 use crate::backend::{Backend, BackendError, Capabilities, Missed};
 use crate::error::{Errno, Error, ErrorKind};
-use crate::model::IfName;
+use crate::model::{IfName, ViolationCount};
 use crate::snapshot::{Details, Scope, Snapshot};
 use crate::step::{NftOp, NftTransaction, Step};
 
@@ -124,6 +124,11 @@ impl Netlink {
         };
         Ok(self.nft.insert(opened))
     }
+
+    /// Whether there can be nft tables: to ask the kernel where its module is not loaded would load it.
+    fn may_have_tables(&self) -> bool {
+        self.nft.as_ref().is_some_and(Nft::has_answered) || nft::is_loaded()
+    }
 }
 
 impl Backend for Netlink {
@@ -151,6 +156,11 @@ impl Backend for Netlink {
     fn details(&mut self) -> Result<(Details, Vec<Missed>), BackendError> {
         self.check_process()?;
         Ok(observe::details::details(self))
+    }
+
+    fn violations(&mut self) -> Result<Vec<ViolationCount>, BackendError> {
+        self.check_process()?;
+        observe::details::violations(self)
     }
 
     fn wait(&mut self, link: &IfName, patience: Duration) -> Result<bool, BackendError> {

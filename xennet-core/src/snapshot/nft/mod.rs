@@ -380,7 +380,8 @@ pub struct NftSet {
     /// Whether each element counts the packets that met it.
     #[serde(skip_serializing_if = "is_false")]
     pub counter: bool,
-    /// The most elements it may hold; `None` for no limit.
+    /// The most elements it may hold; `None` for no limit, and for 65,535: the kernel gives that to a set without a limit when a rule puts
+    /// keys into it, as nft does ([`NftExpr::Update`]).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<u32>,
     /// Flags of the kernel's that this library has no word for (`NFT_SET_ANONYMOUS` 0x1, `NFT_SET_CONSTANT` 0x2,
@@ -400,6 +401,10 @@ setters! { NftSet {
 } }
 
 impl NftSet {
+    /// The size that is none.
+    #[cfg(feature = "netlink")]
+    pub(crate) const UNTOLD: u32 = 0xffff;
+
     /// The set without its elements.
     pub(crate) fn frame(&self) -> NftSet {
         NftSet {

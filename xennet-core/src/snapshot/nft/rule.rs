@@ -59,6 +59,14 @@ pub enum NftExpr {
         /// The map.
         map: String,
     },
+    /// Puts the key into a set, which counts it if the set has counters: `update @violations { iifname . meta mark }`. Where the set has no
+    /// place left, the rule ends here. What was put in like this is part of no snapshot of a table of xennet's own.
+    Update {
+        /// The fields of the key.
+        key: Vec<NftField>,
+        /// The set. One that others made has the flag `dynamic`.
+        set: String,
+    },
     /// Counts packets and bytes. The numbers are not part of a snapshot.
     Counter,
     /// Sets the packet's mark: `meta mark set 0x1`.
@@ -549,6 +557,7 @@ impl NftRule {
                 NftExpr::Lookup { key: fields(key), set: set.clone(), inverted: *inverted }
             }
             NftExpr::Vmap { key, map } => NftExpr::Vmap { key: fields(key), map: map.clone() },
+            NftExpr::Update { key, set } => NftExpr::Update { key: fields(key), set: set.clone() },
             NftExpr::Nat { side, family, to: NftNatTo::Map { key, map, data } } => NftExpr::Nat {
                 side: *side,
                 family: *family,

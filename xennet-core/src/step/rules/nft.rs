@@ -25,6 +25,9 @@ const PRIORITY_CONNTRACK: i32 = -200;
 /// `NFT_SET_ANONYMOUS` and `NFT_SET_CONSTANT`.
 const ANONYMOUS: u32 = 0x1;
 const CONSTANT: u32 = 0x2;
+/// `NFT_SET_TIMEOUT` and `NFT_SET_EVAL`.
+const TIMEOUT: u32 = 0x10;
+const DYNAMIC: u32 = 0x20;
 
 /// Applies a transaction to the tables of a world.
 ///
@@ -315,6 +318,7 @@ fn leads_to(table: &NftTable, chain: &str) -> bool {
 fn bound(table: &NftTable, set: &str) -> bool {
     table.chains.values().flat_map(|c| &c.rules).flat_map(|r| &r.exprs).any(|e| match e {
         NftExpr::Lookup { set: name, .. }
+        | NftExpr::Update { set: name, .. }
         | NftExpr::Vmap { map: name, .. }
         | NftExpr::Nat { to: NftNatTo::Map { map: name, .. }, .. } => name == set,
         NftExpr::Nat { to: NftNatTo::Maps { address, port, .. }, .. } => address == set || port == set,
@@ -416,6 +420,7 @@ fn fields_of(expr: &NftExpr) -> &[NftField] {
         NftExpr::Match { field, .. } => std::slice::from_ref(field),
         NftExpr::Lookup { key, .. }
         | NftExpr::Vmap { key, .. }
+        | NftExpr::Update { key, .. }
         | NftExpr::Nat { to: NftNatTo::Map { key, .. } | NftNatTo::Maps { key, .. }, .. } => key,
         NftExpr::Write { from: NftFrom::Field(from), .. } => std::slice::from_ref(from),
         _ => &[],
@@ -442,6 +447,13 @@ fn check_expr(family: NftFamily, table: &NftTable, expr: &NftExpr, registers: &m
             let map = table.sets.get(map).ok_or(Errno::ENOENT)?;
             registers.read(0, width(&map.key))?;
             if map.data == Some(NftDataType::Verdict) { Ok(()) } else { Err(Errno::EINVAL) }
+        }
+        NftExpr::Update { set, .. } => {
+            let set = table.sets.get(set).ok_or(Errno::ENOENT)?;
+            updatable(set)?;
+            registers.read(0, width(&set.key))?;
+            // A map's key needs a value.
+            if set.data.is_some() { Err(Errno::EINVAL) } else { Ok(()) }
         }
         NftExpr::SetMark(_) => {
             registers.write(0, 4);
@@ -498,6 +510,16 @@ fn check_expr(family: NftFamily, table: &NftTable, expr: &NftExpr, registers: &m
         NftExpr::Verdict(v) => v.target().map_or(Ok(()), |chain| jump_target(table, chain)),
         NftExpr::Match { .. } | NftExpr::Counter | NftExpr::Masquerade | NftExpr::Opaque { .. } => Ok(()),
     }
+}
+
+/// `nft_dynset_init`: of the kinds of sets that the kernel has, that with a hash table which grows can be updated from a packet. It takes it
+/// for sets without ranges, of no told size and with keys of more than two bytes, or with the flag for it (`nft_select_set_ops`).
+fn updatable(set: &NftSet) -> Result<(), Errno> {
+    let is_other = set.size.is_some() || width(&set.key) <= 2;
+    if set.interval || (is_other && set.other_flags & (DYNAMIC | TIMEOUT) == 0) {
+        return Err(Errno::EOPNOTSUPP);
+    }
+    if set.other_flags & CONSTANT != 0 { Err(Errno::EBUSY) } else { Ok(()) }
 }
 
 /// `nft_table_validate`: from each base chain, along every jump, what stands there must be possible there.

@@ -11,8 +11,11 @@ use std::net::Ipv6Addr;
 
 use super::packets::readable;
 use super::{HOSTS, IPV6, MACS, NETWORKS, is, own_mac};
+use crate::model::Violation;
 use crate::snapshot::{NftExpr, NftField, NftFrom, NftHeader, NftRule, NftValue};
-use crate::tables::rules::{ICMPV6, NO_ROUTERS, accept, back, begins_with, drop, goto, lookup, over, rule};
+use crate::tables::rules::{
+    ICMPV6, NO_ADDRESS, NO_ROUTERS, accept, back, begins_with, denied, goto, lookup, over, rule,
+};
 
 /// A chain: messages of ICMPv6.
 pub(super) const IPV6_MESSAGES: &str = "messages6";
@@ -55,7 +58,7 @@ fn messages() -> Vec<NftRule> {
     rules.push(rule([begins_with(135), goto(SOLICITING)], None));
     rules.push(rule([begins_with(136), goto(ADVERTISING)], None));
     rules.push(rule([begins_with(133), goto(LOOKING)], None));
-    rules.extend(OF_ROUTERS.map(|number| rule([begins_with(number), drop()], Some(NO_ROUTERS))));
+    rules.extend(OF_ROUTERS.map(|number| denied([begins_with(number)], Violation::Router, Some(NO_ROUTERS))));
     rules.extend(readable());
     rules
 }
@@ -63,7 +66,7 @@ fn messages() -> Vec<NftRule> {
 /// Something stands before the message.
 fn not_alone() -> NftRule {
     let behind = NftExpr::ne(NftField::Ip6NextHeader, NftValue::U8(ICMPV6));
-    rule([is(IPV6), behind, drop()], Some("nothing stands before neighbour discovery"))
+    denied([is(IPV6), behind], Violation::Unreadable, Some("nothing stands before neighbour discovery"))
 }
 
 /// That the packet has so many bytes behind the IPv6 header.
@@ -96,10 +99,10 @@ fn looking() -> Vec<NftRule> {
     vec![
         not_alone(),
         rule([family, from_nobody(), length, from_own_mac, accept()], Some("router solicitation without an address")),
-        rule([is(IPV6), from_nobody(), drop()], None),
+        denied([is(IPV6), from_nobody()], Violation::Address, Some(NO_ADDRESS)),
         rule(long(8).into_iter().chain([back()]), None),
         told(16, 8, SOURCE, None, back()),
-        rule([drop()], Some("nobody speaks for another's address")),
+        denied([], Violation::Address, Some("nobody speaks for another's address")),
     ]
 }
 
@@ -113,13 +116,13 @@ fn soliciting() -> Vec<NftRule> {
         not_alone(),
         detection(24, None),
         detection(32, Some(option(24, NONCE))),
-        rule([is(IPV6), from_nobody(), drop()], None),
+        denied([is(IPV6), from_nobody()], Violation::Address, Some(NO_ADDRESS)),
         told(32, 24, SOURCE, None, back()),
         rule(long(24).into_iter().chain([back()]), None),
         rule(long(32).into_iter().chain([option(24, NONCE), back()]), None),
         told(40, 24, SOURCE, Some(option(32, NONCE)), back()),
         told(40, 32, SOURCE, Some(option(24, NONCE)), back()),
-        rule([drop()], Some("nobody speaks for another's address")),
+        denied([], Violation::Address, Some("nobody speaks for another's address")),
     ]
 }
 
@@ -129,7 +132,7 @@ fn advertising() -> Vec<NftRule> {
         not_alone(),
         told(32, 24, TARGET, None, goto(ADVERTISED)),
         rule(long(24).into_iter().chain([goto(ADVERTISED)]), None),
-        rule([drop()], Some("nobody speaks for another's address")),
+        denied([], Violation::Address, Some("nobody speaks for another's address")),
     ]
 }
 
@@ -139,7 +142,7 @@ fn advertised() -> Vec<NftRule> {
     let mut rules = vec![rule([is(IPV6), all, goto(TO_ALL)], None)];
     let from_own = |set| rule([is(IPV6), lookup(&[IifName, EtherSaddr, Ip6Saddr], set), goto(TO_ONE)], None);
     rules.extend([HOSTS[1], NETWORKS[1]].map(from_own));
-    rules.push(rule([drop()], Some("nobody speaks for another's address")));
+    rules.push(denied([], Violation::Address, Some("nobody speaks for another's address")));
     rules
 }
 
@@ -153,7 +156,7 @@ fn about_own(place: NftField, before: Option<Ipv6Addr>, verdict: &NftExpr) -> Ve
         let back = before.map(|address| put(NftFrom::Value(NftValue::Ipv6(address))));
         rule(looked_up.into_iter().chain(back).chain([verdict.clone()]), None)
     });
-    own.into_iter().chain([rule([drop()], Some("nobody speaks for another's address"))]).collect()
+    own.into_iter().chain([denied([], Violation::Address, Some("nobody speaks for another's address"))]).collect()
 }
 
 /// Multicast listener reports and done from nobody, which go with duplicate address detection.

@@ -14,10 +14,13 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::sync::LazyLock;
 
-use super::rules::{IGMP, TCP, accept, dhcp_client, drop, goto, jump, lookup, other_than, over, rule};
+use super::rules::{
+    COUNTING, IGMP, NO_ADDRESS, TCP, VIOLATION, accept, counted, denied, dhcp_client, drop, goto, jump, lookup,
+    other_than, over, rule, violation,
+};
 use super::{Derived, Level, SetDef, Table};
 use crate::gather;
-use crate::model::MacAddr;
+use crate::model::{MacAddr, Violation};
 use crate::snapshot::{
     NftBase, NftChain, NftChainKind, NftCmp, NftExpr, NftField, NftFrom, NftHeader, NftHook, NftKey, NftPolicy,
     NftRule, NftTable, NftTableId, NftType, NftValue,
@@ -59,7 +62,7 @@ pub(crate) static GUARD: Table = Table {
 /// What every vif needs, and what is needed where a link is closed. A look at each frame for that costs nothing before there is one.
 static LEVELS: [Level; 2] = [
     Level {
-        version: 0x7fba_e84e,
+        version: 0x3ef8_a56d,
         uses: &[
             // In the order of their names, as a scope has them.
             ("advertised", 6),
@@ -70,7 +73,7 @@ static LEVELS: [Level; 2] = [
             ("bound", 5),
             ("datagrams4", 8),
             ("datagrams6", 7),
-            ("declared", 28),
+            ("declared", 31),
             ("groups", 7),
             ("looking", 7),
             ("messages4", 7),
@@ -82,13 +85,14 @@ static LEVELS: [Level; 2] = [
             ("soliciting", 11),
             ("to-all", 4),
             ("to-one", 5),
+            (VIOLATION, 70),
         ],
         sets: &SETS,
         frame: LazyLock::new(|| GUARD.frame(0)),
     },
     Level {
-        version: 0x7425_51fe,
-        uses: &[("from-closed", 1), ("to-closed", 1)],
+        version: 0x8c94_8824,
+        uses: &[("from-closed", 4), ("to-closed", 1)],
         sets: &CLOSING,
         frame: LazyLock::new(|| GUARD.frame(1)),
     },
@@ -96,7 +100,7 @@ static LEVELS: [Level; 2] = [
 
 const CLOSING: [SetDef; 1] = [SetDef::of(CLOSED, &[NftType::IfName])];
 
-const SETS: [SetDef; 10] = {
+const SETS: [SetDef; 12] = {
     use NftType::{EtherAddr, IfName, Ipv4Addr, Ipv6Addr, Mark};
     const V4: &[NftType] = &[IfName, EtherAddr, Ipv4Addr];
     const V6: &[NftType] = &[IfName, EtherAddr, Ipv6Addr];
@@ -112,6 +116,8 @@ const SETS: [SetDef; 10] = {
         SetDef::of(HOSTS[1], V6),
         SetDef::ranges(NETWORKS[0], V4),
         SetDef::ranges(NETWORKS[1], V6),
+        COUNTING[0],
+        COUNTING[1],
     ]
 };
 
@@ -141,6 +147,9 @@ fn derived(found: &NftTable) -> Derived {
     out
 }
 
+/// Why a rule drops.
+const NO_MAC: &str = "no MAC of this guest";
+
 const IPV4: u16 = 0x0800;
 const ARP: u16 = 0x0806;
 const RARP: u16 = 0x8035;
@@ -158,8 +167,12 @@ fn chains() -> BTreeMap<String, NftChain> {
     let base =
         NftBase { kind: NftChainKind::Filter, hook: NftHook::Prerouting, priority: -300, policy: NftPolicy::Accept };
     let of = |rules| NftChain { base: None, rules };
-    let own =
-        [("prerouting", NftChain { base: Some(base), rules: entry }), (DECLARED, of(declared())), (BOUND, of(bound()))];
+    let own = [
+        ("prerouting", NftChain { base: Some(base), rules: entry }),
+        (DECLARED, of(declared())),
+        (BOUND, of(bound())),
+        (VIOLATION, of(violation())),
+    ];
     let own = own.into_iter().chain(closed());
     let others = packets::chains().into_iter().chain(discovery::chains());
     gather::map(own.chain(others.map(|(name, rules)| (name, of(rules)))).map(|(n, c)| (n.to_owned(), c)))
@@ -168,14 +181,18 @@ fn chains() -> BTreeMap<String, NftChain> {
 /// What closes links: before any other rule for what comes in by them, and behind all others for what leaves by them, whether it comes
 /// from another port or from this domain.
 fn closed() -> [(&'static str, NftChain); 2] {
-    let chain = |hook, priority, link| {
+    let chain = |hook, priority, rules| {
         let base = NftBase { kind: NftChainKind::Filter, hook, priority, policy: NftPolicy::Accept };
-        NftChain { base: Some(base), rules: vec![rule([lookup(&[link], CLOSED), drop()], None)] }
+        NftChain { base: Some(base), rules }
     };
-    [
-        ("from-closed", chain(NftHook::Prerouting, -301, NftField::IifName)),
-        ("to-closed", chain(NftHook::Postrouting, 301, NftField::OifName)),
-    ]
+    // Counted here, since how often a chain is used does not depend on which levels there are.
+    let is_closed = || lookup(&[NftField::IifName], CLOSED);
+    let mark = NftExpr::SetMark(Violation::Closed.number());
+    let mut from = vec![rule([is_closed(), mark], None)];
+    from.extend(counted().map(|counting| rule([is_closed()].into_iter().chain(counting.exprs), None)));
+    from.push(rule([is_closed(), drop()], None));
+    let to = vec![rule([lookup(&[NftField::OifName], CLOSED), drop()], None)];
+    [("from-closed", chain(NftHook::Prerouting, -301, from)), ("to-closed", chain(NftHook::Postrouting, 301, to))]
 }
 
 /// What a guest with declared addresses may send.
@@ -198,7 +215,7 @@ fn declared() -> Vec<NftRule> {
             rules.push(rule([is(protocol), lookup(&[IifName, EtherSaddr, source], set), accept()], None));
         }
     }
-    rules.push(rule([other_than(&[IifName, EtherSaddr], MACS), drop()], None));
+    rules.push(denied([other_than(&[IifName, EtherSaddr], MACS)], Violation::Mac, Some(NO_MAC)));
     rules.extend(resolution());
     rules.push(announcement());
     rules.push(dhcp_client(is(IPV4)));
@@ -207,7 +224,8 @@ fn declared() -> Vec<NftRule> {
     let groups = [is(IPV4), nobody, routers, over(IGMP), accept()];
     rules.push(rule(groups, Some("IGMPv3 reports without an address (RFC 3376)")));
     rules.extend(discovery::without_address());
-    rules.push(rule([drop()], None));
+    rules.extend([IPV4, IPV6, ARP].map(|protocol| denied([is(protocol)], Violation::Address, Some(NO_ADDRESS))));
+    rules.push(denied([], Violation::Protocol, Some("neither IP nor ARP")));
     rules
 }
 
@@ -222,8 +240,8 @@ fn tags() -> [NftRule; 2] {
     let tagged = NftExpr::eq(NftField::EtherType, NftValue::U16(VLAN));
     let twice = NftExpr::eq(NftField::EtherType, NftValue::U16(SERVICE_VLAN));
     [
-        rule([tagged, tag, other_than(&[NftField::IifName], TAGGED), drop()], Some("no VLAN of this guest")),
-        rule([twice, drop()], Some("tags of providers (IEEE 802.1ad)")),
+        denied([tagged, tag, other_than(&[NftField::IifName], TAGGED)], Violation::Vlan, Some("no VLAN of this guest")),
+        denied([twice], Violation::Vlan, Some("tags of providers (IEEE 802.1ad)")),
     ]
 }
 
@@ -278,10 +296,11 @@ fn own_mac(header: NftHeader, offset: u8) -> impl Iterator<Item = NftExpr> {
 /// What a guest may send that is bound to its MAC.
 fn bound() -> Vec<NftRule> {
     use NftField::{ArpSaddrEther, EtherSaddr, IifName};
-    let mut rules = vec![to_the_bridge(), rule([other_than(&[IifName, EtherSaddr], MACS), drop()], None)];
+    let mut rules =
+        vec![to_the_bridge(), denied([other_than(&[IifName, EtherSaddr], MACS)], Violation::Mac, Some(NO_MAC))];
     rules.extend(TAGS.map(|tag| {
-        let other = [other_than(&[IifName, ArpSaddrEther], MACS), drop()];
-        rule(ethernet_arp(tag, None).into_iter().chain(other), None)
+        let other = [other_than(&[IifName, ArpSaddrEther], MACS)];
+        denied(ethernet_arp(tag, None).into_iter().chain(other), Violation::Mac, Some(NO_MAC))
     }));
     rules
 }
@@ -295,7 +314,7 @@ fn to_the_bridge() -> NftRule {
         op: NftCmp::Eq,
         value: NftValue::Mac(MacAddr::new([0x01, 0x80, 0xc2, 0, 0, 0])),
     };
-    rule([to, drop()], Some("for bridges only (IEEE 802.1D)"))
+    denied([to], Violation::BridgeControl, Some("for bridges only (IEEE 802.1D)"))
 }
 
 /// The protocols in the ethernet header of frames with ARP: none but ARP's own, and one that carries a tag before it.

@@ -11,10 +11,11 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::discovery::IPV6_MESSAGES;
 use super::{IPV4, IPV6, is};
+use crate::model::Violation;
 use crate::snapshot::{NftCmp, NftExpr, NftField, NftHeader, NftRule, NftValue};
 use crate::tables::rules::{
     AUTHENTICATION, ICMP, ICMPV6, IGMP, NO_DHCP_SERVERS, NO_ROUTERS, PIM, TCP, UDP, VRRP, authenticated, back,
-    begins_with, drop, goto, membership, over, rule,
+    begins_with, denied, goto, membership, over, rule,
 };
 
 /// Chains: packets of a family.
@@ -63,12 +64,12 @@ fn to_port(port: u16) -> NftExpr {
 /// The last rules of a chain: what is above IP can be read, or the packet is dropped.
 pub(super) fn readable() -> [NftRule; 2] {
     let there = payload(NftHeader::Transport, 0, &[], NftCmp::Ne, &[0; 8]);
-    [rule([there, back()], None), rule([drop()], Some("what it is comes in another fragment"))]
+    [rule([there, back()], None), denied([], Violation::Unreadable, Some("what it is comes in another fragment"))]
 }
 
 /// The last rules of a family: the protocol above IP is known, or the packet is dropped.
 fn told() -> [NftRule; 2] {
-    [rule([known(), back()], None), rule([drop()], Some("its headers do not end here"))]
+    [rule([known(), back()], None), denied([], Violation::Unreadable, Some("its headers do not end here"))]
 }
 
 /// That it is known what is above IP, whatever it is: no protocol has this number. Where the headers do not end, or there is no packet at
@@ -81,7 +82,7 @@ fn packets4() -> Vec<NftRule> {
     // Together with the identification before it: two bytes at this place have a name already, in ARP.
     let later = payload(NftHeader::Network, 4, &[0, 0, 0x1f, 0xff], NftCmp::Ne, &[0; 4]);
     let mut rules = vec![rule([over(TCP), back()], None)];
-    rules.extend([VRRP, PIM].map(|protocol| rule([over(protocol), drop()], Some(NO_ROUTERS))));
+    rules.extend([VRRP, PIM].map(|protocol| denied([over(protocol)], Violation::Router, Some(NO_ROUTERS))));
     rules.push(rule([over(IGMP), goto(GROUPS)], None));
     rules.push(rule([is(IPV4), later, known(), back()], Some("a later fragment")));
     rules.push(rule([over(UDP), goto(DATAGRAMS[0])], None));
@@ -96,7 +97,7 @@ fn packets6() -> Vec<NftRule> {
     let fragment = NftExpr::eq(NftField::Ip6NextHeader, NftValue::U8(44));
     let later = payload(NftHeader::Network, 40, &[0, 0, 0xff, 0xf8], NftCmp::Ne, &[0; 4]);
     let mut rules = vec![rule([over(TCP), back()], None)];
-    rules.extend([VRRP, PIM].map(|protocol| rule([over(protocol), drop()], Some(NO_ROUTERS))));
+    rules.extend([VRRP, PIM].map(|protocol| denied([over(protocol)], Violation::Router, Some(NO_ROUTERS))));
     rules.push(rule([is(IPV6), fragment, later, known(), back()], Some("a later fragment")));
     rules.push(rule([over(ICMPV6), goto(IPV6_MESSAGES)], None));
     rules.push(rule([over(UDP), goto(DATAGRAMS[1])], None));
@@ -109,12 +110,12 @@ fn packets6() -> Vec<NftRule> {
 fn datagrams4() -> Vec<NftRule> {
     let to = |address| NftExpr::eq(NftField::IpDaddr, NftValue::Ipv4(address));
     let mut rules = vec![
-        rule([from_port(67), drop()], Some(NO_DHCP_SERVERS)),
-        rule([to_port(68), drop()], Some(NO_DHCP_SERVERS)),
+        denied([from_port(67)], Violation::DhcpServer, Some(NO_DHCP_SERVERS)),
+        denied([to_port(68)], Violation::DhcpServer, Some(NO_DHCP_SERVERS)),
         rule([to_port(67), goto(ASKING[0])], None),
         // HSRP, version 2, and GLBP; version 1.
-        rule([is(IPV4), to(Ipv4Addr::new(224, 0, 0, 102)), drop()], Some(NO_ROUTERS)),
-        rule([is(IPV4), to(Ipv4Addr::new(224, 0, 0, 2)), to_port(1985), drop()], Some(NO_ROUTERS)),
+        denied([is(IPV4), to(Ipv4Addr::new(224, 0, 0, 102))], Violation::Router, Some(NO_ROUTERS)),
+        denied([is(IPV4), to(Ipv4Addr::new(224, 0, 0, 2)), to_port(1985)], Violation::Router, Some(NO_ROUTERS)),
     ];
     rules.extend(readable());
     rules
@@ -129,20 +130,20 @@ fn in_fragments() -> NftExpr {
 fn asking4() -> Vec<NftRule> {
     let request = payload(NftHeader::Transport, 8, &[], NftCmp::Eq, &[1]);
     vec![
-        rule([is(IPV4), in_fragments(), drop()], Some("nobody sends these in fragments")),
+        denied([is(IPV4), in_fragments()], Violation::Unreadable, Some("nobody sends these in fragments")),
         rule([request, back()], None),
-        rule([drop()], Some(NO_DHCP_SERVERS)),
+        denied([], Violation::DhcpServer, Some(NO_DHCP_SERVERS)),
     ]
 }
 
 fn datagrams6() -> Vec<NftRule> {
     let routers = NftExpr::eq(NftField::Ip6Daddr, NftValue::Ipv6(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x66)));
     let mut rules = vec![
-        rule([to_port(546), drop()], Some(NO_DHCP_SERVERS)),
-        rule([from_port(547), drop()], Some(NO_DHCP_SERVERS)),
+        denied([to_port(546)], Violation::DhcpServer, Some(NO_DHCP_SERVERS)),
+        denied([from_port(547)], Violation::DhcpServer, Some(NO_DHCP_SERVERS)),
         rule([to_port(547), goto(ASKING[1])], None),
         // HSRP and GLBP.
-        rule([is(IPV6), routers, drop()], Some(NO_ROUTERS)),
+        denied([is(IPV6), routers], Violation::Router, Some(NO_ROUTERS)),
     ];
     rules.extend(readable());
     rules
@@ -152,23 +153,26 @@ fn datagrams6() -> Vec<NftRule> {
 fn asking6() -> Vec<NftRule> {
     let said = |op, number| payload(NftHeader::Transport, 8, &[], op, &[number]);
     let behind = NftExpr::ne(NftField::Ip6NextHeader, NftValue::U8(UDP));
-    let mut rules = vec![rule([is(IPV6), behind, drop()], Some("nothing stands before DHCPv6"))];
-    rules.extend([2, 7, 10, 12, 13].map(|number| rule([said(NftCmp::Eq, number), drop()], Some(NO_DHCP_SERVERS))));
+    let mut rules = vec![denied([is(IPV6), behind], Violation::Unreadable, Some("nothing stands before DHCPv6"))];
+    rules.extend(
+        [2, 7, 10, 12, 13]
+            .map(|number| denied([said(NftCmp::Eq, number)], Violation::DhcpServer, Some(NO_DHCP_SERVERS))),
+    );
     rules.push(rule([said(NftCmp::Ne, 0), back()], None));
-    rules.push(rule([drop()], Some("what it is comes in another fragment")));
+    rules.push(denied([], Violation::Unreadable, Some("what it is comes in another fragment")));
     rules
 }
 
 /// Messages of ICMP: echo and its answer pass, redirects and router advertisements (RFC 1256) do not.
 fn messages() -> Vec<NftRule> {
     let mut rules: Vec<NftRule> = [8, 0].map(|number| rule([begins_with(number), back()], None)).into();
-    rules.extend([5, 9].map(|number| rule([begins_with(number), drop()], Some(NO_ROUTERS))));
+    rules.extend([5, 9].map(|number| denied([begins_with(number)], Violation::Router, Some(NO_ROUTERS))));
     rules.extend(readable());
     rules
 }
 
 /// IGMP, which nobody sends in fragments.
 fn groups() -> Vec<NftRule> {
-    let whole = rule([is(IPV4), in_fragments(), drop()], Some("nobody sends these in fragments"));
+    let whole = denied([is(IPV4), in_fragments()], Violation::Unreadable, Some("nobody sends these in fragments"));
     [whole].into_iter().chain(membership()).collect()
 }

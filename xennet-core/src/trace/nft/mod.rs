@@ -18,6 +18,7 @@ use crate::model::IfName;
 use crate::snapshot::{
     Family, NftData, NftElement, NftFamily, NftHook, NftNat, NftPolicy, NftTable, NftTableId, NftVerdict,
 };
+use crate::tables;
 use program::{Found, Op};
 use value::Registers;
 
@@ -122,6 +123,8 @@ struct State<'a> {
     stack: Vec<(&'a str, usize)>,
     translation: Option<Translation>,
     untracked: bool,
+    /// The rule of a table of ours that led to a chain which counts what it drops: that one says why.
+    denied: Option<(&'a str, usize)>,
 }
 
 /// What an operation does.
@@ -150,6 +153,7 @@ pub(super) fn run(place: Place<'_>, id: &NftTableId, table: &NftTable, chain: &s
         stack: vec![(chain, 0)],
         translation: None,
         untracked: false,
+        denied: None,
     };
     machine.follow(state)
 }
@@ -275,11 +279,11 @@ impl<'a> Machine<'a> {
         Box::new(Machine::ended(end, Some(self.rule_at(at.0, at.1)), state.clone()))
     }
 
-    fn verdict(&self, state: &mut State<'a>, verdict: &NftVerdict, at: (&str, usize)) -> Result<(), Box<Outcome>> {
+    fn verdict(&self, state: &mut State<'a>, verdict: &NftVerdict, at: (&'a str, usize)) -> Result<(), Box<Outcome>> {
         let chain = |name: &String| self.table.chains.get_key_value(name).map(|(name, _)| name.as_str());
         match verdict {
             NftVerdict::Accept => return Err(self.end(End::Accept, state, at)),
-            NftVerdict::Drop => return Err(self.end(End::Drop, state, at)),
+            NftVerdict::Drop => return Err(self.end(End::Drop, state, state.denied.unwrap_or(at))),
             NftVerdict::Continue => {}
             NftVerdict::Return => {
                 state.stack.pop();
@@ -290,6 +294,7 @@ impl<'a> Machine<'a> {
                 };
                 if matches!(verdict, NftVerdict::Goto(_)) {
                     state.stack.pop();
+                    state.denied = tables::counts(self.id, name).then_some(at);
                 }
                 if state.stack.len() > DEEP {
                     return Err(self.lost(Gap::Unseen, "too many chains in each other".into(), state, at));

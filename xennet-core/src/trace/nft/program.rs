@@ -180,7 +180,9 @@ fn header(number: u32) -> Option<NftHeader> {
 /// The operations of a rule, and for each the statement that it belongs to.
 pub(super) fn program(rule: &NftRule) -> Vec<Op> {
     let mut out = Vec::new();
-    for statement in &rule.exprs {
+    // What is put into a set at the end of a rule changes nothing for the packet.
+    let ends = rule.exprs.len() - rule.exprs.iter().rev().take_while(|e| matches!(e, NftExpr::Update { .. })).count();
+    for statement in rule.exprs.iter().take(ends) {
         lower(statement, &mut out);
     }
     out
@@ -221,6 +223,8 @@ fn lower(statement: &NftExpr, out: &mut Vec<Op>) {
             load(out, key, 0);
             out.push(Op::Lookup { set: map.clone(), at: 0, result: Found::Verdict, inverted: false });
         }
+        // Where the set has no place left the rule ends here.
+        NftExpr::Update { .. } => out.push(Op::Perhaps("a set that may be full".into())),
         NftExpr::Counter => out.push(Op::Nothing),
         NftExpr::SetMark(mark) => {
             out.push(Op::Immediate { bytes: mark.to_ne_bytes().to_vec(), to: 0 });

@@ -10,6 +10,7 @@ use rtnetlink::packet_route::RouteNetlinkMessage as Rtnl;
 use rtnetlink::packet_route::neighbour::{NeighbourAttribute, NeighbourFlags, NeighbourMessage};
 
 use super::ip::family_of;
+use crate::backend::BackendError;
 use crate::backend::netlink::observe::neighbour::{Learned, NEW, read_learned, read_station};
 use crate::backend::netlink::refusal::Refusal;
 use crate::backend::netlink::{Netlink, conntrack, sysctl, wire};
@@ -17,19 +18,19 @@ use crate::error::Errno;
 use crate::model::{IfName, MacAddr, Vid};
 use crate::step::ForgetStep;
 
-pub(super) fn apply(netlink: &mut Netlink, step: &ForgetStep) -> Result<(), Refusal> {
-    match step {
+pub(super) fn apply(netlink: &mut Netlink, step: &ForgetStep) -> Result<(), BackendError> {
+    let done = match step {
+        // Files of /proc/sys say whether anything is tracked, and the socket is opened here.
         ForgetStep::Connections { addresses } => {
-            // Files of /proc/sys say whether anything is tracked, and the socket is opened here.
-            sysctl::check(netlink.namespace.as_ref())?;
-            conntrack::forget(addresses)
+            sysctl::check(netlink.namespace.as_ref()).and_then(|()| conntrack::forget(addresses))
         }
         ForgetStep::Station { bridge, mac, vlan, except } => station(netlink, bridge, *mac, *vlan, except.as_ref()),
-        ForgetStep::Neighbours { link, addresses } => {
-            let Some(index) = netlink.index_of(link)? else { return Ok(()) };
-            addresses.iter().try_for_each(|address| neighbour(netlink, index, *address))
-        }
-    }
+        ForgetStep::Neighbours { link, addresses } => neighbours(netlink, link, addresses),
+        // Where there are no tables nothing was counted; to ask would load the module.
+        ForgetStep::Violations { .. } if !netlink.may_have_tables() => return Ok(()),
+        ForgetStep::Violations { link } => return netlink.nft()?.forget_violations(*link),
+    };
+    done.map_err(|refusal| refusal.about(step.object()))
 }
 
 fn station(
@@ -64,6 +65,11 @@ fn station(
     message.header.flags = NeighbourFlags::Controller;
     message.attributes.extend(named.into_iter().chain(vlan));
     removed(netlink, message)
+}
+
+fn neighbours(netlink: &mut Netlink, link: &IfName, addresses: &[IpAddr]) -> Result<(), Refusal> {
+    let Some(index) = netlink.index_of(link)? else { return Ok(()) };
+    addresses.iter().try_for_each(|address| neighbour(netlink, index, *address))
 }
 
 fn neighbour(netlink: &mut Netlink, link: u32, address: IpAddr) -> Result<(), Refusal> {

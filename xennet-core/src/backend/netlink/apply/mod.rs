@@ -31,7 +31,7 @@ pub(super) fn apply(netlink: &mut Netlink, step: &Step) -> Result<(), BackendErr
             return sysctl::write(&step.key, &step.value);
         }
         Step::Nft(transaction) => return netlink.nft()?.apply(transaction),
-        Step::Forget(step) => forget::apply(netlink, step),
+        Step::Forget(step) => return forget::apply(netlink, step),
         Step::Store(_) => Err(Refusal::new(Errno::EOPNOTSUPP).with_message("this backend has no xenstore")),
     };
     done.map_err(|refusal| refusal.about(step.object()))

@@ -8,9 +8,10 @@ use super::super::wire::{Attributes, Message, text};
 use super::encode::{CATCH_ALL, DATA_VERDICT, INTERVAL_END, flag, predecessor, range};
 use super::expr::{Expr, number, read_verdict, string};
 use super::statement::raise;
+use crate::model::{Violation, ViolationCount};
 use crate::snapshot::{
     NftBase, NftChainKind, NftData, NftDataType, NftElement, NftFamily, NftHook, NftKey, NftPolicy, NftRule, NftSet,
-    NftTableId, NftType, split, width,
+    NftTableId, NftType, NftValue, split, width,
 };
 
 fn attributes<'a>(message: &Message<'a>) -> Attributes<'a> {
@@ -88,7 +89,7 @@ pub(super) fn set(message: &Message<'_>) -> Option<(String, NftSet)> {
         data,
         interval: flags & flag::INTERVAL != 0,
         counter: a.find(17).is_some_and(|e| string(Attributes::of(e), 1).as_deref() == Some("counter")),
-        size: number(desc, 1).filter(|size| *size != 0),
+        size: number(desc, 1).filter(|size| ![0, NftSet::UNTOLD].contains(size)),
         other_flags: flags & !(flag::INTERVAL | flag::MAP | flag::CONCAT | flag::EXPR),
         elements: BTreeMap::new(),
     };
@@ -152,6 +153,24 @@ pub(super) fn elements(message: &Message<'_>, set: &NftSet) -> Vec<RawElement> {
             flags: number(a, 3).unwrap_or(0),
             element: NftElement { data, comment: comment(a.find(6)) },
         }
+    })
+    .collect()
+}
+
+/// What a listing of counted violations has. What no version of xennet counts is left out.
+pub(super) fn violations(message: &Message<'_>) -> Vec<ViolationCount> {
+    const KEY: [NftType; 2] = [NftType::IfName, NftType::Mark];
+    let list = Attributes::of(attributes(message).find(3).unwrap_or(&[]));
+    list.filter_map(|(_, element)| {
+        let a = Attributes::of(element);
+        let key = split(&KEY, Attributes::of(a.find(1)?).find(1)?);
+        let [NftValue::Name(link), NftValue::U32(class)] = key[..] else { return None };
+        // The counter is one of the element's expressions, of which newer kernels can have several (`NFTA_SET_ELEM_EXPRESSIONS`).
+        let counter = a.find(7).or_else(|| Attributes::of(a.find(11)?).next().map(|(_, expr)| expr))?;
+        let counter = Attributes::of(counter);
+        let data = (string(counter, 1)? == "counter").then(|| Attributes::of(counter.find(2).unwrap_or(&[])))?;
+        let long = |kind| data.find(kind)?.try_into().ok().map(u64::from_be_bytes);
+        Some(ViolationCount::new(link, Violation::from_number(class)?, long(2)?, long(1)?))
     })
     .collect()
 }

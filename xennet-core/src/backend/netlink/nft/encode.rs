@@ -305,12 +305,9 @@ fn tells_fields(set: &NftSet) -> bool {
 
 fn write_set(w: &mut Writer, set: &NftSet) {
     let mut flags = set.other_flags;
-    for (is, bit) in [
-        (set.interval, flag::INTERVAL),
-        (set.data.is_some(), flag::MAP),
-        (tells_fields(set), flag::CONCAT),
-        (set.counter, flag::EXPR),
-    ] {
+    for (is, bit) in
+        [(set.interval, flag::INTERVAL), (set.data.is_some(), flag::MAP), (tells_fields(set), flag::CONCAT)]
+    {
         flags |= if is { bit } else { 0 };
     }
     w.be32(3, flags);

@@ -37,6 +37,11 @@ pub(super) enum Expr {
     SetMark {
         from: Register,
     },
+    /// Puts a key into a set.
+    Update {
+        set: String,
+        at: Register,
+    },
     Verdict(NftVerdict),
     Counter,
     Masquerade,
@@ -67,6 +72,8 @@ pub(super) enum Found {
 
 const META_MARK: u32 = 3;
 const LOOKUP_INV: u32 = 1;
+/// `NFT_DYNSET_OP_UPDATE`.
+const DYNSET_UPDATE: u32 = 1;
 /// `NFT_PAYLOAD_L4CSUM_PSEUDOHDR`: the address is part of the checksum above it.
 const CSUM_PSEUDO: u32 = 1;
 /// `NF_NAT_RANGE_MAP_IPS | NF_NAT_RANGE_PROTO_SPECIFIED`: the kernel sets these by itself.
@@ -111,6 +118,7 @@ impl Expr {
             Expr::Immediate { .. } | Expr::Verdict(_) => "immediate",
             Expr::SetMark { .. } => "meta",
             Expr::Write { .. } => "payload",
+            Expr::Update { .. } => "dynset",
             Expr::Counter => "counter",
             Expr::Masquerade => "masq",
             Expr::Nat { .. } => "nat",
@@ -192,6 +200,11 @@ impl Expr {
                 w.be32(7, 0);
                 w.be32(8, CSUM_PSEUDO);
             }
+            Expr::Update { set, at } => {
+                w.be32(4, register(*at));
+                w.be32(3, DYNSET_UPDATE);
+                w.text(1, set);
+            }
             Expr::Counter | Expr::Masquerade => {}
             Expr::Nat { side, family, address, port } => {
                 w.be32(1, *side as u32);
@@ -226,6 +239,7 @@ impl Expr {
             "bitwise" => read_mask(data),
             "cmp" => read_compare(data),
             "lookup" => read_lookup(data),
+            "dynset" => read_update(data),
             "immediate" => read_immediate(data),
             // The numbers run; they are not part of what the rule is.
             "counter" => Some(Expr::Counter),
@@ -314,6 +328,15 @@ fn read_lookup(data: &[u8]) -> Option<Expr> {
         _ => return None,
     };
     Some(Expr::Lookup { set: string(a, 1)?, at: from_register(number(a, 2)?)?, result, inverted })
+}
+
+/// Without a timeout, an inversion and expressions of its own.
+fn read_update(data: &[u8]) -> Option<Expr> {
+    let a = only(data, &[1, 3, 4, 6, 8, 9])?;
+    let forever = a.find(6).is_none_or(|timeout| timeout.iter().all(|byte| *byte == 0));
+    let plain = number(a, 3) == Some(DYNSET_UPDATE) && forever && number(a, 9).unwrap_or(0) == 0;
+    let update = Expr::Update { set: string(a, 1)?, at: from_register(number(a, 4)?)? };
+    plain.then_some(update)
 }
 
 fn read_immediate(data: &[u8]) -> Option<Expr> {

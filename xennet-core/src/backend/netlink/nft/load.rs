@@ -15,7 +15,7 @@ use crate::step::{NftOp, NftTransaction};
 
 /// What every kernel with nftables has in the same module as these themselves (`nft_basic_types`). Not `meta`: for bridges, what it
 /// has besides is a module.
-const BASIC: [&str; 6] = ["bitwise", "cmp", "immediate", "lookup", "payload", "counter"];
+const BASIC: [&str; 7] = ["bitwise", "cmp", "dynset", "immediate", "lookup", "payload", "counter"];
 
 const CHAIN: &str = "c";
 

@@ -26,11 +26,13 @@ use crate::backend::BackendError;
 use crate::error::Errno;
 use crate::gather;
 
+use crate::model::{IfName, Violation, ViolationCount};
 use crate::snapshot::{
-    NftBase, NftChain, NftElement, NftFamily, NftHook, NftKey, NftRule, NftSet, NftTable, NftTableId,
+    NftBase, NftChain, NftElement, NftFamily, NftHook, NftKey, NftRule, NftSet, NftTable, NftTableId, NftValue,
 };
 use crate::step::{NftOp, NftTransaction};
-use crate::tables::set_of;
+use crate::tables::rules::{OFFENDERS, VIOLATIONS};
+use crate::tables::{as_made, is_counting, set_of};
 use encode::{Known, Needs, Ranges, RuleName, message};
 
 /// How often a transaction or a reading is begun anew when others change the ruleset meanwhile.
@@ -260,6 +262,64 @@ impl Nft {
         Ok(based.filter(|(id, _, base)| !id.is_own() && base.hook == hook).collect())
     }
 
+    /// What the guard and the gate have dropped and counted. A listing.
+    ///
+    /// # Errors
+    /// As [`observe`](Self::observe).
+    pub(crate) fn violations(&mut self) -> Result<Vec<ViolationCount>, BackendError> {
+        let mut all = Vec::new();
+        for id in [NftTableId::guard(), NftTableId::gate()] {
+            let mut ask = question(message::GET_ELEMENT, id.family.number(), |w| {
+                w.text(1, &id.name);
+                w.text(2, VIOLATIONS);
+            });
+            match self.socket.dump(&mut ask, |m| Some(decode::violations(m))) {
+                Ok(found) => all.extend(found.into_iter().flatten()),
+                Err(refusal) if refusal.errno == Errno::ENOENT => {}
+                Err(refusal) => return Err(refusal.about(format!("nft set {id} {VIOLATIONS}"))),
+            }
+        }
+        self.answered = true;
+        Ok(all)
+    }
+
+    /// Removes what was counted of a link. One question to each table where nothing was.
+    ///
+    /// # Errors
+    /// As [`apply`](Self::apply).
+    pub(crate) fn forget_violations(&mut self, link: IfName) -> Result<(), BackendError> {
+        let name = NftValue::Name(link);
+        let offender = NftKey::exact([name.clone()]);
+        for id in [NftTableId::guard(), NftTableId::gate()] {
+            if !self.has_counted(&id, OFFENDERS, &offender)? {
+                continue;
+            }
+            let mut keys = Vec::new();
+            for class in Violation::ALL {
+                let key = NftKey::exact([name.clone(), NftValue::U32(class.number())]);
+                if self.has_counted(&id, VIOLATIONS, &key)? {
+                    keys.push(key);
+                }
+            }
+            let gone = |set: &str, keys| NftOp::DelElements { set: set.into(), keys };
+            let mut ops = vec![gone(OFFENDERS, vec![offender.clone()])];
+            ops.extend((!keys.is_empty()).then(|| gone(VIOLATIONS, keys)));
+            match self.apply(&NftTransaction::new(id, ops)) {
+                // Somebody else was quicker.
+                Err(e) if e.errno == Errno::ENOENT => {}
+                done => done?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a set that packets are counted in has this key.
+    fn has_counted(&mut self, id: &NftTableId, set: &str, key: &NftKey) -> Result<bool, BackendError> {
+        let Some(def) = set_of(id, set) else { return Ok(false) };
+        let found = self.element(id, set, key, &def).map_err(|e| e.about(format!("nft set {id} {set}")))?;
+        Ok(found.is_some())
+    }
+
     /// Applies a transaction: all of it, or nothing.
     ///
     /// Where the messages depend on what is there (handles of rules that go, ranges of interval sets, the kind of a set whose
@@ -343,7 +403,7 @@ impl Nft {
             w.text(1, &id.name);
             w.text(2, name);
         });
-        let set = self.find(ask, decode::set)?.flatten().map(|(_, set)| set);
+        let set = self.find(ask, decode::set)?.flatten().map(|(_, set)| as_made(id, name, set));
         if let Some(set) = &set {
             self.sets.entry(id.clone()).or_default().insert(name.to_owned(), set.clone());
         }
@@ -388,8 +448,9 @@ impl Nft {
             }
         }
         let mut ask = question(message::GET_SET, family, |w| w.text(1, &id.name));
-        for (name, mut set) in self.socket.dump(&mut ask, decode::set)? {
-            if elements == Elements::Read {
+        for (name, set) in self.socket.dump(&mut ask, decode::set)? {
+            let mut set = as_made(id, &name, set);
+            if elements == Elements::Read && !is_counting(id, &name) {
                 set.elements = self.elements(id, &name, &set)?;
             }
             table.sets.insert(name, set);

@@ -20,13 +20,13 @@ use super::neighbour::{self, Learned};
 use super::or_none;
 use crate::backend::netlink::Netlink;
 use crate::backend::netlink::needs;
-use crate::backend::netlink::nft::{self, Nft};
+use crate::backend::netlink::nft::Nft;
 use crate::backend::netlink::refusal::Refusal;
 use crate::backend::netlink::sysctl;
 use crate::backend::netlink::wire::{self, Attributes};
 use crate::backend::{BackendError, Missed};
 use crate::error::Errno;
-use crate::model::IfName;
+use crate::model::{IfName, ViolationCount};
 use crate::snapshot::{Counters, Details, LearnedNeighbour, LinkDetails, OperState, PortForwarding, Station};
 
 const IFLA_OPERSTATE: u16 = 16;
@@ -77,6 +77,10 @@ pub(in crate::backend::netlink) fn details(netlink: &mut Netlink) -> (Details, V
     match foreign(netlink, &mut found) {
         Ok(()) => {}
         Err(e) => missed.push(Missed::new("other programs' nft tables", e)),
+    }
+    match violations(netlink) {
+        Ok(violations) => found.violations.extend(ViolationCount::summed(violations)),
+        Err(e) => missed.push(Missed::new("what guests were denied", e)),
     }
     for (family, path) in LEGACY {
         match read(netlink, path) {
@@ -209,12 +213,21 @@ fn stations(netlink: &mut Netlink, names: &BTreeMap<u32, IfName>) -> Result<Vec<
 
 /// Tables of others. Where nf_tables is a module that is not loaded, nobody has one, and looking does not load it.
 fn foreign(netlink: &mut Netlink, found: &mut Details) -> Result<(), BackendError> {
-    if !netlink.nft.as_ref().is_some_and(Nft::has_answered) && !nft::is_loaded() {
+    if !netlink.may_have_tables() {
         return Ok(());
     }
     let tables = netlink.nft().and_then(Nft::observe_foreign);
     found.foreign = super::or_no_table(tables)?;
     Ok(())
+}
+
+/// What the guard and the gate have dropped and counted.
+pub(in crate::backend::netlink) fn violations(netlink: &mut Netlink) -> Result<Vec<ViolationCount>, BackendError> {
+    if !netlink.may_have_tables() {
+        return Ok(Vec::new());
+    }
+    let counted = netlink.nft().and_then(Nft::violations);
+    super::or_no_table(counted)
 }
 
 /// A file of the calling thread's network namespace; what is not there is empty.

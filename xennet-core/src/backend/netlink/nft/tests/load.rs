@@ -15,7 +15,7 @@ use crate::tables;
 
 /// The kinds of chains, and the expressions that are not basic, in the order in which they are asked for.
 fn asked(transaction: &NftTransaction) -> Vec<String> {
-    let basic = ["bitwise", "cmp", "immediate", "lookup", "payload", "counter"];
+    let basic = ["bitwise", "cmp", "dynset", "immediate", "lookup", "payload", "counter"];
     let mut out: Vec<String> = Vec::new();
     let mut add = |word: String| {
         if !out.contains(&word) {

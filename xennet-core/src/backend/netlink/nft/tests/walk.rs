@@ -123,7 +123,7 @@ impl Dice {
     fn expr(&mut self) -> NftExpr {
         let family = *self.pick(&[Family::Ipv4, Family::Ipv4, Family::Ipv6]);
         let side = *self.pick(&[NftNat::Source, NftNat::Destination]);
-        match self.below(19) {
+        match self.below(20) {
             0..=2 => {
                 let field = self.field();
                 let value = field.kind().decode(&vec![1; usize::from(field.kind().bytes())]);
@@ -186,6 +186,14 @@ impl Dice {
                 op: NftCmp::Eq,
                 value: NftValue::Bytes(vec![10, 0, 0, 1]),
             },
+            18 => {
+                let (key, set) = match self.below(3) {
+                    0 => (vec![NftField::IpSaddr], "s2".into()),
+                    1 => (vec![NftField::IifName, NftField::EtherSaddr, NftField::IpSaddr], "s1".into()),
+                    _ => ((0..=self.below(2)).map(|_| self.field()).collect(), self.set()),
+                };
+                NftExpr::Update { key, set }
+            }
             _ => verdict(self.verdict()),
         }
     }
