@@ -1,6 +1,7 @@
 //! What the wall costs a packet, and a hotplug call, with 1, 10, 100 and 1,000 filtered guests on a bridge.
 //!
-//! `cargo bench -p xennet-tests --bench wall` (as root, or where one may make namespaces), with `-- --svg FILE` for the curve as a picture.
+//! `cargo bench -p xennet-tests --bench wall` (as root, or where one may make namespaces), with `-- --svg FILE` for the curve as a picture, and
+//! `--guests 10,1000` for other numbers of guests.
 //! It is not for CI: times are measured on a quiet machine. A sender at one guest's end of its cable, whose packets end at the entry of
 //! another guest's: all of the way runs on the sender's processor, whose time is what is printed.
 
@@ -229,7 +230,11 @@ fn main() {
         "attach us"
     );
     let mut rows = Vec::new();
-    for guests in GUESTS {
+    let args: Vec<String> = std::env::args().collect();
+    let given = |key: &str| args.iter().position(|a| a == key).and_then(|at| args.get(at + 1));
+    let guests: Vec<u32> =
+        given("--guests").map_or(GUESTS.into(), |g| g.split(',').map(|n| n.parse().unwrap()).collect());
+    for guests in guests {
         let row = NetNs::new().unwrap().run(|| measure(guests, &program)).unwrap();
         let two = |[best, median]: [u64; 2]| format!("{best} / {median}");
         let ratio = |a: [u64; 2], b: [u64; 2]| format!("{:.2} / {:.2}", times(a[0], b[0]), times(a[1], b[1]));
@@ -254,8 +259,7 @@ fn main() {
         println!("{:>6} no filter {:>6} {}", row.guests, row.plain[1], bar(row.plain[1], most));
         println!("{:>6} ip=       {:>6} {}", "", row.filtered[1], bar(row.filtered[1], most));
     }
-    let args: Vec<String> = std::env::args().collect();
-    if let Some(at) = args.iter().position(|a| a == "--svg") {
-        std::fs::write(&args[at + 1], svg(&rows)).unwrap();
+    if let Some(file) = given("--svg") {
+        std::fs::write(file, svg(&rows)).unwrap();
     }
 }

@@ -88,16 +88,36 @@ impl Watch {
 
     /// Which kinds arrive: each at the other guest, at this domain and at the uplink, or at nobody.
     fn passing(&mut self, what: &str) -> Vec<&'static str> {
+        let mut passing = Vec::new();
+        let (mut left, mut tries) = (kinds(), 0);
+        while !left.is_empty() {
+            let seen = self.arrivals(&left);
+            passing.extend(seen.iter().filter(|(_, seen)| *seen == [1; 6]).map(|((kind, ..), _)| *kind));
+            left = seen
+                .iter()
+                .filter(|(_, seen)| ![[0; 6], [1; 6]].contains(seen))
+                .map(|(kind, _)| kind.clone())
+                .collect();
+            // A machine with much else to do drops packets by itself (`netdev_max_backlog`): only what comes through in part each time
+            // is let through in part.
+            tries += 1;
+            assert!(tries < 5 || left.is_empty(), "{what}: {seen:?} arrived");
+        }
+        passing.sort_by_key(|kind| kinds().iter().position(|(of, ..)| of == kind));
+        passing
+    }
+
+    /// How many frames of each of these kinds arrive: to each other station, and to all at each.
+    fn arrivals(&mut self, kinds: &[Kind]) -> Vec<(Kind, [u64; 6])> {
         let mut sent = Vec::new();
-        for (kind, mac, rest) in kinds() {
+        for (kind, mac, rest) in kinds {
             let receivers = [Party::guest(OTHER).mac, Party::dom0().mac, Party::gateway().mac, BROADCAST];
-            let frames = receivers.map(|to| self.numbers.frame(to, mac, &rest));
+            let frames = receivers.map(|to| self.numbers.frame(to, *mac, rest));
             frames.iter().for_each(|frame| self.sender.send(1, frame));
-            sent.push((kind, frames));
+            sent.push(((*kind, *mac, rest.clone()), frames));
         }
         self.wait();
-        let mut passing = Vec::new();
-        for (kind, [to_other, to_dom0, to_uplink, to_all]) in sent {
+        let count = |(kind, [to_other, to_dom0, to_uplink, to_all]): (Kind, [Vec<u8>; 4])| {
             let seen = [
                 self.other.count(&to_other),
                 self.dom0.count(&to_dom0),
@@ -106,10 +126,9 @@ impl Watch {
                 self.dom0.count(&to_all),
                 self.uplink.count(&to_all),
             ];
-            assert!(seen == [0; 6] || seen == [1; 6], "{what}, {kind}: {seen:?} arrived");
-            passing.extend((seen == [1; 6]).then_some(kind));
-        }
-        passing
+            (kind, seen)
+        };
+        sent.into_iter().map(count).collect()
     }
 
     /// Whether what others send arrives at the sender: from another guest, this domain and the uplink, to it, to all and to a group.

@@ -76,7 +76,8 @@ fn a_fragment_that_may_be_anything_does_not_pass() {
                 "from-guest",
                 "membership",
                 "messages",
-                "prerouting"
+                "prerouting",
+                "violation"
             ],
             "nobody is translated, so nobody tracks"
         );

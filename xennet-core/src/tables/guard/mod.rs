@@ -15,8 +15,8 @@ use std::net::Ipv4Addr;
 use std::sync::LazyLock;
 
 use super::rules::{
-    COUNTING, IGMP, NO_ADDRESS, TCP, VIOLATION, accept, counted, denied, dhcp_client, drop, goto, jump, lookup,
-    other_than, over, rule, violation,
+    COUNTING, IGMP, NO_ADDRESS, VIOLATION, accept, counted, denied, dhcp_client, drop, goto, jump, lookup, other_than,
+    over, rule, violation,
 };
 use super::{Derived, Level, SetDef, Table};
 use crate::gather;
@@ -62,7 +62,7 @@ pub(crate) static GUARD: Table = Table {
 /// What every vif needs, and what is needed where a link is closed. A look at each frame for that costs nothing before there is one.
 static LEVELS: [Level; 2] = [
     Level {
-        version: 0x3ef8_a56d,
+        version: 0x5338_cd31,
         uses: &[
             // In the order of their names, as a scope has them.
             ("advertised", 6),
@@ -80,6 +80,8 @@ static LEVELS: [Level; 2] = [
             ("messages6", 20),
             ("packets4", 11),
             ("packets6", 10),
+            ("plain4", 3),
+            ("plain6", 3),
             ("prerouting", 2),
             ("probing", 5),
             ("soliciting", 11),
@@ -91,7 +93,7 @@ static LEVELS: [Level; 2] = [
         frame: LazyLock::new(|| GUARD.frame(0)),
     },
     Level {
-        version: 0x8c94_8824,
+        version: 0x16d7_36db,
         uses: &[("from-closed", 4), ("to-closed", 1)],
         sets: &CLOSING,
         frame: LazyLock::new(|| GUARD.frame(1)),
@@ -198,15 +200,16 @@ fn closed() -> [(&'static str, NftChain); 2] {
 /// What a guest with declared addresses may send.
 fn declared() -> Vec<NftRule> {
     use NftField::{EtherSaddr, IifName, Ip6Saddr, IpDaddr, IpSaddr};
-    let mut rules = vec![to_the_bridge()];
-    rules.extend(tags());
     let families = [(IPV4, IpSaddr, [HOSTS[0], NETWORKS[0]]), (IPV6, Ip6Saddr, [HOSTS[1], NETWORKS[1]])];
-    // What nearly all frames are, and says nothing about anybody's addresses or role.
-    for (protocol, source, [host, _]) in families {
-        let own = lookup(&[IifName, EtherSaddr, source], host);
-        // In this order, since nft puts the family right before the address.
-        rules.push(rule([over(TCP), is(protocol), own, accept()], None));
-    }
+    // Without a tag.
+    let mut rules: Vec<NftRule> = [(IPV4, packets::PLAIN[0]), (IPV6, packets::PLAIN[1])]
+        .map(|(protocol, chain)| {
+            let untagged = NftExpr::eq(NftField::EtherType, NftValue::U16(protocol));
+            rule([untagged, jump(chain)], None)
+        })
+        .into();
+    rules.push(to_the_bridge());
+    rules.extend(tags());
     // An address of one's own is no leave to say everything from it.
     rules.push(rule([is(IPV4), jump(packets::IPV4_PACKETS)], None));
     rules.push(rule([is(IPV6), jump(packets::IPV6_PACKETS)], None));

@@ -10,17 +10,19 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::discovery::IPV6_MESSAGES;
-use super::{IPV4, IPV6, is};
+use super::{HOSTS, IPV4, IPV6, is};
 use crate::model::Violation;
 use crate::snapshot::{NftCmp, NftExpr, NftField, NftHeader, NftRule, NftValue};
 use crate::tables::rules::{
-    AUTHENTICATION, ICMP, ICMPV6, IGMP, NO_DHCP_SERVERS, NO_ROUTERS, PIM, TCP, UDP, VRRP, authenticated, back,
-    begins_with, denied, goto, membership, over, rule,
+    AUTHENTICATION, ICMP, ICMPV6, IGMP, NO_DHCP_SERVERS, NO_ROUTERS, PIM, TCP, UDP, VRRP, accept, authenticated, back,
+    begins_with, denied, goto, lookup, membership, over, rule,
 };
 
 /// Chains: packets of a family.
 pub(super) const IPV4_PACKETS: &str = "packets4";
 pub(super) const IPV6_PACKETS: &str = "packets6";
+/// Chains: what nearly all frames are, and says nothing about anybody's addresses or role.
+pub(super) const PLAIN: [&str; 2] = ["plain4", "plain6"];
 /// Chains: datagrams of UDP, and those to DHCP servers.
 const DATAGRAMS: [&str; 2] = ["datagrams4", "datagrams6"];
 const ASKING: [&str; 2] = ["asking4", "asking6"];
@@ -31,8 +33,10 @@ const GROUPS: &str = "groups";
 /// A chain: what comes behind an authentication header.
 const AUTHENTICATED: &str = "authenticated";
 
-pub(super) fn chains() -> [(&'static str, Vec<NftRule>); 9] {
+pub(super) fn chains() -> [(&'static str, Vec<NftRule>); 11] {
     [
+        (PLAIN[0], plain4()),
+        (PLAIN[1], plain6()),
         (IPV4_PACKETS, packets4()),
         (IPV6_PACKETS, packets6()),
         (DATAGRAMS[0], datagrams4()),
@@ -76,6 +80,62 @@ fn told() -> [NftRule; 2] {
 /// all, the kernel has no number, and no comparison fits.
 fn known() -> NftExpr {
     NftExpr::ne(NftField::L4Proto, NftValue::U8(255))
+}
+
+/// TCP and UDP from an own address to one station, or to all. Whatever is not told here in a few steps is looked at by the other rules: this
+/// is for speed alone.
+fn plain4() -> Vec<NftRule> {
+    use NftField::{EtherSaddr, IifName, IpDaddr, IpSaddr};
+    let own = || lookup(&[IifName, EtherSaddr, IpSaddr], HOSTS[0]);
+    let to_one = NftExpr::Match {
+        field: IpDaddr,
+        mask: None,
+        op: NftCmp::Lt,
+        value: NftValue::Ipv4(Ipv4Addr::new(224, 0, 0, 0)),
+    };
+    let whole = payload(NftHeader::Network, 4, &[0, 0, 0x3f, 0xff], NftCmp::Eq, &[0; 4]);
+    let ports = [NftField::ThSport, NftField::ThDport].map(|port| above(port, 68));
+    // In this order, since nft puts the family right before the address.
+    let tcp = [to_no_group(), over(TCP), is(IPV4), own(), accept()];
+    let udp = [to_no_group(), over(UDP)].into_iter().chain(ports).chain([sum()]).chain([
+        is(IPV4),
+        to_one,
+        whole,
+        own(),
+        accept(),
+    ]);
+    vec![rule(tcp, None), rule(udp, Some("no DHCP, no group, no fragment"))]
+}
+
+fn plain6() -> Vec<NftRule> {
+    use NftField::{EtherSaddr, IifName, Ip6Saddr};
+    let own = || lookup(&[IifName, EtherSaddr, Ip6Saddr], HOSTS[1]);
+    let to_one = payload(NftHeader::Network, 24, &[], NftCmp::Ne, &[0xff]);
+    let directly = NftExpr::eq(NftField::Ip6NextHeader, NftValue::U8(UDP));
+    let ports = [NftField::ThSport, NftField::ThDport].map(|port| above(port, 547));
+    let tcp = [to_no_group(), over(TCP), is(IPV6), own(), accept()];
+    let udp = [to_no_group(), over(UDP)].into_iter().chain(ports).chain([sum()]).chain([
+        is(IPV6),
+        directly,
+        to_one,
+        own(),
+        accept(),
+    ]);
+    vec![rule(tcp, None), rule(udp, Some("no DHCP, no group, no header before it"))]
+}
+
+/// `PACKET_MULTICAST`: neither are these frames to bridges.
+fn to_no_group() -> NftExpr {
+    NftExpr::ne(NftField::PktType, NftValue::U8(2))
+}
+
+/// That there is a checksum, whatever it is: the header is not cut short.
+fn sum() -> NftExpr {
+    payload(NftHeader::Transport, 6, &[], NftCmp::Ge, &[0, 0])
+}
+
+fn above(port: NftField, number: u16) -> NftExpr {
+    NftExpr::Match { field: port, mask: None, op: NftCmp::Gt, value: NftValue::U16(number) }
 }
 
 fn packets4() -> Vec<NftRule> {
