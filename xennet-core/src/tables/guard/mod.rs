@@ -62,7 +62,7 @@ pub(crate) static GUARD: Table = Table {
 /// What every vif needs, and what is needed where a link is closed. A look at each frame for that costs nothing before there is one.
 static LEVELS: [Level; 2] = [
     Level {
-        version: 0x5338_cd31,
+        version: 0x8b4f_52fe,
         uses: &[
             // In the order of their names, as a scope has them.
             ("advertised", 6),
@@ -80,6 +80,8 @@ static LEVELS: [Level; 2] = [
             ("messages6", 20),
             ("packets4", 11),
             ("packets6", 10),
+            ("plain-datagrams4", 2),
+            ("plain-datagrams6", 2),
             ("plain4", 3),
             ("plain6", 3),
             ("prerouting", 2),
@@ -93,7 +95,7 @@ static LEVELS: [Level; 2] = [
         frame: LazyLock::new(|| GUARD.frame(0)),
     },
     Level {
-        version: 0x16d7_36db,
+        version: 0xd299_005b,
         uses: &[("from-closed", 4), ("to-closed", 1)],
         sets: &CLOSING,
         frame: LazyLock::new(|| GUARD.frame(1)),
@@ -201,12 +203,8 @@ fn closed() -> [(&'static str, NftChain); 2] {
 fn declared() -> Vec<NftRule> {
     use NftField::{EtherSaddr, IifName, Ip6Saddr, IpDaddr, IpSaddr};
     let families = [(IPV4, IpSaddr, [HOSTS[0], NETWORKS[0]]), (IPV6, Ip6Saddr, [HOSTS[1], NETWORKS[1]])];
-    // Without a tag.
     let mut rules: Vec<NftRule> = [(IPV4, packets::PLAIN[0]), (IPV6, packets::PLAIN[1])]
-        .map(|(protocol, chain)| {
-            let untagged = NftExpr::eq(NftField::EtherType, NftValue::U16(protocol));
-            rule([untagged, jump(chain)], None)
-        })
+        .map(|(protocol, chain)| rule(packets::untagged(protocol).into_iter().chain([jump(chain)]), None))
         .into();
     rules.push(to_the_bridge());
     rules.extend(tags());

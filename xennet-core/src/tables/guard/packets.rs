@@ -15,7 +15,7 @@ use crate::model::Violation;
 use crate::snapshot::{NftCmp, NftExpr, NftField, NftHeader, NftRule, NftValue};
 use crate::tables::rules::{
     AUTHENTICATION, ICMP, ICMPV6, IGMP, NO_DHCP_SERVERS, NO_ROUTERS, PIM, TCP, UDP, VRRP, accept, authenticated, back,
-    begins_with, denied, goto, lookup, membership, over, rule,
+    begins_with, denied, goto, jump, lookup, membership, over, rule,
 };
 
 /// Chains: packets of a family.
@@ -23,6 +23,7 @@ pub(super) const IPV4_PACKETS: &str = "packets4";
 pub(super) const IPV6_PACKETS: &str = "packets6";
 /// Chains: what nearly all frames are, and says nothing about anybody's addresses or role.
 pub(super) const PLAIN: [&str; 2] = ["plain4", "plain6"];
+const PLAIN_DATAGRAMS: [&str; 2] = ["plain-datagrams4", "plain-datagrams6"];
 /// Chains: datagrams of UDP, and those to DHCP servers.
 const DATAGRAMS: [&str; 2] = ["datagrams4", "datagrams6"];
 const ASKING: [&str; 2] = ["asking4", "asking6"];
@@ -33,10 +34,12 @@ const GROUPS: &str = "groups";
 /// A chain: what comes behind an authentication header.
 const AUTHENTICATED: &str = "authenticated";
 
-pub(super) fn chains() -> [(&'static str, Vec<NftRule>); 11] {
+pub(super) fn chains() -> [(&'static str, Vec<NftRule>); 13] {
     [
-        (PLAIN[0], plain4()),
-        (PLAIN[1], plain6()),
+        (PLAIN[0], plain(IPV4, NftField::IpSaddr, HOSTS[0], PLAIN_DATAGRAMS[0])),
+        (PLAIN[1], plain(IPV6, NftField::Ip6Saddr, HOSTS[1], PLAIN_DATAGRAMS[1])),
+        (PLAIN_DATAGRAMS[0], plain_datagrams4()),
+        (PLAIN_DATAGRAMS[1], plain_datagrams6()),
         (IPV4_PACKETS, packets4()),
         (IPV6_PACKETS, packets6()),
         (DATAGRAMS[0], datagrams4()),
@@ -84,58 +87,46 @@ fn known() -> NftExpr {
 
 /// TCP and UDP from an own address to one station, or to all. Whatever is not told here in a few steps is looked at by the other rules: this
 /// is for speed alone.
-fn plain4() -> Vec<NftRule> {
+fn plain(protocol: u16, source: NftField, set: &str, datagrams: &str) -> Vec<NftRule> {
+    let own = lookup(&[NftField::IifName, NftField::EtherSaddr, source], set);
+    // In this order, since nft puts the family right before the address.
+    vec![rule([over(TCP), is(protocol), own, accept()], None), rule([over(UDP), jump(datagrams)], None)]
+}
+
+/// Neither DHCP nor for a group. A later fragment, where some kernels find ports, passes by the other rules, too.
+fn plain_datagrams4() -> Vec<NftRule> {
     use NftField::{EtherSaddr, IifName, IpDaddr, IpSaddr};
-    let own = || lookup(&[IifName, EtherSaddr, IpSaddr], HOSTS[0]);
     let to_one = NftExpr::Match {
         field: IpDaddr,
         mask: None,
         op: NftCmp::Lt,
         value: NftValue::Ipv4(Ipv4Addr::new(224, 0, 0, 0)),
     };
-    let whole = payload(NftHeader::Network, 4, &[0, 0, 0x3f, 0xff], NftCmp::Eq, &[0; 4]);
-    let ports = [NftField::ThSport, NftField::ThDport].map(|port| above(port, 68));
-    // In this order, since nft puts the family right before the address.
-    let tcp = [to_no_group(), over(TCP), is(IPV4), own(), accept()];
-    let udp = [to_no_group(), over(UDP)].into_iter().chain(ports).chain([sum()]).chain([
-        is(IPV4),
-        to_one,
-        whole,
-        own(),
-        accept(),
-    ]);
-    vec![rule(tcp, None), rule(udp, Some("no DHCP, no group, no fragment"))]
+    let own = lookup(&[IifName, EtherSaddr, IpSaddr], HOSTS[0]);
+    vec![rule(ports_above(68).into_iter().chain([is(IPV4), to_one, own, accept()]), None)]
 }
 
-fn plain6() -> Vec<NftRule> {
-    use NftField::{EtherSaddr, IifName, Ip6Saddr};
-    let own = || lookup(&[IifName, EtherSaddr, Ip6Saddr], HOSTS[1]);
+fn plain_datagrams6() -> Vec<NftRule> {
+    use NftField::{EtherSaddr, IifName, Ip6NextHeader, Ip6Saddr};
     let to_one = payload(NftHeader::Network, 24, &[], NftCmp::Ne, &[0xff]);
-    let directly = NftExpr::eq(NftField::Ip6NextHeader, NftValue::U8(UDP));
-    let ports = [NftField::ThSport, NftField::ThDport].map(|port| above(port, 547));
-    let tcp = [to_no_group(), over(TCP), is(IPV6), own(), accept()];
-    let udp = [to_no_group(), over(UDP)].into_iter().chain(ports).chain([sum()]).chain([
-        is(IPV6),
-        directly,
-        to_one,
-        own(),
-        accept(),
-    ]);
-    vec![rule(tcp, None), rule(udp, Some("no DHCP, no group, no header before it"))]
+    // No header before it.
+    let directly = NftExpr::eq(Ip6NextHeader, NftValue::U8(UDP));
+    let own = lookup(&[IifName, EtherSaddr, Ip6Saddr], HOSTS[1]);
+    vec![rule(ports_above(547).into_iter().chain([is(IPV6), directly, to_one, own, accept()]), None)]
 }
 
-/// `PACKET_MULTICAST`: neither are these frames to bridges.
-fn to_no_group() -> NftExpr {
-    NftExpr::ne(NftField::PktType, NftValue::U8(2))
+/// Both ports of a datagram are above this one, and its header is there.
+fn ports_above(port: u16) -> [NftExpr; 2] {
+    let [high, low] = port.to_be_bytes();
+    let source = payload(NftHeader::Transport, 0, &[], NftCmp::Gt, &[high, low, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]);
+    let to = NftExpr::Match { field: NftField::ThDport, mask: None, op: NftCmp::Gt, value: NftValue::U16(port) };
+    [source, to]
 }
 
-/// That there is a checksum, whatever it is: the header is not cut short.
-fn sum() -> NftExpr {
-    payload(NftHeader::Transport, 6, &[], NftCmp::Ge, &[0, 0])
-}
-
-fn above(port: NftField, number: u16) -> NftExpr {
-    NftExpr::Match { field: port, mask: None, op: NftCmp::Gt, value: NftValue::U16(number) }
+/// A frame without a tag, and for no group (`PACKET_MULTICAST`), so for no bridge either.
+pub(super) fn untagged(protocol: u16) -> [NftExpr; 2] {
+    let to_no_group = NftExpr::ne(NftField::PktType, NftValue::U8(2));
+    [to_no_group, NftExpr::eq(NftField::EtherType, NftValue::U16(protocol))]
 }
 
 fn packets4() -> Vec<NftRule> {
