@@ -73,6 +73,9 @@ enum Elements {
     Leave,
 }
 
+/// The flags of a table, if it is there, and one of its chains, if that is.
+pub(crate) type FlagsAndChain = Option<(u32, Option<NftChain>)>;
+
 /// The kernel's nftables, over one socket that is kept open.
 ///
 /// Keeping it open matters: closing a netfilter socket after something was deleted waits for the kernel's clean-up work,
@@ -258,6 +261,30 @@ impl Nft {
         let all = self.socket.dump(&mut ask, decode::any_chain).map_err(|e| e.about("nft chains"))?;
         let based = all.into_iter().filter_map(|(id, name, base)| Some((id, name, base?)));
         Ok(based.filter(|(id, _, base)| !id.is_own() && base.hook == hook).collect())
+    }
+
+    /// The flags of a table, and one of its chains with its rules. `None` without the table, or without the chain.
+    ///
+    /// # Errors
+    /// As [`observe`](Self::observe).
+    pub(crate) fn observe_chain(&mut self, id: &NftTableId, chain: &str) -> Result<FlagsAndChain, BackendError> {
+        let about = |refusal: Refusal| refusal.about(format!("nft chain {id} {chain}"));
+        let Some(flags) = self.flags(id).map_err(about)? else { return Ok(None) };
+        let ask = question(message::GET_CHAIN, id.family.number(), |w| {
+            w.text(1, &id.name);
+            w.text(3, chain);
+        });
+        let found = self.find(ask, |m| decode::chain(m, id)).map_err(about)?.flatten();
+        let Some((_, base)) = found else { return Ok(Some((flags, None))) };
+        match self.rules(id, Some(chain)) {
+            Ok(rules) => {
+                let rules = rules.into_iter().filter(|(of, _, _)| of == chain).map(|(_, _, rule)| rule).collect();
+                Ok(Some((flags, Some(NftChain { base, rules }))))
+            }
+            // It has gone meanwhile.
+            Err(refusal) if refusal.errno == Errno::ENOENT => Ok(Some((flags, None))),
+            Err(refusal) => Err(about(refusal)),
+        }
     }
 
     /// Applies a transaction: all of it, or nothing.
@@ -462,7 +489,7 @@ fn object(transaction: &NftTransaction, op: usize) -> String {
         Some(NftOp::AddChain { chain, .. } | NftOp::DelChain { chain } | NftOp::FlushChain { chain }) => {
             format!("nft chain {id} {chain}")
         }
-        Some(NftOp::AddRule { chain, rule } | NftOp::DelRule { chain, rule }) => {
+        Some(NftOp::AddRule { chain, rule } | NftOp::InsertRule { chain, rule } | NftOp::DelRule { chain, rule }) => {
             format!("nft rule {id} {chain} \"{rule}\"")
         }
         Some(
