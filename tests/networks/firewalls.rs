@@ -321,3 +321,36 @@ fn guests_of_no_network_are_told_as_well() {
         on_kernel(&ALONE, |host, theirs| check_alone(host, theirs));
     });
 }
+
+/// Guests' packets do not come in from outside: which link that is may be known only when the network is started once more.
+#[test]
+fn accepts_follow_the_default_route() {
+    let mut world = fake();
+    let chains = [("forward".to_owned(), chain(NftHook::Forward, NftPolicy::Drop, 0))];
+    let theirs = NftTableId::new(NftFamily::Inet, "filter");
+    world.world_mut().nft.insert(theirs.clone(), NftTable::default().with_chains(chains.into()));
+    let on = Shared::new(world);
+    let mut host = Host::with_backend(Box::new(on.clone()));
+    let network = network(
+        "[network.n]\nmode = \"nat\"\nsubnets = [\"10.0.0.0/24\", \"fd00:1::/64\"]\naccept_in = [\"inet filter forward\"]\n",
+    );
+    let rules = || on.fake().world().nft[&theirs].chains["forward"].rules.clone();
+    let excluding = || rules().iter().filter(|r| r.to_string().contains("iifname != \"eth0\"")).count();
+    host.start_network(&network).unwrap_or_else(|e| panic!("{}", e.report()));
+    assert_eq!((rules().len(), excluding()), (4, 0));
+    one(&mut on.clone());
+    host.start_network(&network).unwrap_or_else(|e| panic!("{}", e.report()));
+    assert_eq!((rules().len(), excluding()), (4, 2));
+    assert_eq!(host.start_network(&network).unwrap().steps, 0);
+    host.stop_network(&network.name(), xennet_core::Guests::MustHaveGone).unwrap();
+    assert_eq!(rules().len(), 0);
+
+    // A table that is one process's alone by now keeps what it has; the stop says so, and is none that cannot end.
+    host.start_network(&network).unwrap_or_else(|e| panic!("{}", e.report()));
+    on.change(|fake| fake.world_mut().nft.get_mut(&theirs).unwrap().flags = 2);
+    assert_eq!(host.network_status(&network).unwrap().missing, [""; 0]);
+    let stopped = host.stop_network(&network.name(), xennet_core::Guests::MustHaveGone).unwrap();
+    let kept = stopped.notes.iter().filter(|n| n.contains("keeps a rule of ours") && n.contains("flag owner"));
+    assert_eq!((kept.count(), rules().len()), (4, 4), "{:?}", stopped.notes);
+    assert_eq!(host.started_networks().unwrap(), []);
+}

@@ -497,3 +497,76 @@ pub(crate) fn in_place(started: &ResolvedNetwork, now: &Snapshot) -> Vec<InPlace
     };
     started.network.accept_in().iter().filter_map(one).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{NatNetwork, Network, Subnet};
+    use crate::plan::{Planned, check};
+    use crate::step::Effects;
+
+    fn rules(subnets: &[&str], chain: &str, hook: ForeignHook, outside: Option<&str>) -> Vec<String> {
+        let subnets = subnets.iter().map(|s| Subnet::new(s.parse().unwrap()).unwrap()).collect();
+        let mut nat = NatNetwork::new().with_subnets(subnets).with_accept_in(vec![chain.parse().unwrap()]);
+        (nat.services.dhcp, nat.services.dns) = (true, true);
+        let mut started = ResolvedNetwork::new(Network::new("lan".parse().unwrap(), NetworkMode::Nat(nat)).unwrap());
+        started.outside = outside.map(|link| link.parse().unwrap());
+        let chain = &started.network.accept_in()[0];
+        let all = needed(&started, chain, hook);
+        assert!(all.iter().all(|rule| possible(&started, chain).contains(rule)));
+        all.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_chain_gets_rules_for_what_it_sees() {
+        let end = "counter accept comment \"xennet network lan\"";
+        let both = ["10.0.16.0/20", "fd00:1::/64"];
+        let forward = rules(&both, "ip6 filter FORWARD", ForeignHook::Forward, Some("eth0"));
+        assert_eq!(
+            forward,
+            [
+                format!("iifname != \"eth0\" @nh,64,64 0xfd00000100000000 {end}"),
+                format!("@nh,192,64 0xfd00000100000000 {end}")
+            ]
+        );
+        // What is no whole number of bytes is compared by its bits.
+        let forward = rules(&both, "ip filter FORWARD", ForeignHook::Forward, None);
+        assert_eq!(forward, [format!("ip saddr 10.0.16.0/20 {end}"), format!("ip daddr 10.0.16.0/20 {end}")]);
+        let input = rules(&both, "ip filter INPUT hook input", ForeignHook::Input, Some("eth0"));
+        let from = "iifname != \"eth0\"";
+        assert_eq!(
+            input,
+            [
+                format!("{from} meta l4proto udp th dport 67 {end}"),
+                format!("{from} ip saddr 10.0.16.0/20 meta l4proto udp th dport 53 {end}"),
+                format!("{from} ip saddr 10.0.16.0/20 meta l4proto tcp th dport 53 {end}"),
+            ]
+        );
+        assert_eq!(rules(&both, "inet filter forward", ForeignHook::Forward, None).len(), 4);
+        assert_eq!(rules(&both, "inet filter input", ForeignHook::Input, None).len(), 6);
+    }
+
+    #[test]
+    fn no_plan_changes_anything_else_of_others() {
+        let rule = |comment: &str| NftRule::new([NftExpr::Verdict(NftVerdict::Accept)]).with_comment(comment);
+        let chain = || "FORWARD".to_owned();
+        let judged = |table: NftTableId, op: NftOp| {
+            let step = Step::Nft(NftTransaction::new(table, vec![op]));
+            let why = Reason::fixed("a test");
+            check::leaves_others(&[Planned { step, why, effects: Effects::default() }]).is_ok()
+        };
+        let theirs = || NftTableId::new(NftFamily::Ip, "filter");
+        for (op, is_ours) in [
+            (NftOp::InsertRule { chain: chain(), rule: rule("xennet network lan") }, true),
+            (NftOp::DelRule { chain: chain(), rule: rule("xennet network lan") }, true),
+            (NftOp::DelRule { chain: chain(), rule: rule("theirs") }, false),
+            (NftOp::InsertRule { chain: chain(), rule: NftRule::default() }, false),
+            (NftOp::AddRule { chain: chain(), rule: rule("xennet network lan") }, false),
+            (NftOp::FlushChain { chain: chain() }, false),
+            (NftOp::DelTable, false),
+        ] {
+            assert_eq!(judged(theirs(), op.clone()), is_ours, "{op:?}");
+            assert!(judged(NftTableId::gate(), op));
+        }
+    }
+}
