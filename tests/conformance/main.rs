@@ -100,6 +100,7 @@ kernel! {
     notes_come_and_go,
     broadcast_and_scope_are_kept,
     elements_of_a_set_come_and_go,
+    a_rule_is_put_first_and_found_by_its_content,
     a_port_has_the_vlans_that_it_is_given,
     a_store_transaction_happens_wholly_or_not_at_all,
     what_was_never_learned_is_forgotten_all_the_same,

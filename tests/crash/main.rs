@@ -14,7 +14,10 @@ use xennet_core::backend::Backend as _;
 use xennet_core::backend::netlink::Netlink;
 use xennet_core::exec::Subject;
 use xennet_core::plan::Goal;
-use xennet_core::snapshot::{AddrGenMode, Address, Route, Scope, Snapshot};
+use xennet_core::snapshot::{
+    AddrGenMode, Address, NftBase, NftChainKind, NftFamily, NftHook, NftPolicy, NftTableId, Part, Route, Scope,
+    Snapshot,
+};
 use xennet_core::step::{AddrStep, LinkChange, LinkRef, LinkStep, NewLink, NftOp, NftTransaction, RouteStep, Step};
 use xennet_tests::steps::name;
 use xennet_tests::{StateDir, in_netns};
@@ -53,6 +56,15 @@ fn build() {
     let gateway = Some("192.168.0.1".parse().unwrap());
     let default = Route::to("0.0.0.0/0".parse().unwrap(), name("eth0")).with_gateway(gateway);
     apply(Step::Route(RouteStep::Add(default)));
+    let base = NftBase::new(NftChainKind::Filter, NftHook::Forward, 0, NftPolicy::Drop);
+    let chain = |name: &str, base| NftOp::AddChain { chain: name.into(), base };
+    let ops = vec![NftOp::AddTable, chain("forward", Some(base)), chain("guests", None)];
+    apply(Step::Nft(NftTransaction::new(theirs(), ops)));
+}
+
+/// Another firewall, of which nothing is changed but rules of a network that names its chains.
+fn theirs() -> NftTableId {
+    NftTableId::new(NftFamily::Inet, "theirs")
 }
 
 fn mac(last: u8) -> LinkChange {
@@ -71,7 +83,7 @@ fn clear() {
 }
 
 fn look() -> Snapshot {
-    Netlink::open().unwrap().observe(&Scope::network()).unwrap()
+    Netlink::open().unwrap().observe(&Scope::network().with(Part::Nft(theirs()))).unwrap()
 }
 
 fn xennet(state: &StateDir) -> Command {
@@ -345,6 +357,35 @@ fn nat_change() {
 fn nat_start() {
     let networks = Networks::new("nat");
     in_netns("nat_start", || sweep(&[], &networks.start("nat")));
+}
+
+/// A network with rules of its own in chains of another firewall, in both of which or in one.
+fn accepted(test: &str, chains: &str) -> Networks {
+    let networks = Networks::new(test);
+    let text = format!("[network.nat]\nmode = \"nat\"\nsubnets = [\"10.0.0.0/24\"]\naccept_in = [{chains}]\n");
+    std::fs::write(&networks.0, text).unwrap();
+    networks
+}
+
+const BOTH: &str = "\"inet theirs forward\", \"inet theirs guests\"";
+
+#[test]
+fn accepts_start() {
+    let networks = accepted("accepts-start", BOTH);
+    in_netns("accepts_start", || sweep(&[], &networks.start("nat")));
+}
+
+#[test]
+fn accepts_stop() {
+    let networks = accepted("accepts-stop", BOTH);
+    in_netns("accepts_stop", || sweep(&[&networks.start("nat")], &networks.stop("nat")));
+}
+
+#[test]
+fn accepts_change() {
+    let (was, is) =
+        (accepted("accepts-was", "\"inet theirs guests\""), accepted("accepts-is", "\"inet theirs forward\""));
+    in_netns("accepts_change", || sweep(&[&was.start("nat")], &is.start("nat")));
 }
 
 /// Kills `arguments` at every system call that can change something, each time on a host with `prepared`, and goes on with `after`.

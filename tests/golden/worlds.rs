@@ -3,7 +3,10 @@
 
 use xennet_core::backend::Backend as _;
 use xennet_core::backend::fake::Fake;
-use xennet_core::snapshot::{Address, NftTableId, PortVlan, Route};
+use xennet_core::snapshot::{
+    Address, NftBase, NftChainKind, NftExpr, NftFamily, NftHook, NftPolicy, NftRule, NftTableId, NftVerdict, PortVlan,
+    Route,
+};
 use xennet_core::step::{
     AddrStep, BridgeChange, LinkChange, LinkRef, LinkStep, NewLink, NewMaster, NftOp, NftTransaction, PortStep,
     RouteStep, Step,
@@ -182,6 +185,12 @@ pub(crate) fn world(which: &str) -> Fake {
             set(&mut fake, "eth0", up().with_master(into("br9")));
             fake
         }
+        "other-firewalls" => other_firewalls(),
+        "other-firewalls-with-accepts" => {
+            let mut fake = other_firewalls();
+            carry_out(&mut fake, &case_intent("start-nat-accepts"));
+            fake
+        }
         "bridge-follows-ports" => follows_ports(),
         "attached-follows-ports" => {
             let mut fake = follows_ports();
@@ -190,6 +199,33 @@ pub(crate) fn world(which: &str) -> Fake {
         }
         other => panic!("there is no world \"{other}\""),
     }
+}
+
+/// Chains as Docker has them, those of an nftables.conf, and a table that is another process's.
+fn other_firewalls() -> Fake {
+    let mut fake = uplink();
+    let base = |hook| Some(NftBase::new(NftChainKind::Filter, hook, 0, NftPolicy::Drop));
+    let chain = |name: &str, base| NftOp::AddChain { chain: name.into(), base };
+    let rule = |name: &str, verdict| NftOp::AddRule {
+        chain: name.into(),
+        rule: NftRule::new([NftExpr::Counter, NftExpr::Verdict(verdict)]),
+    };
+    let mut make = |family, name: &'static str, ops: Vec<NftOp>| {
+        let ops = [NftOp::AddTable].into_iter().chain(ops).collect();
+        run(&mut fake, Step::Nft(NftTransaction::new(NftTableId::new(family, name), ops)));
+    };
+    let docker = [
+        chain("FORWARD", base(NftHook::Forward)),
+        chain("DOCKER-USER", None),
+        rule("FORWARD", NftVerdict::Jump("DOCKER-USER".into())),
+        rule("DOCKER-USER", NftVerdict::Return),
+    ];
+    make(NftFamily::Ip, "filter", docker.into());
+    let plain = [chain("forward", base(NftHook::Forward)), chain("input", base(NftHook::Input))];
+    make(NftFamily::Inet, "filter", plain.into());
+    make(NftFamily::Inet, "firewalld", vec![chain("filter_FORWARD", base(NftHook::Forward))]);
+    make(NftFamily::Inet, "firewalld", vec![NftOp::SetFlags { flags: 2 }]);
+    fake
 }
 
 /// A vif on xenbr0 with a declared address.

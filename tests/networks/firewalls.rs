@@ -150,3 +150,207 @@ fn what_another_firewall_drops_is_said() {
         assert_eq!(same_rules(&mut on), rehearsed, "the kernel and the fake tell the same");
     });
 }
+
+/// What the notes of attaching these guests say of other firewalls, by the call of the library and by its plan.
+fn attach_notes(host: &mut Host, lines: &[(u16, &str)]) -> Vec<(u16, usize)> {
+    let about = |notes: &[String]| notes.iter().filter(|n| n.contains("nft list chain")).count();
+    let mut said = Vec::new();
+    for (domid, line) in lines {
+        let id = xennet_core::DomId::new(u32::from(*domid)).unwrap();
+        let vif: xennet_core::VifSpec = line.parse().unwrap();
+        let planned = about(host.plan_attach(id, &vif).unwrap().notes());
+        let applied = host.attach(id, &vif).unwrap_or_else(|e| panic!("{}", e.report()));
+        assert_eq!(about(&applied.notes), planned, "{line}");
+        said.push((*domid, planned));
+    }
+    said
+}
+
+/// Guests of a NAT and of a routed network.
+const GUESTS: [(u16, &str); 2] = [(5, "bridge=private,ip=10.0.0.5"), (6, "bridge=dmz,ip=10.2.0.6")];
+
+/// Guests that dom0 routes for without a network.
+const ALONE: [(u16, &str); 2] = [(7, "script=vif-nat,ip=10.5.0.7"), (8, "script=vif-route,ip=10.6.0.8")];
+
+/// A firewall as Docker leaves it, and firewalld's.
+const DROPPING: &str = "
+table ip filter {
+    chain FORWARD { type filter hook forward priority filter; policy drop; }
+    chain DOCKER { }
+}
+table inet firewalld {
+    chain filter_FORWARD { type filter hook forward priority filter + 10; policy accept; }
+}
+";
+
+fn load(rules: &str) {
+    let mut nft = Command::new("nft").args(["-f", "-"]).stdin(Stdio::piped()).spawn().expect("nft: install nftables");
+    nft.stdin.take().unwrap().write_all(rules.as_bytes()).unwrap();
+    assert!(nft.wait().unwrap().success());
+}
+
+const PRIVATE_VIFS: &str = "[network.private]\nmode = \"nat\"\negress = \"eth0\"\nsubnets = [\"10.0.0.0/24\"]\n";
+
+fn check_attach(host: &mut Host, mut theirs: impl FnMut()) {
+    let with = |text: &str, chain: &str| network(&format!("{text}accept_in = [\"{chain}\"]\n"));
+    for text in [PRIVATE_VIFS, ROUTED] {
+        host.start_network(&network(text)).unwrap_or_else(|e| panic!("{}", e.report()));
+    }
+    assert_eq!(attach_notes(host, &GUESTS), [(5, 0), (6, 0)], "nobody else has a firewall");
+    let e = host.start_network(&with(PRIVATE_VIFS, "ip filter DOCKER")).unwrap_err();
+    assert_eq!(
+        e.message(),
+        "network private: there is no nft table ip filter, and accept_in names chain ip filter DOCKER"
+    );
+    theirs();
+    // FORWARD drops and firewalld's chain rejects.
+    assert_eq!(attach_notes(host, &GUESTS), [(5, 2), (6, 2)]);
+    // No rule of FORWARD leads to DOCKER: a start says so.
+    let apart = with(PRIVATE_VIFS, "ip filter DOCKER");
+    let plan = host.plan_start(&apart).unwrap();
+    let text = "; no rule of FORWARD leads to DOCKER, where rules of ours are";
+    assert!(plan.notes().iter().any(|n| n.ends_with(text)), "{plan}");
+    for chain in ["ip filter FORWARD", "inet firewalld filter_FORWARD"] {
+        let accepted = with(PRIVATE_VIFS, chain);
+        host.start_network(&accepted).unwrap_or_else(|e| panic!("{}", e.report()));
+        assert_eq!(host.network_status(&accepted).unwrap().obstacles.len(), 1, "the other chain is left");
+        assert_eq!(attach_notes(host, &GUESTS), [(5, 1), (6, 2)], "{chain}");
+        let shown = host.show().unwrap().vifs;
+        let obstacles: Vec<usize> = shown.iter().map(|vif| vif.obstacles.len()).collect();
+        assert_eq!(obstacles, [1, 2], "{shown:?}");
+    }
+}
+
+/// Without a network, too, a guest that dom0 routes for is told of what drops its packets.
+fn check_alone(host: &mut Host, mut theirs: impl FnMut()) {
+    assert_eq!(attach_notes(host, &ALONE), [(7, 0), (8, 0)]);
+    theirs();
+    assert_eq!(attach_notes(host, &ALONE), [(7, 2), (8, 2)]);
+}
+
+/// The vifs of these guests, as netback makes them.
+fn vifs(of: &[(u16, &str)]) -> Vec<xennet_core::VifId> {
+    of.iter().map(|(domid, _)| xennet_core::VifId::from_vif_name(&format!("vif{domid}.0")).unwrap()).collect()
+}
+
+fn on_fake(of: &[(u16, &str)], check: impl FnOnce(&mut Host, &mut dyn FnMut())) -> Host {
+    let mut world = fake();
+    one(&mut world);
+    vifs(of).into_iter().for_each(|id| world.add_vif(id));
+    let on = Shared::new(world);
+    let mut host = Host::with_backend(Box::new(on.clone()));
+    check(&mut host, &mut || {
+        let table = |chains: &[(&str, NftChain)]| {
+            NftTable::default().with_chains(chains.iter().map(|(name, c)| ((*name).to_owned(), c.clone())).collect())
+        };
+        let filter = [("FORWARD", chain(NftHook::Forward, NftPolicy::Drop, 0)), ("DOCKER", NftChain::default())];
+        let rejects = [("filter_FORWARD", chain(NftHook::Forward, NftPolicy::Accept, 10))];
+        on.change(|fake| {
+            let nft = &mut fake.world_mut().nft;
+            nft.insert(NftTableId::new(NftFamily::Ip, "filter"), table(&filter));
+            nft.insert(NftTableId::new(NftFamily::Inet, "firewalld"), table(&rejects));
+        });
+    });
+    host
+}
+
+/// In the namespace of the test.
+fn on_kernel(of: &[(u16, &str)], check: impl FnOnce(&mut Host, &mut dyn FnMut())) {
+    let world = World::new();
+    one(&mut Netlink::open().unwrap());
+    let guest = |(id, last): (xennet_core::VifId, u8)| {
+        let mac = xennet_core::MacAddr::new([0, 0x16, 0x3e, 0, 0, last]);
+        xennet_tests::Guest::new(&xennet_tests::GuestSpec { id, mac, addresses: Vec::new() }).unwrap()
+    };
+    let guests: Vec<_> = vifs(of).into_iter().zip(1..).map(guest).collect();
+    check(&mut world.host(), &mut || load(DROPPING));
+    drop(guests);
+}
+
+#[test]
+fn what_is_accepted_is_in_nobodys_way() {
+    let mut host = on_fake(&GUESTS, |host, theirs| check_attach(host, theirs));
+    let public = "[network.public]\nmode = \"routed\"\nuplink = \"eth0\"\nsubnets = [\"9.8.7.0/24\"]\n\
+                  accept_in = [\"inet firewalld filter_FORWARD\"]\n";
+    host.start_network(&network(public)).unwrap_or_else(|e| panic!("{}", e.report()));
+    // A recording of it is such a host, too.
+    let recording = xennet_core::surroundings::record(&mut host, "networks.toml".as_ref(), None);
+    let mut again = Host::from_recording(&recording);
+    let network = network(&format!("{PRIVATE_VIFS}accept_in = [\"inet firewalld filter_FORWARD\"]\n"));
+    let status = again.network_status(&network).unwrap();
+    assert_eq!((&status.missing[..], status.obstacles.len()), (&[][..], 1), "{status:?}");
+    assert!(again.plan_recover().unwrap().is_empty());
+    // So is one with other addresses in it, which has none of the real ones among the bytes of its rules.
+    let other = xennet_core::surroundings::anonymous(&recording).unwrap();
+    let rules = |recording: &xennet_core::recording::Recording| {
+        let table = &recording.snapshot.nft[&NftTableId::new(NftFamily::Inet, "firewalld")];
+        table.chains["filter_FORWARD"].rules.clone()
+    };
+    assert_eq!((rules(&recording).len(), rules(&other).len()), (4, 4));
+    let has = |recording: &_, text: &str| rules(recording).iter().any(|rule| rule.to_string().contains(text));
+    assert!(has(&recording, "0x090807") && !has(&other, "0x090807") && has(&other, "0x0a0000"), "{:?}", rules(&other));
+    assert!(recording.to_json().contains("9,8,7") && !other.to_json().contains("9,8,7"));
+    assert!(Host::from_recording(&other).plan_recover().unwrap().is_empty());
+    let of_network = |recording: &xennet_core::recording::Recording| {
+        let found = xennet_core::doctor::examine(recording);
+        found.into_iter().filter(|f| f.object == "network private").collect::<Vec<_>>()
+    };
+    assert_eq!(of_network(&recording), []);
+    // Of one that has lost them, or whose firewall has gone, that is what is wrong.
+    let mut lost = recording.clone();
+    let table = lost.snapshot.nft.get_mut(&NftTableId::new(NftFamily::Inet, "firewalld")).unwrap();
+    table.chains.get_mut("filter_FORWARD").unwrap().rules.clear();
+    let mut without = recording.clone();
+    without.snapshot.nft.remove(&NftTableId::new(NftFamily::Inet, "firewalld"));
+    for (recording, fact) in [(lost, "+ first in filter_FORWARD: "), (without, "there is no nft table inet firewalld")]
+    {
+        let found = of_network(&recording);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!(found[0].code, xennet_core::doctor::Code::NetworkDamaged);
+        assert!(found[0].evidence.iter().any(|e| e.contains(fact)), "{found:?}");
+    }
+    in_netns("firewalls::what_is_accepted_is_in_nobodys_way", || {
+        on_kernel(&GUESTS, |host, theirs| check_attach(host, theirs));
+    });
+}
+
+#[test]
+fn guests_of_no_network_are_told_as_well() {
+    on_fake(&ALONE, |host, theirs| check_alone(host, theirs));
+    in_netns("firewalls::guests_of_no_network_are_told_as_well", || {
+        on_kernel(&ALONE, |host, theirs| check_alone(host, theirs));
+    });
+}
+
+/// Guests' packets do not come in from outside: which link that is may be known only when the network is started once more.
+#[test]
+fn accepts_follow_the_default_route() {
+    let mut world = fake();
+    let chains = [("forward".to_owned(), chain(NftHook::Forward, NftPolicy::Drop, 0))];
+    let theirs = NftTableId::new(NftFamily::Inet, "filter");
+    world.world_mut().nft.insert(theirs.clone(), NftTable::default().with_chains(chains.into()));
+    let on = Shared::new(world);
+    let mut host = Host::with_backend(Box::new(on.clone()));
+    let network = network(
+        "[network.n]\nmode = \"nat\"\nsubnets = [\"10.0.0.0/24\", \"fd00:1::/64\"]\naccept_in = [\"inet filter forward\"]\n",
+    );
+    let rules = || on.fake().world().nft[&theirs].chains["forward"].rules.clone();
+    let excluding = || rules().iter().filter(|r| r.to_string().contains("iifname != \"eth0\"")).count();
+    host.start_network(&network).unwrap_or_else(|e| panic!("{}", e.report()));
+    assert_eq!((rules().len(), excluding()), (4, 0));
+    one(&mut on.clone());
+    host.start_network(&network).unwrap_or_else(|e| panic!("{}", e.report()));
+    assert_eq!((rules().len(), excluding()), (4, 2));
+    assert_eq!(host.start_network(&network).unwrap().steps, 0);
+    host.stop_network(&network.name(), xennet_core::Guests::MustHaveGone).unwrap();
+    assert_eq!(rules().len(), 0);
+
+    // A table that is one process's alone by now keeps what it has; the stop says so, and is none that cannot end.
+    host.start_network(&network).unwrap_or_else(|e| panic!("{}", e.report()));
+    on.change(|fake| fake.world_mut().nft.get_mut(&theirs).unwrap().flags = 2);
+    assert_eq!(host.network_status(&network).unwrap().missing, [""; 0]);
+    let stopped = host.stop_network(&network.name(), xennet_core::Guests::MustHaveGone).unwrap();
+    let kept = stopped.notes.iter().filter(|n| n.contains("keeps a rule of ours") && n.contains("flag owner"));
+    assert_eq!((kept.count(), rules().len()), (4, 4), "{:?}", stopped.notes);
+    assert_eq!(host.started_networks().unwrap(), []);
+}

@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, reason = "all of this is tests")]
 
+mod accepts;
 mod corpus;
 mod counts;
 mod groups;

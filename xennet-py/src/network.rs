@@ -57,7 +57,7 @@ impl<'py> FromPyObject<'_, 'py> for Word {
 }
 
 /// The keywords in their order.
-const KEYWORDS: [&str; 26] = [
+const KEYWORDS: [&str; 27] = [
     "mode",
     "bridge",
     "uplink",
@@ -78,6 +78,7 @@ const KEYWORDS: [&str; 26] = [
     "isolated",
     "policy",
     "reachable_from",
+    "accept_in",
     "metric",
     "dhcp",
     "dns",
@@ -92,7 +93,7 @@ impl Network {
     #[pyo3(signature = (*, name, mode, bridge=None, uplink=None, uplink_name=None, stp=false, forward_delay=None, mac=None,
         mtu=None, vlan_filtering=None, subnets=None, gateways=None, egress=None, source=None, proxy_arp=false,
         proxy_ndp=false, whole_subnets=false, any_vif=false, isolated=false, reachable_from=None, metric=None, dhcp=false, dns=false,
-        range=None, domain=None, forward=None, policy=None))]
+        range=None, domain=None, forward=None, policy=None, accept_in=None))]
     #[expect(
         clippy::too_many_arguments,
         clippy::fn_params_excessive_bools,
@@ -126,6 +127,7 @@ impl Network {
         domain: Option<Text>,
         forward: Option<Vec<BTreeMap<String, Word>>>,
         policy: Option<Text>,
+        accept_in: Option<Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
         let mut keys = Map::new();
         let mut put = |key: &str, value: Value| keys.insert(key.to_owned(), value);
@@ -162,6 +164,7 @@ impl Network {
             ("gateways", gateways),
             ("source", source),
             ("reachable_from", reachable_from),
+            ("accept_in", accept_in),
             ("range", range),
         ] {
             let list = texts(key, list)?;
@@ -333,6 +336,13 @@ impl Network {
     #[getter]
     fn reachable_from<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         self.list(py, "reachable_from")
+    }
+
+    /// Chains of other firewalls in which packets of guests are accepted while the network is started, in modes "nat" and "routed":
+    /// family, table and chain as nft writes them, `("ip filter DOCKER-USER",)`.
+    #[getter]
+    fn accept_in<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        self.list(py, "accept_in")
     }
 
     /// The metric of guests' routes in mode "routed".

@@ -68,6 +68,7 @@ PRIVATE = Network(
     dns=True,
     range=["10.0.0.100-10.0.0.199"],
     domain="guests.example",
+    accept_in=["ip filter DOCKER-USER", "inet filter input hook input"],
     forward=[
         {"protocol": "tcp", "ports": "8080-8089", "to": "10.0.0.7", "to_port": 80},
         {"protocol": "udp", "ports": 53, "to": "10.0.0.8"},
@@ -178,6 +179,8 @@ def test_every_key_of_a_network_comes_back_as_it_is():
     assert PRIVATE.gateways == ("10.0.0.1", "fd00:1::1")
     assert (PRIVATE.dhcp, PRIVATE.dns, PRIVATE.range) == (True, True, ("10.0.0.100-10.0.0.199",))
     assert PRIVATE.domain == "guests.example"
+    assert PRIVATE.accept_in == ("ip filter DOCKER-USER", "inet filter input hook input")
+    assert (DMZ.accept_in, LAN.accept_in) == ((), ())
     assert PRIVATE.forward == (
         {"protocol": "tcp", "ports": "8080-8089", "to": "10.0.0.7", "to_port": 80},
         {"protocol": "udp", "ports": "53", "to": "10.0.0.8", "to_port": 53},

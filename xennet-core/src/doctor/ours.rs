@@ -7,7 +7,7 @@ use super::seen::Seen;
 use super::table::Code;
 use crate::config::networks;
 use crate::error::{Error, ErrorKind};
-use crate::host::Host;
+use crate::host::{ACCEPTS, Host};
 use crate::model::{IfName, Network, NetworkMode, Request, Subject, VifId};
 use crate::plan::Plan;
 use crate::snapshot::{NftFamily, NftKey, NftTableId, NftValue};
@@ -162,12 +162,13 @@ fn sort(
         let code = match &planned.step {
             // What was not looked at is not known to be missing.
             Step::Nft(t) if seen.is_unseen(&format!("nft table {}", t.table)) => continue,
+            Step::Nft(t) if !t.table.is_own() && seen.is_unseen(ACCEPTS) => continue,
             Step::Sysctl(_) if seen.is_unseen("kernel settings") => continue,
             // A link is down while it is moved.
             Step::Link(LinkStep::Set { change, .. }) if of_vif && change.up == Some(false) => continue,
             // Told of the link itself.
             Step::Link(LinkStep::Set { link, change }) if !of_vif && is_told(seen, &link.name, change) => continue,
-            Step::Nft(t) if t.ops.iter().any(is_of_frame) => {
+            Step::Nft(t) if t.table.is_own() && t.ops.iter().any(is_of_frame) => {
                 tables.entry(t.table.clone()).or_default().push(subject);
                 continue;
             }
@@ -207,6 +208,7 @@ fn of_error(seen: &Seen<'_>, subject: Subject, e: &Error) -> Option<Code> {
     match e.kind() {
         ErrorKind::BridgeNotFound | ErrorKind::NotABridge | ErrorKind::LinkNotFound => None,
         ErrorKind::NameTaken => None,
+        _ if seen.is_unseen(ACCEPTS) && e.object().is_some_and(|object| object.starts_with("nft chain ")) => None,
         _ if strange(seen).next().is_some() => None,
         _ if matches!(subject, Subject::Network(_)) => {
             // An uplink that has gone is told by itself.

@@ -1,30 +1,71 @@
 //! Other firewalls on this host, which may drop what guests send where no rule of theirs accepts it.
 //!
 //! What another table drops, ours cannot let pass: the kernel asks all of them. Which rules of it accept guests' packets is not
-//! for us to judge, so it is said that they have to, and where to look. The tables of iptables-legacy are not seen: to read them
-//! can load modules.
+//! for us to judge, so it is said that they have to, and where to look. Rules of a network's own there are known (`accept_in`): where they
+//! are in place, nothing is said. The tables of iptables-legacy are not seen: to read them can load modules.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Host;
 use crate::error::Error;
-use crate::model::{Attach, Attachment, GuestLinks, IfName, Network, NetworkMode};
-use crate::snapshot::{Family, NftFamily, NftHook, NftPolicy, NftTableId, Part, Scope, Snapshot, SysctlKey};
+use crate::model::{Attach, Attachment, GuestLinks, IfName, Network, NetworkMode, ResolvedNetwork};
+use crate::plan::accept::{self, InPlace};
+use crate::snapshot::{Family, NftExpr, NftFamily, NftHook, NftPolicy, NftTableId, Part, Scope, Snapshot, SysctlKey};
 
 /// firewalld's table. Its chains end with a rejection, not with a policy.
 const FIREWALLD: &str = "firewalld";
 
 impl Host {
-    /// What in other firewalls keeps this network's guests from reaching anybody, if no rule there is about them.
-    pub(super) fn obstacles(&mut self, network: &Network) -> Vec<String> {
-        self.obstacles_of(&Concerned::of_network(network), &Snapshot::default())
+    /// What in other firewalls keeps this network's guests from reaching anybody, if no rule there is about them. In the `accepted` chains
+    /// there are some: these count where packets come to them.
+    pub(super) fn obstacles(&mut self, network: &Network, accepted: Result<Vec<InPlace>, Error>) -> Vec<String> {
+        let mut concerned = Concerned::of_network(network);
+        let accepted = match accepted {
+            Ok(accepted) => accepted,
+            Err(e) => return concerned.not_known(&e),
+        };
+        let tables: Scope = accepted.iter().map(|a| Part::NftFrame(a.table.clone())).collect();
+        match self.look(&tables) {
+            Ok(seen) => concerned.accepted = accepted.into_iter().map(|a| Accepted::led_to(a, &seen)).collect(),
+            Err(e) => return concerned.not_known(&e),
+        }
+        self.obstacles_of(concerned, &Snapshot::default())
+    }
+
+    /// The chains of other firewalls in which the packets of a started network are accepted now.
+    pub(super) fn accepted_in(&mut self, started: &ResolvedNetwork) -> Result<Vec<InPlace>, Error> {
+        if started.network.accept_in().is_empty() {
+            return Ok(Vec::new());
+        }
+        let now = self.look(&accept::scope(started))?;
+        Ok(accept::in_place(started, &now))
+    }
+
+    /// The same of the network that a vif is in.
+    fn accepted_of_vif(&mut self, vif: &Attach) -> Result<Vec<InPlace>, Error> {
+        let Some(name) = vif.network else { return Ok(Vec::new()) };
+        match self.records.started(&name)? {
+            Some(started) => self.accepted_in(&started.resolved()),
+            None => Ok(Vec::new()),
+        }
     }
 
     /// What in other firewalls keeps the guest of this vif from reaching anybody, if no rule there is about it.
     ///
     /// A hotplug call asks this, too. What that costs does not grow with guests: two settings are read, and the chains of one
-    /// family (bridge) to three (ip, ip6, inet) are listed, of which others have some tens, and our own table four to seven.
+    /// family (bridge) to three (ip, ip6, inet) are listed, of which others have some tens, and our own table four to seven. Only where
+    /// one of these drops, and the vif's network has rules in chains of others, the rules of those chains are read.
     /// What was `seen` of the vif's bridge is not asked again.
     pub(super) fn obstacles_of_vif(&mut self, vif: &Attach, seen: &Snapshot) -> Vec<String> {
-        self.obstacles_of(&Concerned::of_vif(vif), seen)
+        let notes = self.obstacles_of(Concerned::of_vif(vif), seen);
+        if notes.is_empty() {
+            return notes;
+        }
+        match self.accepted_of_vif(vif) {
+            Ok(accepted) if accepted.is_empty() => notes,
+            Ok(accepted) => self.obstacles_of(Concerned::of_vif(vif).accepted_in(accepted), seen),
+            Err(e) => Concerned::of_vif(vif).not_known(&e),
+        }
     }
 
     /// The same for many vifs, in one look. `links` are all links.
@@ -36,18 +77,26 @@ impl Host {
         let mut scope = Scope::from_iter(both.into_iter().filter_map(bridged).map(Part::Sysctl));
         scope.extend(NftFamily::ALL.map(|family| Part::NftOthersAt(family, NftHook::Forward)));
         let seen = self.look(&scope).map(|seen| Snapshot { links: links.links.clone(), ..seen });
-        let of_one = |vif: &&Attach| {
+        // The rules of a network's own, once for all of its vifs.
+        let mut accepted: BTreeMap<IfName, Result<Vec<InPlace>, Error>> = BTreeMap::new();
+        let mut of_one = |vif: &&Attach| {
             let concerned = Concerned::of_vif(vif);
-            match &seen {
-                Ok(seen) => concerned.obstacles(seen, seen),
+            let seen = match &seen {
+                Ok(seen) => seen,
+                Err(e) => return concerned.not_known(e),
+            };
+            let notes = concerned.obstacles(seen, seen);
+            let Some(network) = vif.network.filter(|_| !notes.is_empty()) else { return notes };
+            match accepted.entry(network).or_insert_with(|| self.accepted_of_vif(vif)) {
+                Ok(accepted) => concerned.accepted_in(accepted.clone()).obstacles(seen, seen),
                 Err(e) => concerned.not_known(e),
             }
         };
-        vifs.iter().map(of_one).collect()
+        vifs.iter().map(&mut of_one).collect()
     }
 
-    fn obstacles_of(&mut self, concerned: &Concerned, known: &Snapshot) -> Vec<String> {
-        let found = self.settings_of(concerned, known).and_then(|settings| {
+    fn obstacles_of(&mut self, concerned: Concerned, known: &Snapshot) -> Vec<String> {
+        let found = self.settings_of(&concerned, known).and_then(|settings| {
             let chains = self.look(&concerned.chains(&settings))?;
             Ok(concerned.obstacles(&settings, &chains))
         });
@@ -77,6 +126,48 @@ struct Concerned {
     /// The families of their addresses.
     families: Vec<Family>,
     place: Place,
+    /// Where rules of ours accept them.
+    accepted: Vec<Accepted>,
+}
+
+/// A chain with rules of ours that accept what is asked about.
+struct Accepted {
+    at: InPlace,
+    /// The chains of its table from which packets come to it, with itself; `None` where nobody has looked.
+    from: Option<BTreeSet<String>>,
+}
+
+impl Accepted {
+    /// With the chains that lead to it, by the rules of its table.
+    fn led_to(at: InPlace, seen: &Snapshot) -> Self {
+        let mut from = BTreeSet::from([at.chain.clone()]);
+        let chains = seen.nft.get(&at.table).map(|table| &table.chains);
+        let leads = |from: &BTreeSet<String>, expr: &NftExpr| match expr {
+            NftExpr::Verdict(v) => v.target().is_some_and(|chain| from.contains(chain)),
+            // Where a map leads to is not for us to judge.
+            NftExpr::Vmap { .. } => true,
+            _ => false,
+        };
+        loop {
+            let more = chains.into_iter().flatten().filter(|(name, chain)| {
+                !from.contains(*name) && chain.rules.iter().flat_map(|r| &r.exprs).any(|e| leads(&from, e))
+            });
+            let more: Vec<String> = more.map(|(name, _)| name.clone()).collect();
+            if more.is_empty() {
+                return Accepted { at, from: Some(from) };
+            }
+            from.extend(more);
+        }
+    }
+
+    /// Whether what comes into a base chain comes to it.
+    fn is_reached(&self, table: &NftTableId, chain: &str, hook: NftHook) -> bool {
+        self.is_of(table, hook) && self.from.as_ref().is_none_or(|from| from.contains(chain))
+    }
+
+    fn is_of(&self, table: &NftTableId, hook: NftHook) -> bool {
+        self.at.table == *table && self.at.hook == hook
+    }
 }
 
 /// Where their packets come in.
@@ -102,7 +193,8 @@ impl Concerned {
             NetworkMode::Routed(_) => Place::Routed { links: "the vifs".into(), served },
         };
         let families = [Family::Ipv4, Family::Ipv6].into_iter().filter(has).collect();
-        Concerned { who: format!("guests of network {}", network.name()), is_one: false, families, place }
+        let who = format!("guests of network {}", network.name());
+        Concerned { who, is_one: false, families, place, accepted: Vec::new() }
     }
 
     fn of_vif(vif: &Attach) -> Self {
@@ -119,7 +211,13 @@ impl Concerned {
             addresses.is_empty() || addresses.iter().any(|a: &ipnetwork::IpNetwork| Family::of(&a.ip()) == *family)
         };
         let families = [Family::Ipv4, Family::Ipv6].into_iter().filter(has).collect();
-        Concerned { who: format!("the guest of {}", vif.id), is_one: true, families, place }
+        Concerned { who: format!("the guest of {}", vif.id), is_one: true, families, place, accepted: Vec::new() }
+    }
+
+    /// The same, where rules of ours in these chains accept the packets.
+    fn accepted_in(self, accepted: Vec<InPlace>) -> Self {
+        let accepted = accepted.into_iter().map(|at| Accepted { at, from: None }).collect();
+        Concerned { accepted, ..self }
     }
 
     fn not_known(&self, e: &Error) -> Vec<String> {
@@ -156,6 +254,9 @@ impl Concerned {
         let mut notes = Vec::new();
         for (id, table) in &seen.nft {
             for (chain, base) in table.chains.iter().filter_map(|(name, c)| Some((name, c.base?))) {
+                if self.accepted.iter().any(|a| a.is_reached(id, chain, base.hook)) {
+                    continue;
+                }
                 let says = if id.name == FIREWALLD {
                     format!("firewalld (nft list chain {id} {chain}) rejects what no zone or policy of it accepts")
                 } else if base.policy == NftPolicy::Drop {
@@ -163,7 +264,12 @@ impl Concerned {
                 } else {
                     continue;
                 };
-                notes.extend(self.cut_off(settings, id, base.hook).map(|what| format!("{says}: {what}")));
+                // Rules of ours in a chain that no packet comes to.
+                let apart = self.accepted.iter().find(|a| a.is_of(id, base.hook));
+                let apart =
+                    apart.map(|a| format!("; no rule of {chain} leads to {}, where rules of ours are", a.at.chain));
+                let apart = apart.unwrap_or_default();
+                notes.extend(self.cut_off(settings, id, base.hook).map(|what| format!("{says}: {what}{apart}")));
             }
         }
         notes

@@ -45,6 +45,7 @@ use crate::snapshot::{LinkKind, Part, Scope, Snapshot};
 pub use confirm::{guard_is_there, tell_guard};
 pub use opened::OpenedBy;
 pub use overview::{Overview, ShownFilter, ShownNetwork, ShownRoute};
+pub(crate) use record::ACCEPTS;
 pub use recover::{Recovered, RecoveredSubject};
 pub use show::{Shown, ShownBridge, ShownVif};
 pub use status::{NetworkState, NetworkStatus};

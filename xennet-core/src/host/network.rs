@@ -8,9 +8,10 @@ use crate::config::networks;
 use crate::error::{Error, ErrorKind, Outcome};
 use crate::exec::{Applied, Entry, Subject};
 use crate::model::{
-    Egress, Guests, IfName, Network, NetworkMode, PortForward, Request, Resolved, ResolvedNetwork, Started,
+    Egress, ForeignChain, Guests, IfName, Network, NetworkMode, PortForward, Request, Resolved, ResolvedNetwork,
+    Started,
 };
-use crate::plan::Plan;
+use crate::plan::{Plan, accept};
 use crate::services;
 use crate::snapshot::{Family, Part, Scope, Snapshot};
 use crate::tables;
@@ -43,11 +44,13 @@ impl Host {
         self.check_bridge(network, record)?;
         let mut started = self.resolve(network, record)?;
         started.former = forwards_given_up(network, record);
+        started.former_accept_in = accepts_given_up(network, record);
         let plan = self.plan_whole(&Resolved::Start(Box::new(started.clone())))?;
         self.check_uplink(&started, &plan)?;
         let taken_over = changed.map(|c| format!("network {}: new is its {}", network.name(), c.keys.join(", its ")));
         let plan = plan.with_notes(taken_over);
-        let plan = plan.with_notes(self.obstacles(network)).with_notes(self.shared_subnets(&started)?);
+        let accepted = Ok(accept::in_place(&started, plan.after()));
+        let plan = plan.with_notes(self.obstacles(network, accepted)).with_notes(self.shared_subnets(&started)?);
         let plan = plan.with_notes(self.remarks_on_services(network)?);
         Ok((started, plan))
     }
@@ -81,7 +84,9 @@ impl Host {
     /// [`ErrorKind::LinkNotFound`], [`ErrorKind::Invalid`], [`ErrorKind::PortOfOther`], [`ErrorKind::NotABridge`] if the host is
     /// not as the network needs it; [`ErrorKind::Conflict`] if a network of this name is started that was described otherwise in
     /// what it cannot take over, if one is started that contradicts it ([`networks::contradicts`]), if its last start
-    /// waits for a confirmation, or for one whose bridge was removed since with this domain's addresses; and as [`attach`](Self::attach).
+    /// waits for a confirmation, for one whose bridge was removed since with this domain's addresses, or where a chain of
+    /// [`accept_in`](crate::model::NatNetwork::accept_in) is not there or takes no accepts; [`ErrorKind::Unsupported`] for such a chain that
+    /// only the program which made it may change; and as [`attach`](Self::attach).
     #[doc(alias("up", "ifup", "net-start", "network-bridge", "network-nat", "network-route"))]
     pub fn start_network(&mut self, network: &Network) -> Result<Applied, Error> {
         self.start(network, false)
@@ -585,6 +590,12 @@ fn forwards_given_up(network: &Network, record: Option<&Entry>) -> Vec<PortForwa
         Some(NetworkMode::Nat(was)) => was.forwards.iter().filter(|f| !is.forwards.contains(f)).copied().collect(),
         _ => Vec::new(),
     }
+}
+
+/// The chains of other firewalls that a network's last start has put rules into, and in which it shall have none any more.
+fn accepts_given_up(network: &Network, record: Option<&Entry>) -> Vec<ForeignChain> {
+    let was = started_of(record).map(|s| s.network.accept_in()).unwrap_or_default();
+    was.iter().filter(|chain| !network.accept_in().contains(chain)).cloned().collect()
 }
 
 fn started_of(record: Option<&Entry>) -> Option<&ResolvedNetwork> {

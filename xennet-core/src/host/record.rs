@@ -8,7 +8,7 @@ use crate::backend::fake::Fake;
 use crate::exec::Entry;
 use crate::gather;
 use crate::model::{Attachment, DevId, DomId, IfName, Resolved, Started, VifId};
-use crate::plan::Goal;
+use crate::plan::{Goal, accept};
 use crate::recording::{Described, Recording, Service, Surroundings, Taken, Unseen, text_of};
 use crate::services;
 use crate::snapshot::{Family, Link, NftFamily, NftHook, Part, Scope, Snapshot, StorePath, SysctlKey};
@@ -196,6 +196,8 @@ impl Host {
             let chains = NftHook::ALL.map(|hook| Part::NftOthersAt(family, hook));
             add(self, "other programs' nft chains", Scope::from_iter(chains));
         }
+        let accepts = records.iter().filter_map(Entry::started).map(accept::scope);
+        add(self, ACCEPTS, accepts.fold(Scope::none(), Scope::union));
         if kept == Settings::All {
             // Those of a bridge's port say nothing: its frames go to the bridge. They are most of the links of a host with many guests. A vif
             // that is to be connected by routes may be a port by mistake.
@@ -210,6 +212,9 @@ impl Host {
         seen
     }
 }
+
+/// What is not looked at where the chains of others that have rules of networks cannot be read.
+pub(crate) const ACCEPTS: &str = "rules of networks in other programs' nft chains";
 
 /// The link of a vif that a record connects by routes.
 fn routed_link(entry: &Entry) -> Option<IfName> {

@@ -33,10 +33,12 @@ impl Host {
         };
         let known = self.records.started_or_stopping(name)?.unwrap_or_else(|| Started::of(&started));
         // A hotplug call that mended or replaced the table may have added elements that no record names.
-        target.scope = target.scope.union(plan::scope_of_network(&started));
+        target.scope = target.scope.union(plan::scope_of_network(&started)).union(plan::accept::scope(&started));
+        plan::accept::forget(&mut target);
         plan::forget_earlier_version(&mut target, &started);
         let now = self.look(&target.scope)?;
         let mut notes = Vec::new();
+        let kept = plan::accept::left(&now);
         if let Some(bridge) = started.network.bridge().map(|b| b.name()) {
             let uplinks: BTreeSet<IfName> = match started.network.mode() {
                 NetworkMode::Bridge(b) => gather::set(b.uplink.into_iter().chain(b.uplink_name)),
@@ -79,7 +81,7 @@ impl Host {
         outside_stays(&mut target, &now, &started);
         self.restore_settings(&mut target, &now, &known)?;
         let now = now.seen(&target.scope);
-        Ok(self.restore(&target, &now, guests)?.into_stop().with_notes(notes))
+        Ok(self.restore(&target, &now, guests)?.into_stop().with_notes(notes).with_notes(kept))
     }
 
     /// The plan that leads back to an earlier state, judged by what is around it now.

@@ -93,6 +93,10 @@ impl Host {
         let described = network;
         let network = started.as_ref().map_or(described, |s| &s.network);
         let change = networks::changed(network, described);
+        let accepted = match &started {
+            Some(started) => self.accepted_in(started),
+            None => Ok(Vec::new()),
+        };
         let mut status = NetworkStatus {
             version: Version,
             network: network.name(),
@@ -105,7 +109,7 @@ impl Host {
             missing: Vec::new(),
             ports: Vec::new(),
             elsewhere: Vec::new(),
-            obstacles: self.obstacles(network),
+            obstacles: self.obstacles(network, accepted),
         };
         if let Some(started) = &started {
             status.missing = self.network_lacks(started, record.as_ref())?;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Planned, refused};
+use super::{Planned, accept, refused};
 use crate::error::{Error, ErrorKind};
 use crate::gather;
 use crate::model::{Guests, IfName, Resolved};
@@ -35,6 +35,26 @@ pub(super) fn never_cut_off(steps: &[Planned], now: &Snapshot) -> Result<(), Err
         let mut lost = taken_by(&planned.step, &effects.implied);
         if let Some(route) = lost.find(|route| !comes_with_name(route) && !is_there(route)) {
             return Err(cut_off(steps, at, route));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a plan that changes something in another program's nft table, but for a rule that is marked as a network's.
+///
+/// # Errors
+/// [`ErrorKind::Internal`], naming step and table: no wish that this library plans needs that.
+pub(super) fn leaves_others(steps: &[Planned]) -> Result<(), Error> {
+    for (at, planned) in steps.iter().enumerate() {
+        if let Step::Nft(transaction) = &planned.step
+            && !transaction.table.is_own()
+            && !transaction.ops.iter().all(accept::is_allowed)
+        {
+            let message = format!("a step would change the table of another program: {}", planned.step);
+            return Err(Error::new(ErrorKind::Internal, message)
+                .with_object(planned.step.object())
+                .with_step(format!("step {} of {}", at + 1, steps.len()))
+                .unchanged());
         }
     }
     Ok(())
@@ -131,6 +151,10 @@ pub(super) fn restoring(steps: &[Planned], target: &Snapshot, around: &Snapshot,
     let mut world = around.clone();
     let (mut lost, mut conflict) = (Vec::new(), None);
     for (at, planned) in steps.iter().enumerate() {
+        // A rule in another program's table takes nothing along, and that table may not have been looked at around.
+        if matches!(&planned.step, Step::Nft(transaction) if !transaction.table.is_own()) {
+            continue;
+        }
         if let Step::Link(LinkStep::Delete { link }) = &planned.step {
             is_looked_at(&link.name, around)?;
             if guests == Guests::MustHaveGone && conflict.is_none() {

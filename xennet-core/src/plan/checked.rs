@@ -26,18 +26,19 @@ impl Draft {
         } else {
             check::never_cut_off(&self.steps, &self.before)?;
         }
-        Ok(self.checked())
+        self.checked()
     }
 
     /// The way back to an earlier state, judged by what is around it now.
     pub(super) fn restoring(self, target: &Snapshot, around: &Snapshot, guests: Guests) -> Result<Plan, Error> {
         check::restoring(&self.steps, target, around, guests)?;
-        Ok(self.checked())
+        self.checked()
     }
 
-    fn checked(self) -> Plan {
+    fn checked(self) -> Result<Plan, Error> {
+        check::leaves_others(&self.steps)?;
         let Draft { goal, steps, notes, before, after, request } = self;
-        Plan { version: Version, goal, steps, notes, before, after, request }
+        Ok(Plan { version: Version, goal, steps, notes, before, after, request })
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! The order within one pass: what our nft tables have to let pass is added, before anything goes up; bridges are made; links are renamed and set (down first where the kernel or the network
 //! demands it); addresses are added, then superfluous ones removed; VLANs and port settings are put in force; only then
-//! links go up; then routes, neighbours, forwarding entries, rules and settings; last, what the tables have too much. After each step the world is what the
+//! links go up; then routes, neighbours, forwarding entries, rules and settings; last, what the tables have too much. Rules of ours in other programs' tables go before all of this and come after all of it. After each step the world is what the
 //! transition function says, so what a step implies is seen by the steps behind it. Passes are repeated until one finds
 //! nothing to do: a bridge's MAC, for example, can only be put back after the port that moved it has left.
 
@@ -77,6 +77,9 @@ impl Path<'_> {
     }
 
     fn pass(&mut self, wanted: &Wanted) -> Result<(), Error> {
+        for accepts in &wanted.accepts {
+            self.push_all(accepts.removing(&self.world), &accepts.why_not)?;
+        }
         // Before anything goes up.
         for wish in &wanted.tables {
             if let Some(transaction) = wish.first(&self.world)? {
@@ -166,7 +169,15 @@ impl Path<'_> {
                 self.push(Step::Nft(transaction), &wish.why)?;
             }
         }
+        // When our own tables check what is let through.
+        for accepts in &wanted.accepts {
+            self.push_all(accepts.adding(&self.world), &accepts.why)?;
+        }
         Ok(())
+    }
+
+    fn push_all(&mut self, steps: Vec<Step>, why: &Reason) -> Result<(), Error> {
+        steps.into_iter().try_for_each(|step| self.push(step, why))
     }
 
     fn add_del<T>(

@@ -6,6 +6,7 @@
 //! address, the port that leaves its old bridge) is therefore never planned twice, and a plan that the kernel would
 //! refuse is refused before the first system call.
 
+pub(crate) mod accept;
 mod check;
 mod checked;
 mod diff;

@@ -6,6 +6,7 @@ use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 
 use super::Reason;
+use super::accept;
 use super::gate;
 use super::table::TableWish;
 use super::uplink::{Among, Move, address_on, carried_routes, learned_anew, neighbour_on, route_through};
@@ -40,7 +41,7 @@ pub struct Carried {
 pub(super) fn scope(started: &ResolvedNetwork, seen: &Snapshot) -> Scope {
     let items = gate::of_network(started);
     let mut scope = GATE.scope(items.iter().chain(&gate::former(started)));
-    scope = scope.union(gate::scope_of_earlier_version(started, seen));
+    scope = scope.union(gate::scope_of_earlier_version(started, seen)).union(accept::scope(started));
     if !items.is_empty() {
         scope = scope.union(GATE.frame_scope(&items, seen));
     }
@@ -171,6 +172,7 @@ pub(super) fn want(
             wish.absent.extend(gate::of_earlier_version(started, now));
         }
         wanted.tables.extend(table);
+        wanted.accepts = accept::wanted(started, now)?;
     }
     Ok((wanted, notes))
 }

@@ -4,7 +4,7 @@ use super::checked::Draft;
 use super::network::silence;
 use super::table::TableWish;
 use super::want::{LinkTarget, LinkWish, Wanted, WantedLink, Wish};
-use super::{Goal, Plan, Planned, Reason, diff, uplink};
+use super::{Goal, Plan, Planned, Reason, accept, diff, uplink};
 use crate::error::Error;
 use crate::gather;
 use crate::model::{Guests, IfName};
@@ -48,6 +48,7 @@ const WHY: Reason = Reason::fixed("it was so before");
 fn wanted(target: &Snapshot, now: &Snapshot) -> Wanted {
     let address_order = target.hidden.address_order.clone();
     let mut wanted = Wanted { tables: TableWish::restored(target, &WHY), address_order, ..Wanted::default() };
+    wanted.accepts = accept::restored(target, &WHY);
     wanted.moves = uplink::restoring(target, now);
     // Bridges last: their MAC and MTU follow their ports, and come back by themselves when the ports do. (A bridge that
     // must be made again is made before anything else.)

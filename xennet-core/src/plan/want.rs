@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
 
+use super::accept::Accepts;
 use super::table::TableWish;
 use super::{Reason, guard, network, routes, uplink};
 use crate::error::{Error, ErrorKind};
@@ -37,6 +38,8 @@ pub(super) struct Wanted {
     pub(super) sysctls: BTreeMap<SysctlKey, (String, Reason)>,
     /// What tables of ours shall have.
     pub(super) tables: Vec<TableWish>,
+    /// Rules of ours in other programs' tables.
+    pub(super) accepts: Vec<Accepts>,
     /// What of one link has to go to another without a gap.
     pub(super) moves: Vec<uplink::Move>,
 }

@@ -13,7 +13,9 @@ use sha2::{Digest as _, Sha256};
 use super::{Described, Recording, Unseen};
 use crate::config::networks;
 use crate::error::{Error, ErrorKind};
+use crate::exec::Entry;
 use crate::model::{MacAddr, covering, link_local};
+use crate::plan::{Goal, accept};
 use crate::snapshot::{NftExpr, NftField, NftTableId, NftType, NftValue};
 use crate::tables::guard::{MAC_ENDS, ends};
 
@@ -27,6 +29,7 @@ pub(super) fn anonymous(of: &Recording, key: [u8; 16]) -> Result<Recording, Erro
     name_domains(&mut recording);
     without_comments(&mut recording);
     without_bytes(&mut recording);
+    let accepts = without_accepts(&mut recording);
     for link in recording.snapshot.links.values_mut() {
         link.alias = None;
     }
@@ -36,6 +39,10 @@ pub(super) fn anonymous(of: &Recording, key: [u8; 16]) -> Result<Recording, Erro
     Addresses { key, bits: BTreeMap::new() }.replace(&mut document);
     let mut recording = crate::read::json(&document.to_string()).map_err(broken)?;
     follow_macs(&mut recording);
+    let Recording { records, snapshot, .. } = &mut recording;
+    for (started, numbers) in records.iter().filter_map(Entry::started).zip(accepts) {
+        accept::put(started, &numbers, snapshot);
+    }
     Ok(recording)
 }
 
@@ -100,6 +107,25 @@ fn without_bytes(recording: &mut Recording) {
         }
         set.elements.values_mut().for_each(|element| element.comment = None);
     }
+}
+
+/// Rules of networks in other programs' chains have addresses among their bytes: they are made anew of the networks as these are called by
+/// then. Which are there, for each network.
+fn without_accepts(recording: &mut Recording) -> Vec<Vec<Vec<usize>>> {
+    let started = recording.records.iter().filter_map(Entry::started);
+    let there = started.map(|started| accept::numbers(started, &recording.snapshot)).collect();
+    accept::unsee(&mut recording.snapshot);
+    for record in &mut recording.records {
+        let mut next = Some(record);
+        while let Some(entry) = next {
+            accept::unsee(&mut entry.before);
+            if let Goal::Restore(target) | Goal::Stop(target) = &mut entry.goal {
+                accept::unsee(target);
+            }
+            next = entry.previous.as_deref_mut();
+        }
+    }
+    there
 }
 
 /// The replacement of each address.

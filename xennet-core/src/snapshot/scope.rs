@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 
 use serde::{Deserialize, Serialize};
 
-use super::{NftFamily, NftHook, NftKey, NftTableId, StorePath, SysctlKey};
+use super::{NftFamily, NftHook, NftKey, NftRule, NftTableId, StorePath, SysctlKey};
 use crate::model::IfName;
 
 /// One part of the system.
@@ -72,6 +72,9 @@ pub enum Part {
     /// there. A listing of the chains of that family. Where the kernel has nf_tables as a module that is not loaded, nobody has a
     /// table, and looking does not load it.
     NftOthersAt(NftFamily, NftHook),
+    /// One rule of a chain, by table, chain and content, comment included, as often as it is there; and whether there is the chain, and where
+    /// it is hooked in, whether the rule is there or not. Iptables' form of the same rule counts, too. A listing of the chain's rules.
+    NftRule(NftTableId, Cow<'static, str>, NftRule),
     /// One xenstore node, without its children.
     Store(StorePath),
     /// A xenstore node and all below it.

@@ -3,8 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::{
-    Family, Hidden, LinkKind, Neighbour, NeighbourKind, NftChain, NftSet, NftTableId, Part, Route, RouteKind, Rule,
-    RuleAction, Scope, Snapshot, SysctlKey,
+    Family, Hidden, LinkKind, Neighbour, NeighbourKind, NftChain, NftRule, NftSet, NftTableId, Part, Route, RouteKind,
+    Rule, RuleAction, Scope, Snapshot, SysctlKey,
 };
 use crate::gather;
 
@@ -162,6 +162,10 @@ fn look(world: &Snapshot, part: &Part, seen: &mut Snapshot) {
                 narrow.merge_set(set.to_string(), NftSet { elements, ..def.frame() });
             }
         }
+        Part::NftRule(id, chain, rule) => {
+            let Some(table) = world.nft.get(id) else { return };
+            seen.see_rule((id, chain, rule), table.flags, table.chains.get(&**chain));
+        }
         Part::NftOthersAt(family, hook) => {
             for (id, table) in world.nft.iter().filter(|(id, _)| !id.is_own() && id.family == *family) {
                 let at = |chain: &NftChain| chain.base.is_some_and(|base| base.hook == *hook);
@@ -181,6 +185,28 @@ fn look(world: &Snapshot, part: &Part, seen: &mut Snapshot) {
         Part::StoreTree(path) => {
             let below = world.store.iter().filter(|(p, _)| p.is_below(path));
             seen.store.extend(below.map(|(p, n)| (p.clone(), n.clone())));
+        }
+    }
+}
+
+impl Snapshot {
+    /// Adds what a look for one rule of a chain sees of it: where it is hooked in, and the rule, as often as it is there, among those that
+    /// were looked for before. `None` where there is no such chain.
+    pub(crate) fn see_rule(
+        &mut self,
+        (id, chain, rule): (&NftTableId, &str, &NftRule),
+        flags: u32,
+        found: Option<&NftChain>,
+    ) {
+        // Who looks at the whole table sees all of its rules.
+        let is_whole = self.scope.contains(&Part::Nft(id.clone())) || self.scope.has_frame_of(id);
+        let table = self.nft.entry(id.clone()).or_default();
+        table.flags |= flags;
+        if let Some(found) = found.filter(|_| !is_whole) {
+            let seen = table.chains.entry(chain.to_owned()).or_default();
+            seen.base = found.base;
+            let is_seen = |r: &&NftRule| r.is_same(rule) || seen.rules.contains(r);
+            seen.rules = found.rules.iter().filter(is_seen).cloned().collect();
         }
     }
 }

@@ -1,14 +1,18 @@
 //! Steps in words: one line each, with a sign.
 
 use std::fmt::{self, Write as _};
+use std::net::IpAddr;
+
+use ipnetwork::IpNetwork;
 
 use super::{
     AddrStep, BridgeChange, Implied, LinkChange, LinkStep, NeighStep, NewLink, NewMaster, NftOp, NftTransaction,
     PortChange, PortStep, RouteStep, RuleStep, Step, StoreOp,
 };
 use crate::snapshot::{
-    AddrGenMode, Address, FdbEntry, FdbKind, Neighbour, NeighbourKind, NftChainKind, NftKey, NftTableId, PortVlan,
-    Route, RouteKind, Rule, RuleAction, key_text,
+    AddrGenMode, Address, FdbEntry, FdbKind, Neighbour, NeighbourKind, NftChainKind, NftCmp, NftExpr, NftField,
+    NftHeader, NftKey, NftRule, NftSource, NftTableId, NftValue, PortVlan, Route, RouteKind, Rule, RuleAction,
+    key_text,
 };
 
 impl Step {
@@ -118,7 +122,10 @@ fn nft_words(t: &NftTransaction) -> Vec<String> {
         count("new set", "new sets", |op| matches!(op, NftOp::AddSet { .. }));
         count("set removed", "sets removed", |op| matches!(op, NftOp::DelSet { .. }));
         count("new rule", "new rules", |op| matches!(op, NftOp::AddRule { .. }));
-        count("rule removed", "rules removed", |op| matches!(op, NftOp::DelRule { .. }));
+        // Rules in other programs' tables are told word by word.
+        if t.table.is_own() {
+            count("rule removed", "rules removed", |op| matches!(op, NftOp::DelRule { .. }));
+        }
     }
     for op in &t.ops {
         match op {
@@ -126,6 +133,10 @@ fn nft_words(t: &NftTransaction) -> Vec<String> {
             NftOp::AddElements { set, .. } | NftOp::DelElements { set, .. } if *set == NftTableId::VERSION => {}
             NftOp::AddElements { set, elements } => {
                 words.push(format!("+ {set} {{ {} }}", keys(elements.iter().map(|(key, _)| key))));
+            }
+            NftOp::InsertRule { chain, rule } => words.push(format!("+ first in {chain}: {}", spelled(rule))),
+            NftOp::DelRule { chain, rule } if !t.table.is_own() => {
+                words.push(format!("- from {chain}: {}", spelled(rule)))
             }
             NftOp::DelElements { set, keys: gone } => words.push(format!("- {set} {{ {} }}", keys(gone.iter()))),
             _ => {}
@@ -135,6 +146,34 @@ fn nft_words(t: &NftTransaction) -> Vec<String> {
         words.push("marked as whole".to_owned());
     }
     words
+}
+
+/// A rule of ours in another program's table, with its networks as an administrator writes them: of whole bytes only these are read.
+fn spelled(rule: &NftRule) -> NftRule {
+    let network = |field: NftField, value: &NftValue| {
+        let NftSource::Payload(NftHeader::Network, offset, length) = field.source() else { return None };
+        let mut bytes = value.bytes();
+        let (field, all) = match offset {
+            12 => (NftField::IpSaddr, 4),
+            16 => (NftField::IpDaddr, 4),
+            8 => (NftField::Ip6Saddr, 16),
+            24 => (NftField::Ip6Daddr, 16),
+            _ => return None,
+        };
+        bytes.resize(all, 0);
+        let address = match <[u8; 4]>::try_from(&bytes[..]) {
+            Ok(v4) => IpAddr::from(v4),
+            Err(_) => IpAddr::from(<[u8; 16]>::try_from(&bytes[..]).ok()?),
+        };
+        let network = IpNetwork::new(address, length.checked_mul(8)?).ok()?;
+        (usize::from(length) < all).then(|| NftExpr::within(field, network))
+    };
+    let plain = rule.as_nft_makes_it();
+    let exprs = plain.exprs.iter().map(|expr| match expr {
+        NftExpr::Match { field, mask: None, op: NftCmp::Eq, value } => network(*field, value).unwrap_or(expr.clone()),
+        other => other.clone(),
+    });
+    NftRule { exprs: exprs.collect(), comment: plain.comment.clone() }
 }
 
 /// What the rules of our own tables are for.

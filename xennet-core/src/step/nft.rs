@@ -59,6 +59,13 @@ pub enum NftOp {
         /// The rule.
         rule: NftRule,
     },
+    /// Adds a rule before those that a chain has.
+    InsertRule {
+        /// The chain.
+        chain: String,
+        /// The rule.
+        rule: NftRule,
+    },
     /// Removes the first rule of a chain that is equal to this one, comment included. `ENOENT` if none is.
     ///
     /// Handles, by which the kernel names rules, are not comparable between two systems or two times; positions move. The
@@ -145,7 +152,7 @@ fn check_op(op: &NftOp) -> Check {
         NftOp::AddChain { chain, .. } | NftOp::DelChain { chain } | NftOp::FlushChain { chain } => {
             check_name("chain", chain)
         }
-        NftOp::AddRule { chain, rule } | NftOp::DelRule { chain, rule } => {
+        NftOp::AddRule { chain, rule } | NftOp::InsertRule { chain, rule } | NftOp::DelRule { chain, rule } => {
             check_name("chain", chain)?;
             check_rule(rule)
         }

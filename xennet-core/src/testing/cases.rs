@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use crate::error::Errno;
 use crate::model::{IfName, MacAddr, Tagging, Vid};
 use crate::snapshot::{
-    AddrGenMode, Address, Family, NeighbourKind, NftElement, NftExpr, NftFamily, NftKey, NftRule, NftSet, NftTableId,
-    NftType, NftValue, Part, PortVlan, Route, RouteKind, Rule, RuleAction, Scope, Snapshot, StorePath, VethPeer,
+    AddrGenMode, Address, Family, NeighbourKind, NftBase, NftChain, NftChainKind, NftElement, NftExpr, NftFamily,
+    NftField, NftHook, NftKey, NftPolicy, NftRule, NftSet, NftTable, NftTableId, NftType, NftValue, NftVerdict, Part,
+    PortVlan, Route, RouteKind, Rule, RuleAction, Scope, Snapshot, StorePath, VethPeer,
 };
 use crate::step::{
     AddrStep, BridgeChange, ForgetStep, LinkChange, LinkRef, LinkStep, NeighStep, NewLink, NewMaster, NftOp,
@@ -63,6 +64,7 @@ pub(super) const CASES: &[Case] = all![
     notes_come_and_go,
     broadcast_and_scope_are_kept,
     elements_of_a_set_come_and_go,
+    a_rule_is_put_first_and_found_by_its_content,
     a_port_has_the_vlans_that_it_is_given,
     a_store_transaction_happens_wholly_or_not_at_all,
     what_was_never_learned_is_forgotten_all_the_same,
@@ -576,6 +578,44 @@ fn elements_of_a_set_come_and_go(b: &mut Bench<'_>) -> Outcome {
         let Some(elements) = elements else { return Err(format!("the set is missing in a look at {link}")) };
         same!(elements.keys().cloned().collect::<Vec<_>>(), Vec::from_iter(is_there.then(|| key(link))));
     }
+    Ok(())
+}
+
+/// Of one that is there twice, both are seen.
+fn a_rule_is_put_first_and_found_by_its_content(b: &mut Bench<'_>) -> Outcome {
+    if !b.0.capabilities().nft {
+        return Ok(());
+    }
+    let change = |ops: &[NftOp]| Step::Nft(NftTransaction { table: table(), ops: ops.to_vec() });
+    let rule = |link: &str| {
+        let from = NftExpr::eq(NftField::IifName, NftValue::Name(name(link)));
+        NftRule::new([from, NftExpr::Counter, NftExpr::Verdict(NftVerdict::Accept)]).with_comment("of a case")
+    };
+    let chain = || "theirs".to_owned();
+    let insert = |link: &str| NftOp::InsertRule { chain: chain(), rule: rule(link) };
+    let remove = |link: &str| NftOp::DelRule { chain: chain(), rule: rule(link) };
+    let base = NftBase::new(NftChainKind::Filter, NftHook::Forward, 0, NftPolicy::Accept);
+    let seen = |b: &mut Bench<'_>, chain: &str, link: &str| {
+        let part = Part::NftRule(table(), chain.to_owned().into(), rule(link));
+        b.look(&Scope::none().with(part)).map(|seen| seen.nft.get(&table()).cloned())
+    };
+    same!(seen(b, "theirs", "v0")?, None, "no table");
+    b.refused(change(&[insert("v0")]), Errno::ENOENT)?;
+    let last = NftOp::AddRule { chain: chain(), rule: rule("v9") };
+    b.ok([change(&[NftOp::AddTable, NftOp::AddChain { chain: chain(), base: Some(base) }, last])])?;
+    b.ok([change(&[insert("v0")]), change(&[insert("v1"), insert("v0")])])?;
+    let whole = b.look(&Scope::none().with(Part::Nft(table())))?;
+    let rules = whole.nft.get(&table()).and_then(|t| t.chains.get("theirs")).map(|c| c.rules.clone());
+    same!(rules, Some(["v0", "v1", "v0", "v9"].map(rule).into()));
+    for (link, times) in [("v0", 2), ("v1", 1), ("v2", 0)] {
+        let found = seen(b, "theirs", link)?.and_then(|t| t.chains.get("theirs").cloned());
+        same!(found, Some(NftChain { base: Some(base), rules: vec![rule(link); times] }), "{link}");
+    }
+    same!(seen(b, "missing", "v0")?, Some(NftTable::default()), "a table without that chain");
+    b.refused(change(&[remove("v1"), remove("v1")]), Errno::ENOENT)?;
+    b.ok([change(&[remove("v0")])])?;
+    let left = seen(b, "theirs", "v0")?.and_then(|t| t.chains.get("theirs").map(|c| c.rules.len()));
+    same!(left, Some(1));
     Ok(())
 }
 

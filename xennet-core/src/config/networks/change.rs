@@ -18,7 +18,7 @@ pub struct Change {
 
 /// What differs between a network's description as it `was` and as it `is`.
 ///
-/// A network that is started takes over, when it is started once more: port forwards, DHCP and names, and subnets in addition to those
+/// A network that is started takes over, when it is started once more: port forwards, DHCP and names, accepts in other firewalls, and subnets in addition to those
 /// that it has. Guests keep their links, addresses and routes all the while; whom nobody tells addresses and names any more has to
 /// know them by himself.
 ///
@@ -42,7 +42,7 @@ pub fn changed(was: &Network, is: &Network) -> Change {
     let both: BTreeSet<&str> = old.iter().chain(&new).map(|(key, _)| *key).collect();
     let keys: Vec<String> = both.into_iter().filter(differs).map(str::to_owned).collect();
     let takes_over = |key: &str| match key {
-        "forward" | "dhcp" | "dns" | "range" | "domain" => true,
+        "forward" | "dhcp" | "dns" | "range" | "domain" | "accept_in" => true,
         // Without any every address is the network's, and the router another one.
         "subnets" | "gateways" => !was.subnets().is_empty() && was.subnets().iter().all(|s| is.subnets().contains(s)),
         _ => false,

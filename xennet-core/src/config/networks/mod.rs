@@ -26,6 +26,7 @@
 //! range = ["10.0.0.100-10.0.0.199"]
 //! domain = "guests.example"
 //! reachable_from = ["10.3.0.0/24"] # guests of other networks, by their addresses, that may connect to guests here; nobody if left out
+//! accept_in = ["ip filter DOCKER-USER"] # chains of other firewalls that get rules which accept this network's packets; also in mode routed
 //! forward = [{ protocol = "tcp", ports = "8080-8089", to = "10.0.0.1", to_port = 80 }]
 //!
 //! [network.dmz]                   # guests: bridge=dmz, or script=vif-route

@@ -13,8 +13,8 @@ use crate::config::tables::{Key, boolean, in_order, parse, refused, unknown_key}
 use crate::gather;
 use crate::model::flaw::{Flaw, quoted};
 use crate::model::{
-    AddressRange, BridgeNetwork, BridgeSpec, DnsDomain, Egress, GuestLinks, IfName, MacAddr, Mtu, NatNetwork, Network,
-    NetworkMode, Place, Policy, PortForward, Protocol, RoutedNetwork, Services, Subnet, unusable,
+    AddressRange, BridgeNetwork, BridgeSpec, DnsDomain, Egress, ForeignChain, GuestLinks, IfName, MacAddr, Mtu,
+    NatNetwork, Network, NetworkMode, Place, Policy, PortForward, Protocol, RoutedNetwork, Services, Subnet, unusable,
 };
 
 type Flawed<T> = Result<T, Box<Flaw>>;
@@ -83,8 +83,9 @@ const BRIDGE_KEYS: [&str; 11] = [
     "uplink_name",
     "vlan_filtering",
 ];
-const NAT_KEYS: [&str; 14] = [
+const NAT_KEYS: [&str; 15] = [
     "mode",
+    "accept_in",
     "bridge",
     "dhcp",
     "dns",
@@ -99,8 +100,9 @@ const NAT_KEYS: [&str; 14] = [
     "reachable_from",
     "subnets",
 ];
-const ROUTED_KEYS: [&str; 16] = [
+const ROUTED_KEYS: [&str; 17] = [
     "mode",
+    "accept_in",
     "any_vif",
     "dhcp",
     "dns",
@@ -147,6 +149,14 @@ fn network(text: &str, name: &Key, table: Value<'_>) -> Flawed<Found> {
         let modes: Vec<_> = elsewhere.iter().filter(|(_, k)| k.contains(&key.text.as_str())).map(|(m, _)| *m).collect();
         if modes.is_empty() {
             return Err(unknown_key(key, keys, &format!("key of a network of mode {word}")));
+        }
+        if key.text == "accept_in" {
+            let message = "accept_in means nothing in mode bridge";
+            let rule = "a bridge passes frames on, and the chains of routed packets do not see them";
+            return Err(Flaw::new(key.span.clone(), message, rule).other(value.span(), "the mode is given here").hint(
+                "leave it out; where br_netfilter sends frames there, switch that off: sysctl -w \
+                 net.bridge.bridge-nf-call-iptables=0",
+            ));
         }
         return Err(Flaw::new(
             key.span.clone(),
@@ -345,6 +355,7 @@ fn nat(r: &mut Reader<'_>) -> Flawed<NetworkMode> {
     network.reachable_from = r.list("reachable_from", |given| {
         given.parse().map_err(|_| "a network or an address, as in 10.3.0.0/24".to_owned())
     })?;
+    network.accept_in = r.list("accept_in", ForeignChain::check)?;
     Ok(NetworkMode::Nat(network))
 }
 
@@ -361,6 +372,7 @@ fn routed(r: &mut Reader<'_>) -> Flawed<NetworkMode> {
     network.any_vif = r.flag("any_vif")?;
     network.isolated = r.flag("isolated")?;
     network.whole_subnets = r.flag("whole_subnets")?;
+    network.accept_in = r.list("accept_in", ForeignChain::check)?;
     Ok(NetworkMode::Routed(network))
 }
 

@@ -170,6 +170,7 @@ pub(super) fn keys(network: &Network) -> Vec<(&'static str, Item)> {
             keys.flag("isolated", n.isolated);
             keys.policy(n.policy);
             keys.list("reachable_from", &n.reachable_from);
+            keys.list("accept_in", &n.accept_in);
             keys.services(&n.services);
             keys.mtu(n.mtu);
             let one = |f: &PortForward| {
@@ -198,6 +199,7 @@ pub(super) fn keys(network: &Network) -> Vec<(&'static str, Item)> {
             if r.metric != RoutedNetwork::METRIC {
                 keys.put("metric", Item::Number(r.metric.into()));
             }
+            keys.list("accept_in", &r.accept_in);
             keys.services(&r.services);
             keys.mtu(r.mtu);
         }

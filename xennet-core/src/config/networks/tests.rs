@@ -49,6 +49,25 @@ fn who_reaches_guests_is_read_and_written_back() {
 }
 
 #[test]
+fn chains_of_other_firewalls_are_read_and_written_back() {
+    let text = "[network.n]\nmode = \"nat\"\nsubnets = [\"10.1.0.0/24\"]\n\
+        accept_in = [\"ip filter DOCKER-USER\", \"ip filter ufw-user-input hook input\"]\ndns = true\n\n\
+        [network.r]\nmode = \"routed\"\nsubnets = [\"10.2.0.0/24\"]\naccept_in = [\"inet firewalld filter_FORWARD\"]\n";
+    let found = parse(text).unwrap_or_else(|e| panic!("{}", e.report()));
+    assert_eq!(render(found.iter()), text);
+    let document = serde_json::to_value(found.get("n").unwrap()).unwrap();
+    assert_eq!(
+        document["accept_in"],
+        serde_json::json!(["ip filter DOCKER-USER", "ip filter ufw-user-input hook input"])
+    );
+    assert_eq!(serde_json::from_value::<Network>(document).unwrap(), *found.get("n").unwrap());
+    // It is taken over by a network that is started.
+    let without = parse(&text.replace("\"ip filter DOCKER-USER\", ", "")).unwrap();
+    let change = changed(found.get("n").unwrap(), without.get("n").unwrap());
+    assert_eq!((change.keys, change.needs_stop), (vec!["accept_in".to_owned()], Vec::new()));
+}
+
+#[test]
 fn whole_subnets_and_any_vif_are_read_and_written_back() {
     let text = "[network.r]\nmode = \"routed\"\nsubnets = [\"192.0.2.0/29\", \"fd00:1::/64\"]\nwhole_subnets = true\nany_vif = true\n";
     let found = parse(text).unwrap_or_else(|e| panic!("{}", e.report()));
@@ -117,6 +136,54 @@ fn every_mistake_is_told_with_its_place_and_the_other_one() {
             "[network.n]\nmode = \"nat\"\nsubnets = [\"10.1.0.0/24\"]\nreachable_from = [\"fd00::/64\"]",
             (4, 19),
             "fd00::/64 reaches nobody: the network has no IPv6 subnet",
+            None,
+        ),
+        (
+            "[network.b]\nmode = \"bridge\"\naccept_in = [\"ip filter FORWARD\"]",
+            (3, 1),
+            "accept_in means nothing in mode bridge",
+            Some(2),
+        ),
+        (
+            "[network.n]\nmode = \"nat\"\naccept_in = [\"ip filter FORWARD\"]",
+            (3, 13),
+            "accept_in means nothing without subnets",
+            None,
+        ),
+        (
+            "[network.n]\nmode = \"nat\"\nsubnets = [\"10.1.0.0/24\"]\naccept_in = [\"FORWARD\"]",
+            (4, 14),
+            "table and chain as nft writes them, as in ip filter DOCKER-USER",
+            None,
+        ),
+        (
+            "[network.n]\nmode = \"nat\"\nsubnets = [\"10.1.0.0/24\"]\naccept_in = [\"inet xennet forward\"]",
+            (4, 14),
+            "a chain of another firewall, and table inet xennet is xennet's own",
+            None,
+        ),
+        (
+            "[network.n]\nmode = \"nat\"\nsubnets = [\"10.1.0.0/24\"]\naccept_in = [\"bridge filter FORWARD\"]",
+            (4, 14),
+            "a chain of family bridge sees frames",
+            None,
+        ),
+        (
+            "[network.n]\nmode = \"nat\"\nsubnets = [\"10.1.0.0/24\"]\naccept_in = [\"ip6 filter FORWARD\"]",
+            (4, 14),
+            "nothing could be accepted in ip6 filter FORWARD: the network has no IPv6 subnet",
+            None,
+        ),
+        (
+            "[network.n]\nmode = \"nat\"\nsubnets = [\"10.1.0.0/24\"]\naccept_in = [\"ip a b\",\n\"ip a b hook input\"]",
+            (5, 1),
+            "ip a b is named twice",
+            Some(4),
+        ),
+        (
+            "[network.n]\nmode = \"nat\"\nsubnets = [\"10.1.0.0/24\"]\naccept_in = [\"ip filter INPUT hook input\"]",
+            (4, 14),
+            "the network has neither dhcp nor dns",
             None,
         ),
         (

@@ -4,6 +4,7 @@
 //! [`NatNetwork`] and its siblings are descriptions: plain fields to fill in. [`Network::new`] checks a description as a whole.
 //! Nothing else makes a [`Network`], so a `Network` need not be checked again.
 
+mod accept;
 mod domain;
 mod forward;
 mod rules;
@@ -20,6 +21,8 @@ use serde::{Deserialize, Serialize};
 use super::{BridgeSpec, Egress, IfName, Mtu, Policy};
 use crate::error::{Error, ErrorKind};
 
+pub use accept::ForeignChain;
+pub(crate) use accept::{ForeignFamily, ForeignHook};
 pub use domain::DnsDomain;
 pub(crate) use domain::is_label;
 pub use forward::{PortForward, Protocol};
@@ -165,6 +168,15 @@ impl Network {
         }
     }
 
+    /// Chains of other firewalls in which packets of its guests are accepted; none in bridge mode.
+    pub(crate) fn accept_in(&self) -> &[ForeignChain] {
+        match &self.mode {
+            NetworkMode::Bridge(_) => &[],
+            NetworkMode::Nat(n) => &n.accept_in,
+            NetworkMode::Routed(r) => &r.accept_in,
+        }
+    }
+
     /// Whether every guest of this host may connect to its guests: without subnets they cannot be told from others.
     pub(crate) fn is_open(&self) -> bool {
         self.subnets().is_empty() && !self.isolates()
@@ -280,6 +292,10 @@ pub struct NatNetwork {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[cfg_attr(feature = "schema", schemars(with = "Vec<crate::schema::Net>"))]
     pub reachable_from: Vec<IpNetwork>,
+    /// Chains of other firewalls in which packets of its guests are accepted while it is started: rules with the comment `xennet network NAME`
+    /// come first in them, and are removed when it is stopped. They tell guests by the subnets or by a private bridge, so there must be subnets.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub accept_in: Vec<ForeignChain>,
     /// What guests are told.
     #[serde(default)]
     pub services: Services,
@@ -296,6 +312,7 @@ setters! { NatNetwork {
     with_isolated: isolated = bool;
     with_policy: policy = impl Into<Option<Policy>>;
     with_reachable_from: reachable_from = Vec<IpNetwork>;
+    with_accept_in: accept_in = Vec<ForeignChain>;
     with_services: services = Services;
     with_mtu: mtu = impl Into<Option<Mtu>>;
 } }
@@ -311,6 +328,7 @@ impl NatNetwork {
             isolated: false,
             policy: None,
             reachable_from: Vec::new(),
+            accept_in: Vec::new(),
             services: Services::default(),
             mtu: None,
         }
@@ -369,6 +387,10 @@ pub struct RoutedNetwork {
     pub proxy_ndp: bool,
     /// The metric of guests' routes; 2 is Xen's. The emulated twin's is one less.
     pub metric: u32,
+    /// Chains of other firewalls in which packets of its guests are accepted while it is started: rules with the comment `xennet network NAME`
+    /// come first in them, and are removed when it is stopped. They tell guests by the subnets or by a private bridge, so there must be subnets.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub accept_in: Vec<ForeignChain>,
     /// What guests are told.
     #[serde(default)]
     pub services: Services,
@@ -387,6 +409,7 @@ setters! { RoutedNetwork {
     with_proxy_arp: proxy_arp = bool;
     with_proxy_ndp: proxy_ndp = bool;
     with_metric: metric = u32;
+    with_accept_in: accept_in = Vec<ForeignChain>;
     with_services: services = Services;
     with_mtu: mtu = impl Into<Option<Mtu>>;
 } }
@@ -412,6 +435,7 @@ impl RoutedNetwork {
             proxy_arp: false,
             proxy_ndp: false,
             metric: RoutedNetwork::METRIC,
+            accept_in: Vec::new(),
             services: Services::default(),
             mtu: None,
         }

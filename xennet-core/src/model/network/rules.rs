@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
 
-use super::{NetworkMode, PortForward, RoutedNetwork, Services, Subnet, overlap, unusable};
+use super::{ForeignChain, ForeignHook, NetworkMode, PortForward, RoutedNetwork, Services, Subnet, overlap, unusable};
 use crate::model::flaw::{Flaw, quoted};
 use crate::model::{BridgeSpec, Egress, GuestLinks, IfName, VifId};
 
@@ -63,6 +63,7 @@ pub(super) fn check(name: &IfName, mode: &NetworkMode) -> Flawed {
             }
             services(&n.services, &n.subnets)?;
             reachable_from(&n.reachable_from, &n.subnets)?;
+            accept_in(&n.accept_in, &n.subnets, &n.services)?;
             forwards(&n.forwards, &n.subnets)
         }
         NetworkMode::Routed(n) => {
@@ -75,6 +76,7 @@ pub(super) fn check(name: &IfName, mode: &NetworkMode) -> Flawed {
                     .hint("leave it out for 2, which Xen's scripts use"));
             }
             services(&n.services, &n.subnets)?;
+            accept_in(&n.accept_in, &n.subnets, &n.services)?;
             about_subnets(n)
         }
     }
@@ -224,7 +226,10 @@ fn need_subnets(key: &'static str, on: bool, subnets: &[Subnet], rule: &str, exa
     if !on || !subnets.is_empty() {
         return Ok(());
     }
-    let message = format!("{key} cannot be true without subnets");
+    let message = match key {
+        "accept_in" => "accept_in means nothing without subnets".to_owned(),
+        _ => format!("{key} cannot be true without subnets"),
+    };
     Err(Flaw::new(Place::key(key), message, rule).hint(format!("add subnets = [\"{example}\"]")))
 }
 
@@ -271,6 +276,32 @@ fn reachable_from(given: &[IpNetwork], subnets: &[Subnet]) -> Flawed {
             let family = if from.is_ipv6() { "IPv6" } else { "IPv4" };
             let message = format!("{from} reaches nobody: the network has no {family} subnet");
             return Err(wrong(message, "a network of a family that guests have"));
+        }
+    }
+    Ok(())
+}
+
+/// Chains of other firewalls. The rules there tell a network's packets by its private bridge or by its subnets: so their number does not
+/// grow with guests, and no hotplug call changes them.
+fn accept_in(chains: &[ForeignChain], subnets: &[Subnet], services: &Services) -> Flawed {
+    need_subnets("accept_in", !chains.is_empty(), subnets, "rules there tell guests by their subnets", "10.0.0.0/24")?;
+    for (at, chain) in chains.iter().enumerate() {
+        let place = Place::item("accept_in", at);
+        if let Some(first) = chains[..at].iter().position(|other| other.is_same(chain)) {
+            let (family, table) = chain.table();
+            let message = format!("{family} {table} {} is named twice", chain.chain());
+            return Err(Flaw::new(place, message, "a chain has the accepts of a network once")
+                .other(Place::item("accept_in", first), "the first is here"));
+        }
+        if !subnets.iter().any(|s| chain.family().sees(s.network().is_ipv6())) {
+            let (family, _) = chain.table();
+            let sees = if chain.family().sees(true) { "IPv6" } else { "IPv4" };
+            let message = format!("nothing could be accepted in {chain}: the network has no {sees} subnet");
+            return Err(Flaw::new(place, message, format!("a table of family {family} sees {sees} packets only")));
+        }
+        if chain.hook() == Some(ForeignHook::Input) && !services.dhcp && !services.dns {
+            let message = format!("nothing could be accepted in {chain}: the network has neither dhcp nor dns");
+            return Err(Flaw::new(place, message, "an input chain gets accepts for DHCP and DNS"));
         }
     }
     Ok(())

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Network, PortForward};
+use super::{ForeignChain, Network, PortForward};
 use crate::model::{IfName, MacAddr};
 
 /// What becomes of guests that are still connected to a network that is stopped.
@@ -42,6 +42,9 @@ pub struct ResolvedNetwork {
     /// The port forwards that it had until its description was changed, and which are taken away.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub former: Vec<PortForward>,
+    /// The chains of other firewalls in which its packets were accepted until its description was changed, and are not any more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub former_accept_in: Vec<ForeignChain>,
     /// Whether it was found started, and is only started once more. What settings its bridge has by then are the bridge's own: another
     /// network may need them so. A record is about a start that has happened, and has no use for it.
     #[serde(skip)]
@@ -57,6 +60,7 @@ impl ResolvedNetwork {
             source: Vec::new(),
             bridge_mac: None,
             former: Vec::new(),
+            former_accept_in: Vec::new(),
             is_started: false,
         }
     }
@@ -64,7 +68,7 @@ impl ResolvedNetwork {
     /// The same start once more.
     #[must_use]
     pub(crate) fn once_more(&self) -> Self {
-        ResolvedNetwork { is_started: true, former: Vec::new(), ..self.clone() }
+        ResolvedNetwork { is_started: true, former: Vec::new(), former_accept_in: Vec::new(), ..self.clone() }
     }
 }
 
@@ -105,6 +109,6 @@ impl Started {
     /// What the network needs by this: the same start once more.
     pub(crate) fn resolved(&self) -> ResolvedNetwork {
         let Started { network, outside, source, bridge_mac, .. } = self.clone();
-        ResolvedNetwork { network, outside, source, bridge_mac, former: Vec::new(), is_started: true }
+        ResolvedNetwork { outside, source, bridge_mac, is_started: true, ..ResolvedNetwork::new(network) }
     }
 }

@@ -5,6 +5,7 @@
 
 mod render;
 mod rule;
+mod same;
 mod value;
 
 use std::borrow::Cow;
@@ -96,7 +97,8 @@ pub struct NftTableId {
 }
 
 impl NftTableId {
-    /// How the names of xennet's own tables begin. Other tables are never changed.
+    /// How the names of xennet's own tables begin. Of other tables nothing is changed but rules that a network has put there
+    /// ([`NatNetwork::accept_in`](crate::model::NatNetwork::accept_in)).
     pub(crate) const OWN_PREFIX: &'static str = "xennet";
 
     /// The table of the guard, which lets pass what guests may send at a bridge ([`Guard`](crate::model::Guard)).
@@ -172,6 +174,9 @@ setters! { NftTable {
 impl NftTable {
     /// `NFT_TABLE_F_DORMANT`: the table is there with all that is in it, and does nothing.
     pub const DORMANT: u32 = 0x1;
+
+    /// `NFT_TABLE_F_OWNER` (Linux 5.12): the table is one process's, and nobody else may change it.
+    pub(crate) const OWNED: u32 = 0x2;
 
     /// Whether a kind of object is missing that a table usually has: chains, rules or sets.
     #[cfg(feature = "netlink")]

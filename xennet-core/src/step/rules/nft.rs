@@ -63,6 +63,10 @@ fn attempt(
     validate: Validate,
 ) -> Result<(), Refused> {
     let id = &transaction.table;
+    // That is some process's, and none of ours (`nft_table_lookup`, `nft_table_has_owner`).
+    if tables.get(id).is_some_and(|table| table.flags & NftTable::OWNED != 0) {
+        return Err(Refused::AtAnOperation(Errno::EPERM));
+    }
     let mut work = Work { tables, id, undo: Vec::new() };
     let done = work.run(&transaction.ops, validate).map_err(Refused::AtAnOperation).and_then(|()| {
         let table = work.tables.get(id);
@@ -86,6 +90,7 @@ enum Undo {
     Chain(String, Option<NftChain>),
     Set(String, Option<NftSet>),
     Rules(String, Vec<NftRule>),
+    FirstRule(String),
     LastRule(String),
     Rule(String, usize, NftRule),
     Element(String, NftKey, Option<NftElement>),
@@ -102,8 +107,10 @@ impl Work<'_> {
     fn run(&mut self, ops: &[NftOp], validate: Validate) -> Result<(), Errno> {
         for op in ops {
             self.one(op)?;
-            let may_lead_astray =
-                matches!(op, NftOp::AddRule { .. } | NftOp::AddElements { .. } | NftOp::AddSet { .. });
+            let may_lead_astray = matches!(
+                op,
+                NftOp::AddRule { .. } | NftOp::InsertRule { .. } | NftOp::AddElements { .. } | NftOp::AddSet { .. }
+            );
             if validate == Validate::AfterEach && may_lead_astray {
                 validate_table(self.table()?)?;
             }
@@ -127,6 +134,7 @@ impl Work<'_> {
                 Undo::Chain(name, before) => put(&mut table.chains, name, before),
                 Undo::Set(name, before) => put(&mut table.sets, name, before),
                 Undo::Rules(chain, rules) => with(&mut table.chains, &chain, |c| c.rules = rules),
+                Undo::FirstRule(chain) => with(&mut table.chains, &chain, |c| drop(c.rules.remove(0))),
                 Undo::LastRule(chain) => with(&mut table.chains, &chain, |c| drop(c.rules.pop())),
                 Undo::Rule(chain, at, rule) => with(&mut table.chains, &chain, |c| c.rules.insert(at, rule)),
                 Undo::Element(set, key, before) => {
@@ -200,6 +208,15 @@ impl Work<'_> {
                 check_rule(self.id.family, table, rule)?;
                 self.chain_mut(chain)?.rules.push(rule.canonical());
                 self.undo.push(Undo::LastRule(chain.clone()));
+            }
+            NftOp::InsertRule { chain, rule } => {
+                let table = self.table()?;
+                if !table.chains.contains_key(chain) {
+                    return Err(Errno::ENOENT);
+                }
+                check_rule(self.id.family, table, rule)?;
+                self.chain_mut(chain)?.rules.insert(0, rule.canonical());
+                self.undo.push(Undo::FirstRule(chain.clone()));
             }
             NftOp::DelRule { chain, rule } => {
                 let wanted = rule.canonical();

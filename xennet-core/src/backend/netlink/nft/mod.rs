@@ -10,6 +10,7 @@ mod load;
 mod statement;
 #[cfg(test)]
 mod tests;
+mod violations;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -26,12 +27,10 @@ use crate::backend::BackendError;
 use crate::error::Errno;
 use crate::gather;
 
-use crate::model::{IfName, Violation, ViolationCount};
 use crate::snapshot::{
-    NftBase, NftChain, NftElement, NftFamily, NftHook, NftKey, NftRule, NftSet, NftTable, NftTableId, NftValue,
+    NftBase, NftChain, NftElement, NftFamily, NftHook, NftKey, NftRule, NftSet, NftTable, NftTableId,
 };
 use crate::step::{NftOp, NftTransaction};
-use crate::tables::rules::{OFFENDERS, VIOLATIONS};
 use crate::tables::{as_made, is_counting, set_of};
 use encode::{Known, Needs, Ranges, RuleName, message};
 
@@ -74,6 +73,9 @@ enum Elements {
     Read,
     Leave,
 }
+
+/// The flags of a table, if it is there, and one of its chains, if that is.
+pub(crate) type FlagsAndChain = Option<(u32, Option<NftChain>)>;
 
 /// The kernel's nftables, over one socket that is kept open.
 ///
@@ -262,62 +264,28 @@ impl Nft {
         Ok(based.filter(|(id, _, base)| !id.is_own() && base.hook == hook).collect())
     }
 
-    /// What the guard and the gate have dropped and counted. A listing.
+    /// The flags of a table, and one of its chains with its rules. `None` without the table, or without the chain.
     ///
     /// # Errors
     /// As [`observe`](Self::observe).
-    pub(crate) fn violations(&mut self) -> Result<Vec<ViolationCount>, BackendError> {
-        let mut all = Vec::new();
-        for id in [NftTableId::guard(), NftTableId::gate()] {
-            let mut ask = question(message::GET_ELEMENT, id.family.number(), |w| {
-                w.text(1, &id.name);
-                w.text(2, VIOLATIONS);
-            });
-            match self.socket.dump(&mut ask, |m| Some(decode::violations(m))) {
-                Ok(found) => all.extend(found.into_iter().flatten()),
-                Err(refusal) if refusal.errno == Errno::ENOENT => {}
-                Err(refusal) => return Err(refusal.about(format!("nft set {id} {VIOLATIONS}"))),
+    pub(crate) fn observe_chain(&mut self, id: &NftTableId, chain: &str) -> Result<FlagsAndChain, BackendError> {
+        let about = |refusal: Refusal| refusal.about(format!("nft chain {id} {chain}"));
+        let Some(flags) = self.flags(id).map_err(about)? else { return Ok(None) };
+        let ask = question(message::GET_CHAIN, id.family.number(), |w| {
+            w.text(1, &id.name);
+            w.text(3, chain);
+        });
+        let found = self.find(ask, |m| decode::chain(m, id)).map_err(about)?.flatten();
+        let Some((_, base)) = found else { return Ok(Some((flags, None))) };
+        match self.rules(id, Some(chain)) {
+            Ok(rules) => {
+                let rules = rules.into_iter().filter(|(of, _, _)| of == chain).map(|(_, _, rule)| rule).collect();
+                Ok(Some((flags, Some(NftChain { base, rules }))))
             }
+            // It has gone meanwhile.
+            Err(refusal) if refusal.errno == Errno::ENOENT => Ok(Some((flags, None))),
+            Err(refusal) => Err(about(refusal)),
         }
-        self.answered = true;
-        Ok(all)
-    }
-
-    /// Removes what was counted of a link. One question to each table where nothing was.
-    ///
-    /// # Errors
-    /// As [`apply`](Self::apply).
-    pub(crate) fn forget_violations(&mut self, link: IfName) -> Result<(), BackendError> {
-        let name = NftValue::Name(link);
-        let offender = NftKey::exact([name.clone()]);
-        for id in [NftTableId::guard(), NftTableId::gate()] {
-            if !self.has_counted(&id, OFFENDERS, &offender)? {
-                continue;
-            }
-            let mut keys = Vec::new();
-            for class in Violation::ALL {
-                let key = NftKey::exact([name.clone(), NftValue::U32(class.number())]);
-                if self.has_counted(&id, VIOLATIONS, &key)? {
-                    keys.push(key);
-                }
-            }
-            let gone = |set: &str, keys| NftOp::DelElements { set: set.into(), keys };
-            let mut ops = vec![gone(OFFENDERS, vec![offender.clone()])];
-            ops.extend((!keys.is_empty()).then(|| gone(VIOLATIONS, keys)));
-            match self.apply(&NftTransaction::new(id, ops)) {
-                // Somebody else was quicker.
-                Err(e) if e.errno == Errno::ENOENT => {}
-                done => done?,
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether a set that packets are counted in has this key.
-    fn has_counted(&mut self, id: &NftTableId, set: &str, key: &NftKey) -> Result<bool, BackendError> {
-        let Some(def) = set_of(id, set) else { return Ok(false) };
-        let found = self.element(id, set, key, &def).map_err(|e| e.about(format!("nft set {id} {set}")))?;
-        Ok(found.is_some())
     }
 
     /// Applies a transaction: all of it, or nothing.
@@ -523,7 +491,7 @@ fn object(transaction: &NftTransaction, op: usize) -> String {
         Some(NftOp::AddChain { chain, .. } | NftOp::DelChain { chain } | NftOp::FlushChain { chain }) => {
             format!("nft chain {id} {chain}")
         }
-        Some(NftOp::AddRule { chain, rule } | NftOp::DelRule { chain, rule }) => {
+        Some(NftOp::AddRule { chain, rule } | NftOp::InsertRule { chain, rule } | NftOp::DelRule { chain, rule }) => {
             format!("nft rule {id} {chain} \"{rule}\"")
         }
         Some(

@@ -24,7 +24,7 @@ use rustix::net::netdevice;
 
 use super::Netlink;
 use super::needs::{self, Feature};
-use super::nft::{self, Nft};
+use super::nft::{self, FlagsAndChain, Nft};
 use super::refusal::Refusal;
 use super::sysctl;
 use super::wire::{self, Message};
@@ -32,7 +32,7 @@ use crate::backend::BackendError;
 use crate::error::Errno;
 use crate::model::IfName;
 use crate::snapshot::{
-    Neighbour, NeighbourKind, NftChain, NftKey, NftTable, NftTableId, Part, PortVlan, Route, RouteKind, Scope,
+    Neighbour, NeighbourKind, NftChain, NftKey, NftRule, NftTable, NftTableId, Part, PortVlan, Route, RouteKind, Scope,
     Snapshot, VethPeer,
 };
 
@@ -109,6 +109,8 @@ pub(super) struct Observer<'a> {
     names: Names,
     /// How often the chains of these tables are used, where many were asked for at once.
     uses: BTreeMap<NftTableId, BTreeMap<String, u32>>,
+    /// The chain of which rules were asked for last.
+    chain: Option<(NftTableId, String, FlagsAndChain)>,
 }
 
 /// From how many chains of one table on a listing of those of its family costs less than a question about each. One takes 2.5 µs, a chain
@@ -170,7 +172,7 @@ impl Netlink {
 /// Looks at everything that `scope` names.
 pub(super) fn observe(netlink: &mut Netlink, scope: &Scope) -> Result<Snapshot, BackendError> {
     let (world, names) = (Snapshot::empty(scope.clone()), Names(BTreeMap::new()));
-    let mut observer = Observer { netlink, world, names, uses: BTreeMap::new() };
+    let mut observer = Observer { netlink, world, names, uses: BTreeMap::new(), chain: None };
     // The parts come sorted, links first: what follows finds most names known.
     for part in scope.parts() {
         observer.part(part)?;
@@ -267,6 +269,7 @@ impl Observer<'_> {
                 None => self.note_table(id),
             },
             Part::NftElement(id, set, key) => self.element(id, set, key),
+            Part::NftRule(id, chain, rule) => self.rule(id, chain, rule),
             Part::NftOthersAt(family, hook) => {
                 if !self.netlink.nft.as_ref().is_some_and(Nft::has_answered) && !nft::is_loaded() {
                     return Ok(());
@@ -305,6 +308,23 @@ impl Observer<'_> {
             None if framed => Ok(()),
             None => self.note_table(id),
         }
+    }
+
+    /// One rule of a chain, which is read once for all of its rules that are asked for.
+    fn rule(&mut self, id: &NftTableId, chain: &str, rule: &NftRule) -> Result<(), BackendError> {
+        let is_read = |(of, name, _): &(NftTableId, String, FlagsAndChain)| of == id && name == chain;
+        if !self.chain.as_ref().is_some_and(is_read) {
+            // To ask would load the module. Where it is not loaded there is no table.
+            if !self.netlink.nft.as_ref().is_some_and(Nft::has_answered) && !nft::is_loaded() {
+                return Ok(());
+            }
+            let found = or_no_table(self.netlink.nft().and_then(|nft| nft.observe_chain(id, chain)))?;
+            self.chain = Some((id.clone(), chain.to_owned(), found));
+        }
+        if let Some((_, _, Some((flags, found)))) = &self.chain {
+            self.world.see_rule((id, chain, rule), *flags, found.as_ref());
+        }
+        Ok(())
     }
 
     /// Notes whether there is a table of which nothing else was found.

@@ -244,7 +244,8 @@ impl Dice {
             }
             6 | 7 => NftOp::DelChain { chain: self.chain() },
             8 => NftOp::FlushChain { chain: self.chain() },
-            9..=17 => NftOp::AddRule { chain: self.chain(), rule: self.rule() },
+            9..=14 => NftOp::AddRule { chain: self.chain(), rule: self.rule() },
+            15..=17 => NftOp::InsertRule { chain: self.chain(), rule: self.rule() },
             18..=20 => {
                 let chain = self.chain();
                 let there = table.and_then(|t| t.chains.get(&chain)).filter(|c| !c.rules.is_empty());
