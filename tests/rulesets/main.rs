@@ -26,7 +26,7 @@ struct Setup {
 const GUARD: NftTableId = NftTableId::guard();
 const GATE: NftTableId = NftTableId::gate();
 
-const SETUPS: [Setup; 12] = [
+const SETUPS: [Setup; 13] = [
     Setup {
         what: "a guest with an address of each family on a bridge",
         networks: "",
@@ -115,6 +115,15 @@ const SETUPS: [Setup; 12] = [
             (2, "bridge=nat,ip=10.1.0.5"),
             (3, "bridge=legacy,ip=10.4.0.5"),
         ],
+        tables: &[GATE],
+    },
+    Setup {
+        what: "guests that reach a part of this domain, and not the LAN",
+        networks: "[network.dmz]\nmode = \"routed\"\nsubnets = [\"10.2.0.0/24\", \"fd00:2::/64\"]\nhost = \"closed\"\nlan = \"closed\"\n\
+            [network.nat]\nmode = \"nat\"\nsubnets = [\"10.1.0.0/24\", \"fd00:1::/64\"]\nbridge = \"natbr0\"\n\
+            host = \"services\"\nlan = \"closed\"\ndhcp = true\ndns = true\n\
+            [network.own]\nmode = \"nat\"\nsubnets = [\"10.3.0.0/24\"]\nhost = \"services\"\ndns = true\n",
+        vifs: &[(1, "bridge=dmz,ip=10.2.0.5 fd00:2::5"), (2, "bridge=nat,ip=10.1.0.5"), (3, "bridge=own,ip=10.3.0.5")],
         tables: &[GATE],
     },
     Setup {

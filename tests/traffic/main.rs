@@ -9,6 +9,7 @@ mod groups;
 mod hidden;
 mod kinds;
 mod lab;
+mod limits;
 mod matrix;
 mod mutate;
 mod nat;

@@ -57,7 +57,7 @@ impl<'py> FromPyObject<'_, 'py> for Word {
 }
 
 /// The keywords in their order.
-const KEYWORDS: [&str; 26] = [
+const KEYWORDS: [&str; 28] = [
     "mode",
     "bridge",
     "uplink",
@@ -76,6 +76,8 @@ const KEYWORDS: [&str; 26] = [
     "whole_subnets",
     "any_vif",
     "isolated",
+    "host",
+    "lan",
     "policy",
     "reachable_from",
     "metric",
@@ -92,7 +94,7 @@ impl Network {
     #[pyo3(signature = (*, name, mode, bridge=None, uplink=None, uplink_name=None, stp=false, forward_delay=None, mac=None,
         mtu=None, vlan_filtering=None, subnets=None, gateways=None, egress=None, source=None, proxy_arp=false,
         proxy_ndp=false, whole_subnets=false, any_vif=false, isolated=false, reachable_from=None, metric=None, dhcp=false, dns=false,
-        range=None, domain=None, forward=None, policy=None))]
+        range=None, domain=None, forward=None, policy=None, host=None, lan=None))]
     #[expect(
         clippy::too_many_arguments,
         clippy::fn_params_excessive_bools,
@@ -126,6 +128,8 @@ impl Network {
         domain: Option<Text>,
         forward: Option<Vec<BTreeMap<String, Word>>>,
         policy: Option<Text>,
+        host: Option<Text>,
+        lan: Option<Text>,
     ) -> PyResult<Self> {
         let mut keys = Map::new();
         let mut put = |key: &str, value: Value| keys.insert(key.to_owned(), value);
@@ -138,6 +142,8 @@ impl Network {
             ("egress", egress),
             ("domain", domain),
             ("policy", policy),
+            ("host", host),
+            ("lan", lan),
         ] {
             put(key, text.as_deref().into());
         }
@@ -327,6 +333,20 @@ impl Network {
     #[getter]
     fn policy(&self) -> Option<&str> {
         self.text("policy")
+    }
+
+    /// What guests reach of this domain itself in modes "nat" and "routed": "open", "services" or "closed"; None where nothing is said, which is
+    /// "open".
+    #[getter]
+    fn host(&self) -> Option<&str> {
+        self.text("host")
+    }
+
+    /// Whether guests reach the stations of the LAN behind the egress in modes "nat" and "routed": "open" or "closed"; None where nothing is
+    /// said, which is "open".
+    #[getter]
+    fn lan(&self) -> Option<&str> {
+        self.text("lan")
     }
 
     /// Guests of other networks, by their addresses, that may connect to guests of this one in mode "nat".

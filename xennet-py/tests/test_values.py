@@ -68,6 +68,8 @@ PRIVATE = Network(
     dns=True,
     range=["10.0.0.100-10.0.0.199"],
     domain="guests.example",
+    host="services",
+    lan="closed",
     forward=[
         {"protocol": "tcp", "ports": "8080-8089", "to": "10.0.0.7", "to_port": 80},
         {"protocol": "udp", "ports": 53, "to": "10.0.0.8"},
@@ -183,6 +185,7 @@ def test_every_key_of_a_network_comes_back_as_it_is():
         {"protocol": "udp", "ports": "53", "to": "10.0.0.8", "to_port": 53},
     )
     assert (DMZ.mode, DMZ.uplink, DMZ.source, DMZ.metric) == ("routed", "xenbr0", ("192.168.0.3",), 7)
+    assert (PRIVATE.host, PRIVATE.lan, DMZ.host, DMZ.lan) == ("services", "closed", None, None)
     assert DMZ.whole_subnets and DMZ.any_vif and not PRIVATE.any_vif
     assert DMZ.proxy_arp and DMZ.proxy_ndp and DMZ.bridge is None and DMZ.forward_delay is None
     plain = Network(name="br-lan", mode="bridge")

@@ -72,6 +72,8 @@ pub struct NetworkStatus {
     /// The ports of its bridge; where it has none, and each guest a link of its own, the links of the guests that are there. `vif9.0`
     /// comes before `vif10.0`.
     pub ports: Vec<IfName>,
+    /// What its description says about who reaches whom, a sentence each: keys `isolated`, `reachable_from`, `host`, `lan` and `any_vif`.
+    pub access: Vec<String>,
     /// What has to be done elsewhere: the routes that the outside needs to reach the guests of a routed network, as commands
     /// for its gateway.
     pub elsewhere: Vec<String>,
@@ -104,6 +106,7 @@ impl Host {
             needs_stop: change.needs_stop,
             missing: Vec::new(),
             ports: Vec::new(),
+            access: network.access_in_sentences(started.as_ref().map_or(&[], |s| &s.lan)),
             elsewhere: Vec::new(),
             obstacles: self.obstacles(network),
         };

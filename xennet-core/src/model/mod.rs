@@ -33,8 +33,8 @@ pub(crate) use mode::Mode;
 pub(crate) use net::LINK_LOCAL_GATEWAY;
 pub use net::{Mtu, MtuError};
 pub use network::{
-    AddressRange, BridgeNetwork, DnsDomain, GuestLinks, Guests, NatNetwork, Network, NetworkMode, PortForward,
-    Protocol, ResolvedNetwork, RoutedNetwork, Services, Started, Subnet,
+    AddressRange, BridgeNetwork, DnsDomain, GuestLinks, Guests, HostAccess, HostServices, LanAccess, NatNetwork,
+    Network, NetworkMode, PortForward, Protocol, ResolvedNetwork, RoutedNetwork, Services, Started, Subnet,
 };
 pub(crate) use network::{NetworkDocument, Place, covering, is_label, overlap, together, unusable};
 pub use policy::Policy;

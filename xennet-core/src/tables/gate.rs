@@ -20,7 +20,7 @@ use super::rules::{
     AUTHENTICATION, ICMP, ICMPV6, IGMP, NO_DHCP_SERVERS, NO_ROUTERS, PIM, TCP, UDP, VRRP, accept, authenticated, back,
     dhcp_client, drop, first_fragment, goto, jump, lookup, membership, other_than, over, ports, rule,
 };
-use super::{Derived, Level, SetDef, Table};
+use super::{Derived, Level, SetDef, Table, limits};
 use crate::gather;
 use crate::model::{Network, NetworkMode};
 use crate::snapshot::{
@@ -113,9 +113,9 @@ fn follows(found: &NftTable) -> Derived {
     vec![(HIDDEN_LINKS, links.clone()), (OPEN, links)]
 }
 
-/// What the gate is for all guests, what it has more where guests with routes are kept from each other, and where NAT hides some or hands on
-/// to them.
-static LEVELS: [Level; 3] = [
+/// What the gate is for all guests, what it has more where guests with routes are kept from each other, where NAT hides some or hands on
+/// to them, and where a network limits what its guests reach.
+static LEVELS: [Level; 4] = [
     Level {
         version: 0x5a70_63b9,
         uses: &[
@@ -148,6 +148,7 @@ static LEVELS: [Level; 3] = [
         sets: &TRANSLATING,
         frame: LazyLock::new(|| GATE.frame(2)),
     },
+    limits::level(),
 ];
 
 const V4: &[NftType] = &[NftType::IfName, NftType::Ipv4Addr];
@@ -207,6 +208,7 @@ pub(crate) fn at(family: Family) -> usize {
 pub(crate) fn level(network: &Network) -> Option<usize> {
     match network.mode() {
         NetworkMode::Bridge(_) => None,
+        _ if !(network.host().is_open() && network.lan().is_open()) => Some(3),
         NetworkMode::Routed(r) => Some(usize::from(r.isolated)),
         NetworkMode::Nat(_) => Some(2),
     }
@@ -218,7 +220,7 @@ pub(crate) fn hides(set: &str) -> bool {
 }
 
 /// `NFPROTO_IPV4`, `NFPROTO_IPV6`.
-fn is(family: Family) -> NftExpr {
+pub(super) fn is(family: Family) -> NftExpr {
     let number = match family {
         Family::Ipv4 => 2,
         Family::Ipv6 => 10,
@@ -232,18 +234,18 @@ const FAMILIES: [Family; 2] = [Family::Ipv4, Family::Ipv6];
 const LOCAL: u32 = 2;
 /// `NF_CT_STATE_BIT`s of invalid, and of established and related.
 const INVALID: u32 = 1;
-const GOING_ON: u32 = 2 | 4;
+pub(super) const GOING_ON: u32 = 2 | 4;
 /// `IPS_DST_NAT`.
 const HANDED_ON: u32 = 32;
 
-fn source(family: Family) -> NftField {
+pub(super) fn source(family: Family) -> NftField {
     match family {
         Family::Ipv4 => NftField::IpSaddr,
         Family::Ipv6 => NftField::Ip6Saddr,
     }
 }
 
-fn destination(family: Family) -> NftField {
+pub(super) fn destination(family: Family) -> NftField {
     match family {
         Family::Ipv4 => NftField::IpDaddr,
         Family::Ipv6 => NftField::Ip6Daddr,
@@ -265,7 +267,7 @@ fn chains() -> BTreeMap<String, NftChain> {
         NftChain { base: Some(base), rules }
     };
     let entry = vec![rule([lookup(&[NftField::IifName], LINKS), goto(FROM_GUEST)], None)];
-    gather::map([
+    gather::map(limits::chains().into_iter().chain([
         // Where `raw` is, before connection tracking. Fragments are reassembled before it only where somebody tracks connections.
         ("prerouting".into(), base(Filter, NftHook::Prerouting, -300, entry)),
         (FROM_GUEST.into(), NftChain { base: None, rules: from_guest() }),
@@ -284,7 +286,7 @@ fn chains() -> BTreeMap<String, NftChain> {
         ("forward".into(), base(Filter, NftHook::Forward, 0, forward())),
         (TO_HIDDEN.into(), NftChain { base: None, rules: to_hidden() }),
         (FROM_HIDDEN.into(), NftChain { base: None, rules: from_hidden() }),
-    ])
+    ]))
 }
 
 /// What a link with declared addresses may send.

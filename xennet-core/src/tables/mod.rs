@@ -18,6 +18,7 @@
 
 pub(crate) mod gate;
 pub(crate) mod guard;
+pub(crate) mod limits;
 mod rules;
 
 use std::collections::BTreeMap;

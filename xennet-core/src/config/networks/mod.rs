@@ -26,6 +26,9 @@
 //! range = ["10.0.0.100-10.0.0.199"]
 //! domain = "guests.example"
 //! reachable_from = ["10.3.0.0/24"] # guests of other networks, by their addresses, that may connect to guests here; nobody if left out
+//! host = "services"               # what guests reach of dom0 itself: open (all, if left out), services (ICMP, and DHCP and DNS if they are set), closed;
+//!                                 # so in mode routed
+//! lan = "closed"                  # guests do not reach the LAN behind the egress; open if left out; so in mode routed
 //! forward = [{ protocol = "tcp", ports = "8080-8089", to = "10.0.0.1", to_port = 80 }]
 //!
 //! [network.dmz]                   # guests: bridge=dmz, or script=vif-route

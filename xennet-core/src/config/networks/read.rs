@@ -13,8 +13,9 @@ use crate::config::tables::{Key, boolean, in_order, parse, refused, unknown_key}
 use crate::gather;
 use crate::model::flaw::{Flaw, quoted};
 use crate::model::{
-    AddressRange, BridgeNetwork, BridgeSpec, DnsDomain, Egress, GuestLinks, IfName, MacAddr, Mtu, NatNetwork, Network,
-    NetworkMode, Place, Policy, PortForward, Protocol, RoutedNetwork, Services, Subnet, unusable,
+    AddressRange, BridgeNetwork, BridgeSpec, DnsDomain, Egress, GuestLinks, HostAccess, IfName, LanAccess, MacAddr,
+    Mtu, NatNetwork, Network, NetworkMode, Place, Policy, PortForward, Protocol, RoutedNetwork, Services, Subnet,
+    unusable,
 };
 
 type Flawed<T> = Result<T, Box<Flaw>>;
@@ -83,7 +84,7 @@ const BRIDGE_KEYS: [&str; 11] = [
     "uplink_name",
     "vlan_filtering",
 ];
-const NAT_KEYS: [&str; 14] = [
+const NAT_KEYS: [&str; 16] = [
     "mode",
     "bridge",
     "dhcp",
@@ -92,21 +93,25 @@ const NAT_KEYS: [&str; 14] = [
     "egress",
     "forward",
     "gateways",
+    "host",
     "isolated",
+    "lan",
     "mtu",
     "policy",
     "range",
     "reachable_from",
     "subnets",
 ];
-const ROUTED_KEYS: [&str; 16] = [
+const ROUTED_KEYS: [&str; 18] = [
     "mode",
     "any_vif",
     "dhcp",
     "dns",
     "domain",
     "gateways",
+    "host",
     "isolated",
+    "lan",
     "metric",
     "mtu",
     "proxy_arp",
@@ -117,6 +122,10 @@ const ROUTED_KEYS: [&str; 16] = [
     "uplink",
     "whole_subnets",
 ];
+
+/// Why a bridge has no such switches.
+const ON_A_BRIDGE: &str = "on a bridge guests are stations of the LAN as this domain is, and no connections are tracked there; to \
+    keep them from this domain let it have no address on the bridge, or filter in nft's family bridge, at hook input: iifname \"vif*\" drop";
 
 fn network(text: &str, name: &Key, table: Value<'_>) -> Flawed<Found> {
     let place = name.span.clone();
@@ -154,7 +163,10 @@ fn network(text: &str, name: &Key, table: Value<'_>) -> Flawed<Found> {
             format!("a key of mode {}", modes.join(" and ")),
         )
         .other(value.span(), "the mode is given here")
-        .hint(format!("the keys of mode {word} are {}", keys.join(", "))));
+        .hint(match (&*word, &*key.text) {
+            ("bridge", "host" | "lan") => ON_A_BRIDGE.to_owned(),
+            _ => format!("the keys of mode {word} are {}", keys.join(", ")),
+        }));
     }
     let mode = mode(&mut reader)?;
     let places = Places { name: reader.place, values: reader.values, items: reader.lists };
@@ -246,6 +258,16 @@ impl<'a> Reader<'a> {
         self.word("policy", |given| {
             Policy::ALL.into_iter().find(|policy| policy.name() == given).ok_or_else(|| Policy::RULE.to_owned())
         })
+    }
+
+    fn access(&mut self) -> Flawed<(HostAccess, LanAccess)> {
+        let host = self.word("host", |given| {
+            HostAccess::ALL.into_iter().find(|host| host.name() == given).ok_or_else(|| HostAccess::RULE.to_owned())
+        })?;
+        let lan = self.word("lan", |given| {
+            LanAccess::ALL.into_iter().find(|lan| lan.name() == given).ok_or_else(|| LanAccess::RULE.to_owned())
+        })?;
+        Ok((host.unwrap_or_default(), lan.unwrap_or_default()))
     }
 
     fn egress(&mut self, key: &str) -> Flawed<Egress> {
@@ -341,6 +363,7 @@ fn nat(r: &mut Reader<'_>) -> Flawed<NetworkMode> {
     network.services = r.services()?;
     network.forwards = forwards(r)?;
     network.isolated = r.flag("isolated")?;
+    (network.host, network.lan) = r.access()?;
     network.policy = r.policy()?;
     network.reachable_from = r.list("reachable_from", |given| {
         given.parse().map_err(|_| "a network or an address, as in 10.3.0.0/24".to_owned())
@@ -360,6 +383,7 @@ fn routed(r: &mut Reader<'_>) -> Flawed<NetworkMode> {
     network.services = r.services()?;
     network.any_vif = r.flag("any_vif")?;
     network.isolated = r.flag("isolated")?;
+    (network.host, network.lan) = r.access()?;
     network.whole_subnets = r.flag("whole_subnets")?;
     Ok(NetworkMode::Routed(network))
 }

@@ -4,6 +4,7 @@
 //! [`NatNetwork`] and its siblings are descriptions: plain fields to fill in. [`Network::new`] checks a description as a whole.
 //! Nothing else makes a [`Network`], so a `Network` need not be checked again.
 
+mod access;
 mod domain;
 mod forward;
 mod rules;
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use super::{BridgeSpec, Egress, IfName, Mtu, Policy};
 use crate::error::{Error, ErrorKind};
 
+pub use access::{HostAccess, HostServices, LanAccess};
 pub use domain::DnsDomain;
 pub(crate) use domain::is_label;
 pub use forward::{PortForward, Protocol};
@@ -272,6 +274,12 @@ pub struct NatNetwork {
     /// Whether guests are kept from each other: they reach this domain and the outside, and no other guest of the network.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub isolated: bool,
+    /// What guests reach of this domain itself.
+    #[serde(default, skip_serializing_if = "HostAccess::is_open")]
+    pub host: HostAccess,
+    /// Whether guests reach the stations of the LAN behind the egress.
+    #[serde(default, skip_serializing_if = "LanAccess::is_open")]
+    pub lan: LanAccess,
     /// How far guests on a private bridge are filtered whose vif lines do not say it; `None`: by their addresses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<Policy>,
@@ -294,6 +302,8 @@ setters! { NatNetwork {
     with_guests: guests = GuestLinks;
     with_forwards: forwards = Vec<PortForward>;
     with_isolated: isolated = bool;
+    with_host: host = HostAccess;
+    with_lan: lan = LanAccess;
     with_policy: policy = impl Into<Option<Policy>>;
     with_reachable_from: reachable_from = Vec<IpNetwork>;
     with_services: services = Services;
@@ -309,6 +319,8 @@ impl NatNetwork {
             guests: GuestLinks::PerVif,
             forwards: Vec::new(),
             isolated: false,
+            host: HostAccess::Open,
+            lan: LanAccess::Open,
             policy: None,
             reachable_from: Vec::new(),
             services: Services::default(),
@@ -356,6 +368,12 @@ pub struct RoutedNetwork {
     /// Whether guests are kept from each other: they reach this domain and the outside, and no other guest of the network.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub isolated: bool,
+    /// What guests reach of this domain itself.
+    #[serde(default, skip_serializing_if = "HostAccess::is_open")]
+    pub host: HostAccess,
+    /// Whether guests reach the stations of the LAN behind the uplink.
+    #[serde(default, skip_serializing_if = "LanAccess::is_open")]
+    pub lan: LanAccess,
     /// The link towards the outside, whose first address is dom0's on every vif.
     pub uplink: Egress,
     /// dom0's addresses on every vif, at most one a family; where one is missing, the uplink's first is taken.
@@ -382,6 +400,8 @@ setters! { RoutedNetwork {
     with_whole_subnets: whole_subnets = bool;
     with_any_vif: any_vif = bool;
     with_isolated: isolated = bool;
+    with_host: host = HostAccess;
+    with_lan: lan = LanAccess;
     with_uplink: uplink = Egress;
     with_source: source = Vec<IpAddr>;
     with_proxy_arp: proxy_arp = bool;
@@ -407,6 +427,8 @@ impl RoutedNetwork {
             whole_subnets: false,
             any_vif: false,
             isolated: false,
+            host: HostAccess::Open,
+            lan: LanAccess::Open,
             uplink: Egress::DefaultRoute,
             source: Vec::new(),
             proxy_arp: false,

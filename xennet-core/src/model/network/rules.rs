@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
 
-use super::{NetworkMode, PortForward, RoutedNetwork, Services, Subnet, overlap, unusable};
+use super::{LanAccess, NetworkMode, PortForward, RoutedNetwork, Services, Subnet, overlap, unusable};
 use crate::model::flaw::{Flaw, quoted};
 use crate::model::{BridgeSpec, Egress, GuestLinks, IfName, VifId};
 
@@ -62,6 +62,7 @@ pub(super) fn check(name: &IfName, mode: &NetworkMode) -> Flawed {
                 private(bridge, n)?;
             }
             services(&n.services, &n.subnets)?;
+            closed_lan(n.lan, &n.subnets)?;
             reachable_from(&n.reachable_from, &n.subnets)?;
             forwards(&n.forwards, &n.subnets)
         }
@@ -75,6 +76,7 @@ pub(super) fn check(name: &IfName, mode: &NetworkMode) -> Flawed {
                     .hint("leave it out for 2, which Xen's scripts use"));
             }
             services(&n.services, &n.subnets)?;
+            closed_lan(n.lan, &n.subnets)?;
             about_subnets(n)
         }
     }
@@ -226,6 +228,16 @@ fn need_subnets(key: &'static str, on: bool, subnets: &[Subnet], rule: &str, exa
     }
     let message = format!("{key} cannot be true without subnets");
     Err(Flaw::new(Place::key(key), message, rule).hint(format!("add subnets = [\"{example}\"]")))
+}
+
+/// Whose guests are kept from a LAN is known by their addresses.
+fn closed_lan(lan: LanAccess, subnets: &[Subnet]) -> Flawed {
+    if lan.is_open() || !subnets.is_empty() {
+        return Ok(());
+    }
+    let message = "lan cannot be closed without subnets";
+    Err(Flaw::new(Place::key("lan"), message, "whose guests they are is known by their addresses")
+        .hint("add subnets = [\"10.0.0.0/24\"]"))
 }
 
 /// The keys of a routed network that are about all addresses of its subnets.
