@@ -26,7 +26,7 @@ struct Setup {
 const GUARD: NftTableId = NftTableId::guard();
 const GATE: NftTableId = NftTableId::gate();
 
-const SETUPS: [Setup; 13] = [
+const SETUPS: [Setup; 14] = [
     Setup {
         what: "a guest with an address of each family on a bridge",
         networks: "",
@@ -66,6 +66,16 @@ const SETUPS: [Setup; 13] = [
             (1, "bridge=xenbr0,ip=192.0.2.5,policy=disabled"),
             (2, "bridge=xenbr0,ip=192.0.2.6"),
             (3, "bridge=lan"),
+        ],
+        tables: &[GUARD],
+    },
+    Setup {
+        what: "reserved addresses",
+        networks: "[network.lan]\nmode = \"bridge\"\nbridge = \"lanbr0\"\npolicy = \"mac\"\nreserved = [\"192.0.2.0/28\", \"192.0.2.77\", \"2001:db8::/112\"]\n",
+        vifs: &[
+            (1, "bridge=lan"),
+            (2, "bridge=lan,ip=192.0.2.6 2001:db8::6"),
+            (3, "bridge=lan,ip=192.0.2.7,policy=strict"),
         ],
         tables: &[GUARD],
     },

@@ -11,13 +11,13 @@ use xennet_core::snapshot::Address;
 use xennet_core::snapshot::NftTableId;
 use xennet_core::step::{AddrStep, NftOp, NftTransaction, Step};
 use xennet_core::{
-    BridgeSpec, GuestLinks, HostAccess, LanAccess, NatNetwork, Network, NetworkMode, NetworkState, RoutedNetwork,
-    Services,
+    BridgeSpec, GuestLinks, Guests, HostAccess, LanAccess, NatNetwork, Network, NetworkMode, NetworkState,
+    RoutedNetwork, Services, VifSpec,
 };
 use xennet_tests::talk::{listen, seen};
 use xennet_tests::{Guest, NetNs, in_netns};
 
-use super::lab::{LONG, address, name, run};
+use super::lab::{LONG, address, domid, name, run};
 use super::nat::{Family, Lab, PORT, SHORT, default_route, families, ip, network};
 
 /// The modes, with what is the same in all of them.
@@ -345,4 +345,31 @@ fn moves(lab: &mut Lab, described: &Network, is_hidden: bool) {
     lab.host.undo_last().unwrap_or_else(|e| panic!("{}", e.report()));
     less(&mut on);
     assert_eq!((status(lab).state, status(lab).missing), (NetworkState::Started, vec![]));
+}
+
+/// Who stays while its network is stopped and started keeps what it reached, and `status` names it.
+#[test]
+fn a_guest_that_was_attached_before() {
+    in_netns("limits::a_guest_that_was_attached_before", || {
+        let [open, ..] = modes(HostAccess::Open, LanAccess::Open, &Services::default());
+        let [closed, ..] = modes(HostAccess::Closed, LanAccess::Open, &Services::default());
+        let mut lab = Lab::of(open);
+        let closed = Network::new(name("lan"), closed).unwrap();
+        lab.host.stop_network(&name("lan"), Guests::MustHaveGone).unwrap();
+        lab.host.start_network(&closed).unwrap_or_else(|e| panic!("{}", e.report()));
+        let said = lab.host.network_status(&closed).unwrap().access;
+        let before = ["vif1.0", "vif2.0"].map(|vif| {
+            format!(
+                "{vif} was attached when host was another, and reaches what it reached then until it is attached again"
+            )
+        });
+        assert_eq!(said, [&["guests do not reach this domain".to_owned()][..], &before].concat());
+        let vif: VifSpec = "mac=00:16:3e:00:00:01,bridge=lan,ip=10.1.0.1 fd00:1::11".parse().unwrap();
+        lab.host.attach(domid(1), &vif).unwrap_or_else(|e| panic!("{}", e.report()));
+        assert_eq!(lab.host.network_status(&closed).unwrap().access[1..], before[1..]);
+        for family in families() {
+            to_host(&lab, &family, HostAccess::Closed, &Services::default());
+        }
+        lab.end();
+    });
 }

@@ -13,6 +13,7 @@ mod limits;
 mod matrix;
 mod mutate;
 mod nat;
+mod neighbours;
 mod oracle;
 mod order;
 mod policy;
@@ -20,6 +21,7 @@ mod reserved;
 mod routed;
 mod says;
 mod stacks;
+mod watched;
 
 use std::fmt;
 

@@ -57,7 +57,7 @@ impl<'py> FromPyObject<'_, 'py> for Word {
 }
 
 /// The keywords in their order.
-const KEYWORDS: [&str; 28] = [
+const KEYWORDS: [&str; 29] = [
     "mode",
     "bridge",
     "uplink",
@@ -78,6 +78,7 @@ const KEYWORDS: [&str; 28] = [
     "isolated",
     "host",
     "lan",
+    "reserved",
     "policy",
     "reachable_from",
     "metric",
@@ -94,7 +95,7 @@ impl Network {
     #[pyo3(signature = (*, name, mode, bridge=None, uplink=None, uplink_name=None, stp=false, forward_delay=None, mac=None,
         mtu=None, vlan_filtering=None, subnets=None, gateways=None, egress=None, source=None, proxy_arp=false,
         proxy_ndp=false, whole_subnets=false, any_vif=false, isolated=false, reachable_from=None, metric=None, dhcp=false, dns=false,
-        range=None, domain=None, forward=None, policy=None, host=None, lan=None))]
+        range=None, domain=None, forward=None, policy=None, host=None, lan=None, reserved=None))]
     #[expect(
         clippy::too_many_arguments,
         clippy::fn_params_excessive_bools,
@@ -130,6 +131,7 @@ impl Network {
         policy: Option<Text>,
         host: Option<Text>,
         lan: Option<Text>,
+        reserved: Option<Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
         let mut keys = Map::new();
         let mut put = |key: &str, value: Value| keys.insert(key.to_owned(), value);
@@ -168,6 +170,7 @@ impl Network {
             ("gateways", gateways),
             ("source", source),
             ("reachable_from", reachable_from),
+            ("reserved", reserved),
             ("range", range),
         ] {
             let list = texts(key, list)?;
@@ -347,6 +350,12 @@ impl Network {
     #[getter]
     fn lan(&self) -> Option<&str> {
         self.text("lan")
+    }
+
+    /// Addresses that guests on a bridge which are bound to their MAC use only if their vif lines declare them.
+    #[getter]
+    fn reserved<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        self.list(py, "reserved")
     }
 
     /// Guests of other networks, by their addresses, that may connect to guests of this one in mode "nat".

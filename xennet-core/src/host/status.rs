@@ -128,7 +128,12 @@ impl Host {
                 status.obstacles.extend(self.vlans_of_ports(&started.network, &status.ports)?);
             }
         } else if started.is_some() {
-            status.ports = by_number(self.guests_of(network)?.into_iter().map(|(_, a)| a.found.device));
+            let guests = self.guests_of(network)?;
+            let host = network.host_services();
+            status.access.extend(guests.iter().filter(|(_, a)| a.wish.attachment.host() != host).map(|(subject, _)| {
+                format!("{subject} was attached when host was another, and reaches what it reached then until it is attached again")
+            }));
+            status.ports = by_number(guests.into_iter().map(|(_, a)| a.found.device));
         }
         if matches!(network.mode(), NetworkMode::Routed(_)) {
             // Of one that is not started, as far as it can be told now.

@@ -377,6 +377,11 @@ mod tests {
                 "lan6 { \"eth0\" . fd00:1::/64 . 2001:db8::/64 }",
             ]
         );
+        let alone = per_vif.clone().with_subnets(subnets(&["10.1.0.9/32"])).with_host(HostAccess::Open);
+        assert_eq!(
+            elements(of_network(&resolved(alone))),
+            ["lan4 { \"eth0\" . 10.1.0.9 . 192.0.2.0/24 }", "lanhost4 { \"eth0\" . 10.1.0.9 . 198.51.100.7 }",]
+        );
         let bridged = per_vif
             .with_guests(GuestLinks::Bridge(BridgeSpec::new(name("natbr0"))))
             .with_services(Services::default().with_dns(true))

@@ -5,7 +5,7 @@ use ipnetwork::IpNetwork;
 use super::table::Item;
 use crate::model::{HostServices, IfName, ResolvedNetwork};
 use crate::snapshot::{NftKey, NftValue};
-use crate::tables::limits::{ASKING, ASKING_DHCP, ASKING_DNS, LAN, LIMITED};
+use crate::tables::limits::{ASKING, ASKING_DHCP, ASKING_DNS, LAN, LAN_HOSTS, LIMITED};
 
 /// What a link has to have whose guests reach these services of this domain only.
 pub(super) fn to_host(link: IfName, host: HostServices) -> impl Iterator<Item = Item> {
@@ -50,5 +50,7 @@ fn closed(egress: IfName, guests: IpNetwork, lan: IpNetwork) -> Item {
     let first = with_egress(|end| &end.first);
     let last = with_egress(|end| end.last.as_deref().unwrap_or(&end.first));
     let last = (first != last).then_some(last);
-    Item { set: LAN[usize::from(lan.is_ipv6())], key: NftKey { first, last }, data: None }
+    // nft does not print an element of a set of ranges that is none.
+    let sets = if last.is_some() { LAN } else { LAN_HOSTS };
+    Item { set: sets[usize::from(lan.is_ipv6())], key: NftKey { first, last }, data: None }
 }

@@ -24,6 +24,8 @@ pub(crate) const ASKING_DHCP: &str = "asking-dhcp";
 pub(crate) const ASKING_DNS: &str = "asking-dns";
 /// Egress, network of guests, and network of the LAN there, which they do not reach.
 pub(crate) const LAN: [&str; 2] = ["lan4", "lan6"];
+/// The same of one guest and one station.
+pub(crate) const LAN_HOSTS: [&str; 2] = ["lanhost4", "lanhost6"];
 
 /// A chain: what comes in for this domain by a limited link.
 const FROM_LIMITED: &str = "from-limited";
@@ -31,14 +33,14 @@ const FROM_LIMITED: &str = "from-limited";
 /// What the gate has more where a network limits what its guests reach.
 pub(super) const fn level() -> Level {
     Level {
-        version: 0x384b_ae3f,
-        uses: &[(FROM_LIMITED, 20), ("to-host", 1), ("to-lan", 3)],
+        version: 0x5267_fece,
+        uses: &[(FROM_LIMITED, 20), ("to-host", 1), ("to-lan", 5)],
         sets: &SETS,
         frame: LazyLock::new(|| GATE.frame(3)),
     }
 }
 
-const SETS: [SetDef; 6] = {
+const SETS: [SetDef; 8] = {
     use NftType::{IfName, Ipv4Addr, Ipv6Addr};
     const LINK: &[NftType] = &[IfName];
     [
@@ -48,6 +50,8 @@ const SETS: [SetDef; 6] = {
         SetDef::of(ASKING_DNS, LINK),
         SetDef::ranges(LAN[0], &[IfName, Ipv4Addr, Ipv4Addr]),
         SetDef::ranges(LAN[1], &[IfName, Ipv6Addr, Ipv6Addr]),
+        SetDef::of(LAN_HOSTS[0], &[IfName, Ipv4Addr, Ipv4Addr]),
+        SetDef::of(LAN_HOSTS[1], &[IfName, Ipv6Addr, Ipv6Addr]),
     ]
 };
 
@@ -93,11 +97,13 @@ fn from_limited() -> Vec<NftRule> {
 /// What leaves to the LAN. What a station there has begun, and answers to it, pass.
 fn to_lan() -> Vec<NftRule> {
     let closed = |family| {
-        let ends = [NftField::OifName, source(family), destination(family)];
-        let from = lookup(&[NftField::IifName], LINKS);
-        rule([from, is(family), lookup(&ends, LAN[at(family)]), drop()], Some("the LAN is closed to the guest"))
+        [LAN, LAN_HOSTS].map(|sets| {
+            let ends = [NftField::OifName, source(family), destination(family)];
+            let from = lookup(&[NftField::IifName], LINKS);
+            rule([from, is(family), lookup(&ends, sets[at(family)]), drop()], Some("the LAN is closed to the guest"))
+        })
     };
     let mut rules = vec![rule([NftExpr::ct_state(GOING_ON), accept()], None)];
-    rules.extend([Family::Ipv4, Family::Ipv6].map(closed));
+    rules.extend([Family::Ipv4, Family::Ipv6].into_iter().flat_map(closed));
     rules
 }

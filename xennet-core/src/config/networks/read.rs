@@ -71,7 +71,7 @@ pub(super) fn networks(text: &str) -> Flawed<Vec<Found>> {
     Ok(found)
 }
 
-const BRIDGE_KEYS: [&str; 11] = [
+const BRIDGE_KEYS: [&str; 12] = [
     "mode",
     "bridge",
     "forward_delay",
@@ -79,12 +79,13 @@ const BRIDGE_KEYS: [&str; 11] = [
     "mac",
     "mtu",
     "policy",
+    "reserved",
     "stp",
     "uplink",
     "uplink_name",
     "vlan_filtering",
 ];
-const NAT_KEYS: [&str; 16] = [
+const NAT_KEYS: [&str; 17] = [
     "mode",
     "bridge",
     "dhcp",
@@ -100,6 +101,7 @@ const NAT_KEYS: [&str; 16] = [
     "policy",
     "range",
     "reachable_from",
+    "reserved",
     "subnets",
 ];
 const ROUTED_KEYS: [&str; 18] = [
@@ -260,6 +262,12 @@ impl<'a> Reader<'a> {
         })
     }
 
+    fn reserved(&mut self) -> Flawed<Vec<IpNetwork>> {
+        self.list("reserved", |given| {
+            given.parse().map_err(|_| "a network or an address, as in 192.0.2.0/28".to_owned())
+        })
+    }
+
     fn access(&mut self) -> Flawed<(HostAccess, LanAccess)> {
         let host = self.word("host", |given| {
             HostAccess::ALL.into_iter().find(|host| host.name() == given).ok_or_else(|| HostAccess::RULE.to_owned())
@@ -349,6 +357,7 @@ fn bridge(r: &mut Reader<'_>) -> Flawed<NetworkMode> {
     network.uplink_name = r.link("uplink_name")?;
     network.isolated = r.flag("isolated")?;
     network.policy = r.policy()?;
+    network.reserved = r.reserved()?;
     Ok(NetworkMode::Bridge(network))
 }
 
@@ -365,6 +374,7 @@ fn nat(r: &mut Reader<'_>) -> Flawed<NetworkMode> {
     network.isolated = r.flag("isolated")?;
     (network.host, network.lan) = r.access()?;
     network.policy = r.policy()?;
+    network.reserved = r.reserved()?;
     network.reachable_from = r.list("reachable_from", |given| {
         given.parse().map_err(|_| "a network or an address, as in 10.3.0.0/24".to_owned())
     })?;

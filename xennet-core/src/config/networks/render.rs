@@ -169,6 +169,7 @@ pub(super) fn keys(network: &Network) -> Vec<(&'static str, Item)> {
             }
             keys.flag("isolated", b.isolated);
             keys.policy(b.policy);
+            keys.list("reserved", &b.reserved);
             keys.bridge(&b.bridge);
         }
         NetworkMode::Nat(n) => {
@@ -180,6 +181,7 @@ pub(super) fn keys(network: &Network) -> Vec<(&'static str, Item)> {
             keys.flag("isolated", n.isolated);
             keys.access(n.host, n.lan);
             keys.policy(n.policy);
+            keys.list("reserved", &n.reserved);
             keys.list("reachable_from", &n.reachable_from);
             keys.services(&n.services);
             keys.mtu(n.mtu);

@@ -74,6 +74,17 @@ fn what_guests_reach_is_read_and_written_back() {
 }
 
 #[test]
+fn reserved_addresses_are_read_and_written_back() {
+    let text = "[network.b]\nmode = \"bridge\"\npolicy = \"mac\"\nreserved = [\"192.0.2.0/28\", \"192.0.2.254/32\"]\n\n\
+        [network.n]\nmode = \"nat\"\nsubnets = [\"10.1.0.0/24\"]\nbridge = \"natbr0\"\nreserved = [\"10.1.0.7/32\"]\ndhcp = true\n\
+        range = [\"10.1.0.8-10.1.0.99\"]\n";
+    let found = parse(text).unwrap_or_else(|e| panic!("{}", e.report()));
+    assert_eq!(render(found.iter()), text);
+    let said = found.get("b").unwrap().access_in_sentences(&[]);
+    assert_eq!(said, ["reserved for guests that declare them: 192.0.2.0/28, 192.0.2.254/32"]);
+}
+
+#[test]
 fn services_of_guests_with_links_of_their_own_change_after_a_stop() {
     let of = |more: &str| {
         let text = format!("[network.n]\nmode = \"nat\"\nsubnets = [\"10.1.0.0/24\"]\n{more}");
@@ -119,6 +130,21 @@ fn every_mistake_is_told_with_its_place_and_the_other_one() {
     const N: &str = "[network.n]\nmode = \"nat\"\n";
     const B: &str = "[network.b]\nmode = \"bridge\"\n";
     let cases: &[Refused] = &[
+        (
+            "[network.n]\nmode = \"nat\"\nsubnets = [\"10.0.0.0/24\"]\nreserved = [\"10.0.0.7\"]",
+            (4, 12),
+            "reserved means nothing without bridge",
+            None,
+        ),
+        ("[network.b]\nmode = \"bridge\"\nreserved = [\"10.0.0.1/24\"]", (3, 13), "10.0.0.1/24 has bits behind", None),
+        ("[network.b]\nmode = \"bridge\"\nreserved = [\"router\"]", (3, 13), "a network or an address", None),
+        ("[network.r]\nmode = \"routed\"\nreserved = []", (3, 1), "reserved means nothing in mode routed", Some(2)),
+        (
+            "[network.n]\nmode = \"nat\"\nsubnets = [\"10.0.0.0/24\"]\nbridge = \"b0\"\nreserved = [\"10.0.0.8/29\"]\ndhcp = true\nrange = [\"10.0.0.15-10.0.0.20\"]",
+            (5, 13),
+            "10.0.0.8/29 is reserved, and 10.0.0.15-10.0.0.20 is given out",
+            Some(7),
+        ),
         ("[network.n]\nmode = \"nat\"\nhost = \"shut\"", (3, 8), "host is open, services or closed", None),
         ("[network.n]\nmode = \"nat\"\nlan = false", (3, 7), "a text in quotes", None),
         ("[network.n]\nmode = \"routed\"\nlan = \"services\"", (3, 7), "lan is open or closed", None),

@@ -142,6 +142,9 @@ impl Network {
         {
             said.push(format!("guests with addresses of {} may connect", listed(&nat.reachable_from)));
         }
+        if !self.reserved().is_empty() {
+            said.push(format!("reserved for guests that declare them: {}", listed(self.reserved())));
+        }
         if let Some(HostServices { icmp, dhcp, dns }) = self.host_services() {
             let words = [(icmp, "ICMP"), (dhcp, "DHCP"), (dns, "DNS")];
             let open: Vec<&str> = words.iter().filter(|(on, _)| *on).map(|(_, word)| *word).collect();

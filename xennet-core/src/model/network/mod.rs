@@ -191,6 +191,15 @@ impl Network {
         }
     }
 
+    /// Addresses that its guests do not use unless they declare them.
+    pub(crate) fn reserved(&self) -> &[IpNetwork] {
+        match &self.mode {
+            NetworkMode::Bridge(b) => &b.reserved,
+            NetworkMode::Nat(n) => &n.reserved,
+            NetworkMode::Routed(_) => &[],
+        }
+    }
+
     /// The subnet that an address lies in.
     pub fn subnet_of(&self, address: IpAddr) -> Option<&Subnet> {
         self.subnets().iter().find(|s| s.network().contains(address))
@@ -232,12 +241,17 @@ pub struct BridgeNetwork {
     /// How far guests are filtered whose vif lines do not say it; `None`: by their addresses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<Policy>,
+    /// Addresses that guests which are bound to their MAC use only if their vif lines declare them. This domain's own addresses on the bridge
+    /// are among them if there are any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<crate::schema::Net>"))]
+    pub reserved: Vec<IpNetwork>,
 }
 
 impl BridgeNetwork {
     /// A bridge without an uplink.
     pub fn new(bridge: BridgeSpec) -> Self {
-        BridgeNetwork { bridge, uplink: None, uplink_name: None, isolated: false, policy: None }
+        BridgeNetwork { bridge, uplink: None, uplink_name: None, isolated: false, policy: None, reserved: Vec::new() }
     }
 }
 
@@ -283,6 +297,11 @@ pub struct NatNetwork {
     /// How far guests on a private bridge are filtered whose vif lines do not say it; `None`: by their addresses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<Policy>,
+    /// Addresses that guests on a private bridge which are bound to their MAC use only if their vif lines declare them. The gateways are among them
+    /// if there are any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<crate::schema::Net>"))]
+    pub reserved: Vec<IpNetwork>,
     /// Guests of other networks of this host that may connect to guests of this one, by their addresses: subnets of other networks, or
     /// parts of them. Nobody else than guests is meant, whatever address he has.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -305,6 +324,7 @@ setters! { NatNetwork {
     with_host: host = HostAccess;
     with_lan: lan = LanAccess;
     with_policy: policy = impl Into<Option<Policy>>;
+    with_reserved: reserved = Vec<IpNetwork>;
     with_reachable_from: reachable_from = Vec<IpNetwork>;
     with_services: services = Services;
     with_mtu: mtu = impl Into<Option<Mtu>>;
@@ -322,6 +342,7 @@ impl NatNetwork {
             host: HostAccess::Open,
             lan: LanAccess::Open,
             policy: None,
+            reserved: Vec::new(),
             reachable_from: Vec::new(),
             services: Services::default(),
             mtu: None,

@@ -6,7 +6,7 @@ use ipnetwork::IpNetwork;
 
 use super::{LanAccess, NetworkMode, PortForward, RoutedNetwork, Services, Subnet, overlap, unusable};
 use crate::model::flaw::{Flaw, quoted};
-use crate::model::{BridgeSpec, Egress, GuestLinks, IfName, VifId};
+use crate::model::{AddressRange, BridgeSpec, Egress, GuestLinks, IfName, VifId};
 
 /// A place in a description: a key of the file, an item if the key is a list, and a key of that item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +43,7 @@ pub(super) fn check(name: &IfName, mode: &NetworkMode) -> Flawed {
             for (key, given) in [("uplink", n.uplink), ("uplink_name", n.uplink_name)] {
                 given.map_or(Ok(()), |given| link(key, &given))?;
             }
+            reserved(&n.reserved, &[])?;
             uplink(&n.bridge.name(), n.uplink, n.uplink_name)
         }
         NetworkMode::Nat(n) => {
@@ -55,6 +56,13 @@ pub(super) fn check(name: &IfName, mode: &NetworkMode) -> Flawed {
                 )
                 .hint("leave it out, or let guests share a bridge: bridge = \"natbr0\""));
             }
+            if !n.reserved.is_empty() && n.guests == GuestLinks::PerVif {
+                let message = "reserved means nothing without bridge";
+                let rule = "guests with links of their own send from their addresses only";
+                return Err(Flaw::new(Place::key("reserved"), message, rule)
+                    .hint("leave it out, or let guests share a bridge: bridge = \"natbr0\""));
+            }
+            reserved(&n.reserved, &n.services.range)?;
             outside("egress", &n.egress)?;
             subnets(&n.subnets)?;
             if let GuestLinks::Bridge(bridge) = &n.guests {
@@ -228,6 +236,29 @@ fn need_subnets(key: &'static str, on: bool, subnets: &[Subnet], rule: &str, exa
     }
     let message = format!("{key} cannot be true without subnets");
     Err(Flaw::new(Place::key(key), message, rule).hint(format!("add subnets = [\"{example}\"]")))
+}
+
+fn reserved(given: &[IpNetwork], ranges: &[AddressRange]) -> Flawed {
+    for (at, reserved) in given.iter().enumerate() {
+        let place = Place::item("reserved", at);
+        if reserved.network() != reserved.ip() {
+            let message = format!("{reserved} has bits behind its prefix");
+            return Err(Flaw::new(place, message, "an address or a network").hint(format!(
+                "write {}/{}",
+                reserved.network(),
+                reserved.prefix()
+            )));
+        }
+        let given_out =
+            |range: &&AddressRange| range.first() <= reserved.broadcast() && reserved.network() <= range.last();
+        let same_family = |range: &&AddressRange| range.first().is_ipv6() == reserved.is_ipv6();
+        if let Some(range) = ranges.iter().filter(same_family).find(given_out) {
+            let message = format!("{reserved} is reserved, and {range} is given out");
+            return Err(Flaw::new(place, message, "what is given out is for every guest")
+                .other(Place::key("range"), "the range is here"));
+        }
+    }
+    Ok(())
 }
 
 /// Whose guests are kept from a LAN is known by their addresses.
