@@ -255,6 +255,7 @@ fn inside_read_only_settings() {
         source,
         answer_arp: true,
         answer_ndp: None,
+        host: None,
         metric: 2,
     };
     let intent = Resolved::from(Attach::to_bridge(id, device).with_attachment(attachment));

@@ -26,7 +26,7 @@ struct Setup {
 const GUARD: NftTableId = NftTableId::guard();
 const GATE: NftTableId = NftTableId::gate();
 
-const SETUPS: [Setup; 12] = [
+const SETUPS: [Setup; 14] = [
     Setup {
         what: "a guest with an address of each family on a bridge",
         networks: "",
@@ -66,6 +66,16 @@ const SETUPS: [Setup; 12] = [
             (1, "bridge=xenbr0,ip=192.0.2.5,policy=disabled"),
             (2, "bridge=xenbr0,ip=192.0.2.6"),
             (3, "bridge=lan"),
+        ],
+        tables: &[GUARD],
+    },
+    Setup {
+        what: "reserved addresses",
+        networks: "[network.lan]\nmode = \"bridge\"\nbridge = \"lanbr0\"\npolicy = \"mac\"\nreserved = [\"192.0.2.0/28\", \"192.0.2.77\", \"2001:db8::/112\"]\n",
+        vifs: &[
+            (1, "bridge=lan"),
+            (2, "bridge=lan,ip=192.0.2.6 2001:db8::6"),
+            (3, "bridge=lan,ip=192.0.2.7,policy=strict"),
         ],
         tables: &[GUARD],
     },
@@ -115,6 +125,15 @@ const SETUPS: [Setup; 12] = [
             (2, "bridge=nat,ip=10.1.0.5"),
             (3, "bridge=legacy,ip=10.4.0.5"),
         ],
+        tables: &[GATE],
+    },
+    Setup {
+        what: "guests that reach a part of this domain, and not the LAN",
+        networks: "[network.dmz]\nmode = \"routed\"\nsubnets = [\"10.2.0.0/24\", \"fd00:2::/64\"]\nhost = \"closed\"\nlan = \"closed\"\n\
+            [network.nat]\nmode = \"nat\"\nsubnets = [\"10.1.0.0/24\", \"fd00:1::/64\"]\nbridge = \"natbr0\"\n\
+            host = \"services\"\nlan = \"closed\"\ndhcp = true\ndns = true\n\
+            [network.own]\nmode = \"nat\"\nsubnets = [\"10.3.0.0/24\"]\nhost = \"services\"\ndns = true\n",
+        vifs: &[(1, "bridge=dmz,ip=10.2.0.5 fd00:2::5"), (2, "bridge=nat,ip=10.1.0.5"), (3, "bridge=own,ip=10.3.0.5")],
         tables: &[GATE],
     },
     Setup {

@@ -78,6 +78,19 @@ fn text(networks: &[&str]) -> String {
     networks.iter().map(one).collect()
 }
 
+/// The same, where some networks limit what their guests reach of this domain, and of the LAN.
+fn limited(text: &str, chance: &mut Chance) -> String {
+    let mut lines = Vec::new();
+    for line in text.lines() {
+        lines.push(line);
+        if line == "mode = \"nat\"" || line == "mode = \"routed\"" {
+            lines.extend([None, None, Some("host = \"services\""), Some("host = \"closed\"")][chance.below(4)]);
+            lines.extend(chance.percent(25).then_some("lan = \"closed\""));
+        }
+    }
+    lines.join("\n")
+}
+
 /// The vif line behind the MAC, addresses with prefixes, gateways.
 type Inside = (String, [String; 2], [&'static str; 2], Kind);
 
@@ -197,11 +210,17 @@ impl Stage {
             &[PRIVATE, NEAR],
         ];
         let networks = chance.one(&all).to_vec();
-        Stage::with(&networks, chance)
+        let text = limited(&text(&networks), chance);
+        Stage::of(&networks, &text, chance)
     }
 
     /// With these networks.
     pub(crate) fn with(networks: &[&'static str], chance: &mut Chance) -> Stage {
+        Stage::of(networks, &text(networks), chance)
+    }
+
+    /// With these networks as they are described.
+    fn of(networks: &[&'static str], described: &str, chance: &mut Chance) -> Stage {
         let networks = networks.to_vec();
         unfiltered();
         // An address that is being looked for among neighbours cannot ask for a second.
@@ -239,7 +258,7 @@ impl Stage {
         outside.namespace().run(routes).unwrap();
         let state = StateDir::new();
         let mut host = Host::netlink().unwrap().with_state_dir(exec::StateDir::at(state.path()));
-        let file = networks::parse(&text(&networks)).unwrap_or_else(|e| panic!("{}", e.report()));
+        let file = networks::parse(described).unwrap_or_else(|e| panic!("{}", e.report()));
         for network in file.iter() {
             host.start_network(network).unwrap_or_else(|e| panic!("{}", e.report()));
         }

@@ -11,9 +11,11 @@ mod groups;
 mod hidden;
 mod kinds;
 mod lab;
+mod limits;
 mod matrix;
 mod mutate;
 mod nat;
+mod neighbours;
 mod oracle;
 mod order;
 mod policy;
@@ -21,6 +23,7 @@ mod reserved;
 mod routed;
 mod says;
 mod stacks;
+mod watched;
 
 use std::fmt;
 

@@ -88,8 +88,8 @@ pub(crate) struct Lab {
     pub(crate) outside: Guest,
     pub(crate) guests: [Guest; 2],
     pub(crate) host: Host,
-    dom0: NetNs,
-    _state: StateDir,
+    pub(crate) dom0: NetNs,
+    _state: Option<StateDir>,
 }
 
 impl Lab {
@@ -99,6 +99,18 @@ impl Lab {
 
     /// With a network of this mode, whose guests have these addresses.
     pub(crate) fn of(mode: NetworkMode) -> Lab {
+        let state = StateDir::new();
+        let host = Host::netlink().unwrap().with_state_dir(exec::StateDir::at(state.path()));
+        Lab::on(host, Some(state), mode)
+    }
+
+    /// The same without a state directory, so that no dnsmasq serves the guests, whatever their network says.
+    pub(crate) fn unserved(mode: NetworkMode) -> Lab {
+        // With records in memory: nobody else's directory is written to.
+        Lab::on(Host::with_backend(Box::new(Netlink::open().unwrap())), None, mode)
+    }
+
+    fn on(mut host: Host, state: Option<StateDir>, mode: NetworkMode) -> Lab {
         let shared = matches!(&mode, NetworkMode::Nat(nat) if nat.guests != GuestLinks::PerVif);
         let network = Network::new(name("lan"), mode).unwrap();
         let mut on = Netlink::open().unwrap();
@@ -110,8 +122,6 @@ impl Lab {
         address(&mut on, "eth0", "2001:db8::1/64", false);
         let way = Route::to("0.0.0.0/0".parse().unwrap(), name("eth0")).with_gateway(ip("192.0.2.254"));
         run(&mut on, Step::Route(RouteStep::Add(way)));
-        let state = StateDir::new();
-        let mut host = Host::netlink().unwrap().with_state_dir(exec::StateDir::at(state.path()));
         host.start_network(&network).unwrap_or_else(|e| panic!("{}", e.report()));
         let pair = [1, 2].map(|number| {
             let v6 = if shared { "64" } else { "128" };

@@ -11,14 +11,14 @@ use xennet_tests::frame::{Arp, BROADCAST, ICMPV6, Mac, icmpv6, ipv4_udp, ipv6, i
 use xennet_tests::station::Station;
 
 /// The guest that is filtered, the one that it talks to, and one that is not there.
-const SENDER: u8 = 1;
-const OTHER: u8 = 2;
-const ABSENT: u8 = 3;
+pub(crate) const SENDER: u8 = 1;
+pub(crate) const OTHER: u8 = 2;
+pub(crate) const ABSENT: u8 = 3;
 /// A second MAC of the sender's.
 const SECOND: Mac = [0, 0x16, 0x3e, 0xaa, 0xbb, 0xcc];
 
 /// A kind of frame: its name, and the MAC and the rest of it.
-type Kind = (&'static str, Mac, Vec<u8>);
+pub(crate) type Kind = (&'static str, Mac, Vec<u8>);
 
 fn kinds() -> Vec<Kind> {
     let (me, other, absent) = (Party::guest(SENDER), Party::guest(OTHER), Party::guest(ABSENT));
@@ -46,17 +46,17 @@ fn kinds() -> Vec<Kind> {
 }
 
 /// Everybody who could get a frame.
-struct Watch {
-    sender: Station,
-    other: Station,
-    dom0: Station,
-    uplink: Station,
-    numbers: Numbers,
+pub(crate) struct Watch {
+    pub(crate) sender: Station,
+    pub(crate) other: Station,
+    pub(crate) dom0: Station,
+    pub(crate) uplink: Station,
+    pub(crate) numbers: Numbers,
 }
 
 impl Watch {
     /// Waits until a port forwards: a moment after it has come up.
-    fn settled(&mut self) {
+    pub(crate) fn settled(&mut self) {
         let (other, end) = (Party::guest(OTHER), Instant::now() + LONG);
         loop {
             let frame = self.other(other.v4);
@@ -88,8 +88,13 @@ impl Watch {
 
     /// Which kinds arrive: each at the other guest, at this domain and at the uplink, or at nobody.
     fn passing(&mut self, what: &str) -> Vec<&'static str> {
+        self.passing_of(what, kinds())
+    }
+
+    /// The same of these kinds.
+    pub(crate) fn passing_of(&mut self, what: &str, kinds: Vec<Kind>) -> Vec<&'static str> {
         let mut passing = Vec::new();
-        let (mut left, mut tries) = (kinds(), 0);
+        let (mut left, mut tries) = (kinds.clone(), 0);
         while !left.is_empty() {
             let seen = self.arrivals(&left);
             passing.extend(seen.iter().filter(|(_, seen)| *seen == [1; 6]).map(|((kind, ..), _)| *kind));
@@ -103,7 +108,7 @@ impl Watch {
             tries += 1;
             assert!(tries < 5 || left.is_empty(), "{what}: {seen:?} arrived");
         }
-        passing.sort_by_key(|kind| kinds().iter().position(|(of, ..)| of == kind));
+        passing.sort_by_key(|kind| kinds.iter().position(|(of, ..)| of == kind));
         passing
     }
 

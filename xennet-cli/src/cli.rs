@@ -102,7 +102,7 @@ pub(crate) enum Command {
 
         /// Shows only what guests have sent and was dropped since they were attached: packets by link and class
         ///
-        /// Classes: bridge-control, vlan, mac, address, protocol, router, dhcp-server, unreadable, closed, isolated.
+        /// Classes: bridge-control, vlan, mac, address, protocol, router, dhcp-server, unreadable, closed, isolated, host, lan.
         #[arg(long, conflicts_with = "watch")]
         counters: bool,
     },

@@ -1285,11 +1285,11 @@ xennet_error *xennet_host_stop_networks(const xennet_host *host,
  * \param network The JSON document of one network, an item of what `xennet_networks_parse` gives.
  * \param network_len Its length in bytes.
  * \param document Gets a JSON document: `{"network", "mode", "state", "started", "outside", "changed", "needs_stop", "missing",
- *   "ports", "elsewhere", "obstacles"}`: `state` is "stopped", "started", "damaged" (something is missing) or "unconfirmed" (its last start
+ *   "ports", "access", "elsewhere", "obstacles"}`: `state` is "stopped", "started", "damaged" (something is missing) or "unconfirmed" (its last start
  *   waits for a confirmation); `outside` is the link towards the outside that was found at start, of a bridge its uplink, or null; `changed`
  *   has the keys of networks.toml whose values differ from those at start, `needs_stop` those of them that starting it once more does not
  *   apply; `missing` says what is not as it was made, a sentence each; `ports` are the ports of the network's bridge, or, where it has none,
- *   the links of its guests; `elsewhere` has the commands that the gateway outside needs to reach guests of a routed network; `obstacles` says
+ *   the links of its guests; `access` says who reaches whom by its keys, a sentence each; `elsewhere` has the commands that the gateway outside needs to reach guests of a routed network; `obstacles` says
  *   what keeps packets from guests: what other firewalls drop, unless a rule there accepts it, and VLANs of guests that the bridge's uplink is not in.
  * \return NULL on success.
  */

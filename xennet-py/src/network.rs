@@ -57,7 +57,7 @@ impl<'py> FromPyObject<'_, 'py> for Word {
 }
 
 /// The keywords in their order.
-const KEYWORDS: [&str; 27] = [
+const KEYWORDS: [&str; 30] = [
     "mode",
     "bridge",
     "uplink",
@@ -76,6 +76,9 @@ const KEYWORDS: [&str; 27] = [
     "whole_subnets",
     "any_vif",
     "isolated",
+    "host",
+    "lan",
+    "reserved",
     "policy",
     "reachable_from",
     "accept_in",
@@ -93,7 +96,7 @@ impl Network {
     #[pyo3(signature = (*, name, mode, bridge=None, uplink=None, uplink_name=None, stp=false, forward_delay=None, mac=None,
         mtu=None, vlan_filtering=None, subnets=None, gateways=None, egress=None, source=None, proxy_arp=false,
         proxy_ndp=false, whole_subnets=false, any_vif=false, isolated=false, reachable_from=None, metric=None, dhcp=false, dns=false,
-        range=None, domain=None, forward=None, policy=None, accept_in=None))]
+        range=None, domain=None, forward=None, policy=None, accept_in=None, host=None, lan=None, reserved=None))]
     #[expect(
         clippy::too_many_arguments,
         clippy::fn_params_excessive_bools,
@@ -128,6 +131,9 @@ impl Network {
         forward: Option<Vec<BTreeMap<String, Word>>>,
         policy: Option<Text>,
         accept_in: Option<Bound<'_, PyAny>>,
+        host: Option<Text>,
+        lan: Option<Text>,
+        reserved: Option<Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
         let mut keys = Map::new();
         let mut put = |key: &str, value: Value| keys.insert(key.to_owned(), value);
@@ -140,6 +146,8 @@ impl Network {
             ("egress", egress),
             ("domain", domain),
             ("policy", policy),
+            ("host", host),
+            ("lan", lan),
         ] {
             put(key, text.as_deref().into());
         }
@@ -165,6 +173,7 @@ impl Network {
             ("source", source),
             ("reachable_from", reachable_from),
             ("accept_in", accept_in),
+            ("reserved", reserved),
             ("range", range),
         ] {
             let list = texts(key, list)?;
@@ -330,6 +339,26 @@ impl Network {
     #[getter]
     fn policy(&self) -> Option<&str> {
         self.text("policy")
+    }
+
+    /// What guests reach of this domain itself in modes "nat" and "routed": "open", "services" or "closed"; None where nothing is said, which is
+    /// "open".
+    #[getter]
+    fn host(&self) -> Option<&str> {
+        self.text("host")
+    }
+
+    /// Whether guests reach the stations of the LAN behind the egress in modes "nat" and "routed": "open" or "closed"; None where nothing is
+    /// said, which is "open".
+    #[getter]
+    fn lan(&self) -> Option<&str> {
+        self.text("lan")
+    }
+
+    /// Addresses that guests on a bridge which are bound to their MAC use only if their vif lines declare them.
+    #[getter]
+    fn reserved<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        self.list(py, "reserved")
     }
 
     /// Guests of other networks, by their addresses, that may connect to guests of this one in mode "nat".

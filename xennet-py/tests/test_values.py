@@ -69,6 +69,9 @@ PRIVATE = Network(
     range=["10.0.0.100-10.0.0.199"],
     domain="guests.example",
     accept_in=["ip filter DOCKER-USER", "inet filter input hook input"],
+    host="services",
+    lan="closed",
+    reserved=["10.0.0.7/32", "10.0.0.8/32"],
     forward=[
         {"protocol": "tcp", "ports": "8080-8089", "to": "10.0.0.7", "to_port": 80},
         {"protocol": "udp", "ports": 53, "to": "10.0.0.8"},
@@ -186,6 +189,8 @@ def test_every_key_of_a_network_comes_back_as_it_is():
         {"protocol": "udp", "ports": "53", "to": "10.0.0.8", "to_port": 53},
     )
     assert (DMZ.mode, DMZ.uplink, DMZ.source, DMZ.metric) == ("routed", "xenbr0", ("192.168.0.3",), 7)
+    assert (PRIVATE.host, PRIVATE.lan, DMZ.host, DMZ.lan) == ("services", "closed", None, None)
+    assert (PRIVATE.reserved, DMZ.reserved) == (("10.0.0.7/32", "10.0.0.8/32"), ())
     assert DMZ.whole_subnets and DMZ.any_vif and not PRIVATE.any_vif
     assert DMZ.proxy_arp and DMZ.proxy_ndp and DMZ.bridge is None and DMZ.forward_delay is None
     plain = Network(name="br-lan", mode="bridge")

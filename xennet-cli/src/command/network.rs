@@ -312,8 +312,8 @@ fn status(global: &Global, args: &NetworkNames, output: &mut Output) -> Result<(
     output.answer(|| table(&found), || Status::of(&found))
 }
 
-/// Networks for reading: in columns, and below them what is new in the file, what is missing, what is to be done elsewhere, and what
-/// is in the way.
+/// Networks for reading: in columns, and below them what is new in the file, what is missing, who reaches whom, what is to be done
+/// elsewhere, and what is in the way.
 pub(crate) fn table(found: &[NetworkStatus]) -> String {
     let rows = found.iter().map(|s| {
         // A column before these stands the uplink.
@@ -333,6 +333,9 @@ pub(crate) fn table(found: &[NetworkStatus]) -> String {
         }
         for line in &s.missing {
             text.push_str(&format!("\n{}: not as it was made: {line}", s.network));
+        }
+        for line in &s.access {
+            text.push_str(&format!("\n{}: {line}", s.network));
         }
         for line in &s.elsewhere {
             text.push_str(&format!("\n{}: on the gateway outside: {line}", s.network));

@@ -121,6 +121,7 @@ pub(super) fn text(overview: &Overview, width: usize, coloured: bool) -> String 
         tables.iter().filter(|table| !table.is_empty()).map(|table| table.render(width, coloured)).collect();
     parts.extend(paragraph("ROUTES", routes(overview), width, coloured));
     parts.extend(paragraph("FILTERS", filters(overview), width, coloured));
+    parts.extend(paragraph("WHO REACHES WHOM", access(overview), width, coloured));
     parts.extend(paragraph("TO DO", to_do(overview), width, coloured));
     let managers = overview.managers.iter().map(|w| w.to_string()).collect();
     parts.extend(paragraph("OTHER MANAGERS", managers, width, coloured));
@@ -434,6 +435,15 @@ fn filters(overview: &Overview) -> Vec<String> {
     if all > 0 {
         let vifs = if all == 1 { "vif" } else { "vifs" };
         lines.push(format!("{all} {vifs}: {guarded} filtered by the guard, {gated} by the gate, {bare} not at all"));
+    }
+    lines
+}
+
+/// Who reaches whom, where networks say something about it.
+fn access(overview: &Overview) -> Vec<String> {
+    let mut lines = Vec::new();
+    for network in &overview.networks {
+        lines.extend(network.access.iter().map(|what| format!("{}: {what}", network.network)));
     }
     lines
 }

@@ -1,5 +1,7 @@
 //! Attaching: what a vif line asks for, where the vif's link is now, and the retry when another program changes our tables meanwhile.
 
+use ipnetwork::IpNetwork;
+
 use super::gone::Leftover;
 use super::records::Session;
 use super::recover::Recovered;
@@ -338,7 +340,8 @@ impl Host {
         let guard = match attachment {
             Attachment::Bridge { .. } => {
                 let given = vif.policy().or_else(|| network.as_ref()?.network.policy());
-                self.guard_of(subject, vif, given, &mut notes)?
+                let guard = self.guard_of(subject, vif, given, &mut notes)?;
+                self.reserved(subject, vif, guard, network.as_ref(), &mut notes)?
             }
             _ => None,
         };
@@ -428,6 +431,37 @@ impl Host {
             }
             _ => Guard::mac_only(mac).with_further_macs(vif.macs().iter().copied()),
         }))
+    }
+
+    /// The same guard, where the guest's network has reserved addresses that its policy alone would let it use: those, what this domain has on the
+    /// bridge, and its gateways.
+    fn reserved(
+        &mut self,
+        subject: Subject,
+        vif: &VifSpec,
+        guard: Option<Guard>,
+        started: Option<&Started>,
+        notes: &mut Vec<String>,
+    ) -> Result<Option<Guard>, Error> {
+        let network = started.map(|s| &s.network).filter(|network| !network.reserved().is_empty());
+        let Some((network, bridge)) = network.and_then(|network| Some((network, network.bridge()?.name()))) else {
+            return Ok(guard);
+        };
+        let Some(guard) = guard else {
+            notes.push(format!(
+                "policy off: {subject} may use the addresses, too, that network {} reserves; policy=mac would keep it from them",
+                network.name()
+            ));
+            return Ok(None);
+        };
+        if guard.closed || guard.addresses.is_some() {
+            return Ok(Some(guard));
+        }
+        let seen = self.look(&Scope::none().with(Part::Addresses(bridge)))?;
+        let ours = seen.addresses_of(&bridge).map(|a| IpNetwork::from(a.address.ip()));
+        let gateways = network.subnets().iter().map(|s| IpNetwork::from(s.gateway()));
+        let all = network.reserved().iter().copied().chain(ours).chain(gateways);
+        Ok(Some(guard.with_reserved(all, vif.sources())))
     }
 
     /// Where the vif's link is now. A link keeps its index when it is renamed, so the record's index finds it under any

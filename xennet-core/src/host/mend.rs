@@ -152,7 +152,7 @@ impl Host {
     ) -> Result<Vec<String>, Error> {
         let network = &started.network;
         let mut missing = Vec::new();
-        let again = Resolved::Start(Box::new(started.once_more()));
+        let again = Resolved::Start(Box::new(self.with_lan(started.once_more())?));
         match self.check_bridge(network, record).and_then(|()| self.plan_whole(&again)) {
             Ok(plan) => missing.extend(need::in_words(plan.steps())),
             Err(e) => missing.push(e.to_string()),

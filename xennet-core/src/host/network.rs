@@ -1,5 +1,6 @@
 //! Networks: started, stopped, looked at.
 
+use super::outside::no_lan;
 use super::records::{Records, Session};
 use super::restore::Taken;
 use super::undo::nothing_recorded;
@@ -51,7 +52,7 @@ impl Host {
         let plan = plan.with_notes(taken_over);
         let accepted = Ok(accept::in_place(&started, plan.after()));
         let plan = plan.with_notes(self.obstacles(network, accepted)).with_notes(self.shared_subnets(&started)?);
-        let plan = plan.with_notes(self.remarks_on_services(network)?);
+        let plan = plan.with_notes(self.remarks_on_services(network)?).with_notes(no_lan(&started));
         Ok((started, plan))
     }
 
@@ -515,6 +516,8 @@ impl Host {
                 }
             }
         }
+        started.lan = started_of(record).map(|s| s.lan.clone()).unwrap_or_default();
+        let started = self.with_lan(started)?;
         if !started.is_started {
             self.gateways_not_of_others(network)?;
         }

@@ -6,7 +6,8 @@ use ipnetwork::IpNetwork;
 
 use super::Host;
 use crate::error::Error;
-use crate::model::{IfName, NetworkMode, ResolvedNetwork, Started, overlap};
+use crate::model::vif::is_single;
+use crate::model::{IfName, NetworkMode, ResolvedNetwork, Started, apart, overlap};
 use crate::snapshot::{Address, Family, Part, Route, RouteKind, Scope};
 
 impl Host {
@@ -55,6 +56,38 @@ impl Host {
         Ok(seen.addresses_of(link).filter(good).min_by_key(|a| seen.hidden.position(a)).map(|a| a.address.ip()))
     }
 
+    /// The networks of the LAN behind a network's egress, which its guests do not reach: those that this domain has addresses in there, and those
+    /// that it reaches there without a router. None where the guests may reach them.
+    pub(super) fn closed_lan(&mut self, started: &ResolvedNetwork) -> Result<Vec<IpNetwork>, Error> {
+        let Some(outside) = started.outside.filter(|_| !started.network.lan().is_open()) else {
+            return Ok(Vec::new());
+        };
+        let seen = self.look(&Scope::none().with(Part::Addresses(outside)).with(Part::Routes(outside)))?;
+        let own = seen.addresses_of(&outside).filter_map(|a| match a.peer {
+            Some(peer) => Some(IpNetwork::from(peer)),
+            None => Some(a.address).filter(|n| !is_single(n)),
+        });
+        let direct = seen.routes.iter().filter(|r| {
+            r.link == Some(outside) && r.gateway.is_none() && r.kind == RouteKind::Unicast && r.destination.prefix() > 0
+        });
+        // Nobody forwards to link-local addresses.
+        let is_reached = |n: &IpNetwork| match n.ip() {
+            IpAddr::V4(a) => !a.is_link_local(),
+            IpAddr::V6(a) => !a.is_unicast_link_local() && !a.is_multicast(),
+        };
+        Ok(apart(own.chain(direct.map(|r| r.destination)).filter(is_reached)))
+    }
+
+    /// The same start, with the LAN as it is by now.
+    pub(super) fn with_lan(&mut self, started: ResolvedNetwork) -> Result<ResolvedNetwork, Error> {
+        let lan = self.closed_lan(&started)?;
+        if lan == started.lan {
+            return Ok(started);
+        }
+        let former_lan = started.lan.iter().filter(|n| !lan.contains(n)).copied().collect();
+        Ok(ResolvedNetwork { lan, former_lan, ..started })
+    }
+
     /// The guests' subnets that the outside has, too, and nobody answers for. Each side takes the other's stations for its own
     /// neighbours then, and asks for them on the wrong link.
     pub(super) fn shared_subnets(&mut self, started: &ResolvedNetwork) -> Result<Vec<String>, Error> {
@@ -78,4 +111,13 @@ impl Host {
         }
         Ok(notes)
     }
+}
+
+/// That nothing is closed to guests yet that are not to reach the LAN.
+pub(super) fn no_lan(started: &ResolvedNetwork) -> Option<String> {
+    let outside = started.outside.filter(|_| !started.network.lan().is_open() && started.lan.is_empty())?;
+    Some(format!(
+        "network {}: {outside} has no addresses, so nobody knows the LAN that is closed to its guests; start the network again when it has some",
+        started.network.name()
+    ))
 }

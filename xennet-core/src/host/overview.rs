@@ -69,6 +69,8 @@ pub struct ShownNetwork {
     pub vifs: Vec<String>,
     /// What it lacks, without its guests, in the words of a plan.
     pub missing: Vec<String>,
+    /// What its description says about who reaches whom, a sentence each: keys `isolated`, `reachable_from`, `host`, `lan` and `any_vif`.
+    pub access: Vec<String>,
     /// What has to be done elsewhere: the routes that the outside needs, as commands for its gateway.
     pub elsewhere: Vec<String>,
 }
@@ -190,6 +192,7 @@ fn overview(host: &mut Host, recording: &Recording, described: &[Network]) -> Re
             state,
             outside: started.outside.or_else(|| uplink_of(network)),
             missing: lacks,
+            access: network.access_in_sentences(&started.lan),
             elsewhere,
             ..ShownNetwork::stopped(network)
         });
@@ -239,6 +242,7 @@ impl ShownNetwork {
             subnets: network.subnets().iter().map(|subnet| subnet.network()).collect(),
             vifs: Vec::new(),
             missing: Vec::new(),
+            access: network.access_in_sentences(&[]),
             elsewhere: Vec::new(),
         }
     }

@@ -292,6 +292,7 @@ impl Host {
             // What hides the vif hides its twin.
             egress: egress.filter(|_| !twin),
             open: started.is_some_and(|s| s.network.is_open()),
+            host: started.and_then(|s| s.network.host_services()),
             metric: asked.metric(RoutedNetwork::METRIC),
         })
     }
@@ -337,6 +338,15 @@ impl Host {
             }
         }
         self.not_of_others(asked, network.map(|(started, _)| started), &guest)?;
+        if guest.is_empty()
+            && let Some((started, _)) = network.filter(|(_, routed)| !routed.lan.is_open())
+        {
+            let message = format!(
+                "no ip= was given, and network {} has lan = \"closed\": what its guests send is known by their addresses",
+                started.network.name()
+            );
+            return Err(asked.refuse(ErrorKind::Invalid, message, "give the guest an address: ip=".into()));
+        }
         if guest.is_empty() {
             notes.push("no ip= was given: no route leads to the guest".into());
         }
@@ -360,6 +370,7 @@ impl Host {
             source,
             answer_arp: true,
             answer_ndp: network.and_then(|(started, r)| started.outside.filter(|_| r.proxy_ndp)),
+            host: network.and_then(|(started, _)| started.network.host_services()),
             metric: asked.metric(network.map_or(RoutedNetwork::METRIC, |(_, r)| r.metric)),
         })
     }

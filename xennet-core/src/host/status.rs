@@ -72,6 +72,8 @@ pub struct NetworkStatus {
     /// The ports of its bridge; where it has none, and each guest a link of its own, the links of the guests that are there. `vif9.0`
     /// comes before `vif10.0`.
     pub ports: Vec<IfName>,
+    /// What its description says about who reaches whom, a sentence each: keys `isolated`, `reachable_from`, `host`, `lan` and `any_vif`.
+    pub access: Vec<String>,
     /// What has to be done elsewhere: the routes that the outside needs to reach the guests of a routed network, as commands
     /// for its gateway.
     pub elsewhere: Vec<String>,
@@ -108,6 +110,7 @@ impl Host {
             needs_stop: change.needs_stop,
             missing: Vec::new(),
             ports: Vec::new(),
+            access: network.access_in_sentences(started.as_ref().map_or(&[], |s| &s.lan)),
             elsewhere: Vec::new(),
             obstacles: self.obstacles(network, accepted),
         };
@@ -129,7 +132,12 @@ impl Host {
                 status.obstacles.extend(self.vlans_of_ports(&started.network, &status.ports)?);
             }
         } else if started.is_some() {
-            status.ports = by_number(self.guests_of(network)?.into_iter().map(|(_, a)| a.found.device));
+            let guests = self.guests_of(network)?;
+            let host = network.host_services();
+            status.access.extend(guests.iter().filter(|(_, a)| a.wish.attachment.host() != host).map(|(subject, _)| {
+                format!("{subject} was attached when host was another, and reaches what it reached then until it is attached again")
+            }));
+            status.ports = by_number(guests.into_iter().map(|(_, a)| a.found.device));
         }
         if matches!(network.mode(), NetworkMode::Routed(_)) {
             // Of one that is not started, as far as it can be told now.

@@ -19,7 +19,7 @@ use crate::gather;
 /// addresses or with another's link-layer address, queries of IGMP and MLD, VRRP, HSRP, PIM; and what cannot be told, as it comes in
 /// pieces.
 ///
-/// Without `addresses` the MAC alone is bound: any protocol and any address may be sent from it. A guest with `further_macs` may use each of
+/// Without `addresses` the MAC alone is bound: any protocol and any address may be sent from it, but those that are `reserved`. A guest with `further_macs` may use each of
 /// them like its own. A `closed` guest sends nothing, and gets nothing.
 #[doc(alias("spoofing", "antispoof", "anti-spoofing", "nwfilter"))]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +40,14 @@ pub struct Guard {
     /// virtual MACs are among them only if they are named here.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub further_macs: BTreeSet<MacAddr>,
+    /// Addresses that the guest does not use although only its MAC is bound: they are others'. Those of them that are its own are in `own`.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    #[cfg_attr(feature = "schema", schemars(with = "BTreeSet<crate::schema::Net>"))]
+    pub reserved: BTreeSet<IpNetwork>,
+    /// Addresses that are declared for the guest, where only its MAC is bound and others are reserved.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    #[cfg_attr(feature = "schema", schemars(with = "BTreeSet<crate::schema::Net>"))]
+    pub own: BTreeSet<IpNetwork>,
     /// Whether nothing passes, neither from the guest nor to it, whatever else is said.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub closed: bool,
@@ -53,7 +61,15 @@ impl Guard {
 
     /// Binds the MAC only.
     pub fn mac_only(mac: GuestMac) -> Self {
-        Guard { mac: mac.get(), addresses: None, tagged: false, further_macs: BTreeSet::new(), closed: false }
+        Guard {
+            mac: mac.get(),
+            addresses: None,
+            tagged: false,
+            further_macs: BTreeSet::new(),
+            reserved: BTreeSet::new(),
+            own: BTreeSet::new(),
+            closed: false,
+        }
     }
 
     /// Closes the guest: it is connected, and nothing passes.
@@ -65,6 +81,18 @@ impl Guard {
     #[must_use]
     pub fn with_further_macs(mut self, macs: impl IntoIterator<Item = GuestMac>) -> Self {
         self.further_macs = gather::set(macs.into_iter().map(GuestMac::get));
+        self
+    }
+
+    /// The same guard of a guest that may not use these addresses, unless they are its own.
+    #[must_use]
+    pub(crate) fn with_reserved(
+        mut self,
+        reserved: impl IntoIterator<Item = IpNetwork>,
+        own: impl IntoIterator<Item = IpNetwork>,
+    ) -> Self {
+        self.reserved = gather::set(apart(reserved));
+        self.own = gather::set(apart(own));
         self
     }
 

@@ -34,8 +34,8 @@ pub(crate) use mode::Mode;
 pub(crate) use net::LINK_LOCAL_GATEWAY;
 pub use net::{Mtu, MtuError};
 pub use network::{
-    AddressRange, BridgeNetwork, DnsDomain, ForeignChain, GuestLinks, Guests, NatNetwork, Network, NetworkMode,
-    PortForward, Protocol, ResolvedNetwork, RoutedNetwork, Services, Started, Subnet,
+    AddressRange, BridgeNetwork, DnsDomain, ForeignChain, GuestLinks, Guests, HostAccess, HostServices, LanAccess,
+    NatNetwork, Network, NetworkMode, PortForward, Protocol, ResolvedNetwork, RoutedNetwork, Services, Started, Subnet,
 };
 pub(crate) use network::{
     ForeignFamily, ForeignHook, NetworkDocument, Place, covering, is_label, overlap, together, unusable,

@@ -283,6 +283,7 @@ mod tests {
             source: vec!["192.0.2.1".parse().unwrap()],
             answer_arp: true,
             answer_ndp: None,
+            host: None,
             metric: 2,
         };
         let routes = Behind { link: name, attachment: attachment.clone(), others: Vec::new() };

@@ -36,11 +36,15 @@ pub enum Violation {
     Closed,
     /// To a neighbour of a network whose guests are kept from each other.
     Isolated,
+    /// To this domain, by a guest that does not reach it, or only its services (`host`).
+    Host,
+    /// To the LAN behind the egress, by a guest that does not reach it (`lan`).
+    Lan,
 }
 
 impl Violation {
     /// Every class, in the order of their numbers.
-    pub const ALL: [Violation; 10] = [
+    pub const ALL: [Violation; 12] = [
         Violation::BridgeControl,
         Violation::Vlan,
         Violation::Mac,
@@ -51,9 +55,11 @@ impl Violation {
         Violation::Unreadable,
         Violation::Closed,
         Violation::Isolated,
+        Violation::Host,
+        Violation::Lan,
     ];
 
-    /// The number that stands for it in the mark of a packet, and in the sets `violations`: 1 to 10.
+    /// The number that stands for it in the mark of a packet, and in the sets `violations`: 1 to 12.
     pub const fn number(self) -> u32 {
         self as u32 + 1
     }
@@ -76,6 +82,8 @@ impl Violation {
             Violation::Unreadable => "unreadable",
             Violation::Closed => "closed",
             Violation::Isolated => "isolated",
+            Violation::Host => "host",
+            Violation::Lan => "lan",
         }
     }
 }
@@ -131,6 +139,6 @@ mod tests {
             assert_eq!(serde_json::to_value(class).unwrap(), class.name());
         }
         assert_eq!(Violation::from_number(0), None);
-        assert_eq!(Violation::from_number(11), None);
+        assert_eq!(Violation::from_number(13), None);
     }
 }

@@ -3,7 +3,7 @@
 use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 
-use super::{Guard, IfName, Mtu, VifId, VlanSpec};
+use super::{Guard, HostServices, IfName, Mtu, VifId, VlanSpec};
 
 /// A vif that shall be connected to the world in one of the three modes.
 ///
@@ -136,6 +136,9 @@ pub enum Attachment {
         /// them.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         open: bool,
+        /// What it reaches of this domain; `None`: everything.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        host: Option<HostServices>,
         /// The metric of the guest's routes.
         #[serde(default = "metric")]
         metric: u32,
@@ -162,6 +165,9 @@ pub enum Attachment {
         /// have a route to them.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         answer_ndp: Option<IfName>,
+        /// What it reaches of this domain; `None`: everything.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        host: Option<HostServices>,
         /// The metric of the guest's routes.
         #[serde(default = "metric")]
         metric: u32,
@@ -174,6 +180,14 @@ impl Attachment {
         match self {
             Attachment::Bridge { .. } => &[],
             Attachment::Nat { guest, .. } | Attachment::Routed { guest, .. } => guest,
+        }
+    }
+
+    /// What the guest reaches of this domain, where that is limited.
+    pub(crate) const fn host(&self) -> Option<HostServices> {
+        match self {
+            Attachment::Bridge { .. } => None,
+            Attachment::Nat { host, .. } | Attachment::Routed { host, .. } => *host,
         }
     }
 

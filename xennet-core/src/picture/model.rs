@@ -177,6 +177,8 @@ pub struct Hub {
     pub forwards: Vec<String>,
     /// What guests are served with: `DHCP`, `DNS`.
     pub services: Vec<String>,
+    /// Who reaches whom, in a few words each: `isolated`, `host closed`, `LAN closed`.
+    pub access: Vec<String>,
     /// Where it leads to outside.
     pub outside: Option<Outside>,
     /// What is not as it was made, in the words of a plan.
@@ -288,6 +290,7 @@ impl Hub {
             subnets: Vec::new(),
             forwards: Vec::new(),
             services: Vec::new(),
+            access: Vec::new(),
             outside: None,
             missing: Vec::new(),
             ports: Vec::new(),

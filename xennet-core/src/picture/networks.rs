@@ -84,6 +84,7 @@ pub(super) fn of_network(network: &Network) -> Hub {
             source.chain(gateways).collect()
         }
     };
+    hub.access = network.access_in_words();
     if let NetworkMode::Nat(n) = network.mode() {
         hub.forwards = n.forwards.iter().map(forward).collect();
     }

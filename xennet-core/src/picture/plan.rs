@@ -141,7 +141,7 @@ fn plain(uplink: &Uplink) -> Uplink {
 fn same(was: &Hub, now: &Hub) -> bool {
     let facts = |hub: &Hub| {
         let hub = Hub { ports: Vec::new(), outside: None, mark: Mark::Same, missing: Vec::new(), ..hub.clone() };
-        (hub.kind, hub.networks, hub.up, hub.addresses, hub.subnets, hub.forwards, hub.services)
+        (hub.kind, hub.networks, hub.up, hub.addresses, hub.subnets, hub.forwards, hub.services, hub.access)
     };
     facts(was) == facts(now)
 }

@@ -147,6 +147,7 @@ impl Hub {
         if !self.services.is_empty() {
             facts.push(self.services.join(", "));
         }
+        facts.extend(self.access.iter().cloned());
         facts.extend(self.forwards.iter().cloned());
         facts
     }

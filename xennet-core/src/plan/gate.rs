@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
 
+use super::limits;
 use super::table::Item;
 use crate::error::Error;
 use crate::model::{Attach, Attachment, GuestLinks, IfName, NetworkMode, PortForward, ResolvedNetwork, apart};
@@ -88,6 +89,13 @@ pub(super) fn of_network(started: &ResolvedNetwork) -> Vec<Item> {
 /// What a network has to have for its guests, whatever is handed on to them: who may connect to them, and, on a private bridge, what hides
 /// them. Everybody may connect to guests that NAT does not hide, unless the network keeps its guests apart.
 pub(super) fn of_guests(started: &ResolvedNetwork) -> Vec<Item> {
+    let mut out = limits::of_network(started);
+    out.extend(between_guests(started));
+    out
+}
+
+/// Who may connect to a network's guests, and, on a private bridge, what hides them and what they may send.
+fn between_guests(started: &ResolvedNetwork) -> Vec<Item> {
     let subnets: Vec<IpNetwork> = started.network.subnets().iter().map(|s| s.network()).collect();
     let isolates = started.network.isolates();
     let nat = match started.network.mode() {
@@ -225,7 +233,7 @@ fn handed_on(forward: &PortForward) -> Vec<Item> {
 mod tests {
 
     use super::*;
-    use crate::model::{BridgeSpec, NatNetwork, Network, Protocol, Subnet};
+    use crate::model::{BridgeSpec, HostAccess, LanAccess, NatNetwork, Network, Protocol, Services, Subnet};
     use crate::plan::Reason;
     use crate::plan::table::TableWish;
     use crate::snapshot::{NftTable, NftTableId, nft_facts};
@@ -347,6 +355,44 @@ mod tests {
             ["forwardrange4 { tcp . 1-65535 : 10.1.0.5 }"],
             "however many ports: one element"
         );
+    }
+
+    #[test]
+    fn what_a_network_has_that_limits_what_its_guests_reach() {
+        let resolved = |nat: NatNetwork| ResolvedNetwork {
+            outside: Some(name("eth0")),
+            lan: networks(&["192.0.2.0/24", "198.51.100.7/32", "2001:db8::/64"]),
+            ..ResolvedNetwork::new(Network::new(name("lan"), NetworkMode::Nat(nat)).unwrap())
+        };
+        let per_vif = NatNetwork::new()
+            .with_subnets(subnets(&["10.1.0.0/24", "fd00:1::/64"]))
+            .with_isolated(true)
+            .with_host(HostAccess::Services)
+            .with_lan(LanAccess::Closed);
+        assert_eq!(
+            elements(of_network(&resolved(per_vif.clone()))),
+            [
+                "lan4 { \"eth0\" . 10.1.0.0/24 . 192.0.2.0/24 }",
+                "lan4 { \"eth0\" . 10.1.0.0/24 . 198.51.100.7 }",
+                "lan6 { \"eth0\" . fd00:1::/64 . 2001:db8::/64 }",
+            ]
+        );
+        let alone = per_vif.clone().with_subnets(subnets(&["10.1.0.9/32"])).with_host(HostAccess::Open);
+        assert_eq!(
+            elements(of_network(&resolved(alone))),
+            ["lan4 { \"eth0\" . 10.1.0.9 . 192.0.2.0/24 }", "lanhost4 { \"eth0\" . 10.1.0.9 . 198.51.100.7 }",]
+        );
+        let bridged = per_vif
+            .with_guests(GuestLinks::Bridge(BridgeSpec::new(name("natbr0"))))
+            .with_services(Services::default().with_dns(true))
+            .with_lan(LanAccess::Open);
+        let limits: Vec<String> = elements(crate::plan::limits::of_network(&resolved(bridged.clone())));
+        assert_eq!(limits, ["asking { \"natbr0\" }", "asking-dns { \"natbr0\" }", "limited { \"natbr0\" }"]);
+        let closed = elements(crate::plan::limits::of_network(&resolved(bridged.with_host(HostAccess::Closed))));
+        assert_eq!(closed, ["limited { \"natbr0\" }"]);
+        // Nobody else has the level, and who has it has those below.
+        let items = of_network(&started(&[]));
+        assert_eq!(GATE.level_of(&items), 2);
     }
 
     #[test]

@@ -6,8 +6,9 @@ use std::slice;
 
 use super::Reason;
 use super::table::{Item, TableWish};
-use crate::model::{Guarded, IfName};
+use crate::model::{Guard, Guarded, IfName};
 use crate::snapshot::{NftValue, Scope, Snapshot};
+use crate::tables::guard::reserved::{OWN, RESERVED_ADDRESSES, WATCHED};
 use crate::tables::guard::{BOUND, CLOSED, DECLARED, GUARD, HOSTS, MAC_ENDS, MACS, NETWORKS, TAGGED, ends};
 
 /// What the guard has to have of a link.
@@ -20,6 +21,9 @@ pub(super) fn items(guarded: &Guarded) -> Vec<Item> {
     let membership = if guard.addresses.is_some() { DECLARED } else { BOUND };
     let mut out = vec![Item::exact(membership, slice::from_ref(&name))];
     out.extend(guard.addresses.as_ref().filter(|_| guard.tagged).map(|_| tagged(link)));
+    if guard.addresses.is_none() && !guard.reserved.is_empty() {
+        out.extend(watched(&name, guard));
+    }
     let sources = guard.sources();
     for mac in guard.macs() {
         let own = [name.clone(), NftValue::Mac(mac)];
@@ -31,6 +35,18 @@ pub(super) fn items(guarded: &Guarded) -> Vec<Item> {
         out.extend(sources.iter().map(|source| {
             let family = usize::from(source.is_ipv6());
             Item::network(HOSTS[family], NETWORKS[family], &own, *source)
+        }));
+    }
+    out
+}
+
+/// Which addresses its guest may not use.
+fn watched(link: &NftValue, guard: &Guard) -> Vec<Item> {
+    let mut out = vec![Item::exact(WATCHED, slice::from_ref(link))];
+    for (sets, networks) in [(RESERVED_ADDRESSES, &guard.reserved), (OWN, &guard.own)] {
+        out.extend(networks.iter().map(|n| {
+            let [host, network] = sets[usize::from(n.is_ipv6())];
+            Item::network(host, network, slice::from_ref(link), *n)
         }));
     }
     out
@@ -63,6 +79,7 @@ pub(super) fn instead(guarded: Option<&Guarded>, recorded: Option<&Guarded>) -> 
     let why = match (guarded, recorded) {
         (Some(g), _) if g.guard.closed => "the guest is closed: nothing passes",
         (Some(g), _) if g.guard.addresses.is_some() => "ip= declares what the guest may send",
+        (Some(g), _) if !g.guard.reserved.is_empty() => "the guest is bound to its MAC, and some addresses are others'",
         (Some(_), _) => "the guest is bound to its MAC",
         (None, _) => "nothing is declared of what the guest may send",
     };

@@ -13,6 +13,7 @@ mod diff;
 mod display;
 mod gate;
 mod guard;
+mod limits;
 pub(crate) mod need;
 mod network;
 mod restore;

@@ -5,12 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 
-use super::Reason;
 use super::accept;
-use super::gate;
-use super::table::TableWish;
+use super::table::{Item, TableWish};
 use super::uplink::{Among, Move, address_on, carried_routes, learned_anew, neighbour_on, route_through};
 use super::want::{LinkTarget, LinkWish, Wanted, WantedLink, Wish, bridge, kind_words};
+use super::{Reason, gate, limits};
 use crate::error::{Error, ErrorKind};
 use crate::gather;
 use crate::model::{BridgeNetwork, BridgeSpec, GuestLinks, IfName, Network, NetworkMode, ResolvedNetwork, Subnet};
@@ -40,7 +39,8 @@ pub struct Carried {
 
 pub(super) fn scope(started: &ResolvedNetwork, seen: &Snapshot) -> Scope {
     let items = gate::of_network(started);
-    let mut scope = GATE.scope(items.iter().chain(&gate::former(started)));
+    let former = former(started);
+    let mut scope = GATE.scope(items.iter().chain(&former));
     scope = scope.union(gate::scope_of_earlier_version(started, seen)).union(accept::scope(started));
     if !items.is_empty() {
         scope = scope.union(GATE.frame_scope(&items, seen));
@@ -177,13 +177,19 @@ pub(super) fn want(
     Ok((wanted, notes))
 }
 
+/// What the gate had of it before this start.
+fn former(started: &ResolvedNetwork) -> Vec<Item> {
+    gate::former(started).into_iter().chain(limits::former(started)).collect()
+}
+
 /// What the gate has to have of a network as a whole.
 pub(super) fn tables(started: &ResolvedNetwork) -> Option<TableWish> {
-    let (items, former) = (gate::of_network(started), gate::former(started));
+    let (items, former) = (gate::of_network(started), former(started));
     if items.is_empty() && former.is_empty() {
         return None;
     }
     let does = match started.network.mode() {
+        NetworkMode::Routed(r) if !r.isolated => "limits what its guests reach",
         NetworkMode::Routed(_) => "keeps its guests from each other",
         _ => "hides its guests, and hands on to them",
     };

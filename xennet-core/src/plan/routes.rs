@@ -7,7 +7,7 @@ use ipnetwork::{IpNetwork, Ipv6Network};
 
 use super::table::{Item, TableWish};
 use super::want::{Wanted, Wish};
-use super::{ROUTE_PROTOCOL, Reason, gate};
+use super::{ROUTE_PROTOCOL, Reason, gate, limits};
 use crate::gather;
 use crate::model::vif::is_single;
 use crate::model::{Attach, Attachment, Behind, IfName, LINK_LOCAL_GATEWAY, ResolvedVif};
@@ -36,10 +36,12 @@ fn has(attachment: &Attachment, family: Family) -> bool {
 /// What the gate has to have of a link that is connected so.
 fn items(behind: &Behind) -> Vec<Item> {
     let guest = behind.attachment.guest();
+    let limited = behind.attachment.host().into_iter().flat_map(|host| limits::to_host(behind.link, host));
     if guest.is_empty() {
-        return Vec::new();
+        return limited.collect();
     }
     let mut items = gate::checked(behind.link, &behind.attachment.sources());
+    items.extend(limited);
     if let Attachment::Nat { network, egress, open, .. } = &behind.attachment
         && (network.is_some() || egress.is_some())
     {

@@ -18,10 +18,10 @@ use ipnetwork::{IpNetwork, Ipv6Network};
 
 use super::rules::{
     AUTHENTICATION, COUNTING, ICMP, ICMPV6, IGMP, NO_ADDRESS, NO_DHCP_SERVERS, NO_ROUTERS, PIM, TCP, UDP, VIOLATION,
-    VRRP, accept, authenticated, back, counted, denied, dhcp_client, drop, first_fragment, goto, jump, lookup,
+    VRRP, accept, authenticated, back, denied, denied_in, dhcp_client, drop, first_fragment, goto, jump, lookup,
     membership, other_than, over, ports, rule, violation,
 };
-use super::{Derived, Level, SetDef, Table};
+use super::{Derived, Level, SetDef, Table, limits};
 use crate::gather;
 use crate::model::{Network, NetworkMode, Violation};
 use crate::snapshot::{
@@ -116,9 +116,9 @@ fn follows(found: &NftTable) -> Derived {
     vec![(HIDDEN_LINKS, links.clone()), (OPEN, links)]
 }
 
-/// What the gate is for all guests, what it has more where guests with routes are kept from each other, and where NAT hides some or hands on
-/// to them.
-static LEVELS: [Level; 3] = [
+/// What the gate is for all guests, what it has more where guests with routes are kept from each other, where NAT hides some or hands on
+/// to them, and where a network limits what its guests reach.
+static LEVELS: [Level; 4] = [
     Level {
         version: 0x663a_9d27,
         uses: &[
@@ -139,13 +139,13 @@ static LEVELS: [Level; 3] = [
         frame: LazyLock::new(|| GATE.frame(0)),
     },
     Level {
-        version: 0x7c16_3e6e,
-        uses: &[("apart", 2), (KEPT_APART, 6)],
+        version: 0x4b3c_e095,
+        uses: &[("apart", 2), (KEPT_APART, 5)],
         sets: &KEEPING_APART,
         frame: LazyLock::new(|| GATE.frame(1)),
     },
     Level {
-        version: 0x1ede_2c45,
+        version: 0x1fb2_99e4,
         uses: &[
             ("forward", 5),
             (FROM_HIDDEN, 7),
@@ -157,6 +157,7 @@ static LEVELS: [Level; 3] = [
         sets: &TRANSLATING,
         frame: LazyLock::new(|| GATE.frame(2)),
     },
+    limits::level(),
 ];
 
 const V4: &[NftType] = &[NftType::IfName, NftType::Ipv4Addr];
@@ -218,6 +219,7 @@ pub(crate) fn at(family: Family) -> usize {
 pub(crate) fn level(network: &Network) -> Option<usize> {
     match network.mode() {
         NetworkMode::Bridge(_) => None,
+        _ if !(network.host().is_open() && network.lan().is_open()) => Some(3),
         NetworkMode::Routed(r) => Some(usize::from(r.isolated)),
         NetworkMode::Nat(_) => Some(2),
     }
@@ -229,7 +231,7 @@ pub(crate) fn hides(set: &str) -> bool {
 }
 
 /// `NFPROTO_IPV4`, `NFPROTO_IPV6`.
-fn is(family: Family) -> NftExpr {
+pub(super) fn is(family: Family) -> NftExpr {
     let number = match family {
         Family::Ipv4 => 2,
         Family::Ipv6 => 10,
@@ -243,18 +245,18 @@ const FAMILIES: [Family; 2] = [Family::Ipv4, Family::Ipv6];
 const LOCAL: u32 = 2;
 /// `NF_CT_STATE_BIT`s of invalid, and of established and related.
 const INVALID: u32 = 1;
-const GOING_ON: u32 = 2 | 4;
+pub(super) const GOING_ON: u32 = 2 | 4;
 /// `IPS_DST_NAT`.
 const HANDED_ON: u32 = 32;
 
-fn source(family: Family) -> NftField {
+pub(super) fn source(family: Family) -> NftField {
     match family {
         Family::Ipv4 => NftField::IpSaddr,
         Family::Ipv6 => NftField::Ip6Saddr,
     }
 }
 
-fn destination(family: Family) -> NftField {
+pub(super) fn destination(family: Family) -> NftField {
     match family {
         Family::Ipv4 => NftField::IpDaddr,
         Family::Ipv6 => NftField::Ip6Daddr,
@@ -276,7 +278,7 @@ fn chains() -> BTreeMap<String, NftChain> {
         NftChain { base: Some(base), rules }
     };
     let entry = vec![rule([lookup(&[NftField::IifName], LINKS), goto(FROM_GUEST)], None)];
-    gather::map([
+    gather::map(limits::chains().into_iter().chain([
         // Where `raw` is, before connection tracking. Fragments are reassembled before it only where somebody tracks connections.
         ("prerouting".into(), base(Filter, NftHook::Prerouting, -300, entry)),
         (FROM_GUEST.into(), NftChain { base: None, rules: from_guest() }),
@@ -289,7 +291,7 @@ fn chains() -> BTreeMap<String, NftChain> {
         (AUTHENTICATED.into(), NftChain { base: None, rules: authenticated() }),
         (DISCOVERY.into(), NftChain { base: None, rules: discovery() }),
         (VIOLATION.into(), NftChain { base: None, rules: violation() }),
-        (KEPT_APART.into(), NftChain { base: None, rules: kept_apart() }),
+        (KEPT_APART.into(), NftChain { base: None, rules: violation() }),
         ("apart".into(), base(Filter, NftHook::Forward, 0, apart())),
         ("handing-on".into(), base(Nat, NftHook::Prerouting, -100, handing_on())),
         ("handing-on-own".into(), base(Nat, NftHook::Output, -100, handing_on())),
@@ -297,7 +299,7 @@ fn chains() -> BTreeMap<String, NftChain> {
         ("forward".into(), base(Filter, NftHook::Forward, 0, forward())),
         (TO_HIDDEN.into(), NftChain { base: None, rules: to_hidden() }),
         (FROM_HIDDEN.into(), NftChain { base: None, rules: from_hidden() }),
-    ])
+    ]))
 }
 
 /// What a link with declared addresses may send.
@@ -505,16 +507,10 @@ fn hiding() -> Vec<NftRule> {
 fn apart() -> Vec<NftRule> {
     let between = |family| {
         let ends = lookup(&[source(family), destination(family)], APART[at(family)]);
-        let exprs = [lookup(&[NftField::IifName], LINKS), is(family), ends, goto(KEPT_APART)];
-        rule(exprs, Some("kept from its neighbours"))
+        let exprs = [lookup(&[NftField::IifName], LINKS), is(family), ends];
+        denied_in(KEPT_APART, exprs, Violation::Isolated, Some("kept from its neighbours"))
     };
     FAMILIES.map(between).into()
-}
-
-/// What is sent from one of these to another.
-fn kept_apart() -> Vec<NftRule> {
-    let mark = rule([NftExpr::SetMark(Violation::Isolated.number())], None);
-    [mark].into_iter().chain(counted()).chain([rule([drop()], None)]).collect()
 }
 
 /// What passes through. Established connections end here; of a new one both ends are looked at.

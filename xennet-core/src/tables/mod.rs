@@ -18,6 +18,7 @@
 
 pub(crate) mod gate;
 pub(crate) mod guard;
+pub(crate) mod limits;
 pub(crate) mod rules;
 
 use std::collections::BTreeMap;
@@ -150,7 +151,8 @@ pub(crate) fn as_made(id: &NftTableId, name: &str, mut set: NftSet) -> NftSet {
 
 /// Whether this chain counts what it drops, in one of the tables.
 pub(crate) fn counts(id: &NftTableId, chain: &str) -> bool {
-    id.is_kept() && [rules::VIOLATION, gate::KEPT_APART].contains(&chain)
+    let counting = [rules::VIOLATION, guard::reserved::TAKEN, gate::KEPT_APART, limits::NOT_REACHED];
+    id.is_kept() && counting.contains(&chain)
 }
 
 /// Whether packets put the elements into this set, of one of the tables.

@@ -38,8 +38,18 @@ pub(super) fn rule(exprs: impl IntoIterator<Item = NftExpr>, comment: Option<&st
 
 /// A rule that drops what it fits, and counts it.
 pub(super) fn denied(exprs: impl IntoIterator<Item = NftExpr>, class: Violation, comment: Option<&str>) -> NftRule {
+    denied_in(VIOLATION, exprs, class, comment)
+}
+
+/// The same by another chain that counts: that of a higher level, since how often a chain is used does not depend on the levels above.
+pub(super) fn denied_in(
+    chain: &str,
+    exprs: impl IntoIterator<Item = NftExpr>,
+    class: Violation,
+    comment: Option<&str>,
+) -> NftRule {
     let mark = NftExpr::SetMark(class.number());
-    rule(exprs.into_iter().chain([mark, goto(VIOLATION)]), comment)
+    rule(exprs.into_iter().chain([mark, goto(chain)]), comment)
 }
 
 /// The rules that count what has a class in its mark.
@@ -49,7 +59,7 @@ pub(super) fn counted() -> [NftRule; 2] {
     [update(&[IifName, Mark], VIOLATIONS), update(&[IifName], OFFENDERS)]
 }
 
-/// The chain that [`denied`] leads to.
+/// A chain that [`denied`] leads to.
 pub(super) fn violation() -> Vec<NftRule> {
     counted().into_iter().chain([rule([drop()], None)]).collect()
 }

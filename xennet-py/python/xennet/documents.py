@@ -87,6 +87,8 @@ class ShownNetwork(TypedDict):
     vifs: list[str]
     #: What it lacks, without its guests.
     missing: list[str]
+    #: Who reaches whom by the network's keys, a sentence each.
+    access: list[str]
     #: Commands for the gateway outside.
     elsewhere: list[str]
 
@@ -118,7 +120,7 @@ class ViolationCount(TypedDict):
 
     #: The guest's link on this host: vif5.0, or the name that the vif was given.
     link: str
-    #: bridge-control, vlan, mac, address, protocol, router, dhcp-server, unreadable, closed, isolated.
+    #: bridge-control, vlan, mac, address, protocol, router, dhcp-server, unreadable, closed, isolated, host, lan.
     violation: str
     packets: int
     #: Without the headers of ethernet.
@@ -173,6 +175,8 @@ class NetworkStatus(TypedDict):
     missing: list[str]
     #: The ports of its bridge; where it has none, the links of the guests that are there.
     ports: list[str]
+    #: Who reaches whom by the network's keys, a sentence each.
+    access: list[str]
     #: Commands for the gateway outside, without which guests of a routed network are not reached.
     elsewhere: list[str]
     #: What on this host keeps guests from reaching anybody: what other firewalls drop, unless a rule there accepts it, and VLANs of

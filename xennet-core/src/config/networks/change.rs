@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::render::{Item, keys};
-use crate::model::Network;
+use crate::model::{HostAccess, Network};
 
 /// How a network's description has changed, in the keys of the file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,7 +42,9 @@ pub fn changed(was: &Network, is: &Network) -> Change {
     let both: BTreeSet<&str> = old.iter().chain(&new).map(|(key, _)| *key).collect();
     let keys: Vec<String> = both.into_iter().filter(differs).map(str::to_owned).collect();
     let takes_over = |key: &str| match key {
-        "forward" | "dhcp" | "dns" | "range" | "domain" | "accept_in" => true,
+        // What guests with links of their own reach of it is with their links.
+        "dhcp" | "dns" => was.host() != HostAccess::Services || was.bridge().is_some(),
+        "forward" | "range" | "domain" | "accept_in" => true,
         // Without any every address is the network's, and the router another one.
         "subnets" | "gateways" => !was.subnets().is_empty() && was.subnets().iter().all(|s| is.subnets().contains(s)),
         _ => false,

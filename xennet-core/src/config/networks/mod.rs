@@ -13,6 +13,8 @@
 //! isolated = false                # guests reach this domain and the outside, and not each other; so in every mode
 //! policy = "strict"               # how guests are filtered whose vif lines do not say it: off, mac, strict, disabled; by ip= if left out.
 //!                                 # Also where guests of a NAT network share a bridge
+//! reserved = ["192.0.2.0/28"]     # addresses that guests with policy mac use only if their vif lines declare them; also where guests of a NAT
+//!                                 # network share a bridge
 //! vlan_filtering = true           # for vlan= in vif lines; the uplink's VLANs: bridge vlan add dev eth0 vid 100
 //!
 //! [network.private]               # guests: bridge=private, or script=vif-nat
@@ -27,6 +29,9 @@
 //! domain = "guests.example"
 //! reachable_from = ["10.3.0.0/24"] # guests of other networks, by their addresses, that may connect to guests here; nobody if left out
 //! accept_in = ["ip filter DOCKER-USER"] # chains of other firewalls that get rules which accept this network's packets; also in mode routed
+//! host = "services"               # what guests reach of dom0 itself: open (all, if left out), services (ICMP, and DHCP and DNS if they are set), closed;
+//!                                 # so in mode routed
+//! lan = "closed"                  # guests do not reach the LAN behind the egress; open if left out; so in mode routed
 //! forward = [{ protocol = "tcp", ports = "8080-8089", to = "10.0.0.1", to_port = 80 }]
 //!
 //! [network.dmz]                   # guests: bridge=dmz, or script=vif-route

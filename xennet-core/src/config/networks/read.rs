@@ -13,8 +13,9 @@ use crate::config::tables::{Key, boolean, in_order, parse, refused, unknown_key}
 use crate::gather;
 use crate::model::flaw::{Flaw, quoted};
 use crate::model::{
-    AddressRange, BridgeNetwork, BridgeSpec, DnsDomain, Egress, ForeignChain, GuestLinks, IfName, MacAddr, Mtu,
-    NatNetwork, Network, NetworkMode, Place, Policy, PortForward, Protocol, RoutedNetwork, Services, Subnet, unusable,
+    AddressRange, BridgeNetwork, BridgeSpec, DnsDomain, Egress, ForeignChain, GuestLinks, HostAccess, IfName,
+    LanAccess, MacAddr, Mtu, NatNetwork, Network, NetworkMode, Place, Policy, PortForward, Protocol, RoutedNetwork,
+    Services, Subnet, unusable,
 };
 
 type Flawed<T> = Result<T, Box<Flaw>>;
@@ -70,7 +71,7 @@ pub(super) fn networks(text: &str) -> Flawed<Vec<Found>> {
     Ok(found)
 }
 
-const BRIDGE_KEYS: [&str; 11] = [
+const BRIDGE_KEYS: [&str; 12] = [
     "mode",
     "bridge",
     "forward_delay",
@@ -78,12 +79,13 @@ const BRIDGE_KEYS: [&str; 11] = [
     "mac",
     "mtu",
     "policy",
+    "reserved",
     "stp",
     "uplink",
     "uplink_name",
     "vlan_filtering",
 ];
-const NAT_KEYS: [&str; 15] = [
+const NAT_KEYS: [&str; 18] = [
     "mode",
     "accept_in",
     "bridge",
@@ -93,14 +95,17 @@ const NAT_KEYS: [&str; 15] = [
     "egress",
     "forward",
     "gateways",
+    "host",
     "isolated",
+    "lan",
     "mtu",
     "policy",
     "range",
     "reachable_from",
+    "reserved",
     "subnets",
 ];
-const ROUTED_KEYS: [&str; 17] = [
+const ROUTED_KEYS: [&str; 19] = [
     "mode",
     "accept_in",
     "any_vif",
@@ -108,7 +113,9 @@ const ROUTED_KEYS: [&str; 17] = [
     "dns",
     "domain",
     "gateways",
+    "host",
     "isolated",
+    "lan",
     "metric",
     "mtu",
     "proxy_arp",
@@ -119,6 +126,10 @@ const ROUTED_KEYS: [&str; 17] = [
     "uplink",
     "whole_subnets",
 ];
+
+/// Why a bridge has no such switches.
+const ON_A_BRIDGE: &str = "on a bridge guests are stations of the LAN as this domain is, and no connections are tracked there; to \
+    keep them from this domain let it have no address on the bridge, or filter in nft's family bridge, at hook input: iifname \"vif*\" drop";
 
 fn network(text: &str, name: &Key, table: Value<'_>) -> Flawed<Found> {
     let place = name.span.clone();
@@ -164,7 +175,10 @@ fn network(text: &str, name: &Key, table: Value<'_>) -> Flawed<Found> {
             format!("a key of mode {}", modes.join(" and ")),
         )
         .other(value.span(), "the mode is given here")
-        .hint(format!("the keys of mode {word} are {}", keys.join(", "))));
+        .hint(match (&*word, &*key.text) {
+            ("bridge", "host" | "lan") => ON_A_BRIDGE.to_owned(),
+            _ => format!("the keys of mode {word} are {}", keys.join(", ")),
+        }));
     }
     let mode = mode(&mut reader)?;
     let places = Places { name: reader.place, values: reader.values, items: reader.lists };
@@ -258,6 +272,22 @@ impl<'a> Reader<'a> {
         })
     }
 
+    fn reserved(&mut self) -> Flawed<Vec<IpNetwork>> {
+        self.list("reserved", |given| {
+            given.parse().map_err(|_| "a network or an address, as in 192.0.2.0/28".to_owned())
+        })
+    }
+
+    fn access(&mut self) -> Flawed<(HostAccess, LanAccess)> {
+        let host = self.word("host", |given| {
+            HostAccess::ALL.into_iter().find(|host| host.name() == given).ok_or_else(|| HostAccess::RULE.to_owned())
+        })?;
+        let lan = self.word("lan", |given| {
+            LanAccess::ALL.into_iter().find(|lan| lan.name() == given).ok_or_else(|| LanAccess::RULE.to_owned())
+        })?;
+        Ok((host.unwrap_or_default(), lan.unwrap_or_default()))
+    }
+
     fn egress(&mut self, key: &str) -> Flawed<Egress> {
         Ok(self.link(key)?.map_or(Egress::DefaultRoute, Egress::Link))
     }
@@ -337,6 +367,7 @@ fn bridge(r: &mut Reader<'_>) -> Flawed<NetworkMode> {
     network.uplink_name = r.link("uplink_name")?;
     network.isolated = r.flag("isolated")?;
     network.policy = r.policy()?;
+    network.reserved = r.reserved()?;
     Ok(NetworkMode::Bridge(network))
 }
 
@@ -351,7 +382,9 @@ fn nat(r: &mut Reader<'_>) -> Flawed<NetworkMode> {
     network.services = r.services()?;
     network.forwards = forwards(r)?;
     network.isolated = r.flag("isolated")?;
+    (network.host, network.lan) = r.access()?;
     network.policy = r.policy()?;
+    network.reserved = r.reserved()?;
     network.reachable_from = r.list("reachable_from", |given| {
         given.parse().map_err(|_| "a network or an address, as in 10.3.0.0/24".to_owned())
     })?;
@@ -371,6 +404,7 @@ fn routed(r: &mut Reader<'_>) -> Flawed<NetworkMode> {
     network.services = r.services()?;
     network.any_vif = r.flag("any_vif")?;
     network.isolated = r.flag("isolated")?;
+    (network.host, network.lan) = r.access()?;
     network.whole_subnets = r.flag("whole_subnets")?;
     network.accept_in = r.list("accept_in", ForeignChain::check)?;
     Ok(NetworkMode::Routed(network))

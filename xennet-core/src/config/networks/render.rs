@@ -6,7 +6,8 @@ use std::fmt;
 use serde::{Serialize, Serializer};
 
 use crate::model::{
-    BridgeSpec, Egress, GuestLinks, Mtu, Network, NetworkMode, Policy, PortForward, RoutedNetwork, Services, Subnet,
+    BridgeSpec, Egress, GuestLinks, HostAccess, LanAccess, Mtu, Network, NetworkMode, Policy, PortForward,
+    RoutedNetwork, Services, Subnet,
 };
 
 /// The text that [`parse`](super::parse) reads as these networks: only what differs from what is taken where a key is left
@@ -101,6 +102,15 @@ impl Keys {
         }
     }
 
+    fn access(&mut self, host: HostAccess, lan: LanAccess) {
+        if !host.is_open() {
+            self.text("host", host.name());
+        }
+        if !lan.is_open() {
+            self.text("lan", lan.name());
+        }
+    }
+
     fn mtu(&mut self, mtu: Option<Mtu>) {
         if let Some(mtu) = mtu {
             self.put("mtu", Item::Number(mtu.get().into()));
@@ -159,6 +169,7 @@ pub(super) fn keys(network: &Network) -> Vec<(&'static str, Item)> {
             }
             keys.flag("isolated", b.isolated);
             keys.policy(b.policy);
+            keys.list("reserved", &b.reserved);
             keys.bridge(&b.bridge);
         }
         NetworkMode::Nat(n) => {
@@ -168,7 +179,9 @@ pub(super) fn keys(network: &Network) -> Vec<(&'static str, Item)> {
                 keys.text("bridge", bridge.name());
             }
             keys.flag("isolated", n.isolated);
+            keys.access(n.host, n.lan);
             keys.policy(n.policy);
+            keys.list("reserved", &n.reserved);
             keys.list("reachable_from", &n.reachable_from);
             keys.list("accept_in", &n.accept_in);
             keys.services(&n.services);
@@ -192,6 +205,7 @@ pub(super) fn keys(network: &Network) -> Vec<(&'static str, Item)> {
             keys.flag("whole_subnets", r.whole_subnets);
             keys.flag("any_vif", r.any_vif);
             keys.flag("isolated", r.isolated);
+            keys.access(r.host, r.lan);
             keys.outside("uplink", &r.uplink);
             keys.list("source", &r.source);
             keys.flag("proxy_arp", r.proxy_arp);

@@ -68,6 +68,57 @@ fn chains_of_other_firewalls_are_read_and_written_back() {
 }
 
 #[test]
+fn what_guests_reach_is_read_and_written_back() {
+    let text = "[network.n]\nmode = \"nat\"\nsubnets = [\"10.1.0.0/24\"]\nhost = \"services\"\nlan = \"closed\"\ndns = true\n\n\
+        [network.old]\nmode = \"nat\"\nhost = \"closed\"\n\n\
+        [network.r]\nmode = \"routed\"\nsubnets = [\"10.2.0.0/24\"]\nisolated = true\nhost = \"closed\"\nlan = \"closed\"\n";
+    let found = parse(text).unwrap_or_else(|e| panic!("{}", e.report()));
+    assert_eq!(render(found.iter()), text);
+    let of = |name: &str| found.get(name).unwrap();
+    let document = serde_json::to_value(of("n")).unwrap();
+    assert_eq!((&document["host"], &document["lan"]), (&"services".into(), &"closed".into()));
+    assert_eq!(serde_json::from_value::<Network>(document).unwrap(), *of("n"));
+    let lan = ["192.0.2.0/24".parse().unwrap(), "2001:db8::/64".parse().unwrap()];
+    assert_eq!(
+        of("n").access_in_sentences(&lan),
+        ["of this domain guests reach only ICMP, DNS", "guests do not reach the LAN: 192.0.2.0/24, 2001:db8::/64"]
+    );
+    assert_eq!(of("r").access_in_words(), ["isolated", "host closed", "LAN closed"]);
+    // What is usual is left out, also of the document.
+    let usual = parse("[network.n]\nmode = \"nat\"\nhost = \"open\"\nlan = \"open\"").unwrap();
+    assert_eq!(render(usual.iter()), "[network.n]\nmode = \"nat\"\n");
+    let document = serde_json::to_value(usual.get("n").unwrap()).unwrap();
+    assert!(document.get("host").is_none() && document.get("lan").is_none());
+    assert!(usual.get("n").unwrap().access_in_sentences(&[]).is_empty());
+}
+
+#[test]
+fn reserved_addresses_are_read_and_written_back() {
+    let text = "[network.b]\nmode = \"bridge\"\npolicy = \"mac\"\nreserved = [\"192.0.2.0/28\", \"192.0.2.254/32\"]\n\n\
+        [network.n]\nmode = \"nat\"\nsubnets = [\"10.1.0.0/24\"]\nbridge = \"natbr0\"\nreserved = [\"10.1.0.7/32\"]\ndhcp = true\n\
+        range = [\"10.1.0.8-10.1.0.99\"]\n";
+    let found = parse(text).unwrap_or_else(|e| panic!("{}", e.report()));
+    assert_eq!(render(found.iter()), text);
+    let said = found.get("b").unwrap().access_in_sentences(&[]);
+    assert_eq!(said, ["reserved for guests that declare them: 192.0.2.0/28, 192.0.2.254/32"]);
+}
+
+#[test]
+fn services_of_guests_with_links_of_their_own_change_after_a_stop() {
+    let of = |more: &str| {
+        let text = format!("[network.n]\nmode = \"nat\"\nsubnets = [\"10.1.0.0/24\"]\n{more}");
+        parse(&text).unwrap().iter().next().unwrap().clone()
+    };
+    let needs_stop = |was: &str, is: &str| changed(&of(was), &of(is)).needs_stop;
+    assert_eq!(needs_stop("", "dns = true"), [""; 0]);
+    assert_eq!(needs_stop("host = \"services\"", "host = \"services\"\ndns = true"), ["dns"]);
+    let bridged = "bridge = \"natbr0\"\nhost = \"services\"\n";
+    assert_eq!(needs_stop(bridged, &format!("{bridged}dns = true")), [""; 0], "it is the bridge's");
+    assert_eq!(needs_stop("host = \"closed\"", "host = \"closed\"\ndns = true"), [""; 0]);
+    assert_eq!(needs_stop("", "host = \"closed\"\nlan = \"closed\""), ["host", "lan"]);
+}
+
+#[test]
 fn whole_subnets_and_any_vif_are_read_and_written_back() {
     let text = "[network.r]\nmode = \"routed\"\nsubnets = [\"192.0.2.0/29\", \"fd00:1::/64\"]\nwhole_subnets = true\nany_vif = true\n";
     let found = parse(text).unwrap_or_else(|e| panic!("{}", e.report()));
@@ -98,6 +149,27 @@ fn every_mistake_is_told_with_its_place_and_the_other_one() {
     const N: &str = "[network.n]\nmode = \"nat\"\n";
     const B: &str = "[network.b]\nmode = \"bridge\"\n";
     let cases: &[Refused] = &[
+        (
+            "[network.n]\nmode = \"nat\"\nsubnets = [\"10.0.0.0/24\"]\nreserved = [\"10.0.0.7\"]",
+            (4, 12),
+            "reserved means nothing without bridge",
+            None,
+        ),
+        ("[network.b]\nmode = \"bridge\"\nreserved = [\"10.0.0.1/24\"]", (3, 13), "10.0.0.1/24 has bits behind", None),
+        ("[network.b]\nmode = \"bridge\"\nreserved = [\"router\"]", (3, 13), "a network or an address", None),
+        ("[network.r]\nmode = \"routed\"\nreserved = []", (3, 1), "reserved means nothing in mode routed", Some(2)),
+        (
+            "[network.n]\nmode = \"nat\"\nsubnets = [\"10.0.0.0/24\"]\nbridge = \"b0\"\nreserved = [\"10.0.0.8/29\"]\ndhcp = true\nrange = [\"10.0.0.15-10.0.0.20\"]",
+            (5, 13),
+            "10.0.0.8/29 is reserved, and 10.0.0.15-10.0.0.20 is given out",
+            Some(7),
+        ),
+        ("[network.n]\nmode = \"nat\"\nhost = \"shut\"", (3, 8), "host is open, services or closed", None),
+        ("[network.n]\nmode = \"nat\"\nlan = false", (3, 7), "a text in quotes", None),
+        ("[network.n]\nmode = \"routed\"\nlan = \"services\"", (3, 7), "lan is open or closed", None),
+        ("[network.n]\nmode = \"nat\"\nlan = \"closed\"", (3, 7), "lan cannot be closed without subnets", None),
+        ("[network.n]\nmode = \"bridge\"\nhost = \"closed\"", (3, 1), "host means nothing in mode bridge", Some(2)),
+        ("[network.n]\nmode = \"bridge\"\nlan = \"closed\"", (3, 1), "a key of mode nat and routed", Some(2)),
         ("networks = 1", (1, 1), "no part of this file", None),
         ("network = 1", (1, 11), "a table for each network", None),
         ("[network]\nx = 1", (2, 1), "x is no table", None),

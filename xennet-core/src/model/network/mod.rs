@@ -5,6 +5,7 @@
 //! Nothing else makes a [`Network`], so a `Network` need not be checked again.
 
 mod accept;
+mod access;
 mod domain;
 mod forward;
 mod rules;
@@ -23,6 +24,7 @@ use crate::error::{Error, ErrorKind};
 
 pub use accept::ForeignChain;
 pub(crate) use accept::{ForeignFamily, ForeignHook};
+pub use access::{HostAccess, HostServices, LanAccess};
 pub use domain::DnsDomain;
 pub(crate) use domain::is_label;
 pub use forward::{PortForward, Protocol};
@@ -201,6 +203,15 @@ impl Network {
         }
     }
 
+    /// Addresses that its guests do not use unless they declare them.
+    pub(crate) fn reserved(&self) -> &[IpNetwork] {
+        match &self.mode {
+            NetworkMode::Bridge(b) => &b.reserved,
+            NetworkMode::Nat(n) => &n.reserved,
+            NetworkMode::Routed(_) => &[],
+        }
+    }
+
     /// The subnet that an address lies in.
     pub fn subnet_of(&self, address: IpAddr) -> Option<&Subnet> {
         self.subnets().iter().find(|s| s.network().contains(address))
@@ -242,12 +253,17 @@ pub struct BridgeNetwork {
     /// How far guests are filtered whose vif lines do not say it; `None`: by their addresses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<Policy>,
+    /// Addresses that guests which are bound to their MAC use only if their vif lines declare them. This domain's own addresses on the bridge
+    /// are among them if there are any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<crate::schema::Net>"))]
+    pub reserved: Vec<IpNetwork>,
 }
 
 impl BridgeNetwork {
     /// A bridge without an uplink.
     pub fn new(bridge: BridgeSpec) -> Self {
-        BridgeNetwork { bridge, uplink: None, uplink_name: None, isolated: false, policy: None }
+        BridgeNetwork { bridge, uplink: None, uplink_name: None, isolated: false, policy: None, reserved: Vec::new() }
     }
 }
 
@@ -284,9 +300,20 @@ pub struct NatNetwork {
     /// Whether guests are kept from each other: they reach this domain and the outside, and no other guest of the network.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub isolated: bool,
+    /// What guests reach of this domain itself.
+    #[serde(default, skip_serializing_if = "HostAccess::is_open")]
+    pub host: HostAccess,
+    /// Whether guests reach the stations of the LAN behind the egress.
+    #[serde(default, skip_serializing_if = "LanAccess::is_open")]
+    pub lan: LanAccess,
     /// How far guests on a private bridge are filtered whose vif lines do not say it; `None`: by their addresses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<Policy>,
+    /// Addresses that guests on a private bridge which are bound to their MAC use only if their vif lines declare them. The gateways are among them
+    /// if there are any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<crate::schema::Net>"))]
+    pub reserved: Vec<IpNetwork>,
     /// Guests of other networks of this host that may connect to guests of this one, by their addresses: subnets of other networks, or
     /// parts of them. Nobody else than guests is meant, whatever address he has.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -310,7 +337,10 @@ setters! { NatNetwork {
     with_guests: guests = GuestLinks;
     with_forwards: forwards = Vec<PortForward>;
     with_isolated: isolated = bool;
+    with_host: host = HostAccess;
+    with_lan: lan = LanAccess;
     with_policy: policy = impl Into<Option<Policy>>;
+    with_reserved: reserved = Vec<IpNetwork>;
     with_reachable_from: reachable_from = Vec<IpNetwork>;
     with_accept_in: accept_in = Vec<ForeignChain>;
     with_services: services = Services;
@@ -326,7 +356,10 @@ impl NatNetwork {
             guests: GuestLinks::PerVif,
             forwards: Vec::new(),
             isolated: false,
+            host: HostAccess::Open,
+            lan: LanAccess::Open,
             policy: None,
+            reserved: Vec::new(),
             reachable_from: Vec::new(),
             accept_in: Vec::new(),
             services: Services::default(),
@@ -374,6 +407,12 @@ pub struct RoutedNetwork {
     /// Whether guests are kept from each other: they reach this domain and the outside, and no other guest of the network.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub isolated: bool,
+    /// What guests reach of this domain itself.
+    #[serde(default, skip_serializing_if = "HostAccess::is_open")]
+    pub host: HostAccess,
+    /// Whether guests reach the stations of the LAN behind the uplink.
+    #[serde(default, skip_serializing_if = "LanAccess::is_open")]
+    pub lan: LanAccess,
     /// The link towards the outside, whose first address is dom0's on every vif.
     pub uplink: Egress,
     /// dom0's addresses on every vif, at most one a family; where one is missing, the uplink's first is taken.
@@ -404,6 +443,8 @@ setters! { RoutedNetwork {
     with_whole_subnets: whole_subnets = bool;
     with_any_vif: any_vif = bool;
     with_isolated: isolated = bool;
+    with_host: host = HostAccess;
+    with_lan: lan = LanAccess;
     with_uplink: uplink = Egress;
     with_source: source = Vec<IpAddr>;
     with_proxy_arp: proxy_arp = bool;
@@ -430,6 +471,8 @@ impl RoutedNetwork {
             whole_subnets: false,
             any_vif: false,
             isolated: false,
+            host: HostAccess::Open,
+            lan: LanAccess::Open,
             uplink: Egress::DefaultRoute,
             source: Vec::new(),
             proxy_arp: false,

@@ -4,9 +4,11 @@ use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
 
-use super::{ForeignChain, ForeignHook, NetworkMode, PortForward, RoutedNetwork, Services, Subnet, overlap, unusable};
+use super::{
+    ForeignChain, ForeignHook, LanAccess, NetworkMode, PortForward, RoutedNetwork, Services, Subnet, overlap, unusable,
+};
 use crate::model::flaw::{Flaw, quoted};
-use crate::model::{BridgeSpec, Egress, GuestLinks, IfName, VifId};
+use crate::model::{AddressRange, BridgeSpec, Egress, GuestLinks, IfName, VifId};
 
 /// A place in a description: a key of the file, an item if the key is a list, and a key of that item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +45,7 @@ pub(super) fn check(name: &IfName, mode: &NetworkMode) -> Flawed {
             for (key, given) in [("uplink", n.uplink), ("uplink_name", n.uplink_name)] {
                 given.map_or(Ok(()), |given| link(key, &given))?;
             }
+            reserved(&n.reserved, &[])?;
             uplink(&n.bridge.name(), n.uplink, n.uplink_name)
         }
         NetworkMode::Nat(n) => {
@@ -55,6 +58,13 @@ pub(super) fn check(name: &IfName, mode: &NetworkMode) -> Flawed {
                 )
                 .hint("leave it out, or let guests share a bridge: bridge = \"natbr0\""));
             }
+            if !n.reserved.is_empty() && n.guests == GuestLinks::PerVif {
+                let message = "reserved means nothing without bridge";
+                let rule = "guests with links of their own send from their addresses only";
+                return Err(Flaw::new(Place::key("reserved"), message, rule)
+                    .hint("leave it out, or let guests share a bridge: bridge = \"natbr0\""));
+            }
+            reserved(&n.reserved, &n.services.range)?;
             outside("egress", &n.egress)?;
             subnets(&n.subnets)?;
             if let GuestLinks::Bridge(bridge) = &n.guests {
@@ -62,6 +72,7 @@ pub(super) fn check(name: &IfName, mode: &NetworkMode) -> Flawed {
                 private(bridge, n)?;
             }
             services(&n.services, &n.subnets)?;
+            closed_lan(n.lan, &n.subnets)?;
             reachable_from(&n.reachable_from, &n.subnets)?;
             accept_in(&n.accept_in, &n.subnets, &n.services)?;
             forwards(&n.forwards, &n.subnets)
@@ -77,6 +88,7 @@ pub(super) fn check(name: &IfName, mode: &NetworkMode) -> Flawed {
             }
             services(&n.services, &n.subnets)?;
             accept_in(&n.accept_in, &n.subnets, &n.services)?;
+            closed_lan(n.lan, &n.subnets)?;
             about_subnets(n)
         }
     }
@@ -231,6 +243,39 @@ fn need_subnets(key: &'static str, on: bool, subnets: &[Subnet], rule: &str, exa
         _ => format!("{key} cannot be true without subnets"),
     };
     Err(Flaw::new(Place::key(key), message, rule).hint(format!("add subnets = [\"{example}\"]")))
+}
+
+fn reserved(given: &[IpNetwork], ranges: &[AddressRange]) -> Flawed {
+    for (at, reserved) in given.iter().enumerate() {
+        let place = Place::item("reserved", at);
+        if reserved.network() != reserved.ip() {
+            let message = format!("{reserved} has bits behind its prefix");
+            return Err(Flaw::new(place, message, "an address or a network").hint(format!(
+                "write {}/{}",
+                reserved.network(),
+                reserved.prefix()
+            )));
+        }
+        let given_out =
+            |range: &&AddressRange| range.first() <= reserved.broadcast() && reserved.network() <= range.last();
+        let same_family = |range: &&AddressRange| range.first().is_ipv6() == reserved.is_ipv6();
+        if let Some(range) = ranges.iter().filter(same_family).find(given_out) {
+            let message = format!("{reserved} is reserved, and {range} is given out");
+            return Err(Flaw::new(place, message, "what is given out is for every guest")
+                .other(Place::key("range"), "the range is here"));
+        }
+    }
+    Ok(())
+}
+
+/// Whose guests are kept from a LAN is known by their addresses.
+fn closed_lan(lan: LanAccess, subnets: &[Subnet]) -> Flawed {
+    if lan.is_open() || !subnets.is_empty() {
+        return Ok(());
+    }
+    let message = "lan cannot be closed without subnets";
+    Err(Flaw::new(Place::key("lan"), message, "whose guests they are is known by their addresses")
+        .hint("add subnets = [\"10.0.0.0/24\"]"))
 }
 
 /// The keys of a routed network that are about all addresses of its subnets.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 
 use super::{ForeignChain, Network, PortForward};
@@ -39,12 +40,20 @@ pub struct ResolvedNetwork {
     /// The address of its bridge, where the bridge is made for it and neither the description nor an uplink says one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bridge_mac: Option<MacAddr>,
+    /// The networks of the LAN behind its egress, which its guests do not reach. None where they may.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<crate::schema::Net>"))]
+    pub lan: Vec<IpNetwork>,
     /// The port forwards that it had until its description was changed, and which are taken away.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub former: Vec<PortForward>,
     /// The chains of other firewalls in which its packets were accepted until its description was changed, and are not any more.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub former_accept_in: Vec<ForeignChain>,
+    /// The networks of the LAN that it was closed to until now, and which are taken away.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<crate::schema::Net>"))]
+    pub former_lan: Vec<IpNetwork>,
     /// Whether it was found started, and is only started once more. What settings its bridge has by then are the bridge's own: another
     /// network may need them so. A record is about a start that has happened, and has no use for it.
     #[serde(skip)]
@@ -59,8 +68,10 @@ impl ResolvedNetwork {
             outside: None,
             source: Vec::new(),
             bridge_mac: None,
+            lan: Vec::new(),
             former: Vec::new(),
             former_accept_in: Vec::new(),
+            former_lan: Vec::new(),
             is_started: false,
         }
     }
@@ -88,6 +99,10 @@ pub struct Started {
     /// As [`ResolvedNetwork::bridge_mac`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bridge_mac: Option<MacAddr>,
+    /// As [`ResolvedNetwork::lan`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<crate::schema::Net>"))]
+    pub lan: Vec<IpNetwork>,
     /// The kernel settings that it shares with other networks (as `net/ipv4/ip_forward`), with the values that they had before
     /// any network needed them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -102,13 +117,13 @@ impl Started {
 
     /// What is to be remembered of a network that was started so, before any setting is known to be shared.
     pub fn of(resolved: &ResolvedNetwork) -> Self {
-        let ResolvedNetwork { network, outside, source, bridge_mac, .. } = resolved.clone();
-        Started { network, outside, source, bridge_mac, settings: BTreeMap::new() }
+        let ResolvedNetwork { network, outside, source, bridge_mac, lan, .. } = resolved.clone();
+        Started { network, outside, source, bridge_mac, lan, settings: BTreeMap::new() }
     }
 
     /// What the network needs by this: the same start once more.
     pub(crate) fn resolved(&self) -> ResolvedNetwork {
-        let Started { network, outside, source, bridge_mac, .. } = self.clone();
-        ResolvedNetwork { outside, source, bridge_mac, is_started: true, ..ResolvedNetwork::new(network) }
+        let Started { network, outside, source, bridge_mac, lan, .. } = self.clone();
+        ResolvedNetwork { outside, source, bridge_mac, lan, is_started: true, ..ResolvedNetwork::new(network) }
     }
 }

@@ -30,7 +30,7 @@ const TO_ALL: &str = "to-all";
 const TO_ONE: &str = "to-one";
 
 /// All stations on a link.
-const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+pub(super) const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 
 /// Messages that pass from every own address: echo, and its answer.
 const ECHO: [u8; 2] = [128, 129];
@@ -168,6 +168,6 @@ pub(super) fn without_address() -> [NftRule; 3] {
     })
 }
 
-fn from_nobody() -> NftExpr {
+pub(super) fn from_nobody() -> NftExpr {
     NftExpr::eq(NftField::Ip6Saddr, NftValue::Ipv6(Ipv6Addr::UNSPECIFIED))
 }

@@ -9,6 +9,7 @@
 
 mod discovery;
 mod packets;
+pub(crate) mod reserved;
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -59,8 +60,8 @@ pub(crate) static GUARD: Table = Table {
     ways_out: ["detach the guests with ip=", "attach them again"],
 };
 
-/// What every vif needs, and what is needed where a link is closed. A look at each frame for that costs nothing before there is one.
-static LEVELS: [Level; 2] = [
+/// What every vif needs, what is needed where a link is closed, and where a guest that is bound to its MAC may not use reserved addresses. A look at each frame for that costs nothing before there is one.
+static LEVELS: [Level; 3] = [
     Level {
         version: 0x8b4f_52fe,
         uses: &[
@@ -100,6 +101,7 @@ static LEVELS: [Level; 2] = [
         sets: &CLOSING,
         frame: LazyLock::new(|| GUARD.frame(1)),
     },
+    reserved::level(),
 ];
 
 const CLOSING: [SetDef; 1] = [SetDef::of(CLOSED, &[NftType::IfName])];
@@ -177,7 +179,7 @@ fn chains() -> BTreeMap<String, NftChain> {
         (BOUND, of(bound())),
         (VIOLATION, of(violation())),
     ];
-    let own = own.into_iter().chain(closed());
+    let own = own.into_iter().chain(closed()).chain(reserved::chains());
     let others = packets::chains().into_iter().chain(discovery::chains());
     gather::map(own.chain(others.map(|(name, rules)| (name, of(rules)))).map(|(n, c)| (n.to_owned(), c)))
 }
