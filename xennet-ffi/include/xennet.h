@@ -979,8 +979,8 @@ xennet_error *xennet_host_overview(const xennet_host *host,
  *
  * \param host The host.
  * \param document Gets a JSON document: `{"violations": [{"link": "vif5.0", "violation": "mac", "packets": 3, "bytes": 180}]}`, by link and
- *   class. `violation` is "bridge-control", "vlan", "mac", "address", "protocol", "router", "dhcp-server", "unreadable", "closed" or
- *   "isolated"; a later version may have more. `link` is the vif's link, its emulated twin's, or a private bridge for what was dropped behind it.
+ *   class. `violation` is "bridge-control", "vlan", "mac", "address", "protocol", "router", "dhcp-server", "unreadable", "closed",
+ *   "isolated", "host" or "lan"; a later version may have more. `link` is the vif's link, its emulated twin's, or a private bridge for what was dropped behind it.
  *   `bytes` are without the headers of ethernet.
  * \return NULL on success.
  */
