@@ -74,7 +74,7 @@ const DEEDS: [Deed; 21] = [
         nft(on, NftTableId::guard(), vec![NftOp::DelRule { chain: "declared".into(), rule }]);
     }),
     ("a last drop turned into accept", |on| {
-        for (table, chain) in [(NftTableId::guard(), "declared"), (NftTableId::gate(), "from-guest")] {
+        for (table, chain) in [(NftTableId::guard(), "violation"), (NftTableId::gate(), "violation")] {
             let rule = last_rule(on, &table, chain);
             assert_eq!(rule.exprs, [NftExpr::Verdict(NftVerdict::Drop)]);
             let accept = NftRule::new(vec![NftExpr::Verdict(NftVerdict::Accept)]);

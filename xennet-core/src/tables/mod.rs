@@ -30,7 +30,6 @@ use crate::snapshot::{
     NftChain, NftDataType, NftElement, NftKey, NftSet, NftTable, NftTableId, NftType, NftValue, Part, Scope, Snapshot,
 };
 use crate::step::{NftOp, NftTransaction, Step};
-use rules::COUNTING;
 
 /// Sets, and the keys of elements.
 pub(crate) type Derived = Vec<(&'static str, Vec<NftKey>)>;
@@ -158,7 +157,7 @@ pub(crate) fn counts(id: &NftTableId, chain: &str) -> bool {
 /// Whether packets put the elements into this set, of one of the tables.
 #[cfg(feature = "netlink")]
 pub(crate) fn is_counting(id: &NftTableId, name: &str) -> bool {
-    id.is_kept() && COUNTING.iter().any(|set| set.name == name)
+    id.is_kept() && rules::COUNTING.iter().any(|set| set.name == name)
 }
 
 /// Whether a part is about one of the tables as such, and no vif's or network's.
