@@ -227,8 +227,10 @@ impl Host {
             let mut had = None;
             let recorded = session.record().and_then(Entry::owned_link).map(|(index, _)| index);
             let is_same_link = recorded.is_some_and(|index| plan.before().link_by_index(index).is_some());
+            // Where nothing tells of an earlier guest of this name, nothing was counted of it.
             if let Resolved::Attach(a) = &resolved
                 && !is_same_link
+                && (session.record().is_some() || !left.is_empty())
             {
                 plan = plan.with_notes(self.forget_violations(a.wish.name));
             }
