@@ -326,7 +326,7 @@ fn check_rule(rule: &NftRule) -> Check {
 fn expressions(statement: &NftExpr) -> usize {
     match statement {
         NftExpr::Match { mask, .. } => 2 + usize::from(mask.is_some()),
-        NftExpr::Lookup { key, .. } | NftExpr::Vmap { key, .. } | NftExpr::Update { key, .. } => {
+        NftExpr::Lookup { key, .. } | NftExpr::Vmap { key, .. } | NftExpr::Add { key, .. } => {
             key.len().saturating_add(1)
         }
         NftExpr::SetMark(_) | NftExpr::Write { .. } => 2,
@@ -358,9 +358,7 @@ fn check_expr(expr: &NftExpr) -> Check {
             }
             Ok(())
         }
-        NftExpr::Lookup { key, set: name, .. }
-        | NftExpr::Vmap { key, map: name }
-        | NftExpr::Update { key, set: name } => {
+        NftExpr::Lookup { key, set: name, .. } | NftExpr::Vmap { key, map: name } | NftExpr::Add { key, set: name } => {
             check_fields(key)?;
             check_name("set", name)
         }

@@ -120,7 +120,7 @@ fn follows(found: &NftTable) -> Derived {
 /// to them, and where a network limits what its guests reach.
 static LEVELS: [Level; 4] = [
     Level {
-        version: 0x663a_9d27,
+        version: 0xa109_f881,
         uses: &[
             // In the order of their names, as a scope has them.
             (AUTHENTICATED, 8),
@@ -139,13 +139,13 @@ static LEVELS: [Level; 4] = [
         frame: LazyLock::new(|| GATE.frame(0)),
     },
     Level {
-        version: 0x4b3c_e095,
+        version: 0xe35d_857f,
         uses: &[("apart", 2), (KEPT_APART, 5)],
         sets: &KEEPING_APART,
         frame: LazyLock::new(|| GATE.frame(1)),
     },
     Level {
-        version: 0x1fb2_99e4,
+        version: 0xe236_a5d2,
         uses: &[
             ("forward", 5),
             (FROM_HIDDEN, 7),

@@ -37,7 +37,7 @@ pub(crate) const NOT_REACHED: &str = "not-reached";
 /// What the gate has more where a network limits what its guests reach.
 pub(super) const fn level() -> Level {
     Level {
-        version: 0xa504_5716,
+        version: 0xbb61_e3d2,
         uses: &[(FROM_LIMITED, 20), (NOT_REACHED, 9), ("to-host", 1), ("to-lan", 5)],
         sets: &SETS,
         frame: LazyLock::new(|| GATE.frame(3)),

@@ -144,6 +144,8 @@ pub(crate) fn as_made(id: &NftTableId, name: &str, mut set: NftSet) -> NftSet {
     const DYNAMIC: u32 = 0x20;
     if is_counting(id, name) {
         set.other_flags &= !DYNAMIC;
+        // Kernels before Linux 5.7 make sets without counters. They filter all the same, and count nothing.
+        set.counter = true;
     }
     set
 }

@@ -55,8 +55,8 @@ pub(super) fn denied_in(
 /// The rules that count what has a class in its mark.
 pub(super) fn counted() -> [NftRule; 2] {
     use NftField::{IifName, Mark};
-    let update = |key: &[NftField], set: &str| rule([NftExpr::Update { key: key.to_vec(), set: set.into() }], None);
-    [update(&[IifName, Mark], VIOLATIONS), update(&[IifName], OFFENDERS)]
+    let add = |key: &[NftField], set: &str| rule([NftExpr::Add { key: key.to_vec(), set: set.into() }], None);
+    [add(&[IifName, Mark], VIOLATIONS), add(&[IifName], OFFENDERS)]
 }
 
 /// A chain that [`denied`] leads to.

@@ -386,7 +386,7 @@ pub struct NftSet {
     #[serde(skip_serializing_if = "is_false")]
     pub counter: bool,
     /// The most elements it may hold; `None` for no limit, and for 65,535: the kernel gives that to a set without a limit when a rule puts
-    /// keys into it, as nft does ([`NftExpr::Update`]).
+    /// keys into it, as nft does ([`NftExpr::Add`]).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<u32>,
     /// Flags of the kernel's that this library has no word for (`NFT_SET_ANONYMOUS` 0x1, `NFT_SET_CONSTANT` 0x2,

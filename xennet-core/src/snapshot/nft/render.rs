@@ -250,7 +250,7 @@ fn expr_text(expr: &NftExpr, icmpv6: bool) -> String {
             format!("{} {}@{set}", key_fields(key, icmpv6), if *inverted { "!= " } else { "" })
         }
         NftExpr::Vmap { key, map } => format!("{} vmap @{map}", key_fields(key, icmpv6)),
-        NftExpr::Update { key, set } => format!("update @{set} {{ {} }}", key_fields(key, icmpv6)),
+        NftExpr::Add { key, set } => format!("add @{set} {{ {} }}", key_fields(key, icmpv6)),
         NftExpr::Counter => "counter".into(),
         NftExpr::SetMark(mark) => format!("meta mark set {mark:#010x}"),
         NftExpr::Write { field, from } => {

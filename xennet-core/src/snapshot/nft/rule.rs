@@ -59,9 +59,9 @@ pub enum NftExpr {
         /// The map.
         map: String,
     },
-    /// Puts the key into a set, which counts it if the set has counters: `update @violations { iifname . meta mark }`. Where the set has no
+    /// Puts the key into a set, which counts it if the set has counters, also where it was there before: `add @violations { iifname . meta mark }`. Where the set has no
     /// place left, the rule ends here. What was put in like this is part of no snapshot of a table of xennet's own.
-    Update {
+    Add {
         /// The fields of the key.
         key: Vec<NftField>,
         /// The set. One that others made has the flag `dynamic`.
@@ -557,7 +557,7 @@ impl NftRule {
                 NftExpr::Lookup { key: fields(key), set: set.clone(), inverted: *inverted }
             }
             NftExpr::Vmap { key, map } => NftExpr::Vmap { key: fields(key), map: map.clone() },
-            NftExpr::Update { key, set } => NftExpr::Update { key: fields(key), set: set.clone() },
+            NftExpr::Add { key, set } => NftExpr::Add { key: fields(key), set: set.clone() },
             NftExpr::Nat { side, family, to: NftNatTo::Map { key, map, data } } => NftExpr::Nat {
                 side: *side,
                 family: *family,

@@ -335,7 +335,7 @@ fn leads_to(table: &NftTable, chain: &str) -> bool {
 fn bound(table: &NftTable, set: &str) -> bool {
     table.chains.values().flat_map(|c| &c.rules).flat_map(|r| &r.exprs).any(|e| match e {
         NftExpr::Lookup { set: name, .. }
-        | NftExpr::Update { set: name, .. }
+        | NftExpr::Add { set: name, .. }
         | NftExpr::Vmap { map: name, .. }
         | NftExpr::Nat { to: NftNatTo::Map { map: name, .. }, .. } => name == set,
         NftExpr::Nat { to: NftNatTo::Maps { address, port, .. }, .. } => address == set || port == set,
@@ -437,7 +437,7 @@ fn fields_of(expr: &NftExpr) -> &[NftField] {
         NftExpr::Match { field, .. } => std::slice::from_ref(field),
         NftExpr::Lookup { key, .. }
         | NftExpr::Vmap { key, .. }
-        | NftExpr::Update { key, .. }
+        | NftExpr::Add { key, .. }
         | NftExpr::Nat { to: NftNatTo::Map { key, .. } | NftNatTo::Maps { key, .. }, .. } => key,
         NftExpr::Write { from: NftFrom::Field(from), .. } => std::slice::from_ref(from),
         _ => &[],
@@ -465,7 +465,7 @@ fn check_expr(family: NftFamily, table: &NftTable, expr: &NftExpr, registers: &m
             registers.read(0, width(&map.key))?;
             if map.data == Some(NftDataType::Verdict) { Ok(()) } else { Err(Errno::EINVAL) }
         }
-        NftExpr::Update { set, .. } => {
+        NftExpr::Add { set, .. } => {
             let set = table.sets.get(set).ok_or(Errno::ENOENT)?;
             updatable(set)?;
             registers.read(0, width(&set.key))?;

@@ -63,7 +63,7 @@ pub(crate) static GUARD: Table = Table {
 /// What every vif needs, what is needed where a link is closed, and where a guest that is bound to its MAC may not use reserved addresses. A look at each frame for that costs nothing before there is one.
 static LEVELS: [Level; 3] = [
     Level {
-        version: 0x8b4f_52fe,
+        version: 0x7750_5414,
         uses: &[
             // In the order of their names, as a scope has them.
             ("advertised", 6),
@@ -96,7 +96,7 @@ static LEVELS: [Level; 3] = [
         frame: LazyLock::new(|| GUARD.frame(0)),
     },
     Level {
-        version: 0xd299_005b,
+        version: 0x53c7_cdf0,
         uses: &[("from-closed", 4), ("to-closed", 1)],
         sets: &CLOSING,
         frame: LazyLock::new(|| GUARD.frame(1)),

@@ -36,7 +36,7 @@ const WHY: Option<&str> = Some("a reserved address");
 
 pub(super) const fn level() -> Level {
     Level {
-        version: 0xafab_f093,
+        version: 0xf51b_f8ee,
         uses: &[
             (FROM_WATCHED, 14),
             (TAKEN, 21),

@@ -181,7 +181,7 @@ fn header(number: u32) -> Option<NftHeader> {
 pub(super) fn program(rule: &NftRule) -> Vec<Op> {
     let mut out = Vec::new();
     // What is put into a set at the end of a rule changes nothing for the packet.
-    let ends = rule.exprs.len() - rule.exprs.iter().rev().take_while(|e| matches!(e, NftExpr::Update { .. })).count();
+    let ends = rule.exprs.len() - rule.exprs.iter().rev().take_while(|e| matches!(e, NftExpr::Add { .. })).count();
     for statement in rule.exprs.iter().take(ends) {
         lower(statement, &mut out);
     }
@@ -224,7 +224,7 @@ fn lower(statement: &NftExpr, out: &mut Vec<Op>) {
             out.push(Op::Lookup { set: map.clone(), at: 0, result: Found::Verdict, inverted: false });
         }
         // Where the set has no place left the rule ends here.
-        NftExpr::Update { .. } => out.push(Op::Perhaps("a set that may be full".into())),
+        NftExpr::Add { .. } => out.push(Op::Perhaps("a set that may be full".into())),
         NftExpr::Counter => out.push(Op::Nothing),
         NftExpr::SetMark(mark) => {
             out.push(Op::Immediate { bytes: mark.to_ne_bytes().to_vec(), to: 0 });

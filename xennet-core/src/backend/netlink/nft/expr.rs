@@ -38,7 +38,7 @@ pub(super) enum Expr {
         from: Register,
     },
     /// Puts a key into a set.
-    Update {
+    Add {
         set: String,
         at: Register,
     },
@@ -72,8 +72,8 @@ pub(super) enum Found {
 
 const META_MARK: u32 = 3;
 const LOOKUP_INV: u32 = 1;
-/// `NFT_DYNSET_OP_UPDATE`.
-const DYNSET_UPDATE: u32 = 1;
+/// `NFT_DYNSET_OP_ADD`. Not `NFT_DYNSET_OP_UPDATE`, which older kernels have for sets with a timeout only, and which does no more without one.
+const DYNSET_ADD: u32 = 0;
 /// `NFT_PAYLOAD_L4CSUM_PSEUDOHDR`: the address is part of the checksum above it.
 const CSUM_PSEUDO: u32 = 1;
 /// `NF_NAT_RANGE_MAP_IPS | NF_NAT_RANGE_PROTO_SPECIFIED`: the kernel sets these by itself.
@@ -118,7 +118,7 @@ impl Expr {
             Expr::Immediate { .. } | Expr::Verdict(_) => "immediate",
             Expr::SetMark { .. } => "meta",
             Expr::Write { .. } => "payload",
-            Expr::Update { .. } => "dynset",
+            Expr::Add { .. } => "dynset",
             Expr::Counter => "counter",
             Expr::Masquerade => "masq",
             Expr::Nat { .. } => "nat",
@@ -200,9 +200,9 @@ impl Expr {
                 w.be32(7, 0);
                 w.be32(8, CSUM_PSEUDO);
             }
-            Expr::Update { set, at } => {
+            Expr::Add { set, at } => {
                 w.be32(4, register(*at));
-                w.be32(3, DYNSET_UPDATE);
+                w.be32(3, DYNSET_ADD);
                 w.text(1, set);
             }
             Expr::Counter | Expr::Masquerade => {}
@@ -239,7 +239,7 @@ impl Expr {
             "bitwise" => read_mask(data),
             "cmp" => read_compare(data),
             "lookup" => read_lookup(data),
-            "dynset" => read_update(data),
+            "dynset" => read_add(data),
             "immediate" => read_immediate(data),
             // The numbers run; they are not part of what the rule is.
             "counter" => Some(Expr::Counter),
@@ -331,12 +331,12 @@ fn read_lookup(data: &[u8]) -> Option<Expr> {
 }
 
 /// Without a timeout, an inversion and expressions of its own.
-fn read_update(data: &[u8]) -> Option<Expr> {
+fn read_add(data: &[u8]) -> Option<Expr> {
     let a = only(data, &[1, 3, 4, 6, 8, 9])?;
     let forever = a.find(6).is_none_or(|timeout| timeout.iter().all(|byte| *byte == 0));
-    let plain = number(a, 3) == Some(DYNSET_UPDATE) && forever && number(a, 9).unwrap_or(0) == 0;
-    let update = Expr::Update { set: string(a, 1)?, at: from_register(number(a, 4)?)? };
-    plain.then_some(update)
+    let plain = number(a, 3) == Some(DYNSET_ADD) && forever && number(a, 9).unwrap_or(0) == 0;
+    let add = Expr::Add { set: string(a, 1)?, at: from_register(number(a, 4)?)? };
+    plain.then_some(add)
 }
 
 fn read_immediate(data: &[u8]) -> Option<Expr> {

@@ -27,9 +27,9 @@ pub(super) fn lower(statements: &[NftExpr]) -> Vec<Expr> {
                 load(&mut out, key, 0);
                 out.push(Expr::Lookup { set: map.clone(), at: 0, result: Found::Verdict, inverted: false });
             }
-            NftExpr::Update { key, set } => {
+            NftExpr::Add { key, set } => {
                 load(&mut out, key, 0);
-                out.push(Expr::Update { set: set.clone(), at: 0 });
+                out.push(Expr::Add { set: set.clone(), at: 0 });
             }
             NftExpr::Counter => out.push(Expr::Counter),
             NftExpr::SetMark(mark) => {
@@ -191,7 +191,7 @@ fn keyed(exprs: &[Expr]) -> Option<(NftExpr, usize)> {
         [Expr::Lookup { set, at: 0, result: Found::Nowhere, inverted }, ..] => {
             Some((NftExpr::Lookup { key, set: set.clone(), inverted: *inverted }, loads + 1))
         }
-        [Expr::Update { set, at: 0 }, ..] => Some((NftExpr::Update { key, set: set.clone() }, loads + 1)),
+        [Expr::Add { set, at: 0 }, ..] => Some((NftExpr::Add { key, set: set.clone() }, loads + 1)),
         [Expr::Lookup { set, at: 0, result: Found::Verdict, inverted: false }, ..] => {
             Some((NftExpr::Vmap { key, map: set.clone() }, loads + 1))
         }

@@ -192,7 +192,7 @@ impl Dice {
                     1 => (vec![NftField::IifName, NftField::EtherSaddr, NftField::IpSaddr], "s1".into()),
                     _ => ((0..=self.below(2)).map(|_| self.field()).collect(), self.set()),
                 };
-                NftExpr::Update { key, set }
+                NftExpr::Add { key, set }
             }
             _ => verdict(self.verdict()),
         }
