@@ -48,8 +48,10 @@ fn is_safe(on: &Shared, who: Who) -> Result<(), String> {
     if table.flags != 0 {
         return Err(format!("{id} is dormant"));
     }
-    let drops = [NftExpr::Verdict(NftVerdict::Drop)];
-    if table.chains[chain].rules.last().is_none_or(|r| r.exprs != drops) {
+    // What no rule lets pass is counted, and dropped.
+    let ends = |chain: &str| table.chains[chain].rules.last().and_then(|rule| rule.exprs.last());
+    let counted = NftExpr::Verdict(NftVerdict::Goto("violation".into()));
+    if ends(chain) != Some(&counted) || ends("violation") != Some(&NftExpr::Verdict(NftVerdict::Drop)) {
         return Err(format!("{id} {chain} does not drop"));
     }
     let link = world.links.get(&name(&who.link())).ok_or(format!("no link {}", who.link()))?;
