@@ -67,8 +67,8 @@ pub trait Backend {
         Ok((Details::default(), Vec::new()))
     }
 
-    /// What guests have sent and the guard and the gate have dropped, by link and class, in no order. A part of
-    /// [`details`](Self::details), for which a backend may have a shorter way.
+    /// The packets of guests that the guard and the gate have dropped: one count for each link and class, in this order. A part of
+    /// [`details`](Self::details), which a backend may have a shorter way to.
     ///
     /// # Errors
     /// As [`details`](Self::details).

@@ -97,7 +97,7 @@ impl Host {
     /// As [`Backend::violations`](crate::backend::Backend::violations).
     #[doc(alias("nft list set", "drops", "spoofing"))]
     pub fn violations(&mut self) -> Result<Vec<ViolationCount>, Error> {
-        self.backend.violations().map(ViolationCount::summed).map_err(BackendError::into_observe_error)
+        self.backend.violations().map_err(BackendError::into_observe_error)
     }
 
     /// The same. `unseen` decides about the error of a look at what vifs lack, which needs more rights than the rest.

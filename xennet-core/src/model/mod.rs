@@ -38,7 +38,8 @@ pub use network::{
     NatNetwork, Network, NetworkMode, PortForward, Protocol, ResolvedNetwork, RoutedNetwork, Services, Started, Subnet,
 };
 pub(crate) use network::{
-    ForeignFamily, ForeignHook, NetworkDocument, Place, covering, is_label, overlap, together, unusable,
+    ForeignFamily, ForeignHook, NetworkDocument, OWN_PREFIX, Place, covering, is_label, is_nft_name, is_own_table,
+    overlap, together, unusable,
 };
 pub use policy::Policy;
 pub use rate::RateLimit;

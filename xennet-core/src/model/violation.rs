@@ -1,6 +1,5 @@
 //! What guests may not send, by classes, and how often they did.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -113,17 +112,6 @@ impl ViolationCount {
     /// A count.
     pub const fn new(link: IfName, violation: Violation, packets: u64, bytes: u64) -> Self {
         ViolationCount { link, violation, packets, bytes }
-    }
-
-    /// One count for each link and class, in their order.
-    pub(crate) fn summed(counts: impl IntoIterator<Item = Self>) -> Vec<Self> {
-        let mut sums: BTreeMap<(IfName, Violation), (u64, u64)> = BTreeMap::new();
-        for one in counts {
-            let (packets, bytes) = sums.entry((one.link, one.violation)).or_default();
-            *packets = packets.saturating_add(one.packets);
-            *bytes = bytes.saturating_add(one.bytes);
-        }
-        sums.into_iter().map(|((link, class), (packets, bytes))| Self::new(link, class, packets, bytes)).collect()
     }
 }
 

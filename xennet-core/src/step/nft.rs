@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::is_nft_name;
 use crate::snapshot::{
     NftBase, NftData, NftDataType, NftElement, NftExpr, NftField, NftFrom, NftHeader, NftKey, NftNatTo, NftRule,
     NftSet, NftTableId, NftType, NftValue, NftVerdict, concat, width,
@@ -181,12 +182,8 @@ fn check_op(op: &NftOp) -> Check {
     }
 }
 
-/// The kernel takes 255 bytes (`NFT_NAME_MAXLEN`) and reads `%` in a set's name as a template; nft's language has words
-/// of these characters only.
 fn check_name(what: &str, name: &str) -> Check {
-    let first = name.bytes().next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_' || b == b'.');
-    let rest = name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-/".contains(&b));
-    if first && rest && name.len() <= 255 {
+    if is_nft_name(name) {
         return Ok(());
     }
     let shown: String = name.chars().take(40).flat_map(char::escape_debug).collect();

@@ -104,8 +104,7 @@ impl ForeignChain {
             ));
         }
         let family = ForeignFamily::ALL.into_iter().find(|f| f.name() == family).ok_or(ForeignChain::RULE)?;
-        let is_own = table.strip_prefix("xennet").is_some_and(|rest| rest.is_empty() || rest.starts_with('-'));
-        if is_own {
+        if is_own_table(table) {
             return Err(format!("a chain of another firewall, and table {} {table} is xennet's own", family.name()));
         }
         if ![table, chain].into_iter().all(is_nft_name) {
@@ -144,8 +143,17 @@ impl ForeignChain {
     }
 }
 
-/// Names of tables and chains are words of nft's language, at most 255 bytes (`NFT_NAME_MAXLEN`).
-fn is_nft_name(name: &str) -> bool {
+/// How the names of xennet's own nft tables begin.
+pub(crate) const OWN_PREFIX: &str = "xennet";
+
+/// Whether a table of this name is one of xennet's own: `xennet` or `xennet-…`.
+pub(crate) fn is_own_table(name: &str) -> bool {
+    name.strip_prefix(OWN_PREFIX).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+}
+
+/// Whether nft's language can write this name of a table, chain or set, and the kernel takes it: at most 255 bytes (`NFT_NAME_MAXLEN`). The
+/// kernel reads `%` in a set's name as a template.
+pub(crate) fn is_nft_name(name: &str) -> bool {
     let first = name.bytes().next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_' || b == b'.');
     first && name.len() <= 255 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-/".contains(&b))
 }

@@ -23,7 +23,7 @@ use super::{BridgeSpec, Egress, IfName, Mtu, Policy};
 use crate::error::{Error, ErrorKind};
 
 pub use accept::ForeignChain;
-pub(crate) use accept::{ForeignFamily, ForeignHook};
+pub(crate) use accept::{ForeignFamily, ForeignHook, OWN_PREFIX, is_nft_name, is_own_table};
 pub use access::{HostAccess, HostServices, LanAccess};
 pub use domain::DnsDomain;
 pub(crate) use domain::is_label;

@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::gather;
+use crate::model::{OWN_PREFIX, is_own_table};
 use serde::{Deserialize, Serialize};
 
 use super::object::{is_false, is_zero};
@@ -20,6 +21,7 @@ use super::object::{is_false, is_zero};
 pub(crate) use render::key_text;
 pub(crate) use render::nft_facts;
 pub use rule::*;
+pub(crate) use same::attribute;
 pub use value::{NftType, NftValue};
 pub(crate) use value::{concat, split, width};
 
@@ -97,10 +99,6 @@ pub struct NftTableId {
 }
 
 impl NftTableId {
-    /// How the names of xennet's own tables begin. Of other tables nothing is changed but rules that a network has put there
-    /// ([`NatNetwork::accept_in`](crate::model::NatNetwork::accept_in)).
-    pub(crate) const OWN_PREFIX: &'static str = "xennet";
-
     /// The table of the guard, which lets pass what guests may send at a bridge ([`Guard`](crate::model::Guard)).
     pub const fn guard() -> Self {
         NftTableId { family: NftFamily::Bridge, name: Cow::Borrowed(Self::GUARD) }
@@ -109,7 +107,7 @@ impl NftTableId {
     /// The table of the gate, which NAT and routed guests' packets go through: it drops what guests send from addresses that are
     /// not theirs, hides guests behind this domain's address, and hands on connections from outside.
     pub const fn gate() -> Self {
-        NftTableId { family: NftFamily::Inet, name: Cow::Borrowed(Self::OWN_PREFIX) }
+        NftTableId { family: NftFamily::Inet, name: Cow::Borrowed(OWN_PREFIX) }
     }
 
     /// Whether it is a table that stays where it was made, whoever comes and goes: the [guard's](Self::guard) or the
@@ -117,7 +115,7 @@ impl NftTableId {
     pub(crate) fn is_kept(&self) -> bool {
         match self.family {
             NftFamily::Bridge => self.name == Self::GUARD,
-            NftFamily::Inet => self.name == Self::OWN_PREFIX,
+            NftFamily::Inet => self.name == OWN_PREFIX,
             _ => false,
         }
     }
@@ -132,9 +130,10 @@ impl NftTableId {
         NftTableId { family, name: name.into() }
     }
 
-    /// Whether the table is one of xennet's own: it is called `xennet` or `xennet-…`.
+    /// Whether the table is one of xennet's own: it is called `xennet` or `xennet-…`. In other tables xennet changes nothing but the rules of a
+    /// network ([`NatNetwork::accept_in`](crate::model::NatNetwork::accept_in)).
     pub fn is_own(&self) -> bool {
-        self.name.strip_prefix(Self::OWN_PREFIX).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+        is_own_table(&self.name)
     }
 }
 

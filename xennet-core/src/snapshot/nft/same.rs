@@ -58,18 +58,20 @@ fn comment_of(data: &[u8]) -> Option<String> {
     text(attribute(data, INFO)?).filter(|text| !text.is_empty())
 }
 
-/// The value of the first attribute of a kind.
-fn attribute(mut data: &[u8], wanted: u16) -> Option<&[u8]> {
-    loop {
-        let head = data.first_chunk::<4>()?;
-        let length = usize::from(u16::from_ne_bytes([head[0], head[1]]));
-        let kind = u16::from_ne_bytes([head[2], head[3]]) & 0x3fff;
+/// The netlink attributes of an expression, kind and bytes. One that is cut short ends them.
+fn attributes(mut data: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    std::iter::from_fn(move || {
+        let length = usize::from(u16::from_ne_bytes(data.first_chunk::<2>().copied()?));
+        let kind = u16::from_ne_bytes(data.get(2..4)?.first_chunk::<2>().copied()?) & 0x3fff;
         let value = data.get(4..length)?;
-        if kind == wanted {
-            return Some(value);
-        }
-        data = data.get(length.next_multiple_of(4)..)?;
-    }
+        data = data.get(length.next_multiple_of(4)..).unwrap_or(&[]);
+        Some((kind, value))
+    })
+}
+
+/// The value of the first attribute of this kind.
+pub(crate) fn attribute(data: &[u8], kind: u16) -> Option<&[u8]> {
+    attributes(data).find(|(k, _)| *k == kind).map(|(_, value)| value)
 }
 
 #[cfg(test)]

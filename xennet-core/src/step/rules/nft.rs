@@ -90,8 +90,7 @@ enum Undo {
     Chain(String, Option<NftChain>),
     Set(String, Option<NftSet>),
     Rules(String, Vec<NftRule>),
-    FirstRule(String),
-    LastRule(String),
+    AddedRule(String, usize),
     Rule(String, usize, NftRule),
     Element(String, NftKey, Option<NftElement>),
 }
@@ -134,8 +133,7 @@ impl Work<'_> {
                 Undo::Chain(name, before) => put(&mut table.chains, name, before),
                 Undo::Set(name, before) => put(&mut table.sets, name, before),
                 Undo::Rules(chain, rules) => with(&mut table.chains, &chain, |c| c.rules = rules),
-                Undo::FirstRule(chain) => with(&mut table.chains, &chain, |c| drop(c.rules.remove(0))),
-                Undo::LastRule(chain) => with(&mut table.chains, &chain, |c| drop(c.rules.pop())),
+                Undo::AddedRule(chain, at) => with(&mut table.chains, &chain, |c| drop(c.rules.remove(at))),
                 Undo::Rule(chain, at, rule) => with(&mut table.chains, &chain, |c| c.rules.insert(at, rule)),
                 Undo::Element(set, key, before) => {
                     with(&mut table.sets, &set, |s| put(&mut s.elements, key, before));
@@ -200,23 +198,16 @@ impl Work<'_> {
                 let before = std::mem::take(&mut self.chain_mut(chain)?.rules);
                 self.undo.push(Undo::Rules(chain.clone(), before));
             }
-            NftOp::AddRule { chain, rule } => {
+            NftOp::AddRule { chain, rule } | NftOp::InsertRule { chain, rule } => {
                 let table = self.table()?;
                 if !table.chains.contains_key(chain) {
                     return Err(Errno::ENOENT);
                 }
                 check_rule(self.id.family, table, rule)?;
-                self.chain_mut(chain)?.rules.push(rule.canonical());
-                self.undo.push(Undo::LastRule(chain.clone()));
-            }
-            NftOp::InsertRule { chain, rule } => {
-                let table = self.table()?;
-                if !table.chains.contains_key(chain) {
-                    return Err(Errno::ENOENT);
-                }
-                check_rule(self.id.family, table, rule)?;
-                self.chain_mut(chain)?.rules.insert(0, rule.canonical());
-                self.undo.push(Undo::FirstRule(chain.clone()));
+                let rules = &mut self.chain_mut(chain)?.rules;
+                let at = if matches!(op, NftOp::InsertRule { .. }) { 0 } else { rules.len() };
+                rules.insert(at, rule.canonical());
+                self.undo.push(Undo::AddedRule(chain.clone(), at));
             }
             NftOp::DelRule { chain, rule } => {
                 let wanted = rule.canonical();

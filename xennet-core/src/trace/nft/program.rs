@@ -6,7 +6,8 @@ use std::net::IpAddr;
 
 use super::xt;
 use crate::snapshot::{
-    Family, NftCmp, NftExpr, NftField, NftFrom, NftHeader, NftNat, NftNatData, NftNatTo, NftRule, NftSource, NftVerdict,
+    Family, NftCmp, NftExpr, NftField, NftFrom, NftHeader, NftNat, NftNatData, NftNatTo, NftRule, NftSource,
+    NftVerdict, attribute,
 };
 
 /// A register, counted in places of 4 bytes: 0 to 15.
@@ -127,23 +128,8 @@ pub(super) enum Found {
     At(Register),
 }
 
-/// The attributes of a netlink message, kind and bytes. One that is cut short ends them.
-pub(super) fn attributes(mut data: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
-    std::iter::from_fn(move || {
-        let length = usize::from(u16::from_ne_bytes(data.first_chunk::<2>().copied()?));
-        let kind = u16::from_ne_bytes(data.get(2..4)?.first_chunk::<2>().copied()?) & 0x3fff;
-        let value = data.get(4..length)?;
-        data = data.get(length.next_multiple_of(4)..).unwrap_or(&[]);
-        Some((kind, value))
-    })
-}
-
-fn find(data: &[u8], kind: u16) -> Option<&[u8]> {
-    attributes(data).find(|(k, _)| *k == kind).map(|(_, value)| value)
-}
-
 fn number(data: &[u8], kind: u16) -> Option<u32> {
-    find(data, kind)?.first_chunk::<4>().copied().map(u32::from_be_bytes)
+    attribute(data, kind)?.first_chunk::<4>().copied().map(u32::from_be_bytes)
 }
 
 fn byte(data: &[u8], kind: u16) -> Option<u8> {
@@ -151,13 +137,13 @@ fn byte(data: &[u8], kind: u16) -> Option<u8> {
 }
 
 fn text(data: &[u8], kind: u16) -> Option<String> {
-    let bytes = find(data, kind)?;
+    let bytes = attribute(data, kind)?;
     let end = bytes.iter().position(|b| *b == 0).unwrap_or(bytes.len());
     std::str::from_utf8(bytes.get(..end)?).ok().map(str::to_owned)
 }
 
 fn value(data: &[u8], kind: u16) -> Option<Vec<u8>> {
-    find(find(data, kind)?, 1).map(<[u8]>::to_vec)
+    attribute(attribute(data, kind)?, 1).map(<[u8]>::to_vec)
 }
 
 fn register(data: &[u8], kind: u16) -> Option<Register> {
@@ -327,7 +313,7 @@ fn read(name: &str, data: &[u8]) -> Option<Op> {
             Op::Lookup { set: text(data, 1)?, at: register(data, 2)?, result, inverted }
         }
         "immediate" => match number(data, 1)? {
-            0 => Op::Verdict(verdict(find(data, 2)?)?),
+            0 => Op::Verdict(verdict(attribute(data, 2)?)?),
             _ => Op::Immediate { bytes: value(data, 2)?, to: register(data, 1)? },
         },
         "counter" | "log" | "last" | "dup" | "flow_offload" => Op::Nothing,
@@ -348,8 +334,8 @@ fn read(name: &str, data: &[u8]) -> Option<Op> {
         "hash" | "socket" | "xfrm" | "tunnel" => {
             Op::LoadUnknown { bytes: 16, to: register(data, 2).or_else(|| register(data, 1))? }
         }
-        "match" => xt::read_match(&text(data, 1)?, number(data, 2).unwrap_or(0), find(data, 3)?),
-        "target" => xt::read_target(&text(data, 1)?, number(data, 2).unwrap_or(0), find(data, 3)?),
+        "match" => xt::read_match(&text(data, 1)?, number(data, 2).unwrap_or(0), attribute(data, 3)?),
+        "target" => xt::read_target(&text(data, 1)?, number(data, 2).unwrap_or(0), attribute(data, 3)?),
         _ => return None,
     })
 }
@@ -394,7 +380,7 @@ fn nat(data: &[u8]) -> Option<Op> {
 }
 
 fn verdict(data: &[u8]) -> Option<NftVerdict> {
-    let inner = find(data, 2)?;
+    let inner = attribute(data, 2)?;
     Some(match number(inner, 1)?.cast_signed() {
         0 => NftVerdict::Drop,
         1 => NftVerdict::Accept,

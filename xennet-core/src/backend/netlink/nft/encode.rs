@@ -181,22 +181,25 @@ pub(super) fn batch(
                     w.text(2, chain);
                 });
             }
-            NftOp::AddRule { chain, rule } => {
+            NftOp::AddRule { chain, rule } | NftOp::InsertRule { chain, rule } => {
                 let id = next_id;
                 next_id = next_id.checked_add(1)?;
-                if let Some(rules) = known.rules.get_mut(chain) {
-                    rules.push((rule.canonical(), RuleName::Id(id)));
-                }
-                b.add(message::NEW_RULE, CREATE | APPEND, i, |w| write_rule(w, (table, chain), rule, id));
-            }
-            NftOp::InsertRule { chain, rule } => {
-                let id = next_id;
-                next_id = next_id.checked_add(1)?;
-                if let Some(rules) = known.rules.get_mut(chain) {
-                    rules.insert(0, (rule.canonical(), RuleName::Id(id)));
-                }
                 // Without NLM_F_APPEND it comes first (`nf_tables_newrule`).
-                b.add(message::NEW_RULE, CREATE, i, |w| write_rule(w, (table, chain), rule, id));
+                let is_first = matches!(op, NftOp::InsertRule { .. });
+                if let Some(rules) = known.rules.get_mut(chain) {
+                    let at = if is_first { 0 } else { rules.len() };
+                    rules.insert(at, (rule.canonical(), RuleName::Id(id)));
+                }
+                let flags = if is_first { CREATE } else { CREATE | APPEND };
+                b.add(message::NEW_RULE, flags, i, |w| {
+                    w.text(1, table);
+                    w.text(2, chain);
+                    w.nest(4, |w| lower(&rule.exprs).iter().for_each(|e| e.write(w, 1)));
+                    if let Some(comment) = &rule.comment {
+                        w.put(7, &userdata_text(0, comment));
+                    }
+                    w.be32(9, id);
+                });
             }
             NftOp::DelRule { chain, rule } => {
                 let name = take(&mut known, chain, rule);
@@ -285,17 +288,6 @@ fn take(known: &mut Known, chain: &str, rule: &NftRule) -> Option<RuleName> {
     let rules = known.rules.get_mut(chain)?;
     let at = rules.iter().position(|(r, _)| *r == wanted)?;
     Some(rules.remove(at).1)
-}
-
-/// A new rule, which the messages behind it know by its `id`.
-fn write_rule(w: &mut Writer, (table, chain): (&str, &str), rule: &NftRule, id: u32) {
-    w.text(1, table);
-    w.text(2, chain);
-    w.nest(4, |w| lower(&rule.exprs).iter().for_each(|e| e.write(w, 1)));
-    if let Some(comment) = &rule.comment {
-        w.put(7, &userdata_text(0, comment));
-    }
-    w.be32(9, id);
 }
 
 fn write_chain(w: &mut Writer, chain: &NftChain) {

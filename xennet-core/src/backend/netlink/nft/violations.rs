@@ -1,5 +1,7 @@
 //! What the guard and the gate have dropped and counted: read, and forgotten.
 
+use std::collections::BTreeMap;
+
 use super::encode::message;
 use super::{Nft, decode, question};
 use crate::backend::BackendError;
@@ -11,25 +13,32 @@ use crate::tables::rules::{OFFENDERS, VIOLATIONS};
 use crate::tables::set_of;
 
 impl Nft {
-    /// What the guard and the gate have dropped and counted. A listing.
+    /// What the guard and the gate have dropped and counted, by link and class. A listing.
     ///
     /// # Errors
     /// As [`observe`](Self::observe).
     pub(crate) fn violations(&mut self) -> Result<Vec<ViolationCount>, BackendError> {
-        let mut all = Vec::new();
+        let mut sums: BTreeMap<(IfName, Violation), (u64, u64)> = BTreeMap::new();
         for id in [NftTableId::guard(), NftTableId::gate()] {
             let mut ask = question(message::GET_ELEMENT, id.family.number(), |w| {
                 w.text(1, &id.name);
                 w.text(2, VIOLATIONS);
             });
             match self.socket.dump(&mut ask, |m| Some(decode::violations(m))) {
-                Ok(found) => all.extend(found.into_iter().flatten()),
+                Ok(found) => {
+                    for one in found.into_iter().flatten() {
+                        let (packets, bytes) = sums.entry((one.link, one.violation)).or_default();
+                        *packets = packets.saturating_add(one.packets);
+                        *bytes = bytes.saturating_add(one.bytes);
+                    }
+                }
                 Err(refusal) if refusal.errno == Errno::ENOENT => {}
                 Err(refusal) => return Err(refusal.about(format!("nft set {id} {VIOLATIONS}"))),
             }
         }
         self.answered = true;
-        Ok(all)
+        let one = |((link, class), (packets, bytes))| ViolationCount::new(link, class, packets, bytes);
+        Ok(sums.into_iter().map(one).collect())
     }
 
     /// Removes what was counted of a link. One question to each table where nothing was.

@@ -79,7 +79,7 @@ pub(in crate::backend::netlink) fn details(netlink: &mut Netlink) -> (Details, V
         Err(e) => missed.push(Missed::new("other programs' nft tables", e)),
     }
     match violations(netlink) {
-        Ok(violations) => found.violations.extend(ViolationCount::summed(violations)),
+        Ok(violations) => found.violations.extend(violations),
         Err(e) => missed.push(Missed::new("what guests were denied", e)),
     }
     for (family, path) in LEGACY {

@@ -24,7 +24,7 @@ use rustix::net::netdevice;
 
 use super::Netlink;
 use super::needs::{self, Feature};
-use super::nft::{self, FlagsAndChain, Nft};
+use super::nft::FlagsAndChain;
 use super::refusal::Refusal;
 use super::sysctl;
 use super::wire::{self, Message};
@@ -271,7 +271,7 @@ impl Observer<'_> {
             Part::NftElement(id, set, key) => self.element(id, set, key),
             Part::NftRule(id, chain, rule) => self.rule(id, chain, rule),
             Part::NftOthersAt(family, hook) => {
-                if !self.netlink.nft.as_ref().is_some_and(Nft::has_answered) && !nft::is_loaded() {
+                if !self.netlink.may_have_tables() {
                     return Ok(());
                 }
                 let chains = self.netlink.nft().and_then(|nft| nft.observe_others_at(*family, *hook));
@@ -295,7 +295,7 @@ impl Observer<'_> {
             return Ok(());
         }
         // To ask would load the module. Where it is not loaded there is no table.
-        if !self.netlink.nft.as_ref().is_some_and(Nft::has_answered) && !nft::is_loaded() {
+        if !self.netlink.may_have_tables() {
             return Ok(());
         }
         let there = self.world.nft.contains_key(id);
@@ -315,7 +315,7 @@ impl Observer<'_> {
         let is_read = |(of, name, _): &(NftTableId, String, FlagsAndChain)| of == id && name == chain;
         if !self.chain.as_ref().is_some_and(is_read) {
             // To ask would load the module. Where it is not loaded there is no table.
-            if !self.netlink.nft.as_ref().is_some_and(Nft::has_answered) && !nft::is_loaded() {
+            if !self.netlink.may_have_tables() {
                 return Ok(());
             }
             let found = or_no_table(self.netlink.nft().and_then(|nft| nft.observe_chain(id, chain)))?;
