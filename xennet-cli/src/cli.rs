@@ -100,7 +100,7 @@ pub(crate) enum Command {
         #[arg(long, conflicts_with = "from")]
         watch: bool,
 
-        /// Shows only what guests have sent and was dropped since they were attached: packets by link and class
+        /// Shows only the packets of guests that were dropped since the guests were attached, by link and class
         ///
         /// Classes: bridge-control, vlan, mac, address, protocol, router, dhcp-server, unreadable, closed, isolated, host, lan.
         #[arg(long, conflicts_with = "watch")]

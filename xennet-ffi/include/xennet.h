@@ -974,14 +974,14 @@ xennet_error *xennet_host_overview(const xennet_host *host,
                                    xennet_text **document);
 
 /**
- * What guests have sent and was dropped since their vifs were attached. Changes nothing. Its cost grows with what was dropped, not with
+ * The packets of guests that were dropped since their vifs were attached. Changes nothing. Its cost grows with the number of counts, not with
  * the host.
  *
  * \param host The host.
  * \param document Gets a JSON document: `{"violations": [{"link": "vif5.0", "violation": "mac", "packets": 3, "bytes": 180}]}`, by link and
  *   class. `violation` is "bridge-control", "vlan", "mac", "address", "protocol", "router", "dhcp-server", "unreadable", "closed",
- *   "isolated", "host" or "lan"; a later version may have more. `link` is the vif's link, its emulated twin's, or a private bridge for what was dropped behind it.
- *   `bytes` are without the headers of ethernet.
+ *   "isolated", "host" or "lan"; a later version may have more. `link` is the vif's link, its emulated twin's, or
+ *   the private bridge that the guests share. `bytes` are without the ethernet headers.
  * \return NULL on success.
  */
 xennet_error *xennet_host_violations(const xennet_host *host,

@@ -426,8 +426,8 @@ impl Host {
         to_python(py, &shown)
     }
 
-    /// What guests have sent and was dropped since their vifs were attached: `{"violations": [{"link": "vif5.0", "violation": "mac",
-    /// "packets": 3, "bytes": 180}]}`, by link and class. Its cost grows with what was dropped, not with the host.
+    /// The packets of guests that were dropped since their vifs were attached: `{"violations": [{"link": "vif5.0", "violation": "mac",
+    /// "packets": 3, "bytes": 180}]}`, by link and class. Its cost grows with the number of counts, not with the host.
     fn violations<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let violations = self.work(py, |core| core.violations())?;
         to_python(py, &Violations::of(violations))

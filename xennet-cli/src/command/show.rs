@@ -36,11 +36,11 @@ pub(super) enum Look {
     Once,
     /// All of it, and again after each change.
     Again,
-    /// What guests were denied.
+    /// Dropped packets of guests.
     Counters,
 }
 
-/// Shows what guests were denied.
+/// Shows the dropped packets of guests.
 fn count(global: &Global, from: Option<&Path>, output: &mut Output) -> Result<()> {
     let violations = match from {
         Some(file) => record::from_file(file)?.details.violations.into_iter().collect(),
@@ -48,13 +48,13 @@ fn count(global: &Global, from: Option<&Path>, output: &mut Output) -> Result<()
     };
     let coloured = output.is_coloured();
     let text = || match denied(&violations) {
-        table if table.is_empty() => "no guest was denied anything\n".to_owned(),
+        table if table.is_empty() => "no packet of a guest was dropped\n".to_owned(),
         table => table.render(terminal::width(), coloured),
     };
     output.answer(text, || Violations::of(violations.clone()))
 }
 
-/// What guests have sent and was dropped.
+/// The dropped packets of guests.
 fn denied(violations: &[ViolationCount]) -> Table {
     let mut table = Table::new(["DENIED", "CLASS", "PACKETS", "BYTES"]);
     for counted in violations {

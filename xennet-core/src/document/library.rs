@@ -27,7 +27,7 @@ impl<'a> Awaited<'a> {
     }
 }
 
-/// What guests were denied.
+/// The packets of guests that were dropped.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]

@@ -204,7 +204,7 @@ pub const ALL: &[Document] = &[
     document!("trace", 1, "What happens to a packet.").by(&["trace"]),
     document!("vif", 1, "A vif, with libxl's field names.").by(&["parse attach", "parse vif"]).by_callers(),
     document!("vifs", 1, "The vifs of a config file.").by(&["parse vif-list"]),
-    document!("violations", 1, "What guests have sent and was dropped, by link and class.").by(&["show --counters"]),
+    document!("violations", 1, "The packets of guests that were dropped, by link and class.").by(&["show --counters"]),
     document!("vlan", 1, "The VLANs of a vif.").by(&["parse vlan"]),
     document!("xend-config", 1, "What xend ran for the network.").by(&["parse xend-config"]),
     document!("xl-vif", 1, "A vif as xl hands it to libxl, with nothing checked.").by(&["parse attach", "parse vif"]),

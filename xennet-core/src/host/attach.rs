@@ -227,7 +227,7 @@ impl Host {
             let mut had = None;
             let recorded = session.record().and_then(Entry::owned_link).map(|(index, _)| index);
             let is_same_link = recorded.is_some_and(|index| plan.before().link_by_index(index).is_some());
-            // Where nothing tells of an earlier guest of this name, nothing was counted of it.
+            // Only an earlier guest of this name can have left counts, and it left a record or elements as well.
             if let Resolved::Attach(a) = &resolved
                 && !is_same_link
                 && (session.record().is_some() || !left.is_empty())
@@ -435,8 +435,8 @@ impl Host {
         }))
     }
 
-    /// The same guard, where the guest's network has reserved addresses that its policy alone would let it use: those, what this domain has on the
-    /// bridge, and its gateways.
+    /// The guard with the reserved addresses of the guest's network, where policy `mac` would let the guest use them: the network's list, this
+    /// domain's addresses on the bridge, and the gateways.
     fn reserved(
         &mut self,
         subject: Subject,
@@ -451,7 +451,7 @@ impl Host {
         };
         let Some(guard) = guard else {
             notes.push(format!(
-                "policy off: {subject} may use the addresses, too, that network {} reserves; policy=mac would keep it from them",
+                "policy off: {subject} may also use the addresses that network {} reserves; policy=mac would keep it from them",
                 network.name()
             ));
             return Ok(None);

@@ -35,7 +35,7 @@ pub struct Overview {
     pub guest_routes: usize,
     /// nft tables: xennet's own, and those of other programs.
     pub filters: Vec<ShownFilter>,
-    /// What guests have sent and was dropped, by link and class.
+    /// The packets of guests that were dropped, by link and class.
     pub violations: Vec<ViolationCount>,
     /// Who has made each link, as far as it can be told: `xennet, for network lan`, `Xen's netback`, `hardware`, `another program`.
     pub made_by: BTreeMap<IfName, String>,

@@ -87,11 +87,10 @@ impl Host {
         self.shown_with(Err)
     }
 
-    /// What guests have sent and was dropped, since their vifs were attached: by link and class, in this order. What the guard drops is
-    /// counted of each vif and its emulated twin; what the gate drops behind a private bridge, of the bridge. Nothing is listed of guests
-    /// that sent only what they may.
+    /// The packets of guests that were dropped since their vifs were attached: one count for each link and class, in this order. The guard
+    /// counts by vif and by emulated twin. The gate counts by vif, or by private bridge. A guest whose packets all passed has no counts.
     ///
-    /// Counted with a listing of as many elements as guests have broken rules.
+    /// Reads as many elements as there are counts, whatever number of guests there is.
     ///
     /// # Errors
     /// As [`Backend::violations`](crate::backend::Backend::violations).

@@ -244,17 +244,17 @@ impl Host {
         self.forget_learned(ForgetStep::Neighbours { link, addresses })
     }
 
-    /// Forgets what was counted of an earlier guest's link of this name. A failure is a note.
+    /// Forgets the counts that an earlier guest left under this link name. A failure is a note.
     pub(super) fn forget_violations(&mut self, link: IfName) -> Option<String> {
         self.forget_learned(ForgetStep::Violations { link })
     }
 
-    /// Forgets what was counted of a vif's link, unless the name is another vif's by now. A failure is a note.
+    /// Forgets the counts of a vif's link, unless another vif has the name now. A failure is a note.
     pub(super) fn forget_counted(&mut self, subject: Subject, link: IfName) -> Option<String> {
         match self.has_lost_name(subject, link) {
             Ok(true) => None,
             Ok(false) => self.forget_violations(link),
-            Err(e) => Some(format!("whether {link} is another vif's by now is not known: {e}")),
+            Err(e) => Some(format!("the counts of {link} may remain: {e}")),
         }
     }
 

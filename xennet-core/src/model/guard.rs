@@ -19,8 +19,8 @@ use crate::gather;
 /// addresses or with another's link-layer address, queries of IGMP and MLD, VRRP, HSRP, PIM; and what cannot be told, as it comes in
 /// pieces.
 ///
-/// Without `addresses` the MAC alone is bound: any protocol and any address may be sent from it, but those that are `reserved`. A guest with `further_macs` may use each of
-/// them like its own. A `closed` guest sends nothing, and gets nothing.
+/// Without `addresses` the MAC alone is bound: the guest may send any protocol, and from any address that is not `reserved`. A guest with
+/// `further_macs` may use each of them like its own. A `closed` guest sends nothing, and gets nothing.
 #[doc(alias("spoofing", "antispoof", "anti-spoofing", "nwfilter"))]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]

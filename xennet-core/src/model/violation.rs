@@ -1,4 +1,4 @@
-//! What guests may not send, by classes, and how often they did.
+//! Classes of packets that guests may not send, and their counts.
 
 use std::fmt;
 
@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::IfName;
 
-/// A class of frames or packets that are dropped because of what the guest's policy, or its network, lets it send.
+/// A class of packets that the policy or the network of a guest does not let it send.
 ///
-/// The kernel counts them by the guest's link and by the class: the guard and the gate put the class's [number](Self::number) into the mark
-/// of what they drop, and count it in the set `violations` of their table, before they drop it.
+/// The kernel counts them by link and class. The guard and the gate set the mark of a packet to the [number](Self::number) of its class, count
+/// it in the set `violations` of their table, and drop it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
@@ -29,9 +29,10 @@ pub enum Violation {
     Router,
     /// What only DHCP servers and relays say.
     DhcpServer,
-    /// Headers that cannot be read: split over fragments, behind an authentication header, or where nobody puts them.
+    /// A packet whose headers cannot be read: they continue in another fragment, stand behind an authentication header, or extension headers
+    /// stand where no system puts them.
     Unreadable,
-    /// Anything, by a guest that is closed (`policy=disabled`, or locked with no address).
+    /// Any packet of a closed guest (`policy=disabled`, or `policy=strict` without an address).
     Closed,
     /// To a neighbour of a network whose guests are kept from each other.
     Isolated,
@@ -93,7 +94,7 @@ impl fmt::Display for Violation {
     }
 }
 
-/// How much of what a guest has sent was dropped, of one class, since its vif was attached.
+/// The packets of one class that were dropped from a guest since its vif was attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
@@ -104,7 +105,7 @@ pub struct ViolationCount {
     pub violation: Violation,
     /// Frames or packets.
     pub packets: u64,
-    /// Their bytes, as nftables counts them: with the headers of IP, and without that of ethernet.
+    /// Their bytes, without the ethernet headers.
     pub bytes: u64,
 }
 

@@ -2,7 +2,8 @@
 //!
 //! The order within one pass: what our nft tables have to let pass is added, before anything goes up; bridges are made; links are renamed and set (down first where the kernel or the network
 //! demands it); addresses are added, then superfluous ones removed; VLANs and port settings are put in force; only then
-//! links go up; then routes, neighbours, forwarding entries, rules and settings; last, what the tables have too much. Rules of ours in other programs' tables go before all of this and come after all of it. After each step the world is what the
+//! links go up; then routes, neighbours, forwarding entries, rules and settings; last, what the tables have too much. Rules of ours
+//! in other programs' tables are removed first and added last. After each step the world is what the
 //! transition function says, so what a step implies is seen by the steps behind it. Passes are repeated until one finds
 //! nothing to do: a bridge's MAC, for example, can only be put back after the port that moved it has left.
 

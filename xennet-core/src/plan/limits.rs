@@ -50,7 +50,7 @@ fn closed(egress: IfName, guests: IpNetwork, lan: IpNetwork) -> Item {
     let first = with_egress(|end| &end.first);
     let last = with_egress(|end| end.last.as_deref().unwrap_or(&end.first));
     let last = (first != last).then_some(last);
-    // nft does not print an element of a set of ranges that is none.
+    // nft misprints an element of a set of ranges that is no range.
     let sets = if last.is_some() { LAN } else { LAN_HOSTS };
     Item { set: sets[usize::from(lan.is_ipv6())], key: NftKey { first, last }, data: None }
 }

@@ -31,7 +31,7 @@ pub struct Details {
     #[cfg_attr(feature = "schema", schemars(with = "Vec<(NftTableId, NftTable)>"))]
     #[serde(with = "pairs", skip_serializing_if = "BTreeMap::is_empty")]
     pub foreign: BTreeMap<NftTableId, NftTable>,
-    /// What guests have sent and the guard and the gate have dropped, by link and class.
+    /// The packets of guests that the guard and the gate have dropped, by link and class.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub violations: BTreeSet<ViolationCount>,
     /// Tables of iptables-legacy that the kernel has in this namespace: `ip filter`, `ip6 nat`. Their rules are not looked at.

@@ -52,7 +52,7 @@ pub enum ForgetStep {
         /// Their addresses.
         addresses: Vec<IpAddr>,
     },
-    /// What the guard and the gate have counted of what they dropped from a link ([`Violation`](crate::model::Violation)):
+    /// The counts of packets from a link that the guard and the gate have dropped ([`Violation`](crate::model::Violation)):
     /// `nft delete element bridge xennet-guard violations { LINK . 0x1, … }`.
     ///
     /// Source: `net/netfilter/nf_tables_api.c`, `nft_get_set_elem`, `nft_del_setelem`. Loads no module.

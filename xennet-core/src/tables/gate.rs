@@ -70,7 +70,7 @@ const AUTHENTICATED: &str = "authenticated";
 const DISCOVERY: &str = "discovery";
 
 /// A chain: what is sent from one guest to another that it is kept apart from.
-pub(crate) const KEPT_APART: &str = "kept-apart";
+const KEPT_APART: &str = "kept-apart";
 /// Chains: what passes through to a hidden guest, and from one.
 const TO_HIDDEN: &str = "to-hidden";
 const FROM_HIDDEN: &str = "from-hidden";

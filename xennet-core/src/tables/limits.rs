@@ -32,7 +32,7 @@ pub(crate) const LAN_HOSTS: [&str; 2] = ["lanhost4", "lanhost6"];
 const FROM_LIMITED: &str = "from-limited";
 
 /// A chain: what guests do not reach.
-pub(crate) const NOT_REACHED: &str = "not-reached";
+const NOT_REACHED: &str = "not-reached";
 
 /// What the gate has more where a network limits what its guests reach.
 pub(super) const fn level() -> Level {

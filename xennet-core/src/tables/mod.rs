@@ -27,7 +27,8 @@ use std::sync::LazyLock;
 use crate::gather;
 use crate::model::Network;
 use crate::snapshot::{
-    NftChain, NftDataType, NftElement, NftKey, NftSet, NftTable, NftTableId, NftType, NftValue, Part, Scope, Snapshot,
+    NftChain, NftDataType, NftElement, NftExpr, NftKey, NftSet, NftTable, NftTableId, NftType, NftValue, Part, Scope,
+    Snapshot,
 };
 use crate::step::{NftOp, NftTransaction, Step};
 
@@ -91,7 +92,7 @@ pub(crate) struct SetDef {
     pub(crate) data: &'static [NftType],
     /// Whether the keys are ranges.
     pub(crate) interval: bool,
-    /// Whether its elements are put in by packets, and count them, where the kernel can: elements like these are in no snapshot.
+    /// Whether packets add its elements, which count them. No snapshot has these elements.
     pub(crate) counts: bool,
 }
 
@@ -106,7 +107,7 @@ impl SetDef {
         SetDef { name, key, data: &[], interval: true, counts: false }
     }
 
-    /// A set that packets put keys into, and are counted in.
+    /// A set whose elements packets add, and which counts them.
     const fn counting(name: &'static str, key: &'static [NftType]) -> Self {
         SetDef { name, key, data: &[], interval: false, counts: true }
     }
@@ -136,27 +137,27 @@ pub(crate) fn set_of(id: &NftTableId, name: &str) -> Option<NftSet> {
     table.sets().chain([&VERSION]).find(|set| set.name == name).map(SetDef::made)
 }
 
-/// A set of a table as it was read, without the flag that the nft tool adds to one that packets put keys into, when it loads a listing. JSON
-/// of nft 1.0 does not tell the flag, and a set that has it could not be loaded over itself, so ours are made without.
+/// A set as xennet makes it. nft adds the flag `dynamic` to a set that a rule adds keys to, when it loads a listing. xennet makes these sets
+/// without the flag: the JSON of nft 1.0 leaves it out, and the kernel refuses to load a set over one with other flags.
 #[cfg(feature = "netlink")]
 pub(crate) fn as_made(id: &NftTableId, name: &str, mut set: NftSet) -> NftSet {
     /// `NFT_SET_EVAL`.
     const DYNAMIC: u32 = 0x20;
     if is_counting(id, name) {
         set.other_flags &= !DYNAMIC;
-        // Kernels before Linux 5.7 make sets without counters. They filter all the same, and count nothing.
+        // Linux before 5.7 makes the set without counters. The guard filters all the same, and counts nothing.
         set.counter = true;
     }
     set
 }
 
-/// Whether this chain counts what it drops, in one of the tables.
-pub(crate) fn counts(id: &NftTableId, chain: &str) -> bool {
-    let counting = [rules::VIOLATION, guard::reserved::TAKEN, gate::KEPT_APART, limits::NOT_REACHED];
-    id.is_kept() && counting.contains(&chain)
+/// Whether a chain of a table counts violations.
+pub(crate) fn counts(id: &NftTableId, chain: &NftChain) -> bool {
+    let counts = |e: &NftExpr| matches!(e, NftExpr::Add { set, .. } if set == rules::VIOLATIONS);
+    id.is_kept() && chain.rules.iter().flat_map(|rule| &rule.exprs).any(counts)
 }
 
-/// Whether packets put the elements into this set, of one of the tables.
+/// Whether packets add the elements of this set of one of the tables.
 #[cfg(feature = "netlink")]
 pub(crate) fn is_counting(id: &NftTableId, name: &str) -> bool {
     id.is_kept() && rules::COUNTING.iter().any(|set| set.name == name)

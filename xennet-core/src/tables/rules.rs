@@ -16,14 +16,14 @@ pub(super) const ICMPV6: u8 = 58;
 pub(super) const PIM: u8 = 103;
 pub(super) const VRRP: u8 = 112;
 
-/// The sets of each table that count what is dropped: link and class, and the links alone, so that one question tells whether there is
-/// something of a link to forget. Their elements are bounded by the links that the other sets have, times the classes.
+/// The sets of each table that count dropped packets: by link and class, and by link alone. The second tells with one question whether a link
+/// has counts. The first has at most one element for each link in the other sets and each class.
 pub(crate) const COUNTING: [SetDef; 2] =
     [SetDef::counting(VIOLATIONS, &[NftType::IfName, NftType::Mark]), SetDef::counting(OFFENDERS, &[NftType::IfName])];
 pub(crate) const VIOLATIONS: &str = "violations";
 pub(crate) const OFFENDERS: &str = "offenders";
 
-/// A chain: counts what is dropped by the class in its mark, and drops it.
+/// A chain: counts a packet by the class in its mark, and drops it.
 pub(crate) const VIOLATION: &str = "violation";
 
 /// Why a rule drops.
@@ -36,12 +36,13 @@ pub(super) fn rule(exprs: impl IntoIterator<Item = NftExpr>, comment: Option<&st
     NftRule { exprs: exprs.into_iter().collect(), comment: comment.map(str::to_owned) }.canonical()
 }
 
-/// A rule that drops what it fits, and counts it.
+/// A rule that counts and drops the packets that it matches.
 pub(super) fn denied(exprs: impl IntoIterator<Item = NftExpr>, class: Violation, comment: Option<&str>) -> NftRule {
     denied_in(VIOLATION, exprs, class, comment)
 }
 
-/// The same by another chain that counts: that of a higher level, since how often a chain is used does not depend on the levels above.
+/// The same with the counting chain of a higher level. Each level has its own, so the use count of a chain is the same whatever levels lie
+/// above it.
 pub(super) fn denied_in(
     chain: &str,
     exprs: impl IntoIterator<Item = NftExpr>,
@@ -52,16 +53,11 @@ pub(super) fn denied_in(
     rule(exprs.into_iter().chain([mark, goto(chain)]), comment)
 }
 
-/// The rules that count what has a class in its mark.
-pub(super) fn counted() -> [NftRule; 2] {
-    use NftField::{IifName, Mark};
-    let add = |key: &[NftField], set: &str| rule([NftExpr::Add { key: key.to_vec(), set: set.into() }], None);
-    [add(&[IifName, Mark], VIOLATIONS), add(&[IifName], OFFENDERS)]
-}
-
 /// A chain that [`denied`] leads to.
 pub(super) fn violation() -> Vec<NftRule> {
-    counted().into_iter().chain([rule([drop()], None)]).collect()
+    use NftField::{IifName, Mark};
+    let add = |key: &[NftField], set: &str| rule([NftExpr::Add { key: key.to_vec(), set: set.into() }], None);
+    vec![add(&[IifName, Mark], VIOLATIONS), add(&[IifName], OFFENDERS), rule([drop()], None)]
 }
 
 pub(super) fn over(protocol: u8) -> NftExpr {

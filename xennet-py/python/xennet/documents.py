@@ -116,14 +116,14 @@ class ShownFilter(TypedDict):
 
 
 class ViolationCount(TypedDict):
-    """How much of what a guest has sent was dropped, of one class, since its vif was attached."""
+    """The packets of one class that were dropped from a guest since its vif was attached."""
 
     #: The guest's link on this host: vif5.0, or the name that the vif was given.
     link: str
     #: bridge-control, vlan, mac, address, protocol, router, dhcp-server, unreadable, closed, isolated, host, lan.
     violation: str
     packets: int
-    #: Without the headers of ethernet.
+    #: Without the ethernet headers.
     bytes: int
 
 
@@ -142,7 +142,7 @@ class Overview(Shown):
     routes: list[ShownRoute]
     guest_routes: int
     filters: list[ShownFilter]
-    #: What guests have sent and was dropped, by link and class.
+    #: The packets of guests that were dropped, by link and class.
     violations: list[ViolationCount]
     #: Who has made each link.
     made_by: dict[str, str]

@@ -18,8 +18,8 @@ pub struct Change {
 
 /// What differs between a network's description as it `was` and as it `is`.
 ///
-/// A network that is started takes over, when it is started once more: port forwards, DHCP and names, accepts in other firewalls, and subnets in addition to those
-/// that it has. Guests keep their links, addresses and routes all the while; whom nobody tells addresses and names any more has to
+/// A network that is started takes over, when it is started once more: port forwards, DHCP and names, accepts in other firewalls, and subnets
+/// in addition to those that it has. Guests keep their links, addresses and routes all the while; whom nobody tells addresses and names any more has to
 /// know them by himself.
 ///
 /// ```
@@ -42,7 +42,7 @@ pub fn changed(was: &Network, is: &Network) -> Change {
     let both: BTreeSet<&str> = old.iter().chain(&new).map(|(key, _)| *key).collect();
     let keys: Vec<String> = both.into_iter().filter(differs).map(str::to_owned).collect();
     let takes_over = |key: &str| match key {
-        // What guests with links of their own reach of it is with their links.
+        // Guests with links of their own have what they reach of this domain in the elements of their links.
         "dhcp" | "dns" => was.host() != HostAccess::Services || was.bridge().is_some(),
         "forward" | "range" | "domain" | "accept_in" => true,
         // Without any every address is the network's, and the router another one.

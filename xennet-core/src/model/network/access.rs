@@ -121,7 +121,7 @@ impl Network {
         }
     }
 
-    /// The same by what is served; `None`: everything.
+    /// The services of this domain that its guests reach; `None`: everything.
     pub(crate) fn host_services(&self) -> Option<HostServices> {
         let serves = |of: fn(&super::Services) -> bool| self.services().is_some_and(of);
         match self.host() {

@@ -59,12 +59,12 @@ pub enum NftExpr {
         /// The map.
         map: String,
     },
-    /// Puts the key into a set, which counts it if the set has counters, also where it was there before: `add @violations { iifname . meta mark }`. Where the set has no
-    /// place left, the rule ends here. What was put in like this is part of no snapshot of a table of xennet's own.
+    /// Adds the key to a set, and counts the packet if the set has counters: `add @violations { iifname . meta mark }`. A full set ends the
+    /// rule here. A snapshot of a table of xennet's own has no elements that packets have added.
     Add {
         /// The fields of the key.
         key: Vec<NftField>,
-        /// The set. One that others made has the flag `dynamic`.
+        /// The set. nft gives it the flag `dynamic`.
         set: String,
     },
     /// Counts packets and bytes. The numbers are not part of a snapshot.

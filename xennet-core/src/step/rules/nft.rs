@@ -520,8 +520,8 @@ fn check_expr(family: NftFamily, table: &NftTable, expr: &NftExpr, registers: &m
     }
 }
 
-/// `nft_dynset_init`: of the kinds of sets that the kernel has, that with a hash table which grows can be updated from a packet. It takes it
-/// for sets without ranges, of no told size and with keys of more than two bytes, or with the flag for it (`nft_select_set_ops`).
+/// `nft_dynset_init`: a rule can add keys only to a set whose hash table can grow (`nft_rhash_update`). The kernel chooses this kind for sets
+/// without ranges that have no size and keys of more than two bytes, or that have the flag `dynamic` or `timeout` (`nft_select_set_ops`).
 fn updatable(set: &NftSet) -> Result<(), Errno> {
     let is_other = set.size.is_some() || width(&set.key) <= 2;
     if set.interval || (is_other && set.other_flags & (DYNAMIC | TIMEOUT) == 0) {

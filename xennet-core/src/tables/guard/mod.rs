@@ -16,8 +16,8 @@ use std::net::Ipv4Addr;
 use std::sync::LazyLock;
 
 use super::rules::{
-    COUNTING, IGMP, NO_ADDRESS, VIOLATION, accept, counted, denied, dhcp_client, drop, goto, jump, lookup, other_than,
-    over, rule, violation,
+    COUNTING, IGMP, NO_ADDRESS, VIOLATION, accept, denied, denied_in, dhcp_client, drop, goto, jump, lookup,
+    other_than, over, rule, violation,
 };
 use super::{Derived, Level, SetDef, Table};
 use crate::gather;
@@ -45,6 +45,9 @@ pub(crate) const NETWORKS: [&str; 2] = ["net4", "net6"];
 
 /// Links that are closed: nothing passes that their guests send, and nothing is sent to them.
 pub(crate) const CLOSED: &str = "closed";
+
+/// A chain: what comes from a closed link.
+const SHUT: &str = "shut";
 
 /// All reserved addresses that a port may forward (`PortState::group_forward`). Else the bridge would learn the sources of
 /// frames to them, and hand them to this domain, before any filter sees them.
@@ -96,8 +99,8 @@ static LEVELS: [Level; 3] = [
         frame: LazyLock::new(|| GUARD.frame(0)),
     },
     Level {
-        version: 0x53c7_cdf0,
-        uses: &[("from-closed", 4), ("to-closed", 1)],
+        version: 0x1b41_64e0,
+        uses: &[("from-closed", 1), (SHUT, 4), ("to-closed", 1)],
         sets: &CLOSING,
         frame: LazyLock::new(|| GUARD.frame(1)),
     },
@@ -186,19 +189,18 @@ fn chains() -> BTreeMap<String, NftChain> {
 
 /// What closes links: before any other rule for what comes in by them, and behind all others for what leaves by them, whether it comes
 /// from another port or from this domain.
-fn closed() -> [(&'static str, NftChain); 2] {
-    let chain = |hook, priority, rules| {
+fn closed() -> [(&'static str, NftChain); 3] {
+    let base = |hook, priority, rule| {
         let base = NftBase { kind: NftChainKind::Filter, hook, priority, policy: NftPolicy::Accept };
-        NftChain { base: Some(base), rules }
+        NftChain { base: Some(base), rules: vec![rule] }
     };
-    // Counted here, since how often a chain is used does not depend on which levels there are.
-    let is_closed = || lookup(&[NftField::IifName], CLOSED);
-    let mark = NftExpr::SetMark(Violation::Closed.number());
-    let mut from = vec![rule([is_closed(), mark], None)];
-    from.extend(counted().map(|counting| rule([is_closed()].into_iter().chain(counting.exprs), None)));
-    from.push(rule([is_closed(), drop()], None));
-    let to = vec![rule([lookup(&[NftField::OifName], CLOSED), drop()], None)];
-    [("from-closed", chain(NftHook::Prerouting, -301, from)), ("to-closed", chain(NftHook::Postrouting, 301, to))]
+    let from = denied_in(SHUT, [lookup(&[NftField::IifName], CLOSED)], Violation::Closed, None);
+    let to = rule([lookup(&[NftField::OifName], CLOSED), drop()], None);
+    [
+        ("from-closed", base(NftHook::Prerouting, -301, from)),
+        (SHUT, NftChain { base: None, rules: violation() }),
+        ("to-closed", base(NftHook::Postrouting, 301, to)),
+    ]
 }
 
 /// What a guest with declared addresses may send.

@@ -30,13 +30,13 @@ const PROBING: &str = "watched-probing";
 const CLAIMING: &str = "watched-claiming";
 const TO_ALL: &str = "watched-to-all";
 /// A chain: what says something of a reserved address.
-pub(crate) const TAKEN: &str = "taken";
+const TAKEN: &str = "taken";
 
 const WHY: Option<&str> = Some("a reserved address");
 
 pub(super) const fn level() -> Level {
     Level {
-        version: 0xf51b_f8ee,
+        version: 0xf57b_41fe,
         uses: &[
             (FROM_WATCHED, 14),
             (TAKEN, 21),

@@ -123,7 +123,7 @@ struct State<'a> {
     stack: Vec<(&'a str, usize)>,
     translation: Option<Translation>,
     untracked: bool,
-    /// The rule of a table of ours that led to a chain which counts what it drops: that one says why.
+    /// The rule that went to a counting chain of our tables: it is the reason for the drop.
     denied: Option<(&'a str, usize)>,
 }
 
@@ -280,7 +280,7 @@ impl<'a> Machine<'a> {
     }
 
     fn verdict(&self, state: &mut State<'a>, verdict: &NftVerdict, at: (&'a str, usize)) -> Result<(), Box<Outcome>> {
-        let chain = |name: &String| self.table.chains.get_key_value(name).map(|(name, _)| name.as_str());
+        let chain = |name: &String| self.table.chains.get_key_value(name);
         match verdict {
             NftVerdict::Accept => return Err(self.end(End::Accept, state, at)),
             NftVerdict::Drop => return Err(self.end(End::Drop, state, state.denied.unwrap_or(at))),
@@ -289,12 +289,12 @@ impl<'a> Machine<'a> {
                 state.stack.pop();
             }
             NftVerdict::Jump(name) | NftVerdict::Goto(name) => {
-                let Some(name) = chain(name) else {
+                let Some((name, led_to)) = chain(name) else {
                     return Err(self.lost(Gap::Unseen, format!("chain {name} is not in the recording"), state, at));
                 };
                 if matches!(verdict, NftVerdict::Goto(_)) {
                     state.stack.pop();
-                    state.denied = tables::counts(self.id, name).then_some(at);
+                    state.denied = tables::counts(self.id, led_to).then_some(at);
                 }
                 if state.stack.len() > DEEP {
                     return Err(self.lost(Gap::Unseen, "too many chains in each other".into(), state, at));

@@ -166,7 +166,7 @@ fn header(number: u32) -> Option<NftHeader> {
 /// The operations of a rule, and for each the statement that it belongs to.
 pub(super) fn program(rule: &NftRule) -> Vec<Op> {
     let mut out = Vec::new();
-    // What is put into a set at the end of a rule changes nothing for the packet.
+    // A key that is added to a set at the end of a rule changes nothing for the packet.
     let ends = rule.exprs.len() - rule.exprs.iter().rev().take_while(|e| matches!(e, NftExpr::Add { .. })).count();
     for statement in rule.exprs.iter().take(ends) {
         lower(statement, &mut out);
@@ -209,7 +209,7 @@ fn lower(statement: &NftExpr, out: &mut Vec<Op>) {
             load(out, key, 0);
             out.push(Op::Lookup { set: map.clone(), at: 0, result: Found::Verdict, inverted: false });
         }
-        // Where the set has no place left the rule ends here.
+        // A full set ends the rule here.
         NftExpr::Add { .. } => out.push(Op::Perhaps("a set that may be full".into())),
         NftExpr::Counter => out.push(Op::Nothing),
         NftExpr::SetMark(mark) => {

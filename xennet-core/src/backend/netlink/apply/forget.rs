@@ -26,7 +26,7 @@ pub(super) fn apply(netlink: &mut Netlink, step: &ForgetStep) -> Result<(), Back
         }
         ForgetStep::Station { bridge, mac, vlan, except } => station(netlink, bridge, *mac, *vlan, except.as_ref()),
         ForgetStep::Neighbours { link, addresses } => neighbours(netlink, link, addresses),
-        // Where there are no tables nothing was counted; to ask would load the module.
+        // Without tables there are no counts, and to ask would load the module.
         ForgetStep::Violations { .. } if !netlink.may_have_tables() => return Ok(()),
         ForgetStep::Violations { link } => return netlink.nft()?.forget_violations(*link),
     };

@@ -157,7 +157,7 @@ pub(super) fn elements(message: &Message<'_>, set: &NftSet) -> Vec<RawElement> {
     .collect()
 }
 
-/// What a listing of counted violations has. What no version of xennet counts is left out.
+/// The counts in one message of a listing, without elements that xennet does not make.
 pub(super) fn violations(message: &Message<'_>) -> Vec<ViolationCount> {
     const KEY: [NftType; 2] = [NftType::IfName, NftType::Mark];
     let list = Attributes::of(attributes(message).find(3).unwrap_or(&[]));

@@ -72,7 +72,8 @@ pub(super) enum Found {
 
 const META_MARK: u32 = 3;
 const LOOKUP_INV: u32 = 1;
-/// `NFT_DYNSET_OP_ADD`. Not `NFT_DYNSET_OP_UPDATE`, which older kernels have for sets with a timeout only, and which does no more without one.
+/// `NFT_DYNSET_OP_ADD`. Older kernels accept `NFT_DYNSET_OP_UPDATE` only on sets with a timeout (`nft_dynset_init`), and without a timeout the
+/// two do the same.
 const DYNSET_ADD: u32 = 0;
 /// `NFT_PAYLOAD_L4CSUM_PSEUDOHDR`: the address is part of the checksum above it.
 const CSUM_PSEUDO: u32 = 1;

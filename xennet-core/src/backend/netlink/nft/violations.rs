@@ -41,7 +41,7 @@ impl Nft {
         Ok(sums.into_iter().map(one).collect())
     }
 
-    /// Removes what was counted of a link. One question to each table where nothing was.
+    /// Removes the counts of a link. Asks each table one question where there are none.
     ///
     /// # Errors
     /// As [`apply`](Self::apply).
