@@ -3,6 +3,7 @@
 //! Handles are left out: they are numbers of the kernel's, given anew to the same object made again. Counters are left
 //! out too: they run. Stateful objects with a name (`counter`, `quota`, `limit`) and flow tables are not looked at.
 
+mod field;
 mod render;
 mod rule;
 mod same;
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::object::{is_false, is_zero};
 
+pub use field::*;
 pub(crate) use render::key_text;
 pub(crate) use render::nft_facts;
 pub use rule::*;
