@@ -231,13 +231,13 @@ fn handed_on(forward: &PortForward) -> Vec<Item> {
 
 #[cfg(test)]
 mod tests {
-
     use super::*;
     use crate::model::{BridgeSpec, HostAccess, LanAccess, NatNetwork, Network, Protocol, Services, Subnet};
     use crate::plan::Reason;
     use crate::plan::table::TableWish;
     use crate::snapshot::{NftTable, NftTableId, nft_facts};
     use crate::step::{NftOp, Step, step};
+    use crate::tables::Sections;
     use crate::tables::gate::FROM_GUEST;
 
     fn elements(items: Vec<Item>) -> Vec<String> {
@@ -390,9 +390,9 @@ mod tests {
         assert_eq!(limits, ["asking { \"natbr0\" }", "asking-dns { \"natbr0\" }", "limited { \"natbr0\" }"]);
         let closed = elements(crate::plan::limits::of_network(&resolved(bridged.with_host(HostAccess::Closed))));
         assert_eq!(closed, ["limited { \"natbr0\" }"]);
-        // Nobody else has the level, and who has it has those below.
+        // Nobody else has the section.
         let items = of_network(&started(&[]));
-        assert_eq!(GATE.level_of(&items), 2);
+        assert_eq!(GATE.sections_for(&items), Sections::default().with(2));
     }
 
     #[test]
@@ -452,12 +452,12 @@ mod tests {
         let mut world = Snapshot::default();
         take(&mut world, &guest);
         let gate = |world: &Snapshot| world.nft[&NftTableId::gate()].clone();
-        assert_eq!(gate(&world).frame(), GATE.frame(0));
+        assert_eq!(gate(&world).frame(), GATE.frame(Sections::default()));
         assert_eq!(first(&world, &guest), []);
         // The first hidden guest adds the rest, and does not touch what is there.
         let ops = take(&mut world, &hidden);
         assert!(!ops.iter().any(|op| matches!(op, NftOp::AddTable | NftOp::FlushChain { .. })), "{ops:?}");
-        assert_eq!(gate(&world).frame(), GATE.frame(2));
+        assert_eq!(gate(&world).frame(), GATE.frame(Sections::default().with(2)));
         assert_eq!([first(&world, &guest), first(&world, &hidden)], [vec![], vec![]]);
         // Made at once it is the same.
         let mut at_once = Snapshot::default();

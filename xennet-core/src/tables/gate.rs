@@ -12,7 +12,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv6Addr;
-use std::sync::LazyLock;
+use std::sync::OnceLock;
 
 use ipnetwork::{IpNetwork, Ipv6Network};
 
@@ -21,7 +21,7 @@ use super::rules::{
     VRRP, accept, authenticated, back, denied, denied_in, dhcp_client, drop, first_fragment, goto, jump, lookup,
     membership, other_than, over, ports, rule, violation,
 };
-use super::{Derived, Level, SetDef, Table, limits};
+use super::{Derived, Section, Sections, SetDef, Table, limits};
 use crate::gather;
 use crate::model::{Network, NetworkMode, Violation};
 use crate::snapshot::{
@@ -78,7 +78,8 @@ const FROM_HIDDEN: &str = "from-hidden";
 /// The table.
 pub(crate) static GATE: Table = Table {
     id: NftTableId::gate,
-    levels: &LEVELS,
+    sections: &SECTIONS,
+    frames: [const { OnceLock::new() }; Sections::CHOICES],
     chains,
     derived,
     follows,
@@ -118,8 +119,8 @@ fn follows(found: &NftTable) -> Derived {
 
 /// What the gate is for all guests, what it has more where guests with routes are kept from each other, where NAT hides some or hands on
 /// to them, and where a network limits what its guests reach.
-static LEVELS: [Level; 4] = [
-    Level {
+static SECTIONS: [Section; 4] = [
+    Section {
         version: 0xa109_f881,
         uses: &[
             // In the order of their names, as a scope has them.
@@ -136,16 +137,10 @@ static LEVELS: [Level; 4] = [
             (VIOLATION, 23),
         ],
         sets: &CHECKING,
-        frame: LazyLock::new(|| GATE.frame(0)),
     },
-    Level {
-        version: 0xe35d_857f,
-        uses: &[("apart", 2), (KEPT_APART, 5)],
-        sets: &KEEPING_APART,
-        frame: LazyLock::new(|| GATE.frame(1)),
-    },
-    Level {
-        version: 0xe236_a5d2,
+    Section { version: 0xe35d_857f, uses: &[("apart", 2), (KEPT_APART, 5)], sets: &KEEPING_APART },
+    Section {
+        version: 0xbbc7_0782,
         uses: &[
             ("forward", 5),
             (FROM_HIDDEN, 7),
@@ -155,9 +150,8 @@ static LEVELS: [Level; 4] = [
             (TO_HIDDEN, 6),
         ],
         sets: &TRANSLATING,
-        frame: LazyLock::new(|| GATE.frame(2)),
     },
-    limits::level(),
+    limits::section(),
 ];
 
 const V4: &[NftType] = &[NftType::IfName, NftType::Ipv4Addr];
@@ -215,14 +209,15 @@ pub(crate) fn at(family: Family) -> usize {
     }
 }
 
-/// The level of the gate that a network and its guests need; `None` where they need none.
-pub(crate) fn level(network: &Network) -> Option<usize> {
-    match network.mode() {
-        NetworkMode::Bridge(_) => None,
-        _ if !(network.host().is_open() && network.lan().is_open()) => Some(3),
-        NetworkMode::Routed(r) => Some(usize::from(r.isolated)),
+/// The sections of the gate that a network and its guests need; `None` where they need none.
+pub(crate) fn sections(network: &Network) -> Option<Sections> {
+    let limits = !(network.host().is_open() && network.lan().is_open());
+    let own = match network.mode() {
+        NetworkMode::Bridge(_) => return None,
+        NetworkMode::Routed(r) => r.isolated.then_some(1),
         NetworkMode::Nat(_) => Some(2),
-    }
+    };
+    Some(own.into_iter().chain(limits.then_some(3)).collect())
 }
 
 /// Whether it is one of the gate's sets that say whom NAT hides.

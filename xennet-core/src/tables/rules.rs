@@ -41,8 +41,8 @@ pub(super) fn denied(exprs: impl IntoIterator<Item = NftExpr>, class: Violation,
     denied_in(VIOLATION, exprs, class, comment)
 }
 
-/// The same with the counting chain of a higher level. Each level has its own, so the use count of a chain is the same whatever levels lie
-/// above it.
+/// The same with the counting chain of another section than the first. Each section has its own, so the use count of a chain is the same
+/// whatever other sections there are.
 pub(super) fn denied_in(
     chain: &str,
     exprs: impl IntoIterator<Item = NftExpr>,

@@ -13,13 +13,13 @@ pub(crate) mod reserved;
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
-use std::sync::LazyLock;
+use std::sync::OnceLock;
 
 use super::rules::{
     COUNTING, IGMP, NO_ADDRESS, VIOLATION, accept, denied, denied_in, dhcp_client, drop, goto, jump, lookup,
     other_than, over, rule, violation,
 };
-use super::{Derived, Level, SetDef, Table};
+use super::{Derived, Section, Sections, SetDef, Table};
 use crate::gather;
 use crate::model::{MacAddr, Violation};
 use crate::snapshot::{
@@ -56,7 +56,8 @@ pub(crate) const RESERVED: u16 = 0xfffd;
 /// The table.
 pub(crate) static GUARD: Table = Table {
     id: NftTableId::guard,
-    levels: &LEVELS,
+    sections: &SECTIONS,
+    frames: [const { OnceLock::new() }; Sections::CHOICES],
     chains,
     derived,
     follows: derived,
@@ -64,8 +65,8 @@ pub(crate) static GUARD: Table = Table {
 };
 
 /// What every vif needs, what is needed where a link is closed, and where a guest that is bound to its MAC may not use reserved addresses. A look at each frame for that costs nothing before there is one.
-static LEVELS: [Level; 3] = [
-    Level {
+static SECTIONS: [Section; 3] = [
+    Section {
         version: 0x7750_5414,
         uses: &[
             // In the order of their names, as a scope has them.
@@ -96,15 +97,9 @@ static LEVELS: [Level; 3] = [
             (VIOLATION, 70),
         ],
         sets: &SETS,
-        frame: LazyLock::new(|| GUARD.frame(0)),
     },
-    Level {
-        version: 0x1b41_64e0,
-        uses: &[("from-closed", 1), (SHUT, 4), ("to-closed", 1)],
-        sets: &CLOSING,
-        frame: LazyLock::new(|| GUARD.frame(1)),
-    },
-    reserved::level(),
+    Section { version: 0x1b41_64e0, uses: &[("from-closed", 1), (SHUT, 4), ("to-closed", 1)], sets: &CLOSING },
+    reserved::section(),
 ];
 
 const CLOSING: [SetDef; 1] = [SetDef::of(CLOSED, &[NftType::IfName])];

@@ -9,6 +9,7 @@ use super::{in_netns, nft};
 use crate::error::Errno;
 use crate::snapshot::*;
 use crate::step::{NftOp, NftTransaction, Step, step};
+use crate::tables::Sections;
 use crate::tables::gate::GATE;
 
 macro_rules! here {
@@ -30,7 +31,7 @@ fn transaction(ops: Vec<NftOp>) -> NftTransaction {
 
 /// The table of our own that has most of what there is.
 fn gate() -> (NftTableId, NftTable) {
-    (NftTableId::gate(), GATE.frame_at(1).clone())
+    (NftTableId::gate(), GATE.frame(Sections::default().with(1).with(2)))
 }
 
 fn facts(id: &NftTableId, table: &NftTable) -> String {
