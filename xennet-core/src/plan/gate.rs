@@ -8,7 +8,7 @@ use super::limits;
 use super::table::Item;
 use crate::error::Error;
 use crate::model::{Attach, Attachment, GuestLinks, IfName, NetworkMode, PortForward, ResolvedNetwork, apart};
-use crate::snapshot::{Family, NftKey, NftValue, Part, Scope, Snapshot};
+use crate::snapshot::{Family, NftData, NftKey, NftValue, Part, Scope, Snapshot};
 use crate::tables::gate::{
     APART, BRIDGED, FORWARD_RANGES, FORWARDS, GATE, HIDDEN, HIDDEN_LINKS, HIDDEN_NETWORKS, INSIDE, LINKS, OPEN, PORTS,
     REACH, SOURCE_NETWORKS, SOURCES, at,
@@ -211,7 +211,7 @@ fn singly(forward: &PortForward) -> impl Iterator<Item = Item> + use<> {
     let family = at(Family::of(&to));
     (first..=last).zip(to_first..=to_last).flat_map(move |(port, to_port)| {
         let key = [NftValue::U8(protocol.number()), NftValue::U16(port)];
-        let leads = |set, data| Item { data: Some(vec![data]), ..Item::exact(set, &key) };
+        let leads = |set, data| Item { data: Some(NftData::Value(vec![data])), ..Item::exact(set, &key) };
         [leads(FORWARDS[family], address(to)), leads(PORTS[family], NftValue::U16(to_port))]
     })
 }
@@ -224,7 +224,8 @@ fn handed_on(forward: &PortForward) -> Vec<Item> {
     let ((first, last), protocol) = (forward.ports(), NftValue::U8(forward.protocol().number()));
     let set = FORWARD_RANGES[at(Family::of(&forward.to()))];
     let key = |port| [protocol.clone(), NftValue::U16(port)];
-    let mut range = Item { data: Some(vec![address(forward.to())]), ..Item::exact(set, &key(first)) };
+    let to = NftData::Value(vec![address(forward.to())]);
+    let mut range = Item { data: Some(to), ..Item::exact(set, &key(first)) };
     range.key.last = Some(key(last).into());
     vec![range]
 }

@@ -7,17 +7,17 @@ use ipnetwork::IpNetwork;
 use super::Reason;
 use crate::error::{Error, ErrorKind};
 use crate::gather;
-use crate::model::IfName;
+use crate::model::{IfName, PacketLog};
 use crate::snapshot::{NftData, NftElement, NftKey, NftTable, NftTableId, NftValue, Part, Scope, Snapshot};
 use crate::step::{NftOp, NftTransaction};
-use crate::tables::{self, Section, Sections, Table, rules};
+use crate::tables::{self, Section, Sections, Table, logging, rules};
 
 /// An element of one of a table's sets.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Item {
     pub(super) set: &'static str,
     pub(super) key: NftKey,
-    pub(super) data: Option<Vec<NftValue>>,
+    pub(super) data: Option<NftData>,
 }
 
 impl Item {
@@ -42,15 +42,21 @@ impl Item {
     }
 
     fn element(&self) -> NftElement {
-        NftElement { data: self.data.clone().map(NftData::Value), comment: None }
+        NftElement { data: self.data.clone(), comment: None }
     }
+}
+
+/// That what is dropped from a link is noted there.
+pub(super) fn noted(link: IfName, log: PacketLog) -> Option<Item> {
+    let data = Some(NftData::Verdict(logging::verdict(log)?));
+    Some(Item { data, ..Item::exact(logging::LOGGERS, &[NftValue::Name(link)]) })
 }
 
 impl Table {
     /// The sections that the table must have for these elements.
     pub(super) fn sections_for<'a>(&self, items: impl IntoIterator<Item = &'a Item>) -> Sections {
-        let has = |section: &Section, item: &Item| section.sets.iter().any(|set| set.name == item.set);
-        items.into_iter().filter_map(|item| self.sections.iter().position(|section| has(section, item))).collect()
+        let needed = |item: &Item| self.sections_with(|section| section.has(item.set, item.data.as_ref()));
+        items.into_iter().map(needed).fold(Sections::default(), Sections::and)
     }
 
     /// What has to be looked at to see that the table is there and whole for these elements: its version, and how much its chains
@@ -124,7 +130,10 @@ impl Table {
             Some(NftData::Value(values)) => to(values),
             _ => "elsewhere".into(),
         };
-        let wanted = item.data.as_deref().map_or_else(String::new, to);
+        let wanted = match &item.data {
+            Some(NftData::Value(values)) => to(values),
+            _ => String::new(),
+        };
         Error::new(
             ErrorKind::Conflict,
             format!("{key} cannot be handed on to {wanted}: it is handed on to {there} already"),
@@ -181,7 +190,9 @@ pub(super) struct TableWish {
 }
 
 impl TableWish {
-    pub(super) fn new(table: &'static Table, present: Vec<Item>, absent: Vec<Item>, why: Reason) -> TableWish {
+    pub(super) fn new(table: &'static Table, present: Vec<Item>, mut absent: Vec<Item>, why: Reason) -> TableWish {
+        // Where a link's packets are noted is its own, wherever that is by now.
+        absent.iter_mut().filter(|item| item.set == logging::LOGGERS).for_each(|item| item.data = None);
         TableWish { table, present, absent, left: Vec::new(), why }
     }
 
@@ -232,10 +243,7 @@ impl TableWish {
             for item in table.items(&target.scope) {
                 match table.find(target, &item) {
                     Some(found) => {
-                        let data = match &found.data {
-                            Some(NftData::Value(values)) => Some(values.clone()),
-                            _ => None,
-                        };
+                        let data = found.data.clone();
                         // It may lead elsewhere by now.
                         wish.absent.extend(data.is_some().then(|| item.clone()));
                         wish.present.push(Item { data, ..item });

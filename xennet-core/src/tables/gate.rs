@@ -21,7 +21,7 @@ use super::rules::{
     VRRP, accept, authenticated, back, denied, denied_in, dhcp_client, drop, first_fragment, goto, jump, lookup,
     membership, other_than, over, ports, rule, violation,
 };
-use super::{Derived, Section, Sections, SetDef, Table, limits};
+use super::{Derived, Section, Sections, SetDef, Table, limits, logging};
 use crate::gather;
 use crate::model::{Network, NetworkMode, Violation};
 use crate::snapshot::{
@@ -119,10 +119,10 @@ fn follows(found: &NftTable) -> Derived {
 
 /// What the gate is for all guests, what it has more where guests with routes are kept from each other, where NAT hides some or hands on
 /// to them, and where a network limits what its guests reach.
-static SECTIONS: [Section; 4] = [
-    Section {
-        version: 0xa109_f881,
-        uses: &[
+static SECTIONS: [Section; 6] = [
+    Section::of(
+        0x4695_fe86,
+        &[
             // In the order of their names, as a scope has them.
             (AUTHENTICATED, 8),
             (CONTROL[0], 3),
@@ -134,30 +134,25 @@ static SECTIONS: [Section; 4] = [
             (MEMBERSHIP, 6),
             (MESSAGES, 13),
             ("prerouting", 1),
-            (VIOLATION, 23),
+            (VIOLATION, 24),
         ],
-        sets: &CHECKING,
-    },
-    Section { version: 0xe35d_857f, uses: &[("apart", 2), (KEPT_APART, 5)], sets: &KEEPING_APART },
-    Section {
-        version: 0xbbc7_0782,
-        uses: &[
-            ("forward", 5),
-            (FROM_HIDDEN, 7),
-            ("handing-on", 4),
-            ("handing-on-own", 4),
-            ("hiding", 10),
-            (TO_HIDDEN, 6),
-        ],
-        sets: &TRANSLATING,
-    },
+        &CHECKING,
+    ),
+    Section::of(0x7d5b_c1d9, &[("apart", 2), (KEPT_APART, 6)], &KEEPING_APART),
+    Section::of(
+        0xc5e2_a382,
+        &[("forward", 5), (FROM_HIDDEN, 7), ("handing-on", 4), ("handing-on-own", 4), ("hiding", 10), (TO_HIDDEN, 6)],
+        &TRANSLATING,
+    ),
     limits::section(),
+    logging::kernel(0x749b_81cb),
+    logging::nflog(0xa5d5_e0b2),
 ];
 
 const V4: &[NftType] = &[NftType::IfName, NftType::Ipv4Addr];
 const V6: &[NftType] = &[NftType::IfName, NftType::Ipv6Addr];
 
-const CHECKING: [SetDef; 7] = [
+const CHECKING: [SetDef; 8] = [
     SetDef::of(LINKS, &[NftType::IfName]),
     SetDef::of(SOURCES[0], V4),
     SetDef::of(SOURCES[1], V6),
@@ -165,6 +160,7 @@ const CHECKING: [SetDef; 7] = [
     SetDef::ranges(SOURCE_NETWORKS[1], V6),
     COUNTING[0],
     COUNTING[1],
+    logging::MAP,
 ];
 
 const PAIR4: &[NftType] = &[NftType::Ipv4Addr, NftType::Ipv4Addr];
@@ -273,7 +269,8 @@ fn chains() -> BTreeMap<String, NftChain> {
         NftChain { base: Some(base), rules }
     };
     let entry = vec![rule([lookup(&[NftField::IifName], LINKS), goto(FROM_GUEST)], None)];
-    gather::map(limits::chains().into_iter().chain([
+    let noted = logging::chains().map(|(name, chain)| (name.to_owned(), chain));
+    gather::map(limits::chains().into_iter().chain(noted).chain([
         // Where `raw` is, before connection tracking. Fragments are reassembled before it only where somebody tracks connections.
         ("prerouting".into(), base(Filter, NftHook::Prerouting, -300, entry)),
         (FROM_GUEST.into(), NftChain { base: None, rules: from_guest() }),

@@ -19,6 +19,7 @@
 pub(crate) mod gate;
 pub(crate) mod guard;
 pub(crate) mod limits;
+pub(crate) mod logging;
 pub(crate) mod rules;
 
 use std::collections::BTreeMap;
@@ -27,8 +28,8 @@ use std::sync::OnceLock;
 use crate::gather;
 use crate::model::Network;
 use crate::snapshot::{
-    NftChain, NftDataType, NftElement, NftExpr, NftKey, NftSet, NftTable, NftTableId, NftType, NftValue, Part, Scope,
-    Snapshot,
+    NftChain, NftData, NftDataType, NftElement, NftExpr, NftKey, NftSet, NftTable, NftTableId, NftType, NftValue,
+    NftVerdict, Part, Scope, Snapshot,
 };
 use crate::step::{NftOp, NftTransaction, Step};
 
@@ -61,9 +62,34 @@ pub(crate) struct Section {
     pub(crate) uses: &'static [(&'static str, u32)],
     /// The sets that elements of vifs and networks are in.
     pub(crate) sets: &'static [SetDef],
+    /// Whether elements lead to its chains. The kernel counts these as uses, too.
+    pub(crate) led_to: bool,
 }
 
 impl Section {
+    /// A section that elements are in, and none leads to.
+    const fn of(version: u32, uses: &'static [(&'static str, u32)], sets: &'static [SetDef]) -> Section {
+        Section { version, uses, sets, led_to: false }
+    }
+
+    /// Whether an element of this set with this data needs it.
+    pub(crate) fn has(&self, set: &str, data: Option<&NftData>) -> bool {
+        let leads = |data: &NftData| matches!(data, NftData::Verdict(v) if self.leads_here(v));
+        self.sets.iter().any(|def| def.name == set) || data.is_some_and(leads)
+    }
+
+    /// Whether its chains are used as often as they must be.
+    fn is_used_in(&self, table: &NftTable) -> bool {
+        self.uses.iter().all(|(chain, uses)| match table.uses.get(*chain) {
+            Some(found) if self.led_to => found >= uses,
+            found => found == Some(uses),
+        })
+    }
+
+    fn leads_here(&self, verdict: &NftVerdict) -> bool {
+        self.uses.iter().any(|(chain, _)| verdict.target() == Some(chain))
+    }
+
     /// The element of the version set that stands for this section.
     pub(crate) fn version(&self) -> NftKey {
         NftKey::exact([NftValue::U32(self.version)])
@@ -134,6 +160,8 @@ pub(crate) struct SetDef {
     pub(crate) key: &'static [NftType],
     /// The types of what a key leads to; none in a set.
     pub(crate) data: &'static [NftType],
+    /// Whether a key leads to a chain.
+    pub(crate) verdict: bool,
     /// Whether the keys are ranges.
     pub(crate) interval: bool,
     /// Whether packets add its elements, which count them. No snapshot has these elements.
@@ -143,22 +171,31 @@ pub(crate) struct SetDef {
 impl SetDef {
     /// A set of single keys.
     const fn of(name: &'static str, key: &'static [NftType]) -> Self {
-        SetDef { name, key, data: &[], interval: false, counts: false }
+        SetDef { name, key, data: &[], verdict: false, interval: false, counts: false }
     }
 
     /// A set of ranges.
     const fn ranges(name: &'static str, key: &'static [NftType]) -> Self {
-        SetDef { name, key, data: &[], interval: true, counts: false }
+        SetDef { name, key, data: &[], verdict: false, interval: true, counts: false }
     }
 
     /// A set whose elements packets add, and which counts them.
     const fn counting(name: &'static str, key: &'static [NftType]) -> Self {
-        SetDef { name, key, data: &[], interval: false, counts: true }
+        SetDef { name, key, data: &[], verdict: false, interval: false, counts: true }
+    }
+
+    /// A map from single keys to chains.
+    const fn verdicts(name: &'static str, key: &'static [NftType]) -> Self {
+        SetDef { verdict: true, ..SetDef::of(name, key) }
     }
 
     /// The set without elements.
     pub(crate) fn made(&self) -> NftSet {
-        let data = (!self.data.is_empty()).then(|| NftDataType::Value(self.data.to_vec()));
+        let data = match self.data {
+            _ if self.verdict => Some(NftDataType::Verdict),
+            [] => None,
+            types => Some(NftDataType::Value(types.to_vec())),
+        };
         NftSet { key: self.key.to_vec(), data, interval: self.interval, counter: self.counts, ..NftSet::default() }
     }
 }
@@ -320,7 +357,7 @@ impl Table {
         table.flags == 0
             && self.has_versions(sections, table)
             && (self.uses(sections).map(|(chain, uses)| (*chain, uses)).eq(table.uses.iter().map(|(c, u)| (&**c, u)))
-                || self.uses(sections).all(|(chain, uses)| table.uses.get(*chain) == Some(uses)))
+                || self.chosen(sections).all(|section| section.is_used_in(table)))
     }
 
     /// Whether chains and sets are as they must be for these sections, as far as they were looked at.

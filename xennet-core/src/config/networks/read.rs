@@ -14,8 +14,8 @@ use crate::gather;
 use crate::model::flaw::{Flaw, quoted};
 use crate::model::{
     AddressRange, BridgeNetwork, BridgeSpec, DnsDomain, Egress, ForeignChain, GuestLinks, HostAccess, IfName,
-    LanAccess, MacAddr, Mtu, NatNetwork, Network, NetworkMode, Place, Policy, PortForward, Protocol, RoutedNetwork,
-    Services, Subnet, unusable,
+    LanAccess, MacAddr, Mtu, NatNetwork, Network, NetworkMode, PacketLog, Place, Policy, PortForward, Protocol,
+    RoutedNetwork, Services, Subnet, unusable,
 };
 
 type Flawed<T> = Result<T, Box<Flaw>>;
@@ -71,11 +71,12 @@ pub(super) fn networks(text: &str) -> Flawed<Vec<Found>> {
     Ok(found)
 }
 
-const BRIDGE_KEYS: [&str; 12] = [
+const BRIDGE_KEYS: [&str; 13] = [
     "mode",
     "bridge",
     "forward_delay",
     "isolated",
+    "log",
     "mac",
     "mtu",
     "policy",
@@ -85,7 +86,7 @@ const BRIDGE_KEYS: [&str; 12] = [
     "uplink_name",
     "vlan_filtering",
 ];
-const NAT_KEYS: [&str; 18] = [
+const NAT_KEYS: [&str; 19] = [
     "mode",
     "accept_in",
     "bridge",
@@ -98,6 +99,7 @@ const NAT_KEYS: [&str; 18] = [
     "host",
     "isolated",
     "lan",
+    "log",
     "mtu",
     "policy",
     "range",
@@ -105,7 +107,7 @@ const NAT_KEYS: [&str; 18] = [
     "reserved",
     "subnets",
 ];
-const ROUTED_KEYS: [&str; 19] = [
+const ROUTED_KEYS: [&str; 20] = [
     "mode",
     "accept_in",
     "any_vif",
@@ -116,6 +118,7 @@ const ROUTED_KEYS: [&str; 19] = [
     "host",
     "isolated",
     "lan",
+    "log",
     "metric",
     "mtu",
     "proxy_arp",
@@ -272,6 +275,13 @@ impl<'a> Reader<'a> {
         })
     }
 
+    fn log(&mut self) -> Flawed<PacketLog> {
+        let read = |given: &str| {
+            PacketLog::ALL.into_iter().find(|log| log.name() == given).ok_or_else(|| PacketLog::RULE.to_owned())
+        };
+        Ok(self.word("log", read)?.unwrap_or_default())
+    }
+
     fn reserved(&mut self) -> Flawed<Vec<IpNetwork>> {
         self.list("reserved", |given| {
             given.parse().map_err(|_| "a network or an address, as in 192.0.2.0/28".to_owned())
@@ -366,6 +376,7 @@ fn bridge(r: &mut Reader<'_>) -> Flawed<NetworkMode> {
     network.uplink = r.link("uplink")?;
     network.uplink_name = r.link("uplink_name")?;
     network.isolated = r.flag("isolated")?;
+    network.log = r.log()?;
     network.policy = r.policy()?;
     network.reserved = r.reserved()?;
     Ok(NetworkMode::Bridge(network))
@@ -382,6 +393,7 @@ fn nat(r: &mut Reader<'_>) -> Flawed<NetworkMode> {
     network.services = r.services()?;
     network.forwards = forwards(r)?;
     network.isolated = r.flag("isolated")?;
+    network.log = r.log()?;
     (network.host, network.lan) = r.access()?;
     network.policy = r.policy()?;
     network.reserved = r.reserved()?;
@@ -404,6 +416,7 @@ fn routed(r: &mut Reader<'_>) -> Flawed<NetworkMode> {
     network.services = r.services()?;
     network.any_vif = r.flag("any_vif")?;
     network.isolated = r.flag("isolated")?;
+    network.log = r.log()?;
     (network.host, network.lan) = r.access()?;
     network.whole_subnets = r.flag("whole_subnets")?;
     network.accept_in = r.list("accept_in", ForeignChain::check)?;

@@ -34,19 +34,11 @@ const TAKEN: &str = "taken";
 const WHY: Option<&str> = Some("a reserved address");
 
 pub(super) const fn section() -> Section {
-    Section {
-        version: 0x460d_a52f,
-        uses: &[
-            (FROM_WATCHED, 14),
-            (TAKEN, 21),
-            ("watching", 1),
-            (CLAIMING, 4),
-            (MESSAGES, 3),
-            (PROBING, 4),
-            (TO_ALL, 4),
-        ],
-        sets: &SETS,
-    }
+    Section::of(
+        0x47a9_fee0,
+        &[(FROM_WATCHED, 14), (TAKEN, 22), ("watching", 1), (CLAIMING, 4), (MESSAGES, 3), (PROBING, 4), (TO_ALL, 4)],
+        &SETS,
+    )
 }
 
 const SETS: [SetDef; 9] = {
