@@ -252,6 +252,7 @@ fn inside_read_only_settings() {
         network: None,
         guest,
         elsewhere: Box::default(),
+        shared: None,
         source,
         answer_arp: true,
         answer_ndp: None,

@@ -23,6 +23,7 @@ mod policy;
 mod reserved;
 mod routed;
 mod says;
+mod shared;
 mod stacks;
 mod watched;
 

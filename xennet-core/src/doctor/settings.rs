@@ -8,7 +8,7 @@ use super::finding::{Finding, sh};
 use super::seen::Seen;
 use super::table::Code;
 use super::uplinks::default_route;
-use crate::model::{Attachment, IfName};
+use crate::model::IfName;
 use crate::snapshot::{Family, Route, RouteKind, RuleAction, SysctlKey};
 
 pub(super) fn check(seen: &Seen<'_>, out: &mut Vec<Finding>) {
@@ -61,8 +61,8 @@ fn reverse_path(seen: &Seen<'_>, out: &mut Vec<Finding>) {
     }
     for vif in &seen.vifs {
         let (Some(a), Some((name, _))) = (vif.attach, vif.link) else { continue };
-        let Attachment::Routed { elsewhere, .. } = &a.attachment else { continue };
-        if elsewhere.iter().any(IpNetwork::is_ipv4) && is_strict(seen, name) {
+        let shares = a.attachment.shared().is_some() && a.attachment.guest().iter().any(IpNetwork::is_ipv4);
+        if shares && is_strict(seen, name) {
             out.push(finding(name, format!("{} may send from addresses of its other vifs", vif.who())));
         }
     }

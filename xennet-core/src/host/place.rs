@@ -46,6 +46,17 @@ impl VifLine<'_> {
         }
     }
 
+    /// The number of the domain's links that may send from each other's addresses. Emulated twins have one of their own: they go while
+    /// the vif stays.
+    fn number(&self) -> u32 {
+        const TWINS: u32 = 1 << 31;
+        let domain = u32::from(self.id.domid.get());
+        match self.type_if {
+            TypeIf::Vif => domain,
+            TypeIf::Tap => domain | TWINS,
+        }
+    }
+
     /// Where packets are noted that the guest may not send.
     pub(super) fn log(&self, network: Option<&Started>) -> PacketLog {
         self.vif.log().or_else(|| Some(network?.network.log())).unwrap_or_default()
@@ -298,6 +309,7 @@ impl Host {
             egress: egress.filter(|_| !twin),
             open: started.is_some_and(|s| s.network.is_open()),
             host: started.and_then(|s| s.network.host_services()),
+            shared: started.filter(|s| s.network.any_vif()).map(|_| asked.number()),
             log: asked.log(started),
             metric: asked.metric(RoutedNetwork::METRIC),
         })
@@ -362,17 +374,12 @@ impl Host {
                     .into(),
             );
         }
-        let elsewhere = match network {
-            Some((_, routed)) if routed.any_vif && !guest.is_empty() => {
-                let has = |n: &IpNetwork| guest.iter().any(|g| g.is_ipv4() == n.is_ipv4());
-                routed.subnets.iter().map(Subnet::network).filter(has).collect()
-            }
-            _ => Box::default(),
-        };
+        let shared = network.filter(|(_, routed)| routed.any_vif && !guest.is_empty()).map(|_| asked.number());
         Ok(Attachment::Routed {
             network: network.map(|(started, _)| started.network.name()),
             guest,
-            elsewhere,
+            elsewhere: Box::default(),
+            shared,
             source,
             answer_arp: true,
             answer_ndp: network.and_then(|(started, r)| started.outside.filter(|_| r.proxy_ndp)),

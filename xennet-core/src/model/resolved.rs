@@ -280,6 +280,7 @@ mod tests {
             network: Some(bridge),
             guest: vec!["192.0.2.5".parse().unwrap()],
             elsewhere: Box::default(),
+            shared: None,
             source: vec!["192.0.2.1".parse().unwrap()],
             answer_arp: true,
             answer_ndp: None,

@@ -136,6 +136,9 @@ pub enum Attachment {
         /// them.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         open: bool,
+        /// The number of the guest's vifs, or of their emulated twins, that may send from each other's addresses; `None`: from its own alone.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        shared: Option<u32>,
         /// What it reaches of this domain; `None`: everything.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         host: Option<HostServices>,
@@ -154,10 +157,14 @@ pub enum Attachment {
         /// The guest's addresses or networks. It may send from these only; without any, from everywhere.
         #[cfg_attr(feature = "schema", schemars(with = "Vec<crate::schema::Net>"))]
         guest: Vec<IpNetwork>,
-        /// Networks whose addresses it may send from, too: it may have them at other vifs.
+        /// Networks whose addresses it may send from, too. Earlier versions let it do so where `shared` stands now; this one takes them away,
+        /// and gives none.
         #[serde(default, skip_serializing_if = "<[IpNetwork]>::is_empty")]
         #[cfg_attr(feature = "schema", schemars(with = "Vec<crate::schema::Net>"))]
         elsewhere: Box<[IpNetwork]>,
+        /// As in [`Attachment::Nat`].
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        shared: Option<u32>,
         /// dom0's addresses, put on the vif with these prefix lengths; no connected route comes of them. The first one of a
         /// family is what dom0 speaks to the guest from.
         #[cfg_attr(feature = "schema", schemars(with = "Vec<crate::schema::Net>"))]
@@ -212,6 +219,14 @@ impl Attachment {
             Attachment::Bridge { .. } | Attachment::Nat { .. } => &[],
         };
         self.guest().iter().chain(elsewhere).copied().collect()
+    }
+
+    /// The number of the guest's links that may send from each other's addresses.
+    pub(crate) const fn shared(&self) -> Option<u32> {
+        match self {
+            Attachment::Bridge { .. } => None,
+            Attachment::Nat { shared, .. } | Attachment::Routed { shared, .. } => *shared,
+        }
     }
 
     /// The word for the mode: `bridge`, `nat`, `routed`.

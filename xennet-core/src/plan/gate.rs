@@ -10,8 +10,8 @@ use crate::error::Error;
 use crate::model::{Attach, Attachment, GuestLinks, IfName, NetworkMode, PortForward, ResolvedNetwork, apart};
 use crate::snapshot::{Family, NftData, NftKey, NftValue, Part, Scope, Snapshot};
 use crate::tables::gate::{
-    APART, BRIDGED, FORWARD_RANGES, FORWARDS, GATE, HIDDEN, HIDDEN_LINKS, HIDDEN_NETWORKS, INSIDE, LINKS, OPEN, PORTS,
-    REACH, SOURCE_NETWORKS, SOURCES, at,
+    APART, BRIDGED, FORWARD_RANGES, FORWARDS, GATE, HIDDEN, HIDDEN_LINKS, HIDDEN_NETWORKS, INSIDE, LINKS, OF_DOMAIN,
+    OPEN, PORTS, REACH, SHARED, SHARED_NETWORKS, SOURCE_NETWORKS, SOURCES, at,
 };
 
 fn family_of(network: &IpNetwork) -> usize {
@@ -32,6 +32,18 @@ pub(super) fn checked(link: IfName, sources: &[IpNetwork]) -> Vec<Item> {
     out.extend(apart(sources.iter().copied()).into_iter().map(|n| {
         let family = family_of(&n);
         Item::network(SOURCES[family], SOURCE_NETWORKS[family], std::slice::from_ref(&name), n)
+    }));
+    out
+}
+
+/// What a link has to have whose guest may also send from the addresses of its other links of this number.
+pub(super) fn shared(link: IfName, number: u32, sources: &[IpNetwork]) -> Vec<Item> {
+    let number = NftValue::U32(number);
+    let data = Some(NftData::Value(vec![number.clone()]));
+    let mut out = vec![Item { data, ..Item::exact(OF_DOMAIN, &[NftValue::Name(link)]) }];
+    out.extend(apart(sources.iter().copied()).into_iter().map(|n| {
+        let family = family_of(&n);
+        Item::network(SHARED[family], SHARED_NETWORKS[family], std::slice::from_ref(&number), n)
     }));
     out
 }

@@ -42,6 +42,7 @@ fn items(behind: &Behind) -> Vec<Item> {
         return limited.collect();
     }
     let mut items = gate::checked(behind.link, &behind.attachment.sources());
+    items.extend(behind.attachment.shared().into_iter().flat_map(|number| gate::shared(behind.link, number, guest)));
     items.extend(limited);
     if let Attachment::Nat { network, egress, open, .. } = &behind.attachment
         && (network.is_some() || egress.is_some())
@@ -137,8 +138,7 @@ fn settings(link: &IfName, attachment: &Attachment) -> Vec<(SysctlKey, &'static 
         Reason::fixed("guests are no routers of this domain's"),
     )];
     if has(attachment, Family::Ipv4) {
-        let is_elsewhere = matches!(attachment, Attachment::Routed { elsewhere, .. } if !elsewhere.is_empty());
-        let (value, why) = match is_elsewhere {
+        let (value, why) = match attachment.shared().is_some() {
             true => ("2", "what comes from the guest may go to another vif of its"),
             false => ("1", "what comes from the guest is what goes to the guest"),
         };

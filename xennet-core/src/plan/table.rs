@@ -10,7 +10,7 @@ use crate::gather;
 use crate::model::{IfName, PacketLog};
 use crate::snapshot::{NftData, NftElement, NftKey, NftTable, NftTableId, NftValue, Part, Scope, Snapshot};
 use crate::step::{NftOp, NftTransaction};
-use crate::tables::{self, Section, Sections, Table, logging, rules};
+use crate::tables::{self, Section, Sections, Table, gate, logging, rules};
 
 /// An element of one of a table's sets.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -191,8 +191,9 @@ pub(super) struct TableWish {
 
 impl TableWish {
     pub(super) fn new(table: &'static Table, present: Vec<Item>, mut absent: Vec<Item>, why: Reason) -> TableWish {
-        // Where a link's packets are noted is its own, wherever that is by now.
-        absent.iter_mut().filter(|item| item.set == logging::LOGGERS).for_each(|item| item.data = None);
+        // What these say of a link is its own, whatever that is by now.
+        let of_link = |item: &&mut Item| [logging::LOGGERS, gate::OF_DOMAIN].contains(&item.set);
+        absent.iter_mut().filter(of_link).for_each(|item| item.data = None);
         TableWish { table, present, absent, left: Vec::new(), why }
     }
 

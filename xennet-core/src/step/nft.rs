@@ -326,6 +326,7 @@ fn expressions(statement: &NftExpr) -> usize {
         NftExpr::Lookup { key, .. } | NftExpr::Vmap { key, .. } | NftExpr::Add { key, .. } => {
             key.len().saturating_add(1)
         }
+        NftExpr::Write { from: NftFrom::Map { key, .. }, .. } => key.len().saturating_add(2),
         NftExpr::SetMark(_) | NftExpr::Write { .. } => 2,
         NftExpr::Nat { to: NftNatTo::Address { port, .. }, .. } => 2 + usize::from(port.is_some()),
         NftExpr::Nat { to: NftNatTo::Map { key, .. }, .. } => key.len().saturating_add(2),
@@ -395,6 +396,12 @@ fn check_expr(expr: &NftExpr) -> Check {
                 NftFrom::Field(from) => {
                     check_field(*from)?;
                     (from.name(), usize::from(from.kind().bytes()))
+                }
+                // How long its data are is seen where the map is.
+                NftFrom::Map { key, map } => {
+                    check_fields(key)?;
+                    check_name("map", map)?;
+                    (map.clone(), usize::from(field.kind().bytes()))
                 }
                 NftFrom::Value(value) => (value.to_string(), value.bytes().len()),
             };

@@ -45,7 +45,7 @@
 //! metric = 2
 //! whole_subnets = false           # guests may have every IPv4 address of the subnets: the first, the last, and the gateway's;
 //!                                 # their gateway is dom0's source then
-//! any_vif = false                 # a guest with several vifs here may answer by any of them; others may use its addresses then
+//! any_vif = false                 # a guest with several vifs here may send from the addresses of all of them by each; also in mode nat
 //! ```
 
 mod change;

@@ -86,9 +86,10 @@ const BRIDGE_KEYS: [&str; 13] = [
     "uplink_name",
     "vlan_filtering",
 ];
-const NAT_KEYS: [&str; 19] = [
+const NAT_KEYS: [&str; 20] = [
     "mode",
     "accept_in",
+    "any_vif",
     "bridge",
     "dhcp",
     "dns",
@@ -392,6 +393,7 @@ fn nat(r: &mut Reader<'_>) -> Flawed<NetworkMode> {
     }
     network.services = r.services()?;
     network.forwards = forwards(r)?;
+    network.any_vif = r.flag("any_vif")?;
     network.isolated = r.flag("isolated")?;
     network.log = r.log()?;
     (network.host, network.lan) = r.access()?;

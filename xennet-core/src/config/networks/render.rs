@@ -185,6 +185,7 @@ pub(super) fn keys(network: &Network) -> Vec<(&'static str, Item)> {
             if let GuestLinks::Bridge(bridge) = &n.guests {
                 keys.text("bridge", bridge.name());
             }
+            keys.flag("any_vif", n.any_vif);
             keys.flag("isolated", n.isolated);
             keys.access(n.host, n.lan);
             keys.policy(n.policy);

@@ -158,8 +158,8 @@ impl Network {
             [] => said.push("guests do not reach the LAN".to_owned()),
             _ => said.push(format!("guests do not reach the LAN: {}", listed(lan))),
         }
-        if matches!(&self.mode, NetworkMode::Routed(r) if r.any_vif) {
-            said.push("a guest may send from any address of the subnets".to_owned());
+        if self.any_vif() {
+            said.push("a guest may send from the addresses of all of its vifs through each".to_owned());
         }
         said
     }
@@ -169,7 +169,7 @@ impl Network {
         let isolated = self.isolates().then(|| "isolated".to_owned());
         let host = (!self.host().is_open()).then(|| format!("host {}", self.host().name()));
         let lan = (!self.lan().is_open()).then(|| format!("LAN {}", self.lan().name()));
-        let any_vif = matches!(&self.mode, NetworkMode::Routed(r) if r.any_vif).then(|| "any vif".to_owned());
+        let any_vif = self.any_vif().then(|| "any vif".to_owned());
         let reachable = match &self.mode {
             NetworkMode::Nat(nat) if !nat.reachable_from.is_empty() => {
                 Some(format!("reachable from {}", listed(&nat.reachable_from)))

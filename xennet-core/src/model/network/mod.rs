@@ -203,6 +203,15 @@ impl Network {
         }
     }
 
+    /// Whether a guest may send from the addresses of all of its vifs through each.
+    pub(crate) const fn any_vif(&self) -> bool {
+        match &self.mode {
+            NetworkMode::Bridge(_) => false,
+            NetworkMode::Nat(n) => n.any_vif,
+            NetworkMode::Routed(r) => r.any_vif,
+        }
+    }
+
     /// Where packets are noted that its guests may not send, unless their vif lines say otherwise.
     pub const fn log(&self) -> PacketLog {
         match &self.mode {
@@ -317,6 +326,9 @@ pub struct NatNetwork {
     /// Connections from outside that are handed on to guests.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub forwards: Vec<PortForward>,
+    /// Whether a guest with several vifs here may send from the addresses of all of them through each. Not with a private bridge.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub any_vif: bool,
     /// Whether guests are kept from each other: they reach this domain and the outside, and no other guest of the network.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub isolated: bool,
@@ -359,6 +371,7 @@ setters! { NatNetwork {
     with_egress: egress = Egress;
     with_guests: guests = GuestLinks;
     with_forwards: forwards = Vec<PortForward>;
+    with_any_vif: any_vif = bool;
     with_isolated: isolated = bool;
     with_log: log = PacketLog;
     with_host: host = HostAccess;
@@ -379,6 +392,7 @@ impl NatNetwork {
             egress: Egress::DefaultRoute,
             guests: GuestLinks::PerVif,
             forwards: Vec::new(),
+            any_vif: false,
             isolated: false,
             log: PacketLog::Off,
             host: HostAccess::Open,
@@ -426,7 +440,7 @@ pub struct RoutedNetwork {
     /// has no address in them, and guests use [`source`](Self::source) as their gateway.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub whole_subnets: bool,
-    /// Whether a guest may send from any address of the subnets through each of its vifs, and not only from that vif's own.
+    /// Whether a guest with several vifs here may send from the addresses of all of them through each.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub any_vif: bool,
     /// Whether guests are kept from each other: they reach this domain and the outside, and no other guest of the network.

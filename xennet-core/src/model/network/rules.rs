@@ -49,6 +49,11 @@ pub(super) fn check(name: &IfName, mode: &NetworkMode) -> Flawed {
             uplink(&n.bridge.name(), n.uplink, n.uplink_name)
         }
         NetworkMode::Nat(n) => {
+            if n.any_vif && n.guests != GuestLinks::PerVif {
+                let message = "any_vif means nothing with bridge";
+                return Err(Flaw::new(Place::key("any_vif"), message, "it is about guests with links of their own")
+                    .hint("leave it out, or leave bridge out"));
+            }
             if n.policy.is_some() && n.guests == GuestLinks::PerVif {
                 let message = "policy means nothing without bridge";
                 return Err(Flaw::new(
@@ -280,9 +285,7 @@ fn closed_lan(lan: LanAccess, subnets: &[Subnet]) -> Flawed {
 
 /// The keys of a routed network that are about all addresses of its subnets.
 fn about_subnets(network: &RoutedNetwork) -> Flawed {
-    for (key, on) in
-        [("any_vif", network.any_vif), ("whole_subnets", network.whole_subnets), ("isolated", network.isolated)]
-    {
+    for (key, on) in [("whole_subnets", network.whole_subnets), ("isolated", network.isolated)] {
         need_subnets(key, on, &network.subnets, "it is about the addresses of the subnets", "198.51.100.160/29")?;
     }
     let is_chosen = |s: &Subnet| s.network().is_ipv4() && !s.has_default_gateway();

@@ -262,6 +262,7 @@ fn expr_text(expr: &NftExpr, icmpv6: bool) -> String {
             let from = match from {
                 NftFrom::Field(from) => field_name(*from, icmpv6),
                 NftFrom::Value(value) => value_text(Some(field.kind()), value),
+                NftFrom::Map { key, map } => format!("{} map @{map}", key_fields(key, icmpv6)),
             };
             format!("{} set {from}", field_name(*field, icmpv6))
         }

@@ -128,6 +128,13 @@ pub enum NftFrom {
     Field(NftField),
     /// This; as long as the field that it is written to.
     Value(NftValue),
+    /// What a map has for a key: `meta mark set iifname map @of-domain`. A packet whose key is not in the map does not fit.
+    Map {
+        /// The fields of the key.
+        key: Vec<NftField>,
+        /// The map, whose data are as long as the field that it is written to.
+        map: String,
+    },
 }
 
 /// How a field is compared with a value. Greater and less go by the bytes, first to last.
@@ -300,6 +307,7 @@ impl NftRule {
                 let from = match from {
                     NftFrom::Field(from) => NftFrom::Field(from.canonical()),
                     NftFrom::Value(value) => NftFrom::Value(value.as_type(field.kind())),
+                    NftFrom::Map { key, map } => NftFrom::Map { key: fields(key), map: map.clone() },
                 };
                 NftExpr::Write { field: field.canonical(), from }
             }

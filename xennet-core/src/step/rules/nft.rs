@@ -328,6 +328,7 @@ fn bound(table: &NftTable, set: &str) -> bool {
         NftExpr::Lookup { set: name, .. }
         | NftExpr::Add { set: name, .. }
         | NftExpr::Vmap { map: name, .. }
+        | NftExpr::Write { from: NftFrom::Map { map: name, .. }, .. }
         | NftExpr::Nat { to: NftNatTo::Map { map: name, .. }, .. } => name == set,
         NftExpr::Nat { to: NftNatTo::Maps { address, port, .. }, .. } => address == set || port == set,
         _ => false,
@@ -433,6 +434,7 @@ fn fields_of(expr: &NftExpr) -> &[NftField] {
         | NftExpr::Add { key, .. }
         | NftExpr::Nat { to: NftNatTo::Map { key, .. } | NftNatTo::Maps { key, .. }, .. } => key,
         NftExpr::Write { from: NftFrom::Field(from), .. } => std::slice::from_ref(from),
+        NftExpr::Write { from: NftFrom::Map { key, .. }, .. } => key,
         _ => &[],
     }
 }
@@ -470,8 +472,15 @@ fn check_expr(family: NftFamily, table: &NftTable, expr: &NftExpr, registers: &m
             Ok(())
         }
         NftExpr::Write { field, from } => {
-            if let NftFrom::Value(value) = from {
-                registers.write(0, value.bytes().len());
+            match from {
+                NftFrom::Field(_) => {}
+                NftFrom::Value(value) => registers.write(0, value.bytes().len()),
+                NftFrom::Map { map, .. } => {
+                    let map = table.sets.get(map).ok_or(Errno::ENOENT)?;
+                    registers.read(0, width(&map.key))?;
+                    let Some(NftDataType::Value(types)) = &map.data else { return Err(Errno::EINVAL) };
+                    registers.write(0, width(types));
+                }
             }
             registers.read(0, usize::from(field.kind().bytes()))
         }

@@ -222,6 +222,10 @@ fn lower(statement: &NftExpr, out: &mut Vec<Op>) {
             match from {
                 NftFrom::Field(from) => load(out, &[*from], 0),
                 NftFrom::Value(value) => out.push(Op::Immediate { bytes: value.bytes(), to: 0 }),
+                NftFrom::Map { key, map } => {
+                    load(out, key, 0);
+                    out.push(Op::Lookup { set: map.clone(), at: 0, result: Found::At(0), inverted: false });
+                }
             }
             match field.source() {
                 NftSource::Payload(header, offset, bytes) => out.push(Op::Write { from: 0, header, offset, bytes }),

@@ -68,10 +68,14 @@ pub(super) fn lower(statements: &[NftExpr]) -> Vec<Expr> {
                 out.push(Expr::Nat { side: *side, family: *family, address: 0, port });
             }
             NftExpr::Write { field, from } => {
-                out.push(match from {
-                    NftFrom::Field(from) => Expr::Load { source: from.source(), to: 0 },
-                    NftFrom::Value(value) => Expr::Immediate { to: 0, value: value.bytes() },
-                });
+                match from {
+                    NftFrom::Field(from) => out.push(Expr::Load { source: from.source(), to: 0 }),
+                    NftFrom::Value(value) => out.push(Expr::Immediate { to: 0, value: value.bytes() }),
+                    NftFrom::Map { key, map } => {
+                        load(&mut out, key, 0);
+                        out.push(Expr::Lookup { set: map.clone(), at: 0, result: Found::At(0), inverted: false });
+                    }
+                }
                 out.push(match field.source() {
                     NftSource::Payload(_, offset, _) => Expr::Write { from: 0, offset },
                     // Nothing else can be written to but the mark: the transaction is checked before.
@@ -204,6 +208,10 @@ fn keyed(exprs: &[Expr]) -> Option<(NftExpr, usize)> {
         }
         [Expr::SetMark { from: 0 }, ..] if loads == 1 && kind.bytes() == 4 => {
             Some((NftExpr::Write { field: NftField::Mark, from: NftFrom::Field(field) }, 2))
+        }
+        [Expr::Lookup { set, at: 0, result: Found::At(0), inverted: false }, Expr::SetMark { from: 0 }, ..] => {
+            let from = NftFrom::Map { key, map: set.clone() };
+            Some((NftExpr::Write { field: NftField::Mark, from }, loads + 2))
         }
         [Expr::Lookup { set: address, at: 0, result: Found::At(0), inverted: false }, rest @ ..]
             if loaded(rest, SECOND).as_ref() == Some(&key) =>
