@@ -7,7 +7,7 @@ use ipnetwork::{IpNetwork, Ipv4Network};
 use super::{Host, joined};
 use crate::error::{Errno, Error, ErrorKind};
 use crate::exec::Subject;
-use crate::model::vif::Bare;
+use crate::model::vif::{Bare, is_single};
 use crate::model::{
     Attachment, GuestLinks, IfName, Mode, Mtu, NatNetwork, NetworkMode, PacketLog, Policy, Resolved, RoutedNetwork,
     Started, Subnet, TypeIf, VifId, VifSpec, vifnat,
@@ -46,15 +46,22 @@ impl VifLine<'_> {
         }
     }
 
-    /// The number of the domain's links that may send from each other's addresses. Emulated twins have one of their own: they go while
-    /// the vif stays.
-    fn number(&self) -> u32 {
+    /// The number of the domain's links that may send from each other's addresses, if the network says so. Emulated twins have one of their
+    /// own: they go while the vif stays.
+    fn shared(&self, network: Option<&Started>, guest: &[IpNetwork], notes: &mut Vec<String>) -> Option<u32> {
         const TWINS: u32 = 1 << 31;
+        let network = network.map(|s| &s.network).filter(|network| network.any_vif() && !guest.is_empty())?;
+        if let Some(whole) = guest.iter().find(|n| !is_single(n)) {
+            notes.push(format!(
+                "any_vif of network {} is about single addresses: {whole} passes by this vif alone",
+                network.name()
+            ));
+        }
         let domain = u32::from(self.id.domid.get());
-        match self.type_if {
+        Some(match self.type_if {
             TypeIf::Vif => domain,
             TypeIf::Tap => domain | TWINS,
-        }
+        })
     }
 
     /// Where packets are noted that the guest may not send.
@@ -301,6 +308,7 @@ impl Host {
             )),
             Some(_) => {}
         }
+        let shared = asked.shared(started, &guest, notes);
         Ok(Attachment::Nat {
             network: started.map(|s| s.network.name()),
             guest,
@@ -309,7 +317,7 @@ impl Host {
             egress: egress.filter(|_| !twin),
             open: started.is_some_and(|s| s.network.is_open()),
             host: started.and_then(|s| s.network.host_services()),
-            shared: started.filter(|s| s.network.any_vif()).map(|_| asked.number()),
+            shared,
             log: asked.log(started),
             metric: asked.metric(RoutedNetwork::METRIC),
         })
@@ -374,7 +382,7 @@ impl Host {
                     .into(),
             );
         }
-        let shared = network.filter(|(_, routed)| routed.any_vif && !guest.is_empty()).map(|_| asked.number());
+        let shared = asked.shared(network.map(|(started, _)| started), &guest, notes);
         Ok(Attachment::Routed {
             network: network.map(|(started, _)| started.network.name()),
             guest,

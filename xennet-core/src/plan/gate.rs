@@ -7,11 +7,12 @@ use ipnetwork::IpNetwork;
 use super::limits;
 use super::table::Item;
 use crate::error::Error;
+use crate::model::vif::is_single;
 use crate::model::{Attach, Attachment, GuestLinks, IfName, NetworkMode, PortForward, ResolvedNetwork, apart};
 use crate::snapshot::{Family, NftData, NftKey, NftValue, Part, Scope, Snapshot};
 use crate::tables::gate::{
     APART, BRIDGED, FORWARD_RANGES, FORWARDS, GATE, HIDDEN, HIDDEN_LINKS, HIDDEN_NETWORKS, INSIDE, LINKS, OF_DOMAIN,
-    OPEN, PORTS, REACH, SHARED, SHARED_NETWORKS, SOURCE_NETWORKS, SOURCES, at,
+    OPEN, PORTS, REACH, SHARED, SOURCE_NETWORKS, SOURCES, at,
 };
 
 fn family_of(network: &IpNetwork) -> usize {
@@ -36,15 +37,14 @@ pub(super) fn checked(link: IfName, sources: &[IpNetwork]) -> Vec<Item> {
     out
 }
 
-/// What a link has to have whose guest may also send from the addresses of its other links of this number.
+/// What a link has to have whose guest may also send from the single addresses of its other links of this number.
 pub(super) fn shared(link: IfName, number: u32, sources: &[IpNetwork]) -> Vec<Item> {
     let number = NftValue::U32(number);
     let data = Some(NftData::Value(vec![number.clone()]));
     let mut out = vec![Item { data, ..Item::exact(OF_DOMAIN, &[NftValue::Name(link)]) }];
-    out.extend(apart(sources.iter().copied()).into_iter().map(|n| {
-        let family = family_of(&n);
-        Item::network(SHARED[family], SHARED_NETWORKS[family], std::slice::from_ref(&number), n)
-    }));
+    // nft loads no numbers in ranges as it lists them.
+    let single = sources.iter().filter(|n| is_single(n));
+    out.extend(single.map(|n| Item::exact(SHARED[family_of(n)], &[number.clone(), address(n.ip())])));
     out
 }
 

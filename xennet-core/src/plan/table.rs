@@ -48,14 +48,13 @@ impl Item {
 
 /// That what is dropped from a link is noted there.
 pub(super) fn noted(link: IfName, log: PacketLog) -> Option<Item> {
-    let data = Some(NftData::Verdict(logging::verdict(log)?));
-    Some(Item { data, ..Item::exact(logging::LOGGERS, &[NftValue::Name(link)]) })
+    Some(Item::exact(logging::set(log)?, &[NftValue::Name(link)]))
 }
 
 impl Table {
     /// The sections that the table must have for these elements.
     pub(super) fn sections_for<'a>(&self, items: impl IntoIterator<Item = &'a Item>) -> Sections {
-        let needed = |item: &Item| self.sections_with(|section| section.has(item.set, item.data.as_ref()));
+        let needed = |item: &Item| self.sections_with(|section| section.has(item.set));
         items.into_iter().map(needed).fold(Sections::default(), Sections::and)
     }
 
@@ -191,9 +190,8 @@ pub(super) struct TableWish {
 
 impl TableWish {
     pub(super) fn new(table: &'static Table, present: Vec<Item>, mut absent: Vec<Item>, why: Reason) -> TableWish {
-        // What these say of a link is its own, whatever that is by now.
-        let of_link = |item: &&mut Item| [logging::LOGGERS, gate::OF_DOMAIN].contains(&item.set);
-        absent.iter_mut().filter(of_link).for_each(|item| item.data = None);
+        // What this says of a link is its own, whatever that is by now.
+        absent.iter_mut().filter(|item| item.set == gate::OF_DOMAIN).for_each(|item| item.data = None);
         TableWish { table, present, absent, left: Vec::new(), why }
     }
 

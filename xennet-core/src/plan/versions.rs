@@ -37,10 +37,7 @@ impl Table {
             return Err(self.is_another());
         };
         let carried: Vec<_> = self.carried(found).filter(|(_, set)| !set.elements.is_empty()).collect();
-        let needs = |section: &Section| {
-            let mut elements = carried.iter().flat_map(|(def, set)| set.elements.values().map(|e| (def.name, e)));
-            elements.any(|(set, element)| section.has(set, element.data.as_ref()))
-        };
+        let needs = |section: &Section| carried.iter().any(|(def, _)| section.has(def.name));
         let sections = self.sections_with(needs).and(sections);
         let mut ops = vec![NftOp::DelElements { set: NftTableId::VERSION.into(), keys: versions }, NftOp::DelTable];
         ops.extend(self.making(sections).ops);

@@ -37,7 +37,6 @@ pub(crate) const SOURCE_NETWORKS: [&str; 2] = ["srcnet4", "srcnet6"];
 /// From a link to the number of its domain, whose links may send from each other's addresses. That number and an address.
 pub(crate) const OF_DOMAIN: &str = "of-domain";
 pub(crate) const SHARED: [&str; 2] = ["shared4", "shared6"];
-pub(crate) const SHARED_NETWORKS: [&str; 2] = ["sharednet4", "sharednet6"];
 /// Egress and address of a hidden guest.
 pub(crate) const HIDDEN: [&str; 2] = ["masq4", "masq6"];
 pub(crate) const HIDDEN_NETWORKS: [&str; 2] = ["masqnet4", "masqnet6"];
@@ -125,7 +124,7 @@ fn follows(found: &NftTable) -> Derived {
 /// to them, and where a network limits what its guests reach.
 static SECTIONS: [Section; 6] = [
     Section::of(
-        0x7fe7_0efe,
+        0x782d_bd09,
         &[
             // In the order of their names, as a scope has them.
             (AUTHENTICATED, 8),
@@ -134,29 +133,30 @@ static SECTIONS: [Section; 6] = [
             (DATAGRAMS[0], 3),
             (DATAGRAMS[1], 5),
             (DISCOVERY, 10),
-            (FROM_GUEST, 16),
+            (FROM_GUEST, 14),
             (MEMBERSHIP, 6),
             (MESSAGES, 13),
+            (logging::NOTED, 1),
             ("prerouting", 1),
             (VIOLATION, 24),
         ],
         &CHECKING,
     ),
-    Section::of(0x22ed_fd5a, &[("apart", 2), (KEPT_APART, 6)], &KEEPING_APART),
+    Section::of(0x32ca_fe07, &[("apart", 2), (KEPT_APART, 6)], &KEEPING_APART),
     Section::of(
-        0xc224_260d,
+        0x37cf_fba1,
         &[("forward", 5), (FROM_HIDDEN, 7), ("handing-on", 4), ("handing-on-own", 4), ("hiding", 10), (TO_HIDDEN, 6)],
         &TRANSLATING,
     ),
     limits::section(),
-    logging::kernel(0xf3d9_e42b),
-    logging::nflog(0xcb26_72db),
+    logging::kernel(0xc33f_e69b),
+    logging::nflog(0x0caf_a55b),
 ];
 
 const V4: &[NftType] = &[NftType::IfName, NftType::Ipv4Addr];
 const V6: &[NftType] = &[NftType::IfName, NftType::Ipv6Addr];
 
-const CHECKING: [SetDef; 13] = [
+const CHECKING: [SetDef; 10] = [
     SetDef::of(LINKS, &[NftType::IfName]),
     SetDef::of(SOURCES[0], V4),
     SetDef::of(SOURCES[1], V6),
@@ -164,12 +164,9 @@ const CHECKING: [SetDef; 13] = [
     SetDef::ranges(SOURCE_NETWORKS[1], V6),
     COUNTING[0],
     COUNTING[1],
-    logging::MAP,
     SetDef { data: &[NftType::Mark], ..SetDef::of(OF_DOMAIN, &[NftType::IfName]) },
     SetDef::of(SHARED[0], &[NftType::Mark, NftType::Ipv4Addr]),
     SetDef::of(SHARED[1], &[NftType::Mark, NftType::Ipv6Addr]),
-    SetDef::ranges(SHARED_NETWORKS[0], &[NftType::Mark, NftType::Ipv4Addr]),
-    SetDef::ranges(SHARED_NETWORKS[1], &[NftType::Mark, NftType::Ipv6Addr]),
 ];
 
 const PAIR4: &[NftType] = &[NftType::Ipv4Addr, NftType::Ipv4Addr];
@@ -325,20 +322,18 @@ fn from_guest() -> Vec<NftRule> {
     rules.push(v6(vec![from.clone(), to, accept()], Some("to this domain's own link-local address")));
     rules.push(v6(vec![from, goto(DISCOVERY)], None));
     rules.push(v6(vec![NftExpr::eq(Ip6Saddr, NftValue::Ipv6(Ipv6Addr::UNSPECIFIED)), goto(DISCOVERY)], None));
-    rules.extend(FAMILIES.into_iter().flat_map(of_its_domain));
+    rules.extend(FAMILIES.map(of_its_domain));
     rules.push(denied([], Violation::Address, Some(NO_ADDRESS)));
     rules
 }
 
 /// From an address of another vif of the same guest's, where its network says so. Which domain's link it is stands in the mark while the
 /// address is looked up.
-fn of_its_domain(family: Family) -> [NftRule; 2] {
-    [SHARED, SHARED_NETWORKS].map(|sets| {
-        let from = NftFrom::Map { key: vec![NftField::IifName], map: OF_DOMAIN.into() };
-        let domain = NftExpr::Write { field: NftField::Mark, from };
-        let own = lookup(&[NftField::Mark, source(family)], sets[at(family)]);
-        rule([is(family), domain, own, NftExpr::SetMark(0), accept()], Some("from another vif of the guest's"))
-    })
+fn of_its_domain(family: Family) -> NftRule {
+    let from = NftFrom::Map { key: vec![NftField::IifName], map: OF_DOMAIN.into() };
+    let domain = NftExpr::Write { field: NftField::Mark, from };
+    let own = lookup(&[NftField::Mark, source(family)], SHARED[at(family)]);
+    rule([is(family), domain, own, NftExpr::SetMark(0), accept()], Some("from another vif of the guest's"))
 }
 
 /// What no guest may say, whatever source it says it from: it would speak for routers, for DHCP servers, or for whoever asks who

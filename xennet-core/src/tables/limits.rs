@@ -34,7 +34,7 @@ const NOT_REACHED: &str = "not-reached";
 
 /// What the gate has more where a network limits what its guests reach.
 pub(super) const fn section() -> Section {
-    Section::of(0xe119_f287, &[(FROM_LIMITED, 20), (NOT_REACHED, 10), ("to-host", 1), ("to-lan", 5)], &SETS)
+    Section::of(0x9267_3f95, &[(FROM_LIMITED, 20), (NOT_REACHED, 10), ("to-host", 1), ("to-lan", 5)], &SETS)
 }
 
 const SETS: [SetDef; 8] = {

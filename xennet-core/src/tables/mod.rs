@@ -28,8 +28,8 @@ use std::sync::OnceLock;
 use crate::gather;
 use crate::model::Network;
 use crate::snapshot::{
-    NftChain, NftData, NftDataType, NftElement, NftExpr, NftKey, NftSet, NftTable, NftTableId, NftType, NftValue,
-    NftVerdict, Part, Scope, Snapshot,
+    NftChain, NftDataType, NftElement, NftExpr, NftKey, NftRule, NftSet, NftTable, NftTableId, NftType, NftValue, Part,
+    Scope, Snapshot,
 };
 use crate::step::{NftOp, NftTransaction, Step};
 
@@ -62,32 +62,25 @@ pub(crate) struct Section {
     pub(crate) uses: &'static [(&'static str, u32)],
     /// The sets that elements of vifs and networks are in.
     pub(crate) sets: &'static [SetDef],
-    /// Whether elements lead to its chains. The kernel counts these as uses, too.
-    pub(crate) led_to: bool,
 }
 
 impl Section {
-    /// A section that elements are in, and none leads to.
     const fn of(version: u32, uses: &'static [(&'static str, u32)], sets: &'static [SetDef]) -> Section {
-        Section { version, uses, sets, led_to: false }
+        Section { version, uses, sets }
     }
 
-    /// Whether an element of this set with this data needs it.
-    pub(crate) fn has(&self, set: &str, data: Option<&NftData>) -> bool {
-        let leads = |data: &NftData| matches!(data, NftData::Verdict(v) if self.leads_here(v));
-        self.sets.iter().any(|def| def.name == set) || data.is_some_and(leads)
+    /// Whether it has a set of this name.
+    pub(crate) fn has(&self, set: &str) -> bool {
+        self.sets.iter().any(|def| def.name == set)
     }
 
     /// Whether its chains are used as often as they must be.
     fn is_used_in(&self, table: &NftTable) -> bool {
         self.uses.iter().all(|(chain, uses)| match table.uses.get(*chain) {
-            Some(found) if self.led_to => found >= uses,
+            // Sections have rules there.
+            Some(found) if *chain == logging::NOTED => found >= uses,
             found => found == Some(uses),
         })
-    }
-
-    fn leads_here(&self, verdict: &NftVerdict) -> bool {
-        self.uses.iter().any(|(chain, _)| verdict.target() == Some(chain))
     }
 
     /// The element of the version set that stands for this section.
@@ -160,8 +153,6 @@ pub(crate) struct SetDef {
     pub(crate) key: &'static [NftType],
     /// The types of what a key leads to; none in a set.
     pub(crate) data: &'static [NftType],
-    /// Whether a key leads to a chain.
-    pub(crate) verdict: bool,
     /// Whether the keys are ranges.
     pub(crate) interval: bool,
     /// Whether packets add its elements, which count them. No snapshot has these elements.
@@ -171,31 +162,22 @@ pub(crate) struct SetDef {
 impl SetDef {
     /// A set of single keys.
     const fn of(name: &'static str, key: &'static [NftType]) -> Self {
-        SetDef { name, key, data: &[], verdict: false, interval: false, counts: false }
+        SetDef { name, key, data: &[], interval: false, counts: false }
     }
 
     /// A set of ranges.
     const fn ranges(name: &'static str, key: &'static [NftType]) -> Self {
-        SetDef { name, key, data: &[], verdict: false, interval: true, counts: false }
+        SetDef { name, key, data: &[], interval: true, counts: false }
     }
 
     /// A set whose elements packets add, and which counts them.
     const fn counting(name: &'static str, key: &'static [NftType]) -> Self {
-        SetDef { name, key, data: &[], verdict: false, interval: false, counts: true }
-    }
-
-    /// A map from single keys to chains.
-    const fn verdicts(name: &'static str, key: &'static [NftType]) -> Self {
-        SetDef { verdict: true, ..SetDef::of(name, key) }
+        SetDef { name, key, data: &[], interval: false, counts: true }
     }
 
     /// The set without elements.
     pub(crate) fn made(&self) -> NftSet {
-        let data = match self.data {
-            _ if self.verdict => Some(NftDataType::Verdict),
-            [] => None,
-            types => Some(NftDataType::Value(types.to_vec())),
-        };
+        let data = (!self.data.is_empty()).then(|| NftDataType::Value(self.data.to_vec()));
         NftSet { key: self.key.to_vec(), data, interval: self.interval, counter: self.counts, ..NftSet::default() }
     }
 }
@@ -376,6 +358,11 @@ impl Table {
         let sets = self.chosen(sections).flat_map(|section| section.sets).chain([&VERSION]);
         let mut chains = (self.chains)();
         chains.retain(|name, _| self.uses(sections).any(|(chain, _)| chain == name));
+        if let Some(noted) = chains.get_mut(logging::NOTED) {
+            let looks_up =
+                |e: &NftExpr| matches!(e, NftExpr::Lookup { set, .. } if self.chosen(sections).any(|s| s.has(set)));
+            noted.rules.retain(|rule| rule.exprs.iter().any(looks_up));
+        }
         NftTable { chains, sets: gather::map(sets.map(|set| (set.name.to_owned(), set.made()))), ..NftTable::default() }
     }
 
@@ -403,6 +390,7 @@ impl Table {
             .map(|(name, c)| NftOp::AddChain { chain: name.clone(), base: c.base })
             .chain(sets.map(|(name, def)| NftOp::AddSet { set: name.clone(), def: def.clone() }))
             .chain(chains().flat_map(rules))
+            .chain(noting(found, wanted))
             .chain(versions.collect::<Vec<_>>())
     }
 
@@ -420,6 +408,23 @@ impl Table {
     pub(crate) fn is_versioned(&self, found: &NftTable) -> bool {
         found.sets.get(NftTableId::VERSION).is_some_and(|set| emptied(set) == VERSION.made())
     }
+}
+
+/// The operations that add what a table lacks of rules for its sections in the chain that notes packets, in their order.
+fn noting(found: &NftTable, wanted: &NftTable) -> Vec<NftOp> {
+    let (Some(found), Some(wanted)) = (found.chains.get(logging::NOTED), wanted.chains.get(logging::NOTED)) else {
+        return Vec::new();
+    };
+    let there = |rule: &NftRule| found.rules.contains(rule);
+    let missing = wanted.rules.iter().enumerate().filter(|(_, rule)| !there(rule));
+    let op = |(at, rule): (usize, &NftRule)| {
+        let (chain, rule) = (logging::NOTED.to_owned(), rule.clone());
+        match wanted.rules[at..].iter().any(there) {
+            true => NftOp::InsertRule { chain, rule },
+            false => NftOp::AddRule { chain, rule },
+        }
+    };
+    missing.map(op).collect()
 }
 
 /// The operations that add the rules of a chain.
@@ -456,8 +461,13 @@ mod tests {
                 let facts = nft_facts(&BTreeMap::from([(id.clone(), frame.clone())])).join("\n");
                 let digest = Sha256::digest(facts.as_bytes());
                 let version = u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]);
-                let mut used: Vec<(&str, Option<u32>)> =
-                    table.uses(sections).map(|(chain, _)| (*chain, frame.use_of(chain))).collect();
+                let mut used: Vec<(&str, Option<u32>)> = table
+                    .uses(sections)
+                    .map(|(chain, least)| match frame.use_of(chain) {
+                        Some(n) if *chain == logging::NOTED => (*chain, Some(n.min(*least))),
+                        n => (*chain, n),
+                    })
+                    .collect();
                 // Also of the first: no other leads to it.
                 let wanted: Vec<_> = table.uses(sections).map(|(chain, n)| (*chain, Some(*n))).collect();
                 if used != wanted {

@@ -56,9 +56,13 @@ pub(super) fn denied_in(
 /// A chain that [`denied`] leads to.
 pub(super) fn violation() -> Vec<NftRule> {
     use NftField::{IifName, Mark};
-    let noted = NftExpr::Vmap { key: vec![IifName], map: logging::LOGGERS.into() };
     let add = |key: &[NftField], set: &str| rule([NftExpr::Add { key: key.to_vec(), set: set.into() }], None);
-    vec![add(&[IifName, Mark], VIOLATIONS), add(&[IifName], OFFENDERS), rule([noted], None), rule([drop()], None)]
+    vec![
+        add(&[IifName, Mark], VIOLATIONS),
+        add(&[IifName], OFFENDERS),
+        rule([jump(logging::NOTED)], None),
+        rule([drop()], None),
+    ]
 }
 
 pub(super) fn over(protocol: u8) -> NftExpr {

@@ -367,8 +367,6 @@ fn data_of(table: &NftTable, set: &NftSet, element: &NftElement) -> Result<Optio
 /// `nft_verdict_init`.
 fn jump_target(table: &NftTable, chain: &str) -> Result<(), Errno> {
     match table.chains.get(chain) {
-        // A look at how often it is used sees no more of it.
-        None if table.uses.contains_key(chain) => Ok(()),
         None => Err(Errno::ENOENT),
         Some(c) if c.base.is_some() => Err(Errno::EOPNOTSUPP),
         Some(_) => Ok(()),

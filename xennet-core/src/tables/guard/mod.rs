@@ -67,7 +67,7 @@ pub(crate) static GUARD: Table = Table {
 /// What every vif needs, what is needed where a link is closed, and where a guest that is bound to its MAC may not use reserved addresses. A look at each frame for that costs nothing before there is one.
 static SECTIONS: [Section; 5] = [
     Section::of(
-        0xfead_1b0a,
+        0xc560_2469,
         &[
             // In the order of their names, as a scope has them.
             ("advertised", 6),
@@ -83,6 +83,7 @@ static SECTIONS: [Section; 5] = [
             ("looking", 7),
             ("messages4", 7),
             ("messages6", 20),
+            (logging::NOTED, 1),
             ("packets4", 11),
             ("packets6", 10),
             ("plain-datagrams4", 2),
@@ -98,15 +99,15 @@ static SECTIONS: [Section; 5] = [
         ],
         &SETS,
     ),
-    Section::of(0xc4e4_141e, &[("from-closed", 1), (SHUT, 5), ("to-closed", 1)], &CLOSING),
+    Section::of(0xe9fd_f6e8, &[("from-closed", 1), (SHUT, 5), ("to-closed", 1)], &CLOSING),
     reserved::section(),
-    logging::kernel(0xb6d2_0a50),
-    logging::nflog(0x424a_04fc),
+    logging::kernel(0x2835_84c6),
+    logging::nflog(0xf116_32c9),
 ];
 
 const CLOSING: [SetDef; 1] = [SetDef::of(CLOSED, &[NftType::IfName])];
 
-const SETS: [SetDef; 13] = {
+const SETS: [SetDef; 12] = {
     use NftType::{EtherAddr, IfName, Ipv4Addr, Ipv6Addr, Mark};
     const V4: &[NftType] = &[IfName, EtherAddr, Ipv4Addr];
     const V6: &[NftType] = &[IfName, EtherAddr, Ipv6Addr];
@@ -124,7 +125,6 @@ const SETS: [SetDef; 13] = {
         SetDef::ranges(NETWORKS[1], V6),
         COUNTING[0],
         COUNTING[1],
-        logging::MAP,
     ]
 };
 

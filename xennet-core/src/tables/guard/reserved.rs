@@ -35,7 +35,7 @@ const WHY: Option<&str> = Some("a reserved address");
 
 pub(super) const fn section() -> Section {
     Section::of(
-        0x47a9_fee0,
+        0x4055_4ad3,
         &[(FROM_WATCHED, 14), (TAKEN, 22), ("watching", 1), (CLAIMING, 4), (MESSAGES, 3), (PROBING, 4), (TO_ALL, 4)],
         &SETS,
     )
