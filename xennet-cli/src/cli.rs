@@ -280,13 +280,22 @@ pub(crate) enum ParseWhat {
     /// The file networks.toml: its networks, each as the document that the C library and the Python package take, too
     Networks {
         /// The file, or - for standard input
-        file: PathBuf,
+        #[arg(required_unless_present = "schema")]
+        file: Option<PathBuf>,
+
+        /// Prints the JSON schema of the file: every key with its type, its default, an example and what it does
+        #[arg(long, conflicts_with = "file")]
+        schema: bool,
     },
     /// The file hotplug.toml: what every hotplug call goes by, with the defaults of the keys that it lacks
     Hotplug {
         /// The file, or - for standard input
         #[arg(default_value = xennet_core::hotplug::settings::DEFAULT_FILE)]
         file: PathBuf,
+
+        /// Prints the JSON schema of the file: every key with its type, its default, an example and what it does
+        #[arg(long, conflicts_with = "file")]
+        schema: bool,
     },
 }
 
