@@ -214,10 +214,18 @@ pub(crate) enum Command {
         /// Which shell
         shell: clap_complete::Shell,
     },
-    /// Prints the manual page of the command, or of one of its commands, as roff
+    /// Prints a manual page as roff, or writes every page into a directory
+    ///
+    /// Pages that are of no command: networks.toml, hotplug.toml, xennet-vif, xennet-hotplug. To read a page that is not installed: xennet
+    /// man plan attach | man -l -
     Man {
-        /// Which command, for example: plan attach
+        /// Which command, for example: plan attach; or the name of another page
+        #[arg(value_name = "PAGE")]
         command: Vec<String>,
+
+        /// Writes every page below this directory: man1/xennet.1, man5/networks.toml.5, man8/xennet-hotplug.8 and so on
+        #[arg(long, value_name = "DIR", conflicts_with = "command")]
+        dir: Option<PathBuf>,
     },
 }
 
@@ -678,6 +686,18 @@ fn dialects() -> PossibleValuesParser {
 /// The definition as clap keeps it.
 pub(crate) fn definition() -> clap::Command {
     Cli::command()
+}
+
+/// The same without hidden commands, which completions would offer.
+pub(crate) fn visible_definition() -> clap::Command {
+    fn visible(command: &clap::Command) -> clap::Command {
+        // clap keeps names for as long as the process runs, which ends with this.
+        let name: &'static str = command.get_name().to_owned().leak();
+        let new = clap::Command::new(name).args(command.get_arguments());
+        let new = new.about(command.get_about().cloned().unwrap_or_default());
+        new.subcommands(command.get_subcommands().filter(|below| !below.is_hide_set()).map(visible))
+    }
+    visible(&definition()).version(env!("CARGO_PKG_VERSION"))
 }
 
 /// The command line of this process.

@@ -18,6 +18,7 @@ mod files;
 mod hotplug;
 mod input;
 mod legacy;
+mod man;
 mod names;
 mod output;
 pub mod sandbox;
