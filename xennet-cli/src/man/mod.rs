@@ -6,6 +6,7 @@ mod examples;
 mod hotplug;
 mod keys;
 mod roff;
+pub mod words;
 
 use clap::Command;
 use xennet_core::{Error, ErrorKind, Result};

@@ -1,0 +1,252 @@
+//! The book in `book/src`: its table of contents, its links, its generated pages and pictures, and its commands.
+//!
+//! `XENNET_BLESS=1` writes what the commands print, and the generated pages. `tests/book` builds it with mdBook.
+
+mod generate;
+mod play;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use xennet_core::config::{hotplug, networks};
+use xennet_core::picture::{Picture, View};
+use xennet_tests::in_netns;
+
+use play::{Block, World, blocks};
+
+/// The pages by their names below `book/src`, or `None` where only the command is.
+fn pages() -> Option<BTreeMap<String, String>> {
+    let root = source();
+    let mut pages = BTreeMap::new();
+    for dir in [root.clone(), root.join("reference")] {
+        let Ok(entries) = std::fs::read_dir(&dir) else {
+            assert!(std::env::var_os("XENNET_BIN").is_some(), "{} cannot be read", dir.display());
+            eprintln!("skipped: the sources are not here");
+            return None;
+        };
+        for path in
+            entries.map(|entry| entry.unwrap().path()).filter(|path| path.extension().is_some_and(|e| e == "md"))
+        {
+            let name = path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
+            pages.insert(name, std::fs::read_to_string(&path).unwrap());
+        }
+    }
+    Some(pages)
+}
+
+fn source() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../book/src")
+}
+
+fn is_blessed() -> bool {
+    std::env::var_os("XENNET_BLESS").is_some_and(|v| v == "1")
+}
+
+/// The links of a page, outside of its blocks: text and target.
+fn links(page: &str) -> Vec<String> {
+    let mut links = Vec::new();
+    let mut is_code = false;
+    for line in page.lines() {
+        is_code ^= line.starts_with("```");
+        let parts = line.split("](").skip(1).filter(|_| !is_code);
+        links.extend(parts.filter_map(|part| part.split(')').next()).map(str::to_owned));
+    }
+    links
+}
+
+/// The anchors of a page's headings, as mdBook makes them.
+fn anchors(page: &str) -> BTreeSet<String> {
+    let mut is_code = false;
+    let mut anchors = BTreeSet::new();
+    for line in page.lines() {
+        is_code ^= line.starts_with("```");
+        if let Some(heading) = line.strip_prefix('#').filter(|_| !is_code) {
+            let heading = heading.trim_start_matches('#').trim().to_lowercase();
+            let kept = heading.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+            anchors.insert(kept.map(|c| if c == ' ' { '-' } else { c }).collect());
+        }
+    }
+    anchors
+}
+
+#[test]
+fn every_page_is_in_the_table_of_contents_and_every_link_leads_somewhere() {
+    let Some(pages) = pages() else { return };
+    let listed = links(&pages["SUMMARY.md"]);
+    let all: BTreeSet<String> = listed.iter().cloned().collect();
+    assert_eq!(all.len(), listed.len(), "a page is listed twice");
+    let there: BTreeSet<String> = pages.keys().filter(|name| *name != "SUMMARY.md").cloned().collect();
+    assert_eq!(all, there);
+    let mut checked = 0;
+    for (name, page) in &pages {
+        assert!(page.lines().count() < 600, "{name} is long");
+        assert!(
+            name == "SUMMARY.md" || page.lines().filter(|line| line.starts_with("# ")).count() >= 1,
+            "{name} has no heading"
+        );
+        for link in links(page) {
+            checked += 1;
+            if link.starts_with("https://") {
+                continue;
+            }
+            let (path, anchor) = link.split_once('#').unwrap_or((&link, ""));
+            let place = source().join(name).parent().unwrap().join(path);
+            let target = if path.is_empty() { name.clone() } else { relative(&place) };
+            assert!(path.is_empty() || place.exists(), "{name}: {link} leads nowhere");
+            if !anchor.is_empty() {
+                assert!(anchors(&pages[&target]).contains(anchor), "{name}: {link}: there is no such heading");
+            }
+        }
+    }
+    println!("{} pages, {checked} links", there.len());
+    assert!(checked > 60, "{checked}");
+}
+
+/// A path below `book/src`, without `..`.
+fn relative(path: &Path) -> String {
+    let real = path.canonicalize().unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    real.strip_prefix(source().canonicalize().unwrap()).unwrap().to_str().unwrap().to_owned()
+}
+
+#[test]
+fn generated_pages_are_as_the_tables_say() {
+    if pages().is_none() {
+        return;
+    }
+    for (name, text) in generate::pages() {
+        let path = source().join(&name);
+        if is_blessed() {
+            std::fs::write(&path, &text).unwrap();
+        }
+        let known = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(known == text, "{name}: XENNET_BLESS=1 writes it anew");
+    }
+}
+
+/// Files that pages describe are taken by their readers; what has no reader of ours is text.
+#[test]
+fn the_files_of_the_pages_are_read() {
+    let Some(pages) = pages() else { return };
+    let mut read = 0;
+    for (name, page) in &pages {
+        for block in blocks(page).into_iter().filter(|block| block.language == "toml") {
+            let result = match block.file {
+                Some("hotplug.toml") => hotplug::Settings::parse(block.text).map(drop),
+                _ => networks::parse(block.text).map(drop),
+            };
+            result.unwrap_or_else(|e| panic!("{name}: {}", e.report()));
+            read += 1;
+        }
+    }
+    println!("{read} files");
+    assert!(read > 8);
+}
+
+/// What is not run, since it changes the machine outside of its network, is at least a command of a shell, and of ours if it begins so.
+#[test]
+fn commands_that_are_not_run_are_commands() {
+    const OTHERS: &[&str] = &[
+        "apt-get",
+        "cargo",
+        "cp",
+        "cut",
+        "grep",
+        "ifdown",
+        "install",
+        "ip",
+        "iptables-save",
+        "journalctl",
+        "man",
+        "mkdir",
+        "mv",
+        "nft",
+        "nmcli",
+        "systemctl",
+        "tail",
+        "tests/run",
+        "xl",
+        "xenstore-read",
+    ];
+    let Some(pages) = pages() else { return };
+    let mut count = 0;
+    for (name, page) in &pages {
+        for block in blocks(page).into_iter().filter(|block| block.language == "sh") {
+            let syntax = std::process::Command::new("sh").args(["-nc", block.text]).status().unwrap();
+            assert!(syntax.success(), "{name}: {}", block.text);
+            for line in block.text.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#')) {
+                let line = line.split("  #").next().unwrap();
+                count += 1;
+                for command in line.split(['|', '>', ';']).map(str::trim).filter(|part| !part.starts_with('/')) {
+                    let words: Vec<&str> =
+                        command.split_whitespace().map(|word| word.trim_matches(['\'', '"'])).collect();
+                    let is_variable = |word: &&&str| word.contains('=') && word.starts_with(char::is_uppercase);
+                    match words.iter().find(|word| !is_variable(word)).copied() {
+                        Some("xennet") => {
+                            xennet_cli::takes(&words).unwrap_or_else(|e| panic!("{name}: {line}: {e}"));
+                        }
+                        Some(other) => assert!(OTHERS.contains(&other) || !command.contains(' '), "{name}: {line}"),
+                        None => {}
+                    }
+                }
+            }
+        }
+    }
+    println!("{count} commands are not run");
+}
+
+#[test]
+fn the_commands_of_the_pages_print_what_the_pages_say() {
+    let Some(pages) = pages() else { return };
+    let mut count = 0;
+    for (name, page) in &pages {
+        let world = World::of(page);
+        count += blocks(page)
+            .iter()
+            .filter(|b| b.language == "console")
+            .map(|b| b.commands(world.prompt()).len())
+            .sum::<usize>();
+        let compare = || {
+            let printed = play::played(&world, page);
+            if is_blessed() {
+                std::fs::write(source().join(name), &printed).unwrap();
+            } else {
+                assert_eq!(*page, printed, "{name}: XENNET_BLESS=1 writes it anew");
+            }
+        };
+        let has_commands = blocks(page).iter().any(|block| block.language == "console");
+        match &world {
+            _ if !has_commands => {}
+            World::Model => compare(),
+            World::Namespace { .. } => {
+                in_netns("book::the_commands_of_the_pages_print_what_the_pages_say", compare);
+            }
+        }
+    }
+    println!("{count} commands are run");
+    assert!(count > 40, "{count}");
+}
+
+/// Each picture is drawn of the file of the page that shows it.
+#[test]
+fn the_pictures_are_as_the_command_draws_them() {
+    let Some(pages) = pages() else { return };
+    let mut drawn = BTreeSet::new();
+    for (name, page) in &pages {
+        let all: Vec<Block<'_>> = blocks(page);
+        for (picture, file) in play::pictures(page) {
+            let block = all.iter().find(|block| block.file == Some(file)).unwrap_or_else(|| panic!("{name}: {file}"));
+            let all = networks::parse(block.text).unwrap_or_else(|e| panic!("{name}: {}", e.report()));
+            // As `xennet picture --svg --described FILE`, with the name of the host and the time held still.
+            let made = Picture::of_networks(all.iter(), "dom0", 1_796_060_000).to_svg(&View::default());
+            let kept = source().join(picture);
+            if is_blessed() {
+                std::fs::write(&kept, &made).unwrap();
+            }
+            assert!(std::fs::read_to_string(&kept).unwrap_or_default() == made, "{picture}: XENNET_BLESS=1 writes it");
+            drawn.insert(picture.to_owned());
+        }
+    }
+    let there = std::fs::read_dir(source().join("pictures")).unwrap().map(|entry| entry.unwrap().file_name());
+    let there: BTreeSet<String> = there.map(|name| format!("pictures/{}", name.to_str().unwrap())).collect();
+    assert_eq!(drawn, there);
+}
