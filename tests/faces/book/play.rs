@@ -113,11 +113,10 @@ pub(crate) fn played(world: &World<'_>, page: &str) -> String {
         let text = String::from_utf8(output.stdout).unwrap();
         let text = text.replace(&format!("{}/etc/", dir.display()), "/etc/xennet/");
         let text = text.replace(&format!("{}/scripts", dir.display()), "/etc/xen/scripts");
-        let text = text.replace(program().to_str().unwrap(), "/usr/local/sbin/xennet");
-        // The uplink of a namespace is one end of a cable; and readers install the static program, which does not say this.
+        let text = text.replace(own.to_str().unwrap(), "/usr/local/sbin/xennet");
+        // The uplink of a namespace is one end of a cable.
         let text = text.replace("@wire", "     ");
-        let lines = text.lines().filter(|line| !line.contains(" is linked dynamically: "));
-        lines.map(|line| format!("{}\n", line.trim_end())).collect::<String>()
+        text.lines().map(|line| format!("{}\n", line.trim_end())).collect::<String>()
     };
     for script in ["vif-bridge", "vif-nat", "vif-route"] {
         let path = dir.join("scripts").join(script);
@@ -158,7 +157,8 @@ fn wrapper(world: &World<'_>) -> String {
          case \"$1 $2\" in\n\
          'network start' | 'network stop' | 'network status' | 'plan network-start' | doctor* | record* | guest*)\n\
          set -- \"$@\" --file \"$PLACE/etc/networks.toml\" ;;\n\
-         install-scripts*) set -- \"$@\" --dir \"$PLACE/scripts\" ;;\n\
+         'install-scripts --undo') set -- \"$@\" --dir \"$PLACE/scripts\" ;;\n\
+         install-scripts*) set -- \"$@\" --dir \"$PLACE/scripts\" --binary \"$PLACE/bin/xennet\" ;;\n\
          'parse hotplug') [ $# -gt 2 ] || set -- \"$@\" \"$PLACE/etc/hotplug.toml\" ;;\n\
          esac\n{model}exec \"$PROGRAM\" \"$@\"\n"
     )
