@@ -32,15 +32,15 @@ pub(crate) struct Cli {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Options of every command")]
 pub(crate) struct Global {
-    /// What is looked at and changed: the kernel, or a model of it that is kept in the state directory
+    /// The system that is shown and changed: the kernel, or a model of it that is kept in the state directory
     #[arg(long, global = true, value_enum, default_value_t = BackendName::Netlink)]
     pub(crate) backend: BackendName,
 
-    /// Answers as one JSON document (xennet schema says what is in each); remarks and errors as JSON, one a line, on standard error
+    /// Prints the answer as one JSON document (see xennet schema), and notes and errors as JSON documents, one a line, on standard error
     #[arg(long, global = true)]
     pub(crate) json: bool,
 
-    /// Where journals, locks and records are kept [env: XENNET_STATE_DIR] [default: /run/xennet]
+    /// The state directory: journals, locks and records [env: XENNET_STATE_DIR] [default: /run/xennet]
     // Read by `read`: clap takes what a variable says for an option that was typed, and shows it in every usage.
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) state_dir: Option<PathBuf>,
@@ -64,30 +64,29 @@ pub(crate) enum BackendName {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Reads a text and prints what it means; refuses it with the place and the rule if it means nothing
+    /// Reads a text and prints its meaning, or the place of the error and the rule
     Parse(ParseArgs),
     /// Makes MAC addresses
     #[command(subcommand)]
     Mac(MacCommand),
-    /// Shows what a command would do, one line a step with its reason, and does nothing
+    /// Shows the steps of a command with their reasons, and changes nothing
     #[command(subcommand)]
     Plan(PlanWhat),
-    /// Carries out plans that were shown and kept, or says what has changed since
+    /// Applies saved plans, or says what has changed since they were made
     ///
-    /// xennet --json plan ... makes them. Each is planned anew, and carried out if the same steps come out; if not, nothing of it is done.
-    /// Several plans are carried out one after the other. One that another one before it has changed, as the start of a second network that
-    /// needs the same table, is refused: make its plan anew then.
+    /// xennet --json plan ... makes them. Each plan is made again. If the steps are the same, they are carried out; if not, nothing is done.
+    /// Several plans are carried out one after the other. If a plan changes what a later one needs, as two networks that need the same table
+    /// do, the later plan is refused: make it again.
     Apply {
         /// A file with the plans as JSON, one after the other; - for standard input
         #[arg(value_name = "FILE")]
         file: PathBuf,
     },
-    /// Connects a vif to its bridge; the earlier state comes back if that fails
+    /// Connects a vif to its network; restores the earlier state if that fails
     Attach(AttachArgs),
     /// Disconnects a vif
     Detach(DetachArgs),
-    /// Shows what the networking of this host is: networks, uplinks, bridges, vifs with their guests, traffic, routes, filters, and what is
-    /// not as it was made
+    /// Shows the networking of this host: networks, uplinks, bridges, vifs with their guests, traffic, routes, filters, and what is missing
     ///
     /// With --json it is one document: vifs and bridges, networks, routes, guest_routes (how many lead to guests), filters, made_by (who has
     /// made each link), managers (programs that may take guests' links), picture (who is where, as of xennet --json picture), and unseen (what could not be looked at, and why).
@@ -106,7 +105,7 @@ pub(crate) enum Command {
         #[arg(long, conflicts_with = "watch")]
         counters: bool,
     },
-    /// Finds what keeps guests from the network that they were promised, and says what mends it
+    /// Finds problems that cut guests off from their network, and says how to fix them
     ///
     /// Looks at the kernel, xenstore, the records, the networks file and other programs' files, and changes nothing without --fix. WHAT is a
     /// network, a vif (vif5.0), a link, or a domain's name: only findings about it are told. xennet doctor --codes explains all kinds.
@@ -123,7 +122,7 @@ pub(crate) enum Command {
     /// The file is a JSON document: links, addresses, routes, settings, nft tables, the records of xennet, and what xenstore says of vifs.
     /// What cannot be read is listed in it with the reason. Nothing is changed on the host, and an existing file is kept.
     Record(RecordArgs),
-    /// Says what happens to a packet, hop by hop, and to its answer: who drops it, or by which address it arrives
+    /// Follows a packet and its answer hop by hop: what drops it, or with which source address it arrives
     ///
     /// FROM and TO are a domain's name, a domain id, a vif (vif5.0), dom0, outside, or an IP address. It is a simulation on what is seen of
     /// the host, or on a recording: nothing is sent. The first line is the answer; below it are the rule, route or link of each hop.
@@ -151,9 +150,9 @@ pub(crate) enum Command {
     },
     /// Finishes or undoes what a crash interrupted
     Recover,
-    /// Lists the last hotplug calls, the newest last: how each ended, what was planned, what took how long
+    /// Lists the last hotplug calls, the newest last: the result, the plan and the times of each
     Log(LogArgs),
-    /// Puts the hotplug scripts among Xen's own, at first under names of their own beside them
+    /// Installs the hotplug scripts beside those of Xen, or in their place
     ///
     /// DIR gets xennet-vif-bridge, xennet-vif-nat and xennet-vif-route, for guests that ask for one of them with script=. If DIR has
     /// no vif-bridge, it gets that one too. A vif-bridge that is there is left alone; with --force it is kept as vif-bridge.distrib,
@@ -161,17 +160,17 @@ pub(crate) enum Command {
     ///
     /// The program that is installed is run as root by libxl. One that others than root or you can write is refused.
     InstallScripts(InstallArgs),
-    /// Says which of the three modes fits: bridge, nat or routed, why, and what follows for networks.toml
+    /// Recommends one of the three modes, bridge, nat or routed, with the reasons and the text of networks.toml
     ///
-    /// What is known is given by options; without any, and on a terminal, it is asked. The answer is the text of networks.toml,
-    /// with the reasons as comments, and what is to be done elsewhere.
+    /// Options say what is known. Without options, on a terminal, the command asks. The answer is the text of networks.toml. Its comments have
+    /// the reasons, and what has to be done elsewhere.
     Advise(AdviseArgs),
-    /// Makes networks.toml of the files of Xen up to 4.4: xend-config.sxp, and the wrapper script that it names
+    /// Converts the network files of Xen up to 4.4 to networks.toml: xend-config.sxp, and the wrapper script that it names
     ///
-    /// Prints the text, and on standard error what was dropped, guessed, or is done otherwise now. Nothing is run, and nothing
+    /// Prints the text. Notes on standard error say what was dropped or guessed, and what differs now. Nothing is run, and nothing
     /// is written. A wrapper that the config names is read from its place, unless --wrapper names another one.
     Import(ImportArgs),
-    /// Prints what makes other programs that manage links leave those of guests alone, or writes it where it belongs
+    /// Prints the files that keep other network managers off guests' links, or writes them
     ///
     /// NetworkManager, systemd-networkd, udev and dhcpcd are told to leave vifs (vif*), taps (tap*, *-emu) and the links given
     /// with --bridge as they are. Without --dir nothing is written, and each text is printed with the path that it belongs to.
@@ -183,7 +182,7 @@ pub(crate) enum Command {
     /// What a format cannot express is an error, or a note on standard error if the guest can do without it.
     #[command(after_long_help = formats())]
     Guest(Box<GuestArgs>),
-    /// Carries out the call of a vif script, as libxl makes it, with the environment that libxl gives it
+    /// Carries out the call of a vif script, with the arguments and the environment of libxl
     ///
     /// The program is called like that too when it has the script's name: xennet install-scripts. The exit status is 0 or 1,
     /// and the reason for a failure is in xenstore.
@@ -195,7 +194,7 @@ pub(crate) enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<std::ffi::OsString>,
     },
-    /// Runs the main job for show, on the real kernel but in namespaces of its own: attach two guests, ping, detach
+    /// Demonstrates the three modes on the real kernel, in namespaces of its own
     ///
     /// Needs no root and no Xen. Where namespaces are forbidden, a model of the kernel takes the kernel's place. Ends with
     /// an error if anything was not as claimed.
@@ -240,7 +239,7 @@ pub(crate) struct ParseArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct DialectArg {
-    /// By whose rules: ours, which refuse what xl drops or misreads; xl's own; or those of the older xm
+    /// The rules to read by: strict refuses what xl drops or misreads; xl reads as xl does; xm as the older xm did
     #[arg(id = "dialect", long = "dialect", global = true, value_name = "DIALECT", default_value = Dialect::Strict.name(), value_parser = dialects())]
     pub(crate) name: String,
 }
@@ -366,7 +365,7 @@ pub(crate) enum NetworkCommand {
     Stop(StopArgs),
     /// Shows how the networks are: what is new in the file, what is missing, and what is to be done elsewhere
     Status(NetworkNames),
-    /// Waits for a confirmation, and takes the network back if none comes
+    /// Waits for a confirmation, and stops the network if none comes
     #[command(hide = true)]
     Guard {
         /// The network
@@ -397,7 +396,7 @@ pub(crate) struct StartArgs {
     #[arg(long)]
     pub(crate) all: bool,
 
-    /// Takes the networks back after this many seconds unless `xennet confirm` comes; also if this command is killed meanwhile
+    /// Undoes the start after this many seconds unless `xennet confirm` comes; also if this command is killed meanwhile
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub(crate) confirm: Option<u64>,
 }
@@ -413,7 +412,7 @@ pub(crate) struct StopArgs {
     #[arg(long)]
     pub(crate) all: bool,
 
-    /// Cuts off guests that are still ports of a network's bridge, and networks that leave through it
+    /// Also stops a network that still has guests, or that other networks leave through: they are cut off
     #[arg(long)]
     pub(crate) force: bool,
 
@@ -432,7 +431,7 @@ pub(crate) struct AttachArgs {
     #[arg(value_name = "SPEC")]
     pub(crate) spec: String,
 
-    /// How far what the guest sends is filtered: off, mac, strict, disabled; instead of policy= of the spec
+    /// The filter of what the guest sends: off, mac, strict, disabled; instead of policy= of the spec
     #[arg(long, value_name = "POLICY")]
     pub(crate) policy: Option<String>,
 
@@ -665,7 +664,8 @@ pub(crate) struct SnippetsArgs {
     #[arg(long, value_name = "NAME")]
     pub(crate) bridge: Vec<String>,
 
-    /// Writes the texts to where they belong below this directory: / for this system. What is there and differs is refused
+    /// Writes the texts to where they belong below this directory: / for this system, and then for managers only that are installed here. What
+    /// is there and differs is refused
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
 
