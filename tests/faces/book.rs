@@ -3,6 +3,7 @@
 //! `XENNET_BLESS=1` writes what the commands print, and the generated pages. `tests/book` builds it with mdBook.
 
 mod generate;
+mod languages;
 mod play;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -8,6 +8,7 @@ use xennet_core::ErrorKind;
 use xennet_core::config::VIF_KEYS;
 use xennet_core::document::{ALL, schema};
 
+use super::languages;
 use crate::command::run;
 
 /// Each page by its name below `book/src`.
@@ -20,6 +21,8 @@ pub(crate) fn pages() -> Vec<(String, String)> {
         ("reference/exit-codes.md", exit_codes()),
         ("reference/documents.md", documents()),
         ("reference/faces.md", faces()),
+        ("reference/c.md", languages::c()),
+        ("reference/python.md", languages::python()),
         ("findings.md", findings()),
     ];
     pages.into_iter().map(|(name, text)| (name.to_owned(), text)).collect()
