@@ -124,6 +124,46 @@ fn generated_pages_are_as_the_tables_say() {
     }
 }
 
+/// A version of Linux: `5.10` of `5.10 (Debian 11)`.
+fn version(text: &str) -> Option<(u32, u32)> {
+    let word = text.split(|c: char| !c.is_ascii_digit() && c != '.').find(|word| word.contains('.'))?;
+    let (major, minor) = word.trim_end_matches('.').split_once('.')?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
+/// The table of kernels has the versions that the code names, and its columns follow from them.
+#[test]
+fn the_table_of_kernels_is_that_of_the_code() {
+    let Some(pages) = pages() else { return };
+    let rows: Vec<Vec<&str>> = pages["kernels.md"]
+        .lines()
+        .filter(|line| line.starts_with('|') && !line.starts_with("|---"))
+        .map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
+        .collect();
+    let (head, rows) = rows.split_first().unwrap();
+    assert!(rows.len() >= 8);
+    for row in rows {
+        // Of two needs the later one decides.
+        let needs = row[1].split(';').filter_map(version).max().unwrap_or_else(|| panic!("{row:?}"));
+        for (column, cell) in head.iter().zip(row).filter(|(column, _)| version(column).is_some()) {
+            let has = version(column).unwrap() >= needs;
+            assert_eq!(*cell, if has { "yes" } else { "no" }, "{}, {column}", row[0]);
+        }
+    }
+    let code = Path::new(env!("CARGO_MANIFEST_DIR")).join("../xennet-core/src/backend/netlink/needs.rs");
+    let code = std::fs::read_to_string(code).unwrap();
+    let code = code.split("mod tests").next().unwrap();
+    let named: BTreeSet<(u32, u32)> = code
+        .split("Version(")
+        .skip(1)
+        .filter_map(|rest| version(&rest.split(')').next()?.replace(", ", ".")))
+        .collect();
+    assert!(named.len() >= 5, "{named:?}");
+    for (major, minor) in named {
+        assert!(rows.iter().any(|row| row[1].contains(&format!("{major}.{minor}"))), "Linux {major}.{minor}");
+    }
+}
+
 /// Files that pages describe are taken by their readers; what has no reader of ours is text.
 #[test]
 fn the_files_of_the_pages_are_read() {
