@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
+use xennet_core::xenstore::server::{Server, Settings};
 use xennet_tests::StateDir;
 
 use crate::command::program;
@@ -46,15 +47,24 @@ pub(crate) fn blocks(page: &str) -> Vec<Block<'_>> {
 
 /// The pictures of a page that are drawn of a file on it: `<!-- drawn: FILE -->` before the picture.
 pub(crate) fn pictures(page: &str) -> Vec<(&str, &str)> {
+    marked(page, "<!-- drawn: ")
+}
+
+fn marked<'a>(page: &'a str, mark: &str) -> Vec<(&'a str, &'a str)> {
     let mut pictures = Vec::new();
     let lines: Vec<&str> = page.lines().collect();
     for pair in lines.windows(2) {
-        if let Some(file) = pair[0].strip_prefix("<!-- drawn: ").and_then(|rest| rest.strip_suffix(" -->")) {
+        if let Some(file) = pair[0].strip_prefix(mark).and_then(|rest| rest.strip_suffix(" -->")) {
             let picture = pair[1].split("](").nth(1).and_then(|rest| rest.strip_suffix(')')).expect("a picture");
             pictures.push((picture, file));
         }
     }
     pictures
+}
+
+/// The pictures of a page that are copies of others in the tree: `<!-- copy: FILE -->` before the picture.
+pub(crate) fn copies(page: &str) -> Vec<(&str, &str)> {
+    marked(page, "<!-- copy: ")
 }
 
 /// Where a page's commands run.
@@ -91,6 +101,8 @@ const EVERY_NAMESPACE: &str = "ip link set lo up
 pub(crate) fn played(world: &World<'_>, page: &str) -> String {
     let place = StateDir::new();
     let dir = place.path();
+    // A page of a namespace may have guests that xenstore knows: its set-up writes the nodes.
+    let store = Server::start(Settings::default()).unwrap();
     for sub in ["bin", "etc", "scripts", "work"] {
         std::fs::create_dir(dir.join(sub)).unwrap();
     }
@@ -106,7 +118,7 @@ pub(crate) fn played(world: &World<'_>, page: &str) -> String {
             .env("PLACE", dir)
             .env("PROGRAM", program())
             .env("XENNET_STATE_DIR", dir.join("state"))
-            .env("XENSTORED_PATH", dir.join("no-xenstored"))
+            .env("XENSTORED_PATH", store.path())
             .env_remove("NO_COLOR")
             .output()
             .unwrap();
@@ -124,7 +136,14 @@ pub(crate) fn played(world: &World<'_>, page: &str) -> String {
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
     }
     if let World::Namespace { set_up } = world {
-        let done = Command::new("sh").args(["-ec", &format!("{EVERY_NAMESPACE}\n{set_up}")]).status().unwrap();
+        // Lines `xenstore PATH VALUE` are nodes.
+        let (nodes, lines): (Vec<&str>, Vec<&str>) = set_up.lines().partition(|line| line.starts_with("xenstore "));
+        for node in nodes {
+            let (path, value) = node.trim_start_matches("xenstore ").split_once(' ').unwrap();
+            store.tree(|tree| tree.set(path, value.as_bytes()).unwrap());
+        }
+        let lines = lines.join("\n");
+        let done = Command::new("sh").args(["-ec", &format!("{EVERY_NAMESPACE}\n{lines}")]).status().unwrap();
         assert!(done.success(), "{set_up}");
     }
     let (mut new, mut at) = (String::new(), 0);
