@@ -73,8 +73,7 @@ fn networks() -> String {
     let mut text = String::from(
         "# networks.toml\n\nThe file `/etc/xennet/networks.toml` describes the networks of a host. Each network is a table `[network.NAME]`. \
          The key `mode` decides which other keys it has.\n\nThis page is made of the table that the reader of the file uses. The same table is \
-         `networks.toml(5)`, and a JSON schema for editors:\n\n```sh\nxennet parse networks --schema > networks.schema.json\nxennet man \
-         networks.toml | man -l -\n```\n\nThe last column says what happens when the key changes while the network is started. *can change*: \
+         `networks.toml(5)`, and a JSON schema for editors:\n\n```console\n$ xennet parse networks --schema > networks.schema.json\n$ xennet man networks.toml > networks.toml.5\n```\n\nThe last column says what happens when the key changes while the network is started. *can change*: \
          `xennet network start` takes the change over. *stop first*: the change is refused until the network is stopped. Subnets can be added, \
          not removed.\n",
     );
@@ -97,8 +96,7 @@ fn hotplug() -> String {
     format!(
         "# hotplug.toml\n\nThe file `/etc/xennet/hotplug.toml` has the settings of the calls that libxl makes for each vif. Every key may be \
          missing. Without the file the defaults hold.\n\nThis page is made of the table that the reader of the file uses. `xennet parse \
-         hotplug` checks a file and shows every setting.\n\n```sh\nxennet parse hotplug\nxennet parse hotplug --schema > \
-         hotplug.schema.json\nxennet man hotplug.toml | man -l -\n```\n\n{}",
+         hotplug` checks a file and shows every setting.\n\n```console\n$ xennet parse hotplug --schema > hotplug.schema.json\n$ xennet man hotplug.toml > hotplug.toml.5\n```\n\n{}",
         keys(&of_schema("hotplug-file"))
     )
 }
@@ -151,7 +149,7 @@ fn commands() -> String {
             let _ = writeln!(text, "| `xennet {name} {sub}` | {} |", cell(&what));
         }
     }
-    text.push_str("\nCompletions of the shell:\n\n```sh\nxennet completions bash > /usr/share/bash-completion/completions/xennet\n```\n");
+    text.push_str("\nEvery page, and the completions of a shell, written to where you want them:\n\n```console\n$ xennet man --dir man > pages.txt\n$ xennet completions bash > xennet.bash\n```\n");
     text
 }
 
@@ -190,7 +188,7 @@ fn documents() -> String {
             by.join(", ")
         );
     }
-    text.push_str("\nThe members of each:\n");
+    text.push_str("\nThe members of each. A member with `?` may be missing.\n");
     for document in ALL {
         let _ = write!(text, "\n## {}\n\n", document.name);
         let schema: Value = serde_json::from_str(document.schema).unwrap();
