@@ -248,7 +248,9 @@ fn the_commands_of_the_pages_print_what_the_pages_say() {
             .sum::<usize>();
         let compare = || {
             let printed = play::played(&world, page);
-            if is_blessed() {
+            // The commands of generated pages print nothing; another test writes these pages, perhaps at this moment.
+            let is_generated = name.starts_with("reference/") || name == "findings.md";
+            if is_blessed() && !is_generated {
                 std::fs::write(source().join(name), &printed).unwrap();
             } else {
                 assert_eq!(*page, printed, "{name}: XENNET_BLESS=1 writes it anew");

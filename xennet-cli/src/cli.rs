@@ -117,7 +117,7 @@ pub(crate) enum Command {
     /// As text, if nothing else is asked for: as wide as the terminal, or 100 columns. Many guests that differ in nothing but name and
     /// address are drawn as one.
     Picture(PictureArgs),
-    /// Writes the network state of this host into one file, for a bug report that is examined on another machine
+    /// Writes the network state of this host into one file, for a bug report
     ///
     /// The file is a JSON document: links, addresses, routes, settings, nft tables, the records of xennet, and what xenstore says of vifs.
     /// What cannot be read is listed in it with the reason. Nothing is changed on the host, and an existing file is kept.
@@ -135,20 +135,20 @@ pub(crate) enum Command {
     /// Starts, stops and shows the networks of /etc/xennet/networks.toml
     #[command(subcommand)]
     Network(NetworkCommand),
-    /// Confirms networks that were started with --confirm: they stay
+    /// Keeps networks that were started with --confirm
     Confirm {
         /// Which; without names all that wait for it
         #[arg(value_name = "NETWORK")]
         names: Vec<String>,
     },
-    /// Puts back what was there before the last operation
+    /// Undoes the last operation
     Undo {
         /// A vif (vif5.0), a bridge, or a network with network- before its name (network-lan); without it the last operation of
         /// all is undone
         #[arg(value_name = "VIF|BRIDGE|NETWORK")]
         what: Option<String>,
     },
-    /// Finishes or undoes what a crash interrupted
+    /// Finishes or undoes what a crash interrupted, and restores what attached guests and started networks lack
     Recover,
     /// Lists the last hotplug calls, the newest last: the result, the plan and the times of each
     Log(LogArgs),
@@ -246,37 +246,37 @@ pub(crate) struct DialectArg {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ParseWhat {
-    /// One vif spec: one string of vif = [ ... ]
+    /// Reads one vif spec: one string of vif = [ ... ]
     Vif {
         /// The spec, or - for standard input
         text: String,
     },
-    /// The vif statements of a domain config
+    /// Reads the vif statements of a domain config
     VifList {
         /// The whole config, or - for standard input
         text: String,
     },
-    /// The arguments of xl network-attach behind the domain
+    /// Reads the arguments of xl network-attach behind the domain
     Attach {
         /// The arguments, one key=value each; a single - for standard input with one argument a line
         text: Vec<String>,
     },
-    /// The value of rate=
+    /// Reads the value of rate=
     Rate {
         /// The rate, or - for standard input
         text: String,
     },
-    /// The value of vlan=
+    /// Reads the value of vlan=
     Vlan {
         /// The VLANs, or - for standard input
         text: String,
     },
-    /// The value of mac=
+    /// Reads the value of mac=
     Mac {
         /// The address, or - for standard input
         text: String,
     },
-    /// The file xend-config.sxp of Xen up to 4.4: which network script xend ran, and the script of each vif
+    /// Reads the file xend-config.sxp of Xen up to 4.4: which network script xend ran, and the script of each vif
     ///
     /// Remarks tell what xend dropped without a word: options outside of the quotes, second definitions, definitions within
     /// other brackets.
@@ -284,7 +284,7 @@ pub(crate) enum ParseWhat {
         /// The file, or - for standard input
         file: PathBuf,
     },
-    /// The file networks.toml: its networks, each as the document that the C library and the Python package take, too
+    /// Checks the file networks.toml, and prints each network as the document that the C library and the Python package take
     Networks {
         /// The file, or - for standard input
         #[arg(required_unless_present = "schema")]
@@ -294,7 +294,7 @@ pub(crate) enum ParseWhat {
         #[arg(long, conflicts_with = "file")]
         schema: bool,
     },
-    /// The file hotplug.toml: what every hotplug call goes by, with the defaults of the keys that it lacks
+    /// Checks the file hotplug.toml, and prints every setting of hotplug calls
     Hotplug {
         /// The file, or - for standard input
         #[arg(default_value = xennet_core::hotplug::settings::DEFAULT_FILE)]
@@ -356,14 +356,14 @@ pub(crate) enum PlanWhat {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum NetworkCommand {
-    /// Starts networks: bridges, uplinks that move without a gap, gateways, forwarding
+    /// Starts networks: makes bridges, moves uplinks without a gap, sets gateways and forwarding
     ///
     /// A network that is started already gets back what it lacks, and takes over what is new in the file where its guests can stay
     /// as they are. What starts changed, stop puts back.
     Start(StartArgs),
     /// Stops networks: puts back what starting them changed, and nothing else
     Stop(StopArgs),
-    /// Shows how the networks are: what is new in the file, what is missing, and what is to be done elsewhere
+    /// Shows the state of networks: what is new in the file, what is missing, and what has to be done on other hosts
     Status(NetworkNames),
     /// Waits for a confirmation, and stops the network if none comes
     #[command(hide = true)]
