@@ -1,6 +1,8 @@
 //! The command line: the one definition that help, man page and completions come from.
 
+mod files;
 mod guest;
+mod parse;
 mod trace;
 
 use std::path::PathBuf;
@@ -8,12 +10,12 @@ use std::path::PathBuf;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use xennet_core::ErrorKind;
-use xennet_core::config::Dialect;
 use xennet_core::macgen::Scheme;
-use xennet_core::managers::Manager;
 
+pub(crate) use self::files::{AdviseArgs, ImportArgs, InstallArgs, SnippetsArgs};
 pub(crate) use self::guest::GuestArgs;
 use self::guest::formats;
+pub(crate) use self::parse::{DialectArg, ParseArgs, ParseWhat};
 pub(crate) use self::trace::TraceArgs;
 use crate::names::{SCRIPTS, STATE_DIR};
 
@@ -225,84 +227,6 @@ pub(crate) enum Command {
         /// Writes every page below this directory: man1/xennet.1, man5/networks.toml.5, man8/xennet-hotplug.8 and so on
         #[arg(long, value_name = "DIR", conflicts_with = "command")]
         dir: Option<PathBuf>,
-    },
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct ParseArgs {
-    #[command(subcommand)]
-    pub(crate) what: ParseWhat,
-
-    #[command(flatten)]
-    pub(crate) dialect: DialectArg,
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct DialectArg {
-    /// The rules to read by: strict refuses what xl drops or misreads; xl reads as xl does; xm as the older xm did
-    #[arg(id = "dialect", long = "dialect", global = true, value_name = "DIALECT", default_value = Dialect::Strict.name(), value_parser = dialects())]
-    pub(crate) name: String,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum ParseWhat {
-    /// Reads one vif spec: one string of vif = [ ... ]
-    Vif {
-        /// The spec, or - for standard input
-        text: String,
-    },
-    /// Reads the vif statements of a domain config
-    VifList {
-        /// The whole config, or - for standard input
-        text: String,
-    },
-    /// Reads the arguments of xl network-attach behind the domain
-    Attach {
-        /// The arguments, one key=value each; a single - for standard input with one argument a line
-        text: Vec<String>,
-    },
-    /// Reads the value of rate=
-    Rate {
-        /// The rate, or - for standard input
-        text: String,
-    },
-    /// Reads the value of vlan=
-    Vlan {
-        /// The VLANs, or - for standard input
-        text: String,
-    },
-    /// Reads the value of mac=
-    Mac {
-        /// The address, or - for standard input
-        text: String,
-    },
-    /// Reads the file xend-config.sxp of Xen up to 4.4: which network script xend ran, and the script of each vif
-    ///
-    /// Remarks tell what xend dropped without a word: options outside of the quotes, second definitions, definitions within
-    /// other brackets.
-    XendConfig {
-        /// The file, or - for standard input
-        file: PathBuf,
-    },
-    /// Checks the file networks.toml, and prints each network as the document that the C library and the Python package take
-    Networks {
-        /// The file, or - for standard input
-        #[arg(required_unless_present = "schema")]
-        file: Option<PathBuf>,
-
-        /// Prints the JSON schema of the file: every key with its type, its default, an example and what it does
-        #[arg(long, conflicts_with = "file")]
-        schema: bool,
-    },
-    /// Checks the file hotplug.toml, and prints every setting of hotplug calls
-    Hotplug {
-        /// The file, or - for standard input
-        #[arg(default_value = xennet_core::hotplug::settings::DEFAULT_FILE)]
-        file: PathBuf,
-
-        /// Prints the JSON schema of the file: every key with its type, its default, an example and what it does
-        #[arg(long, conflicts_with = "file")]
-        schema: bool,
     },
 }
 
@@ -575,112 +499,6 @@ pub(crate) struct LogArgs {
     /// Waits for further calls and shows them, until it is interrupted; with --json as one document a line
     #[arg(long)]
     pub(crate) follow: bool,
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct InstallArgs {
-    /// Where Xen's scripts are
-    #[arg(long, value_name = "DIR", default_value = "/etc/xen/scripts")]
-    pub(crate) dir: PathBuf,
-
-    /// Takes the names of scripts that are not ours; they are kept as vif-bridge.distrib and so on
-    #[arg(long)]
-    pub(crate) force: bool,
-
-    /// Puts back what was there before, and removes what is ours
-    #[arg(long, conflicts_with_all = ["force", "binary"])]
-    pub(crate) undo: bool,
-
-    /// The program that is installed; its name begins with xennet [default: this one]
-    #[arg(long, value_name = "PATH")]
-    pub(crate) binary: Option<PathBuf>,
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct AdviseArgs {
-    /// Whether there is a network already that this host is part of
-    #[arg(long, value_name = "YES|NO", value_parser = ["yes", "no"])]
-    pub(crate) lan: Option<String>,
-
-    /// Where guests' addresses come from: that network (lan), or a subnet of their own
-    #[arg(long, value_name = "WHENCE", value_parser = ["lan", "own"])]
-    pub(crate) addresses: Option<String>,
-
-    /// Whether others in that network may begin connections to guests
-    #[arg(long, value_name = "YES|NO", value_parser = ["yes", "no"])]
-    pub(crate) reachable: Option<String>,
-
-    /// Whether that network's router can be given a route to the guests' subnet
-    #[arg(long, value_name = "YES|NO", value_parser = ["yes", "no"])]
-    pub(crate) route: Option<String>,
-
-    /// Whether the uplink carries frames of any MAC, or of this host's one alone (Wi-Fi, many hosters) [default: any]
-    #[arg(long, value_name = "MACS", value_parser = ["any", "one"])]
-    pub(crate) macs: Option<String>,
-
-    /// Whether guests get their addresses by DHCP [default: no]
-    #[arg(long, value_name = "YES|NO", value_parser = ["yes", "no"])]
-    pub(crate) dhcp: Option<String>,
-
-    /// The link towards that network [default: eth0, or where the default route points]
-    #[arg(long, value_name = "NAME")]
-    pub(crate) uplink: Option<String>,
-
-    /// This host's address in that network, for example 192.168.0.3/24
-    #[arg(long, value_name = "ADDRESS")]
-    pub(crate) dom0: Option<String>,
-
-    /// The guests' own subnet, for example 10.0.0.0/24; may be given several times [default: a free one]
-    #[arg(long, value_name = "NETWORK")]
-    pub(crate) subnet: Vec<String>,
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct ImportArgs {
-    /// The config of xend, or - for standard input [default: /etc/xen/xend-config.sxp, if it is there or nothing else is given]
-    #[arg(value_name = "FILE")]
-    pub(crate) file: Option<PathBuf>,
-
-    /// A wrapper script that calls network-bridge and its siblings; may be given several times
-    #[arg(long, value_name = "FILE")]
-    pub(crate) wrapper: Vec<PathBuf>,
-
-    /// Which Xen the files were for, 3.0 to 4.4: what the bridge is called where they do not say [default: as with 3.1]
-    #[arg(long, value_name = "VERSION")]
-    pub(crate) xen: Option<String>,
-
-    /// The uplink where the files name none: the link of the default route [default: eth0]
-    #[arg(long, value_name = "NAME")]
-    pub(crate) uplink: Option<String>,
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct SnippetsArgs {
-    /// Only this manager's text, without a heading
-    #[arg(value_name = "MANAGER", value_parser = PossibleValuesParser::new(Manager::ALL.iter().map(|m| m.name())))]
-    pub(crate) manager: Option<String>,
-
-    /// A link that is to be left alone, too: a bridge of guests, or a vif that has a vifname; may be given several times
-    #[arg(long, value_name = "NAME")]
-    pub(crate) bridge: Vec<String>,
-
-    /// Writes the texts to where they belong below this directory: / for this system, and then for managers only that are installed here. What
-    /// is there and differs is refused
-    #[arg(long, value_name = "DIR")]
-    pub(crate) dir: Option<PathBuf>,
-
-    /// Replaces files that differ
-    #[arg(long, requires = "dir")]
-    pub(crate) force: bool,
-
-    /// Lists the managers that run on this system (or below --dir) and would take these links for theirs, by all of their files;
-    /// ends with 18 if there are any, also where it cannot be told
-    #[arg(long, conflicts_with_all = ["force", "manager"])]
-    pub(crate) check: bool,
-}
-
-fn dialects() -> PossibleValuesParser {
-    PossibleValuesParser::new(Dialect::ALL.iter().map(|d| d.name()))
 }
 
 /// The definition as clap keeps it.
