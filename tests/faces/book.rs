@@ -246,23 +246,32 @@ fn the_commands_of_the_pages_print_what_the_pages_say() {
             .filter(|b| b.language == "console")
             .map(|b| b.commands(world.prompt()).len())
             .sum::<usize>();
-        let compare = || {
-            let printed = play::played(&world, page);
-            // The commands of generated pages print nothing; another test writes these pages, perhaps at this moment.
-            let is_generated = name.starts_with("reference/") || name == "findings.md";
-            if is_blessed() && !is_generated {
-                std::fs::write(source().join(name), &printed).unwrap();
-            } else {
-                assert_eq!(*page, printed, "{name}: XENNET_BLESS=1 writes it anew");
+        if !blocks(page).iter().any(|block| block.language == "console") {
+            continue;
+        }
+        let played = || match &world {
+            World::Model => Some(play::played(&world, page)),
+            World::Namespace { .. } => {
+                // Nothing where an ordinary user's test has compared in a process of its own.
+                let mut printed = None;
+                in_netns("book::the_commands_of_the_pages_print_what_the_pages_say", || {
+                    printed = Some(play::played(&world, page));
+                });
+                printed
             }
         };
-        let has_commands = blocks(page).iter().any(|block| block.language == "console");
-        match &world {
-            _ if !has_commands => {}
-            World::Model => compare(),
-            World::Namespace { .. } => {
-                in_netns("book::the_commands_of_the_pages_print_what_the_pages_say", compare);
-            }
+        // The kernel tells of carriers in its own time, and a machine under load prints the state before: once more then.
+        let Some(printed) =
+            (0..3).map(|_| played()).find(|p| p.as_ref().is_none_or(|p| p == page)).unwrap_or_else(played)
+        else {
+            continue;
+        };
+        // The commands of generated pages print nothing; another test writes these pages, perhaps at this moment.
+        let is_generated = name.starts_with("reference/") || name == "findings.md";
+        if is_blessed() && !is_generated {
+            std::fs::write(source().join(name), &printed).unwrap();
+        } else {
+            assert_eq!(*page, printed, "{name}: XENNET_BLESS=1 writes it anew");
         }
     }
     println!("{count} commands are run");

@@ -97,6 +97,9 @@ const EVERY_NAMESPACE: &str = "ip link set lo up
     sysctl -qw net.ipv6.conf.all.forwarding=0
     for n in ip ip6; do sysctl -qw net.bridge.bridge-nf-call-${n}tables=0 2>/dev/null || true; done";
 
+/// Until the kernel has told of the uplink's carrier.
+const SETTLED: &str = "for n in $(seq 50); do ip link show eth0 | grep -q NO-CARRIER || break; sleep 0.1; done";
+
 /// The page with what its commands print now.
 pub(crate) fn played(world: &World<'_>, page: &str) -> String {
     let place = StateDir::new();
@@ -143,7 +146,8 @@ pub(crate) fn played(world: &World<'_>, page: &str) -> String {
             store.tree(|tree| tree.set(path, value.as_bytes()).unwrap());
         }
         let lines = lines.join("\n");
-        let done = Command::new("sh").args(["-ec", &format!("{EVERY_NAMESPACE}\n{lines}")]).status().unwrap();
+        let done =
+            Command::new("sh").args(["-ec", &format!("{EVERY_NAMESPACE}\n{lines}\n{SETTLED}")]).status().unwrap();
         assert!(done.success(), "{set_up}");
     }
     let (mut new, mut at) = (String::new(), 0);
