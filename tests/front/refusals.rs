@@ -256,6 +256,7 @@ fn inside_read_only_settings() {
         answer_arp: true,
         answer_ndp: None,
         host: None,
+        log: xennet_core::PacketLog::Off,
         metric: 2,
     };
     let intent = Resolved::from(Attach::to_bridge(id, device).with_attachment(attachment));

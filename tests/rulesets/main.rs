@@ -26,7 +26,7 @@ struct Setup {
 const GUARD: NftTableId = NftTableId::guard();
 const GATE: NftTableId = NftTableId::gate();
 
-const SETUPS: [Setup; 14] = [
+const SETUPS: [Setup; 16] = [
     Setup {
         what: "a guest with an address of each family on a bridge",
         networks: "",
@@ -78,6 +78,23 @@ const SETUPS: [Setup; 14] = [
             (3, "bridge=lan,ip=192.0.2.7,policy=strict"),
         ],
         tables: &[GUARD],
+    },
+    Setup {
+        what: "guests on a bridge whose dropped frames are noted",
+        networks: "[network.lan]\nmode = \"bridge\"\nbridge = \"lanbr0\"\nlog = \"kernel\"\n",
+        vifs: &[
+            (1, "bridge=lan,ip=192.0.2.5 2001:db8::5"),
+            (2, "bridge=xenbr0,ip=192.0.2.6,log=nflog"),
+            (3, "bridge=xenbr0,policy=disabled,log=kernel"),
+        ],
+        tables: &[GUARD],
+    },
+    Setup {
+        what: "guests behind links whose dropped packets are noted",
+        networks: "[network.nat]\nmode = \"nat\"\nsubnets = [\"10.1.0.0/24\"]\nlog = \"nflog\"\n\
+            [network.dmz]\nmode = \"routed\"\nsubnets = [\"10.2.0.0/24\"]\nisolated = true\nhost = \"closed\"\nlog = \"kernel\"\n",
+        vifs: &[(1, "bridge=nat,ip=10.1.0.5"), (2, "bridge=dmz,ip=10.2.0.5"), (3, "bridge=dmz,ip=10.2.0.6,log=off")],
+        tables: &[GATE],
     },
     Setup {
         what: "hidden guests",

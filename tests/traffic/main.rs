@@ -16,6 +16,7 @@ mod matrix;
 mod mutate;
 mod nat;
 mod neighbours;
+mod noted;
 mod oracle;
 mod order;
 mod policy;

@@ -57,7 +57,7 @@ impl<'py> FromPyObject<'_, 'py> for Word {
 }
 
 /// The keywords in their order.
-const KEYWORDS: [&str; 30] = [
+const KEYWORDS: [&str; 31] = [
     "mode",
     "bridge",
     "uplink",
@@ -80,6 +80,7 @@ const KEYWORDS: [&str; 30] = [
     "lan",
     "reserved",
     "policy",
+    "log",
     "reachable_from",
     "accept_in",
     "metric",
@@ -96,7 +97,7 @@ impl Network {
     #[pyo3(signature = (*, name, mode, bridge=None, uplink=None, uplink_name=None, stp=false, forward_delay=None, mac=None,
         mtu=None, vlan_filtering=None, subnets=None, gateways=None, egress=None, source=None, proxy_arp=false,
         proxy_ndp=false, whole_subnets=false, any_vif=false, isolated=false, reachable_from=None, metric=None, dhcp=false, dns=false,
-        range=None, domain=None, forward=None, policy=None, accept_in=None, host=None, lan=None, reserved=None))]
+        range=None, domain=None, forward=None, policy=None, log=None, accept_in=None, host=None, lan=None, reserved=None))]
     #[expect(
         clippy::too_many_arguments,
         clippy::fn_params_excessive_bools,
@@ -130,6 +131,7 @@ impl Network {
         domain: Option<Text>,
         forward: Option<Vec<BTreeMap<String, Word>>>,
         policy: Option<Text>,
+        log: Option<Text>,
         accept_in: Option<Bound<'_, PyAny>>,
         host: Option<Text>,
         lan: Option<Text>,
@@ -146,6 +148,7 @@ impl Network {
             ("egress", egress),
             ("domain", domain),
             ("policy", policy),
+            ("log", log),
             ("host", host),
             ("lan", lan),
         ] {
@@ -339,6 +342,12 @@ impl Network {
     #[getter]
     fn policy(&self) -> Option<&str> {
         self.text("policy")
+    }
+
+    /// Where packets are noted that guests may not send whose vif lines do not say it: "kernel" or "nflog"; None: nowhere.
+    #[getter]
+    fn log(&self) -> Option<&str> {
+        self.text("log")
     }
 
     /// What guests reach of this domain itself in modes "nat" and "routed": "open", "services" or "closed"; None where nothing is said, which is

@@ -60,7 +60,7 @@ impl VifSpec {
     #[new]
     #[pyo3(signature = (*, devid=None, mac=None, bridge=None, gatewaydev=None, ip=None, script=None, vifname=None,
         r#type=None, model=None, backend=None, rate=None, mtu=None, vlan=None, trusted=None, isolated=false,
-        forwarddev=None, colo=None, policy=None, macs=None, prefix=None))]
+        forwarddev=None, colo=None, policy=None, log=None, macs=None, prefix=None))]
     #[expect(clippy::too_many_arguments, reason = "keywords of Python, one for each key of a vif line")]
     fn new(
         devid: Option<Bound<'_, PyAny>>,
@@ -81,6 +81,7 @@ impl VifSpec {
         forwarddev: Option<Bound<'_, PyAny>>,
         colo: Option<Bound<'_, PyAny>>,
         policy: Option<Bound<'_, PyAny>>,
+        log: Option<Bound<'_, PyAny>>,
         macs: Option<Bound<'_, PyAny>>,
         prefix: Option<Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
@@ -104,6 +105,7 @@ impl VifSpec {
             ("forwarddev", forwarddev),
             ("colo", colo),
             ("policy", policy),
+            ("log", log),
             ("macs", macs),
             ("prefix", prefix),
         ] {
@@ -254,6 +256,12 @@ impl VifSpec {
         shown(&self.0.policy())
     }
 
+    /// Where packets are noted that the guest may not send: "off", "kernel" or "nflog".
+    #[getter]
+    fn log(&self) -> Option<String> {
+        shown(&self.0.log())
+    }
+
     /// Further addresses of the guest's on the wire.
     #[getter]
     fn macs<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
@@ -331,6 +339,7 @@ impl VifSpec {
             (!self.0.colo().is_empty()).then(|| self.colo().into_pyobject(py)).transpose()?.map(Bound::into_any),
         )?;
         put("policy", text(self.policy()))?;
+        put("log", text(self.log()))?;
         put("macs", (!self.0.macs().is_empty()).then(|| self.macs(py)).transpose()?.map(Bound::into_any))?;
         put("prefix", (!self.0.prefix().is_empty()).then(|| self.prefix(py)).transpose()?.map(Bound::into_any))?;
         Ok(fields)
@@ -362,6 +371,7 @@ fn set(parts: &mut VifParts, key: &str, value: &Bound<'_, PyAny>) -> PyResult<()
         "trusted" => parts.trusted = truth(key, value)?,
         "isolated" => parts.isolated = truth(key, value)?.unwrap_or(false),
         "policy" => parts.policy = parsed(key, value)?,
+        "log" => parts.log = parsed(key, value)?,
         "macs" => {
             let macs = texts(key, (!value.is_none()).then(|| value.clone()))?;
             parts.macs = match macs.is_empty() {

@@ -30,6 +30,7 @@ FULL = VifSpec(
     forwarddev="eth2",
     colo={"colo_sock_mirror_id": "x"},
     policy="strict",
+    log="nflog",
     macs=["00:16:3E:01:02:04", "00:16:3e:01:02:05"],
     prefix=["198.51.100.0/24"],
 )
@@ -146,6 +147,7 @@ def test_every_key_comes_back_as_it_is():
     assert FULL.trusted is False
     assert FULL.isolated is True
     assert FULL.policy == "strict"
+    assert FULL.log == "nflog"
     assert FULL.macs == ("00:16:3e:01:02:04", "00:16:3e:01:02:05")
     assert FULL.prefix == ("198.51.100.0/24",)
     assert FULL.forwarddev == "eth2"

@@ -7,7 +7,7 @@ use xennet_core::config::parse_vif;
 use xennet_core::document::{Done, Recovered};
 use xennet_core::exec::{Applied, Subject};
 use xennet_core::plan::ShownPlan;
-use xennet_core::{DevId, DomId, Error, ErrorKind, Host, IfName, Policy, Result, Shown, VifId, VifSpec};
+use xennet_core::{DevId, DomId, Error, ErrorKind, Host, IfName, PacketLog, Policy, Result, Shown, VifId, VifSpec};
 
 use super::common::{columns, open, show_plan};
 use super::network;
@@ -172,10 +172,13 @@ fn vif(args: &AttachArgs, output: &mut Output) -> Result<(DomId, VifSpec)> {
     if let Some(remark) = given.and_then(|given| parsed.value.vlan()?.remark_on(given)) {
         output.note(&remark);
     }
-    let vif = match &args.policy {
-        Some(policy) => parsed.value.with_policy(policy.parse::<Policy>()?),
-        None => parsed.value,
-    };
+    let mut vif = parsed.value;
+    if let Some(policy) = &args.policy {
+        vif = vif.with_policy(policy.parse::<Policy>()?);
+    }
+    if let Some(log) = &args.log {
+        vif = vif.with_log(log.parse::<PacketLog>()?);
+    }
     Ok((domid, vif))
 }
 

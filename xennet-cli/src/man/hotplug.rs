@@ -31,7 +31,7 @@ pub(super) fn page() -> String {
         "The socket of xenstored. Without it the usual places are tried, and the device `/dev/xen/xenbus`.",
     );
     page.section("NODES OF XENSTORE");
-    page.text("Read, in the directory of the vif: `bridge`, `ip`, `prefix`, `mac`, `macs`, `policy`, `vifname`, `mtu`, `vlan`, `isolated`, `type`. Their values are those of the vif line: `xennet-vif`(5).");
+    page.text("Read, in the directory of the vif: `bridge`, `ip`, `prefix`, `mac`, `macs`, `policy`, `log`, `vifname`, `mtu`, `vlan`, `isolated`, `type`. Their values are those of the vif line: `xennet-vif`(5).");
     page.item("hotplug-status", "Written: `connected` or `error`.");
     page.item("hotplug-error", "Written: the reason for a failure, in one line.");
     page.section("FILES");

@@ -5,8 +5,8 @@ use super::{Parsed, findings};
 use crate::model::flaw::{Flaw, decimal, quoted};
 use crate::model::vif::{read_macs, read_networks, read_prefixes};
 use crate::model::{
-    BackendDomain, ColoKey, DevId, GuestMac, IfName, IfNameError, Mtu, Policy, RateLimit, VifParts, VifSpec, VifType,
-    VlanSpec, Word,
+    BackendDomain, ColoKey, DevId, GuestMac, IfName, IfNameError, Mtu, PacketLog, Policy, RateLimit, VifParts, VifSpec,
+    VifType, VlanSpec, Word,
 };
 
 /// Reads a whole spec.
@@ -63,6 +63,7 @@ enum Key {
     Prefix,
     Macs,
     Policy,
+    Log,
 }
 
 /// Collects the items of one spec.
@@ -112,6 +113,7 @@ impl Builder {
             b"forwarddev" => Key::Forwarddev,
             b"accel" => Key::Accel,
             b"policy" => Key::Policy,
+            b"log" => Key::Log,
             b"macs" => Key::Macs,
             b"prefix" => Key::Prefix,
             _ => return self.other(key, value, item, at),
@@ -148,6 +150,7 @@ impl Builder {
             Key::Prefix => spec.prefix = read_prefixes(value)?,
             Key::Macs => spec.macs = read_macs(value)?,
             Key::Policy => spec.policy = Some(Policy::read(value)?),
+            Key::Log => spec.log = Some(PacketLog::read(value)?),
             Key::Vifname => spec.vifname = Some(name(value)?),
             Key::Rate => spec.rate = Some(RateLimit::read(value)?),
             Key::Model => spec.model = Some(Word::read(value)?),
@@ -347,6 +350,8 @@ mod tests {
             ("policy=none", "none", "write policy=off"),
             ("policy=Strict", "Strict", "leave policy= out for the usual: strict with ip=, and off without"),
             ("policy=", "", "leave policy= out"),
+            ("log=no", "no", "write log=off"),
+            ("log=syslog", "syslog", "write log=kernel for the kernel's log, log=nflog for ulogd or tcpdump"),
             ("policy=off,policy=mac", "policy=mac", "xl would take the last one; remove the others"),
             (
                 "prefix=192.0.2.5/24",

@@ -259,7 +259,16 @@ fn each_mode_has_its_prefixes_and_gateways() {
 fn an_attachment_goes_before_what_is_guessed() {
     let guest = vec!["10.0.5.1/32".parse().unwrap()];
     let gateway = vec!["10.0.5.77/32".parse().unwrap()];
-    let attached = Attachment::Nat { network: None, guest, gateway, egress: None, open: false, host: None, metric: 2 };
+    let attached = Attachment::Nat {
+        network: None,
+        guest,
+        gateway,
+        egress: None,
+        open: false,
+        host: None,
+        log: crate::PacketLog::Off,
+        metric: 2,
+    };
     let config = GuestConfig::attached(&vif("script=vif-nat"), &attached, None, &GuestWish::default()).unwrap();
     assert_eq!(said(&config), "10.0.5.1/24 via 10.0.5.77 | ");
     let guest = vec!["203.0.113.5/32".parse().unwrap()];
@@ -272,6 +281,7 @@ fn an_attachment_goes_before_what_is_guessed() {
         answer_arp: true,
         answer_ndp: None,
         host: None,
+        log: crate::PacketLog::Off,
         metric: 2,
     };
     let config = GuestConfig::attached(&vif("script=vif-route"), &attached, None, &GuestWish::default()).unwrap();

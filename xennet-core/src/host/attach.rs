@@ -10,8 +10,8 @@ use super::{Host, MacBinding, gone, guests, joined, mend, place};
 use crate::error::{Errno, Error, ErrorKind};
 use crate::exec::{Applied, Entry, Subject};
 use crate::model::{
-    Attach, Attachment, Behind, DevId, DomId, FoundVif, Guard, Guarded, IfName, MacAddr, Policy, RecordedVif, Request,
-    Resolved, ResolvedVif, Started, TypeIf, VifId, VifSpec, VifType,
+    Attach, Attachment, Behind, DevId, DomId, FoundVif, Guard, Guarded, IfName, MacAddr, PacketLog, Policy,
+    RecordedVif, Request, Resolved, ResolvedVif, Started, TypeIf, VifId, VifSpec, VifType,
 };
 use crate::plan::{self, Goal, Plan};
 use crate::snapshot::{Part, Route, Scope, Snapshot};
@@ -343,7 +343,12 @@ impl Host {
             Attachment::Bridge { .. } => {
                 let given = vif.policy().or_else(|| network.as_ref()?.network.policy());
                 let guard = self.guard_of(subject, vif, given, &mut notes)?;
-                self.reserved(subject, vif, guard, network.as_ref(), &mut notes)?
+                let guard = self.reserved(subject, vif, guard, network.as_ref(), &mut notes)?;
+                let log = vif.log().or_else(|| Some(network.as_ref()?.network.log())).unwrap_or_default();
+                if guard.is_none() && vif.log().is_some_and(|log| log != PacketLog::Off) {
+                    notes.push(format!("log={log} has no effect: {subject} may send anything"));
+                }
+                guard.map(|guard| guard.with_log(log))
             }
             _ => None,
         };

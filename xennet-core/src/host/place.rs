@@ -9,8 +9,8 @@ use crate::error::{Errno, Error, ErrorKind};
 use crate::exec::Subject;
 use crate::model::vif::Bare;
 use crate::model::{
-    Attachment, GuestLinks, IfName, Mode, Mtu, NatNetwork, NetworkMode, Policy, Resolved, RoutedNetwork, Started,
-    Subnet, TypeIf, VifId, VifSpec, vifnat,
+    Attachment, GuestLinks, IfName, Mode, Mtu, NatNetwork, NetworkMode, PacketLog, Policy, Resolved, RoutedNetwork,
+    Started, Subnet, TypeIf, VifId, VifSpec, vifnat,
 };
 use crate::snapshot::{Family, Part, Scope};
 
@@ -44,6 +44,11 @@ impl VifLine<'_> {
             TypeIf::Vif => metric,
             TypeIf::Tap => metric.saturating_sub(1),
         }
+    }
+
+    /// Where packets are noted that the guest may not send.
+    pub(super) fn log(&self, network: Option<&Started>) -> PacketLog {
+        self.vif.log().or_else(|| Some(network?.network.log())).unwrap_or_default()
     }
 
     /// What only a bridge's port can be.
@@ -293,6 +298,7 @@ impl Host {
             egress: egress.filter(|_| !twin),
             open: started.is_some_and(|s| s.network.is_open()),
             host: started.and_then(|s| s.network.host_services()),
+            log: asked.log(started),
             metric: asked.metric(RoutedNetwork::METRIC),
         })
     }
@@ -371,6 +377,7 @@ impl Host {
             answer_arp: true,
             answer_ndp: network.and_then(|(started, r)| started.outside.filter(|_| r.proxy_ndp)),
             host: network.and_then(|(started, _)| started.network.host_services()),
+            log: asked.log(network.map(|(started, _)| started)),
             metric: asked.metric(network.map_or(RoutedNetwork::METRIC, |(_, r)| r.metric)),
         })
     }

@@ -12,8 +12,21 @@ use crate::error::{Error, ErrorKind};
 use crate::model::{GuestMac, IfName, Mtu, Policy, TypeIf, VifParts, VifSpec, VifType, VlanSpec};
 
 /// The nodes that are read, below the vif's directory.
-pub(super) const NAMES: [&str; 12] =
-    ["bridge", "ip", "prefix", "mac", "macs", "policy", "vifname", "mtu", "vlan", "isolated", "type", "hotplug-error"];
+pub(super) const NAMES: [&str; 13] = [
+    "bridge",
+    "ip",
+    "prefix",
+    "mac",
+    "macs",
+    "policy",
+    "log",
+    "vifname",
+    "mtu",
+    "vlan",
+    "isolated",
+    "type",
+    "hotplug-error",
+];
 
 /// What the script of bridge mode is called, also with something before it.
 const BRIDGE: &str = "vif-bridge";
@@ -79,6 +92,9 @@ pub(super) fn read(script: &str, call: &Call, values: &[Option<Vec<u8>>]) -> Res
     }
     if let Some(policy) = text("policy")? {
         vif.policy = Some(policy.parse().map_err(|e| refused_by(call, "policy", policy, &e))?);
+    }
+    if let Some(log) = text("log")? {
+        vif.log = Some(log.parse().map_err(|e| refused_by(call, "log", log, &e))?);
     }
     let is_filtered = match vif.policy {
         Some(policy) => policy != Policy::Off,

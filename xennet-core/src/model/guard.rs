@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 
-use super::{GuestMac, MacAddr};
+use super::{GuestMac, MacAddr, PacketLog};
 use crate::gather;
 
 /// What the guard lets pass that a guest sends at a bridge.
@@ -48,6 +48,9 @@ pub struct Guard {
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     #[cfg_attr(feature = "schema", schemars(with = "BTreeSet<crate::schema::Net>"))]
     pub own: BTreeSet<IpNetwork>,
+    /// Where packets are noted that do not pass.
+    #[serde(default, skip_serializing_if = "PacketLog::is_off")]
+    pub log: PacketLog,
     /// Whether nothing passes, neither from the guest nor to it, whatever else is said.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub closed: bool,
@@ -68,6 +71,7 @@ impl Guard {
             further_macs: BTreeSet::new(),
             reserved: BTreeSet::new(),
             own: BTreeSet::new(),
+            log: PacketLog::Off,
             closed: false,
         }
     }
@@ -81,6 +85,13 @@ impl Guard {
     #[must_use]
     pub fn with_further_macs(mut self, macs: impl IntoIterator<Item = GuestMac>) -> Self {
         self.further_macs = gather::set(macs.into_iter().map(GuestMac::get));
+        self
+    }
+
+    /// The same guard, with what does not pass noted there.
+    #[must_use]
+    pub const fn with_log(mut self, log: PacketLog) -> Self {
+        self.log = log;
         self
     }
 

@@ -11,6 +11,7 @@ pub mod macgen;
 mod mode;
 mod net;
 mod network;
+mod packet_log;
 mod policy;
 mod rate;
 mod request;
@@ -41,6 +42,7 @@ pub(crate) use network::{
     ForeignFamily, ForeignHook, NetworkDocument, OWN_PREFIX, Place, covering, is_label, is_nft_name, is_own_table,
     overlap, together, unusable,
 };
+pub use packet_log::PacketLog;
 pub use policy::Policy;
 pub use rate::RateLimit;
 pub use request::Request;

@@ -284,6 +284,7 @@ mod tests {
             answer_arp: true,
             answer_ndp: None,
             host: None,
+            log: crate::PacketLog::Off,
             metric: 2,
         };
         let routes = Behind { link: name, attachment: attachment.clone(), others: Vec::new() };

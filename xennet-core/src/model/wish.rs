@@ -3,7 +3,7 @@
 use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 
-use super::{Guard, HostServices, IfName, Mtu, VifId, VlanSpec};
+use super::{Guard, HostServices, IfName, Mtu, PacketLog, VifId, VlanSpec};
 
 /// A vif that shall be connected to the world in one of the three modes.
 ///
@@ -139,6 +139,9 @@ pub enum Attachment {
         /// What it reaches of this domain; `None`: everything.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         host: Option<HostServices>,
+        /// Where packets are noted that it may not send.
+        #[serde(default, skip_serializing_if = "PacketLog::is_off")]
+        log: PacketLog,
         /// The metric of the guest's routes.
         #[serde(default = "metric")]
         metric: u32,
@@ -168,6 +171,9 @@ pub enum Attachment {
         /// What it reaches of this domain; `None`: everything.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         host: Option<HostServices>,
+        /// Where packets are noted that it may not send.
+        #[serde(default, skip_serializing_if = "PacketLog::is_off")]
+        log: PacketLog,
         /// The metric of the guest's routes.
         #[serde(default = "metric")]
         metric: u32,
@@ -188,6 +194,14 @@ impl Attachment {
         match self {
             Attachment::Bridge { .. } => None,
             Attachment::Nat { host, .. } | Attachment::Routed { host, .. } => *host,
+        }
+    }
+
+    /// Where packets are noted that the guest may not send, where dom0 has routes to it.
+    pub(crate) const fn log(&self) -> PacketLog {
+        match self {
+            Attachment::Bridge { .. } => PacketLog::Off,
+            Attachment::Nat { log, .. } | Attachment::Routed { log, .. } => *log,
         }
     }
 

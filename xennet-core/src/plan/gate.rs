@@ -8,7 +8,7 @@ use super::limits;
 use super::table::Item;
 use crate::error::Error;
 use crate::model::{Attach, Attachment, GuestLinks, IfName, NetworkMode, PortForward, ResolvedNetwork, apart};
-use crate::snapshot::{Family, NftKey, NftValue, Part, Scope, Snapshot};
+use crate::snapshot::{Family, NftData, NftKey, NftValue, Part, Scope, Snapshot};
 use crate::tables::gate::{
     APART, BRIDGED, FORWARD_RANGES, FORWARDS, GATE, HIDDEN, HIDDEN_LINKS, HIDDEN_NETWORKS, INSIDE, LINKS, OPEN, PORTS,
     REACH, SOURCE_NETWORKS, SOURCES, at,
@@ -211,7 +211,7 @@ fn singly(forward: &PortForward) -> impl Iterator<Item = Item> + use<> {
     let family = at(Family::of(&to));
     (first..=last).zip(to_first..=to_last).flat_map(move |(port, to_port)| {
         let key = [NftValue::U8(protocol.number()), NftValue::U16(port)];
-        let leads = |set, data| Item { data: Some(vec![data]), ..Item::exact(set, &key) };
+        let leads = |set, data| Item { data: Some(NftData::Value(vec![data])), ..Item::exact(set, &key) };
         [leads(FORWARDS[family], address(to)), leads(PORTS[family], NftValue::U16(to_port))]
     })
 }
@@ -224,20 +224,21 @@ fn handed_on(forward: &PortForward) -> Vec<Item> {
     let ((first, last), protocol) = (forward.ports(), NftValue::U8(forward.protocol().number()));
     let set = FORWARD_RANGES[at(Family::of(&forward.to()))];
     let key = |port| [protocol.clone(), NftValue::U16(port)];
-    let mut range = Item { data: Some(vec![address(forward.to())]), ..Item::exact(set, &key(first)) };
+    let to = NftData::Value(vec![address(forward.to())]);
+    let mut range = Item { data: Some(to), ..Item::exact(set, &key(first)) };
     range.key.last = Some(key(last).into());
     vec![range]
 }
 
 #[cfg(test)]
 mod tests {
-
     use super::*;
     use crate::model::{BridgeSpec, HostAccess, LanAccess, NatNetwork, Network, Protocol, Services, Subnet};
     use crate::plan::Reason;
     use crate::plan::table::TableWish;
     use crate::snapshot::{NftTable, NftTableId, nft_facts};
     use crate::step::{NftOp, Step, step};
+    use crate::tables::Sections;
     use crate::tables::gate::FROM_GUEST;
 
     fn elements(items: Vec<Item>) -> Vec<String> {
@@ -390,9 +391,9 @@ mod tests {
         assert_eq!(limits, ["asking { \"natbr0\" }", "asking-dns { \"natbr0\" }", "limited { \"natbr0\" }"]);
         let closed = elements(crate::plan::limits::of_network(&resolved(bridged.with_host(HostAccess::Closed))));
         assert_eq!(closed, ["limited { \"natbr0\" }"]);
-        // Nobody else has the level, and who has it has those below.
+        // Nobody else has the section.
         let items = of_network(&started(&[]));
-        assert_eq!(GATE.level_of(&items), 2);
+        assert_eq!(GATE.sections_for(&items), Sections::default().with(2));
     }
 
     #[test]
@@ -452,12 +453,12 @@ mod tests {
         let mut world = Snapshot::default();
         take(&mut world, &guest);
         let gate = |world: &Snapshot| world.nft[&NftTableId::gate()].clone();
-        assert_eq!(gate(&world).frame(), GATE.frame(0));
+        assert_eq!(gate(&world).frame(), GATE.frame(Sections::default()));
         assert_eq!(first(&world, &guest), []);
         // The first hidden guest adds the rest, and does not touch what is there.
         let ops = take(&mut world, &hidden);
         assert!(!ops.iter().any(|op| matches!(op, NftOp::AddTable | NftOp::FlushChain { .. })), "{ops:?}");
-        assert_eq!(gate(&world).frame(), GATE.frame(2));
+        assert_eq!(gate(&world).frame(), GATE.frame(Sections::default().with(2)));
         assert_eq!([first(&world, &guest), first(&world, &hidden)], [vec![], vec![]]);
         // Made at once it is the same.
         let mut at_once = Snapshot::default();

@@ -5,7 +5,7 @@
 use std::slice;
 
 use super::Reason;
-use super::table::{Item, TableWish};
+use super::table::{Item, TableWish, noted};
 use crate::model::{Guard, Guarded, IfName};
 use crate::snapshot::{NftValue, Scope, Snapshot};
 use crate::tables::guard::reserved::{OWN, RESERVED_ADDRESSES, WATCHED};
@@ -15,11 +15,13 @@ use crate::tables::guard::{BOUND, CLOSED, DECLARED, GUARD, HOSTS, MAC_ENDS, MACS
 pub(super) fn items(guarded: &Guarded) -> Vec<Item> {
     let Guarded { link, guard } = guarded;
     let name = NftValue::Name(*link);
+    let noted = noted(*link, guard.log);
     if guard.closed {
-        return vec![Item::exact(CLOSED, &[name])];
+        return [Item::exact(CLOSED, &[name])].into_iter().chain(noted).collect();
     }
     let membership = if guard.addresses.is_some() { DECLARED } else { BOUND };
     let mut out = vec![Item::exact(membership, slice::from_ref(&name))];
+    out.extend(noted);
     out.extend(guard.addresses.as_ref().filter(|_| guard.tagged).map(|_| tagged(link)));
     if guard.addresses.is_none() && !guard.reserved.is_empty() {
         out.extend(watched(&name, guard));

@@ -2,7 +2,7 @@
 
 use ipnetwork::IpNetwork;
 
-use super::table::Item;
+use super::table::{Item, noted};
 use crate::model::{HostServices, IfName, ResolvedNetwork};
 use crate::snapshot::{NftKey, NftValue};
 use crate::tables::limits::{ASKING, ASKING_DHCP, ASKING_DNS, LAN, LAN_HOSTS, LIMITED};
@@ -21,6 +21,7 @@ pub(super) fn of_network(started: &ResolvedNetwork) -> Vec<Item> {
     if let (Some(bridge), Some(host)) = (network.bridge(), network.host_services()) {
         items.extend(to_host(bridge.name(), host));
     }
+    items.extend(network.bridge().and_then(|bridge| noted(bridge.name(), network.log())));
     if !network.lan().is_open() {
         items.extend(to_lan(started, &started.lan));
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use ipnetwork::{IpNetwork, Ipv6Network};
 
-use super::table::{Item, TableWish};
+use super::table::{Item, TableWish, noted};
 use super::want::{Wanted, Wish};
 use super::{ROUTE_PROTOCOL, Reason, gate, limits};
 use crate::gather;
@@ -37,6 +37,7 @@ fn has(attachment: &Attachment, family: Family) -> bool {
 fn items(behind: &Behind) -> Vec<Item> {
     let guest = behind.attachment.guest();
     let limited = behind.attachment.host().into_iter().flat_map(|host| limits::to_host(behind.link, host));
+    let limited = limited.chain(noted(behind.link, behind.attachment.log()));
     if guest.is_empty() {
         return limited.collect();
     }

@@ -7,17 +7,17 @@ use ipnetwork::IpNetwork;
 use super::Reason;
 use crate::error::{Error, ErrorKind};
 use crate::gather;
-use crate::model::IfName;
+use crate::model::{IfName, PacketLog};
 use crate::snapshot::{NftData, NftElement, NftKey, NftTable, NftTableId, NftValue, Part, Scope, Snapshot};
 use crate::step::{NftOp, NftTransaction};
-use crate::tables::{self, Level, Table, rules};
+use crate::tables::{self, Section, Sections, Table, logging, rules};
 
 /// An element of one of a table's sets.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Item {
     pub(super) set: &'static str,
     pub(super) key: NftKey,
-    pub(super) data: Option<Vec<NftValue>>,
+    pub(super) data: Option<NftData>,
 }
 
 impl Item {
@@ -42,27 +42,33 @@ impl Item {
     }
 
     fn element(&self) -> NftElement {
-        NftElement { data: self.data.clone().map(NftData::Value), comment: None }
+        NftElement { data: self.data.clone(), comment: None }
     }
 }
 
+/// That what is dropped from a link is noted there.
+pub(super) fn noted(link: IfName, log: PacketLog) -> Option<Item> {
+    let data = Some(NftData::Verdict(logging::verdict(log)?));
+    Some(Item { data, ..Item::exact(logging::LOGGERS, &[NftValue::Name(link)]) })
+}
+
 impl Table {
-    /// The level that the table must have for these elements.
-    pub(super) fn level_of<'a>(&self, items: impl IntoIterator<Item = &'a Item>) -> usize {
-        let has = |level: &Level, item: &Item| level.sets.iter().any(|set| set.name == item.set);
-        let level = |item: &Item| self.levels.iter().position(|level| has(level, item)).unwrap_or_default();
-        items.into_iter().map(level).max().unwrap_or_default()
+    /// The sections that the table must have for these elements.
+    pub(super) fn sections_for<'a>(&self, items: impl IntoIterator<Item = &'a Item>) -> Sections {
+        let needed = |item: &Item| self.sections_with(|section| section.has(item.set, item.data.as_ref()));
+        items.into_iter().map(needed).fold(Sections::default(), Sections::and)
     }
 
     /// What has to be looked at to see that the table is there and whole for these elements: its version, and how much its chains
     /// are used. Where that is not as it must be, all of it.
     pub(super) fn frame_scope<'a>(&self, items: impl IntoIterator<Item = &'a Item>, seen: &Snapshot) -> Scope {
-        let (id, level) = ((self.id)(), self.level_of(items));
+        let (id, sections) = ((self.id)(), self.sections_for(items));
         // In the order of parts, so that none is moved.
         let mut scope = Scope::none().with(Part::NftFlags(id.clone()));
-        scope.extend(self.uses(level).map(|(chain, _)| Part::NftUse(id.clone(), (*chain).into())));
-        scope.insert(Part::NftElement(id.clone(), NftTableId::VERSION.into(), self.levels[level].version()));
-        if scope.is_within(&seen.scope) && !self.looks_whole(level, seen) {
+        scope.extend(self.uses(sections).map(|(chain, _)| Part::NftUse(id.clone(), (*chain).into())));
+        let version = |section: &Section| Part::NftElement(id.clone(), NftTableId::VERSION.into(), section.version());
+        scope.extend(self.chosen(sections).map(version));
+        if scope.is_within(&seen.scope) && !self.looks_whole(sections, seen) {
             scope.extend(self.whole_scope());
         }
         // A table that replaces one of another version gets its elements.
@@ -124,7 +130,10 @@ impl Table {
             Some(NftData::Value(values)) => to(values),
             _ => "elsewhere".into(),
         };
-        let wanted = item.data.as_deref().map_or_else(String::new, to);
+        let wanted = match &item.data {
+            Some(NftData::Value(values)) => to(values),
+            _ => String::new(),
+        };
         Error::new(
             ErrorKind::Conflict,
             format!("{key} cannot be handed on to {wanted}: it is handed on to {there} already"),
@@ -134,17 +143,17 @@ impl Table {
         .with_hint(format!("stop the network that it belongs to, or look at `nft list map {id} {}`", item.set))
     }
 
-    /// The operations that make the table what it must be: all of it, what a level has more, or its rules anew.
-    pub(super) fn framing(&self, level: usize, now: &Snapshot) -> Result<Vec<NftOp>, Error> {
-        let Some(found) = now.nft.get(&(self.id)()) else { return Ok(self.making(level).ops) };
-        if self.is_framed(level, now) {
+    /// The operations that make the table what it must be: all of it, what it lacks of some sections, or its rules anew.
+    pub(super) fn framing(&self, sections: Sections, now: &Snapshot) -> Result<Vec<NftOp>, Error> {
+        let Some(found) = now.nft.get(&(self.id)()) else { return Ok(self.making(sections).ops) };
+        if self.is_framed(sections, now) {
             return Ok(Vec::new());
         }
         if !self.fits(found) {
-            return self.replacing(level, found, now);
+            return self.replacing(sections, found, now);
         }
-        let begun = self.level_begun(found);
-        let as_made = self.frame_at(begun);
+        let begun = self.sections_begun(found);
+        let as_made = self.frame_of(begun);
         let mut ops = Vec::new();
         if found.flags & NftTable::DORMANT != 0 {
             ops.push(NftOp::SetFlags { flags: 0 });
@@ -153,7 +162,7 @@ impl Table {
             ops.extend(as_made.chains.keys().map(|chain| NftOp::FlushChain { chain: chain.clone() }));
             ops.extend(as_made.chains.iter().flat_map(rules));
         }
-        ops.extend(self.adding(found, level.max(begun)));
+        ops.extend(self.adding(found, sections.and(begun)));
         Ok(ops)
     }
 
@@ -181,7 +190,9 @@ pub(super) struct TableWish {
 }
 
 impl TableWish {
-    pub(super) fn new(table: &'static Table, present: Vec<Item>, absent: Vec<Item>, why: Reason) -> TableWish {
+    pub(super) fn new(table: &'static Table, present: Vec<Item>, mut absent: Vec<Item>, why: Reason) -> TableWish {
+        // Where a link's packets are noted is its own, wherever that is by now.
+        absent.iter_mut().filter(|item| item.set == logging::LOGGERS).for_each(|item| item.data = None);
         TableWish { table, present, absent, left: Vec::new(), why }
     }
 
@@ -232,10 +243,7 @@ impl TableWish {
             for item in table.items(&target.scope) {
                 match table.find(target, &item) {
                     Some(found) => {
-                        let data = match &found.data {
-                            Some(NftData::Value(values)) => Some(values.clone()),
-                            _ => None,
-                        };
+                        let data = found.data.clone();
                         // It may lead elsewhere by now.
                         wish.absent.extend(data.is_some().then(|| item.clone()));
                         wish.present.push(Item { data, ..item });
@@ -279,14 +287,14 @@ impl TableWish {
             return self.instead(now).map(Some);
         }
         let (add, del) = self.difference(now);
-        let level = self.table.level_of(&self.present);
+        let sections = self.table.sections_for(&self.present);
         // A network that lies around another one may only come when that one has gone.
         let makes_way = |d: &&Item| add.iter().any(|a| a.link() == d.link()) || self.left.contains(d);
         let (way, _): (Vec<&Item>, Vec<&Item>) = del.into_iter().partition(makes_way);
-        if add.is_empty() && way.is_empty() && (self.present.is_empty() || self.table.is_framed(level, now)) {
+        if add.is_empty() && way.is_empty() && (self.present.is_empty() || self.table.is_framed(sections, now)) {
             return Ok(None);
         }
-        let mut ops = if self.present.is_empty() { Vec::new() } else { self.table.framing(level, now)? };
+        let mut ops = if self.present.is_empty() { Vec::new() } else { self.table.framing(sections, now)? };
         let gone = by_key(way.iter().copied());
         for item in &add {
             let taken = self.table.taken_by_other(now, item);

@@ -9,7 +9,7 @@ use crate::snapshot::{NftElement, NftKey, NftSet, NftTable, NftTableId, Part, Sn
 use crate::step::{NftOp, NftTransaction};
 use crate::tables::gate::OPEN;
 use crate::tables::guard::TAGGED;
-use crate::tables::{self, Level, SetDef, Table, emptied};
+use crate::tables::{self, Section, Sections, SetDef, Table, emptied};
 
 impl Table {
     /// The sets of another version's table that have the same definition in this one, with their elements.
@@ -31,16 +31,19 @@ impl Table {
     ///
     /// They remove the version element first. If another call has replaced the table meanwhile, that element is gone and the kernel
     /// refuses the whole transaction.
-    pub(super) fn replacing(&self, level: usize, found: &NftTable, now: &Snapshot) -> Result<Vec<NftOp>, Error> {
+    pub(super) fn replacing(&self, sections: Sections, found: &NftTable, now: &Snapshot) -> Result<Vec<NftOp>, Error> {
         let versions = found.sets.get(NftTableId::VERSION).map(|set| set.elements.keys().cloned().collect::<Vec<_>>());
         let Some(versions) = versions.filter(|keys| !keys.is_empty() && self.is_replaced(now)) else {
             return Err(self.is_another());
         };
         let carried: Vec<_> = self.carried(found).filter(|(_, set)| !set.elements.is_empty()).collect();
-        let needs = |level: &Level| level.sets.iter().any(|s| carried.iter().any(|(def, _)| def.name == s.name));
-        let level = self.levels.iter().rposition(needs).unwrap_or_default().max(level);
+        let needs = |section: &Section| {
+            let mut elements = carried.iter().flat_map(|(def, set)| set.elements.values().map(|e| (def.name, e)));
+            elements.any(|(set, element)| section.has(set, element.data.as_ref()))
+        };
+        let sections = self.sections_with(needs).and(sections);
         let mut ops = vec![NftOp::DelElements { set: NftTableId::VERSION.into(), keys: versions }, NftOp::DelTable];
-        ops.extend(self.making(level).ops);
+        ops.extend(self.making(sections).ops);
         ops.extend(carried.into_iter().map(|(def, set)| NftOp::AddElements {
             set: def.name.into(),
             elements: set.elements.iter().map(|(key, element)| (key.clone(), element.clone())).collect(),
@@ -69,7 +72,7 @@ impl TableWish {
                 found.sets.entry(set.into()).or_default().elements.extend(plain(keys));
             }
         }
-        let mut ops = self.table.framing(self.table.level_of(&self.present), now)?;
+        let mut ops = self.table.framing(self.table.sections_for(&self.present), now)?;
         let (add, del) = self.difference(&after);
         ops.extend(deletions(del));
         ops.extend(additions(add));

@@ -330,7 +330,12 @@ fn expressions(statement: &NftExpr) -> usize {
         NftExpr::Nat { to: NftNatTo::Address { port, .. }, .. } => 2 + usize::from(port.is_some()),
         NftExpr::Nat { to: NftNatTo::Map { key, .. }, .. } => key.len().saturating_add(2),
         NftExpr::Nat { to: NftNatTo::Maps { key, .. }, .. } => key.len().saturating_mul(2).saturating_add(3),
-        NftExpr::Counter | NftExpr::Masquerade | NftExpr::Verdict(_) | NftExpr::Opaque { .. } => 1,
+        NftExpr::Counter
+        | NftExpr::Limit { .. }
+        | NftExpr::Log { .. }
+        | NftExpr::Masquerade
+        | NftExpr::Verdict(_)
+        | NftExpr::Opaque { .. } => 1,
     }
 }
 
@@ -420,6 +425,12 @@ fn check_expr(expr: &NftExpr) -> Check {
             }
             Ok(())
         }
-        NftExpr::Counter | NftExpr::SetMark(_) | NftExpr::Masquerade => Ok(()),
+        NftExpr::Limit { rate: 0, .. } => Err("a limit of 0 packets a second fits none: use at least 1".into()),
+        NftExpr::Log { prefix, .. } if prefix.is_empty() || prefix.len() > 127 || prefix.contains('\0') => {
+            Err(format!("the prefix of a log has 1 to 127 bytes, and no NUL, not {} bytes", prefix.len()))
+        }
+        NftExpr::Counter | NftExpr::Limit { .. } | NftExpr::Log { .. } | NftExpr::SetMark(_) | NftExpr::Masquerade => {
+            Ok(())
+        }
     }
 }

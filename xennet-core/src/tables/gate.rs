@@ -12,7 +12,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv6Addr;
-use std::sync::LazyLock;
+use std::sync::OnceLock;
 
 use ipnetwork::{IpNetwork, Ipv6Network};
 
@@ -21,7 +21,7 @@ use super::rules::{
     VRRP, accept, authenticated, back, denied, denied_in, dhcp_client, drop, first_fragment, goto, jump, lookup,
     membership, other_than, over, ports, rule, violation,
 };
-use super::{Derived, Level, SetDef, Table, limits};
+use super::{Derived, Section, Sections, SetDef, Table, limits, logging};
 use crate::gather;
 use crate::model::{Network, NetworkMode, Violation};
 use crate::snapshot::{
@@ -78,7 +78,8 @@ const FROM_HIDDEN: &str = "from-hidden";
 /// The table.
 pub(crate) static GATE: Table = Table {
     id: NftTableId::gate,
-    levels: &LEVELS,
+    sections: &SECTIONS,
+    frames: [const { OnceLock::new() }; Sections::CHOICES],
     chains,
     derived,
     follows,
@@ -118,10 +119,10 @@ fn follows(found: &NftTable) -> Derived {
 
 /// What the gate is for all guests, what it has more where guests with routes are kept from each other, where NAT hides some or hands on
 /// to them, and where a network limits what its guests reach.
-static LEVELS: [Level; 4] = [
-    Level {
-        version: 0xa109_f881,
-        uses: &[
+static SECTIONS: [Section; 6] = [
+    Section::of(
+        0x4695_fe86,
+        &[
             // In the order of their names, as a scope has them.
             (AUTHENTICATED, 8),
             (CONTROL[0], 3),
@@ -133,37 +134,25 @@ static LEVELS: [Level; 4] = [
             (MEMBERSHIP, 6),
             (MESSAGES, 13),
             ("prerouting", 1),
-            (VIOLATION, 23),
+            (VIOLATION, 24),
         ],
-        sets: &CHECKING,
-        frame: LazyLock::new(|| GATE.frame(0)),
-    },
-    Level {
-        version: 0xe35d_857f,
-        uses: &[("apart", 2), (KEPT_APART, 5)],
-        sets: &KEEPING_APART,
-        frame: LazyLock::new(|| GATE.frame(1)),
-    },
-    Level {
-        version: 0xe236_a5d2,
-        uses: &[
-            ("forward", 5),
-            (FROM_HIDDEN, 7),
-            ("handing-on", 4),
-            ("handing-on-own", 4),
-            ("hiding", 10),
-            (TO_HIDDEN, 6),
-        ],
-        sets: &TRANSLATING,
-        frame: LazyLock::new(|| GATE.frame(2)),
-    },
-    limits::level(),
+        &CHECKING,
+    ),
+    Section::of(0x7d5b_c1d9, &[("apart", 2), (KEPT_APART, 6)], &KEEPING_APART),
+    Section::of(
+        0xc5e2_a382,
+        &[("forward", 5), (FROM_HIDDEN, 7), ("handing-on", 4), ("handing-on-own", 4), ("hiding", 10), (TO_HIDDEN, 6)],
+        &TRANSLATING,
+    ),
+    limits::section(),
+    logging::kernel(0x749b_81cb),
+    logging::nflog(0xa5d5_e0b2),
 ];
 
 const V4: &[NftType] = &[NftType::IfName, NftType::Ipv4Addr];
 const V6: &[NftType] = &[NftType::IfName, NftType::Ipv6Addr];
 
-const CHECKING: [SetDef; 7] = [
+const CHECKING: [SetDef; 8] = [
     SetDef::of(LINKS, &[NftType::IfName]),
     SetDef::of(SOURCES[0], V4),
     SetDef::of(SOURCES[1], V6),
@@ -171,6 +160,7 @@ const CHECKING: [SetDef; 7] = [
     SetDef::ranges(SOURCE_NETWORKS[1], V6),
     COUNTING[0],
     COUNTING[1],
+    logging::MAP,
 ];
 
 const PAIR4: &[NftType] = &[NftType::Ipv4Addr, NftType::Ipv4Addr];
@@ -215,14 +205,15 @@ pub(crate) fn at(family: Family) -> usize {
     }
 }
 
-/// The level of the gate that a network and its guests need; `None` where they need none.
-pub(crate) fn level(network: &Network) -> Option<usize> {
-    match network.mode() {
-        NetworkMode::Bridge(_) => None,
-        _ if !(network.host().is_open() && network.lan().is_open()) => Some(3),
-        NetworkMode::Routed(r) => Some(usize::from(r.isolated)),
+/// The sections of the gate that a network and its guests need; `None` where they need none.
+pub(crate) fn sections(network: &Network) -> Option<Sections> {
+    let limits = !(network.host().is_open() && network.lan().is_open());
+    let own = match network.mode() {
+        NetworkMode::Bridge(_) => return None,
+        NetworkMode::Routed(r) => r.isolated.then_some(1),
         NetworkMode::Nat(_) => Some(2),
-    }
+    };
+    Some(own.into_iter().chain(limits.then_some(3)).collect())
 }
 
 /// Whether it is one of the gate's sets that say whom NAT hides.
@@ -278,7 +269,8 @@ fn chains() -> BTreeMap<String, NftChain> {
         NftChain { base: Some(base), rules }
     };
     let entry = vec![rule([lookup(&[NftField::IifName], LINKS), goto(FROM_GUEST)], None)];
-    gather::map(limits::chains().into_iter().chain([
+    let noted = logging::chains().map(|(name, chain)| (name.to_owned(), chain));
+    gather::map(limits::chains().into_iter().chain(noted).chain([
         // Where `raw` is, before connection tracking. Fragments are reassembled before it only where somebody tracks connections.
         ("prerouting".into(), base(Filter, NftHook::Prerouting, -300, entry)),
         (FROM_GUEST.into(), NftChain { base: None, rules: from_guest() }),

@@ -1,4 +1,4 @@
-//! What guests of NAT and routed networks reach besides other guests and the Internet, as a level of the gate: this domain itself, and
+//! What guests of NAT and routed networks reach besides other guests and the Internet, as a section of the gate: this domain itself, and
 //! the LAN behind the egress. A host on which no network limits these has nothing of this.
 //!
 //! * What comes in for this domain by a limited link passes if this domain has begun it, if it looks for neighbours, or if it asks for one of
@@ -7,11 +7,9 @@
 //! * What leaves by an egress to its LAN is dropped where it comes from a network of guests that do not reach it. Guests' sources are checked
 //!   where they come in, so elements grow with networks and not with guests.
 
-use std::sync::LazyLock;
-
-use super::gate::{GATE, GOING_ON, LINKS, at, destination, is, source};
+use super::gate::{GOING_ON, LINKS, at, destination, is, source};
 use super::rules::{ICMP, ICMPV6, TCP, UDP, accept, denied_in, goto, lookup, other_than, over, rule, violation};
-use super::{Level, SetDef};
+use super::{Section, SetDef};
 use crate::model::Violation;
 use crate::snapshot::{
     Family, NftBase, NftChain, NftChainKind, NftExpr, NftField, NftHook, NftPolicy, NftRule, NftType, NftValue,
@@ -35,13 +33,8 @@ const FROM_LIMITED: &str = "from-limited";
 const NOT_REACHED: &str = "not-reached";
 
 /// What the gate has more where a network limits what its guests reach.
-pub(super) const fn level() -> Level {
-    Level {
-        version: 0xbb61_e3d2,
-        uses: &[(FROM_LIMITED, 20), (NOT_REACHED, 9), ("to-host", 1), ("to-lan", 5)],
-        sets: &SETS,
-        frame: LazyLock::new(|| GATE.frame(3)),
-    }
+pub(super) const fn section() -> Section {
+    Section::of(0xd268_0aaa, &[(FROM_LIMITED, 20), (NOT_REACHED, 10), ("to-host", 1), ("to-lan", 5)], &SETS)
 }
 
 const SETS: [SetDef; 8] = {

@@ -9,8 +9,8 @@
 //!
 //! A table stays when the last element has gone, since others may need it next.
 //!
-//! A table can have levels. The lowest has what every element needs. A higher level is made when its first element is added, so
-//! a host that only routes does not load address translation.
+//! A table has sections. The first has what every element needs. Each other one stands on the first alone, and is made when its first
+//! element is added: a host that only routes does not load address translation, and what no guest needs costs no packet anything.
 //!
 //! Administrators save rulesets with `nft list ruleset` and load them again. So tables are made of what nft 1.0 has words for, as
 //! text and as JSON, and each rule of the very expressions that nft makes of its own words for it: then a table that was saved
@@ -19,16 +19,17 @@
 pub(crate) mod gate;
 pub(crate) mod guard;
 pub(crate) mod limits;
+pub(crate) mod logging;
 pub(crate) mod rules;
 
 use std::collections::BTreeMap;
-use std::sync::LazyLock;
+use std::sync::OnceLock;
 
 use crate::gather;
 use crate::model::Network;
 use crate::snapshot::{
-    NftChain, NftDataType, NftElement, NftExpr, NftKey, NftSet, NftTable, NftTableId, NftType, NftValue, Part, Scope,
-    Snapshot,
+    NftChain, NftData, NftDataType, NftElement, NftExpr, NftKey, NftSet, NftTable, NftTableId, NftType, NftValue,
+    NftVerdict, Part, Scope, Snapshot,
 };
 use crate::step::{NftOp, NftTransaction, Step};
 
@@ -39,9 +40,11 @@ pub(crate) type Derived = Vec<(&'static str, Vec<NftKey>)>;
 pub(crate) struct Table {
     /// Family and name.
     pub(crate) id: fn() -> NftTableId,
-    /// From what is always needed to all of it.
-    pub(crate) levels: &'static [Level],
-    /// All chains, of all levels.
+    /// What is always needed, and what may be.
+    pub(crate) sections: &'static [Section],
+    /// The table with each choice of sections, without any elements; each made only where it is needed.
+    pub(crate) frames: [OnceLock<NftTable>; Sections::CHOICES],
+    /// All chains, of all sections.
     pub(crate) chains: fn() -> BTreeMap<String, NftChain>,
     /// The keys of elements that follow from those of another version's table, by their sets, which that one has not.
     pub(crate) derived: fn(&NftTable) -> Derived,
@@ -51,20 +54,43 @@ pub(crate) struct Table {
     pub(crate) ways_out: [&'static str; 2],
 }
 
-/// What a table has more than at the level below.
-pub(crate) struct Level {
-    /// A number made from all rules and sets of this level and those below. A test says which it must be.
+/// A part of a table that is made as a whole.
+pub(crate) struct Section {
+    /// A number made from all rules and sets of this section and the first. A test says which it must be.
     pub(crate) version: u32,
     /// The chains, and how often the kernel counts each as used: by its own rules, and by those that lead to it. A test counts, too.
     pub(crate) uses: &'static [(&'static str, u32)],
     /// The sets that elements of vifs and networks are in.
     pub(crate) sets: &'static [SetDef],
-    /// The table at this level, without any elements; made only where it is needed.
-    pub(crate) frame: LazyLock<NftTable>,
+    /// Whether elements lead to its chains. The kernel counts these as uses, too.
+    pub(crate) led_to: bool,
 }
 
-impl Level {
-    /// The element of the version set that stands for this level.
+impl Section {
+    /// A section that elements are in, and none leads to.
+    const fn of(version: u32, uses: &'static [(&'static str, u32)], sets: &'static [SetDef]) -> Section {
+        Section { version, uses, sets, led_to: false }
+    }
+
+    /// Whether an element of this set with this data needs it.
+    pub(crate) fn has(&self, set: &str, data: Option<&NftData>) -> bool {
+        let leads = |data: &NftData| matches!(data, NftData::Verdict(v) if self.leads_here(v));
+        self.sets.iter().any(|def| def.name == set) || data.is_some_and(leads)
+    }
+
+    /// Whether its chains are used as often as they must be.
+    fn is_used_in(&self, table: &NftTable) -> bool {
+        self.uses.iter().all(|(chain, uses)| match table.uses.get(*chain) {
+            Some(found) if self.led_to => found >= uses,
+            found => found == Some(uses),
+        })
+    }
+
+    fn leads_here(&self, verdict: &NftVerdict) -> bool {
+        self.uses.iter().any(|(chain, _)| verdict.target() == Some(chain))
+    }
+
+    /// The element of the version set that stands for this section.
     pub(crate) fn version(&self) -> NftKey {
         NftKey::exact([NftValue::U32(self.version)])
     }
@@ -74,10 +100,54 @@ impl Level {
         table.sets.get(NftTableId::VERSION).is_some_and(|set| set.elements.contains_key(&self.version()))
     }
 
-    /// Whether a table has something of this level.
+    /// Whether a table has something of this section.
     fn is_begun(&self, table: &NftTable) -> bool {
         self.uses.iter().any(|(chain, _)| table.chains.contains_key(*chain))
             || self.sets.iter().any(|set| table.sets.contains_key(set.name))
+    }
+}
+
+/// Which sections a table has, or needs: the first, and any others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sections(usize);
+
+impl Default for Sections {
+    /// The first alone.
+    fn default() -> Sections {
+        Sections(1)
+    }
+}
+
+impl Sections {
+    /// The most that a table may have.
+    const MOST: usize = 6;
+    const CHOICES: usize = 1 << (Self::MOST - 1);
+
+    /// These and one more, by its place.
+    #[must_use]
+    pub(crate) const fn with(self, section: usize) -> Sections {
+        Sections(self.0 | 1 << section)
+    }
+
+    /// These and others.
+    #[must_use]
+    pub(crate) const fn and(self, others: Sections) -> Sections {
+        Sections(self.0 | others.0)
+    }
+
+    const fn has(self, section: usize) -> bool {
+        self.0 & 1 << section != 0
+    }
+
+    /// The first is in every choice.
+    const fn choice(self) -> usize {
+        self.0 >> 1
+    }
+}
+
+impl FromIterator<usize> for Sections {
+    fn from_iter<I: IntoIterator<Item = usize>>(places: I) -> Sections {
+        places.into_iter().fold(Sections::default(), Sections::with)
     }
 }
 
@@ -90,6 +160,8 @@ pub(crate) struct SetDef {
     pub(crate) key: &'static [NftType],
     /// The types of what a key leads to; none in a set.
     pub(crate) data: &'static [NftType],
+    /// Whether a key leads to a chain.
+    pub(crate) verdict: bool,
     /// Whether the keys are ranges.
     pub(crate) interval: bool,
     /// Whether packets add its elements, which count them. No snapshot has these elements.
@@ -99,27 +171,36 @@ pub(crate) struct SetDef {
 impl SetDef {
     /// A set of single keys.
     const fn of(name: &'static str, key: &'static [NftType]) -> Self {
-        SetDef { name, key, data: &[], interval: false, counts: false }
+        SetDef { name, key, data: &[], verdict: false, interval: false, counts: false }
     }
 
     /// A set of ranges.
     const fn ranges(name: &'static str, key: &'static [NftType]) -> Self {
-        SetDef { name, key, data: &[], interval: true, counts: false }
+        SetDef { name, key, data: &[], verdict: false, interval: true, counts: false }
     }
 
     /// A set whose elements packets add, and which counts them.
     const fn counting(name: &'static str, key: &'static [NftType]) -> Self {
-        SetDef { name, key, data: &[], interval: false, counts: true }
+        SetDef { name, key, data: &[], verdict: false, interval: false, counts: true }
+    }
+
+    /// A map from single keys to chains.
+    const fn verdicts(name: &'static str, key: &'static [NftType]) -> Self {
+        SetDef { verdict: true, ..SetDef::of(name, key) }
     }
 
     /// The set without elements.
     pub(crate) fn made(&self) -> NftSet {
-        let data = (!self.data.is_empty()).then(|| NftDataType::Value(self.data.to_vec()));
+        let data = match self.data {
+            _ if self.verdict => Some(NftDataType::Verdict),
+            [] => None,
+            types => Some(NftDataType::Value(types.to_vec())),
+        };
         NftSet { key: self.key.to_vec(), data, interval: self.interval, counter: self.counts, ..NftSet::default() }
     }
 }
 
-/// The set of each table whose elements say which version and level it is.
+/// The set of each table whose elements say of which version its sections are.
 const VERSION: SetDef = SetDef::of(NftTableId::VERSION, &[NftType::Mark]);
 
 /// All of them.
@@ -174,7 +255,9 @@ pub(crate) fn is_of_frame(part: &Part) -> bool {
 
 /// Whether one of the tables is there, and by this observation its rules have to be made anew.
 pub(crate) fn lacks_rules(now: &Snapshot) -> bool {
-    all().into_iter().any(|table| now.nft.contains_key(&(table.id)()) && !table.is_framed(table.level_seen(now), now))
+    all()
+        .into_iter()
+        .any(|table| now.nft.contains_key(&(table.id)()) && !table.is_framed(table.sections_seen(now), now))
 }
 
 /// The same look, but at all rules of the tables: what is seen of a table otherwise tells whether one is missing, not whether one
@@ -193,14 +276,14 @@ pub(crate) fn whole(mut scope: Scope) -> Scope {
     scope
 }
 
-/// Whether a step makes one of the tables, a level of it, or its rules anew: somebody may have taken something away.
+/// Whether a step makes one of the tables, a section of it, or its rules anew: somebody may have taken something away.
 pub(crate) fn mends_table(step: &Step) -> bool {
     let Step::Nft(transaction) = step else { return false };
     let again = |op: &NftOp| matches!(op, NftOp::FlushChain { .. } | NftOp::SetFlags { .. });
     transaction.table.is_kept() && (transaction.makes() || transaction.ops.iter().any(again))
 }
 
-/// Whether a step makes one of the tables, or a level of it: then another call may have made it in the meantime.
+/// Whether a step makes one of the tables, or a section of it: then another call may have made it in the meantime.
 pub(crate) fn makes_table(step: &Step) -> bool {
     let Step::Nft(transaction) = step else { return false };
     transaction.table.is_kept() && transaction.makes()
@@ -208,93 +291,112 @@ pub(crate) fn makes_table(step: &Step) -> bool {
 
 /// How the tables are made that a network's guests will need.
 pub(crate) fn of_network(network: &Network) -> Vec<NftTransaction> {
-    let gate = gate::level(network).map(|level| gate::GATE.making(level));
+    let gate = gate::sections(network).map(|sections| gate::GATE.making(sections));
     // On a private bridge as well the addresses of a guest can be declared.
-    let guard = network.bridge().map(|_| guard::GUARD.making(0));
+    let guard = network.bridge().map(|_| guard::GUARD.making(Sections::default()));
     gate.into_iter().chain(guard).collect()
 }
 
 impl Table {
-    /// The sets of all levels, without that of the versions.
+    /// The sets of all sections, without that of the versions.
     pub(crate) fn sets(&self) -> impl Iterator<Item = &'static SetDef> {
-        self.levels.iter().flat_map(|level| level.sets)
+        self.sections.iter().flat_map(|section| section.sets)
     }
 
-    /// The chains of a level and those below, and how often each is used.
-    pub(crate) fn uses(&self, level: usize) -> impl Iterator<Item = &'static (&'static str, u32)> {
-        self.levels.iter().take(level + 1).flat_map(|level| level.uses)
+    /// Some sections of the table.
+    pub(crate) fn chosen(&self, sections: Sections) -> impl Iterator<Item = &'static Section> + use<> {
+        self.sections.iter().enumerate().filter(move |(at, _)| sections.has(*at)).map(|(_, section)| section)
+    }
+
+    /// Those sections of which this holds, and the first.
+    pub(crate) fn sections_with(&self, holds: impl Fn(&Section) -> bool) -> Sections {
+        self.sections.iter().enumerate().filter(|(_, section)| holds(section)).map(|(at, _)| at).collect()
+    }
+
+    /// The chains of some sections, and how often each is used.
+    pub(crate) fn uses(&self, sections: Sections) -> impl Iterator<Item = &'static (&'static str, u32)> + use<> {
+        self.chosen(sections).flat_map(|section| section.uses)
     }
 
     /// As [`frame`](Self::frame), made once.
-    pub(crate) fn frame_at(&self, level: usize) -> &'static NftTable {
-        &self.levels[level].frame
+    pub(crate) fn frame_of(&self, sections: Sections) -> &NftTable {
+        self.frames[sections.choice()].get_or_init(|| self.frame(sections))
     }
 
-    /// The level that was looked at.
-    fn level_seen(&self, now: &Snapshot) -> usize {
+    /// The sections that were looked at.
+    fn sections_seen(&self, now: &Snapshot) -> Sections {
         let id = (self.id)();
         if now.scope.has_frame_of(&id) {
-            return now.nft.get(&id).map_or(0, |table| self.level_begun(table));
+            return now.nft.get(&id).map_or_else(Sections::default, |table| self.sections_begun(table));
         }
-        let asked = |level: &Level| level.uses.iter().any(|(chain, _)| now.scope.has_use_of(&id, chain));
-        self.levels.iter().rposition(asked).unwrap_or_default()
+        self.sections_with(|section| section.uses.iter().any(|(chain, _)| now.scope.has_use_of(&id, chain)))
     }
 
-    /// The highest level that a table has something of.
-    pub(crate) fn level_begun(&self, table: &NftTable) -> usize {
-        self.levels.iter().rposition(|level| level.is_begun(table)).unwrap_or_default()
+    /// The sections that a table has something of.
+    pub(crate) fn sections_begun(&self, table: &NftTable) -> Sections {
+        self.sections_with(|section| section.is_begun(table))
     }
 
-    /// What has to be looked at to see all rules and sets of the table, and which levels it has.
+    /// What has to be looked at to see all rules and sets of the table, and which sections it has.
     pub(crate) fn whole_scope(&self) -> impl Iterator<Item = Part> {
         let id = (self.id)();
         let frame = Part::NftFrame(id.clone());
-        let version = move |level: &Level| Part::NftElement(id.clone(), NftTableId::VERSION.into(), level.version());
-        self.levels.iter().map(version).chain([frame])
+        let version =
+            move |section: &Section| Part::NftElement(id.clone(), NftTableId::VERSION.into(), section.version());
+        self.sections.iter().map(version).chain([frame])
     }
 
-    /// Whether version, flags and uses are what they must be. An administrator who replaces one rule by another is not seen by this.
-    pub(crate) fn looks_whole(&self, level: usize, seen: &Snapshot) -> bool {
+    /// Whether a table has the versions of these sections.
+    fn has_versions(&self, sections: Sections, table: &NftTable) -> bool {
+        self.chosen(sections).all(|section| section.has_version(table))
+    }
+
+    /// Whether versions, flags and uses are what they must be. An administrator who replaces one rule by another is not seen by this.
+    pub(crate) fn looks_whole(&self, sections: Sections, seen: &Snapshot) -> bool {
         let Some(table) = seen.nft.get(&(self.id)()) else { return false };
         table.flags == 0
-            && self.levels[level].has_version(table)
-            && (self.uses(level).map(|(chain, uses)| (*chain, uses)).eq(table.uses.iter().map(|(c, u)| (&**c, u)))
-                || self.uses(level).all(|(chain, uses)| table.uses.get(*chain) == Some(uses)))
+            && self.has_versions(sections, table)
+            && (self.uses(sections).map(|(chain, uses)| (*chain, uses)).eq(table.uses.iter().map(|(c, u)| (&**c, u)))
+                || self.chosen(sections).all(|section| section.is_used_in(table)))
     }
 
-    /// Whether chains and sets are as they must be for this level, as far as they were looked at.
-    pub(crate) fn is_framed(&self, level: usize, now: &Snapshot) -> bool {
+    /// Whether chains and sets are as they must be for these sections, as far as they were looked at.
+    pub(crate) fn is_framed(&self, sections: Sections, now: &Snapshot) -> bool {
         let id = (self.id)();
-        let level = level.max(self.level_seen(now));
+        let sections = sections.and(self.sections_seen(now));
         if now.scope.has_frame_of(&id) {
             let table = now.nft.get(&id);
-            return table.is_some_and(|t| t.frame() == *self.frame_at(level) && self.levels[level].has_version(t));
+            return table.is_some_and(|t| t.frame() == *self.frame_of(sections) && self.has_versions(sections, t));
         }
-        !self.uses(level).all(|(chain, _)| now.scope.has_use_of(&id, chain)) || self.looks_whole(level, now)
+        !self.uses(sections).all(|(chain, _)| now.scope.has_use_of(&id, chain)) || self.looks_whole(sections, now)
     }
 
-    /// The table at a level, without any elements.
-    pub(crate) fn frame(&self, level: usize) -> NftTable {
-        let sets = self.levels.iter().take(level + 1).flat_map(|level| level.sets).chain([&VERSION]);
+    /// The table with some sections, without any elements.
+    pub(crate) fn frame(&self, sections: Sections) -> NftTable {
+        let sets = self.chosen(sections).flat_map(|section| section.sets).chain([&VERSION]);
         let mut chains = (self.chains)();
-        chains.retain(|name, _| self.uses(level).any(|(chain, _)| chain == name));
+        chains.retain(|name, _| self.uses(sections).any(|(chain, _)| chain == name));
         NftTable { chains, sets: gather::map(sets.map(|set| (set.name.to_owned(), set.made()))), ..NftTable::default() }
     }
 
     /// How the table is made where there is none.
-    pub(crate) fn making(&self, level: usize) -> NftTransaction {
+    pub(crate) fn making(&self, sections: Sections) -> NftTransaction {
         let mut ops = vec![NftOp::AddTable];
-        ops.extend(self.adding(&NftTable::default(), level));
+        ops.extend(self.adding(&NftTable::default(), sections));
         NftTransaction::new((self.id)(), ops)
     }
 
-    /// The operations that add what a table lacks to a level: chains with their rules, sets, versions.
-    pub(crate) fn adding<'a>(&self, found: &'a NftTable, level: usize) -> impl Iterator<Item = NftOp> + use<'a> {
-        let wanted = self.frame_at(level);
+    /// The operations that add the sections that a table lacks: chains with their rules, sets, versions.
+    pub(crate) fn adding<'a>(
+        &'a self,
+        found: &'a NftTable,
+        sections: Sections,
+    ) -> impl Iterator<Item = NftOp> + use<'a> {
+        let wanted = self.frame_of(sections);
         let chains = || wanted.chains.iter().filter(|(name, _)| !found.chains.contains_key(*name));
         let sets = wanted.sets.iter().filter(|(name, _)| !found.sets.contains_key(*name));
-        let versions = self.levels.iter().take(level + 1).filter(|level| !level.has_version(found)).map(|level| {
-            let elements = vec![(level.version(), NftElement::default())];
+        let versions = self.chosen(sections).filter(|section| !section.has_version(found)).map(|section| {
+            let elements = vec![(section.version(), NftElement::default())];
             NftOp::AddElements { set: NftTableId::VERSION.into(), elements }
         });
         chains()
@@ -306,7 +408,7 @@ impl Table {
 
     /// Whether it is a table of this version, but for its rules.
     pub(crate) fn fits(&self, found: &NftTable) -> bool {
-        let as_made = self.frame_at(self.level_begun(found));
+        let as_made = self.frame_of(self.sections_begun(found));
         let same_base = |(name, c): (&String, &NftChain)| found.chains.get(name).is_some_and(|f| f.base == c.base);
         found.flags & !NftTable::DORMANT == 0
             && found.frame().sets == as_made.sets
@@ -339,26 +441,31 @@ mod tests {
 
     #[test]
     fn versions_and_uses_are_those_of_the_rules() {
-        // All of them at once: a changed rule changes every level above.
+        // All of them at once: a changed rule of the first changes every section.
         let mut wrong = Vec::new();
         for table in all() {
             let id = (table.id)();
             let all = (table.chains)();
-            assert_eq!(*table.frame_at(table.levels.len() - 1), table.frame(table.levels.len() - 1));
-            assert_eq!(all.len(), table.uses(usize::MAX - 1).count(), "{id}: every chain is counted");
-            for (at, level) in table.levels.iter().enumerate() {
-                let facts = nft_facts(&BTreeMap::from([(id.clone(), level.frame.clone())])).join("\n");
+            let every = table.sections_with(|_| true);
+            assert!(table.sections.len() <= Sections::MOST);
+            assert_eq!(*table.frame_of(every), table.frame(every));
+            assert_eq!(all.len(), table.uses(every).count(), "{id}: every chain is counted");
+            for (at, section) in table.sections.iter().enumerate() {
+                let sections = Sections::default().with(at);
+                let frame = table.frame(sections);
+                let facts = nft_facts(&BTreeMap::from([(id.clone(), frame.clone())])).join("\n");
                 let digest = Sha256::digest(facts.as_bytes());
                 let version = u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]);
-                let used: Vec<(&str, Option<u32>)> =
-                    table.uses(at).map(|(chain, _)| (*chain, level.frame.use_of(chain))).collect();
-                // Also of the levels below: nothing above leads to them.
-                let wanted: Vec<(&str, Option<u32>)> = table.uses(at).map(|(chain, n)| (*chain, Some(*n))).collect();
+                let mut used: Vec<(&str, Option<u32>)> =
+                    table.uses(sections).map(|(chain, _)| (*chain, frame.use_of(chain))).collect();
+                // Also of the first: no other leads to it.
+                let wanted: Vec<_> = table.uses(sections).map(|(chain, n)| (*chain, Some(*n))).collect();
                 if used != wanted {
-                    wrong.push(format!("{id}, level {at}: put these numbers into its uses: {used:?}"));
+                    let used = used.split_off(if at == 0 { 0 } else { used.len() - section.uses.len() });
+                    wrong.push(format!("{id}, section {at}: put these numbers into its uses: {used:?}"));
                 }
-                if version != level.version {
-                    wrong.push(format!("{id}, level {at}: its version is {version:#010x}"));
+                if version != section.version {
+                    wrong.push(format!("{id}, section {at}: its version is {version:#010x}"));
                 }
             }
         }

@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use super::SetDef;
+use super::{SetDef, logging};
 use crate::model::Violation;
 use crate::snapshot::{NftCmp, NftExpr, NftField, NftHeader, NftRule, NftType, NftValue, NftVerdict};
 
@@ -23,7 +23,7 @@ pub(crate) const COUNTING: [SetDef; 2] =
 pub(crate) const VIOLATIONS: &str = "violations";
 pub(crate) const OFFENDERS: &str = "offenders";
 
-/// A chain: counts a packet by the class in its mark, and drops it.
+/// A chain: counts a packet by the class in its mark, notes it where its link says so, and drops it.
 pub(crate) const VIOLATION: &str = "violation";
 
 /// Why a rule drops.
@@ -41,8 +41,8 @@ pub(super) fn denied(exprs: impl IntoIterator<Item = NftExpr>, class: Violation,
     denied_in(VIOLATION, exprs, class, comment)
 }
 
-/// The same with the counting chain of a higher level. Each level has its own, so the use count of a chain is the same whatever levels lie
-/// above it.
+/// The same with the counting chain of another section than the first. Each section has its own, so the use count of a chain is the same
+/// whatever other sections there are.
 pub(super) fn denied_in(
     chain: &str,
     exprs: impl IntoIterator<Item = NftExpr>,
@@ -56,8 +56,9 @@ pub(super) fn denied_in(
 /// A chain that [`denied`] leads to.
 pub(super) fn violation() -> Vec<NftRule> {
     use NftField::{IifName, Mark};
+    let noted = NftExpr::Vmap { key: vec![IifName], map: logging::LOGGERS.into() };
     let add = |key: &[NftField], set: &str| rule([NftExpr::Add { key: key.to_vec(), set: set.into() }], None);
-    vec![add(&[IifName, Mark], VIOLATIONS), add(&[IifName], OFFENDERS), rule([drop()], None)]
+    vec![add(&[IifName, Mark], VIOLATIONS), add(&[IifName], OFFENDERS), rule([noted], None), rule([drop()], None)]
 }
 
 pub(super) fn over(protocol: u8) -> NftExpr {

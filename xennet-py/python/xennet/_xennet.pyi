@@ -79,6 +79,7 @@ class VifSpec:
         forwarddev: str | None = None,
         colo: Mapping[str, str] | None = None,
         policy: str | None = None,
+        log: str | None = None,
         macs: Iterable[str] | None = None,
         prefix: Iterable[_Address] | None = None,
     ) -> VifSpec: ...
@@ -125,6 +126,8 @@ class VifSpec:
     def colo(self) -> dict[str, str]: ...
     @property
     def policy(self) -> str | None: ...
+    @property
+    def log(self) -> str | None: ...
     @property
     def macs(self) -> tuple[str, ...]: ...
     @property
@@ -197,6 +200,7 @@ class Network:
         domain: str | None = None,
         forward: Sequence[PortForward] | None = None,
         policy: str | None = None,
+        log: str | None = None,
         accept_in: Iterable[str] | None = None,
         host: str | None = None,
         lan: str | None = None,
@@ -248,6 +252,8 @@ class Network:
     def isolated(self) -> bool: ...
     @property
     def policy(self) -> str | None: ...
+    @property
+    def log(self) -> str | None: ...
     @property
     def host(self) -> str | None: ...
     @property

@@ -42,6 +42,10 @@ impl Writer {
         self.put(kind, &value.to_be_bytes());
     }
 
+    pub(super) fn be16(&mut self, kind: u16, value: u16) {
+        self.put(kind, &value.to_be_bytes());
+    }
+
     pub(super) fn be64(&mut self, kind: u16, value: u64) {
         self.put(kind, &value.to_be_bytes());
     }

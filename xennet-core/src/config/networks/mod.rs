@@ -13,6 +13,7 @@
 //! isolated = false                # guests reach this domain and the outside, and not each other; so in every mode
 //! policy = "strict"               # how guests are filtered whose vif lines do not say it: off, mac, strict, disabled; by ip= if left out.
 //!                                 # Also where guests of a NAT network share a bridge
+//! log = "kernel"                  # where packets are noted that guests may not send: kernel, nflog (group 30830); off if left out; in every mode
 //! reserved = ["192.0.2.0/28"]     # addresses that guests with policy mac use only if their vif lines declare them; also where guests of a NAT
 //!                                 # network share a bridge
 //! vlan_filtering = true           # for vlan= in vif lines; the uplink's VLANs: bridge vlan add dev eth0 vid 100

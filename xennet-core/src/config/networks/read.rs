@@ -15,8 +15,8 @@ use crate::gather;
 use crate::model::flaw::{Flaw, quoted};
 use crate::model::{
     AddressRange, BridgeNetwork, BridgeSpec, DnsDomain, Egress, ForeignChain, GuestLinks, HostAccess, IfName,
-    LanAccess, MacAddr, Mtu, NatNetwork, Network, NetworkMode, Place, Policy, PortForward, Protocol, RoutedNetwork,
-    Services, Subnet, unusable,
+    LanAccess, MacAddr, Mtu, NatNetwork, Network, NetworkMode, PacketLog, Place, Policy, PortForward, Protocol,
+    RoutedNetwork, Services, Subnet, unusable,
 };
 
 type Flawed<T> = Result<T, Box<Flaw>>;
@@ -235,6 +235,13 @@ impl<'a> Reader<'a> {
         })
     }
 
+    fn log(&mut self) -> Flawed<PacketLog> {
+        let read = |given: &str| {
+            PacketLog::ALL.into_iter().find(|log| log.name() == given).ok_or_else(|| PacketLog::RULE.to_owned())
+        };
+        Ok(self.word("log", read)?.unwrap_or_default())
+    }
+
     fn reserved(&mut self) -> Flawed<Vec<IpNetwork>> {
         self.list("reserved", |given| {
             given.parse().map_err(|_| "a network or an address, as in 192.0.2.0/28".to_owned())
@@ -329,6 +336,7 @@ fn bridge(r: &mut Reader<'_>) -> Flawed<NetworkMode> {
     network.uplink = r.link("uplink")?;
     network.uplink_name = r.link("uplink_name")?;
     network.isolated = r.flag("isolated")?;
+    network.log = r.log()?;
     network.policy = r.policy()?;
     network.reserved = r.reserved()?;
     Ok(NetworkMode::Bridge(network))
@@ -345,6 +353,7 @@ fn nat(r: &mut Reader<'_>) -> Flawed<NetworkMode> {
     network.services = r.services()?;
     network.forwards = forwards(r)?;
     network.isolated = r.flag("isolated")?;
+    network.log = r.log()?;
     (network.host, network.lan) = r.access()?;
     network.policy = r.policy()?;
     network.reserved = r.reserved()?;
@@ -367,6 +376,7 @@ fn routed(r: &mut Reader<'_>) -> Flawed<NetworkMode> {
     network.services = r.services()?;
     network.any_vif = r.flag("any_vif")?;
     network.isolated = r.flag("isolated")?;
+    network.log = r.log()?;
     (network.host, network.lan) = r.access()?;
     network.whole_subnets = r.flag("whole_subnets")?;
     network.accept_in = r.list("accept_in", ForeignChain::check)?;

@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Serialize, Serializer};
 
 use crate::model::{
-    BridgeSpec, Egress, GuestLinks, HostAccess, LanAccess, Mtu, Network, NetworkMode, Policy, PortForward,
+    BridgeSpec, Egress, GuestLinks, HostAccess, LanAccess, Mtu, Network, NetworkMode, PacketLog, Policy, PortForward,
     RoutedNetwork, Services, Subnet,
 };
 
@@ -102,6 +102,12 @@ impl Keys {
         }
     }
 
+    fn log(&mut self, log: PacketLog) {
+        if !log.is_off() {
+            self.text("log", log);
+        }
+    }
+
     fn access(&mut self, host: HostAccess, lan: LanAccess) {
         if !host.is_open() {
             self.text("host", host.name());
@@ -169,6 +175,7 @@ pub(super) fn keys(network: &Network) -> Vec<(&'static str, Item)> {
             }
             keys.flag("isolated", b.isolated);
             keys.policy(b.policy);
+            keys.log(b.log);
             keys.list("reserved", &b.reserved);
             keys.bridge(&b.bridge);
         }
@@ -181,6 +188,7 @@ pub(super) fn keys(network: &Network) -> Vec<(&'static str, Item)> {
             keys.flag("isolated", n.isolated);
             keys.access(n.host, n.lan);
             keys.policy(n.policy);
+            keys.log(n.log);
             keys.list("reserved", &n.reserved);
             keys.list("reachable_from", &n.reachable_from);
             keys.list("accept_in", &n.accept_in);
@@ -206,6 +214,7 @@ pub(super) fn keys(network: &Network) -> Vec<(&'static str, Item)> {
             keys.flag("any_vif", r.any_vif);
             keys.flag("isolated", r.isolated);
             keys.access(r.host, r.lan);
+            keys.log(r.log);
             keys.outside("uplink", &r.uplink);
             keys.list("source", &r.source);
             keys.flag("proxy_arp", r.proxy_arp);

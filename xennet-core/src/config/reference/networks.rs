@@ -66,6 +66,14 @@ pub(in crate::config) const NETWORK: &[Key] = &[
         .of(MODES),
     Key::new("lan", Words(&["open", "closed"]), Value("\"open\""), "\"closed\"", "Whether guests reach the stations of the LAN behind the egress. Needs `subnets`.")
         .of(BEHIND),
+    Key::new(
+        "log",
+        Words(&["off", "kernel", "nflog"]),
+        Value("\"off\""),
+        "\"kernel\"",
+        "Where packets that guests may not send are noted: in the kernel's log (kernel), or by nfnetlink_log, group 30830 (nflog). It holds for guests whose vif lines have no `log=`.",
+    )
+    .of(MODES),
     Key::new("mac", Text("a MAC address"), Means("that of the uplink; without an uplink, one made from this machine's identity"), "\"02:00:00:00:00:01\"", "The MAC address of the bridge.")
         .of(BRIDGE),
     Key::new("metric", Number(1, u32::MAX), Value("2"), "5", "The metric of the routes to guests.")

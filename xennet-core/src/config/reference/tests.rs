@@ -6,7 +6,7 @@ use toml::de::DeTable;
 use super::*;
 use crate::config::hotplug::Settings;
 use crate::config::{Dialect, networks, parse_vif};
-use crate::model::{ColoKey, HostAccess, LanAccess, Policy};
+use crate::model::{ColoKey, HostAccess, LanAccess, PacketLog, Policy};
 
 /// A network of this mode with these lines.
 fn network(mode: &str, lines: &str) -> String {
@@ -88,6 +88,7 @@ fn words_are_those_of_the_types() {
         Kind::Words(words) => words.to_vec(),
         other => panic!("{name}: {other:?}"),
     };
+    assert_eq!(words("log"), PacketLog::ALL.map(PacketLog::name));
     assert_eq!(words("policy"), Policy::ALL.map(Policy::name));
     assert_eq!(words("host"), HostAccess::ALL.map(HostAccess::name));
     assert_eq!(words("lan"), LanAccess::ALL.map(LanAccess::name));

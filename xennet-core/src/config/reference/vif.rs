@@ -88,6 +88,13 @@ pub const VIF_KEYS: &[VifKey] = &[
     VifKey::new("policy", "policy=strict", "the network's `policy`; or strict with `ip=`, off without", "How what the guest sends is filtered: `off`, `mac`, `strict` or `disabled`.")
         .by(XENNET)
         .behind("Refused, except `strict`, which holds in any case: the guest sends from its own addresses only."),
+    VifKey::new(
+        "log",
+        "log=kernel",
+        "the network's `log`, or off",
+        "Where packets are noted that the guest may not send: `kernel`, `nflog` (group 30830) or `off`.",
+    )
+    .by(XENNET),
     VifKey::new("macs", "macs=00:16:3e:00:00:07", "none", "Further MAC addresses from which the guest sends. Several are separated by blanks.")
         .by(XENNET)
         .behind(REFUSED),

@@ -19,7 +19,7 @@ use std::net::IpAddr;
 use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 
-use super::{BridgeSpec, Egress, IfName, Mtu, Policy};
+use super::{BridgeSpec, Egress, IfName, Mtu, PacketLog, Policy};
 use crate::error::{Error, ErrorKind};
 
 pub use accept::ForeignChain;
@@ -203,6 +203,15 @@ impl Network {
         }
     }
 
+    /// Where packets are noted that its guests may not send, unless their vif lines say otherwise.
+    pub const fn log(&self) -> PacketLog {
+        match &self.mode {
+            NetworkMode::Bridge(b) => b.log,
+            NetworkMode::Nat(n) => n.log,
+            NetworkMode::Routed(r) => r.log,
+        }
+    }
+
     /// Addresses that its guests do not use unless they declare them.
     pub(crate) fn reserved(&self) -> &[IpNetwork] {
         match &self.mode {
@@ -250,6 +259,9 @@ pub struct BridgeNetwork {
     /// Whether guests are kept from each other: they reach this domain and the outside, and no other guest of the network that is kept from the others, too.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub isolated: bool,
+    /// Where packets are noted that its guests may not send, unless their vif lines say otherwise.
+    #[serde(default, skip_serializing_if = "PacketLog::is_off")]
+    pub log: PacketLog,
     /// How far guests are filtered whose vif lines do not say it; `None`: by their addresses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<Policy>,
@@ -263,7 +275,15 @@ pub struct BridgeNetwork {
 impl BridgeNetwork {
     /// A bridge without an uplink.
     pub fn new(bridge: BridgeSpec) -> Self {
-        BridgeNetwork { bridge, uplink: None, uplink_name: None, isolated: false, policy: None, reserved: Vec::new() }
+        BridgeNetwork {
+            bridge,
+            uplink: None,
+            uplink_name: None,
+            isolated: false,
+            log: PacketLog::Off,
+            policy: None,
+            reserved: Vec::new(),
+        }
     }
 }
 
@@ -300,6 +320,9 @@ pub struct NatNetwork {
     /// Whether guests are kept from each other: they reach this domain and the outside, and no other guest of the network.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub isolated: bool,
+    /// Where packets are noted that its guests may not send, unless their vif lines say otherwise.
+    #[serde(default, skip_serializing_if = "PacketLog::is_off")]
+    pub log: PacketLog,
     /// What guests reach of this domain itself.
     #[serde(default, skip_serializing_if = "HostAccess::is_open")]
     pub host: HostAccess,
@@ -337,6 +360,7 @@ setters! { NatNetwork {
     with_guests: guests = GuestLinks;
     with_forwards: forwards = Vec<PortForward>;
     with_isolated: isolated = bool;
+    with_log: log = PacketLog;
     with_host: host = HostAccess;
     with_lan: lan = LanAccess;
     with_policy: policy = impl Into<Option<Policy>>;
@@ -356,6 +380,7 @@ impl NatNetwork {
             guests: GuestLinks::PerVif,
             forwards: Vec::new(),
             isolated: false,
+            log: PacketLog::Off,
             host: HostAccess::Open,
             lan: LanAccess::Open,
             policy: None,
@@ -407,6 +432,9 @@ pub struct RoutedNetwork {
     /// Whether guests are kept from each other: they reach this domain and the outside, and no other guest of the network.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub isolated: bool,
+    /// Where packets are noted that its guests may not send, unless their vif lines say otherwise.
+    #[serde(default, skip_serializing_if = "PacketLog::is_off")]
+    pub log: PacketLog,
     /// What guests reach of this domain itself.
     #[serde(default, skip_serializing_if = "HostAccess::is_open")]
     pub host: HostAccess,
@@ -443,6 +471,7 @@ setters! { RoutedNetwork {
     with_whole_subnets: whole_subnets = bool;
     with_any_vif: any_vif = bool;
     with_isolated: isolated = bool;
+    with_log: log = PacketLog;
     with_host: host = HostAccess;
     with_lan: lan = LanAccess;
     with_uplink: uplink = Egress;
@@ -471,6 +500,7 @@ impl RoutedNetwork {
             whole_subnets: false,
             any_vif: false,
             isolated: false,
+            log: PacketLog::Off,
             host: HostAccess::Open,
             lan: LanAccess::Open,
             uplink: Egress::DefaultRoute,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{BackendDomain, VifParts, VifSpec, VifType};
 use crate::error::{Error, ErrorKind};
-use crate::model::{ColoKey, DevId, GuestMac, IfName, Mtu, Policy, RateLimit, VlanSpec, Word};
+use crate::model::{ColoKey, DevId, GuestMac, IfName, Mtu, PacketLog, Policy, RateLimit, VlanSpec, Word};
 
 /// The document of a vif: libxl's field names, texts where libxl has texts.
 #[derive(Clone, Default, Serialize, Deserialize)]
@@ -34,6 +34,9 @@ pub(super) struct VifDocument {
     /// How far what it sends at a bridge is filtered.
     #[serde(skip_serializing_if = "Option::is_none")]
     policy: Option<Policy>,
+    /// Where packets are noted that it may not send.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    log: Option<PacketLog>,
     /// The emulated model.
     #[serde(skip_serializing_if = "Option::is_none")]
     model: Option<Word>,
@@ -96,6 +99,7 @@ impl From<VifSpec> for VifDocument {
             prefix,
             macs,
             policy: v.policy,
+            log: v.log,
             devid: v.devid,
             mac: v.mac,
             bridge: v.bridge,
@@ -145,6 +149,7 @@ impl TryFrom<VifDocument> for VifSpec {
             prefix,
             macs,
             policy: d.policy,
+            log: d.log,
             script: d.script,
             vifname: d.ifname,
             vif_type: d.nictype,

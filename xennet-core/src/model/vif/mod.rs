@@ -11,7 +11,7 @@ use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 
 use super::flaw::{Flaw, quoted};
-use super::{ColoKey, DevId, DomId, GuestMac, IfName, Mtu, Policy, RateLimit, VlanSpec, Word};
+use super::{ColoKey, DevId, DomId, GuestMac, IfName, Mtu, PacketLog, Policy, RateLimit, VlanSpec, Word};
 use crate::error::{Error, ErrorKind};
 
 pub(crate) use document::Trust;
@@ -23,7 +23,7 @@ use ip::{gateway_beside, gateway_refusal, host_bits};
 ///
 /// `None`, an empty list and `false` mean that the key was not given. As text it is the strict dialect of
 /// [`config`](crate::config): `mac=00:16:3e:01:02:03,bridge=xenbr0`; as a document it has the field names of libxl's
-/// `device_nic`, with `policy`, `macs`, `prefix` and `isolated` as additions.
+/// `device_nic`, with `policy`, `log`, `macs`, `prefix` and `isolated` as additions.
 ///
 /// Every value of this type can be written as text and read back: what a text cannot say, or no vif can be, is refused when the value
 /// is made.
@@ -77,6 +77,8 @@ pub struct VifParts {
     pub macs: Vec<GuestMac>,
     /// `policy=`: how far what it sends is filtered; as its network says, or by its addresses, if not given. An addition of xennet.
     pub policy: Option<Policy>,
+    /// `log=`: where packets are noted that it may not send; as its network says if not given. An addition of xennet.
+    pub log: Option<PacketLog>,
     /// `script=`: the hotplug script, a name in Xen's script directory or a path.
     pub script: Option<Word>,
     /// `vifname=`: the name of the link in the backend domain; the tap's gets `-emu` behind it.
@@ -235,6 +237,13 @@ impl VifSpec {
         self
     }
 
+    /// The same vif, with packets noted there that it may not send, whatever its network says.
+    #[must_use]
+    pub fn with_log(mut self, log: PacketLog) -> Self {
+        self.0.log = Some(log);
+        self
+    }
+
     /// The same vif, whose port may talk to ports that are not isolated only.
     #[must_use]
     pub fn with_isolated(mut self) -> Self {
@@ -281,6 +290,11 @@ impl VifSpec {
     /// `policy=`: how far what the guest sends is filtered. An addition of xennet; xl does not know it.
     pub const fn policy(&self) -> Option<Policy> {
         self.0.policy
+    }
+
+    /// `log=`: where packets are noted that the guest may not send. An addition of xennet; xl does not know it.
+    pub const fn log(&self) -> Option<PacketLog> {
+        self.0.log
     }
 
     /// `script=`: the hotplug script, a name in Xen's script directory or a path.
@@ -545,6 +559,9 @@ impl fmt::Display for VifSpec {
         if let Some(policy) = self.0.policy {
             item("policy", Some(&policy))?;
         }
+        if let Some(log) = self.0.log {
+            item("log", Some(&log))?;
+        }
         keys! {
             "script" = script; "vifname" = vifname; "type" = vif_type; "model" = model; "backend" = backend;
             "rate" = rate; "mtu" = mtu; "vlan" = vlan; "forwarddev" = forwarddev;
@@ -572,7 +589,7 @@ mod tests {
     fn a_document_reads_back_and_refuses_unknown_names() {
         let spec: VifSpec =
             "mac=00:16:3e:01:02:03,bridge=br0,ip=10.0.0.1 2001:db8::/64,rate=10Mb/s,type=ioemu,vifname=web0,\
-                             untrusted,isolated,policy=strict,prefix=10.1.0.0/16 10.2.0.0/16,\
+                             untrusted,isolated,policy=strict,log=nflog,prefix=10.1.0.0/16 10.2.0.0/16,\
                              macs=00:16:3e:01:02:04 00:16:3e:01:02:05,vlan=10p/20,colo_sock_mirror_id=x,backend=3,mtu=9000"
                 .parse()
                 .unwrap();
@@ -592,6 +609,7 @@ mod tests {
             r#"{"prefix":"10.0.0.1/24"}"#,
             r#"{"macs":"00:16:3e:01:02:04 01:00:5e:00:00:01"}"#,
             r#"{"policy":"loose"}"#,
+            r#"{"log":"syslog"}"#,
         ] {
             assert!(serde_json::from_str::<VifSpec>(bad).is_err(), "{bad}");
         }

@@ -252,6 +252,11 @@ fn expr_text(expr: &NftExpr, icmpv6: bool) -> String {
         NftExpr::Vmap { key, map } => format!("{} vmap @{map}", key_fields(key, icmpv6)),
         NftExpr::Add { key, set } => format!("add @{set} {{ {} }}", key_fields(key, icmpv6)),
         NftExpr::Counter => "counter".into(),
+        NftExpr::Limit { rate, burst } => format!("limit rate {rate}/second burst {burst} packets"),
+        NftExpr::Log { prefix, group } => {
+            let group = group.map(|group| format!(" group {group}")).unwrap_or_default();
+            format!("log prefix {}{group}", quoted(prefix))
+        }
         NftExpr::SetMark(mark) => format!("meta mark set {mark:#010x}"),
         NftExpr::Write { field, from } => {
             let from = match from {

@@ -70,6 +70,22 @@ pub enum NftExpr {
     },
     /// Counts packets and bytes. The numbers are not part of a snapshot.
     Counter,
+    /// Fits so many packets a second, and so many at once after a rest: `limit rate 5/second burst 20 packets`.
+    Limit {
+        /// Packets a second, at least 1.
+        rate: u32,
+        /// Packets at once.
+        burst: u32,
+    },
+    /// Writes a line about the packet into the kernel's log, or hands the packet to who listens to a group of nfnetlink_log:
+    /// `log prefix "xennet " group 5`.
+    Log {
+        /// What the line begins with, 1 to 127 bytes.
+        prefix: String,
+        /// The group; `None`: the kernel's log.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        group: Option<u16>,
+    },
     /// Sets the packet's mark: `meta mark set 0x1`.
     SetMark(u32),
     /// Writes an address into the header of an IPv6 packet, and puts the checksum above it right: `ip6 saddr set ::`. Or puts four bytes

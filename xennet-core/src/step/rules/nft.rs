@@ -366,6 +366,8 @@ fn data_of(table: &NftTable, set: &NftSet, element: &NftElement) -> Result<Optio
 /// `nft_verdict_init`.
 fn jump_target(table: &NftTable, chain: &str) -> Result<(), Errno> {
     match table.chains.get(chain) {
+        // A look at how often it is used sees no more of it.
+        None if table.uses.contains_key(chain) => Ok(()),
         None => Err(Errno::ENOENT),
         Some(c) if c.base.is_some() => Err(Errno::EOPNOTSUPP),
         Some(_) => Ok(()),
@@ -516,7 +518,12 @@ fn check_expr(family: NftFamily, table: &NftTable, expr: &NftExpr, registers: &m
             port.map_or(Ok(()), |first| registers.read(first, 2))
         }
         NftExpr::Verdict(v) => v.target().map_or(Ok(()), |chain| jump_target(table, chain)),
-        NftExpr::Match { .. } | NftExpr::Counter | NftExpr::Masquerade | NftExpr::Opaque { .. } => Ok(()),
+        NftExpr::Match { .. }
+        | NftExpr::Counter
+        | NftExpr::Limit { .. }
+        | NftExpr::Log { .. }
+        | NftExpr::Masquerade
+        | NftExpr::Opaque { .. } => Ok(()),
     }
 }
 

@@ -13,13 +13,13 @@ pub(crate) mod reserved;
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
-use std::sync::LazyLock;
+use std::sync::OnceLock;
 
 use super::rules::{
     COUNTING, IGMP, NO_ADDRESS, VIOLATION, accept, denied, denied_in, dhcp_client, drop, goto, jump, lookup,
     other_than, over, rule, violation,
 };
-use super::{Derived, Level, SetDef, Table};
+use super::{Derived, Section, Sections, SetDef, Table, logging};
 use crate::gather;
 use crate::model::{MacAddr, Violation};
 use crate::snapshot::{
@@ -56,7 +56,8 @@ pub(crate) const RESERVED: u16 = 0xfffd;
 /// The table.
 pub(crate) static GUARD: Table = Table {
     id: NftTableId::guard,
-    levels: &LEVELS,
+    sections: &SECTIONS,
+    frames: [const { OnceLock::new() }; Sections::CHOICES],
     chains,
     derived,
     follows: derived,
@@ -64,10 +65,10 @@ pub(crate) static GUARD: Table = Table {
 };
 
 /// What every vif needs, what is needed where a link is closed, and where a guest that is bound to its MAC may not use reserved addresses. A look at each frame for that costs nothing before there is one.
-static LEVELS: [Level; 3] = [
-    Level {
-        version: 0x7750_5414,
-        uses: &[
+static SECTIONS: [Section; 5] = [
+    Section::of(
+        0xfead_1b0a,
+        &[
             // In the order of their names, as a scope has them.
             ("advertised", 6),
             ("advertising", 5),
@@ -93,23 +94,19 @@ static LEVELS: [Level; 3] = [
             ("soliciting", 11),
             ("to-all", 4),
             ("to-one", 5),
-            (VIOLATION, 70),
+            (VIOLATION, 71),
         ],
-        sets: &SETS,
-        frame: LazyLock::new(|| GUARD.frame(0)),
-    },
-    Level {
-        version: 0x1b41_64e0,
-        uses: &[("from-closed", 1), (SHUT, 4), ("to-closed", 1)],
-        sets: &CLOSING,
-        frame: LazyLock::new(|| GUARD.frame(1)),
-    },
-    reserved::level(),
+        &SETS,
+    ),
+    Section::of(0xc4e4_141e, &[("from-closed", 1), (SHUT, 5), ("to-closed", 1)], &CLOSING),
+    reserved::section(),
+    logging::kernel(0xb6d2_0a50),
+    logging::nflog(0x424a_04fc),
 ];
 
 const CLOSING: [SetDef; 1] = [SetDef::of(CLOSED, &[NftType::IfName])];
 
-const SETS: [SetDef; 12] = {
+const SETS: [SetDef; 13] = {
     use NftType::{EtherAddr, IfName, Ipv4Addr, Ipv6Addr, Mark};
     const V4: &[NftType] = &[IfName, EtherAddr, Ipv4Addr];
     const V6: &[NftType] = &[IfName, EtherAddr, Ipv6Addr];
@@ -127,6 +124,7 @@ const SETS: [SetDef; 12] = {
         SetDef::ranges(NETWORKS[1], V6),
         COUNTING[0],
         COUNTING[1],
+        logging::MAP,
     ]
 };
 
@@ -182,7 +180,7 @@ fn chains() -> BTreeMap<String, NftChain> {
         (BOUND, of(bound())),
         (VIOLATION, of(violation())),
     ];
-    let own = own.into_iter().chain(closed()).chain(reserved::chains());
+    let own = own.into_iter().chain(closed()).chain(reserved::chains()).chain(logging::chains());
     let others = packets::chains().into_iter().chain(discovery::chains());
     gather::map(own.chain(others.map(|(name, rules)| (name, of(rules)))).map(|(n, c)| (n.to_owned(), c)))
 }

@@ -1,20 +1,19 @@
 //! Addresses that are nobody's but the guests' that declare them, for guests that are bound to their MAC and may use any other address.
 //!
-//! A level of its own: a host without such guests has none of it. A watched link has the addresses that it may not take, and those of
+//! A section of its own: a host without such guests has none of it. A watched link has the addresses that it may not take, and those of
 //! them that are its guest's own. They may not be the source of a packet or the sender of ARP, nor be tested or claimed: who tests an
 //! address keeps another from using it.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::sync::LazyLock;
 
 use super::discovery::{ALL_NODES, from_nobody};
-use super::{GUARD, IPV4, IPV6, TAGS, ethernet_arp, is};
+use super::{IPV4, IPV6, TAGS, ethernet_arp, is};
 use crate::model::Violation;
 use crate::snapshot::{
     NftBase, NftChain, NftChainKind, NftExpr, NftField, NftFrom, NftHook, NftPolicy, NftRule, NftType, NftValue,
 };
 use crate::tables::rules::{ICMPV6, accept, begins_with, denied_in, goto, lookup, other_than, over, rule, violation};
-use crate::tables::{Level, SetDef};
+use crate::tables::{Section, SetDef};
 
 /// Links whose guests may use every address but reserved ones.
 pub(crate) const WATCHED: &str = "watched";
@@ -34,21 +33,12 @@ const TAKEN: &str = "taken";
 
 const WHY: Option<&str> = Some("a reserved address");
 
-pub(super) const fn level() -> Level {
-    Level {
-        version: 0xf57b_41fe,
-        uses: &[
-            (FROM_WATCHED, 14),
-            (TAKEN, 21),
-            ("watching", 1),
-            (CLAIMING, 4),
-            (MESSAGES, 3),
-            (PROBING, 4),
-            (TO_ALL, 4),
-        ],
-        sets: &SETS,
-        frame: LazyLock::new(|| GUARD.frame(2)),
-    }
+pub(super) const fn section() -> Section {
+    Section::of(
+        0x47a9_fee0,
+        &[(FROM_WATCHED, 14), (TAKEN, 22), ("watching", 1), (CLAIMING, 4), (MESSAGES, 3), (PROBING, 4), (TO_ALL, 4)],
+        &SETS,
+    )
 }
 
 const SETS: [SetDef; 9] = {

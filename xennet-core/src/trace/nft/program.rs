@@ -166,8 +166,9 @@ fn header(number: u32) -> Option<NftHeader> {
 /// The operations of a rule, and for each the statement that it belongs to.
 pub(super) fn program(rule: &NftRule) -> Vec<Op> {
     let mut out = Vec::new();
-    // A key that is added to a set at the end of a rule changes nothing for the packet.
-    let ends = rule.exprs.len() - rule.exprs.iter().rev().take_while(|e| matches!(e, NftExpr::Add { .. })).count();
+    // What only notes the packet changes nothing for it, at the end of a rule.
+    let notes = |e: &&NftExpr| matches!(e, NftExpr::Add { .. } | NftExpr::Limit { .. } | NftExpr::Log { .. });
+    let ends = rule.exprs.len() - rule.exprs.iter().rev().take_while(notes).count();
     for statement in rule.exprs.iter().take(ends) {
         lower(statement, &mut out);
     }
@@ -211,7 +212,8 @@ fn lower(statement: &NftExpr, out: &mut Vec<Op>) {
         }
         // A full set ends the rule here.
         NftExpr::Add { .. } => out.push(Op::Perhaps("a set that may be full".into())),
-        NftExpr::Counter => out.push(Op::Nothing),
+        NftExpr::Limit { .. } => out.push(Op::Perhaps("a limit that may be reached".into())),
+        NftExpr::Counter | NftExpr::Log { .. } => out.push(Op::Nothing),
         NftExpr::SetMark(mark) => {
             out.push(Op::Immediate { bytes: mark.to_ne_bytes().to_vec(), to: 0 });
             out.push(Op::SetMark { from: 0 });

@@ -44,6 +44,15 @@ pub(super) enum Expr {
     },
     Verdict(NftVerdict),
     Counter,
+    /// So many packets a second.
+    Limit {
+        rate: u32,
+        burst: u32,
+    },
+    Log {
+        prefix: String,
+        group: Option<u16>,
+    },
     Masquerade,
     /// Puts an address into the header of an IPv6 packet.
     Write {
@@ -81,6 +90,12 @@ const CSUM_PSEUDO: u32 = 1;
 const NAT_IMPLIED: u32 = 0b11;
 const IPV4: u32 = 2;
 const IPV6: u32 = 10;
+/// The unit of a limit's rate, in seconds.
+const SECOND: u64 = 1;
+/// `NFT_LIMIT_PKTS`.
+const PACKETS: u32 = 0;
+/// `LOGLEVEL_WARNING`, which the kernel takes where no level is given.
+const WARNING: u32 = 4;
 
 /// The number of a register on the wire: four of them have numbers of their own for all 16 bytes from there on, and the
 /// kernel answers with those (`nft_dump_register`).
@@ -121,6 +136,8 @@ impl Expr {
             Expr::Write { .. } => "payload",
             Expr::Add { .. } => "dynset",
             Expr::Counter => "counter",
+            Expr::Limit { .. } => "limit",
+            Expr::Log { .. } => "log",
             Expr::Masquerade => "masq",
             Expr::Nat { .. } => "nat",
             Expr::Other { name, .. } => name,
@@ -207,6 +224,18 @@ impl Expr {
                 w.text(1, set);
             }
             Expr::Counter | Expr::Masquerade => {}
+            Expr::Limit { rate, burst } => {
+                w.be64(1, u64::from(*rate));
+                w.be64(2, SECOND);
+                w.be32(3, *burst);
+                w.be32(4, PACKETS);
+            }
+            Expr::Log { prefix, group } => {
+                if let Some(group) = group {
+                    w.be16(1, *group);
+                }
+                w.text(2, prefix);
+            }
             Expr::Nat { side, family, address, port } => {
                 w.be32(1, *side as u32);
                 w.be32(
@@ -244,6 +273,8 @@ impl Expr {
             "immediate" => read_immediate(data),
             // The numbers run; they are not part of what the rule is.
             "counter" => Some(Expr::Counter),
+            "limit" => read_limit(data),
+            "log" => read_log(data),
             "masq" => only(data, &[1]).filter(|a| number(*a, 1).unwrap_or(0) == 0).map(|_| Expr::Masquerade),
             "nat" => read_nat(data),
             _ => None,
@@ -338,6 +369,28 @@ fn read_add(data: &[u8]) -> Option<Expr> {
     let plain = number(a, 3) == Some(DYNSET_ADD) && forever && number(a, 9).unwrap_or(0) == 0;
     let add = Expr::Add { set: string(a, 1)?, at: from_register(number(a, 4)?)? };
     plain.then_some(add)
+}
+
+/// Of packets, by the second, and not the other way round.
+fn read_limit(data: &[u8]) -> Option<Expr> {
+    let a = only(data, &[1, 2, 3, 4, 5, 6])?;
+    let long = |kind| a.find(kind)?.try_into().ok().map(u64::from_be_bytes);
+    let plain = long(2) == Some(SECOND) && number(a, 4).unwrap_or(0) == PACKETS && number(a, 5).unwrap_or(0) == 0;
+    plain.then_some(())?;
+    Some(Expr::Limit { rate: u32::try_from(long(1)?).ok()?, burst: number(a, 3)? })
+}
+
+/// With a prefix, and otherwise as usual.
+fn read_log(data: &[u8]) -> Option<Expr> {
+    let a = only(data, &[1, 2, 3, 4, 5, 6])?;
+    let group = match a.find(1) {
+        Some(group) => Some(u16::from_be_bytes(group.try_into().ok()?)),
+        None => None,
+    };
+    let threshold = a.find(4).is_none_or(|threshold| threshold.iter().all(|byte| *byte == 0));
+    let usual = |kind, usual| number(a, kind).unwrap_or(usual) == usual;
+    (usual(3, 0) && threshold && usual(5, WARNING) && usual(6, 0)).then_some(())?;
+    Some(Expr::Log { prefix: string(a, 2)?, group })
 }
 
 fn read_immediate(data: &[u8]) -> Option<Expr> {

@@ -32,6 +32,8 @@ pub(super) fn lower(statements: &[NftExpr]) -> Vec<Expr> {
                 out.push(Expr::Add { set: set.clone(), at: 0 });
             }
             NftExpr::Counter => out.push(Expr::Counter),
+            NftExpr::Limit { rate, burst } => out.push(Expr::Limit { rate: *rate, burst: *burst }),
+            NftExpr::Log { prefix, group } => out.push(Expr::Log { prefix: prefix.clone(), group: *group }),
             NftExpr::SetMark(mark) => {
                 out.push(Expr::Immediate { to: 0, value: mark.to_ne_bytes().to_vec() });
                 out.push(Expr::SetMark { from: 0 });
@@ -139,6 +141,8 @@ fn statement(exprs: &[Expr]) -> Option<(NftExpr, usize)> {
         },
         Expr::Verdict(verdict) => simple(NftExpr::Verdict(verdict.clone())),
         Expr::Counter => simple(NftExpr::Counter),
+        Expr::Limit { rate, burst } => simple(NftExpr::Limit { rate: *rate, burst: *burst }),
+        Expr::Log { prefix, group } => simple(NftExpr::Log { prefix: prefix.clone(), group: *group }),
         Expr::Masquerade => simple(NftExpr::Masquerade),
         _ => None,
     }
