@@ -49,19 +49,54 @@ fn arguments_that_are_no_text_are_wrong_usage() {
 #[test]
 fn completions_and_manual_pages_cover_every_command() {
     let man = run(["man"]).stdout;
-    assert!(man.starts_with(".ie") && man.contains(".TH xennet 1"));
+    assert!(man.starts_with(".ie") && man.contains("\n.TH XENNET 1 "));
     for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
         let got = run(["completions", shell]);
         assert_eq!(got.code, 0);
         for command in commands() {
             assert!(got.stdout.contains(&command), "{command} in {shell}");
         }
+        assert!(got.stdout.contains("network") && !got.stdout.contains("guard"), "a hidden command in {shell}");
     }
     for command in commands() {
         assert!(man.contains(&format!("xennet\\-{}", command.replace('-', "\\-"))), "{command} in the manual page");
-        let heading = format!(".TH xennet-{command} 1  \"xennet {}\"", env!("CARGO_PKG_VERSION"));
-        assert!(run(["man", &command]).stdout.contains(&heading), "{heading}");
+        let page = run(["man", &command]).stdout;
+        let heading = format!("\n.TH XENNET-{} 1 ", command.to_uppercase());
+        let version = format!(" \"xennet {}\"\n", env!("CARGO_PKG_VERSION"));
+        assert!(page.contains(&heading) && page.contains(&version), "{heading}{version}");
     }
+}
+
+/// `man` and `mandoc` are asked where they are; neither has anything to warn of.
+#[test]
+fn every_manual_page_is_written_and_is_one() {
+    let place = xennet_tests::StateDir::new();
+    let dir = place.path().join("man");
+    let got = run(["man", "--dir", dir.to_str().unwrap()]);
+    assert_eq!((got.code, got.stderr.as_str()), (0, ""), "{got:?}");
+    let files: Vec<&str> = got.stdout.lines().collect();
+    for page in ["man1/xennet.1", "man1/xennet-network-start.1", "man5/networks.toml.5", "man5/hotplug.toml.5"] {
+        assert!(files.iter().any(|file| file.ends_with(page)), "{page}");
+    }
+    assert!(files.iter().any(|file| file.ends_with("man8/xennet-hotplug.8")) && files.len() > 40);
+    let reader = |program: &str, arguments: &[&str]| {
+        let mut command = std::process::Command::new(program);
+        command.args(arguments).args(&files).env("MANWIDTH", "100").env("LC_ALL", "C.UTF-8").stdin(Stdio::null());
+        match command.output() {
+            Ok(output) => {
+                let said = String::from_utf8_lossy(if program == "man" { &output.stderr } else { &output.stdout });
+                assert_eq!(said, "", "{program}");
+            }
+            Err(_) => eprintln!("skipped: there is no {program}"),
+        }
+    };
+    reader("man", &["--warnings", "-l"]);
+    reader("mandoc", &["-T", "lint", "-W", "warning"]);
+    // One page is what --dir writes.
+    let one = std::fs::read_to_string(dir.join("man5/networks.toml.5")).unwrap();
+    assert_eq!(run(["man", "networks.toml"]).stdout, one);
+    let full = run(["man", "--dir", "/dev/null/x"]);
+    assert_eq!(full.code, i32::from(ErrorKind::Io.number()), "{full:?}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "all of this is tests")]
 
 mod advise;
+mod book;
 mod command;
 mod demo;
 mod describe;

@@ -163,6 +163,35 @@ fn the_settings_of_hotplug_are_shown_with_what_they_lack_and_checked() {
 }
 
 #[test]
+fn the_schemas_of_the_files_are_printed() {
+    for (what, name) in [("networks", "networks-file"), ("hotplug", "hotplug-file")] {
+        let got = run(["parse", what, "--schema"]);
+        assert_eq!((got.code, got.stdout.as_str()), (0, run(["schema", name]).stdout.as_str()), "{got:?}");
+        assert_eq!(run(["parse", what, "--schema", "x.toml"]).code, 2);
+    }
+    assert_eq!(run(["parse", "networks"]).code, 2);
+    let whole = run(["parse", "networks", "--schema"]).json();
+    assert_eq!(whole["$defs"]["bridge"]["properties"]["uplink"]["examples"][0], "eth0");
+    // What it says of a file is so.
+    let check = |lines: &str| {
+        let network = format!("[network.x]\nmode = \"nat\"\n{lines}\n");
+        let taken = run_with_input(&["parse", "networks", "-"], network.as_bytes()).code == 0;
+        let mut values = json!({ "mode": "nat" });
+        for line in lines.lines() {
+            let (key, value) = line.split_once(" = ").unwrap();
+            values[key] = serde_json::from_str(value).unwrap();
+        }
+        let flaws = xennet_tests::documents::flaws("networks-file", &json!({ "network": { "x": values } }));
+        assert_eq!(flaws.is_empty(), taken, "{lines}: {flaws:?}");
+        taken
+    };
+    assert!(check("subnets = [\"10.0.0.0/24\"]\ndhcp = true\nmtu = 1400"));
+    for wrong in ["dhcp = 1", "mtu = 67", "uplink = \"eth0\"", "host = \"shut\"", "subnets = \"10.0.0.0/24\""] {
+        assert!(!check(wrong), "{wrong}");
+    }
+}
+
+#[test]
 fn every_recorded_mac_and_every_chain() {
     let mut chains = 0;
     for case in cases("mac.json") {

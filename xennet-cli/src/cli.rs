@@ -1,6 +1,8 @@
 //! The command line: the one definition that help, man page and completions come from.
 
+mod files;
 mod guest;
+mod parse;
 mod trace;
 
 use std::path::PathBuf;
@@ -8,12 +10,12 @@ use std::path::PathBuf;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use xennet_core::ErrorKind;
-use xennet_core::config::Dialect;
 use xennet_core::macgen::Scheme;
-use xennet_core::managers::Manager;
 
+pub(crate) use self::files::{AdviseArgs, ImportArgs, InstallArgs, SnippetsArgs};
 pub(crate) use self::guest::GuestArgs;
 use self::guest::formats;
+pub(crate) use self::parse::{DialectArg, ParseArgs, ParseWhat};
 pub(crate) use self::trace::TraceArgs;
 use crate::names::{SCRIPTS, STATE_DIR};
 
@@ -32,15 +34,15 @@ pub(crate) struct Cli {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Options of every command")]
 pub(crate) struct Global {
-    /// What is looked at and changed: the kernel, or a model of it that is kept in the state directory
+    /// The system that is shown and changed: the kernel, or a model of it that is kept in the state directory
     #[arg(long, global = true, value_enum, default_value_t = BackendName::Netlink)]
     pub(crate) backend: BackendName,
 
-    /// Answers as one JSON document (xennet schema says what is in each); remarks and errors as JSON, one a line, on standard error
+    /// Prints the answer as one JSON document (see xennet schema), and notes and errors as JSON documents, one a line, on standard error
     #[arg(long, global = true)]
     pub(crate) json: bool,
 
-    /// Where journals, locks and records are kept [env: XENNET_STATE_DIR] [default: /run/xennet]
+    /// The state directory: journals, locks and records [env: XENNET_STATE_DIR] [default: /run/xennet]
     // Read by `read`: clap takes what a variable says for an option that was typed, and shows it in every usage.
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) state_dir: Option<PathBuf>,
@@ -64,30 +66,29 @@ pub(crate) enum BackendName {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Reads a text and prints what it means; refuses it with the place and the rule if it means nothing
+    /// Reads a text and prints its meaning, or the place of the error and the rule
     Parse(ParseArgs),
     /// Makes MAC addresses
     #[command(subcommand)]
     Mac(MacCommand),
-    /// Shows what a command would do, one line a step with its reason, and does nothing
+    /// Shows the steps of a command with their reasons, and changes nothing
     #[command(subcommand)]
     Plan(PlanWhat),
-    /// Carries out plans that were shown and kept, or says what has changed since
+    /// Applies saved plans, or says what has changed since they were made
     ///
-    /// xennet --json plan ... makes them. Each is planned anew, and carried out if the same steps come out; if not, nothing of it is done.
-    /// Several plans are carried out one after the other. One that another one before it has changed, as the start of a second network that
-    /// needs the same table, is refused: make its plan anew then.
+    /// xennet --json plan ... makes them. Each plan is made again. If the steps are the same, they are carried out; if not, nothing is done.
+    /// Several plans are carried out one after the other. If a plan changes what a later one needs, as two networks that need the same table
+    /// do, the later plan is refused: make it again.
     Apply {
         /// A file with the plans as JSON, one after the other; - for standard input
         #[arg(value_name = "FILE")]
         file: PathBuf,
     },
-    /// Connects a vif to its bridge; the earlier state comes back if that fails
+    /// Connects a vif to its network; restores the earlier state if that fails
     Attach(AttachArgs),
     /// Disconnects a vif
     Detach(DetachArgs),
-    /// Shows what the networking of this host is: networks, uplinks, bridges, vifs with their guests, traffic, routes, filters, and what is
-    /// not as it was made
+    /// Shows the networking of this host: networks, uplinks, bridges, vifs with their guests, traffic, routes, filters, and what is missing
     ///
     /// With --json it is one document: vifs and bridges, networks, routes, guest_routes (how many lead to guests), filters, made_by (who has
     /// made each link), managers (programs that may take guests' links), picture (who is where, as of xennet --json picture), and unseen (what could not be looked at, and why).
@@ -106,7 +107,7 @@ pub(crate) enum Command {
         #[arg(long, conflicts_with = "watch")]
         counters: bool,
     },
-    /// Finds what keeps guests from the network that they were promised, and says what mends it
+    /// Finds problems that cut guests off from their network, and says how to fix them
     ///
     /// Looks at the kernel, xenstore, the records, the networks file and other programs' files, and changes nothing without --fix. WHAT is a
     /// network, a vif (vif5.0), a link, or a domain's name: only findings about it are told. xennet doctor --codes explains all kinds.
@@ -118,12 +119,12 @@ pub(crate) enum Command {
     /// As text, if nothing else is asked for: as wide as the terminal, or 100 columns. Many guests that differ in nothing but name and
     /// address are drawn as one.
     Picture(PictureArgs),
-    /// Writes the network state of this host into one file, for a bug report that is examined on another machine
+    /// Writes the network state of this host into one file, for a bug report
     ///
     /// The file is a JSON document: links, addresses, routes, settings, nft tables, the records of xennet, and what xenstore says of vifs.
     /// What cannot be read is listed in it with the reason. Nothing is changed on the host, and an existing file is kept.
     Record(RecordArgs),
-    /// Says what happens to a packet, hop by hop, and to its answer: who drops it, or by which address it arrives
+    /// Follows a packet and its answer hop by hop: what drops it, or with which source address it arrives
     ///
     /// FROM and TO are a domain's name, a domain id, a vif (vif5.0), dom0, outside, or an IP address. It is a simulation on what is seen of
     /// the host, or on a recording: nothing is sent. The first line is the answer; below it are the rule, route or link of each hop.
@@ -136,24 +137,24 @@ pub(crate) enum Command {
     /// Starts, stops and shows the networks of /etc/xennet/networks.toml
     #[command(subcommand)]
     Network(NetworkCommand),
-    /// Confirms networks that were started with --confirm: they stay
+    /// Keeps networks that were started with --confirm
     Confirm {
         /// Which; without names all that wait for it
         #[arg(value_name = "NETWORK")]
         names: Vec<String>,
     },
-    /// Puts back what was there before the last operation
+    /// Undoes the last operation
     Undo {
         /// A vif (vif5.0), a bridge, or a network with network- before its name (network-lan); without it the last operation of
         /// all is undone
         #[arg(value_name = "VIF|BRIDGE|NETWORK")]
         what: Option<String>,
     },
-    /// Finishes or undoes what a crash interrupted
+    /// Finishes or undoes what a crash interrupted, and restores what attached guests and started networks lack
     Recover,
-    /// Lists the last hotplug calls, the newest last: how each ended, what was planned, what took how long
+    /// Lists the last hotplug calls, the newest last: the result, the plan and the times of each
     Log(LogArgs),
-    /// Puts the hotplug scripts among Xen's own, at first under names of their own beside them
+    /// Installs the hotplug scripts beside those of Xen, or in their place
     ///
     /// DIR gets xennet-vif-bridge, xennet-vif-nat and xennet-vif-route, for guests that ask for one of them with script=. If DIR has
     /// no vif-bridge, it gets that one too. A vif-bridge that is there is left alone; with --force it is kept as vif-bridge.distrib,
@@ -161,17 +162,17 @@ pub(crate) enum Command {
     ///
     /// The program that is installed is run as root by libxl. One that others than root or you can write is refused.
     InstallScripts(InstallArgs),
-    /// Says which of the three modes fits: bridge, nat or routed, why, and what follows for networks.toml
+    /// Recommends one of the three modes, bridge, nat or routed, with the reasons and the text of networks.toml
     ///
-    /// What is known is given by options; without any, and on a terminal, it is asked. The answer is the text of networks.toml,
-    /// with the reasons as comments, and what is to be done elsewhere.
+    /// Options say what is known. Without options, on a terminal, the command asks. The answer is the text of networks.toml. Its comments have
+    /// the reasons, and what has to be done elsewhere.
     Advise(AdviseArgs),
-    /// Makes networks.toml of the files of Xen up to 4.4: xend-config.sxp, and the wrapper script that it names
+    /// Converts the network files of Xen up to 4.4 to networks.toml: xend-config.sxp, and the wrapper script that it names
     ///
-    /// Prints the text, and on standard error what was dropped, guessed, or is done otherwise now. Nothing is run, and nothing
+    /// Prints the text. Notes on standard error say what was dropped or guessed, and what differs now. Nothing is run, and nothing
     /// is written. A wrapper that the config names is read from its place, unless --wrapper names another one.
     Import(ImportArgs),
-    /// Prints what makes other programs that manage links leave those of guests alone, or writes it where it belongs
+    /// Prints the files that keep other network managers off guests' links, or writes them
     ///
     /// NetworkManager, systemd-networkd, udev and dhcpcd are told to leave vifs (vif*), taps (tap*, *-emu) and the links given
     /// with --bridge as they are. Without --dir nothing is written, and each text is printed with the path that it belongs to.
@@ -183,7 +184,7 @@ pub(crate) enum Command {
     /// What a format cannot express is an error, or a note on standard error if the guest can do without it.
     #[command(after_long_help = formats())]
     Guest(Box<GuestArgs>),
-    /// Carries out the call of a vif script, as libxl makes it, with the environment that libxl gives it
+    /// Carries out the call of a vif script, with the arguments and the environment of libxl
     ///
     /// The program is called like that too when it has the script's name: xennet install-scripts. The exit status is 0 or 1,
     /// and the reason for a failure is in xenstore.
@@ -195,7 +196,7 @@ pub(crate) enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<std::ffi::OsString>,
     },
-    /// Runs the main job for show, on the real kernel but in namespaces of its own: attach two guests, ping, detach
+    /// Demonstrates the three modes on the real kernel, in namespaces of its own
     ///
     /// Needs no root and no Xen. Where namespaces are forbidden, a model of the kernel takes the kernel's place. Ends with
     /// an error if anything was not as claimed.
@@ -214,79 +215,18 @@ pub(crate) enum Command {
         /// Which shell
         shell: clap_complete::Shell,
     },
-    /// Prints the manual page of the command, or of one of its commands, as roff
-    Man {
-        /// Which command, for example: plan attach
-        command: Vec<String>,
-    },
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct ParseArgs {
-    #[command(subcommand)]
-    pub(crate) what: ParseWhat,
-
-    #[command(flatten)]
-    pub(crate) dialect: DialectArg,
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct DialectArg {
-    /// By whose rules: ours, which refuse what xl drops or misreads; xl's own; or those of the older xm
-    #[arg(id = "dialect", long = "dialect", global = true, value_name = "DIALECT", default_value = Dialect::Strict.name(), value_parser = dialects())]
-    pub(crate) name: String,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum ParseWhat {
-    /// One vif spec: one string of vif = [ ... ]
-    Vif {
-        /// The spec, or - for standard input
-        text: String,
-    },
-    /// The vif statements of a domain config
-    VifList {
-        /// The whole config, or - for standard input
-        text: String,
-    },
-    /// The arguments of xl network-attach behind the domain
-    Attach {
-        /// The arguments, one key=value each; a single - for standard input with one argument a line
-        text: Vec<String>,
-    },
-    /// The value of rate=
-    Rate {
-        /// The rate, or - for standard input
-        text: String,
-    },
-    /// The value of vlan=
-    Vlan {
-        /// The VLANs, or - for standard input
-        text: String,
-    },
-    /// The value of mac=
-    Mac {
-        /// The address, or - for standard input
-        text: String,
-    },
-    /// The file xend-config.sxp of Xen up to 4.4: which network script xend ran, and the script of each vif
+    /// Prints a manual page as roff, or writes every page into a directory
     ///
-    /// Remarks tell what xend dropped without a word: options outside of the quotes, second definitions, definitions within
-    /// other brackets.
-    XendConfig {
-        /// The file, or - for standard input
-        file: PathBuf,
-    },
-    /// The file networks.toml: its networks, each as the document that the C library and the Python package take, too
-    Networks {
-        /// The file, or - for standard input
-        file: PathBuf,
-    },
-    /// The file hotplug.toml: what every hotplug call goes by, with the defaults of the keys that it lacks
-    Hotplug {
-        /// The file, or - for standard input
-        #[arg(default_value = xennet_core::hotplug::settings::DEFAULT_FILE)]
-        file: PathBuf,
+    /// Pages that are of no command: networks.toml, hotplug.toml, xennet-vif, xennet-hotplug. To read a page that is not installed: xennet
+    /// man plan attach | man -l -
+    Man {
+        /// Which command, for example: plan attach; or the name of another page
+        #[arg(value_name = "PAGE")]
+        command: Vec<String>,
+
+        /// Writes every page below this directory: man1/xennet.1, man5/networks.toml.5, man8/xennet-hotplug.8 and so on
+        #[arg(long, value_name = "DIR", conflicts_with = "command")]
+        dir: Option<PathBuf>,
     },
 }
 
@@ -340,16 +280,16 @@ pub(crate) enum PlanWhat {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum NetworkCommand {
-    /// Starts networks: bridges, uplinks that move without a gap, gateways, forwarding
+    /// Starts networks: makes bridges, moves uplinks without a gap, sets gateways and forwarding
     ///
     /// A network that is started already gets back what it lacks, and takes over what is new in the file where its guests can stay
     /// as they are. What starts changed, stop puts back.
     Start(StartArgs),
     /// Stops networks: puts back what starting them changed, and nothing else
     Stop(StopArgs),
-    /// Shows how the networks are: what is new in the file, what is missing, and what is to be done elsewhere
+    /// Shows the state of networks: what is new in the file, what is missing, and what has to be done on other hosts
     Status(NetworkNames),
-    /// Waits for a confirmation, and takes the network back if none comes
+    /// Waits for a confirmation, and stops the network if none comes
     #[command(hide = true)]
     Guard {
         /// The network
@@ -380,7 +320,7 @@ pub(crate) struct StartArgs {
     #[arg(long)]
     pub(crate) all: bool,
 
-    /// Takes the networks back after this many seconds unless `xennet confirm` comes; also if this command is killed meanwhile
+    /// Undoes the start after this many seconds unless `xennet confirm` comes; also if this command is killed meanwhile
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub(crate) confirm: Option<u64>,
 }
@@ -396,7 +336,7 @@ pub(crate) struct StopArgs {
     #[arg(long)]
     pub(crate) all: bool,
 
-    /// Cuts off guests that are still ports of a network's bridge, and networks that leave through it
+    /// Also stops a network that still has guests, or that other networks leave through: they are cut off
     #[arg(long)]
     pub(crate) force: bool,
 
@@ -415,7 +355,7 @@ pub(crate) struct AttachArgs {
     #[arg(value_name = "SPEC")]
     pub(crate) spec: String,
 
-    /// How far what the guest sends is filtered: off, mac, strict, disabled; instead of policy= of the spec
+    /// The filter of what the guest sends: off, mac, strict, disabled; instead of policy= of the spec
     #[arg(long, value_name = "POLICY")]
     pub(crate) policy: Option<String>,
 
@@ -565,114 +505,21 @@ pub(crate) struct LogArgs {
     pub(crate) follow: bool,
 }
 
-#[derive(Args, Debug)]
-pub(crate) struct InstallArgs {
-    /// Where Xen's scripts are
-    #[arg(long, value_name = "DIR", default_value = "/etc/xen/scripts")]
-    pub(crate) dir: PathBuf,
-
-    /// Takes the names of scripts that are not ours; they are kept as vif-bridge.distrib and so on
-    #[arg(long)]
-    pub(crate) force: bool,
-
-    /// Puts back what was there before, and removes what is ours
-    #[arg(long, conflicts_with_all = ["force", "binary"])]
-    pub(crate) undo: bool,
-
-    /// The program that is installed; its name begins with xennet [default: this one]
-    #[arg(long, value_name = "PATH")]
-    pub(crate) binary: Option<PathBuf>,
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct AdviseArgs {
-    /// Whether there is a network already that this host is part of
-    #[arg(long, value_name = "YES|NO", value_parser = ["yes", "no"])]
-    pub(crate) lan: Option<String>,
-
-    /// Where guests' addresses come from: that network (lan), or a subnet of their own
-    #[arg(long, value_name = "WHENCE", value_parser = ["lan", "own"])]
-    pub(crate) addresses: Option<String>,
-
-    /// Whether others in that network may begin connections to guests
-    #[arg(long, value_name = "YES|NO", value_parser = ["yes", "no"])]
-    pub(crate) reachable: Option<String>,
-
-    /// Whether that network's router can be given a route to the guests' subnet
-    #[arg(long, value_name = "YES|NO", value_parser = ["yes", "no"])]
-    pub(crate) route: Option<String>,
-
-    /// Whether the uplink carries frames of any MAC, or of this host's one alone (Wi-Fi, many hosters) [default: any]
-    #[arg(long, value_name = "MACS", value_parser = ["any", "one"])]
-    pub(crate) macs: Option<String>,
-
-    /// Whether guests get their addresses by DHCP [default: no]
-    #[arg(long, value_name = "YES|NO", value_parser = ["yes", "no"])]
-    pub(crate) dhcp: Option<String>,
-
-    /// The link towards that network [default: eth0, or where the default route points]
-    #[arg(long, value_name = "NAME")]
-    pub(crate) uplink: Option<String>,
-
-    /// This host's address in that network, for example 192.168.0.3/24
-    #[arg(long, value_name = "ADDRESS")]
-    pub(crate) dom0: Option<String>,
-
-    /// The guests' own subnet, for example 10.0.0.0/24; may be given several times [default: a free one]
-    #[arg(long, value_name = "NETWORK")]
-    pub(crate) subnet: Vec<String>,
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct ImportArgs {
-    /// The config of xend, or - for standard input [default: /etc/xen/xend-config.sxp, if it is there or nothing else is given]
-    #[arg(value_name = "FILE")]
-    pub(crate) file: Option<PathBuf>,
-
-    /// A wrapper script that calls network-bridge and its siblings; may be given several times
-    #[arg(long, value_name = "FILE")]
-    pub(crate) wrapper: Vec<PathBuf>,
-
-    /// Which Xen the files were for, 3.0 to 4.4: what the bridge is called where they do not say [default: as with 3.1]
-    #[arg(long, value_name = "VERSION")]
-    pub(crate) xen: Option<String>,
-
-    /// The uplink where the files name none: the link of the default route [default: eth0]
-    #[arg(long, value_name = "NAME")]
-    pub(crate) uplink: Option<String>,
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct SnippetsArgs {
-    /// Only this manager's text, without a heading
-    #[arg(value_name = "MANAGER", value_parser = PossibleValuesParser::new(Manager::ALL.iter().map(|m| m.name())))]
-    pub(crate) manager: Option<String>,
-
-    /// A link that is to be left alone, too: a bridge of guests, or a vif that has a vifname; may be given several times
-    #[arg(long, value_name = "NAME")]
-    pub(crate) bridge: Vec<String>,
-
-    /// Writes the texts to where they belong below this directory: / for this system. What is there and differs is refused
-    #[arg(long, value_name = "DIR")]
-    pub(crate) dir: Option<PathBuf>,
-
-    /// Replaces files that differ
-    #[arg(long, requires = "dir")]
-    pub(crate) force: bool,
-
-    /// Lists the managers that run on this system (or below --dir) and would take these links for theirs, by all of their files;
-    /// ends with 18 if there are any, also where it cannot be told
-    #[arg(long, conflicts_with_all = ["force", "manager"])]
-    pub(crate) check: bool,
-}
-
-fn dialects() -> PossibleValuesParser {
-    PossibleValuesParser::new(Dialect::ALL.iter().map(|d| d.name()))
-}
-
 /// The definition as clap keeps it.
 pub(crate) fn definition() -> clap::Command {
     Cli::command()
+}
+
+/// The same without hidden commands, which completions would offer.
+pub(crate) fn visible_definition() -> clap::Command {
+    fn visible(command: &clap::Command) -> clap::Command {
+        // clap keeps names for as long as the process runs, which ends with this.
+        let name: &'static str = command.get_name().to_owned().leak();
+        let new = clap::Command::new(name).args(command.get_arguments());
+        let new = new.about(command.get_about().cloned().unwrap_or_default());
+        new.subcommands(command.get_subcommands().filter(|below| !below.is_hide_set()).map(visible))
+    }
+    visible(&definition()).version(env!("CARGO_PKG_VERSION"))
 }
 
 /// The command line of this process.

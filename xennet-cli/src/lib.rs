@@ -18,6 +18,7 @@ mod files;
 mod hotplug;
 mod input;
 mod legacy;
+mod man;
 mod names;
 mod output;
 pub mod sandbox;
@@ -25,6 +26,8 @@ mod table;
 mod terminal;
 
 use std::process::ExitCode;
+
+pub use man::words;
 
 use output::Output;
 
@@ -63,6 +66,14 @@ pub fn main() -> ExitCode {
     let mut output = Output::new(cli.global.json);
     let result = command::run(&cli, &mut output).and_then(|()| output.finish());
     end(result, &mut output)
+}
+
+/// Whether the command line takes these words, the first of which is the program: what tests of documents ask. Nothing is run.
+///
+/// # Errors
+/// What is wrong with the usage, in clap's words.
+pub fn takes(words: &[&str]) -> Result<(), String> {
+    cli::definition().try_get_matches_from(words).map(drop).map_err(|e| e.to_string())
 }
 
 /// The exit code for a result, and the error's words.

@@ -71,6 +71,6 @@ pub(crate) fn run(cli: &Cli, output: &mut Output) -> Result<()> {
         Command::Demo => demo::run(global, output),
         Command::Schema { name } => describe::schema(name.as_deref(), output),
         Command::Completions { shell } => describe::completions(*shell, output),
-        Command::Man { command } => describe::man(command, output),
+        Command::Man { command, dir } => describe::man(command, dir.as_deref(), output),
     }
 }

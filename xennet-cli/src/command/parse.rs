@@ -5,7 +5,8 @@ use std::path::Path;
 use serde_json::{Value, json};
 use xennet_core::Result;
 use xennet_core::config::document::{self, Document};
-use xennet_core::config::{Dialect, Parsed};
+use xennet_core::config::{Dialect, Parsed, networks};
+use xennet_core::document::schema;
 use xennet_core::hotplug::settings::DEFAULT_FILE;
 
 use crate::cli::{ParseArgs, ParseWhat};
@@ -13,6 +14,11 @@ use crate::input;
 use crate::output::Output;
 
 pub(super) fn run(args: &ParseArgs, output: &mut Output) -> Result<()> {
+    match &args.what {
+        ParseWhat::Networks { schema: true, .. } => return output.line(&schema("networks-file")?),
+        ParseWhat::Hotplug { schema: true, .. } => return output.line(&schema("hotplug-file")?),
+        _ => {}
+    }
     let dialect: Dialect = args.dialect.name.parse()?;
     let parsed = match &args.what {
         ParseWhat::Vif { text } => document::vif(&input::text(text)?, dialect)?,
@@ -22,12 +28,16 @@ pub(super) fn run(args: &ParseArgs, output: &mut Output) -> Result<()> {
         ParseWhat::Vlan { text } => without_notes(document::vlan(&input::text(text)?)?),
         ParseWhat::Mac { text } => document::mac(&input::text(text)?, dialect)?,
         ParseWhat::XendConfig { file } => of_file(file, document::xend_config)?,
-        ParseWhat::Networks { file } => of_file(file, |text| document::networks(text).map(without_notes))?,
-        ParseWhat::Hotplug { file } if file == Path::new(DEFAULT_FILE) && !file.exists() => {
+        ParseWhat::Networks { file, .. } => {
+            // Without a file it is the schema that is asked for.
+            let file = file.as_deref().unwrap_or(Path::new(networks::PATH));
+            of_file(file, |text| document::networks(text).map(without_notes))?
+        }
+        ParseWhat::Hotplug { file, .. } if file == Path::new(DEFAULT_FILE) && !file.exists() => {
             output.note(&format!("{DEFAULT_FILE} is not there: these are the defaults"));
             without_notes(document::hotplug("")?)
         }
-        ParseWhat::Hotplug { file } => of_file(file, |text| document::hotplug(text).map(without_notes))?,
+        ParseWhat::Hotplug { file, .. } => of_file(file, |text| document::hotplug(text).map(without_notes))?,
     };
     for note in &parsed.notes {
         output.finding(note);

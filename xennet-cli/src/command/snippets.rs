@@ -55,16 +55,32 @@ fn show(snippets: &[Snippet], alone: bool, output: &mut Output) -> Result<()> {
     output.answer(text, || Snippets::of(snippets))
 }
 
-/// Whether a snippet has a place here. Directories for parts of a configuration mean nothing to a program that is not here. The one
-/// file of dhcpcd, which its package brings, would be taken for that package's when it comes.
+/// The programs of a manager, where distributions put them.
+const fn programs(manager: Manager) -> &'static [&'static str] {
+    match manager {
+        Manager::NetworkManager => &["/usr/sbin/NetworkManager", "/usr/bin/NetworkManager"],
+        Manager::Networkd => &["/usr/lib/systemd/systemd-networkd", "/lib/systemd/systemd-networkd"],
+        Manager::Udev => &["/usr/bin/udevadm", "/bin/udevadm", "/usr/sbin/udevd", "/sbin/udevd"],
+        Manager::Dhcpcd => &["/usr/sbin/dhcpcd", "/sbin/dhcpcd", "/usr/bin/dhcpcd", "/usr/local/sbin/dhcpcd"],
+        _ => &[],
+    }
+}
+
+/// Whether a manager is on the system whose root is this directory: its program, or the file that it would read.
+fn is_here(snippet: &Snippet, root: &Path) -> bool {
+    [snippet.path].iter().chain(programs(snippet.manager)).any(|path| below(root, path).exists())
+}
+
+/// Whether a snippet has a place here. On this system only managers that are here get a file. Below another directory, as of an image
+/// or a package, the managers may come later: they get directories for parts of a configuration. The one file of dhcpcd, which its
+/// package brings, would be taken for that package's when it comes.
 fn is_for(snippet: &Snippet, dir: &Path, output: &mut Output) -> bool {
-    let programs = ["/usr/sbin/dhcpcd", "/sbin/dhcpcd", "/usr/bin/dhcpcd", "/usr/local/sbin/dhcpcd"];
-    let is_here = || [snippet.path].iter().chain(&programs).any(|path| below(dir, path).exists());
-    if snippet.manager != Manager::Dhcpcd || is_here() {
+    if (snippet.manager != Manager::Dhcpcd && dir != Path::new("/")) || is_here(snippet, dir) {
         return true;
     }
     output.note(&format!(
-        "dhcpcd is not here: {} is not written ({})",
+        "{} is not here: {} is not written ({})",
+        snippet.manager.title(),
         below(dir, snippet.path).display(),
         snippet.command
     ));
@@ -205,4 +221,25 @@ fn put(path: &Path, text: &str) -> io::Result<()> {
         let _ = fs::remove_file(&new);
     }
     written
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manager_is_here_by_its_program_or_its_file() {
+        let root = std::env::temp_dir().join(format!("xennet-snippets-{}", std::process::id()));
+        for snippet in managers::snippets(&[]).unwrap() {
+            for path in programs(snippet.manager).iter().chain([&snippet.path]) {
+                assert!(!is_here(&snippet, &root), "{path}");
+                let path = below(&root, path);
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                fs::write(&path, "").unwrap();
+                assert!(is_here(&snippet, &root), "{}", path.display());
+                fs::remove_dir_all(&root).unwrap();
+            }
+            assert!(!programs(snippet.manager).is_empty(), "{}", snippet.manager.name());
+        }
+    }
 }

@@ -1,34 +1,8 @@
 //! What a writer may have meant by an item that no dialect knows.
 
+use super::reference::VIF_KEYS;
 use crate::model::ColoKey;
 use crate::model::flaw::{Flaw, quoted};
-
-/// Every key of a vif spec without the `colo_*` ones, and whether it takes a value.
-pub(super) const KEYS: &[(&str, bool)] = &[
-    ("mac", true),
-    ("bridge", true),
-    ("gatewaydev", true),
-    ("netdev", true),
-    ("type", true),
-    ("model", true),
-    ("vifname", true),
-    ("script", true),
-    ("ip", true),
-    ("backend", true),
-    ("rate", true),
-    ("devid", true),
-    ("mtu", true),
-    ("vlan", true),
-    ("forwarddev", true),
-    ("accel", true),
-    ("trusted", false),
-    ("untrusted", false),
-    ("isolated", false),
-    ("policy", true),
-    ("log", true),
-    ("macs", true),
-    ("prefix", true),
-];
 
 /// Keys that only xm and xend had.
 const XM_ONLY: [&str; 4] = ["label", "security_label", "uuid", "be_mac"];
@@ -40,7 +14,7 @@ pub(super) fn unknown_item(item: &str) -> Box<Flaw> {
         None => (item, None),
     };
     let tidy = key.trim();
-    let known = |name: &str| KEYS.iter().find(|(k, _)| *k == name).copied();
+    let known = |name: &str| VIF_KEYS.iter().find(|key| key.name == name).map(|key| (key.name, key.has_value));
     let flaw = |rule: &str| Flaw::new(0..key.len(), format!("{} is not known in a vif spec", quoted(item)), rule);
     if item.trim().is_empty() {
         return Flaw::new(0..item.len(), "an item of blanks alone", "an item is KEY=VALUE or a flag")
@@ -75,7 +49,7 @@ pub(super) fn unknown_item(item: &str) -> Box<Flaw> {
         return flaw("a comma ends the value, and this is no key")
             .hint("several MACs are separated by blanks: macs=00:16:3e:00:00:01 00:16:3e:00:00:02");
     }
-    let keys = KEYS.iter().map(|(k, _)| *k).chain(ColoKey::all().map(ColoKey::name));
+    let keys = VIF_KEYS.iter().map(|key| key.name).chain(ColoKey::all().map(ColoKey::name));
     let nearest = keys.map(|k| (distance(&lower, k), k)).min();
     let flaw = flaw(if value.is_some() { "this key is unknown" } else { "this flag is unknown" });
     match nearest {

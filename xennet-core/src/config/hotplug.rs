@@ -8,6 +8,7 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeArray, DeValue};
 
+use super::reference::{HOTPLUG, find, names};
 use super::tables::{Key, boolean, in_order, parse, refused, unknown_key};
 use crate::error::Error;
 use crate::model::IfName;
@@ -64,9 +65,6 @@ impl Default for Settings {
     }
 }
 
-/// The keys of the file.
-const KEYS: [&str; 8] =
-    ["bind_mac", "deadline", "hook_deadline", "hooks", "isolated", "log_file", "state_dir", "syslog"];
 /// Both deadlines together, in seconds: what is left until libxl kills the call is for the answer.
 const TOGETHER: u64 = 38;
 
@@ -98,8 +96,8 @@ impl Settings {
         let mut place = None;
         for (key, value) in in_order(parse(text)?) {
             match &*key.text {
-                "deadline" => settings.deadline = seconds(text, &key, &value, 35, &mut place)?,
-                "hook_deadline" => settings.hook_deadline = seconds(text, &key, &value, 30, &mut place)?,
+                "deadline" => settings.deadline = seconds(text, &key, &value, &mut place)?,
+                "hook_deadline" => settings.hook_deadline = seconds(text, &key, &value, &mut place)?,
                 "hooks" => settings.hooks = path(text, &key, &value)?,
                 "log_file" => settings.log_file = path(text, &key, &value)?,
                 "state_dir" => {
@@ -126,16 +124,16 @@ impl Settings {
 }
 
 fn unknown(key: &Key) -> Box<Flaw> {
-    unknown_key(key, &KEYS, "setting of hotplug")
+    unknown_key(key, &names(HOTPLUG), "setting of hotplug")
 }
 
 fn seconds(
     text: &str,
     key: &Key,
     value: &Spanned<DeValue<'_>>,
-    most: u64,
     place: &mut Option<Range<usize>>,
 ) -> Result<Duration, Box<Flaw>> {
+    let most = find(HOTPLUG, &key.text).map_or(1, |key| u64::from(key.most()));
     let rule = format!("whole seconds, 1 to {most}");
     let number = value.get_ref().as_integer().and_then(|n| u64::from_str_radix(n.as_str(), n.radix()).ok());
     match number.filter(|n| (1..=most).contains(n)) {

@@ -37,6 +37,7 @@ mod number;
 #[cfg(feature = "import")]
 mod python;
 mod rate;
+pub(crate) mod reference;
 mod spec;
 mod statement;
 #[cfg(feature = "import")]
@@ -61,6 +62,7 @@ use crate::model::flaw::Flaw;
 
 pub use attach::{parse_attach, parse_attach_xl};
 pub use rate::{XlRate, parse_rate, parse_rate_xend, parse_rate_xl};
+pub use reference::{VIF_KEYS, VifKey};
 pub use statement::{parse_vif_list, parse_vif_list_xl};
 #[cfg(feature = "import")]
 pub use wrapper::{WrapperCall, parse_wrapper};

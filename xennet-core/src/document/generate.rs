@@ -12,6 +12,16 @@ use crate::{advise, config, exec, guest, host, hotplug, model, picture, plan, re
 
 /// The schema of a document, made of its type, as it is in `schemas/`.
 pub fn generated(document: &Document) -> String {
+    // What describes a file of TOML is made of the table of its keys.
+    let of_table = match document.name {
+        "networks-file" => Some(config::reference::networks_file()),
+        "hotplug-file" => Some(config::reference::hotplug_file()),
+        _ => None,
+    };
+    if let Some(mut schema) = of_table {
+        named(&mut schema, document);
+        return lines(&schema);
+    }
     let mut schema = finished(of_type(document), document);
     if let Some(defs) = schema.get("$defs").cloned() {
         elsewhere(&mut schema, &defs, document);
@@ -143,10 +153,15 @@ fn finished(mut schema: Value, document: &Document) -> Value {
         Some(cases) => cases.iter_mut().filter_map(Value::as_object_mut).for_each(|case| versioned(case, document)),
         None => versioned(root, document),
     }
-    root.insert("$id".into(), document.id().into());
-    root.insert("title".into(), format!("xennet {}", document.name).into());
-    root.insert("description".into(), document.what.into());
+    named(&mut schema, document);
     schema
+}
+
+fn named(schema: &mut Value, document: &Document) {
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema".into();
+    schema["$id"] = document.id().into();
+    schema["title"] = format!("xennet {}", document.name).into();
+    schema["description"] = document.what.into();
 }
 
 /// Says the version of a document.

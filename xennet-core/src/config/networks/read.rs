@@ -9,6 +9,7 @@ use ipnetwork::IpNetwork;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use crate::config::reference::{self, Absent, FORWARD, MODES, NETWORK};
 use crate::config::tables::{Key, boolean, in_order, parse, refused, unknown_key};
 use crate::gather;
 use crate::model::flaw::{Flaw, quoted};
@@ -71,66 +72,6 @@ pub(super) fn networks(text: &str) -> Flawed<Vec<Found>> {
     Ok(found)
 }
 
-const BRIDGE_KEYS: [&str; 13] = [
-    "mode",
-    "bridge",
-    "forward_delay",
-    "isolated",
-    "log",
-    "mac",
-    "mtu",
-    "policy",
-    "reserved",
-    "stp",
-    "uplink",
-    "uplink_name",
-    "vlan_filtering",
-];
-const NAT_KEYS: [&str; 20] = [
-    "mode",
-    "accept_in",
-    "any_vif",
-    "bridge",
-    "dhcp",
-    "dns",
-    "domain",
-    "egress",
-    "forward",
-    "gateways",
-    "host",
-    "isolated",
-    "lan",
-    "log",
-    "mtu",
-    "policy",
-    "range",
-    "reachable_from",
-    "reserved",
-    "subnets",
-];
-const ROUTED_KEYS: [&str; 20] = [
-    "mode",
-    "accept_in",
-    "any_vif",
-    "dhcp",
-    "dns",
-    "domain",
-    "gateways",
-    "host",
-    "isolated",
-    "lan",
-    "log",
-    "metric",
-    "mtu",
-    "proxy_arp",
-    "proxy_ndp",
-    "range",
-    "source",
-    "subnets",
-    "uplink",
-    "whole_subnets",
-];
-
 /// Why a bridge has no such switches.
 const ON_A_BRIDGE: &str = "on a bridge guests are stations of the LAN as this domain is, and no connections are tracked there; to \
     keep them from this domain let it have no address on the bridge, or filter in nft's family bridge, at hook input: iifname \"vif*\" drop";
@@ -145,25 +86,27 @@ fn network(text: &str, name: &Key, table: Value<'_>) -> Flawed<Found> {
         return Err(Flaw::new(place, format!("{} is no table", name.text), "a network is a table of keys")
             .hint(format!("write [network.{}], and its keys below", name.text)));
     };
-    let mut reader = Reader::new(text, checked, place.clone(), table);
+    let mut reader = Reader::new(text, checked, place.clone(), table, NETWORK.iter().collect());
     let modes = "bridge, nat or routed, in quotes";
     let Some((key, value)) = reader.take("mode") else {
         return Err(Flaw::new(place, format!("network {checked} has no mode"), modes)
             .hint("write mode = \"bridge\", mode = \"nat\" or mode = \"routed\""));
     };
-    let (mode, keys): (ReadMode, &[&str]) = match value.get_ref().as_str() {
-        Some("bridge") => (bridge, &BRIDGE_KEYS),
-        Some("nat") => (nat, &NAT_KEYS),
-        Some("routed") => (routed, &ROUTED_KEYS),
+    let word = value.get_ref().as_str().unwrap_or_default().to_owned();
+    let mode: ReadMode = match &*word {
+        "bridge" => bridge,
+        "nat" => nat,
+        "routed" => routed,
         _ => return Err(refused(text, &key, value.span(), modes)),
     };
-    let word = value.get_ref().as_str().unwrap_or_default().to_owned();
+    reader.keys.retain(|key| key.modes.contains(&&*word));
     // What is foreign to the mode is told before what is wrong in the rest.
-    if let Some((key, _)) = reader.items.iter().find(|(key, _)| !keys.contains(&key.text.as_str())) {
-        let elsewhere = [("bridge", &BRIDGE_KEYS[..]), ("nat", &NAT_KEYS[..]), ("routed", &ROUTED_KEYS[..])];
-        let modes: Vec<_> = elsewhere.iter().filter(|(_, k)| k.contains(&key.text.as_str())).map(|(m, _)| *m).collect();
+    if let Some((key, _)) = reader.items.iter().find(|(key, _)| reader.key(&key.text).is_none()) {
+        let keys = reference::names(reader.keys.iter().copied());
+        let has = |mode: &&&str| reference::find(reference::of_mode(mode), &key.text).is_some();
+        let modes: Vec<&str> = MODES.iter().filter(has).copied().collect();
         if modes.is_empty() {
-            return Err(unknown_key(key, keys, &format!("key of a network of mode {word}")));
+            return Err(unknown_key(key, &keys, &format!("key of a network of mode {word}")));
         }
         if key.text == "accept_in" {
             let message = "accept_in means nothing in mode bridge";
@@ -185,6 +128,7 @@ fn network(text: &str, name: &Key, table: Value<'_>) -> Flawed<Found> {
         }));
     }
     let mode = mode(&mut reader)?;
+    debug_assert!(reader.items.is_empty(), "nobody reads {}", reader.items[0].0.text);
     let places = Places { name: reader.place, values: reader.values, items: reader.lists };
     match Network::checked(checked, mode) {
         Ok(network) => Ok(Found { network, places }),
@@ -198,18 +142,32 @@ struct Reader<'a> {
     name: IfName,
     place: Range<usize>,
     items: Vec<(Key, Value<'a>)>,
+    /// What it may have.
+    keys: Vec<&'static reference::Key>,
     values: BTreeMap<String, Range<usize>>,
     lists: BTreeMap<&'static str, Vec<Item>>,
 }
 
 impl<'a> Reader<'a> {
-    fn new(text: &'a str, name: IfName, place: Range<usize>, table: DeTable<'a>) -> Self {
+    fn new(
+        text: &'a str,
+        name: IfName,
+        place: Range<usize>,
+        table: DeTable<'a>,
+        keys: Vec<&'static reference::Key>,
+    ) -> Self {
         let items = in_order(table);
         let values = gather::map(items.iter().map(|(key, value)| (key.text.clone(), value.span())));
-        Reader { text, name, place, items, values, lists: BTreeMap::new() }
+        Reader { text, name, place, items, keys, values, lists: BTreeMap::new() }
+    }
+
+    /// What the table says of a key.
+    fn key(&self, name: &str) -> Option<&'static reference::Key> {
+        reference::find(self.keys.iter().copied(), name)
     }
 
     fn take(&mut self, key: &str) -> Option<(Key, Value<'a>)> {
+        debug_assert!(self.key(key).is_some(), "{key} is in no table");
         let at = self.items.iter().position(|(k, _)| k.text == key)?;
         Some(self.items.remove(at))
     }
@@ -218,7 +176,8 @@ impl<'a> Reader<'a> {
         self.take(key).map_or(Ok(false), |(key, value)| boolean(self.text, &key, &value))
     }
 
-    fn number(&mut self, key: &str, most: u32) -> Flawed<Option<u32>> {
+    fn number(&mut self, key: &str) -> Flawed<Option<u32>> {
+        let most = self.key(key).map_or(u32::MAX, reference::Key::most);
         let Some((key, value)) = self.take(key) else { return Ok(None) };
         let number = value.get_ref().as_integer().and_then(|n| u32::from_str_radix(n.as_str(), n.radix()).ok());
         match number.filter(|n| *n <= most) {
@@ -357,7 +316,7 @@ fn address(given: &str) -> Result<IpAddr, String> {
 /// The bridge that these keys describe.
 fn bridge_spec(r: &mut Reader<'_>, name: IfName) -> Flawed<BridgeSpec> {
     let mut bridge = BridgeSpec::new(name).with_stp(r.flag("stp")?);
-    if let Some(seconds) = r.number("forward_delay", BridgeSpec::LONGEST_DELAY.as_secs() as u32)? {
+    if let Some(seconds) = r.number("forward_delay")? {
         bridge = bridge.delayed(Duration::from_secs(seconds.into())).map_err(|(message, rule)| {
             Flaw::new(r.at("forward_delay"), message, rule).other(r.at("stp"), "spanning tree is switched on here")
         })?;
@@ -414,7 +373,7 @@ fn routed(r: &mut Reader<'_>) -> Flawed<NetworkMode> {
     network.source = r.list("source", address)?;
     network.proxy_arp = r.flag("proxy_arp")?;
     network.proxy_ndp = r.flag("proxy_ndp")?;
-    network.metric = r.number("metric", u32::MAX)?.unwrap_or(RoutedNetwork::METRIC);
+    network.metric = r.number("metric")?.unwrap_or(RoutedNetwork::METRIC);
     network.services = r.services()?;
     network.any_vif = r.flag("any_vif")?;
     network.isolated = r.flag("isolated")?;
@@ -425,21 +384,20 @@ fn routed(r: &mut Reader<'_>) -> Flawed<NetworkMode> {
     Ok(NetworkMode::Routed(network))
 }
 
-const FORWARD_KEYS: [&str; 4] = ["protocol", "ports", "to", "to_port"];
-const FORWARD: &str = "write { protocol = \"tcp\", ports = \"8080\", to = \"10.0.0.1\", to_port = 80 }";
+const FORWARD_HINT: &str = "write { protocol = \"tcp\", ports = \"8080\", to = \"10.0.0.1\", to_port = 80 }";
 
 fn forwards(r: &mut Reader<'_>) -> Flawed<Vec<PortForward>> {
     let Some((key, value)) = r.take("forward") else { return Ok(Vec::new()) };
     let list = value
         .get_ref()
         .as_array()
-        .ok_or_else(|| refused(r.text, &key, value.span(), "a list of tables").hint(FORWARD))?;
+        .ok_or_else(|| refused(r.text, &key, value.span(), "a list of tables").hint(FORWARD_HINT))?;
     let (mut forwards, mut places) = (Vec::new(), Vec::new());
     for item in list {
         let DeValue::Table(table) = item.get_ref() else {
-            return Err(refused(r.text, &key, item.span(), "a table for each forward").hint(FORWARD));
+            return Err(refused(r.text, &key, item.span(), "a table for each forward").hint(FORWARD_HINT));
         };
-        let mut one = Reader::new(r.text, r.name, item.span(), table.clone());
+        let mut one = Reader::new(r.text, r.name, item.span(), table.clone(), FORWARD.iter().collect());
         forwards.push(forward(&mut one)?);
         places.push((item.span(), one.values));
     }
@@ -448,13 +406,14 @@ fn forwards(r: &mut Reader<'_>) -> Flawed<Vec<PortForward>> {
 }
 
 fn forward(r: &mut Reader<'_>) -> Flawed<PortForward> {
-    if let Some((key, _)) = r.items.iter().find(|(key, _)| !FORWARD_KEYS.contains(&key.text.as_str())) {
-        return Err(unknown_key(key, &FORWARD_KEYS, "key of a forward"));
+    if let Some((key, _)) = r.items.iter().find(|(key, _)| r.key(&key.text).is_none()) {
+        return Err(unknown_key(key, &reference::names(FORWARD), "key of a forward"));
     }
     let missing = |key: &str| {
-        Flaw::new(r.place.clone(), format!("this forward has no {key}"), format!("{key} is needed")).hint(FORWARD)
+        Flaw::new(r.place.clone(), format!("this forward has no {key}"), format!("{key} is needed")).hint(FORWARD_HINT)
     };
-    let lacking = ["protocol", "ports", "to"].into_iter().find(|key| !r.values.contains_key(*key)).map(missing);
+    let needed = FORWARD.iter().filter(|key| matches!(key.absent, Absent::Refused)).map(|key| key.name);
+    let lacking = needed.into_iter().find(|key| !r.values.contains_key(*key)).map(missing);
     if let Some(flaw) = lacking {
         return Err(flaw);
     }
@@ -479,11 +438,10 @@ fn forward(r: &mut Reader<'_>) -> Flawed<PortForward> {
         None => None,
     };
     let to = r.word("to", address)?;
-    let to_port = r.number("to_port", 65535)?;
+    let to_port = r.number("to_port")?;
     let (Some(protocol), Some(ports), Some(to)) = (protocol, ports, to) else {
-        return Err(
-            Flaw::new(r.place.clone(), "this forward is incomplete", "protocol, ports and to are needed").hint(FORWARD)
-        );
+        return Err(Flaw::new(r.place.clone(), "this forward is incomplete", "protocol, ports and to are needed")
+            .hint(FORWARD_HINT));
     };
     let to_port = to_port.map_or(ports.0, |p| u16::try_from(p).unwrap_or(0));
     if !PortForward::are_as_many(ports, to_port) {
