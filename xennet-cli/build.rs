@@ -15,8 +15,13 @@ fn main() {
     }
     println!("cargo::rerun-if-changed=hotplug.ld");
     let variable = |name| env::var_os(name).map(PathBuf::from).unwrap_or_default();
-    let script = variable("CARGO_MANIFEST_DIR").join("hotplug.ld");
     let out = variable("OUT_DIR");
+    // A copy, where cargo knows to find it when the tree has moved and its `target` has stayed.
+    let script = out.join("hotplug.ld");
+    if let Err(e) = fs::copy(variable("CARGO_MANIFEST_DIR").join("hotplug.ld"), &script) {
+        println!("cargo::error=hotplug.ld cannot be copied to {}: {e}", script.display());
+        return;
+    }
     let flags = env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
     let linker = linker(&flags);
     let argument = format!("-Wl,-T,{}", script.display());
