@@ -68,10 +68,12 @@ fn package(script: &Path, kept: &Path) -> Package {
         output.status.success().then(|| output.stdout.trim_ascii_end().to_owned())
     };
     let divert = |what: &str| answer("dpkg-divert", &[OsStr::new(what), script.as_os_str()]);
-    if divert("--truename").is_some_and(|name| name == kept.as_os_str().as_bytes())
-        && divert("--listpackage").is_some_and(|by| by == b"LOCAL")
-    {
-        return Package::Diverted;
+    if divert("--truename").is_some_and(|name| name == kept.as_os_str().as_bytes()) {
+        match divert("--listpackage").as_deref() {
+            Some(b"LOCAL") => return Package::Diverted,
+            Some(by) if !by.is_empty() => return Package::Packaged,
+            _ => {}
+        }
     }
     match answer("dpkg-query", &[OsStr::new("-S"), script.as_os_str()]) {
         Some(_) => Package::Owned,

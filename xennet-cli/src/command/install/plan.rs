@@ -49,6 +49,8 @@ pub(super) enum Package {
     Owned,
     /// As [`Owned`](Self::Owned), and that version goes to where the original is kept.
     Diverted,
+    /// A package diverts it: the link in its place is that package's, and goes with it.
+    Packaged,
 }
 
 /// The names that belong to one script: trial name and kept original.
@@ -174,7 +176,7 @@ pub(super) fn install(found: &[Found], binary: &Path, others: Others) -> Result<
                 match one.package {
                     // First: should a package come in between, its version goes to where the original will be.
                     Package::Owned => plan.divert(one),
-                    Package::Diverted => {
+                    Package::Diverted | Package::Packaged => {
                         let why = "somebody has diverted it for packages";
                         return Err(unknown(script, &format!("{why}, and nothing is kept as {}", kept.display())));
                     }
@@ -193,8 +195,13 @@ pub(super) fn install(found: &[Found], binary: &Path, others: Others) -> Result<
 /// How to get them out again.
 pub(super) fn undo(found: &[Found]) -> Result<Plan> {
     let mut plan = Plan::default();
+    let mut packaged = false;
     for one in found {
         let Found { script, trial, kept, .. } = one;
+        if matches!(one.entry, Entry::Ours(_)) && one.package == Package::Packaged {
+            packaged = true;
+            continue;
+        }
         match &one.entry {
             Entry::Ours(from) if one.has_kept => {
                 plan.acts.push(Act::Restore { at: script.clone(), kept: kept.clone(), from: from.clone() });
@@ -223,6 +230,10 @@ pub(super) fn undo(found: &[Found]) -> Result<Plan> {
             Entry::Other => return Err(unknown(trial, "it is not a link to a program of ours")),
             Entry::Absent => {}
         }
+    }
+    if packaged && plan.acts.is_empty() {
+        return Err(Error::new(ErrorKind::NothingToUndo, "the scripts are those of a package")
+            .with_hint("remove the package that diverts them (dpkg-divert --list): Xen's own scripts are back then"));
     }
     if plan.acts.is_empty() {
         return Err(Error::new(ErrorKind::NothingToUndo, "none of the scripts is ours")
@@ -273,7 +284,7 @@ mod tests {
     #[test]
     fn every_state_of_the_directory_has_one_plan() {
         use Entry::{Absent, Other};
-        use Package::{Diverted, Owned, Unknown};
+        use Package::{Diverted, Owned, Packaged, Unknown};
         let put = "/s/xennet-vif-bridge is installed, a link to /b/xennet";
         let turned = "/s/xennet-vif-bridge is a link to /b/xennet now";
         let keep = "/s/vif-bridge is kept as /s/vif-bridge.distrib and replaced, by a link to /b/xennet";
@@ -290,6 +301,7 @@ mod tests {
             (found(Other, ours(NEW), false, Owned), Others::Replace, vec![divert, keep]),
             (found(Other, ours("/old/xennet"), false, Unknown), Others::Replace, vec![turned, keep]),
             (found(ours(NEW), ours(NEW), true, Diverted), Others::Replace, vec![]),
+            (found(ours(NEW), ours(NEW), true, Packaged), Others::Replace, vec![]),
             (found(ours(NEW), ours(NEW), true, Owned), Others::Leave, vec![divert]),
             (
                 found(ours("/old/xennet"), Absent, true, Unknown),
@@ -306,10 +318,14 @@ mod tests {
             (found(Absent, Absent, true, Unknown), Others::Leave),
             (found(Other, Other, false, Unknown), Others::Leave),
             (found(Other, Absent, false, Diverted), Others::Replace),
+            (found(Other, Absent, false, Packaged), Others::Replace),
         ] {
             let error = install(&found, Path::new(NEW), others).unwrap_err();
             assert!(error.kind() == ErrorKind::Conflict && error.hint().is_some(), "{found:?}");
         }
+        // The links of a package stay until it is removed.
+        let packaged = undo(&found(ours(NEW), ours(NEW), true, Packaged)).unwrap_err();
+        assert_eq!(packaged.kind(), ErrorKind::NothingToUndo);
     }
 
     #[test]
