@@ -207,3 +207,29 @@ fn a_closed_guest_leaves_nothing_to_the_next_one_where_its_record_is_lost() {
         world(&mut |on| assert_eq!(facts(on, "\"vif1.0\"").len(), 6));
     });
 }
+
+#[test]
+fn where_packets_are_noted_is_the_links_own() {
+    both("guard::where_packets_are_noted_is_the_links_own", |host, world| {
+        let line = |more: &str| spec(&format!("mac=00:16:3e:00:00:01,bridge=xenbr0,ip=10.0.0.2{more}"));
+        let mut noted = |of: &str| {
+            let mut found = Vec::new();
+            world(&mut |on| found = facts(on, &format!("\"{of}\"")));
+            found.retain(|line| line.contains(" logged {") || line.contains(" reported {"));
+            found
+        };
+        let applied = host.attach(domid(1), &line(",log=kernel,rate=10Mb/s")).unwrap();
+        assert!(applied.notes.iter().any(|n| n.starts_with("rate=1250KB/s is netback's to keep")), "{:?}", applied.notes);
+        assert_eq!(noted("vif1.0"), ["nft add element bridge xennet-guard logged { \"vif1.0\" }"]);
+        assert_eq!(host.attach(domid(1), &line(",log=kernel")).unwrap().steps, 0, "twice is once");
+        // Another vif, which has no note, finds the table whole.
+        host.attach(domid(2), &spec("mac=00:16:3e:00:00:02,bridge=xenbr0,ip=10.0.0.9,log=nflog")).unwrap();
+        assert!(host.attach(domid(1), &line(",log=nflog,vifname=web0")).unwrap().steps > 0);
+        assert_eq!((noted("vif1.0").len(), noted("web0").len(), noted("vif2.0").len()), (0, 1, 1));
+        host.detach(domid(1), FIRST).unwrap();
+        assert_eq!((noted("web0").len(), noted("vif2.0").len()), (0, 1));
+        let back = host.attach(domid(1), &line("")).unwrap();
+        assert!(back.notes.is_empty(), "{:?}", back.notes);
+        assert_eq!(noted("vif1.0"), [""; 0]);
+    });
+}

@@ -338,6 +338,12 @@ impl Host {
                 "backend={backend} is not looked at: the vif is attached in the domain that this runs in"
             ));
         }
+        notes.extend(vif.rate().map(|rate| match type_if {
+            TypeIf::Vif => format!(
+                "rate={rate} is netback's to keep: it limits the guest by the node rate, which the toolstack writes before the vif comes online"
+            ),
+            TypeIf::Tap => format!("rate={rate} does not hold for {subject}: netback limits the vif, not its emulated twin"),
+        }));
         // Only what comes in by a bridge has a MAC that somebody else could have, too.
         let guard = match attachment {
             Attachment::Bridge { .. } => {
