@@ -400,12 +400,18 @@ fn each_kill(prepared: &[&[&str]], arguments: &[&str], after: impl Fn(&StateDir,
             succeed(xennet(state).args(*line));
         }
     };
-    let state = StateDir::new();
-    prepare(&state);
-    let mut calls = calls(&state, arguments);
+    // What the command reads of other processes is another number of calls each time: the shorter way is gone again and again.
+    let of_one = || {
+        let state = StateDir::new();
+        prepare(&state);
+        let all = calls(&state, arguments);
+        clear();
+        all
+    };
+    let [one, two] = [of_one(), of_one()];
+    let mut calls = if one.len() < two.len() { one } else { two };
     calls.retain(|(name, _)| !LOOKS.contains(&name.as_str()));
     calls = calls.into_iter().step_by(every()).collect();
-    clear();
     let mut killed = 0;
     for (number, (call, count)) in calls.iter().enumerate() {
         let at = format!("{arguments:?} killed at {call} number {count}");

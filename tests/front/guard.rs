@@ -219,7 +219,11 @@ fn where_packets_are_noted_is_the_links_own() {
             found
         };
         let applied = host.attach(domid(1), &line(",log=kernel,rate=10Mb/s")).unwrap();
-        assert!(applied.notes.iter().any(|n| n.starts_with("rate=1250KB/s is netback's to keep")), "{:?}", applied.notes);
+        assert!(
+            applied.notes.iter().any(|n| n.starts_with("rate=1250KB/s is netback's to keep")),
+            "{:?}",
+            applied.notes
+        );
         assert_eq!(noted("vif1.0"), ["nft add element bridge xennet-guard logged { \"vif1.0\" }"]);
         assert_eq!(host.attach(domid(1), &line(",log=kernel")).unwrap().steps, 0, "twice is once");
         // Another vif, which has no note, finds the table whole.
