@@ -256,7 +256,7 @@ fn conversation(rig: &Rig, scripts: &[&Asked<'_>]) {
     };
     assert_eq!(recorded("write").len(), 2);
     assert_eq!(ours(Kind::Write), recorded("write"));
-    let extra = ["prefix", "mac", "macs", "policy", "vlan", "isolated", "type", "hotplug-error"];
+    let extra = ["prefix", "mac", "macs", "policy", "log", "vlan", "isolated", "type", "hotplug-error"];
     let mut read: Vec<String> = ours(Kind::Read).into_iter().map(|(path, _)| path).collect();
     for (path, _) in recorded("read") {
         assert!(read.contains(&path), "{path} is read by Xen's script");

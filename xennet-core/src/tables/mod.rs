@@ -200,6 +200,13 @@ pub(crate) fn set_of(id: &NftTableId, name: &str) -> Option<NftSet> {
     table.sets().chain([&VERSION]).find(|set| set.name == name).map(SetDef::made)
 }
 
+/// Whether a table of this name is not as some choice of its sections is made.
+#[cfg(feature = "netlink")]
+pub(crate) fn is_changed(id: &NftTableId, found: &NftTable) -> bool {
+    let table = all().into_iter().find(|table| (table.id)() == *id);
+    table.is_some_and(|table| found.frame() != *table.frame_of(table.sections_begun(found)))
+}
+
 /// A set as xennet makes it. nft adds the flag `dynamic` to a set that a rule adds keys to, when it loads a listing. xennet makes these sets
 /// without the flag: the JSON of nft 1.0 leaves it out, and the kernel refuses to load a set over one with other flags.
 #[cfg(feature = "netlink")]

@@ -31,7 +31,7 @@ use crate::snapshot::{
     NftBase, NftChain, NftElement, NftFamily, NftHook, NftKey, NftRule, NftSet, NftTable, NftTableId,
 };
 use crate::step::{NftOp, NftTransaction};
-use crate::tables::{as_made, is_counting, set_of};
+use crate::tables::{as_made, is_changed, is_counting, set_of};
 use encode::{Known, Needs, Ranges, RuleName, message};
 
 /// How often a transaction or a reading is begun anew when others change the ruleset meanwhile.
@@ -130,6 +130,9 @@ impl Nft {
             // as interrupted.
             Ok(Some(table)) if table.is_hollow() => self.read_at_once(id, Elements::Leave)?,
             Err(refusal) if refusal.errno == Errno::ENOENT => self.read_at_once(id, Elements::Leave)?,
+            // Where many others change the table meanwhile, a listing of its rules is now and then not what anybody made, without a mark.
+            // Only what is seen twice is taken for somebody's change.
+            Ok(Some(table)) if is_changed(id, &table) => self.read_at_once(id, Elements::Leave)?,
             read => read.map_err(|refusal| refusal.about(format!("nft table {id}")))?,
         };
         if let Some(table) = &frame {
