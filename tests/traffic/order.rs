@@ -156,7 +156,7 @@ fn nothing_of_the_guard_stays_behind() {
             }
             host.detach(domid(1), DevId::FIRST).unwrap();
         }
-        assert_eq!(tries, 48);
+        assert_eq!(tries, 72);
     });
 }
 

@@ -76,6 +76,7 @@ fn a_fragment_that_may_be_anything_does_not_pass() {
                 "from-guest",
                 "membership",
                 "messages",
+                "noted",
                 "prerouting",
                 "violation"
             ],
