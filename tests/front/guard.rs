@@ -237,3 +237,21 @@ fn where_packets_are_noted_is_the_links_own() {
         assert_eq!(noted("vif1.0"), [""; 0]);
     });
 }
+
+#[test]
+fn the_chain_that_leads_to_notes_is_put_right_once() {
+    both("guard::the_chain_that_leads_to_notes_is_put_right_once", |host, world| {
+        let line = |more: &str| spec(&format!("mac=00:16:3e:00:00:01,bridge=xenbr0,ip=10.0.0.2{more}"));
+        host.attach(domid(1), &line(",log=nflog")).unwrap();
+        // Somebody empties the chain that leads to both. The next call that needs another section puts each rule there once.
+        world(&mut |on| {
+            let flush = vec![NftOp::FlushChain { chain: "noted".into() }];
+            on.apply(&Step::Nft(NftTransaction::new(NftTableId::guard(), flush))).unwrap();
+        });
+        host.attach(domid(1), &line(",policy=disabled,log=kernel")).unwrap();
+        world(&mut |on| {
+            let seen = on.observe(&Scope::none().with(Part::Nft(NftTableId::guard()))).unwrap();
+            assert_eq!(seen.nft[&NftTableId::guard()].chains["noted"].rules.len(), 2);
+        });
+    });
+}

@@ -162,6 +162,7 @@ impl Table {
             ops.extend(as_made.chains.iter().flat_map(rules));
         }
         ops.extend(self.adding(found, sections.and(begun)));
+        ops.extend(tables::noting(as_made, self.frame_of(sections.and(begun))));
         Ok(ops)
     }
 

@@ -397,7 +397,6 @@ impl Table {
             .map(|(name, c)| NftOp::AddChain { chain: name.clone(), base: c.base })
             .chain(sets.map(|(name, def)| NftOp::AddSet { set: name.clone(), def: def.clone() }))
             .chain(chains().flat_map(rules))
-            .chain(noting(found, wanted))
             .chain(versions.collect::<Vec<_>>())
     }
 
@@ -417,12 +416,13 @@ impl Table {
     }
 }
 
-/// The operations that add what a table lacks of rules for its sections in the chain that notes packets, in their order.
-fn noting(found: &NftTable, wanted: &NftTable) -> Vec<NftOp> {
-    let (Some(found), Some(wanted)) = (found.chains.get(logging::NOTED), wanted.chains.get(logging::NOTED)) else {
+/// The operations that add the rules of further sections to the chain that all of them share. `was` is the table with the sections that it
+/// has, and with their rules.
+pub(crate) fn noting(was: &NftTable, wanted: &NftTable) -> Vec<NftOp> {
+    let (Some(was), Some(wanted)) = (was.chains.get(logging::NOTED), wanted.chains.get(logging::NOTED)) else {
         return Vec::new();
     };
-    let there = |rule: &NftRule| found.rules.contains(rule);
+    let there = |rule: &NftRule| was.rules.contains(rule);
     let missing = wanted.rules.iter().enumerate().filter(|(_, rule)| !there(rule));
     let op = |(at, rule): (usize, &NftRule)| {
         let (chain, rule) = (logging::NOTED.to_owned(), rule.clone());
