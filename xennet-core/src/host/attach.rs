@@ -350,11 +350,11 @@ impl Host {
                 let given = vif.policy().or_else(|| network.as_ref()?.network.policy());
                 let guard = self.guard_of(subject, vif, given, &mut notes)?;
                 let guard = self.reserved(subject, vif, guard, network.as_ref(), &mut notes)?;
-                let log = vif.log().or_else(|| Some(network.as_ref()?.network.log())).unwrap_or_default();
-                if guard.is_none() && vif.log().is_some_and(|log| log != PacketLog::Off) {
-                    notes.push(format!("log={log} has no effect: {subject} may send anything"));
+                if guard.is_none() {
+                    let given = vif.log().filter(|log| *log != PacketLog::Off);
+                    notes.extend(given.map(|log| format!("log={log} has no effect: {subject} may send anything")));
                 }
-                guard.map(|guard| guard.with_log(log))
+                guard.map(|guard| guard.with_log(place::log_of(vif, network.as_ref())))
             }
             _ => None,
         };

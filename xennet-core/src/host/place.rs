@@ -64,11 +64,6 @@ impl VifLine<'_> {
         })
     }
 
-    /// Where packets are noted that the guest may not send.
-    pub(super) fn log(&self, network: Option<&Started>) -> PacketLog {
-        self.vif.log().or_else(|| Some(network?.network.log())).unwrap_or_default()
-    }
-
     /// What only a bridge's port can be.
     fn no_port(&self, mode: Mode) -> Result<(), Error> {
         let given = match (&self.vif.vlan(), self.vif.policy()) {
@@ -152,6 +147,11 @@ impl VifLine<'_> {
         }
         Ok(self.vif.sources())
     }
+}
+
+/// Where packets that the guest may not send are logged: its vif line says it, or its network.
+pub(super) fn log_of(vif: &VifSpec, network: Option<&Started>) -> PacketLog {
+    vif.log().or_else(|| Some(network?.network.log())).unwrap_or_default()
 }
 
 /// What an address of a subnet is that no guest can have.
@@ -318,7 +318,7 @@ impl Host {
             open: started.is_some_and(|s| s.network.is_open()),
             host: started.and_then(|s| s.network.host_services()),
             shared,
-            log: asked.log(started),
+            log: log_of(asked.vif, started),
             metric: asked.metric(RoutedNetwork::METRIC),
         })
     }
@@ -392,7 +392,7 @@ impl Host {
             answer_arp: true,
             answer_ndp: network.and_then(|(started, r)| started.outside.filter(|_| r.proxy_ndp)),
             host: network.and_then(|(started, _)| started.network.host_services()),
-            log: asked.log(network.map(|(started, _)| started)),
+            log: log_of(asked.vif, network.map(|(started, _)| started)),
             metric: asked.metric(network.map_or(RoutedNetwork::METRIC, |(_, r)| r.metric)),
         })
     }

@@ -9,7 +9,7 @@ use super::table::Item;
 use crate::error::Error;
 use crate::model::vif::is_single;
 use crate::model::{Attach, Attachment, GuestLinks, IfName, NetworkMode, PortForward, ResolvedNetwork, apart};
-use crate::snapshot::{Family, NftData, NftKey, NftValue, Part, Scope, Snapshot};
+use crate::snapshot::{Family, NftKey, NftValue, Part, Scope, Snapshot};
 use crate::tables::gate::{
     APART, BRIDGED, FORWARD_RANGES, FORWARDS, GATE, HIDDEN, HIDDEN_LINKS, HIDDEN_NETWORKS, INSIDE, LINKS, OF_DOMAIN,
     OPEN, PORTS, REACH, SHARED, SOURCE_NETWORKS, SOURCES, at,
@@ -40,7 +40,7 @@ pub(super) fn checked(link: IfName, sources: &[IpNetwork]) -> Vec<Item> {
 /// What a link has to have whose guest may also send from the single addresses of its other links of this number.
 pub(super) fn shared(link: IfName, number: u32, sources: &[IpNetwork]) -> Vec<Item> {
     let number = NftValue::U32(number);
-    let data = Some(NftData::Value(vec![number.clone()]));
+    let data = Some(vec![number.clone()]);
     let mut out = vec![Item { data, ..Item::exact(OF_DOMAIN, &[NftValue::Name(link)]) }];
     // nft loads no numbers in ranges as it lists them.
     let single = sources.iter().filter(|n| is_single(n));
@@ -223,7 +223,7 @@ fn singly(forward: &PortForward) -> impl Iterator<Item = Item> + use<> {
     let family = at(Family::of(&to));
     (first..=last).zip(to_first..=to_last).flat_map(move |(port, to_port)| {
         let key = [NftValue::U8(protocol.number()), NftValue::U16(port)];
-        let leads = |set, data| Item { data: Some(NftData::Value(vec![data])), ..Item::exact(set, &key) };
+        let leads = |set, data| Item { data: Some(vec![data]), ..Item::exact(set, &key) };
         [leads(FORWARDS[family], address(to)), leads(PORTS[family], NftValue::U16(to_port))]
     })
 }
@@ -236,8 +236,7 @@ fn handed_on(forward: &PortForward) -> Vec<Item> {
     let ((first, last), protocol) = (forward.ports(), NftValue::U8(forward.protocol().number()));
     let set = FORWARD_RANGES[at(Family::of(&forward.to()))];
     let key = |port| [protocol.clone(), NftValue::U16(port)];
-    let to = NftData::Value(vec![address(forward.to())]);
-    let mut range = Item { data: Some(to), ..Item::exact(set, &key(first)) };
+    let mut range = Item { data: Some(vec![address(forward.to())]), ..Item::exact(set, &key(first)) };
     range.key.last = Some(key(last).into());
     vec![range]
 }

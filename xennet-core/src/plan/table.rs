@@ -10,14 +10,14 @@ use crate::gather;
 use crate::model::{IfName, PacketLog};
 use crate::snapshot::{NftData, NftElement, NftKey, NftTable, NftTableId, NftValue, Part, Scope, Snapshot};
 use crate::step::{NftOp, NftTransaction};
-use crate::tables::{self, Section, Sections, Table, gate, logging, rules};
+use crate::tables::{self, Section, Sections, Table, logging, rules};
 
 /// An element of one of a table's sets.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Item {
     pub(super) set: &'static str,
     pub(super) key: NftKey,
-    pub(super) data: Option<NftData>,
+    pub(super) data: Option<Vec<NftValue>>,
 }
 
 impl Item {
@@ -42,7 +42,7 @@ impl Item {
     }
 
     fn element(&self) -> NftElement {
-        NftElement { data: self.data.clone(), comment: None }
+        NftElement { data: self.data.clone().map(NftData::Value), comment: None }
     }
 }
 
@@ -129,10 +129,7 @@ impl Table {
             Some(NftData::Value(values)) => to(values),
             _ => "elsewhere".into(),
         };
-        let wanted = match &item.data {
-            Some(NftData::Value(values)) => to(values),
-            _ => String::new(),
-        };
+        let wanted = item.data.as_deref().map_or_else(String::new, to);
         Error::new(
             ErrorKind::Conflict,
             format!("{key} cannot be handed on to {wanted}: it is handed on to {there} already"),
@@ -190,9 +187,7 @@ pub(super) struct TableWish {
 }
 
 impl TableWish {
-    pub(super) fn new(table: &'static Table, present: Vec<Item>, mut absent: Vec<Item>, why: Reason) -> TableWish {
-        // What this says of a link is its own, whatever that is by now.
-        absent.iter_mut().filter(|item| item.set == gate::OF_DOMAIN).for_each(|item| item.data = None);
+    pub(super) fn new(table: &'static Table, present: Vec<Item>, absent: Vec<Item>, why: Reason) -> TableWish {
         TableWish { table, present, absent, left: Vec::new(), why }
     }
 
@@ -243,7 +238,10 @@ impl TableWish {
             for item in table.items(&target.scope) {
                 match table.find(target, &item) {
                     Some(found) => {
-                        let data = found.data.clone();
+                        let data = match &found.data {
+                            Some(NftData::Value(values)) => Some(values.clone()),
+                            _ => None,
+                        };
                         // It may lead elsewhere by now.
                         wish.absent.extend(data.is_some().then(|| item.clone()));
                         wish.present.push(Item { data, ..item });

@@ -229,17 +229,23 @@ impl<'a> Reader<'a> {
         self.word(key, |given| IfName::check(given).map_err(|rule| rule.to_string()))
     }
 
+    /// The value that has this word.
+    fn named<T: Copy>(
+        &mut self,
+        key: &str,
+        all: &[T],
+        name: impl Fn(T) -> &'static str,
+        rule: &str,
+    ) -> Flawed<Option<T>> {
+        self.word(key, |given| all.iter().copied().find(|one| name(*one) == given).ok_or_else(|| rule.to_owned()))
+    }
+
     fn policy(&mut self) -> Flawed<Option<Policy>> {
-        self.word("policy", |given| {
-            Policy::ALL.into_iter().find(|policy| policy.name() == given).ok_or_else(|| Policy::RULE.to_owned())
-        })
+        self.named("policy", &Policy::ALL, Policy::name, Policy::RULE)
     }
 
     fn log(&mut self) -> Flawed<PacketLog> {
-        let read = |given: &str| {
-            PacketLog::ALL.into_iter().find(|log| log.name() == given).ok_or_else(|| PacketLog::RULE.to_owned())
-        };
-        Ok(self.word("log", read)?.unwrap_or_default())
+        Ok(self.named("log", &PacketLog::ALL, PacketLog::name, PacketLog::RULE)?.unwrap_or_default())
     }
 
     fn reserved(&mut self) -> Flawed<Vec<IpNetwork>> {
@@ -249,12 +255,8 @@ impl<'a> Reader<'a> {
     }
 
     fn access(&mut self) -> Flawed<(HostAccess, LanAccess)> {
-        let host = self.word("host", |given| {
-            HostAccess::ALL.into_iter().find(|host| host.name() == given).ok_or_else(|| HostAccess::RULE.to_owned())
-        })?;
-        let lan = self.word("lan", |given| {
-            LanAccess::ALL.into_iter().find(|lan| lan.name() == given).ok_or_else(|| LanAccess::RULE.to_owned())
-        })?;
+        let host = self.named("host", &HostAccess::ALL, HostAccess::name, HostAccess::RULE)?;
+        let lan = self.named("lan", &LanAccess::ALL, LanAccess::name, LanAccess::RULE)?;
         Ok((host.unwrap_or_default(), lan.unwrap_or_default()))
     }
 
