@@ -220,7 +220,7 @@ fn where_packets_are_noted_is_the_links_own() {
         };
         let applied = host.attach(domid(1), &line(",log=kernel,rate=10Mb/s")).unwrap();
         assert!(
-            applied.notes.iter().any(|n| n.starts_with("rate=1250KB/s is netback's to keep")),
+            applied.notes.iter().any(|n| n.starts_with("rate=1250KB/s is not set by xennet: netback limits the guest")),
             "{:?}",
             applied.notes
         );

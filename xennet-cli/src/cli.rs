@@ -359,7 +359,7 @@ pub(crate) struct AttachArgs {
     #[arg(long, value_name = "POLICY")]
     pub(crate) policy: Option<String>,
 
-    /// Where packets are noted that the guest may not send: off, kernel, nflog; instead of log= of the spec
+    /// Where packets that the guest may not send are logged: off, kernel, nflog; instead of log= of the spec
     #[arg(long, value_name = "WHERE")]
     pub(crate) log: Option<String>,
 

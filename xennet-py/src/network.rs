@@ -344,7 +344,7 @@ impl Network {
         self.text("policy")
     }
 
-    /// Where packets are noted that guests may not send whose vif lines do not say it: "kernel" or "nflog"; None: nowhere.
+    /// Where packets that guests may not send are logged, if their vif lines do not say it: "kernel" or "nflog"; None: nowhere.
     #[getter]
     fn log(&self) -> Option<&str> {
         self.text("log")

@@ -256,7 +256,7 @@ impl VifSpec {
         shown(&self.0.policy())
     }
 
-    /// Where packets are noted that the guest may not send: "off", "kernel" or "nflog".
+    /// Where packets that the guest may not send are logged: "off", "kernel" or "nflog".
     #[getter]
     fn log(&self) -> Option<String> {
         shown(&self.0.log())

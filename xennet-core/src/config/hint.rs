@@ -53,7 +53,7 @@ pub(super) fn unknown_item(item: &str) -> Box<Flaw> {
     let nearest = keys.map(|k| (distance(&lower, k), k)).min();
     let flaw = flaw(if value.is_some() { "this key is unknown" } else { "this flag is unknown" });
     match nearest {
-        // Of three letters two others are another word.
+        // A word of three letters with two others is another word.
         Some((steps @ 0..=2, name)) if lower.len() > steps + 1 => flaw.hint(format!("did you mean {name}?")),
         _ if value.is_none() => flaw.hint("an item is KEY=VALUE, or one of the flags trusted, untrusted, isolated"),
         _ => flaw.hint("see xl-network-configuration(5) for the keys"),

@@ -340,9 +340,9 @@ impl Host {
         }
         notes.extend(vif.rate().map(|rate| match type_if {
             TypeIf::Vif => format!(
-                "rate={rate} is netback's to keep: it limits the guest by the node rate, which the toolstack writes before the vif comes online"
+                "rate={rate} is not set by xennet: netback limits the guest by the node rate, which the toolstack writes"
             ),
-            TypeIf::Tap => format!("rate={rate} does not hold for {subject}: netback limits the vif, not its emulated twin"),
+            TypeIf::Tap => format!("rate={rate} has no effect on {subject}: netback limits the vif, not its emulated twin"),
         }));
         // Only what comes in by a bridge has a MAC that somebody else could have, too.
         let guard = match attachment {

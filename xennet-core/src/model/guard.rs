@@ -48,7 +48,7 @@ pub struct Guard {
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     #[cfg_attr(feature = "schema", schemars(with = "BTreeSet<crate::schema::Net>"))]
     pub own: BTreeSet<IpNetwork>,
-    /// Where packets are noted that do not pass.
+    /// Where packets that do not pass are logged.
     #[serde(default, skip_serializing_if = "PacketLog::is_off")]
     pub log: PacketLog,
     /// Whether nothing passes, neither from the guest nor to it, whatever else is said.
@@ -88,7 +88,7 @@ impl Guard {
         self
     }
 
-    /// The same guard, with what does not pass noted there.
+    /// The same guard. Packets that do not pass are logged there.
     #[must_use]
     pub const fn with_log(mut self, log: PacketLog) -> Self {
         self.log = log;

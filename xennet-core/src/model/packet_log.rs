@@ -1,4 +1,4 @@
-//! Where dropped packets are noted.
+//! Where dropped packets are logged.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 use super::flaw::{Flaw, quoted};
 use crate::error::Error;
 
-/// Where a packet is noted that a guest may not send, beside its count: `log=` of a vif line, or of its network.
+/// Where packets that a guest may not send are logged: `log=` of a vif line, or `log` of its network. They are counted in any case.
 ///
-/// Each line begins with `xennet` and the [class](crate::Violation) of the packet, names the link, and shows the headers. Of each class at most
-/// 5 packets a second are noted, after a rest 20 at once, of all guests together. The counts are complete in any case.
+/// Each line begins with `xennet` and the [class](crate::Violation) of the packet, names the link, and shows the headers. All guests together
+/// get at most 5 lines a second for each class, with a burst of 20.
 ///
 /// ```
 /// use xennet_core::{PacketLog, VifSpec};
@@ -27,8 +27,8 @@ pub enum PacketLog {
     /// Nowhere.
     #[default]
     Off,
-    /// In the kernel's log, at level warning: `journalctl -k`, `dmesg`. The kernel writes nothing of it in other network namespaces than
-    /// the first, unless the setting `net.netfilter.nf_log_all_netns` is 1.
+    /// In the kernel's log, at level warning: `journalctl -k`, `dmesg`. For another network namespace than the first the kernel logs
+    /// nothing, unless `net.netfilter.nf_log_all_netns` is 1.
     Kernel,
     /// By nfnetlink_log, to whoever listens to the [group](PacketLog::GROUP): ulogd, `tcpdump -i nflog:30830`.
     Nflog,

@@ -136,13 +136,14 @@ pub enum Attachment {
         /// them.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         open: bool,
-        /// The number of the guest's vifs, or of their emulated twins, that may send from each other's addresses; `None`: from its own alone.
+        /// The number that the guest's vifs share if they may send from each other's addresses; their emulated twins share another one. `None`: from
+        /// its own alone.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         shared: Option<u32>,
         /// What it reaches of this domain; `None`: everything.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         host: Option<HostServices>,
-        /// Where packets are noted that it may not send.
+        /// Where packets that it may not send are logged.
         #[serde(default, skip_serializing_if = "PacketLog::is_off")]
         log: PacketLog,
         /// The metric of the guest's routes.
@@ -157,8 +158,8 @@ pub enum Attachment {
         /// The guest's addresses or networks. It may send from these only; without any, from everywhere.
         #[cfg_attr(feature = "schema", schemars(with = "Vec<crate::schema::Net>"))]
         guest: Vec<IpNetwork>,
-        /// Networks whose addresses it may send from, too. Earlier versions let it do so where `shared` stands now; this one takes them away,
-        /// and gives none.
+        /// Networks whose addresses it may send from, too. Only records of earlier versions have them, where later ones have `shared`. They go
+        /// with the vif.
         #[serde(default, skip_serializing_if = "<[IpNetwork]>::is_empty")]
         #[cfg_attr(feature = "schema", schemars(with = "Vec<crate::schema::Net>"))]
         elsewhere: Box<[IpNetwork]>,
@@ -178,7 +179,7 @@ pub enum Attachment {
         /// What it reaches of this domain; `None`: everything.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         host: Option<HostServices>,
-        /// Where packets are noted that it may not send.
+        /// Where packets that it may not send are logged.
         #[serde(default, skip_serializing_if = "PacketLog::is_off")]
         log: PacketLog,
         /// The metric of the guest's routes.
@@ -204,7 +205,7 @@ impl Attachment {
         }
     }
 
-    /// Where packets are noted that the guest may not send, where dom0 has routes to it.
+    /// Where packets that the guest may not send are logged, where dom0 has routes to it.
     pub(crate) const fn log(&self) -> PacketLog {
         match self {
             Attachment::Bridge { .. } => PacketLog::Off,

@@ -37,12 +37,12 @@ pub(super) fn checked(link: IfName, sources: &[IpNetwork]) -> Vec<Item> {
     out
 }
 
-/// What a link has to have whose guest may also send from the single addresses of its other links of this number.
+/// What a link has to have whose guest may also send from the addresses of its other links, which have the same number.
 pub(super) fn shared(link: IfName, number: u32, sources: &[IpNetwork]) -> Vec<Item> {
     let number = NftValue::U32(number);
     let data = Some(vec![number.clone()]);
     let mut out = vec![Item { data, ..Item::exact(OF_DOMAIN, &[NftValue::Name(link)]) }];
-    // nft loads no numbers in ranges as it lists them.
+    // Not networks: of a key with ranges and a number nft makes other rules than ours, since it swaps the number's bytes.
     let single = sources.iter().filter(|n| is_single(n));
     out.extend(single.map(|n| Item::exact(SHARED[family_of(n)], &[number.clone(), address(n.ip())])));
     out

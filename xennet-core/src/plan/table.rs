@@ -46,7 +46,7 @@ impl Item {
     }
 }
 
-/// That what is dropped from a link is noted there.
+/// That dropped packets of a link are logged there.
 pub(super) fn noted(link: IfName, log: PacketLog) -> Option<Item> {
     Some(Item::exact(logging::set(log)?, &[NftValue::Name(link)]))
 }

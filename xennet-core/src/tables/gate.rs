@@ -34,7 +34,7 @@ pub(crate) const LINKS: &str = "links";
 /// Link and address of a guest.
 pub(crate) const SOURCES: [&str; 2] = ["src4", "src6"];
 pub(crate) const SOURCE_NETWORKS: [&str; 2] = ["srcnet4", "srcnet6"];
-/// From a link to the number of its domain, whose links may send from each other's addresses. That number and an address.
+/// From a link to the number of its domain, if the domain's links may send from each other's addresses. Number and address.
 pub(crate) const OF_DOMAIN: &str = "of-domain";
 pub(crate) const SHARED: [&str; 2] = ["shared4", "shared6"];
 /// Egress and address of a hidden guest.
@@ -120,8 +120,8 @@ fn follows(found: &NftTable) -> Derived {
     vec![(HIDDEN_LINKS, links.clone()), (OPEN, links)]
 }
 
-/// What the gate is for all guests, what it has more where guests with routes are kept from each other, where NAT hides some or hands on
-/// to them, and where a network limits what its guests reach.
+/// What all guests need; what keeps guests with routes from each other; what hides guests by NAT and hands on to them; what limits what guests
+/// reach; the two logs.
 static SECTIONS: [Section; 6] = [
     Section::of(
         0x782d_bd09,
@@ -327,8 +327,8 @@ fn from_guest() -> Vec<NftRule> {
     rules
 }
 
-/// From an address of another vif of the same guest's, where its network says so. Which domain's link it is stands in the mark while the
-/// address is looked up.
+/// Lets a guest send from the address of another of its vifs, if its network says so. The mark holds the number of the guest's domain while
+/// the address is looked up.
 fn of_its_domain(family: Family) -> NftRule {
     let from = NftFrom::Map { key: vec![NftField::IifName], map: OF_DOMAIN.into() };
     let domain = NftExpr::Write { field: NftField::Mark, from };

@@ -1,29 +1,29 @@
-//! What notes dropped packets, beside their counts: a section for the kernel's log, and one for whoever listens to a group of nfnetlink_log.
+//! What logs dropped packets: a section for the kernel's log, and a section for nfnetlink_log.
 //!
 //! The counting chains jump to the chain `noted`, which is empty in the first section. Each of the two sections has a set of links, a chain with
-//! a line for each class, and a rule in `noted` that leads from the set to the chain. So nothing of the kernel's modules for logs is
-//! loaded before somebody wants it. (A map from links to chains would need no such rule, but nft 1.0 does not load its own JSON of one.)
+//! a rule for each class, and a rule in `noted` that leads from the set to the chain. So the kernel loads no module for logs before
+//! somebody wants one. (A map from links to chains would need no such rule, but nft 1.0 cannot load its own JSON of such a map.)
 
 use super::rules::{jump, lookup, rule};
 use super::{Section, SetDef};
 use crate::model::{PacketLog, Violation};
 use crate::snapshot::{NftChain, NftExpr, NftField, NftRule, NftType, NftValue};
 
-/// A chain: what is done with dropped packets, beside counting them.
+/// A chain: logs dropped packets of the links that want it.
 pub(crate) const NOTED: &str = "noted";
 
-/// Links whose dropped packets are noted in the kernel's log, and by nfnetlink_log.
+/// Links whose dropped packets go to the kernel's log, and to nfnetlink_log.
 const LOGGED: &str = "logged";
 const REPORTED: &str = "reported";
-/// Chains: a line for each class. `log` is a word of nft's own.
+/// Chains: a rule for each class. `log` is a keyword of nft.
 const LOGGING: &str = "logging";
 const REPORTING: &str = "reporting";
 
-/// So many lines of one class a second, of all links of the table together: guests do not fill the log.
+/// Lines a second for each class, of all links of the table together, and lines at once. So no guest fills the log.
 const RATE: u32 = 5;
 const BURST: u32 = 20;
 
-/// The set of links whose packets are noted there.
+/// The set of links whose packets are logged there.
 pub(crate) fn set(log: PacketLog) -> Option<&'static str> {
     match log {
         PacketLog::Off => None,

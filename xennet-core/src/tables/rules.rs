@@ -23,7 +23,7 @@ pub(crate) const COUNTING: [SetDef; 2] =
 pub(crate) const VIOLATIONS: &str = "violations";
 pub(crate) const OFFENDERS: &str = "offenders";
 
-/// A chain: counts a packet by the class in its mark, notes it where its link says so, and drops it.
+/// A chain: counts a packet by the class in its mark, logs it if its link wants that, and drops it.
 pub(crate) const VIOLATION: &str = "violation";
 
 /// Why a rule drops.

@@ -13,7 +13,7 @@
 //! isolated = false                # guests reach this domain and the outside, and not each other; so in every mode
 //! policy = "strict"               # how guests are filtered whose vif lines do not say it: off, mac, strict, disabled; by ip= if left out.
 //!                                 # Also where guests of a NAT network share a bridge
-//! log = "kernel"                  # where packets are noted that guests may not send: kernel, nflog (group 30830); off if left out; in every mode
+//! log = "kernel"                  # where packets that guests may not send are logged: kernel, nflog (group 30830); off if left out; in every mode
 //! reserved = ["192.0.2.0/28"]     # addresses that guests with policy mac use only if their vif lines declare them; also where guests of a NAT
 //!                                 # network share a bridge
 //! vlan_filtering = true           # for vlan= in vif lines; the uplink's VLANs: bridge vlan add dev eth0 vid 100
@@ -45,7 +45,7 @@
 //! metric = 2
 //! whole_subnets = false           # guests may have every IPv4 address of the subnets: the first, the last, and the gateway's;
 //!                                 # their gateway is dom0's source then
-//! any_vif = false                 # a guest with several vifs here may send from the addresses of all of them by each; also in mode nat
+//! any_vif = false                 # a guest with several vifs here may send from the address of any of them through each of them; also in mode nat
 //! ```
 
 mod change;

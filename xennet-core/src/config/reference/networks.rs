@@ -29,7 +29,7 @@ pub(in crate::config) const NETWORK: &[Key] = &[
     )
     .of(BEHIND)
     .changes(),
-    Key::new("any_vif", Flag, Value("false"), "true", "A guest with several vifs in the network may send by each of them from the addresses of all. In NAT mode not with `bridge`.")
+    Key::new("any_vif", Flag, Value("false"), "true", "A guest with several vifs in the network may send from the address of any of them through each of them. In NAT mode not with `bridge`.")
         .of(BEHIND),
     Key::new("bridge", Text(LINK), Means("the name of the network"), "\"xenbr0\"", "The name of the bridge whose ports the guests are.")
         .of(BRIDGE),
@@ -71,7 +71,7 @@ pub(in crate::config) const NETWORK: &[Key] = &[
         Words(&["off", "kernel", "nflog"]),
         Value("\"off\""),
         "\"kernel\"",
-        "Where packets that guests may not send are noted: in the kernel's log (kernel), or by nfnetlink_log, group 30830 (nflog). It holds for guests whose vif lines have no `log=`.",
+        "Where packets that guests may not send are logged: in the kernel's log (kernel), or by nfnetlink_log, group 30830 (nflog). It holds for guests whose vif lines have no `log=`.",
     )
     .of(MODES),
     Key::new("mac", Text("a MAC address"), Means("that of the uplink; without an uplink, one made from this machine's identity"), "\"02:00:00:00:00:01\"", "The MAC address of the bridge.")

@@ -92,7 +92,7 @@ pub const VIF_KEYS: &[VifKey] = &[
         "log",
         "log=kernel",
         "the network's `log`, or off",
-        "Where packets are noted that the guest may not send: `kernel`, `nflog` (group 30830) or `off`.",
+        "Where packets that the guest may not send are logged: `kernel`, `nflog` (group 30830) or `off`.",
     )
     .by(XENNET),
     VifKey::new("macs", "macs=00:16:3e:00:00:07", "none", "Further MAC addresses from which the guest sends. Several are separated by blanks.")

@@ -159,7 +159,7 @@ impl Network {
             _ => said.push(format!("guests do not reach the LAN: {}", listed(lan))),
         }
         if self.any_vif() {
-            said.push("a guest may send from the addresses of all of its vifs through each".to_owned());
+            said.push("a guest may send from the address of any of its vifs through each of them".to_owned());
         }
         said
     }

@@ -203,7 +203,7 @@ impl Network {
         }
     }
 
-    /// Whether a guest may send from the addresses of all of its vifs through each.
+    /// Whether a guest may send from the address of any of its vifs through each of them.
     pub(crate) const fn any_vif(&self) -> bool {
         match &self.mode {
             NetworkMode::Bridge(_) => false,
@@ -212,7 +212,7 @@ impl Network {
         }
     }
 
-    /// Where packets are noted that its guests may not send, unless their vif lines say otherwise.
+    /// Where packets that its guests may not send are logged, unless their vif lines say otherwise.
     pub const fn log(&self) -> PacketLog {
         match &self.mode {
             NetworkMode::Bridge(b) => b.log,
@@ -268,7 +268,7 @@ pub struct BridgeNetwork {
     /// Whether guests are kept from each other: they reach this domain and the outside, and no other guest of the network that is kept from the others, too.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub isolated: bool,
-    /// Where packets are noted that its guests may not send, unless their vif lines say otherwise.
+    /// Where packets that its guests may not send are logged, unless their vif lines say otherwise.
     #[serde(default, skip_serializing_if = "PacketLog::is_off")]
     pub log: PacketLog,
     /// How far guests are filtered whose vif lines do not say it; `None`: by their addresses.
@@ -326,13 +326,13 @@ pub struct NatNetwork {
     /// Connections from outside that are handed on to guests.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub forwards: Vec<PortForward>,
-    /// Whether a guest with several vifs here may send from the addresses of all of them through each. Not with a private bridge.
+    /// Whether a guest with several vifs here may send from the address of any of them through each of them. Not with a private bridge.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub any_vif: bool,
     /// Whether guests are kept from each other: they reach this domain and the outside, and no other guest of the network.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub isolated: bool,
-    /// Where packets are noted that its guests may not send, unless their vif lines say otherwise.
+    /// Where packets that its guests may not send are logged, unless their vif lines say otherwise.
     #[serde(default, skip_serializing_if = "PacketLog::is_off")]
     pub log: PacketLog,
     /// What guests reach of this domain itself.
@@ -440,13 +440,13 @@ pub struct RoutedNetwork {
     /// has no address in them, and guests use [`source`](Self::source) as their gateway.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub whole_subnets: bool,
-    /// Whether a guest with several vifs here may send from the addresses of all of them through each.
+    /// Whether a guest with several vifs here may send from the address of any of them through each of them.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub any_vif: bool,
     /// Whether guests are kept from each other: they reach this domain and the outside, and no other guest of the network.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub isolated: bool,
-    /// Where packets are noted that its guests may not send, unless their vif lines say otherwise.
+    /// Where packets that its guests may not send are logged, unless their vif lines say otherwise.
     #[serde(default, skip_serializing_if = "PacketLog::is_off")]
     pub log: PacketLog,
     /// What guests reach of this domain itself.

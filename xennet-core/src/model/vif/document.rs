@@ -34,7 +34,7 @@ pub(super) struct VifDocument {
     /// How far what it sends at a bridge is filtered.
     #[serde(skip_serializing_if = "Option::is_none")]
     policy: Option<Policy>,
-    /// Where packets are noted that it may not send.
+    /// Where packets that it may not send are logged.
     #[serde(skip_serializing_if = "Option::is_none")]
     log: Option<PacketLog>,
     /// The emulated model.

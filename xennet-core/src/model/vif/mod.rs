@@ -77,7 +77,7 @@ pub struct VifParts {
     pub macs: Vec<GuestMac>,
     /// `policy=`: how far what it sends is filtered; as its network says, or by its addresses, if not given. An addition of xennet.
     pub policy: Option<Policy>,
-    /// `log=`: where packets are noted that it may not send; as its network says if not given. An addition of xennet.
+    /// `log=`: where packets that it may not send are logged; as its network says if not given. An addition of xennet.
     pub log: Option<PacketLog>,
     /// `script=`: the hotplug script, a name in Xen's script directory or a path.
     pub script: Option<Word>,
@@ -237,7 +237,7 @@ impl VifSpec {
         self
     }
 
-    /// The same vif, with packets noted there that it may not send, whatever its network says.
+    /// The same vif. Packets that it may not send are logged there, whatever its network says.
     #[must_use]
     pub fn with_log(mut self, log: PacketLog) -> Self {
         self.0.log = Some(log);
@@ -292,7 +292,7 @@ impl VifSpec {
         self.0.policy
     }
 
-    /// `log=`: where packets are noted that the guest may not send. An addition of xennet; xl does not know it.
+    /// `log=`: where packets that the guest may not send are logged. An addition of xennet; xl does not know it.
     pub const fn log(&self) -> Option<PacketLog> {
         self.0.log
     }

@@ -64,7 +64,8 @@ pub(crate) static GUARD: Table = Table {
     ways_out: ["detach the guests with ip=", "attach them again"],
 };
 
-/// What every vif needs, what is needed where a link is closed, and where a guest that is bound to its MAC may not use reserved addresses. A look at each frame for that costs nothing before there is one.
+/// What every vif needs; what closed links need; what guests need that are bound to their MAC and may not use reserved addresses; the two logs. A
+/// host without such guests has none of it, so its frames cost nothing more.
 static SECTIONS: [Section; 5] = [
     Section::of(
         0xc560_2469,

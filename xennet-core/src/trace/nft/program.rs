@@ -166,7 +166,7 @@ fn header(number: u32) -> Option<NftHeader> {
 /// The operations of a rule, and for each the statement that it belongs to.
 pub(super) fn program(rule: &NftRule) -> Vec<Op> {
     let mut out = Vec::new();
-    // What only notes the packet changes nothing for it, at the end of a rule.
+    // What counts or logs the packet at the end of a rule changes nothing for it.
     let notes = |e: &&NftExpr| matches!(e, NftExpr::Add { .. } | NftExpr::Limit { .. } | NftExpr::Log { .. });
     let ends = rule.exprs.len() - rule.exprs.iter().rev().take_while(notes).count();
     for statement in rule.exprs.iter().take(ends) {

@@ -130,8 +130,8 @@ impl Nft {
             // as interrupted.
             Ok(Some(table)) if table.is_hollow() => self.read_at_once(id, Elements::Leave)?,
             Err(refusal) if refusal.errno == Errno::ENOENT => self.read_at_once(id, Elements::Leave)?,
-            // Where many others change the table meanwhile, a listing of its rules is now and then not what anybody made, without a mark.
-            // Only what is seen twice is taken for somebody's change.
+            // While many others change the table, the kernel sometimes lists rules that nobody made, and does not mark the listing as
+            // interrupted. So a table that seems to be changed is read once more.
             Ok(Some(table)) if is_changed(id, &table) => self.read_at_once(id, Elements::Leave)?,
             read => read.map_err(|refusal| refusal.about(format!("nft table {id}")))?,
         };
