@@ -2,22 +2,23 @@
 
 mod document;
 mod ip;
+mod kinds;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::str::FromStr;
 
 use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 
-use super::flaw::{Flaw, quoted};
-use super::{ColoKey, DevId, DomId, GuestMac, IfName, Mtu, PacketLog, Policy, RateLimit, VlanSpec, Word};
+use super::flaw::Flaw;
+use super::{ColoKey, DevId, GuestMac, IfName, Mtu, PacketLog, Policy, RateLimit, VlanSpec, Word};
 use crate::error::{Error, ErrorKind};
 
 pub(crate) use document::Trust;
 use ip::refusal;
 pub(crate) use ip::{Bare, is_single, read_networks, read_prefixes};
 use ip::{gateway_beside, gateway_refusal, host_bits};
+pub use kinds::{BackendDomain, VifType};
 
 /// One vif of a domain: what one string of `vif = [ ... ]` says.
 ///
@@ -426,111 +427,6 @@ pub(crate) fn read_macs(text: &str) -> Result<Vec<GuestMac>, Box<Flaw>> {
     ip::words(text).map(|(at, word)| GuestMac::read(word).map_err(|flaw| flaw.at(at))).collect()
 }
 
-/// Whether a vif has an emulated twin. HVM guests only; others are always `vif`.
-///
-/// There are no others: xl knows these (`xl-network-configuration.5`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub enum VifType {
-    /// `type=vif`: the paravirtual vif alone.
-    #[serde(rename = "vif")]
-    Vif,
-    /// `type=ioemu`: an emulated NIC (a tap) beside it, until the guest's drivers unplug it.
-    #[serde(rename = "vif_ioemu")]
-    Ioemu,
-}
-
-impl VifType {
-    pub(crate) fn read(text: &str) -> Result<Self, Box<Flaw>> {
-        match text {
-            "vif" => Ok(VifType::Vif),
-            "ioemu" => Ok(VifType::Ioemu),
-            _ => {
-                let flaw =
-                    Flaw::new(0..text.len(), format!("{} is no type of vif", quoted(text)), "type is vif or ioemu");
-                Err(match text {
-                    "netfront" | "paravirtualised" => flaw.hint("write type=vif"),
-                    _ => flaw.hint("leave type= out for the guest's usual one"),
-                })
-            }
-        }
-    }
-}
-
-impl fmt::Display for VifType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            VifType::Vif => "vif",
-            VifType::Ioemu => "ioemu",
-        })
-    }
-}
-
-impl FromStr for VifType {
-    type Err = Error;
-    fn from_str(text: &str) -> Result<Self, Error> {
-        VifType::read(text).map_err(|flaw| flaw.error(text).with_object(text))
-    }
-}
-
-/// The domain that holds a vif's backend: a number or a name. Digits alone are a number, as for xl.
-///
-/// There are no others: xl takes a number or a name.
-#[doc(alias("driver domain", "backend domain"))]
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(try_from = "String", into = "String")]
-pub enum BackendDomain {
-    /// By number.
-    Id(DomId),
-    /// By name; never digits alone, if it was read from a text.
-    Name(Word),
-}
-
-impl BackendDomain {
-    pub(crate) fn read(text: &str) -> Result<Self, Box<Flaw>> {
-        if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
-            return text.parse().map(BackendDomain::Id).map_err(|_| {
-                Flaw::new(
-                    0..text.len(),
-                    format!("{} is no domain's number", quoted(text)),
-                    "0 to 32751, without leading zeros",
-                )
-            });
-        }
-        Word::read(text).map(BackendDomain::Name)
-    }
-}
-
-impl fmt::Display for BackendDomain {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            BackendDomain::Id(id) => id.fmt(f),
-            BackendDomain::Name(name) => name.fmt(f),
-        }
-    }
-}
-
-impl FromStr for BackendDomain {
-    type Err = Error;
-    fn from_str(text: &str) -> Result<Self, Error> {
-        BackendDomain::read(text).map_err(|flaw| flaw.error(text).with_object(text))
-    }
-}
-
-impl TryFrom<String> for BackendDomain {
-    type Error = Error;
-    fn try_from(text: String) -> Result<Self, Error> {
-        text.parse()
-    }
-}
-
-impl From<BackendDomain> for String {
-    fn from(domain: BackendDomain) -> String {
-        domain.to_string()
-    }
-}
-
 impl fmt::Display for VifSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut first = true;
@@ -556,14 +452,8 @@ impl fmt::Display for VifSpec {
         if !self.0.macs.is_empty() {
             item("macs", Some(&self.macs_text()))?;
         }
-        if let Some(policy) = self.0.policy {
-            item("policy", Some(&policy))?;
-        }
-        if let Some(log) = self.0.log {
-            item("log", Some(&log))?;
-        }
         keys! {
-            "script" = script; "vifname" = vifname; "type" = vif_type; "model" = model; "backend" = backend;
+            "policy" = policy; "log" = log; "script" = script; "vifname" = vifname; "type" = vif_type; "model" = model; "backend" = backend;
             "rate" = rate; "mtu" = mtu; "vlan" = vlan; "forwarddev" = forwarddev;
         }
         match self.0.trusted {
