@@ -1,8 +1,8 @@
 //! The keys of networks.toml, in the order in which messages list them: `mode`, and the others by the alphabet.
 
 use super::Absent::{Means, Refused, Value};
-use super::Key;
 use super::Kind::{Flag, Number, Tables, Text, TextOrNumber, Texts, Words};
+use super::{Absent, Key, Kind};
 
 /// The modes of networks.
 pub(in crate::config) const MODES: &[&str] = &["bridge", "nat", "routed"];
@@ -15,6 +15,12 @@ const BEHIND: &[&str] = &["nat", "routed"];
 const LINK: &str = "a link's name";
 const ADDRESS: &str = "an address";
 const NETWORK_OR_ADDRESS: &str = "a network or an address";
+
+const POLICIES: Kind = Words(&["off", "mac", "strict", "disabled"]);
+const BY_ADDRESSES: Absent = Means("by the vif line: with `ip=` as strict, without it as off");
+const POLICY: &str = "How guests whose vif lines have no `policy=` are filtered. In NAT mode it needs `bridge`.";
+const RESERVED: &str =
+    "Guests with policy `mac` use these addresses only if their vif lines declare them. In NAT mode it needs `bridge`.";
 
 /// The keys of a network.
 pub(in crate::config) const NETWORK: &[Key] = &[
@@ -82,9 +88,9 @@ pub(in crate::config) const NETWORK: &[Key] = &[
         .of(BRIDGE),
     Key::new("mtu", Number(68, 65517), Means("as netback makes the vif: 1500"), "1400", "The MTU in bytes of vifs whose vif lines have no `mtu=`.")
         .of(BEHIND),
-    Key::new("policy", Words(&["off", "mac", "strict", "disabled"]), Means("by the vif line: with `ip=` as strict, without it as off"), "\"strict\"", "How guests whose vif lines have no `policy=` are filtered. In NAT mode it needs `bridge`.")
+    Key::new("policy", POLICIES, BY_ADDRESSES, "\"strict\"", POLICY)
         .of(BRIDGE),
-    Key::new("policy", Words(&["off", "mac", "strict", "disabled"]), Means("by the vif line: with `ip=` as strict, without it as off"), "\"strict\"", "How guests whose vif lines have no `policy=` are filtered. In NAT mode it needs `bridge`.")
+    Key::new("policy", POLICIES, BY_ADDRESSES, "\"strict\"", POLICY)
         .of(NAT)
         .beside("bridge = \"natbr0\""),
     Key::new("proxy_arp", Flag, Value("false"), "true", "dom0 answers ARP requests for its guests on the uplink, so the router outside needs no route.")
@@ -97,9 +103,9 @@ pub(in crate::config) const NETWORK: &[Key] = &[
         .changes(),
     Key::new("reachable_from", Texts(NETWORK_OR_ADDRESS), Means("guests of other networks reach none"), "[\"10.3.0.0/24\"]", "Guests of other networks with these addresses may connect to guests of this network. Hosts outside may not.")
         .of(NAT),
-    Key::new("reserved", Texts(NETWORK_OR_ADDRESS), Means("no address is reserved"), "[\"192.0.2.0/28\"]", "Guests with policy `mac` use these addresses only if their vif lines declare them. In NAT mode it needs `bridge`.")
+    Key::new("reserved", Texts(NETWORK_OR_ADDRESS), Means("no address is reserved"), "[\"192.0.2.0/28\"]", RESERVED)
         .of(BRIDGE),
-    Key::new("reserved", Texts(NETWORK_OR_ADDRESS), Means("no address is reserved"), "[\"10.0.0.0/28\"]", "Guests with policy `mac` use these addresses only if their vif lines declare them. In NAT mode it needs `bridge`.")
+    Key::new("reserved", Texts(NETWORK_OR_ADDRESS), Means("no address is reserved"), "[\"10.0.0.0/28\"]", RESERVED)
         .of(NAT)
         .beside("bridge = \"natbr0\""),
     Key::new("source", Texts(ADDRESS), Means("the first addresses of the uplink"), "[\"192.168.0.3\"]", "dom0's addresses on the guests' links.")
