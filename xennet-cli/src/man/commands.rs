@@ -64,7 +64,6 @@ pub(super) fn page(command: &Command) -> String {
     page.section("GLOBAL OPTIONS");
     shown.into_iter().filter(is_global).for_each(|arg| argument(&mut page, arg));
 
-    let path = name.strip_prefix("xennet").unwrap_or_default();
     let words = command.get_bin_name().unwrap_or_default().strip_prefix("xennet").unwrap_or_default().trim_start();
     environment(&mut page);
     files(&mut page, command);
@@ -81,7 +80,7 @@ pub(super) fn page(command: &Command) -> String {
         }
     }
     let mut pages = Vec::new();
-    if !path.is_empty() {
+    if !words.is_empty() {
         pages.push("xennet(1)".to_owned());
     }
     if let Some((above, _)) = words.rsplit_once(' ') {
